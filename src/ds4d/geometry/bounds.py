@@ -1,0 +1,77 @@
+"""The object's place: the similarity into the inner world, and what cameras look at."""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ds4d.types import Cameras, Similarity
+
+
+def transform_points(similarity: Similarity, points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+    """User's world to inner world."""
+    rotation = similarity.rotation.to(points)
+    return similarity.scale * points @ rotation.T + similarity.translation.to(points)
+
+
+def transform_cameras(similarity: Similarity, cameras: Cameras) -> Cameras:
+    """The cameras in the inner world: they see the transformed object exactly as they saw the object.
+
+    With x' = s R x + t, camera coordinates scale by s: W x + w becomes W R^T x' + (s w - W R^T t).
+    """
+    rotation, shift = similarity.rotation.to(cameras.viewmats), similarity.translation.to(cameras.viewmats)
+    turned = cameras.viewmats[..., :3, :3] @ rotation.T
+    moved = similarity.scale * cameras.viewmats[..., :3, 3] - turned @ shift
+    viewmats = cameras.viewmats.clone()
+    viewmats[..., :3, :3] = turned
+    viewmats[..., :3, 3] = moved
+    return replace(cameras, viewmats=viewmats)
+
+
+def inverse_similarity(similarity: Similarity) -> Similarity:
+    """Inner world to user's world."""
+    rotation = similarity.rotation.T
+    return Similarity(1 / similarity.scale, rotation, -(rotation @ similarity.translation) / similarity.scale)
+
+
+def fit_ball(aabb: Float[Tensor, "2 3"], radius: float, up: Float[Tensor, " 3"] | None = None) -> Similarity:
+    """The similarity that brings a box (min, max) into the ball of `radius` round the origin, `up` becoming +y."""
+    centre, half_diagonal = aabb.mean(0), 0.5 * (aabb[1] - aabb[0]).norm()
+    rotation = torch.eye(3)
+    if up is not None:
+        rotation = _rotation_between(torch.nn.functional.normalize(up, dim=0), torch.tensor([0.0, 1.0, 0.0]))
+    scale = float(radius / half_diagonal.clamp_min(1e-12))
+    return Similarity(scale, rotation, -scale * (rotation @ centre))
+
+
+def _rotation_between(source: Float[Tensor, " 3"], target: Float[Tensor, " 3"]) -> Float[Tensor, "3 3"]:
+    """The shortest rotation from one unit vector to another (a half turn about x if they oppose)."""
+    axis, cosine = source.cross(target, dim=0), source @ target
+    if cosine < -1 + 1e-6:
+        return torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    x, y, z = axis.tolist()
+    skew = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0.0]])
+    return torch.eye(3) + skew + skew @ skew / (1 + cosine)
+
+
+def camera_focus(cameras: Cameras) -> tuple[Float[Tensor, " 3"], float]:
+    """The point nearest to all optical axes, and the radius of the ball round it that the narrowest camera sees.
+
+    With one camera (or parallel axes) nothing says how far the object stands: the point at distance 1 is returned.
+    """
+    viewmats, Ks = cameras.viewmats.reshape(-1, 4, 4).double(), cameras.Ks.reshape(-1, 3, 3).double()
+    rotations = viewmats[:, :3, :3]
+    centres = -(rotations.mT @ viewmats[:, :3, 3:]).squeeze(-1)
+    axes = rotations[:, 2]
+    across = torch.eye(3, dtype=axes.dtype) - axes[:, :, None] * axes[:, None, :]
+    system = across.sum(0)
+    values = torch.linalg.eigvalsh(system)
+    if values[0] < 1e-6 * values[-1]:
+        focus = centres[0] + axes[0]
+    else:
+        focus = torch.linalg.solve(system, (across @ centres[:, :, None]).sum(0)).squeeze(-1)
+    distances = (centres - focus).norm(dim=-1)
+    half_width = torch.stack((0.5 * cameras.width / Ks[:, 0, 0], 0.5 * cameras.height / Ks[:, 1, 1])).amin(0)
+    radius = (distances * half_width / (1 + half_width.square()).sqrt()).min()
+    return focus.float(), float(radius)
