@@ -294,7 +294,8 @@ def _check_gaussians(gaussians: RawGaussians | Gaussians, scales: str, opacities
     _check(owner, "sh", gaussians.sh, (count, None, 3))
     if gaussians.sh.ndim > 3 and tuple(gaussians.sh.shape[:-3]) != lead[:-1]:
         raise ValueError(
-            f"{owner}: sh must have the leading axes {list(lead[:-1])} of means or none, got {list(gaussians.sh.shape)}."
+            f"{owner}: sh must have the leading axes {list(lead[:-1])} of means or none, "
+            f"got {list(gaussians.sh.shape)}."
         )
 
 

@@ -1,0 +1,1 @@
+"""The command line: `ds4d generate | render | eval | sample | export | info`."""

@@ -1,0 +1,1 @@
+"""HexPlane features and heads: how the canonical Gaussians change over time."""

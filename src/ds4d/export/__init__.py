@@ -1,0 +1,1 @@
+"""What is handed on: PLY, videos, contact sheets, plots."""

@@ -1,0 +1,1 @@
+"""The canonical set: parameters, initialisation, density control."""

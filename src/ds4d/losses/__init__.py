@@ -1,0 +1,1 @@
+"""Pure loss functions and the named, weighted sum of them."""

@@ -1,0 +1,1 @@
+"""The splatter: one protocol, three back ends."""

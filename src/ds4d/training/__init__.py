@@ -1,0 +1,1 @@
+"""The fit: a trainer that yields events and knows no screen."""

@@ -1,0 +1,1 @@
+"""Multi-view sequences: made elsewhere and read from folders, or made here."""
