@@ -6,7 +6,7 @@ Letters used in shapes: T time, V view, N Gaussians, K spherical-harmonics bases
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -110,6 +110,7 @@ class Similarity:
         return Similarity(1.0, torch.eye(3), torch.zeros(3))
 
 
+@runtime_checkable
 class Frames(Protocol):
     """Random access to the RGBA pictures of a multi-view clip, read when asked for."""
 
@@ -182,7 +183,8 @@ class MultiViewVideo:
                 raise ValueError(f"MultiViewVideo: {name} must have leading shape {list(want)}, got {list(got)}.")
         if T == 0 or V == 0:
             raise ValueError(f"MultiViewVideo: needs at least one frame and one view, got T = {T}, V = {V}.")
-        if (self.times < 0).any() or (self.times > 1).any() or (self.times.diff() <= 0).any():
+        in_range = ((self.times >= 0) & (self.times <= 1)).all()
+        if not (in_range and (self.times.diff() > 0).all()):
             raise ValueError("MultiViewVideo: times must rise within [0, 1]. Divide seconds by the duration.")
 
     @property
@@ -322,6 +324,7 @@ class Rendering:
         _check("Rendering", "depths", self.depths, (None, 1, None, None))
 
 
+@runtime_checkable
 class Renderer(Protocol):
     """A splatter: 3D Gaussian splatting with gsplat's classic rasterisation semantics."""
 

@@ -1,0 +1,41 @@
+# The commands of everyday work. `make test` is what continuous integration runs.
+#   make test      environment, format, lint, types, tests
+#   make demo      a small synthetic scene from pictures to a 4D object, into demo/
+#   make format    rewrite the sources in the house's format
+#   make clean     remove what the other targets made
+
+PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11 python3.10; do \
+	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$candidate && break; done)
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: test demo format clean
+
+test: $(READY)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/ty check src
+	# Status 5 says that nothing was collected, which is no failure of the code.
+	$(BIN)/pytest -n 2 -m "not gpu" || test $$? -eq 5
+
+demo: $(READY)
+	rm -rf demo
+	$(BIN)/ds4d sample demo/data --frames 16 --size 128
+	$(BIN)/ds4d generate demo/data --splits front mv -o demo/run --preset tiny
+
+format: $(READY)
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+clean:
+	rm -rf .venv build demo src/*.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# Installed anew only when what is asked for has changed.
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "ds4d needs Python 3.10 or newer: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo "$(PYTHON) must be Python 3.10 or newer. Name another: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
+	$(BIN)/python -m pip install --quiet -e '.[dev]' -c constraints.txt
+	touch $@

@@ -1,0 +1,90 @@
+"""What every test stands on: fixed seeds, few threads, small scenes, and honest skips."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Set before torch and numba are imported: tests share the cores, and compiled kernels are kept from run to run.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_NUM_THREADS", "2")
+os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / ".pytest_cache" / "numba"))
+
+import hypothesis  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from ds4d.geometry import orbit_cameras, rgb_to_sh  # noqa: E402
+from ds4d.types import Cameras, RawGaussians  # noqa: E402
+
+# No deadline: the first call of a kernel compiles it. Derandomised: a test that passes today passes tomorrow.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=50)
+hypothesis.settings.load_profile("repeatable")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips tests marked `gpu` where they cannot run, and says what is missing."""
+    missing = [
+        name
+        for name, present in (
+            ("a CUDA device", torch.cuda.is_available()),
+            ("gsplat (pip install 'ds4d[cuda]')", importlib.util.find_spec("gsplat") is not None),
+        )
+        if not present
+    ]
+    if missing:
+        skip = pytest.mark.skip(reason=f"needs {' and '.join(missing)}")
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def _same_randomness() -> None:
+    """Global generators start equal in every test, whatever ran before it."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    """A seeded torch generator on the CPU."""
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A seeded NumPy generator."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Real footage that the repository does not hold; it may lie beside the checkout as `shared/data`."""
+    path = ROOT.parent / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip(f"needs the data sets in {path}")
+    return path
+
+
+@pytest.fixture
+def tiny_gaussians(generator: torch.Generator) -> RawGaussians:
+    """Twelve coloured Gaussians (SH degree 1) inside the ball of radius 0.5."""
+    count = 12
+    directions = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=-1)
+    sh = 0.1 * torch.randn(count, 4, 3, generator=generator)
+    sh[:, 0] = rgb_to_sh(torch.rand(count, 3, generator=generator))
+    return RawGaussians(
+        means=0.4 * directions * torch.rand(count, 1, generator=generator),
+        quats=torch.nn.functional.normalize(torch.randn(count, 4, generator=generator), dim=-1),
+        log_scales=torch.log(0.05 + 0.1 * torch.rand(count, 3, generator=generator)),
+        opacity_logits=torch.randn(count, generator=generator),
+        sh=sh,
+    )
+
+
+@pytest.fixture
+def tiny_cameras() -> Cameras:
+    """Three small cameras two units away, none of them square to an axis but the first; not square in pixels."""
+    return orbit_cameras([0.0, 100.0, 220.0], [0.0, 20.0, -15.0], fovy_deg=40.0, distance=2.0, width=40, height=32)

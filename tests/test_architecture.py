@@ -1,0 +1,210 @@
+"""The house's rules, read from the sources: who may import whom, and what no file may contain."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SRC = ROOT / "src" / "ds4d"
+TESTS = ROOT / "tests"
+
+# A file imports only from lower floors, or from its own. On floor 1 no room knows another.
+FLOORS = {
+    "types": 0, "geometry": 0, "imaging": 0, "weights": 0,
+    "video": 1, "features": 1, "decoupling": 1, "fusion": 1, "gaussians": 1, "deformation": 1, "rendering": 1,
+    "losses": 1, "metrics": 1,
+    "views": 2, "guidance": 2, "scene": 2, "config": 2, "presets": 2, "pipeline": 2, "training": 2, "export": 2,
+    "cli": 3, "viewer": 3, "__main__": 3,
+}  # fmt: skip
+ROOMS_OF_STRANGERS = 1
+
+# Packages of the extras: imported where they are used, so that the rest works without them.
+OPTIONAL_PACKAGES = {"accelerate", "diffusers", "gsplat", "onnxruntime", "tensorboard", "transformers", "viser"}
+# Packages no file may need: torchvision breaks CPU installs, the others are replaced by a few lines of ours.
+BANNED_PACKAGES = {"torchvision", "cv2", "scipy", "pickle", "lpips", "timm", "torch.utils.tensorboard"}
+# The files that may name a CUDA device: the back end that needs one, and the choice of a device for the user.
+MAY_NAME_CUDA = {"rendering/gsplat_backend.py", "config.py", "pipeline.py"}
+SLOW_PACKAGES = {"av", "numba", "matplotlib", "gsplat", "tyro", "trimesh", "viser"}
+MAX_LINES = 400
+
+FILES = sorted(SRC.rglob("*.py"))
+each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SRC)))
+
+
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), filename=str(path))
+
+
+def _room(path: Path) -> str:
+    """The room a file of the package belongs to; the package's own `__init__` is the room ``."""
+    first = path.relative_to(SRC).parts[0]
+    return "" if first == "__init__.py" else first.removesuffix(".py")
+
+
+def _imported_modules(tree: ast.AST) -> Iterator[str]:
+    """Dotted names of all imports, at any depth; `from a import b` gives `a.b`, as b may be a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: imports within the package are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _is_inside(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def _forbidden_rooms(room: str, tree: ast.AST) -> list[str]:
+    """Rooms of the package that a file of `room` imports and must not."""
+    wrong = []
+    for module in _imported_modules(tree):
+        if not _is_inside(module, "ds4d"):
+            continue
+        target = module.split(".")[1]
+        if room == "" or target in (room, "__version__"):
+            continue
+        if target not in FLOORS:
+            wrong.append(f"{module} (not a room: import from the room that defines it)")
+        elif FLOORS[target] > FLOORS[room] or FLOORS[target] == FLOORS[room] == ROOMS_OF_STRANGERS:
+            wrong.append(module)
+    return wrong
+
+
+@each_file
+def test_imports_only_lower_floors(path: Path) -> None:
+    room = _room(path)
+    assert room in {"", *FLOORS}, f"{room} is new: give it a floor in FLOORS"
+    assert not _forbidden_rooms(room, _tree(path))
+
+
+@pytest.mark.parametrize(
+    ("room", "line"),
+    [
+        ("geometry", "from ds4d.losses import l1"),
+        ("losses", "from ds4d.rendering import RENDERERS"),
+        ("training", "def f():\n    import ds4d.cli.main"),
+        ("fusion", "from ds4d import viewer"),
+        ("scene", "from ds4d import DynamicGaussians"),
+    ],
+)
+def test_the_floor_check_finds_wrong_imports(room: str, line: str) -> None:
+    assert _forbidden_rooms(room, ast.parse(line))
+
+
+@each_file
+def test_imports_no_banned_package_and_optional_ones_late(path: Path) -> None:
+    tree = _tree(path)
+    banned = {module for module in _imported_modules(tree) for name in BANNED_PACKAGES if _is_inside(module, name)}
+    assert not banned
+    at_import_time = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    early = {
+        module
+        for node in at_import_time
+        for module in _imported_modules(node)
+        for name in OPTIONAL_PACKAGES
+        if _is_inside(module, name)
+    }
+    assert not early, "import it inside the class that needs it, with an error that names the extra"
+
+
+@each_file
+def test_does_not_postpone_annotations(path: Path) -> None:
+    assert "__future__.annotations" not in _imported_modules(_tree(path)), "jaxtyping cannot check strings"
+
+
+def _calls(tree: ast.AST) -> Iterator[tuple[ast.Call, str]]:
+    """Every call with what is called, as source text."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield node, ast.unparse(node.func)
+
+
+@each_file
+def test_calls_nothing_dangerous(path: Path) -> None:
+    calls = list(_calls(_tree(path)))
+    assert not {name for _, name in calls} & {"eval", "exec", "os.system", "os.execv"}
+    for node, name in calls:
+        if name == "torch.load":
+            safe = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}.get("weights_only")
+            assert safe == "True", f"line {node.lineno}: torch.load needs weights_only=True"
+        if name.startswith("subprocess."):
+            assert not any(keyword.arg == "shell" for keyword in node.keywords), f"line {node.lineno}: shell=True"
+
+
+@each_file
+def test_prints_only_in_the_cli(path: Path) -> None:
+    if _room(path) != "cli":
+        assert "print" not in {name for _, name in _calls(_tree(path))}
+
+
+@each_file
+def test_takes_the_device_from_its_inputs(path: Path) -> None:
+    if path.relative_to(SRC).as_posix() in MAY_NAME_CUDA:
+        return
+    tree = _tree(path)
+    literals = [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"cuda(:\d+)?", node.value)
+    ]
+    moves = [node.lineno for node, name in _calls(tree) if name.endswith(".cuda")]
+    assert not literals + moves
+
+
+@each_file
+def test_public_names_are_documented(path: Path) -> None:
+    definitions = [_tree(path)]
+    definitions += [
+        node
+        for node in definitions[0].body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+    ]
+    silent = [getattr(node, "name", "the module") for node in definitions if not ast.get_docstring(node)]
+    assert not silent
+
+
+@each_file
+def test_is_small_and_named_for_what_it_holds(path: Path) -> None:
+    assert path.stem not in {"utils", "util", "helpers", "helper", "common", "misc"}
+    assert len(path.read_text().splitlines()) <= MAX_LINES
+
+
+def test_importing_the_package_is_light() -> None:
+    code = f"import sys, ds4d; print(*sorted({SLOW_PACKAGES!r} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == []
+
+
+def _constant_skips(tree: ast.AST) -> list[int]:
+    """Lines of `skipif` whose condition asks nothing: `not torch.cuda.is_available` is always False."""
+    lines = []
+    for node, name in _calls(tree):
+        if name.split(".")[-1] == "skipif":
+            condition = node.args[0] if node.args else next(k.value for k in node.keywords if k.arg == "condition")
+            if not any(isinstance(part, ast.Call | ast.Compare) for part in ast.walk(condition)):
+                lines.append(node.lineno)
+    return lines
+
+
+@pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: str(path.relative_to(TESTS)))
+def test_skips_ask_something(path: Path) -> None:
+    assert _constant_skips(_tree(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("condition", "constant"),
+    [
+        ("not torch.cuda.is_available", True),
+        ("False", True),
+        ("not torch.cuda.is_available()", False),
+        ("sys.version_info < (3, 11)", False),
+    ],
+)
+def test_the_skip_check_tells_a_call_from_its_name(condition: str, constant: bool) -> None:
+    assert bool(_constant_skips(ast.parse(f"pytest.mark.skipif({condition}, reason='')"))) == constant
