@@ -1,0 +1,95 @@
+"""The deformation field: canonical Gaussians and times in, Gaussians of those times out."""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ds4d.deformation.hexplane import HexPlane, HexPlaneConfig
+from ds4d.types import RawGaussians
+
+
+@dataclass(frozen=True)
+class FieldConfig:
+    """Shape of the deformation field.
+
+    Attributes:
+        hexplane: the planes.
+        width: of the trunk and of the heads.
+        depth: layers of the trunk; the first is the linear map of [HexPlane, point features].
+        deform_opacity: whether opacities change over time.
+        deform_color: whether colours change over time (light that stays while the surface turns, for one).
+    """
+
+    hexplane: HexPlaneConfig = field(default_factory=HexPlaneConfig)
+    width: int = 64
+    depth: int = 1
+    deform_opacity: bool = False
+    deform_color: bool = False
+
+
+class DeformationField(nn.Module):
+    """HexPlane features, fused with point features by one linear map, then one head per property.
+
+    Every head ends in a layer of zeros, so an untrained field changes nothing.
+    """
+
+    def __init__(
+        self, config: FieldConfig, aabb: Float[Tensor, "2 3"], num_times: int, *, point_channels: int = 0
+    ) -> None:
+        super().__init__()
+        self.hexplane = HexPlane(config.hexplane, aabb, num_times)
+        layers: list[nn.Module] = [nn.Linear(self.hexplane.num_features + point_channels, config.width)]
+        for _ in range(config.depth - 1):
+            layers += [nn.ReLU(), nn.Linear(config.width, config.width)]
+        self.trunk = nn.Sequential(*layers)
+        sizes = {"means": 3, "quats": 4, "log_scales": 3}
+        if config.deform_opacity:
+            sizes["opacity_logits"] = 1
+        if config.deform_color:
+            sizes["sh"] = 3
+        self.heads = nn.ModuleDict({name: _head(config.width, size) for name, size in sizes.items()})
+
+    def forward(
+        self,
+        raw: RawGaussians,
+        times: Float[Tensor, " T"],
+        point_features: Float[Tensor, "T N C"] | None = None,
+    ) -> RawGaussians:
+        """The Gaussians at the given times: raw values plus each head's change.
+
+        Args:
+            raw: canonical Gaussians, without a time axis.
+            times: in [0, 1].
+            point_features: fused features of each Gaussian and time (paper: a(i)), where the field was made with some.
+
+        Returns:
+            Gaussians with a leading axis T.
+        """
+        features = self.hexplane(raw.means, times)
+        if point_features is not None:
+            features = torch.cat((features, point_features), dim=-1)
+        hidden = self.trunk(features)
+        change = {name: head(hidden) for name, head in self.heads.items()}
+        opacity_logits = raw.opacity_logits.expand(len(times), -1)
+        if "opacity_logits" in change:
+            opacity_logits = opacity_logits + change["opacity_logits"].squeeze(-1)
+        sh = raw.sh
+        if "sh" in change:
+            base = raw.sh[:, :1] + change["sh"].unsqueeze(-2)
+            sh = torch.cat((base, raw.sh[:, 1:].expand(len(times), -1, -1, -1)), dim=-2)
+        return RawGaussians(
+            means=raw.means + change["means"],
+            quats=raw.quats + change["quats"],
+            log_scales=raw.log_scales + change["log_scales"],
+            opacity_logits=opacity_logits,
+            sh=sh,
+        )
+
+
+def _head(width: int, size: int) -> nn.Sequential:
+    last = nn.Linear(width, size)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.ReLU(), nn.Linear(width, width), nn.ReLU(), last)

@@ -1,0 +1,90 @@
+"""HexPlane: features of points in space and time, read from six families of planes."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class HexPlaneConfig:
+    """Size of the planes.
+
+    Attributes:
+        channels: features per scale.
+        resolution: cells along each space axis at the coarsest scale.
+        multipliers: of `resolution`, one per scale; the features of all scales are concatenated.
+        time_resolution: cells along the time axis at every scale; 0 takes one per frame of the clip.
+    """
+
+    channels: int = 16
+    resolution: int = 32
+    multipliers: tuple[int, ...] = (1, 2, 4)
+    time_resolution: int = 0
+
+
+class HexPlane(nn.Module):
+    """Product of bilinear reads from xy, xz, yz (space) and xt, yt, zt (time) planes, at several scales.
+
+    The whole time axis is read: time 0 is the first row of the time planes and time 1 the last. Points outside the box
+    read its border.
+    """
+
+    aabb: Float[Tensor, "2 3"]
+
+    def __init__(self, config: HexPlaneConfig, aabb: Float[Tensor, "2 3"], num_times: int) -> None:
+        super().__init__()
+        self.register_buffer("aabb", aabb.clone().float())
+        rows = config.time_resolution or max(2, num_times)
+        sizes = [config.resolution * multiplier for multiplier in config.multipliers]
+        self.num_features = config.channels * len(sizes)
+        self._spatial = nn.ParameterList(
+            torch.empty(3, config.channels, size, size).uniform_(0.1, 0.5) for size in sizes
+        )
+        self._temporal = nn.ParameterList(torch.ones(3, config.channels, rows, size) for size in sizes)
+
+    def spatial_planes(self) -> list[Float[Tensor, "3 C R R"]]:
+        """The xy, xz, yz planes of every scale."""
+        return list(self._spatial)
+
+    def temporal_planes(self) -> list[Float[Tensor, "3 C rows R"]]:
+        """The xt, yt, zt planes of every scale; rows run along time."""
+        return list(self._temporal)
+
+    def forward(self, points: Float[Tensor, "N 3"], times: Float[Tensor, " T"]) -> Float[Tensor, "T N F"]:
+        """Features of every point at every time.
+
+        Args:
+            points: canonical centres, inner world units; the box is `aabb`.
+            times: in [0, 1].
+        """
+        unit = 2 * (points - self.aabb[0]) / (self.aabb[1] - self.aabb[0]) - 1
+        x, y, z = unit.unbind(-1)
+        pairs = torch.stack((torch.stack((x, y), -1), torch.stack((x, z), -1), torch.stack((y, z), -1)))
+        features = []
+        for spatial, temporal in zip(self._spatial, self._temporal, strict=True):
+            in_space = F.grid_sample(spatial, pairs[:, :, None], align_corners=True, padding_mode="border")
+            in_time = _read_lines(_rows_at(temporal, times), unit)
+            features.append(in_space[..., 0].prod(0) * in_time.prod(1))
+        return torch.cat(features, dim=1).mT
+
+
+def _rows_at(planes: Float[Tensor, "3 C rows R"], times: Float[Tensor, " T"]) -> Float[Tensor, "T 3 C R"]:
+    """The time planes' content at given times, linear between rows; [0, 1] spans all rows."""
+    position = times.clamp(0, 1) * (planes.shape[2] - 1)
+    low = position.floor().long().clamp(max=planes.shape[2] - 2)
+    share = (position - low)[:, None, None, None]
+    rows = planes.permute(2, 0, 1, 3)
+    return torch.lerp(rows[low], rows[low + 1], share)
+
+
+def _read_lines(lines: Float[Tensor, "T 3 C R"], unit: Float[Tensor, "N 3"]) -> Float[Tensor, "T 3 C N"]:
+    """Linear reads along x, y and z of the three families of lines; coordinates in [-1, 1], border beyond."""
+    position = (unit.T.clamp(-1, 1) + 1) * (0.5 * (lines.shape[-1] - 1))
+    low = position.detach().floor().long().clamp(max=lines.shape[-1] - 2)
+    share = position - low
+    index = low[None, :, None].expand(*lines.shape[:3], -1)
+    left, right = lines.gather(-1, index), lines.gather(-1, index + 1)
+    return torch.lerp(left, right, share[None, :, None].expand_as(left))

@@ -1,0 +1,68 @@
+"""The first Gaussians: from points, wherever the points come from."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ds4d.geometry import rgb_to_sh
+from ds4d.types import RawGaussians
+
+
+def gaussians_from_points(
+    points: Float[Tensor, "N 3"],
+    colors: Float[Tensor, "N 3"],
+    *,
+    opacity: float = 0.1,
+    sh_degree: int = 0,
+    scale_factor: float = 1.0,
+) -> RawGaussians:
+    """Round Gaussians at the points, each about as large as the gap to its neighbours.
+
+    Args:
+        points: inner world units.
+        colors: in [0, 1].
+        opacity: of every Gaussian, in (0, 1).
+        sh_degree: 0 to 3; the bases above degree 0 start at 0.
+        scale_factor: standard deviation in units of the mean distance to the three nearest neighbours.
+
+    Raises:
+        ValueError: fewer than 4 points, or values that are not finite.
+    """
+    if points.shape[0] < 4:
+        raise ValueError(f"gaussians_from_points: points must number at least 4, got {points.shape[0]}.")
+    if not (points.isfinite().all() and colors.isfinite().all()):
+        raise ValueError("gaussians_from_points: points and colors must be finite. Remove the NaN or Inf rows.")
+    count = points.shape[0]
+    spacing = neighbour_distances(points, 3).mean(-1).clamp_min(1e-5)
+    quats = points.new_zeros(count, 4)
+    quats[:, 0] = 1
+    sh = points.new_zeros(count, (sh_degree + 1) ** 2, 3)
+    sh[:, 0] = rgb_to_sh(colors)
+    return RawGaussians(
+        means=points,
+        quats=quats,
+        log_scales=(scale_factor * spacing).log()[:, None].repeat(1, 3),
+        opacity_logits=points.new_full((count,), math.log(opacity / (1 - opacity))),
+        sh=sh,
+    )
+
+
+def neighbour_distances(points: Float[Tensor, "N 3"], count: int, chunk: int = 2048) -> Float[Tensor, "N count"]:
+    """Distances to the nearest other points, rising along the last axis; brute force in chunks."""
+    count = min(count, points.shape[0] - 1)
+    rows = [
+        torch.cdist(part, points).topk(count + 1, largest=False, sorted=True).values[:, 1:]
+        for part in points.split(chunk)
+    ]
+    return torch.cat(rows)
+
+
+def random_ball(
+    count: int, radius: float, generator: torch.Generator
+) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 3"]]:
+    """Points uniform in a ball round the origin, and grey colours: the baseline that knows nothing of the object."""
+    directions = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=-1)
+    points = radius * directions * torch.rand(count, 1, generator=generator).pow(1 / 3)
+    return points, torch.full_like(points, 0.5)

@@ -1,0 +1,66 @@
+"""The canonical Gaussians as learnable parameters."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from ds4d.types import RawGaussians
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """A new set of Gaussians in terms of an old one: row i comes from old row `sources[i]`.
+
+    Attributes:
+        sources: old row of each new row.
+        fresh: rows that are new Gaussians; an optimiser starts them with empty moments.
+        means: centres of the new set.
+        log_scales: sizes of the new set.
+    """
+
+    sources: Int[Tensor, " M"]
+    fresh: Bool[Tensor, " M"]
+    means: Float[Tensor, "M 3"]
+    log_scales: Float[Tensor, "M 3"]
+
+
+class GaussianParameters(nn.Module):
+    """Holds one tensor per property; `raw` hands them out as a noun.
+
+    The colour is kept in two parts, `sh0` (degree 0) and `shN` (the rest), because they learn at different rates.
+    """
+
+    def __init__(self, initial: RawGaussians) -> None:
+        super().__init__()
+        self.means = nn.Parameter(initial.means.detach().clone())
+        self.quats = nn.Parameter(initial.quats.detach().clone())
+        self.log_scales = nn.Parameter(initial.log_scales.detach().clone())
+        self.opacity_logits = nn.Parameter(initial.opacity_logits.detach().clone())
+        self.sh0 = nn.Parameter(initial.sh[:, :1].detach().clone())
+        self.shN = nn.Parameter(initial.sh[:, 1:].detach().clone())
+
+    @property
+    def num_gaussians(self) -> int:
+        """N."""
+        return self.means.shape[0]
+
+    def raw(self) -> RawGaussians:
+        """The Gaussians of the canonical time, without a time axis."""
+        sh = torch.cat((self.sh0, self.shN), dim=1) if self.shN.shape[1] else self.sh0
+        return RawGaussians(self.means, self.quats, self.log_scales, self.opacity_logits, sh)
+
+    def resample(self, resampling: Resampling) -> None:
+        """Replaces every parameter by the rows named; the parameters are new objects afterwards."""
+        with torch.no_grad():
+            for name, parameter in list(self.named_parameters()):
+                rows = parameter[resampling.sources]
+                if name in ("means", "log_scales"):
+                    rows = getattr(resampling, name).clone()
+                setattr(self, name, nn.Parameter(rows))
+
+    def resize(self, count: int) -> None:
+        """Makes room for a stored set of `count` Gaussians; values are zeros until a state is loaded."""
+        for name, parameter in list(self.named_parameters()):
+            setattr(self, name, nn.Parameter(parameter.new_zeros(count, *parameter.shape[1:])))
