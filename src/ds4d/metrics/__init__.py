@@ -1,1 +1,6 @@
 """Scores of rendered views against ground truth."""
+
+from ds4d.metrics.psnr import psnr as psnr
+from ds4d.metrics.view_scores import METRICS as METRICS
+from ds4d.metrics.view_scores import average_views as average_views
+from ds4d.metrics.view_scores import score_view as score_view
