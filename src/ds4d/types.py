@@ -156,8 +156,10 @@ class MultiViewVideo:
         times: of the frames, rising in [0, 1]; frame i of T at i / (T - 1), one frame at 0.
         view_names: one per view, for logs and file names.
         view_weights: trust in each view's pictures, 1 for the real one.
+        pixel_weights: trust within each picture at any (small) resolution, or none; multiplies `view_weights`.
         duration: length of the clip in seconds.
         loops: whether the motion runs on from the last frame into the first.
+        up: axis of the user's world that points up, "y" or "z".
     """
 
     frames: Frames
@@ -166,10 +168,14 @@ class MultiViewVideo:
     times: Float[Tensor, " T"]
     view_names: tuple[str, ...]
     view_weights: Float[Tensor, " V"]
+    pixel_weights: Float[Tensor, "T V 1 h w"] | None = None
     duration: float = 1.0
     loops: bool = False
+    up: str = "y"
 
     def __post_init__(self) -> None:
+        if self.up not in ("y", "z"):
+            raise ValueError(f'MultiViewVideo: up must be "y" or "z", got {self.up!r}.')
         T, V = self.frames.num_times, self.frames.num_views
         wanted = {
             "cameras.viewmats": (tuple(self.cameras.viewmats.shape[:-2]), (T, V)),
@@ -249,6 +255,12 @@ class RawGaussians:
     def to(self, *args: Any) -> "RawGaussians":
         """The same Gaussians on another device or in another dtype (arguments as `Tensor.to`)."""
         return RawGaussians(**{name: getattr(self, name).to(*args) for name in self.__dataclass_fields__})
+
+    def expand_times(self, count: int) -> "RawGaussians":
+        """The same Gaussians at `count` times, without copying; needs a set without a time axis."""
+        names = ("means", "quats", "log_scales", "opacity_logits")
+        parts = {name: getattr(self, name).expand(count, *getattr(self, name).shape) for name in names}
+        return RawGaussians(**parts, sh=self.sh)
 
     def at_time(self, index: int) -> "RawGaussians":
         """One time of a set with a time axis."""

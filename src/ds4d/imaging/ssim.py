@@ -1,0 +1,48 @@
+"""Structural similarity, differentiable."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+_RADIUS = 5
+_SIGMA = 1.5
+_C1 = 0.01**2
+_C2 = 0.03**2
+
+
+def ssim(a: Float[Tensor, "*B 3 H W"], b: Float[Tensor, "*B 3 H W"]) -> Float[Tensor, "*B"]:
+    """Mean structural similarity of two pictures over the region where the window fits (Wang et al. 2004, Eq. 13).
+
+    11 x 11 Gaussian window with sigma 1.5, C1 = 0.01^2, C2 = 0.03^2, mean over colours; 1 for equal pictures.
+
+    Args:
+        a: in [0, 1], at least 11 pixels high and wide.
+        b: in [0, 1].
+
+    Returns:
+        One value in [-1, 1] per picture.
+
+    Raises:
+        ValueError: the pictures are smaller than the window.
+    """
+    window = 2 * _RADIUS + 1
+    if min(a.shape[-2:]) < window:
+        raise ValueError(f"ssim: pictures must be at least {window} pixels high and wide, got {list(a.shape[-2:])}.")
+    batch = a.shape[:-3]
+    a, b = a.flatten(0, -4) if batch else a[None], b.flatten(0, -4) if batch else b[None]
+    # The formula needs only the sum of the two variances, so four blurred maps do the work of five.
+    means_a, means_b, squares, products = _blur(torch.cat((a, b, a * a + b * b, a * b), dim=1)).chunk(4, dim=1)
+    mean_squares, mean_products = means_a * means_a + means_b * means_b, means_a * means_b
+    luminance = (2 * mean_products + _C1) / (mean_squares + _C1)
+    structure = (2 * (products - mean_products) + _C2) / (squares - mean_squares + _C2)
+    return (luminance * structure).mean(dim=(1, 2, 3)).reshape(batch)
+
+
+def _blur(maps: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C h w"]:
+    """Gaussian window, valid region: one axis after the other, every map by itself."""
+    channels = maps.shape[1]
+    offsets = torch.arange(-_RADIUS, _RADIUS + 1, dtype=maps.dtype, device=maps.device)
+    kernel = torch.exp(-offsets.square() / (2 * _SIGMA**2))
+    kernel = (kernel / kernel.sum()).expand(channels, 1, -1)
+    return conv2d(conv2d(maps, kernel[:, :, :, None], groups=channels), kernel[:, :, None, :], groups=channels)
