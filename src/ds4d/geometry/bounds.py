@@ -38,21 +38,24 @@ def inverse_similarity(similarity: Similarity) -> Similarity:
 def fit_ball(aabb: Float[Tensor, "2 3"], radius: float, up: Float[Tensor, " 3"] | None = None) -> Similarity:
     """The similarity that brings a box (min, max) into the ball of `radius` round the origin, `up` becoming +y."""
     centre, half_diagonal = aabb.mean(0), 0.5 * (aabb[1] - aabb[0]).norm()
-    rotation = torch.eye(3)
-    if up is not None:
-        rotation = _rotation_between(torch.nn.functional.normalize(up, dim=0), torch.tensor([0.0, 1.0, 0.0]))
+    rotation = torch.eye(3) if up is None else _rotation_to_y(up)
     scale = float(radius / half_diagonal.clamp_min(1e-12))
     return Similarity(scale, rotation, -scale * (rotation @ centre))
 
 
-def _rotation_between(source: Float[Tensor, " 3"], target: Float[Tensor, " 3"]) -> Float[Tensor, "3 3"]:
-    """The shortest rotation from one unit vector to another (a half turn about x if they oppose)."""
+def _rotation_to_y(up: Float[Tensor, " 3"]) -> Float[Tensor, "3 3"]:
+    """The shortest rotation that turns `up`, of any length above 0, to +y (a half turn about x if it points down).
+
+    In double precision, as the division by 1 + cosine magnifies rounding where `up` nearly points down.
+    """
+    source = torch.nn.functional.normalize(up.double(), dim=0)
+    target = source.new_tensor([0.0, 1.0, 0.0])
     axis, cosine = source.cross(target, dim=0), source @ target
-    if cosine < -1 + 1e-6:
+    if cosine < -1 + 1e-10:
         return torch.diag(torch.tensor([1.0, -1.0, -1.0]))
     x, y, z = axis.tolist()
-    skew = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0.0]])
-    return torch.eye(3) + skew + skew @ skew / (1 + cosine)
+    skew = source.new_tensor([[0, -z, y], [z, 0, -x], [-y, x, 0.0]])
+    return (torch.eye(3).double() + skew + skew @ skew / (1 + cosine)).float()
 
 
 def camera_focus(cameras: Cameras) -> tuple[Float[Tensor, " 3"], float]:

@@ -6,6 +6,7 @@ Silhouettes alone cannot tell rigs apart, so a rig is never guessed.
 """
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,17 @@ class RigView:
     elevation: float
     fovy: float
     distance: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fovy < 180:
+            raise ValueError(f"RigView {self.name!r}: fovy must lie between 0 and 180 degrees, got {self.fovy}")
+        if not 0 < self.distance < math.inf:
+            raise ValueError(f"RigView {self.name!r}: distance must be positive, got {self.distance}")
+        if not (math.isfinite(self.azimuth) and abs(self.elevation) <= 90):
+            raise ValueError(
+                f"RigView {self.name!r}: elevation must lie in [-90, 90] and azimuth be finite, "
+                f"got {self.elevation} and {self.azimuth}"
+            )
 
 
 def _six_views(elevations: tuple[float, float], fovy: float, distance: float, front_fovy: float) -> tuple[RigView, ...]:
@@ -44,7 +56,7 @@ def load_rig(name_or_path: str) -> tuple[RigView, ...]:
     """A built-in rig by name, or a rig file.
 
     Raises:
-        ValueError: no such name or file, or the file is not a list of views with the five keys.
+        ValueError: no such name or file, or the file is not a list of views with the five keys in range.
     """
     if name_or_path in RIGS:
         return RIGS[name_or_path]

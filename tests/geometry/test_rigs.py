@@ -1,0 +1,81 @@
+"""Rigs are data: the built-in tables, and files that say what is wrong with them."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+
+from ds4d.geometry import RIGS, load_rig, orbit_cameras, rig_cameras
+
+FRONT = {"name": "front", "azimuth": 0, "elevation": 0, "fovy": 40, "distance": 2}
+
+
+def write(path: Path, content: object) -> str:
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "elevations", "fovy", "distance"),
+    [("stag4d", (30, -20), 49.1, 2.0), ("zero123plus-v1.2", (20, -10), 30.0, None)],
+)
+def test_built_in_rigs_are_the_published_tables(
+    name: str, elevations: tuple[float, float], fovy: float, distance: float | None
+) -> None:
+    front, *novel = RIGS[name]
+    assert (front.name, front.azimuth, front.elevation) == ("front", 0, 0)
+    assert [view.azimuth for view in novel] == [30, 90, 150, 210, 270, 330]
+    assert [view.elevation for view in novel] == [*elevations] * 3
+    assert {view.fovy for view in RIGS[name]} == {fovy}
+    assert len({view.name for view in RIGS[name]}) == 7
+    if distance is not None:
+        assert {view.distance for view in RIGS[name]} == {distance}
+
+
+def test_built_in_rigs_load_by_name() -> None:
+    assert load_rig("stag4d") is RIGS["stag4d"]
+
+
+def test_a_written_rig_is_read_back(tmp_path: Path) -> None:
+    path = write(tmp_path / "rig.json", [asdict(view) for view in RIGS["stag4d"]])
+    assert load_rig(path) == RIGS["stag4d"]
+
+
+def test_rig_cameras_stand_where_the_rig_says() -> None:
+    cameras = rig_cameras(RIGS["stag4d"], 64, 48)
+    assert (cameras.num_views, cameras.width, cameras.height) == (7, 64, 48)
+    assert torch.linalg.inv(cameras.viewmats)[1, 1, 3].item() == pytest.approx(1.0)  # 2 sin 30 above the ground
+    third = orbit_cameras([90.0], [-20.0], fovy_deg=49.1, distance=2.0, width=64, height=48)
+    assert torch.equal(cameras.viewmats[2:3], third.viewmats) and torch.equal(cameras.Ks[2:3], third.Ks)
+
+
+def test_an_unknown_rig_names_those_that_exist() -> None:
+    with pytest.raises(ValueError, match=r"stag4d, zero123plus-v1\.2.*'stag5d'"):
+        load_rig("stag5d")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[{", "json"),
+        ({"views": [FRONT]}, "list"),
+        ([], "non-empty"),
+        ([3], "list of views"),
+        ([{**FRONT, "roll": 1}], "roll"),
+        ([{"name": "front"}], "exactly the keys"),
+        ([{**FRONT, "azimuth": "left"}], "left"),
+        ([{**FRONT, "fovy": None}], "list of views"),
+        ([{**FRONT, "fovy": 0}], "fovy"),
+        ([{**FRONT, "fovy": 180}], "fovy"),
+        ([{**FRONT, "distance": -2}], "distance"),
+        ([{**FRONT, "distance": float("inf")}], "distance"),
+        ([{**FRONT, "elevation": 91}], "elevation"),
+        ([{**FRONT, "azimuth": float("nan")}], "azimuth"),
+    ],
+)
+def test_a_wrong_file_is_named_with_its_mistake(tmp_path: Path, content: object, message: str) -> None:
+    path = write(tmp_path / "broken_rig.json", content)
+    with pytest.raises(ValueError, match=rf"broken_rig\.json.*{message}"):
+        load_rig(path)
