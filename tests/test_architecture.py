@@ -18,7 +18,8 @@ FLOORS = {
     "types": 0, "geometry": 0, "imaging": 0, "weights": 0,
     "video": 1, "features": 1, "decoupling": 1, "fusion": 1, "gaussians": 1, "deformation": 1, "rendering": 1,
     "losses": 1, "metrics": 1,
-    "views": 2, "guidance": 2, "scene": 2, "config": 2, "presets": 2, "pipeline": 2, "training": 2, "export": 2,
+    "views": 2, "guidance": 2, "placement": 2, "scene": 2, "config": 2, "presets": 2, "pipeline": 2, "training": 2,
+    "export": 2,
     "cli": 3, "viewer": 3, "__main__": 3,
 }  # fmt: skip
 ROOMS_OF_STRANGERS = 1
@@ -143,18 +144,24 @@ def test_prints_only_in_the_cli(path: Path) -> None:
         assert "print" not in {name for _, name in _calls(_tree(path))}
 
 
+def _cuda_literals(tree: ast.AST) -> list[int]:
+    """Lines that name a CUDA device; `device.type == "cuda"` asks for the kind of a given one and is left out."""
+    asked = {id(part) for node in ast.walk(tree) if isinstance(node, ast.Compare) for part in node.comparators}
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in asked
+        if re.fullmatch(r"cuda(:\d+)?", node.value)
+    ]
+
+
 @each_file
 def test_takes_the_device_from_its_inputs(path: Path) -> None:
     if path.relative_to(SRC).as_posix() in MAY_NAME_CUDA:
         return
     tree = _tree(path)
-    literals = [
-        node.lineno
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"cuda(:\d+)?", node.value)
-    ]
     moves = [node.lineno for node, name in _calls(tree) if name.endswith(".cuda")]
-    assert not literals + moves
+    assert not _cuda_literals(tree) + moves
 
 
 @each_file
@@ -179,6 +186,14 @@ def test_importing_the_package_is_light() -> None:
     code = f"import sys, ds4d; print(*sorted({SLOW_PACKAGES!r} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [('x.to("cuda")', True), ('torch.zeros(3, device="cuda:0")', True), ('fused = x.device.type == "cuda"', False)],
+)
+def test_the_device_check_tells_a_choice_from_a_question(line: str, found: bool) -> None:
+    assert bool(_cuda_literals(ast.parse(line))) == found
 
 
 def _constant_skips(tree: ast.AST) -> list[int]:
