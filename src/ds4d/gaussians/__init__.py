@@ -3,11 +3,12 @@
 from ds4d.gaussians.density import DensityConfig as DensityConfig
 from ds4d.gaussians.density import DensityControl as DensityControl
 from ds4d.gaussians.initialization import gaussians_from_points as gaussians_from_points
+from ds4d.gaussians.initialization import nearest_rows as nearest_rows
 from ds4d.gaussians.initialization import random_ball as random_ball
 from ds4d.gaussians.parameters import GaussianParameters as GaussianParameters
 from ds4d.gaussians.parameters import Resampling as Resampling
+from ds4d.gaussians.point_files import read_points as read_points
 from ds4d.gaussians.visual_hull import HullConfig as HullConfig
-from ds4d.gaussians.visual_hull import bounds_over_time as bounds_over_time
 from ds4d.gaussians.visual_hull import carve as carve
 from ds4d.gaussians.visual_hull import colour_points as colour_points
 from ds4d.gaussians.visual_hull import occupied_bounds as occupied_bounds

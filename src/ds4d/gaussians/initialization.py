@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ds4d.geometry import rgb_to_sh
@@ -35,7 +35,8 @@ def gaussians_from_points(
     if not (points.isfinite().all() and colors.isfinite().all()):
         raise ValueError("gaussians_from_points: points and colors must be finite. Remove the NaN or Inf rows.")
     count = points.shape[0]
-    spacing = neighbour_distances(points, 3).mean(-1).clamp_min(1e-5)
+    neighbours = points[nearest_rows(points, 3)]
+    spacing = (neighbours - points[:, None]).norm(dim=-1).mean(-1).clamp_min(1e-5)
     quats = points.new_zeros(count, 4)
     quats[:, 0] = 1
     sh = points.new_zeros(count, (sh_degree + 1) ** 2, 3)
@@ -49,13 +50,12 @@ def gaussians_from_points(
     )
 
 
-def neighbour_distances(points: Float[Tensor, "N 3"], count: int, chunk: int = 2048) -> Float[Tensor, "N count"]:
-    """Distances to the nearest other points, rising along the last axis; brute force in chunks."""
+def nearest_rows(points: Float[Tensor, "N 3"], count: int, chunk: int = 2048) -> Int[Tensor, "N k"]:
+    """Rows of the nearest other points, nearest first; brute force in chunks. k is at most N - 1."""
     count = min(count, points.shape[0] - 1)
-    rows = [
-        torch.cdist(part, points).topk(count + 1, largest=False, sorted=True).values[:, 1:]
-        for part in points.split(chunk)
-    ]
+    if count <= 0:
+        return torch.empty(points.shape[0], 0, dtype=torch.long, device=points.device)
+    rows = [torch.cdist(part, points).topk(count + 1, largest=False).indices[:, 1:] for part in points.split(chunk)]
     return torch.cat(rows)
 
 

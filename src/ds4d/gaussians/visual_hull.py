@@ -3,7 +3,7 @@
 Grids are [R, R, R] booleans over a box `aabb`, indexed x, y, z; voxel centres lie at (i + 0.5) / R of the box.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -170,15 +170,3 @@ def _coverage(hull: Tensor, centres: Tensor, aabb: Tensor, cameras: Cameras, res
     radius = int((cameras.Ks[:, 0, 0] * voxel / depths[:, 0].clamp_min(1e-6)).max() / 2) + 1
     drawn = drawn.view(cameras.num_views, 1, cameras.height, cameras.width)
     return F.max_pool2d(drawn, 2 * radius + 1, stride=1, padding=radius) > 0.5
-
-
-def bounds_over_time(
-    alphas: Float[Tensor, "T V 1 H W"], cameras: Cameras, aabb: Float[Tensor, "2 3"], config: HullConfig
-) -> Float[Tensor, "2 3"]:
-    """The box (min, max) of the union of the hulls of several times; `cameras` [T, V]."""
-    boxes = [
-        occupied_bounds(carve(alpha, replace(cameras, viewmats=viewmats, Ks=Ks), aabb, config), aabb)
-        for alpha, viewmats, Ks in zip(alphas, cameras.viewmats, cameras.Ks, strict=True)
-    ]
-    stacked = torch.stack(boxes)
-    return torch.stack((stacked[:, 0].amin(0), stacked[:, 1].amax(0)))

@@ -1,1 +1,13 @@
 """Pure loss functions and the named, weighted sum of them."""
+
+from ds4d.losses.objective import TERMS as TERMS
+from ds4d.losses.objective import LossConfig as LossConfig
+from ds4d.losses.objective import LossInputs as LossInputs
+from ds4d.losses.objective import Objective as Objective
+from ds4d.losses.objective import Term as Term
+from ds4d.losses.photometric import l1 as l1
+from ds4d.losses.photometric import squared as squared
+from ds4d.losses.regularizers import plane_smoothness as plane_smoothness
+from ds4d.losses.regularizers import rigidity as rigidity
+from ds4d.losses.regularizers import time_l1 as time_l1
+from ds4d.losses.regularizers import time_smoothness as time_smoothness

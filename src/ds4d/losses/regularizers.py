@@ -1,0 +1,42 @@
+"""What keeps the HexPlane and the motion smooth (STAG4D's regularisers, 4DGaussians Sec. 3.4)."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def plane_smoothness(spatial_planes: Sequence[Float[Tensor, "3 C R R"]]) -> Float[Tensor, ""]:
+    """Mean squared second difference along both axes of the space planes; 0 for linear content."""
+    terms = [plane.diff(n=2, dim=axis).square().mean() for plane in spatial_planes for axis in (-1, -2)]
+    return torch.stack(terms).mean()
+
+
+def time_smoothness(temporal_planes: Sequence[Float[Tensor, "3 C rows R"]]) -> Float[Tensor, ""]:
+    """Mean squared second difference of the time planes along time; 0 for steady change, and with fewer than 3 rows."""
+    terms = [plane.diff(n=2, dim=-2).square() for plane in temporal_planes]
+    return torch.stack([term.mean() if term.numel() else term.sum() for term in terms]).mean()
+
+
+def time_l1(temporal_planes: Sequence[Float[Tensor, "3 C rows R"]]) -> Float[Tensor, ""]:
+    """Mean absolute difference of the time planes from 1, at which time changes nothing."""
+    return torch.stack([(1 - plane).abs().mean() for plane in temporal_planes]).mean()
+
+
+def rigidity(
+    canonical: Float[Tensor, "N 3"], moved: Float[Tensor, "T N 3"], neighbours: Int[Tensor, "N k"]
+) -> Float[Tensor, ""]:
+    """Mean absolute change of the distance between neighbours, in inner units.
+
+    Neighbours that keep their distance move as one rigid piece; a joint costs little, a torn surface much.
+
+    Args:
+        canonical: centres at the canonical time.
+        moved: centres at T times.
+        neighbours: rows of each Gaussian's neighbours in the canonical set.
+    """
+    rest = (canonical[neighbours] - canonical[:, None]).norm(dim=-1)
+    gaps = moved[:, neighbours] - moved[:, :, None]
+    now = (gaps.square().sum(-1) + 1e-12).sqrt()
+    return (now - rest).abs().mean()

@@ -1,0 +1,151 @@
+"""From silhouettes to a place: the inner world, the HexPlane's box, and the first Gaussians."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ds4d.gaussians import (
+    HullConfig,
+    carve,
+    colour_points,
+    gaussians_from_points,
+    occupied_bounds,
+    random_ball,
+    read_points,
+    sample_surface,
+)
+from ds4d.geometry import camera_focus, fit_ball, transform_cameras, transform_points
+from ds4d.types import Cameras, FrameBatch, MultiViewVideo, RawGaussians, Similarity
+
+BALL_RADIUS = 0.5
+_UP_AXES = {"y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
+
+
+@dataclass(frozen=True)
+class InitConfig:
+    """The first Gaussians.
+
+    Attributes:
+        method: `hull` carves the middle frame's silhouettes; `points` takes `file`; `random` fills the ball and knows
+            nothing of the object (the ablation's baseline).
+        file: point cloud or mesh (PLY, OBJ, GLB) in the user's world, for `points`.
+        num_gaussians: how many to start with.
+        opacity: of each, in (0, 1).
+        sh_degree: 0 to 3.
+        hull: how silhouettes are carved.
+        scale_factor: standard deviation in units of the gap to the neighbours.
+    """
+
+    method: Literal["hull", "points", "random"] = "hull"
+    file: Path | None = None
+    num_gaussians: int = 12_000
+    opacity: float = 0.5
+    sh_degree: int = 0
+    hull: HullConfig = field(default_factory=HullConfig)
+    scale_factor: float = 0.7
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the object is.
+
+    Attributes:
+        video: the clip with its cameras in the inner world.
+        world: from the user's world to the inner one.
+        aabb: box (min, max) of the object over all frames, grown by 10 %; inner units.
+    """
+
+    video: MultiViewVideo
+    world: Similarity
+    aabb: Float[Tensor, "2 3"]
+
+
+def place(video: MultiViewVideo, hull: HullConfig, *, max_times: int = 12) -> Placement:
+    """Brings the object into the ball of radius 0.5 round the origin, y up, by the hulls of its silhouettes.
+
+    Args:
+        video: cameras in the user's world.
+        hull: how silhouettes are carved.
+        max_times: the hulls of at most this many frames, spread over the clip, make the bounds.
+    """
+    focus, radius = camera_focus(video.cameras)
+    cube = torch.stack((focus - radius, focus + radius))
+    coarse = replace(hull, resolution=min(64, hull.resolution))
+    if _is_one_moving_camera(video):
+        pictures, cameras = _pictures_of_all_times(video)
+        loose = replace(coarse, spare_votes=max(2, video.num_times // 10))
+        bounds = occupied_bounds(carve(pictures.alphas, cameras, cube, loose), cube)
+    else:
+        chosen = torch.linspace(0, video.num_times - 1, min(max_times, video.num_times)).round().long().unique()
+        bounds = _union([_hull_bounds(video, int(time), cube, coarse) for time in chosen])
+    world = fit_ball(bounds, BALL_RADIUS, torch.tensor(_UP_AXES[video.up]))
+    corners = torch.cartesian_prod(*bounds.T)
+    moved = transform_points(world, corners)
+    box = torch.stack((moved.amin(0), moved.amax(0)))
+    margin = 0.05 * (box[1] - box[0])
+    inner = replace(video, cameras=transform_cameras(world, video.cameras))
+    return Placement(inner, world, torch.stack((box[0] - margin, box[1] + margin)))
+
+
+def first_gaussians(placement: Placement, config: InitConfig, generator: torch.Generator) -> RawGaussians:
+    """Gaussians of the middle frame in the inner world."""
+    video = placement.video
+    if config.method == "random":
+        points, colors = random_ball(config.num_gaussians, BALL_RADIUS, generator)
+    else:
+        pictures, cameras, view_weights = _middle_pictures(video)
+        if config.method == "points":
+            points = _points_of_file(config, placement.world, generator)
+        else:
+            hull = carve(pictures.alphas, cameras, placement.aabb, config.hull)
+            points = sample_surface(hull, placement.aabb, config.num_gaussians, generator)
+        spacing = float((placement.aabb[1] - placement.aabb[0]).max()) / config.hull.resolution
+        colors = colour_points(points, pictures.images, pictures.alphas, cameras, view_weights, tolerance=4 * spacing)
+    return gaussians_from_points(
+        points, colors, opacity=config.opacity, sh_degree=config.sh_degree, scale_factor=config.scale_factor
+    )
+
+
+def _points_of_file(config: InitConfig, world: Similarity, generator: torch.Generator) -> Tensor:
+    if config.file is None:
+        raise ValueError("init: file must name a point cloud or mesh when method is `points`, got none.")
+    return transform_points(world, read_points(config.file, config.num_gaussians, generator))
+
+
+def _is_one_moving_camera(video: MultiViewVideo) -> bool:
+    return video.num_views == 1 and not video.cameras.is_static
+
+
+def _middle_pictures(video: MultiViewVideo) -> tuple[FrameBatch, Cameras, Tensor]:
+    """What shows the middle frame's shape: its views, or all times of one moving camera."""
+    if _is_one_moving_camera(video):
+        pictures, cameras = _pictures_of_all_times(video)
+        return pictures, cameras, torch.ones(cameras.num_views)
+    return _pictures_at(video, video.middle)
+
+
+def _pictures_at(video: MultiViewVideo, time: int) -> tuple[FrameBatch, Cameras, Tensor]:
+    views = video.valid[time].nonzero().squeeze(1)
+    times = torch.full_like(views, time)
+    cameras = replace(video.cameras, viewmats=video.cameras.viewmats[time, views], Ks=video.cameras.Ks[time, views])
+    return video.gather(times, views), cameras, video.view_weights[views]
+
+
+def _pictures_of_all_times(video: MultiViewVideo, most: int = 40) -> tuple[FrameBatch, Cameras]:
+    times = torch.linspace(0, video.num_times - 1, min(most, video.num_times)).round().long().unique()
+    cameras = replace(video.cameras, viewmats=video.cameras.viewmats[times, 0], Ks=video.cameras.Ks[times, 0])
+    return video.gather(times, torch.zeros_like(times)), cameras
+
+
+def _hull_bounds(video: MultiViewVideo, time: int, cube: Tensor, config: HullConfig) -> Tensor:
+    pictures, cameras, _ = _pictures_at(video, time)
+    return occupied_bounds(carve(pictures.alphas, cameras, cube, config), cube)
+
+
+def _union(boxes: list[Tensor]) -> Tensor:
+    stacked = torch.stack(boxes)
+    return torch.stack((stacked[:, 0].amin(0), stacked[:, 1].amax(0)))

@@ -1,0 +1,116 @@
+"""Adam with one rate per kind of parameter, whose moments follow the Gaussians through density control."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ds4d.gaussians import Resampling
+from ds4d.scene import DynamicGaussians
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A learning rate that falls log-linearly over the fit, from `start` to `start * end_factor`."""
+
+    start: float
+    end_factor: float = 1.0
+
+    def at(self, progress: float) -> float:
+        """The rate at `progress` in [0, 1]."""
+        return self.start * self.end_factor ** min(1.0, max(0.0, progress))
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Learning rates by kind of parameter; lengths are inner units (the object has radius 0.5).
+
+    Attributes:
+        means: of the centres.
+        quats: of the rotations.
+        log_scales: of the sizes.
+        opacity_logits: of the opacities.
+        sh0: of the plain colour.
+        shN: of the view-dependent colour.
+        planes: of the HexPlane.
+        mlp: of trunk and heads.
+    """
+
+    means: Rate = Rate(1e-3, 0.05)
+    quats: Rate = Rate(2e-3)
+    log_scales: Rate = Rate(5e-3)
+    opacity_logits: Rate = Rate(3e-2)
+    sh0: Rate = Rate(5e-3)
+    shN: Rate = Rate(2.5e-4)
+    planes: Rate = Rate(1e-2, 0.1)
+    mlp: Rate = Rate(1e-3, 0.1)
+
+
+class SceneOptimizer:
+    """Adam over a scene's parameters, in named groups."""
+
+    def __init__(self, scene: DynamicGaussians, config: OptimizerConfig) -> None:
+        self.scene = scene
+        self.config = config
+        fused = scene.device.type == "cuda"
+        groups = [{"params": parameters, "name": name} for name, parameters in _groups(scene).items()]
+        self.adam = torch.optim.Adam(groups, lr=0.0, eps=1e-15, fused=fused)
+
+    def step(self, progress: float) -> None:
+        """One update at the rates of `progress`, then forgets the gradients."""
+        for group in self.adam.param_groups:
+            group["lr"] = getattr(self.config, group["name"]).at(progress)
+        self.adam.step()
+        self.adam.zero_grad(set_to_none=True)
+
+    def resample(self, resampling: Resampling) -> None:
+        """Changes the set of Gaussians and takes each one's moments along; new Gaussians start with none."""
+        before = dict(self.scene.gaussians.named_parameters())
+        states = {name: self.adam.state.pop(parameter, {}) for name, parameter in before.items()}
+        self.scene.gaussians.resample(resampling)
+        self._adopt(states, resampling)
+
+    def _adopt(self, states: dict[str, dict[str, Tensor]], resampling: Resampling) -> None:
+        groups = {group["name"]: group for group in self.adam.param_groups}
+        for name, parameter in self.scene.gaussians.named_parameters():
+            groups[name]["params"] = [parameter]
+            if not states[name]:
+                continue
+            state = {"step": states[name]["step"]}
+            for moment in ("exp_avg", "exp_avg_sq"):
+                rows = states[name][moment][resampling.sources].clone()
+                rows[resampling.fresh] = 0
+                state[moment] = rows
+            self.adam.state[parameter] = state
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The moments by name, for a checkpoint."""
+        stored = {}
+        for group in self.adam.param_groups:
+            for i, parameter in enumerate(group["params"]):
+                for key, value in self.adam.state.get(parameter, {}).items():
+                    stored[f"{group['name']}.{i}.{key}"] = value
+        return stored
+
+    def restore(self, stored: dict[str, Tensor]) -> None:
+        """Takes over moments that `tensors` gave, for a scene of the same shape."""
+        groups = _groups(self.scene)
+        for group in self.adam.param_groups:
+            group["params"] = groups[group["name"]]
+            for i, parameter in enumerate(group["params"]):
+                prefix = f"{group['name']}.{i}."
+                state = {name[len(prefix) :]: value for name, value in stored.items() if name.startswith(prefix)}
+                if state:
+                    self.adam.state[parameter] = {
+                        key: value.clone() if key == "step" and parameter.device.type == "cpu"
+                        else value.to(parameter.device, copy=True)
+                        for key, value in state.items()
+                    }  # fmt: skip
+
+
+def _groups(scene: DynamicGaussians) -> dict[str, list[nn.Parameter]]:
+    groups = {name: [parameter] for name, parameter in scene.gaussians.named_parameters()}
+    if scene.field is not None:
+        groups["planes"] = list(scene.field.hexplane.parameters())
+        groups["mlp"] = [*scene.field.trunk.parameters(), *scene.field.heads.parameters()]
+    return groups

@@ -1,0 +1,203 @@
+"""The fit: a static stage on the middle frame, then all times, as a stream of events.
+
+The trainer knows no screen and no folder: it yields what happened, and whoever drives it shows, logs and saves.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ds4d.gaussians import DensityConfig, DensityControl, nearest_rows
+from ds4d.losses import LossConfig, LossInputs, Objective
+from ds4d.scene import DynamicGaussians
+from ds4d.training.events import DensityChanged, Event, StepDone, TrainingDiverged
+from ds4d.training.optimizers import OptimizerConfig, SceneOptimizer
+from ds4d.training.pictures import PictureSource
+from ds4d.training.sampling import Draw, Sampler
+from ds4d.types import Cameras, MultiViewVideo, Renderer, Rendering
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """The schedule of a fit.
+
+    Attributes:
+        static_steps: steps on the middle frame alone, nothing deformed.
+        dynamic_steps: steps over all times.
+        static_views: views per step of the static stage.
+        times_per_step: times per step of the dynamic stage.
+        views_per_time: views of each of those times.
+        window_growth: share of the dynamic stage during which the times looked at spread from the middle frame to the
+            whole clip, so that large motion is followed frame by frame; 0 looks at all times at once.
+        coarse_share: share of each stage fitted at half the picture size.
+        losses: the terms.
+        density: of the static and the dynamic stage together.
+        optimizer: the learning rates.
+        neighbours: per Gaussian, for losses that compare neighbours.
+        picture_budget: bytes of pictures kept on the device.
+    """
+
+    static_steps: int = 300
+    dynamic_steps: int = 1500
+    static_views: int = 7
+    times_per_step: int = 4
+    views_per_time: int = 2
+    window_growth: float = 0.4
+    coarse_share: float = 0.5
+    losses: LossConfig = field(default_factory=LossConfig)
+    density: DensityConfig = field(default_factory=DensityConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    neighbours: int = 8
+    picture_budget: int = 2 << 30
+
+    @property
+    def total_steps(self) -> int:
+        """Both stages."""
+        return self.static_steps + self.dynamic_steps
+
+
+class Trainer:
+    """Fits a scene to a clip.
+
+    Args:
+        scene: changed in place; its device is the fit's.
+        video: with cameras in the scene's inner world.
+        renderer: the splatter.
+        config: the schedule.
+        seed: of every random draw.
+    """
+
+    def __init__(
+        self, scene: DynamicGaussians, video: MultiViewVideo, renderer: Renderer, config: FitConfig, seed: int
+    ) -> None:
+        self.scene = scene
+        self.video = video
+        self.renderer = renderer
+        self.config = config
+        self.generator = torch.Generator().manual_seed(seed)
+        self.sampler = Sampler(video.valid, self.generator)
+        self.pictures = PictureSource(video, scene.device, config.picture_budget)
+        self.optimizer = SceneOptimizer(scene, config.optimizer)
+        self.objective = Objective(config.losses)
+        self.density = DensityControl(config.density, scene.gaussians.num_gaussians, scene.device)
+        self.cameras = video.cameras.to(scene.device)
+        self.times = video.times.to(scene.device)
+        self.step = 0
+        self.seconds = 0.0
+        self.refresh_neighbours()
+
+    def run(self) -> Iterator[Event]:
+        """Steps until the schedule ends; stop iterating at any event to interrupt, and iterate again to go on.
+
+        Raises:
+            TrainingDiverged: a loss is NaN or Inf.
+        """
+        while self.step < self.config.total_steps:
+            began = time.perf_counter()
+            loss, terms = self._take_step()
+            self.step += 1
+            change = None
+            if self.density.is_due(self.step, self.config.total_steps):
+                change = self._change_density()
+            self.seconds += time.perf_counter() - began
+            yield StepDone(
+                self.step,
+                self.config.total_steps,
+                "static" if self.step <= self.config.static_steps else "dynamic",
+                loss,
+                terms,
+                self.scene.gaussians.num_gaussians,
+                self.seconds,
+            )
+            if change is not None:
+                yield change
+
+    @property
+    def is_static_stage(self) -> bool:
+        """Whether the next step belongs to the static stage."""
+        return self.step < self.config.static_steps or self.scene.field is None
+
+    def _take_step(self) -> tuple[float, dict[str, float]]:
+        draw = self._draw()
+        width, height = self._size()
+        static = self.is_static_stage
+        raw = self.scene.canonical().expand_times(1) if static else self.scene.raw_at(self.times[draw.times])
+        cameras = self._cameras(draw, width, height)
+        rendering = self.renderer.render(raw.activate(), cameras, backgrounds=draw.backgrounds.to(self.scene.device))
+        total, terms = self.objective(self._inputs(draw, rendering, raw.means))
+        total.backward()
+        names = list(terms)
+        values = torch.stack([total.detach(), *terms.values()]).tolist()  # the step's one wait for the device
+        if not all(map(math.isfinite, values)):
+            raise TrainingDiverged(self.step + 1, dict(zip(names, values[1:], strict=True)))
+        means2d = rendering.info["means2d"]
+        self.density.observe(means2d.grad, rendering.info["radii"], (width, height))
+        self.optimizer.step(self._progress())
+        return values[0], dict(zip(names, values[1:], strict=True))
+
+    def _progress(self) -> float:
+        """How far the dynamic stage has come, in [0, 1]; the static stage runs at the starting rates."""
+        done = self.step - self.config.static_steps
+        return max(0.0, done / max(1, self.config.dynamic_steps))
+
+    def _draw(self) -> Draw:
+        middle = self.video.middle
+        if self.is_static_stage:
+            return self.sampler.draw((middle, middle), 1, self.config.static_views)
+        last = self.video.num_times - 1
+        growth = self._progress() / self.config.window_growth if self.config.window_growth else 1.0
+        reach = math.ceil(min(1.0, growth) * (last - middle + (last + 1) % 2)) + 1
+        window = (max(0, middle - reach), min(last, middle + reach))
+        return self.sampler.draw(window, self.config.times_per_step, self.config.views_per_time)
+
+    def _size(self) -> tuple[int, int]:
+        frames = self.video.frames
+        static = self.is_static_stage
+        done = self.step if static else self.step - self.config.static_steps
+        steps = self.config.static_steps if static else self.config.dynamic_steps
+        divisor = 2 if done < self.config.coarse_share * steps else 1
+        return max(1, frames.width // divisor), max(1, frames.height // divisor)
+
+    def _cameras(self, draw: Draw, width: int, height: int) -> Cameras:
+        times, views = draw.times[:, None].to(self.scene.device), draw.views.to(self.scene.device)
+        cameras = self.cameras
+        chosen = Cameras(cameras.viewmats[times, views], cameras.Ks[times, views], cameras.width, cameras.height)
+        return chosen.resized(width, height)
+
+    def _inputs(self, draw: Draw, rendering: Rendering, means: Tensor) -> LossInputs:
+        height, width = rendering.colors.shape[-2:]
+        times = draw.times[:, None].expand_as(draw.views).flatten()
+        views = draw.views.flatten()
+        truth = self.pictures.batch(times, views, width, height)
+        field = None if self.is_static_stage else self.scene.field
+        return LossInputs(
+            colors=rendering.colors.flatten(0, 1),
+            alphas=rendering.alphas.flatten(0, 1),
+            target_colors=truth.composite(draw.backgrounds.to(self.scene.device).flatten(0, 1)),
+            target_alphas=truth.alphas,
+            weights=self.pictures.weights(times, views, width, height),
+            is_real=(views == 0).to(self.scene.device),
+            spatial_planes=field.hexplane.spatial_planes() if field else [],
+            temporal_planes=field.hexplane.temporal_planes() if field else [],
+            canonical_means=self.scene.gaussians.means,
+            means=means,
+            neighbours=self._neighbours,
+        )
+
+    def _change_density(self) -> DensityChanged:
+        before = self.scene.gaussians.num_gaussians
+        self.optimizer.resample(self.density.resampling(self.scene.canonical(), self.generator))
+        after = self.scene.gaussians.num_gaussians
+        self.density.reset(after, self.scene.device)
+        self.refresh_neighbours()
+        return DensityChanged(self.step, before, after)
+
+    def refresh_neighbours(self) -> None:
+        """Finds each Gaussian's neighbours anew, where a loss asks for them; called whenever the set has changed."""
+        means = self.scene.gaussians.means.detach()
+        count = self.config.neighbours if self.objective.needs_neighbours else 0
+        self._neighbours = nearest_rows(means, count)
