@@ -2,13 +2,13 @@
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path) -> Generator[Path, None, None]:
     """A temporary path beside `path`, with its suffix; it takes the name `path` when the block ends without an error.
 
     Folders on the way to `path` are made. After an error nothing is left behind and an older file stays as it was.

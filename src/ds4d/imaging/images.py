@@ -5,7 +5,7 @@ transparent pixel never bleeds into its neighbours.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ _READ_ERRORS = (OSError, EOFError, SyntaxError, ValueError, struct.error, Image.
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[Image.Image]:
+def _opened(path: str | Path) -> Generator[Image.Image, None, None]:
     """The picture at `path`, its pixels not yet read; whatever goes wrong inside becomes a ValueError with its name."""
     if not Path(path).is_file():
         raise ValueError(f"picture {path} must be a file, got nothing there. Check the path, or make it again.")
@@ -44,7 +44,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 
 def read_rgba(path: str | Path) -> UInt8[np.ndarray, "H W 4"]:
-    """A picture with straight alpha; 255 where the file has none. 16-bit values are rounded to 8 bit.
+    """A picture with straight alpha; 255 where the file has none. Deeper pixels come down to 8 bit.
 
     Raises:
         ValueError: the file is missing, truncated, not an image, or holds floating-point pixels.

@@ -31,11 +31,15 @@ def ssim(a: Float[Tensor, "*B 3 H W"], b: Float[Tensor, "*B 3 H W"]) -> Float[Te
         raise ValueError(f"ssim: pictures must be at least {window} pixels high and wide, got {list(a.shape[-2:])}.")
     batch = a.shape[:-3]
     a, b = a.flatten(0, -4) if batch else a[None], b.flatten(0, -4) if batch else b[None]
-    # The formula needs only the sum of the two variances, so four blurred maps do the work of five.
-    means_a, means_b, squares, products = _blur(torch.cat((a, b, a * a + b * b, a * b), dim=1)).chunk(4, dim=1)
-    mean_squares, mean_products = means_a * means_a + means_b * means_b, means_a * means_b
-    luminance = (2 * mean_products + _C1) / (mean_squares + _C1)
-    structure = (2 * (products - mean_products) + _C2) / (squares - mean_squares + _C2)
+    # In terms of the sum and the difference both ratios are 1 minus something that vanishes with the difference: four
+    # blurred maps do the work of five, and rounding in the variances of bright pictures hardly shows.
+    total, difference = a + b, a - b
+    maps = torch.cat((total, difference, total * total, difference * difference), dim=1)
+    mean_total, mean_difference, square_total, square_difference = _blur(maps).chunk(4, dim=1)
+    bias, energy = mean_difference * mean_difference, mean_total * mean_total
+    noise, signal = square_difference - bias, square_total - energy
+    luminance = 1 - bias / (0.5 * (energy + bias) + _C1)
+    structure = 1 - noise / (0.5 * (signal + noise) + _C2)
     return (luminance * structure).mean(dim=(1, 2, 3)).reshape(batch)
 
 

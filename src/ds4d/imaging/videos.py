@@ -1,5 +1,6 @@
 """Writing H.264 videos."""
 
+import math
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -25,8 +26,8 @@ def write_video(path: str | Path, frames: Iterable[UInt8[np.ndarray, "H W 3"]], 
         ValueError: no frames, frames of different sizes, or fps not above 0.
         ImportError: PyAV is not installed.
     """
-    if not fps > 0:
-        raise ValueError(f"write_video: fps must be above 0, got {fps}.")
+    if not 0 < fps < math.inf:
+        raise ValueError(f"write_video: fps must be finite and above 0, got {fps}.")
     try:
         import av
     except ImportError as error:
@@ -56,7 +57,7 @@ def _even_sized(frame: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "H W 3"]
 
 
 def _add_stream(container: Any, width: int, height: int, fps: float) -> Any:
-    stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": _CRF})
+    stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(100_000), options={"crf": _CRF})
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
     # BT.709, said in the file: untagged colours are guessed by size, and players guess differently.
     context = stream.codec_context

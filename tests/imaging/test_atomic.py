@@ -1,0 +1,25 @@
+from pathlib import Path
+
+import pytest
+
+from ds4d.imaging import atomic_path
+
+
+def test_the_file_takes_its_name_when_the_block_ends(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "scene.json"
+    with atomic_path(target) as temporary:
+        temporary.write_text("whole")
+        assert temporary.parent == target.parent and temporary.suffix == ".json"
+        assert not target.exists()
+    assert target.read_text() == "whole"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_after_an_error_the_old_file_stays_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "scene.json"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]

@@ -1,0 +1,79 @@
+import builtins
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from ds4d.imaging import write_video
+
+
+def _frames(count: int, height: int, width: int) -> Iterator[np.ndarray]:
+    """A plain square that walks right over a coloured ramp."""
+    ys, xs = np.mgrid[:height, :width]
+    ramp = np.stack((xs * 255 // width, ys * 255 // height, np.full_like(xs, 200)), axis=-1).astype(np.uint8)
+    for time in range(count):
+        frame = ramp.copy()
+        frame[8:24, 4 * time : 4 * time + 16] = (220, 30, 40)
+        yield frame
+
+
+def _read(path: Path) -> tuple[Any, np.ndarray]:
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return stream, np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(stream)])
+
+
+def test_a_video_comes_back_nearly_as_it_was(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", _frames(6, 48, 64), fps=12.5)
+    stream, frames = _read(tmp_path / "a.mp4")
+    assert (stream.codec_context.name, stream.pix_fmt, float(stream.average_rate)) == ("h264", "yuv420p", 12.5)
+    truth = np.stack(list(_frames(6, 48, 64)))
+    assert frames.shape == truth.shape
+    assert np.abs(frames.astype(int) - truth).mean() < 3
+    assert frames[0, 16, 12] == pytest.approx([220, 30, 40], abs=6)  # colours survive YUV and back
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_odd_sizes_gain_an_edge(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", _frames(2, 47, 63), fps=24.0)
+    _, frames = _read(tmp_path / "a.mp4")
+    assert frames.shape == (2, 48, 64, 3)
+    assert frames[0, -1, :60].astype(int) == pytest.approx(frames[0, -2, :60].astype(int), abs=12)
+
+
+def test_a_failed_video_leaves_the_old_one(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", _frames(2, 32, 32), fps=24.0)
+    before = (tmp_path / "a.mp4").read_bytes()
+    frames = [np.zeros((32, 32, 3), np.uint8), np.zeros((32, 48, 3), np.uint8)]
+    with pytest.raises(ValueError, match=r"a\.mp4 must share one size, got 32 x 32 and then 48 x 32"):
+        write_video(tmp_path / "a.mp4", frames, fps=24.0)
+    assert (tmp_path / "a.mp4").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_no_frames_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least one frame"):
+        write_video(tmp_path / "a.mp4", [], fps=24.0)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("fps", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_wrong_rate_is_refused(tmp_path: Path, fps: float) -> None:
+    with pytest.raises(ValueError, match="fps must be finite and above 0"):
+        write_video(tmp_path / "a.mp4", _frames(1, 32, 32), fps=fps)
+
+
+def test_without_pyav_the_error_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_import = builtins.__import__
+
+    def refuse_av(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "av":
+            raise ImportError(name)
+        return real_import(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", refuse_av)
+    with pytest.raises(ImportError, match="pip install av"):
+        write_video(tmp_path / "a.mp4", _frames(1, 32, 32), fps=24.0)
