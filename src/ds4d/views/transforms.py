@@ -53,9 +53,11 @@ def load_transforms(
     frame_views = _view_names(frames, time_indices, splits[0], folder)
     names = tuple(dict.fromkeys(frame_views))
     grid = _grid(frames, time_indices, [names.index(name) for name in frame_views])
-    width, height = common_size([[frame and _sized_file(frame) for frame in row] for row in grid], size)
+    width, height = common_size(
+        [[None if frame is None else _sized_file(frame) for frame in row] for row in grid], size
+    )
     return MultiViewVideo(
-        frames=FrameStore([[frame and frame.image for frame in row] for row in grid], width, height),
+        frames=FrameStore([[None if frame is None else frame.image for frame in row] for row in grid], width, height),
         cameras=_cameras(grid, times, width, height),
         valid=torch.tensor([[frame is not None for frame in row] for row in grid]),
         times=times,

@@ -123,7 +123,7 @@ def _image_path(keys: dict[str, Any], folder: Path, where: str) -> Path:
     named = folder / _inner_path(keys.get("image", keys["file_path"]), f"{where}.image")
     if named.suffix.lower() in _SUFFIXES:
         return named
-    candidates = [named.with_name(named.name + suffix) for suffix in (keys.get("extension", ".png"), *_SUFFIXES)]
+    candidates = [named.with_name(named.name + suffix) for suffix in _SUFFIXES]
     return next((path for path in candidates if path.is_file()), candidates[0])
 
 
