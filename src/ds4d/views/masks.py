@@ -24,12 +24,12 @@ def check_masks(video: MultiViewVideo, *, times: int | None = None) -> None:
             alpha = video.frames.read(time, view)[..., 3]
             if not (alpha >= _OPAQUE).any():
                 raise ValueError(
-                    f"{_name(video, time, view)} must show the object, got an empty mask (alpha is nowhere above one half). "
+                    f"{_name(video, time, view)} must show the object, got an empty mask (alpha below one half all over). "
                     "Make its mask again, or remove the frame."
                 )
             if view == 0 and (alpha >= _OPAQUE).all():
                 raise ValueError(
-                    f"{_name(video, time, view)} must have a transparent background, got alpha above one half all over. "
+                    f"{_name(video, time, view)} must have a transparent background, got an opaque picture. "
                     "Cut the object out first (save RGBA)."
                 )
 
