@@ -144,8 +144,8 @@ def colour_points(
     return torch.where(total > 0, mean, torch.full_like(mean, 0.5)).T.clamp(0, 1)
 
 
-def voxel_centres(aabb: Float[Tensor, "2 3"], resolution: int) -> Float[Tensor, "R*R*R 3"]:
-    """Centres of all voxels, x slowest."""
+def voxel_centres(aabb: Float[Tensor, "2 3"], resolution: int) -> Float[Tensor, "P 3"]:
+    """Centres of all P = resolution^3 voxels, x slowest."""
     unit = (torch.arange(resolution, device=aabb.device) + 0.5) / resolution
     grid = torch.stack(torch.meshgrid(unit, unit, unit, indexing="ij"), dim=-1).view(-1, 3)
     return aabb[0] + grid * (aabb[1] - aabb[0])
