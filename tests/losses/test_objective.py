@@ -1,0 +1,107 @@
+"""The objective: which terms count, for which views, how much."""
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+
+from ds4d.losses import TERMS, LossConfig, LossInputs, Objective, Term
+
+OFF = {field.name: Term() for field in fields(LossConfig)}
+PER_VIEW = ("l1", "mse", "ssim", "mask")
+OF_THE_FIELD = ("plane_smoothness", "time_smoothness", "time_l1", "rigidity")
+
+
+@pytest.fixture
+def inputs(generator: torch.Generator) -> LossInputs:
+    """Four pictures of two times; the first two are of the real view."""
+
+    def rand(*shape: int) -> torch.Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    return LossInputs(
+        colors=rand(4, 3, 16, 16),
+        alphas=rand(4, 1, 16, 16),
+        target_colors=rand(4, 3, 16, 16),
+        target_alphas=rand(4, 1, 16, 16),
+        weights=torch.ones(4, 1, 1, 1),
+        is_real=torch.tensor([True, True, False, False]),
+        spatial_planes=[rand(3, 2, 6, 6)],
+        temporal_planes=[rand(3, 2, 4, 6)],
+        canonical_means=rand(10, 3),
+        means=rand(2, 10, 3),
+        neighbours=torch.randint(0, 10, (10, 3), generator=generator),
+    )
+
+
+def value(inputs: LossInputs, name: str, term: Term) -> float:
+    """One term alone, before its weight."""
+    return Objective(LossConfig(**{**OFF, name: term}))(inputs)[1][name].item()
+
+
+def test_every_term_has_a_weight_and_every_weight_a_term() -> None:
+    assert {field.name for field in fields(LossConfig)} == set(TERMS)
+
+
+def test_the_total_is_the_weighted_sum(inputs: LossInputs) -> None:
+    weights = {name: 0.1 * (i + 1) for i, name in enumerate(TERMS)}
+    total, values = Objective(LossConfig(**{name: Term(weight) for name, weight in weights.items()}))(inputs)
+    assert set(values) == set(TERMS)
+    assert total.item() == pytest.approx(sum(weights[name] * values[name].item() for name in TERMS))
+    assert all(value.item() > 0 and not value.requires_grad for value in values.values())
+
+
+def test_terms_without_weight_are_not_computed(inputs: LossInputs) -> None:
+    total, values = Objective(LossConfig(**{**OFF, "l1": Term(2.0)}))(inputs)
+    assert list(values) == ["l1"]
+    expected = (inputs.colors - inputs.target_colors).abs().mean()
+    torch.testing.assert_close((values["l1"], total), (expected, 2 * expected))
+
+
+@pytest.mark.parametrize("name", PER_VIEW)
+def test_perfect_pictures_cost_nothing(inputs: LossInputs, name: str) -> None:
+    perfect = replace(inputs, colors=inputs.target_colors, alphas=inputs.target_alphas)
+    assert value(perfect, name, Term(1.0)) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", PER_VIEW)
+def test_real_and_novel_views_make_up_all(inputs: LossInputs, name: str) -> None:
+    real, novel, both = (value(inputs, name, Term(1.0, views)) for views in ("real", "novel", "all"))
+    assert real + novel == pytest.approx(both, rel=1e-5)
+    assert min(real, novel) > 0
+
+
+@pytest.mark.parametrize("name", PER_VIEW)
+def test_a_term_of_the_real_views_is_blind_to_the_others(inputs: LossInputs, name: str) -> None:
+    other = inputs.is_real.logical_not()[:, None, None, None]
+    spoilt = replace(
+        inputs,
+        colors=torch.where(other, torch.zeros(()), inputs.colors),
+        alphas=torch.where(other, torch.zeros(()), inputs.alphas),
+    )
+    assert value(spoilt, name, Term(1.0, "real")) == value(inputs, name, Term(1.0, "real"))
+    assert value(spoilt, name, Term(1.0, "novel")) != value(inputs, name, Term(1.0, "novel"))
+
+
+@pytest.mark.parametrize("name", PER_VIEW)
+def test_trust_scales_a_pictures_cost(inputs: LossInputs, name: str) -> None:
+    doubted = replace(inputs, weights=torch.tensor([1.0, 1.0, 0.0, 0.0]).reshape(4, 1, 1, 1))
+    assert value(doubted, name, Term(1.0)) == pytest.approx(value(inputs, name, Term(1.0, "real")), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["l1", "mse", "mask"])
+def test_trust_may_differ_from_pixel_to_pixel(inputs: LossInputs, name: str) -> None:
+    half = torch.zeros(4, 1, 16, 16)
+    half[..., :8] = 1
+    assert value(replace(inputs, weights=half), name, Term(1.0)) < value(inputs, name, Term(1.0))
+
+
+def test_terms_of_the_field_wait_until_there_is_one(inputs: LossInputs) -> None:
+    still = replace(inputs, spatial_planes=[], temporal_planes=[])
+    _, values = Objective(LossConfig(**{name: Term(1.0) for name in TERMS}))(still)
+    assert set(values) == set(TERMS) - set(OF_THE_FIELD)
+
+
+@pytest.mark.parametrize(("weight", "needed"), [(0.0, False), (0.5, True)])
+def test_neighbours_are_asked_for_by_rigidity_alone(weight: float, needed: bool) -> None:
+    assert Objective(LossConfig(rigidity=Term(weight))).needs_neighbours == needed

@@ -1,0 +1,91 @@
+"""Regularisers by the shape of what they see: constant, linear, curved; moved as one, or torn."""
+
+import pytest
+import torch
+
+from ds4d.geometry import quats_to_matrices
+from ds4d.losses import plane_smoothness, rigidity, time_l1, time_smoothness
+
+STEPS = torch.arange(6.0)
+
+
+def planes(content: torch.Tensor) -> torch.Tensor:
+    """Content [rows, columns] as the three planes of one scale with two channels."""
+    return content.expand(3, 2, 6, 6)
+
+
+ALONG_ROWS, ALONG_COLUMNS = STEPS[:, None].expand(6, 6), STEPS.expand(6, 6)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [torch.full((6, 6), 3.0), 2 * ALONG_ROWS, -ALONG_COLUMNS, 1 + ALONG_ROWS - 3 * ALONG_COLUMNS],
+    ids=["constant", "linear along rows", "linear along columns", "a tilted plane"],
+)
+def test_planes_without_curvature_cost_nothing(content: torch.Tensor) -> None:
+    assert plane_smoothness([planes(content)]).item() == 0
+
+
+@pytest.mark.parametrize("content", [ALONG_ROWS**2, ALONG_COLUMNS**2], ids=["rows", "columns"])
+def test_both_axes_of_a_space_plane_are_smoothed(content: torch.Tensor) -> None:
+    """The second difference of i^2 is 2 everywhere along one axis and 0 along the other: the mean is (4 + 0) / 2."""
+    assert plane_smoothness([planes(content)]).item() == 2
+
+
+def test_scales_count_alike_whatever_their_size() -> None:
+    curved, flat = planes(ALONG_ROWS**2), torch.ones(3, 2, 40, 40)
+    assert plane_smoothness([curved, flat]).item() == 1
+
+
+def test_time_planes_are_smoothed_along_time_only() -> None:
+    assert time_smoothness([planes(ALONG_ROWS**2)]).item() == 4
+    assert time_smoothness([planes(ALONG_COLUMNS**2)]).item() == 0
+    assert time_smoothness([planes(2 * ALONG_ROWS)]).item() == 0
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_too_few_times_to_bend_cost_nothing(rows: int) -> None:
+    plane = torch.rand(3, 2, rows, 6, requires_grad=True)
+    cost = time_smoothness([plane])
+    cost.backward()
+    assert cost.item() == 0 and plane.grad.abs().max() == 0
+
+
+def test_time_planes_at_one_cost_nothing() -> None:
+    assert time_l1([torch.ones(3, 2, 6, 6)]).item() == 0
+    assert time_l1([torch.full((3, 2, 6, 6), 1.25), torch.full((3, 2, 6, 6), 0.25)]).item() == 0.5
+
+
+@pytest.mark.parametrize("loss", [plane_smoothness, time_smoothness, time_l1])
+def test_gradients_pull_towards_less(loss) -> None:
+    content = torch.randn(3, 2, 6, 6, requires_grad=True)
+    before = loss([content])
+    before.backward()
+    with torch.no_grad():
+        assert loss([content - 1e-2 * content.grad]) < before
+
+
+@pytest.fixture
+def pair_of_neighbours() -> torch.Tensor:
+    return torch.tensor([[1], [0]])
+
+
+def test_rigid_motion_costs_nothing(generator: torch.Generator) -> None:
+    points = torch.randn(10, 3, generator=generator)
+    neighbours = torch.randint(0, 10, (10, 4), generator=generator)
+    rotations = quats_to_matrices(torch.randn(3, 4, generator=generator))
+    moved = points @ rotations.mT + torch.randn(3, 1, 3, generator=generator)
+    assert rigidity(points, moved, neighbours).item() < 1e-5
+
+
+def test_stretching_costs_its_length(pair_of_neighbours: torch.Tensor) -> None:
+    points = torch.tensor([[0.0, 0, 0], [1, 0, 0]])
+    moved = torch.stack((points, 1.5 * points))  # at rest, then half a unit longer
+    assert rigidity(points, moved, pair_of_neighbours).item() == pytest.approx(0.25)
+
+
+def test_neighbours_on_one_spot_have_finite_gradients(pair_of_neighbours: torch.Tensor) -> None:
+    points = torch.zeros(2, 3, requires_grad=True)
+    moved = torch.zeros(1, 2, 3, requires_grad=True)
+    rigidity(points, moved, pair_of_neighbours).backward()
+    assert points.grad.isfinite().all() and moved.grad.isfinite().all()
