@@ -24,7 +24,7 @@ def check_masks(video: MultiViewVideo, *, times: int | None = None) -> None:
             alpha = video.frames.read(time, view)[..., 3]
             if not (alpha >= _OPAQUE).any():
                 raise ValueError(
-                    f"{_name(video, time, view)} must show the object, got an empty mask (alpha below one half all over). "
+                    f"{_name(video, time, view)} must show the object, got an empty mask. "
                     "Make its mask again, or remove the frame."
                 )
             if view == 0 and (alpha >= _OPAQUE).all():
