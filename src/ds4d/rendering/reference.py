@@ -11,13 +11,9 @@ from torch.utils.checkpoint import checkpoint
 
 from ds4d.geometry import evaluate_sh, quats_to_matrices
 from ds4d.rendering.checks import check_axes, refuse_nan
-from ds4d.rendering.settings import SplatSettings
+from ds4d.rendering.settings import ALPHA_CUT, MAX_ALPHA, MAX_EXTENT, MIN_TRANSMITTANCE, SplatSettings
 from ds4d.types import Cameras, Gaussians, Rendering
 
-ALPHA_CUT = 1 / 255  # fainter is not drawn
-MAX_ALPHA = 0.999  # keeps the transmittance above 0
-MIN_TRANSMITTANCE = 1e-4  # a pixel takes no Gaussian that would bring it here
-MAX_EXTENT = 3.33  # standard deviations; an opaque Gaussian falls to ALPHA_CUT just before
 _PAIRS_PER_CHUNK = 2**22  # (pixel, Gaussian) pairs held at once: some ten tensors of 16 MB in float32
 
 
@@ -102,7 +98,7 @@ def _to_pixels(in_camera: Float[Tensor, "*T V N 3"], cameras: Cameras) -> Float[
 
 
 def _jacobians(in_camera: Float[Tensor, "*T V N 3"], cameras: Cameras) -> Float[Tensor, "*T V N 2 3"]:
-    """Derivatives of pixels by camera points. Outside the picture by more than 0.15 of its size the ray is held at that limit.
+    """Derivatives of pixels by camera points; rays stop turning 0.15 of the picture's size outside it.
 
     Far off the axis the local affine approximation stretches Gaussians without bound.
     """

@@ -2,6 +2,12 @@
 
 from dataclasses import dataclass
 
+# Fixed by gsplat's kernels, so that the back ends agree.
+ALPHA_CUT = 1 / 255  # fainter is not drawn
+MAX_ALPHA = 0.999  # keeps the transmittance above 0
+MIN_TRANSMITTANCE = 1e-4  # a pixel takes no Gaussian that would bring it here
+MAX_EXTENT = 3.33  # standard deviations; an opaque Gaussian falls to ALPHA_CUT just before
+
 
 @dataclass(frozen=True)
 class SplatSettings:

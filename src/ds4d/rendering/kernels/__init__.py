@@ -1,0 +1,8 @@
+"""The CPU splatter's inner loops, compiled by numba at their first use and kept on disk.
+
+Importing these modules imports numba (half a second), so it is left to the back end. Every function reads and writes
+float32 arrays in row-major order. Letters in shapes: T time, V view, I image (= T * V, time major), N Gaussians.
+
+numba's disk cache looks at the file of the function it compiles and at no other: a kernel and all it calls stay in one
+file, and constants from `settings` are part of the semantics that never change.
+"""

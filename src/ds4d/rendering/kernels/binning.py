@@ -1,0 +1,201 @@
+"""From projected Gaussians to lists of Gaussians per tile, nearest first.
+
+Drawn Gaussians are ranked by depth within their image. Each (Gaussian, tile) pair gets a slot; the slots of a rank
+follow one another, and `entries` lists the slots of a tile in rank order. Gradients are written to slots, which no two
+tiles share, and then summed per rank: the order of every sum is fixed.
+"""
+
+import math
+from typing import no_type_check
+
+import numpy as np
+from numba import njit, prange
+
+from ds4d.rendering.settings import ALPHA_CUT
+
+TILE_WIDTH = 16
+TILE_HEIGHT = 16
+# Slack on the squared Mahalanobis radius, so that rounding never drops a pixel that reaches the alpha cut.
+LEVEL_SLACK = 0.01
+# Columns of a record: what the compositor needs of a drawn Gaussian, in one cache line.
+RECORD = 12  # mean x, y; conic a, b, c; opacity; colour r, g, b; depth; level; unused
+# Below this share of a c, a conic's determinant a c - b^2 is too inexact in float32 to bound the ellipse by it.
+MIN_ROUNDNESS = 1e-3
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def extent_in_band(a, b, c, level, low, high):
+    """Range of x where the ellipse a x^2 + 2 b x y + c y^2 <= level meets the band low <= y <= high.
+
+    Returns (1, 0), an empty range, where they do not meet, and everything where the ellipse is too thin to tell.
+    """
+    determinant = a * c - b * b
+    if determinant < MIN_ROUNDNESS * a * c:
+        return -np.inf, np.inf
+    half_height = math.sqrt(a * level / determinant)
+    if low > half_height or high < -half_height:
+        return 1.0, 0.0
+    half_width = math.sqrt(c * level / determinant)
+    turn = -b * half_width / c  # the ellipse is widest to the right at y = turn, to the left at y = -turn
+    right_y = min(max(turn, low), high)
+    left_y = min(max(-turn, low), high)
+    right = (-b * right_y + math.sqrt(max(0.0, a * level - determinant * right_y * right_y))) / a
+    left = (-b * left_y - math.sqrt(max(0.0, a * level - determinant * left_y * left_y))) / a
+    return left, right
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def pixel_range(centre, left, right, size):
+    """First and one past the last pixel of `size` whose centres lie in centre + [left, right]."""
+    first = min(max(centre + left - 0.5, 0.0), float(size))
+    last = min(max(centre + right - 0.5, -1.0), size - 1.0)
+    return math.ceil(first), math.floor(last) + 1
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def _sort_by_depth(keys, order, spare):
+    """Sorts `order` (indices into keys) by keys: a stable radix sort, 11 bits at a time.
+
+    The bits of positive floats rise with their value.
+    """
+    for shift in (0, 11, 22):
+        starts = np.zeros(2049, np.int64)
+        for n in order:
+            starts[((keys[n] >> shift) & 2047) + 1] += 1
+        starts = np.cumsum(starts)
+        for n in order:
+            digit = (keys[n] >> shift) & 2047
+            spare[starts[digit]] = n
+            starts[digit] += 1
+        order[:] = spare
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def _rank_image(depths, radii, means2d, width, height, order):
+    """One image of `rank`."""
+    drawn = 0
+    pairs = 0
+    for n in range(len(depths)):
+        if radii[n, 0] > 0:
+            order[drawn] = n
+            drawn += 1
+            x0, x1 = pixel_range(means2d[n, 0], -radii[n, 0], radii[n, 0], width)
+            y0, y1 = pixel_range(means2d[n, 1], -radii[n, 1], radii[n, 1], height)
+            columns = (x1 + TILE_WIDTH - 1) // TILE_WIDTH - x0 // TILE_WIDTH
+            rows = (y1 + TILE_HEIGHT - 1) // TILE_HEIGHT - y0 // TILE_HEIGHT
+            pairs += max(0, columns) * max(0, rows)
+    _sort_by_depth(depths.view(np.uint32), order[:drawn], np.empty(drawn, np.int32))
+    return drawn, pairs
+
+
+@no_type_check
+@njit(parallel=True, nogil=True, cache=True)
+def rank(depths, radii, means2d, width, height, order, drawn, bounds):
+    """Sorts the drawn Gaussians of each image by depth.
+
+    Fills order [I,N] (indices of Gaussians; the first drawn[i] count), drawn [I] and bounds [I], an upper bound of the
+    number of (Gaussian, tile) pairs.
+    """
+    for i in prange(len(drawn)):
+        drawn[i], bounds[i] = _rank_image(depths[i], radii[i], means2d[i], width, height, order[i])
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def _fill_record(record, mean, conic, opacity, color, depth):
+    record[0:2] = mean
+    record[2:5] = conic
+    record[5] = opacity
+    record[6:9] = color
+    record[9] = depth
+    record[10] = 2 * math.log(opacity / ALPHA_CUT) + LEVEL_SLACK
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def _list_tiles(record, radii, width, height, across, tile_of, rows, cursor):
+    """Writes the tiles that the ellipse of `record` meets, and its rows there, from `cursor` on; returns its new value.
+
+    No tile outside the box of `radii` is written.
+    """
+    x, y = float(record[0]), float(record[1])
+    a, b, c, level = float(record[2]), float(record[3]), float(record[4]), float(record[10])
+    first_row, end_row = pixel_range(y, -radii[1], radii[1], height)
+    for tile_row in range(first_row // TILE_HEIGHT, (end_row + TILE_HEIGHT - 1) // TILE_HEIGHT):
+        top = tile_row * TILE_HEIGHT
+        left, right = extent_in_band(a, b, c, level, top + 0.5 - y, top + TILE_HEIGHT - 0.5 - y)
+        first, end = pixel_range(x, max(left, -radii[0]), min(right, radii[0]), width)
+        for tile_column in range(first // TILE_WIDTH, (end + TILE_WIDTH - 1) // TILE_WIDTH):
+            start = tile_column * TILE_WIDTH
+            above, below = extent_in_band(c, b, a, level, start + 0.5 - x, start + TILE_WIDTH - 0.5 - x)
+            row, end_row_here = pixel_range(y - top, above, below, TILE_HEIGHT)
+            if row < end_row_here:
+                tile_of[cursor] = tile_row * across + tile_column
+                rows[cursor, 0], rows[cursor, 1] = row, end_row_here
+                cursor += 1
+    return cursor
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def _group_by_tile(tile_of, base, entries, tiles):
+    """Counting sort of the slots base, base + 1, ... by their tile; stable, so ranks stay in order."""
+    tiles[:] = 0
+    tiles[0] = base
+    for tile in tile_of:
+        tiles[tile + 1] += 1
+    for k in range(1, len(tiles)):
+        tiles[k] += tiles[k - 1]
+    nexts = tiles.copy()
+    for k in range(len(tile_of)):
+        entries[nexts[tile_of[k]]] = base + k
+        nexts[tile_of[k]] += 1
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def _bin_image(
+    means2d, conics, opacities, colors, depths, radii, width, height, order, base, bound,
+    records, slots, ranks, rows, entries, tiles,
+):  # fmt: skip
+    """One image of `bin_tiles`: `base` is its first pair, `bound` the number of pairs it may write."""
+    across = (width + TILE_WIDTH - 1) // TILE_WIDTH
+    tile_of = np.empty(bound, np.int32)
+    cursor = 0
+    for r in range(len(order)):
+        n = order[r]
+        _fill_record(records[r], means2d[n], conics[n], opacities[n], colors[n], depths[n])
+        slots[r] = base + cursor
+        first = cursor
+        cursor = _list_tiles(records[r], radii[n], width, height, across, tile_of, rows[base:], cursor)
+        ranks[base + first : base + cursor] = r
+    slots[len(order)] = base + cursor
+    _group_by_tile(tile_of[:cursor], base, entries, tiles)
+
+
+@no_type_check
+@njit(parallel=True, nogil=True, cache=True)
+def bin_tiles(
+    means2d, conics, opacities, colors, depths, radii, width, height, order, drawn, bases,
+    records, slots, ranks, rows, entries, tiles,
+):  # fmt: skip
+    """Lists the Gaussians of each tile.
+
+    Args are means2d [I,N,2], conics [I,N,3], depths [I,N], radii [I,N,2]; opacities [I/k,N] and colors [I/m,N,3]
+    shared by runs of k and m images; order, drawn from `rank`; bases [I+1], where each image's pairs begin.
+    Fills records [I,N,RECORD] in rank order; slots [I,N+1], where each rank's slots begin; per slot ranks [pairs] and
+    rows [pairs,2], the first and one past the last row of the tile that the Gaussian reaches; entries [pairs], the slots
+    of the tiles; tiles [I,tiles+1], where each tile's entries begin.
+    """
+    images = len(drawn)
+    per_opacity, per_color = images // max(1, opacities.shape[0]), images // max(1, colors.shape[0])
+    for i in prange(images):
+        _bin_image(
+            means2d[i], conics[i], opacities[i // per_opacity], colors[i // per_color], depths[i], radii[i],
+            width, height, order[i, : drawn[i]], bases[i], bases[i + 1] - bases[i],
+            records[i], slots[i], ranks, rows, entries, tiles[i],
+        )  # fmt: skip

@@ -1,0 +1,283 @@
+"""Alpha compositing of binned Gaussians, tile by tile, forward and backward.
+
+A tile's pixels live in one flat scratch array, a plane per quantity, and each Gaussian sweeps the rows it reaches in
+one loop. Two things let the compiler turn that loop into vector instructions: all planes share one array, so nothing
+can overlap, and indices are unsigned, so none can count from the end. Every literal is a float32, as numba widens
+arithmetic with Python's numbers to float64.
+"""
+
+from typing import no_type_check
+
+import numpy as np
+from numba import njit, prange
+
+from ds4d.rendering.kernels.binning import TILE_HEIGHT, TILE_WIDTH
+from ds4d.rendering.settings import ALPHA_CUT, MAX_ALPHA, MIN_TRANSMITTANCE
+
+# Rounding may differ from strict IEEE order, which is what lets sums run in vector lanes; NaN and infinity stay honest.
+_FAST = {"contract", "nsz", "arcp", "reassoc"}
+_WIDTH = np.uint64(TILE_WIDTH)
+_PIXELS = np.uint64(TILE_WIDTH * TILE_HEIGHT)
+
+_ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
+_ALPHA_CUT = np.float32(ALPHA_CUT)
+_MAX_ALPHA = np.float32(MAX_ALPHA)
+_MIN_TRANSMITTANCE = np.float32(MIN_TRANSMITTANCE)
+_TINY = np.float32(1e-10)
+# exp(-5.6) < 1/255: larger exponents are cut off anyway.
+_MAX_SIGMA = np.float32(5.6)
+_EIGHTH = np.float32(1 / 8)
+# exp(-t) for 0 <= t <= 0.7 by a polynomial of least relative error, 9e-8, with value 1 at 0.
+_E1, _E2, _E3 = np.float32(-0.9999947547912598), np.float32(0.4998997747898102), np.float32(-0.16602839529514313)
+_E4, _E5 = np.float32(0.03984830155968666), np.float32(-0.00588524853810668)
+
+# Planes of the scratch array. A pixel that is done has its transmittance negated: nothing reaches the minimum any more.
+_X, _Y, _T, _LAST, _R, _G, _B, _D, _BEHIND = (np.uint64(k) * _PIXELS for k in range(9))
+_PLANES = 9
+_CHECK_EVERY = 16  # Gaussians between looks whether all pixels of the tile are done
+SLOT = 10  # per slot: gradients of mean x, y; conic a, b, c; opacity; colour r, g, b; depth
+
+
+@no_type_check
+@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+def _exp_minus(sigma):
+    """exp(-sigma) for 0 <= sigma <= 5.6 to 2e-6, constant beyond: the eighth power of exp(-sigma / 8)."""
+    t = min(sigma, _MAX_SIGMA) * _EIGHTH
+    p = ((((_E5 * t + _E4) * t + _E3) * t + _E2) * t + _E1) * t + _ONE
+    p = p * p
+    p = p * p
+    return p * p
+
+
+@no_type_check
+@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+def _blend(pixels, start, end, record, number):
+    """Lays one Gaussian over the pixels start..end of the tile."""
+    x, y, b, opacity = record[0], record[1], record[3], record[5]
+    half_a, half_c = _HALF * record[2], _HALF * record[4]
+    red, green, blue, depth = record[6], record[7], record[8], record[9]
+    for k in range(start, end):
+        dx = x - pixels[_X + k]
+        dy = y - pixels[_Y + k]
+        sigma = (half_a * dx + b * dy) * dx + half_c * dy * dy
+        alpha = min(_MAX_ALPHA, opacity * _exp_minus(sigma))
+        before = pixels[_T + k]
+        after = before * (_ONE - alpha)
+        hit = (sigma >= _ZERO) & (alpha >= _ALPHA_CUT)
+        taken = hit & (after > _MIN_TRANSMITTANCE)
+        weight = alpha * before if taken else _ZERO
+        pixels[_R + k] += weight * red
+        pixels[_G + k] += weight * green
+        pixels[_B + k] += weight * blue
+        pixels[_D + k] += weight * depth
+        pixels[_T + k] = after if taken else (-abs(before) if hit else before)
+        pixels[_LAST + k] = number if taken else pixels[_LAST + k]
+
+
+@no_type_check
+@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+def _all_done(pixels):
+    largest = -_ONE
+    for k in range(_PIXELS):
+        largest = max(largest, pixels[_T + k])
+    return largest <= _ZERO
+
+
+@no_type_check
+@njit(nogil=True, cache=True)
+def _place(pixels, left, top, width, height):
+    """Pixel centres of the tile; pixels outside the picture are marked done. Returns the tile's width and height."""
+    pixels[:] = 0
+    for row in range(TILE_HEIGHT):
+        for column in range(TILE_WIDTH):
+            k = np.uint64(row * TILE_WIDTH + column)
+            pixels[_X + k] = left + column + 0.5
+            pixels[_Y + k] = top + row + 0.5
+            pixels[_T + k] = 1 if top + row < height and left + column < width else -1
+    return min(TILE_WIDTH, width - left), min(TILE_HEIGHT, height - top)
+
+
+@no_type_check
+@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+def _composite_tile(tile, records, ranks, rows, entries, background, colors, alphas, depths, transmittances, last):
+    """One tile of one image."""
+    height, width = alphas.shape
+    across = (width + TILE_WIDTH - 1) // TILE_WIDTH
+    left, top = tile % across * TILE_WIDTH, tile // across * TILE_HEIGHT
+    pixels = np.empty(_PLANES * TILE_WIDTH * TILE_HEIGHT, np.float32)
+    columns, lines = _place(pixels, left, top, width, height)
+    for number in range(len(entries)):
+        if number % _CHECK_EVERY == 0 and _all_done(pixels):
+            break
+        slot = entries[number]
+        start, end = np.uint64(rows[slot, 0]) * _WIDTH, np.uint64(rows[slot, 1]) * _WIDTH
+        _blend(pixels, start, end, records[ranks[slot]], np.float32(number + 1))
+    for row in range(lines):
+        for column in range(columns):
+            k = np.uint64(row * TILE_WIDTH + column)
+            y, x = top + row, left + column
+            t = abs(pixels[_T + k])
+            alpha = _ONE - t
+            transmittances[y, x] = t
+            alphas[y, x] = alpha
+            depths[y, x] = pixels[_D + k] / max(alpha, _TINY)
+            last[y, x] = int(pixels[_LAST + k])
+            colors[0, y, x] = pixels[_R + k] + t * background[0]
+            colors[1, y, x] = pixels[_G + k] + t * background[1]
+            colors[2, y, x] = pixels[_B + k] + t * background[2]
+
+
+@no_type_check
+@njit(parallel=True, nogil=True, cache=True)
+def composite(records, ranks, rows, entries, tiles, backgrounds, colors, alphas, depths, transmittances, last):
+    """Fills colors [I,3,H,W], alphas, expected depths, transmittances and last [I,H,W] from the lists of `bin_tiles`.
+
+    `last` is the number of each pixel's last Gaussian in its tile's list. backgrounds are [I,3].
+    """
+    images = len(tiles)
+    for item in prange(images * (tiles.shape[1] - 1)):
+        i, tile = item % images, item // images
+        _composite_tile(
+            tile, records[i], ranks, rows, entries[tiles[i, tile] : tiles[i, tile + 1]], backgrounds[i],
+            colors[i], alphas[i], depths[i], transmittances[i], last[i],
+        )  # fmt: skip
+
+
+@no_type_check
+@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+def _unblend(pixels, start, end, record, number, out):
+    """Takes one Gaussian off the pixels start..end of the tile again and writes its gradients to `out` [SLOT]."""
+    x, y, a, b, c, opacity = record[0], record[1], record[2], record[3], record[4], record[5]
+    half_a, half_c = _HALF * a, _HALF * c
+    red, green, blue, depth = record[6], record[7], record[8], record[9]
+    d_red = d_green = d_blue = d_depth = _ZERO
+    moment = moment_x = moment_y = moment_xx = moment_xy = moment_yy = _ZERO
+    for k in range(start, end):
+        dx = x - pixels[_X + k]
+        dy = y - pixels[_Y + k]
+        sigma = (half_a * dx + b * dy) * dx + half_c * dy * dy
+        full = opacity * _exp_minus(sigma)
+        alpha = min(_MAX_ALPHA, full)
+        taken = (sigma >= _ZERO) & (alpha >= _ALPHA_CUT) & (pixels[_LAST + k] >= number)
+        alpha = alpha if taken else _ZERO
+        keep = _ONE / (_ONE - alpha)
+        before = pixels[_T + k] * keep
+        weight = alpha * before
+        d_red += weight * pixels[_R + k]
+        d_green += weight * pixels[_G + k]
+        d_blue += weight * pixels[_B + k]
+        d_depth += weight * pixels[_D + k]
+        shade = red * pixels[_R + k] + green * pixels[_G + k] + blue * pixels[_B + k] + depth * pixels[_D + k]
+        d_alpha = before * shade - pixels[_BEHIND + k] * keep
+        pixels[_BEHIND + k] += weight * shade
+        pixels[_T + k] = before
+        # -dL/dsigma; a capped alpha does not move with its Gaussian
+        pull = alpha * d_alpha if full <= _MAX_ALPHA else _ZERO
+        moment += pull
+        moment_x += pull * dx
+        moment_y += pull * dy
+        moment_xx += pull * dx * dx
+        moment_xy += pull * dx * dy
+        moment_yy += pull * dy * dy
+    out[0] = -(a * moment_x + b * moment_y)
+    out[1] = -(b * moment_x + c * moment_y)
+    out[2] = -_HALF * moment_xx
+    out[3] = -moment_xy
+    out[4] = -_HALF * moment_yy
+    out[5] = moment / opacity
+    out[6], out[7], out[8], out[9] = d_red, d_green, d_blue, d_depth
+
+
+@no_type_check
+@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+def _composite_tile_backward(
+    tile, records, ranks, rows, entries, background, alphas, depths, transmittances, last,
+    d_colors, d_alphas, d_depths, gradients,
+):  # fmt: skip
+    """One tile of one image."""
+    height, width = alphas.shape
+    across = (width + TILE_WIDTH - 1) // TILE_WIDTH
+    left, top = tile % across * TILE_WIDTH, tile // across * TILE_HEIGHT
+    pixels = np.empty(_PLANES * TILE_WIDTH * TILE_HEIGHT, np.float32)
+    columns, lines = _place(pixels, left, top, width, height)
+    deepest = 0
+    for row in range(lines):
+        for column in range(columns):
+            k = np.uint64(row * TILE_WIDTH + column)
+            y, x = top + row, left + column
+            d_depth = d_depths[y, x] / max(alphas[y, x], _TINY)
+            behind = d_depth * depths[y, x] - d_alphas[y, x]
+            for channel in range(3):
+                behind += background[channel] * d_colors[channel, y, x]
+            pixels[_R + k] = d_colors[0, y, x]
+            pixels[_G + k] = d_colors[1, y, x]
+            pixels[_B + k] = d_colors[2, y, x]
+            pixels[_D + k] = d_depth
+            pixels[_T + k] = transmittances[y, x]
+            pixels[_BEHIND + k] = behind * transmittances[y, x]
+            pixels[_LAST + k] = last[y, x]
+            deepest = max(deepest, last[y, x])
+    for number in range(deepest, len(entries)):
+        gradients[entries[number]] = 0
+    for number in range(deepest - 1, -1, -1):
+        slot = entries[number]
+        start, end = np.uint64(rows[slot, 0]) * _WIDTH, np.uint64(rows[slot, 1]) * _WIDTH
+        _unblend(pixels, start, end, records[ranks[slot]], np.float32(number + 1), gradients[slot])
+
+
+@no_type_check
+@njit(parallel=True, nogil=True, cache=True)
+def composite_backward(
+    records, ranks, rows, entries, tiles, backgrounds, alphas, depths, transmittances, last,
+    d_colors, d_alphas, d_depths, gradients,
+):  # fmt: skip
+    """Fills gradients [pairs,SLOT] from those of colours, alphas and expected depths.
+
+    Runs back to front: dividing the final transmittance by 1 - alpha gives the one before.
+    """
+    images = len(tiles)
+    for item in prange(images * (tiles.shape[1] - 1)):
+        i, tile = item % images, item // images
+        _composite_tile_backward(
+            tile, records[i], ranks, rows, entries[tiles[i, tile] : tiles[i, tile + 1]], backgrounds[i],
+            alphas[i], depths[i], transmittances[i], last[i], d_colors[i], d_alphas[i], d_depths[i], gradients,
+        )  # fmt: skip
+
+
+@no_type_check
+@njit(nogil=True, cache=True)
+def _sum_image(gradients, slots, order, d_means2d, d_conics, d_opacities, d_colors, d_depths):
+    """One image of `sum_slots`."""
+    d_means2d[:] = 0
+    d_conics[:] = 0
+    d_opacities[:] = 0
+    d_colors[:] = 0
+    d_depths[:] = 0
+    for r in range(len(order)):
+        n = order[r]
+        for slot in range(slots[r], slots[r + 1]):
+            row = gradients[slot]
+            for k in range(2):
+                d_means2d[n, k] += row[k]
+            for k in range(3):
+                d_conics[n, k] += row[2 + k]
+                d_colors[n, k] += row[6 + k]
+            d_opacities[n] += row[5]
+            d_depths[n] += row[9]
+
+
+@no_type_check
+@njit(parallel=True, nogil=True, cache=True)
+def sum_slots(gradients, slots, order, drawn, d_means2d, d_conics, d_opacities, d_colors, d_depths):
+    """Fills d_means2d [I,N,2], d_conics [I,N,3], ..., d_depths [I,N]: sums over each Gaussian's slots."""
+    for i in prange(len(drawn)):
+        _sum_image(
+            gradients,
+            slots[i],
+            order[i, : drawn[i]],
+            d_means2d[i],
+            d_conics[i],
+            d_opacities[i],
+            d_colors[i],
+            d_depths[i],
+        )

@@ -1,0 +1,291 @@
+"""EWA projection of Gaussians into images (Zwicker et al. 2001), forward and backward.
+
+The arithmetic is in float64: thin Gaussians lose their determinant to cancellation in float32, and loading and storing
+cost more than the wider numbers.
+"""
+
+import math
+from typing import no_type_check
+
+from numba import njit, prange
+
+from ds4d.rendering.settings import ALPHA_CUT, MAX_EXTENT
+
+MAX_RADIUS = 1e9  # fits an int32
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def _rotation(quats, t, n):
+    """Rows of the rotation matrix of quaternion (t, n), and the quaternion's inverse length."""
+    w, x, y, z = float(quats[t, n, 0]), float(quats[t, n, 1]), float(quats[t, n, 2]), float(quats[t, n, 3])
+    scale = 1.0 / math.sqrt(w * w + x * x + y * y + z * z)
+    w, x, y, z = w * scale, x * scale, y * scale, z * scale
+    row0 = (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y))
+    row1 = (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x))
+    row2 = (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y))
+    return row0, row1, row2, (w, x, y, z), scale
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def _camera_point(viewmats, i, means, t, n):
+    """Gaussian (t, n)'s centre in camera i."""
+    x, y, z = float(means[t, n, 0]), float(means[t, n, 1]), float(means[t, n, 2])
+    m = viewmats[i]
+    return (
+        m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3],
+        m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3],
+        m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3],
+    )
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def _held_slope(slope, focal, centre, size):
+    """The slope (x / z or y / z) at which the Jacobian is taken: within 0.15 of the picture's size around it."""
+    margin = 0.15 * size / focal
+    return min(max(slope, -centre / focal - margin), (size - centre) / focal + margin)
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def _camera_axes(viewmats, i, row0, row1, row2, scales, t, n):
+    """Columns k = 0..2 of R_camera R_gaussian diag(scales), one (x, y, z) per scaled axis of the Gaussian."""
+    m = viewmats[i]
+    s = scales[t, n]
+    axis0 = (row0[0] * s[0], row1[0] * s[0], row2[0] * s[0])
+    axis1 = (row0[1] * s[1], row1[1] * s[1], row2[1] * s[1])
+    axis2 = (row0[2] * s[2], row1[2] * s[2], row2[2] * s[2])
+    return _turn(m, axis0), _turn(m, axis1), _turn(m, axis2)
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def _turn(m, v):
+    """R_camera @ v."""
+    return (
+        m[0, 0] * v[0] + m[0, 1] * v[1] + m[0, 2] * v[2],
+        m[1, 0] * v[0] + m[1, 1] * v[1] + m[1, 2] * v[2],
+        m[2, 0] * v[0] + m[2, 1] * v[1] + m[2, 2] * v[2],
+    )
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def _turn_back(m, v):
+    """R_camera^T @ v."""
+    return (
+        m[0, 0] * v[0] + m[1, 0] * v[1] + m[2, 0] * v[2],
+        m[0, 1] * v[0] + m[1, 1] * v[1] + m[2, 1] * v[2],
+        m[0, 2] * v[0] + m[1, 2] * v[1] + m[2, 2] * v[2],
+    )
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def _project_one(
+    i, t, n, means, quats, scales, opacities, viewmats, Ks, width, height, near, far, eps2d,
+    means2d, conics, depths, radii,
+):  # fmt: skip
+    """Gaussian n of time t into image i."""
+    x, y, z = _camera_point(viewmats, i, means, t, n)
+    depths[i, n] = z
+    means2d[i, n] = 0
+    conics[i, n] = 0
+    radii[i, n] = 0
+    if z < near or z > far:
+        return
+    fx, fy, cx, cy = float(Ks[i, 0, 0]), float(Ks[i, 1, 1]), float(Ks[i, 0, 2]), float(Ks[i, 1, 2])
+    px, py = fx * x / z + cx, fy * y / z + cy
+    means2d[i, n, 0], means2d[i, n, 1] = px, py
+    opacity = float(opacities[t, n])
+    if opacity < ALPHA_CUT:
+        return
+
+    row0, row1, row2, _, _ = _rotation(quats, t, n)
+    sx, sy = _held_slope(x / z, fx, cx, width), _held_slope(y / z, fy, cy, height)
+    xx, xy, yy = eps2d, 0.0, eps2d
+    for axis in _camera_axes(viewmats, i, row0, row1, row2, scales, t, n):
+        u, v = fx / z * (axis[0] - sx * axis[2]), fy / z * (axis[1] - sy * axis[2])
+        xx += u * u
+        xy += u * v
+        yy += v * v
+    determinant = xx * yy - xy * xy
+    if determinant <= 0:
+        return
+
+    extent = min(MAX_EXTENT, math.sqrt(2 * math.log(opacity / ALPHA_CUT)))
+    rx, ry = math.ceil(extent * math.sqrt(xx)), math.ceil(extent * math.sqrt(yy))
+    if rx == 0 or ry == 0 or px + rx <= 0 or px - rx >= width or py + ry <= 0 or py - ry >= height:
+        return
+    conics[i, n, 0], conics[i, n, 1], conics[i, n, 2] = yy / determinant, -xy / determinant, xx / determinant
+    radii[i, n, 0], radii[i, n, 1] = min(rx, MAX_RADIUS), min(ry, MAX_RADIUS)
+
+
+@no_type_check
+@njit(parallel=True, nogil=True, cache=True)
+def project(
+    means, quats, scales, opacities, viewmats, Ks, width, height, near, far, eps2d, means2d, conics, depths, radii
+):
+    """Fills means2d [I,N,2], conics [I,N,3], depths [I,N] and radii [I,N,2] (0 where not drawn).
+
+    Args are means [T,N,3], quats [T,N,4], scales [T,N,3], opacities [T,N], viewmats [I,4,4], Ks [I,3,3].
+    """
+    images, count = depths.shape
+    views = images // max(1, means.shape[0])
+    for item in prange(images * count):
+        i, n = item // count, item % count
+        _project_one(
+            i, i // views, n, means, quats, scales, opacities, viewmats, Ks, width, height, near, far, eps2d,
+            means2d, conics, depths, radii,
+        )  # fmt: skip
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def _plus(a, b):
+    return a[0] + b[0], a[1] + b[1], a[2] + b[2]
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def _times(factor, a):
+    return factor * a[0], factor * a[1], factor * a[2]
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def _dot(a, b):
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def _covariance_gradient(conic, d_conic):
+    """dL/dcovariance = -conic dL/dconic conic, as (xx, xy, yy); d_conic's middle stands for both off-diagonals."""
+    a, b, c = float(conic[0]), float(conic[1]), float(conic[2])
+    d_a, d_b, d_c = float(d_conic[0]), 0.5 * float(d_conic[1]), float(d_conic[2])
+    left_xx, left_xy = a * d_a + b * d_b, a * d_b + b * d_c
+    left_yx, left_yy = b * d_a + c * d_b, b * d_b + c * d_c
+    return -(left_xx * a + left_xy * b), -(left_xx * b + left_xy * c), -(left_yx * b + left_yy * c)
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def _axis_gradient(axis, jx, jy, sx, sy, d_covariance):
+    """Gradients of one scaled camera-space axis and its share in those of jx, jy, sx, sy.
+
+    The axis lies in the image at u = jx (x - sx z), v = jy (y - sy z), and adds its outer product to the covariance.
+    """
+    x, y = axis[0] - sx * axis[2], axis[1] - sy * axis[2]
+    u, v = jx * x, jy * y
+    d_u = 2 * (d_covariance[0] * u + d_covariance[1] * v)
+    d_v = 2 * (d_covariance[1] * u + d_covariance[2] * v)
+    d_axis = (jx * d_u, jy * d_v, -jx * sx * d_u - jy * sy * d_v)
+    return d_axis, x * d_u, y * d_v, -jx * axis[2] * d_u, -jy * axis[2] * d_v
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def _quat_gradient(quat, inverse_length, column0, column1, column2):
+    """Gradient of a quaternion of any length from the gradients of its rotation's columns."""
+    w, x, y, z = quat
+    m00, m10, m20 = column0
+    m01, m11, m21 = column1
+    m02, m12, m22 = column2
+    d_w = 2 * (x * (m21 - m12) + y * (m02 - m20) + z * (m10 - m01))
+    d_x = 2 * (w * (m21 - m12) + y * (m01 + m10) + z * (m02 + m20) - 2 * x * (m11 + m22))
+    d_y = 2 * (w * (m02 - m20) + x * (m01 + m10) + z * (m12 + m21) - 2 * y * (m00 + m22))
+    d_z = 2 * (w * (m10 - m01) + x * (m02 + m20) + y * (m12 + m21) - 2 * z * (m00 + m11))
+    along = w * d_w + x * d_x + y * d_y + z * d_z
+    return (
+        (d_w - along * w) * inverse_length,
+        (d_x - along * x) * inverse_length,
+        (d_y - along * y) * inverse_length,
+        (d_z - along * z) * inverse_length,
+    )
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def _image_gradient(
+    i, t, n, means, viewmats, Ks, width, height, row0, row1, row2, scales, conics,
+    d_means2d, d_conics, d_depth,
+):  # fmt: skip
+    """What one image asks of a Gaussian's centre and of its three scaled axes, in world coordinates."""
+    x, y, z = _camera_point(viewmats, i, means, t, n)
+    fx, fy, cx, cy = float(Ks[i, 0, 0]), float(Ks[i, 1, 1]), float(Ks[i, 0, 2]), float(Ks[i, 1, 2])
+    jx, jy = fx / z, fy / z
+    d_px, d_py = float(d_means2d[i, n, 0]), float(d_means2d[i, n, 1])
+    d_x, d_y = jx * d_px, jy * d_py
+    d_z = d_depth - (x * d_x + y * d_y) / z
+
+    sx, sy = _held_slope(x / z, fx, cx, width), _held_slope(y / z, fy, cy, height)
+    d_covariance = _covariance_gradient(conics[i, n], d_conics[i, n])
+    axes = _camera_axes(viewmats, i, row0, row1, row2, scales, t, n)
+    grad0 = _axis_gradient(axes[0], jx, jy, sx, sy, d_covariance)
+    grad1 = _axis_gradient(axes[1], jx, jy, sx, sy, d_covariance)
+    grad2 = _axis_gradient(axes[2], jx, jy, sx, sy, d_covariance)
+    d_z -= (jx * (grad0[1] + grad1[1] + grad2[1]) + jy * (grad0[2] + grad1[2] + grad2[2])) / z
+    if sx == x / z:
+        d_sx = (grad0[3] + grad1[3] + grad2[3]) / z
+        d_x += d_sx
+        d_z -= sx * d_sx
+    if sy == y / z:
+        d_sy = (grad0[4] + grad1[4] + grad2[4]) / z
+        d_y += d_sy
+        d_z -= sy * d_sy
+    m = viewmats[i]
+    return _turn_back(m, (d_x, d_y, d_z)), _turn_back(m, grad0[0]), _turn_back(m, grad1[0]), _turn_back(m, grad2[0])
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def _gaussian_gradient(
+    t, n, views, means, quats, scales, viewmats, Ks, width, height, conics, radii,
+    d_means2d, d_conics, d_depths, d_means, d_quats, d_scales,
+):  # fmt: skip
+    """Gaussian n of time t: sums over its images, in their order."""
+    row0, row1, row2, quat, inverse_length = _rotation(quats, t, n)
+    zero = (0.0, 0.0, 0.0)
+    d_mean, d_axis0, d_axis1, d_axis2 = zero, zero, zero, zero
+    for i in range(t * views, (t + 1) * views):
+        d_depth = float(d_depths[i, n])
+        if radii[i, n, 0] > 0:
+            grads = _image_gradient(
+                i, t, n, means, viewmats, Ks, width, height, row0, row1, row2, scales, conics,
+                d_means2d, d_conics, d_depth,
+            )  # fmt: skip
+            d_mean = _plus(d_mean, grads[0])
+            d_axis0, d_axis1, d_axis2 = _plus(d_axis0, grads[1]), _plus(d_axis1, grads[2]), _plus(d_axis2, grads[3])
+        else:
+            d_mean = _plus(d_mean, _turn_back(viewmats[i], (0.0, 0.0, d_depth)))
+    d_means[t, n, 0], d_means[t, n, 1], d_means[t, n, 2] = d_mean
+    d_scales[t, n, 0] = _dot((row0[0], row1[0], row2[0]), d_axis0)
+    d_scales[t, n, 1] = _dot((row0[1], row1[1], row2[1]), d_axis1)
+    d_scales[t, n, 2] = _dot((row0[2], row1[2], row2[2]), d_axis2)
+    s = scales[t, n]
+    d_quat = _quat_gradient(
+        quat, inverse_length, _times(float(s[0]), d_axis0), _times(float(s[1]), d_axis1), _times(float(s[2]), d_axis2)
+    )
+    d_quats[t, n, 0], d_quats[t, n, 1], d_quats[t, n, 2], d_quats[t, n, 3] = d_quat
+
+
+@no_type_check
+@njit(parallel=True, nogil=True, cache=True)
+def project_backward(
+    means, quats, scales, viewmats, Ks, width, height, conics, radii,
+    d_means2d, d_conics, d_depths, d_means, d_quats, d_scales,
+):  # fmt: skip
+    """Fills d_means [T,N,3], d_quats [T,N,4] and d_scales [T,N,3].
+
+    The first arguments are those of `project` and what it filled, d_means2d, d_conics and d_depths their gradients.
+    """
+    times, count = means.shape[:2]
+    views = viewmats.shape[0] // max(1, times)
+    for item in prange(times * count):
+        _gaussian_gradient(
+            item // count, item % count, views, means, quats, scales, viewmats, Ks, width, height, conics, radii,
+            d_means2d, d_conics, d_depths, d_means, d_quats, d_scales,
+        )  # fmt: skip
