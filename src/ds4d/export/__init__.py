@@ -1,1 +1,11 @@
-"""What is handed on: PLY, videos, contact sheets, plots."""
+"""What is handed on: PLY, contact sheets, plots, and the camera paths of videos."""
+
+from ds4d.export.camera_paths import SIDES as SIDES
+from ds4d.export.camera_paths import fixed_path as fixed_path
+from ds4d.export.camera_paths import orbit_path as orbit_path
+from ds4d.export.pictures import contact_sheet as contact_sheet
+from ds4d.export.pictures import plot_losses as plot_losses
+from ds4d.export.ply import read_ply as read_ply
+from ds4d.export.ply import write_ply as write_ply
+from ds4d.export.up_axis import UpAxis as UpAxis
+from ds4d.export.up_axis import turn_up as turn_up
