@@ -188,8 +188,8 @@ def bin_tiles(
     Args are means2d [I,N,2], conics [I,N,3], depths [I,N], radii [I,N,2]; opacities [I/k,N] and colors [I/m,N,3]
     shared by runs of k and m images; order, drawn from `rank`; bases [I+1], where each image's pairs begin.
     Fills records [I,N,RECORD] in rank order; slots [I,N+1], where each rank's slots begin; per slot ranks [pairs] and
-    rows [pairs,2], the first and one past the last row of the tile that the Gaussian reaches; entries [pairs], the slots
-    of the tiles; tiles [I,tiles+1], where each tile's entries begin.
+    rows [pairs,2], the first and one past the last row of the tile that the Gaussian reaches; entries [pairs], the
+    slots of the tiles; tiles [I,tiles+1], where each tile's entries begin.
     """
     images = len(drawn)
     per_opacity, per_color = images // max(1, opacities.shape[0]), images // max(1, colors.shape[0])
