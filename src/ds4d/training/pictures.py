@@ -26,7 +26,7 @@ class PictureSource:
         frames = self.video.frames
         pictures = torch.zeros(frames.num_times, frames.num_views, 4, frames.height, frames.width, dtype=torch.uint8)
         for time, view in self.video.valid.nonzero().tolist():
-            pictures[time, view] = torch.from_numpy(frames.read(time, view)).permute(2, 0, 1)
+            pictures[time, view] = torch.tensor(frames.read(time, view)).permute(2, 0, 1)
         return pictures.to(self.device)
 
     def batch(self, times: Int[Tensor, " B"], views: Int[Tensor, " B"], width: int, height: int) -> FrameBatch:
