@@ -1,4 +1,7 @@
-"""What keeps the HexPlane and the motion smooth (STAG4D's regularisers, 4DGaussians Sec. 3.4)."""
+"""What keeps the HexPlane and the motion smooth (STAG4D's regularisers, 4DGaussians Sec. 3.4).
+
+Planes of several scales come in one list, so their sides have no name in the shapes: `_` is free from item to item.
+"""
 
 from collections.abc import Sequence
 
@@ -7,19 +10,19 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def plane_smoothness(spatial_planes: Sequence[Float[Tensor, "3 C R R"]]) -> Float[Tensor, ""]:
+def plane_smoothness(spatial_planes: Sequence[Float[Tensor, "3 C _ _"]]) -> Float[Tensor, ""]:
     """Mean squared second difference along both axes of the space planes; 0 for linear content."""
     terms = [plane.diff(n=2, dim=axis).square().mean() for plane in spatial_planes for axis in (-1, -2)]
     return torch.stack(terms).mean()
 
 
-def time_smoothness(temporal_planes: Sequence[Float[Tensor, "3 C rows R"]]) -> Float[Tensor, ""]:
+def time_smoothness(temporal_planes: Sequence[Float[Tensor, "3 C rows _"]]) -> Float[Tensor, ""]:
     """Mean squared second difference of the time planes along time; 0 for steady change, and with fewer than 3 rows."""
     terms = [plane.diff(n=2, dim=-2).square() for plane in temporal_planes]
     return torch.stack([term.mean() if term.numel() else term.sum() for term in terms]).mean()
 
 
-def time_l1(temporal_planes: Sequence[Float[Tensor, "3 C rows R"]]) -> Float[Tensor, ""]:
+def time_l1(temporal_planes: Sequence[Float[Tensor, "3 C rows _"]]) -> Float[Tensor, ""]:
     """Mean absolute difference of the time planes from 1, at which time changes nothing."""
     return torch.stack([(1 - plane).abs().mean() for plane in temporal_planes]).mean()
 
