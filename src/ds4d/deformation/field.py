@@ -67,22 +67,33 @@ class DeformationField(nn.Module):
         Returns:
             Gaussians with a leading axis T.
         """
-        features = self.hexplane(raw.means, times)
+        return self.apply_changes(raw, self.changes(raw.means, times, point_features))
+
+    def changes(
+        self, means: Float[Tensor, "N 3"], times: Float[Tensor, " T"], point_features: Tensor | None = None
+    ) -> dict[str, Float[Tensor, "T N _"]]:
+        """What each head adds at each time, by the name of the raw property."""
+        features = self.hexplane(means, times)
         if point_features is not None:
             features = torch.cat((features, point_features), dim=-1)
         hidden = self.trunk(features)
-        change = {name: head(hidden) for name, head in self.heads.items()}
-        opacity_logits = raw.opacity_logits.expand(len(times), -1)
-        if "opacity_logits" in change:
-            opacity_logits = opacity_logits + change["opacity_logits"].squeeze(-1)
+        return {name: head(hidden) for name, head in self.heads.items()}
+
+    @staticmethod
+    def apply_changes(raw: RawGaussians, changes: dict[str, Float[Tensor, "T N _"]]) -> RawGaussians:
+        """Canonical Gaussians plus `changes`, with a leading axis T."""
+        count = changes["means"].shape[0]
+        opacity_logits = raw.opacity_logits.expand(count, -1)
+        if "opacity_logits" in changes:
+            opacity_logits = opacity_logits + changes["opacity_logits"].squeeze(-1)
         sh = raw.sh
-        if "sh" in change:
-            base = raw.sh[:, :1] + change["sh"].unsqueeze(-2)
-            sh = torch.cat((base, raw.sh[:, 1:].expand(len(times), -1, -1, -1)), dim=-2)
+        if "sh" in changes:
+            plain = raw.sh[:, :1] + changes["sh"].unsqueeze(-2)
+            sh = torch.cat((plain, raw.sh[:, 1:].expand(count, -1, -1, -1)), dim=-2)
         return RawGaussians(
-            means=raw.means + change["means"],
-            quats=raw.quats + change["quats"],
-            log_scales=raw.log_scales + change["log_scales"],
+            means=raw.means + changes["means"],
+            quats=raw.quats + changes["quats"],
+            log_scales=raw.log_scales + changes["log_scales"],
             opacity_logits=opacity_logits,
             sh=sh,
         )

@@ -61,11 +61,11 @@ class LossInputs:
         target_alphas: their coverage.
         weights: trust per pixel, 1 for the real view.
         is_real: which pictures belong to view 0.
-        spatial_planes: of the HexPlane; empty while nothing is deformed.
-        temporal_planes: of the HexPlane; empty while nothing is deformed.
         canonical_means: centres at the canonical time.
         means: centres at the step's times.
         neighbours: rows of each Gaussian's neighbours.
+        spatial_planes: of the HexPlane; empty while nothing is deformed.
+        temporal_planes: of the HexPlane; empty while nothing is deformed.
     """
 
     colors: Float[Tensor, "B 3 H W"]
@@ -74,11 +74,11 @@ class LossInputs:
     target_alphas: Float[Tensor, "B 1 H W"]
     weights: Float[Tensor, "B 1 #H #W"]
     is_real: Bool[Tensor, " B"]
-    spatial_planes: list[Tensor]
-    temporal_planes: list[Tensor]
     canonical_means: Float[Tensor, "N 3"]
     means: Float[Tensor, "T N 3"]
     neighbours: Int[Tensor, "N k"]
+    spatial_planes: list[Tensor]
+    temporal_planes: list[Tensor]
 
 
 def _l1(inputs: LossInputs, chosen: Tensor) -> Tensor:
@@ -140,6 +140,10 @@ class Objective:
         """Whether a term looks at each Gaussian's neighbours."""
         return "rigidity" in self.terms
 
+    def active_terms(self, deformed: bool) -> list[str]:
+        """Names of the terms that are summed; those about motion need a field."""
+        return [name for name in self.terms if deformed or name not in NEEDS_FIELD]
+
     def __call__(self, inputs: LossInputs) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """The total, and each term's own value before its weight (detached)."""
         masks = {
@@ -149,9 +153,8 @@ class Objective:
         }
         total = inputs.colors.new_zeros(())
         values = {}
-        for name, term in self.terms.items():
-            if name in NEEDS_FIELD and not inputs.temporal_planes:
-                continue
+        for name in self.active_terms(bool(inputs.temporal_planes)):
+            term = self.terms[name]
             value = TERMS[name](inputs, masks[term.views].to(inputs.colors)[:, None, None, None])
             total = total + term.weight * value
             values[name] = value.detach()

@@ -15,10 +15,11 @@ from ds4d.gaussians import DensityConfig, DensityControl, nearest_rows
 from ds4d.losses import LossConfig, LossInputs, Objective
 from ds4d.scene import DynamicGaussians
 from ds4d.training.events import DensityChanged, Event, StepDone, TrainingDiverged
+from ds4d.training.graphs import FieldChanges, ObjectiveValues, Replayed
 from ds4d.training.optimizers import OptimizerConfig, SceneOptimizer
 from ds4d.training.pictures import PictureSource
 from ds4d.training.sampling import Draw, Sampler
-from ds4d.types import Cameras, MultiViewVideo, Renderer, Rendering
+from ds4d.types import Cameras, MultiViewVideo, RawGaussians, Renderer, Rendering
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ class Trainer:
         self.pictures = PictureSource(video, scene.device, config.picture_budget)
         self.optimizer = SceneOptimizer(scene, config.optimizer)
         self.objective = Objective(config.losses)
+        self._objective_values = Replayed(ObjectiveValues(self.objective))
+        self._field_changes = Replayed(FieldChanges(scene.field)) if scene.field else None
         self.density = DensityControl(config.density, scene.gaussians.num_gaussians, scene.device)
         self.cameras = video.cameras.to(scene.device)
         self.times = video.times.to(scene.device)
@@ -124,20 +127,27 @@ class Trainer:
     def _take_step(self) -> tuple[float, dict[str, float]]:
         draw = self._draw()
         width, height = self._size()
-        static = self.is_static_stage
-        raw = self.scene.canonical().expand_times(1) if static else self.scene.raw_at(self.times[draw.times])
+        raw = self._gaussians_at(draw)
         cameras = self._cameras(draw, width, height)
         rendering = self.renderer.render(raw.activate(), cameras, backgrounds=draw.backgrounds.to(self.scene.device))
-        total, terms = self.objective(self._inputs(draw, rendering, raw.means))
+        inputs = self._inputs(draw, rendering, raw.means)
+        total, values = self._objective_values(*ObjectiveValues.arguments(inputs))
         total.backward()
-        names = list(terms)
-        values = torch.stack([total.detach(), *terms.values()]).tolist()  # the step's one wait for the device
-        if not all(map(math.isfinite, values)):
-            raise TrainingDiverged(self.step + 1, dict(zip(names, values[1:], strict=True)))
+        loss, *parts = values.tolist()  # the step's one wait for the device
+        terms = dict(zip(self.objective.active_terms(not self.is_static_stage), parts, strict=True))
+        if not all(map(math.isfinite, (loss, *parts))):
+            raise TrainingDiverged(self.step + 1, terms)
         means2d = rendering.info["means2d"]
         self.density.observe(means2d.grad, rendering.info["radii"], (width, height))
         self.optimizer.step(self._progress())
-        return values[0], dict(zip(names, values[1:], strict=True))
+        return loss, terms
+
+    def _gaussians_at(self, draw: Draw) -> RawGaussians:
+        raw = self.scene.canonical()
+        if self.is_static_stage:
+            return raw.expand_times(1)
+        changes = self._field_changes(raw.means, self.times[draw.times])
+        return self.scene.field.apply_changes(raw, dict(zip(self.scene.field.heads, changes, strict=True)))
 
     def _progress(self) -> float:
         """How far the dynamic stage has come, in [0, 1]; the static stage runs at the starting rates."""

@@ -1,0 +1,90 @@
+"""Replaying a step's many small kernels as one: CUDA graphs over pure tensor functions.
+
+A step launches some 800 kernels of a few microseconds each, and the processor cannot issue them as fast as a large GPU
+finishes them. Everything but the splatter (whose buffers depend on what is drawn) has fixed shapes between two density
+events, so it is recorded once and replayed.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ds4d.deformation import DeformationField
+from ds4d.losses import LossInputs, Objective
+
+
+class Replayed(nn.Module):
+    """A module run eagerly on the CPU, and as a CUDA graph, forward and backward, on a GPU.
+
+    Args:
+        function: tensors in, tuple of tensors out; it must not depend on anything but its arguments and parameters,
+            nor make tensors on the CPU.
+    """
+
+    def __init__(self, function: nn.Module) -> None:
+        super().__init__()
+        self.function = function
+        self._key: tuple | None = None
+        self._graphed: Callable[..., tuple[Tensor, ...]] | None = None
+
+    def forward(self, *arguments: Tensor) -> tuple[Tensor, ...]:
+        """The function's outputs; the graph is recorded anew whenever a shape changes."""
+        if arguments[0].device.type != "cuda":
+            return self.function(*arguments)
+        key = tuple((tuple(a.shape), a.dtype, a.requires_grad) for a in arguments)
+        if key != self._key:
+            self._graphed = None  # frees the old graph's memory before the new one takes its own
+            samples = tuple(a.detach().clone().requires_grad_(a.requires_grad) for a in arguments)
+            # A new callable each time: recording replaces a module's `forward` by the graph.
+            recorded = _Callable(self.function)
+            self._graphed = torch.cuda.make_graphed_callables(recorded, samples, allow_unused_input=True)
+            self._key = key
+        return self._graphed(*arguments)
+
+
+class _Callable(nn.Module):
+    """A fresh shell round a module, so that recording leaves the module itself untouched."""
+
+    def __init__(self, function: nn.Module) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *arguments: Tensor) -> tuple[Tensor, ...]:
+        return self.function(*arguments)
+
+
+class FieldChanges(nn.Module):
+    """`DeformationField.changes` as tensors in, tensors out, in the order of the field's heads."""
+
+    def __init__(self, field: DeformationField) -> None:
+        super().__init__()
+        self.field = field
+
+    def forward(self, means: Tensor, times: Tensor) -> tuple[Tensor, ...]:
+        """Each head's change [T, N, size]."""
+        return tuple(self.field.changes(means, times).values())
+
+
+class ObjectiveValues(nn.Module):
+    """An `Objective` as tensors in, tensors out: the fields of `LossInputs` in order, the planes last."""
+
+    def __init__(self, objective: Objective) -> None:
+        super().__init__()
+        self.objective = objective
+
+    def forward(self, *arguments: Tensor) -> tuple[Tensor, ...]:
+        """The total, and the terms' own values stacked behind the total's."""
+        plain, planes = arguments[:_PLAIN], arguments[_PLAIN:]
+        half = len(planes) // 2
+        total, values = self.objective(LossInputs(*plain, list(planes[:half]), list(planes[half:])))
+        return total, torch.stack([total.detach(), *values.values()])
+
+    @staticmethod
+    def arguments(inputs: LossInputs) -> tuple[Tensor, ...]:
+        """What `forward` takes for these inputs."""
+        plain = tuple(getattr(inputs, name) for name in list(LossInputs.__dataclass_fields__)[:_PLAIN])
+        return (*plain, *inputs.spatial_planes, *inputs.temporal_planes)
+
+
+_PLAIN = len(LossInputs.__dataclass_fields__) - 2
