@@ -67,8 +67,14 @@ class HexPlane(nn.Module):
         for spatial, temporal in zip(self._spatial, self._temporal, strict=True):
             in_space = F.grid_sample(spatial, pairs[:, :, None], align_corners=True, padding_mode="border")
             in_time = _read_lines(_rows_at(temporal, times), unit)
-            features.append(in_space[..., 0].prod(0) * in_time.prod(1))
+            features.append(_product(in_space[..., 0], 0) * _product(in_time, 1))
         return torch.cat(features, dim=1).mT
+
+
+def _product(families: Tensor, axis: int) -> Tensor:
+    """Product over an axis of three; `Tensor.prod` looks for zeros in its gradient and so waits for the device."""
+    first, second, third = families.unbind(axis)
+    return first * second * third
 
 
 def _rows_at(planes: Float[Tensor, "3 C rows R"], times: Float[Tensor, " T"]) -> Float[Tensor, "T 3 C R"]:
@@ -77,7 +83,7 @@ def _rows_at(planes: Float[Tensor, "3 C rows R"], times: Float[Tensor, " T"]) ->
     low = position.floor().long().clamp(max=planes.shape[2] - 2)
     share = (position - low)[:, None, None, None]
     rows = planes.permute(2, 0, 1, 3)
-    return torch.lerp(rows[low], rows[low + 1], share)
+    return torch.lerp(rows.index_select(0, low), rows.index_select(0, low + 1), share)
 
 
 def _read_lines(lines: Float[Tensor, "T 3 C R"], unit: Float[Tensor, "N 3"]) -> Float[Tensor, "T 3 C N"]:
