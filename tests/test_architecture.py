@@ -19,7 +19,7 @@ FLOORS = {
     "video": 1, "features": 1, "decoupling": 1, "fusion": 1, "gaussians": 1, "deformation": 1, "rendering": 1,
     "losses": 1, "metrics": 1,
     "views": 2, "guidance": 2, "placement": 2, "scene": 2, "config": 2, "presets": 2, "pipeline": 2, "training": 2,
-    "export": 2,
+    "export": 2, "device": 2, "drawing": 2, "evaluation": 2, "logs": 2, "outputs": 2, "resources": 2, "run_folder": 2,
     "cli": 3, "viewer": 3, "__main__": 3,
 }  # fmt: skip
 ROOMS_OF_STRANGERS = 1
@@ -29,7 +29,7 @@ OPTIONAL_PACKAGES = {"accelerate", "diffusers", "gsplat", "onnxruntime", "tensor
 # Packages no file may need: torchvision breaks CPU installs, the others are replaced by a few lines of ours.
 BANNED_PACKAGES = {"torchvision", "cv2", "scipy", "pickle", "lpips", "timm", "torch.utils.tensorboard"}
 # The files that may name a CUDA device: the back end that needs one, and the choice of a device for the user.
-MAY_NAME_CUDA = {"rendering/gsplat_backend.py", "config.py", "pipeline.py"}
+MAY_NAME_CUDA = {"rendering/gsplat_backend.py", "device.py"}
 SLOW_PACKAGES = {"av", "numba", "matplotlib", "gsplat", "tyro", "trimesh", "viser"}
 MAX_LINES = 400
 
