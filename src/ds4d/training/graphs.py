@@ -1,4 +1,4 @@
-"""Replaying a step's many small kernels as one: CUDA graphs over pure tensor functions.
+"""Keeping a GPU busy: CUDA graphs over pure tensor functions, and numbers read without waiting.
 
 A step launches some 800 kernels of a few microseconds each, and the processor cannot issue them as fast as a large GPU
 finishes them. Everything but the splatter (whose buffers depend on what is drawn) has fixed shapes between two density
@@ -52,6 +52,25 @@ class _Callable(nn.Module):
 
     def forward(self, *arguments: Tensor) -> tuple[Tensor, ...]:
         return self.function(*arguments)
+
+
+class Readback:
+    """Numbers on their way from the device: asked for early and read late, so that nothing waits in between."""
+
+    def __init__(self, values: Tensor) -> None:
+        self._values = values.detach()
+        self._arrived = None
+        if values.is_cuda:
+            self._values = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+            self._values.copy_(values.detach(), non_blocking=True)
+            self._arrived = torch.cuda.Event()
+            self._arrived.record()
+
+    def wait(self) -> list[float]:
+        """The numbers, once they have arrived; work queued after them goes on."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        return self._values.tolist()
 
 
 class FieldChanges(nn.Module):

@@ -15,7 +15,7 @@ from ds4d.gaussians import DensityConfig, DensityControl, nearest_rows
 from ds4d.losses import LossConfig, LossInputs, Objective
 from ds4d.scene import DynamicGaussians
 from ds4d.training.events import DensityChanged, Event, StepDone, TrainingDiverged
-from ds4d.training.graphs import FieldChanges, ObjectiveValues, Replayed
+from ds4d.training.graphs import FieldChanges, ObjectiveValues, Readback, Replayed
 from ds4d.training.optimizers import OptimizerConfig, SceneOptimizer
 from ds4d.training.pictures import PictureSource
 from ds4d.training.sampling import Draw, Sampler
@@ -132,14 +132,14 @@ class Trainer:
         rendering = self.renderer.render(raw.activate(), cameras, backgrounds=draw.backgrounds.to(self.scene.device))
         inputs = self._inputs(draw, rendering, raw.means)
         total, values = self._objective_values(*ObjectiveValues.arguments(inputs))
+        readback = Readback(values)
         total.backward()
-        loss, *parts = values.tolist()  # the step's one wait for the device
+        self.density.observe(rendering.info["means2d"].grad, rendering.info["radii"], (width, height))
+        self.optimizer.step(self._progress())
+        loss, *parts = readback.wait()
         terms = dict(zip(self.objective.active_terms(not self.is_static_stage), parts, strict=True))
         if not all(map(math.isfinite, (loss, *parts))):
             raise TrainingDiverged(self.step + 1, terms)
-        means2d = rendering.info["means2d"]
-        self.density.observe(means2d.grad, rendering.info["radii"], (width, height))
-        self.optimizer.step(self._progress())
         return loss, terms
 
     def _gaussians_at(self, draw: Draw) -> RawGaussians:
