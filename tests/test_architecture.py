@@ -31,6 +31,8 @@ BANNED_PACKAGES = {"torchvision", "cv2", "scipy", "pickle", "lpips", "timm", "to
 # The files that may name a CUDA device: the back end that needs one, and the choice of a device for the user.
 MAY_NAME_CUDA = {"rendering/gsplat_backend.py", "device.py"}
 SLOW_PACKAGES = {"av", "numba", "matplotlib", "gsplat", "tyro", "trimesh", "viser"}
+# Settings that are looked up by a name: of a loss term, and of a group of parameters.
+READ_BY_NAME = {"LossConfig", "OptimizerConfig"}
 MAX_LINES = 400
 
 FILES = sorted(SRC.rglob("*.py"))
@@ -162,6 +164,24 @@ def test_takes_the_device_from_its_inputs(path: Path) -> None:
     tree = _tree(path)
     moves = [node.lineno for node, name in _calls(tree) if name.endswith(".cuda")]
     assert not _cuda_literals(tree) + moves
+
+
+def _config_fields() -> list[tuple[str, str]]:
+    """(class, field) of every settings dataclass in the package."""
+    return [
+        (node.name, field.target.id)
+        for path in FILES
+        for node in _tree(path).body
+        if isinstance(node, ast.ClassDef) and node.name.endswith("Config") and node.name not in READ_BY_NAME
+        for field in node.body
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+    ]
+
+
+def test_every_setting_is_read_by_something() -> None:
+    read = {node.attr for path in FILES for node in ast.walk(_tree(path)) if isinstance(node, ast.Attribute)}
+    assert _config_fields(), "the settings have been renamed: look for them under their new name"
+    assert not [f"{owner}.{name}" for owner, name in _config_fields() if name not in read]
 
 
 @each_file
