@@ -2,17 +2,26 @@
 
 import types
 import typing
-from dataclasses import fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-def from_dict(cls: type[T], data: dict[str, Any]) -> T:
-    """A (nested) frozen dataclass from the dictionary that `dataclasses.asdict` made of it, through json or not.
+def to_dict(config: Any) -> dict[str, Any]:
+    """A (nested) dataclass as what json can hold; `from_dict` makes the same dataclass of it."""
+    return _plain(asdict(config))
+
+
+def from_dict(cls: type[T], data: Mapping[str, Any]) -> T:
+    """A (nested) frozen dataclass from the dictionary that `to_dict` made of it, through json or not.
+
+    Keys that are left out keep their defaults.
 
     Raises:
-        ValueError: a key that the class does not have.
+        ValueError: a key that the class does not have, or a value of another kind than the class asks for.
     """
     hints = typing.get_type_hints(cls)
     known = {f.name for f in fields(cls)}  # ty: ignore[invalid-argument-type]
@@ -22,18 +31,57 @@ def from_dict(cls: type[T], data: dict[str, Any]) -> T:
             f"{cls.__name__} must only hold the keys {', '.join(sorted(known))}, got {', '.join(sorted(unknown))}. "
             "Remove them, or use the ds4d that wrote the file."
         )
-    return cls(**{name: _value(hints[name], value) for name, value in data.items()})
+    return cls(**{name: _value(hints[name], value, f"{cls.__name__}.{name}") for name, value in data.items()})
 
 
-def _value(hint: Any, value: Any) -> Any:
-    if value is None:
-        return None
+def first_difference(ours: Any, theirs: Any, where: str = "") -> str | None:
+    """The dotted name of the first key at which two nested dictionaries differ; None if they are equal."""
+    if not (isinstance(ours, Mapping) and isinstance(theirs, Mapping)):
+        return None if ours == theirs else where
+    for key in dict.fromkeys((*ours, *theirs)):
+        name = f"{where}.{key}" if where else str(key)
+        if (key in ours) != (key in theirs):
+            return name
+        if found := first_difference(ours[key], theirs[key], name):
+            return found
+    return None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
     options = [hint]
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
-        options = [option for option in typing.get_args(hint) if option is not type(None)]
+        options = list(typing.get_args(hint))
     for option in options:
-        if is_dataclass(option) and isinstance(value, dict):
-            return from_dict(option, value)  # ty: ignore[invalid-argument-type]
-        if typing.get_origin(option) is tuple:
-            return tuple(value)
-    return value
+        fits, made = _as(option, value, where)
+        if fits:
+            return made
+    wanted = " or ".join(getattr(option, "__name__", str(option)) for option in options)
+    raise ValueError(f"{where} must be {wanted}, got {value!r}. Correct it.")
+
+
+def _as(option: Any, value: Any, where: str) -> tuple[bool, Any]:
+    """Whether a value from json fits one type, and the value in that type."""
+    if is_dataclass(option):
+        fits = isinstance(value, Mapping)
+        return fits, from_dict(option, value) if fits else None  # ty: ignore[invalid-argument-type]
+    if typing.get_origin(option) is typing.Literal:
+        return value in typing.get_args(option), value
+    if typing.get_origin(option) is tuple:
+        fits = isinstance(value, list | tuple)
+        return fits, tuple(_value(typing.get_args(option)[0], item, where) for item in value) if fits else None
+    if option is Path:
+        return isinstance(value, str), Path(value) if isinstance(value, str) else None
+    if option is float:  # json writes 1.0 and 1 alike
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        return fits, float(value) if fits else None
+    if option is int:
+        return isinstance(value, int) and not isinstance(value, bool), value
+    return isinstance(value, option), value

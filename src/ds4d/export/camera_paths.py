@@ -25,11 +25,20 @@ def orbit_path(
     return _path(azimuths, elevation_deg, fovy_deg, distance, size)
 
 
-def fixed_path(num: int, *, side: str, elevation_deg: float, fovy_deg: float, distance: float, size: int) -> Cameras:
-    """A camera that stands at one of `SIDES` for all frames: viewmats [T, 1, 4, 4]. Other arguments as `orbit_path`."""
-    if side not in SIDES:
-        raise ValueError(f"fixed_path: side must be one of {', '.join(SIDES)}, got {side!r}.")
-    return _path([SIDES[side]] * num, elevation_deg, fovy_deg, distance, size)
+def fixed_path(
+    num: int, *, azimuth_deg: float, elevation_deg: float, fovy_deg: float, distance: float, size: int
+) -> Cameras:
+    """A camera that stands still for all frames: viewmats [T, 1, 4, 4].
+
+    Args:
+        num: T, frames.
+        azimuth_deg: 0 from +z, growing towards +x; see `SIDES`.
+        elevation_deg: as the other arguments, see `orbit_path`.
+        fovy_deg: full vertical field of view.
+        distance: from the origin, world units.
+        size: width and height in pixels.
+    """
+    return _path([azimuth_deg] * num, elevation_deg, fovy_deg, distance, size)
 
 
 def _path(azimuths: list[float], elevation_deg: float, fovy_deg: float, distance: float, size: int) -> Cameras:

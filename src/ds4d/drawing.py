@@ -1,0 +1,55 @@
+"""Pictures of a scene as files hold them: 8 bit, on white or with straight alpha."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from ds4d.scene import DynamicGaussians
+from ds4d.types import Cameras, Renderer, Rendering
+
+_BATCH = 8  # pictures drawn at once: enough to keep every core and a GPU busy, few enough for any memory
+
+
+def draw_rgb(
+    scene: DynamicGaussians, renderer: Renderer, cameras: Cameras, times: Float[Tensor, " T"]
+) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """One picture on white per time.
+
+    Args:
+        scene: what is drawn.
+        renderer: the splatter for the scene's device.
+        cameras: one per time [T, 1], in the inner world.
+        times: in [0, 1].
+    """
+    for rendering in _render(scene, renderer, cameras, times):
+        yield from _to_bytes(rendering.colors + (1 - rendering.alphas))
+
+
+def draw_rgba(
+    scene: DynamicGaussians, renderer: Renderer, cameras: Cameras, times: Float[Tensor, " T"]
+) -> Iterator[UInt8[np.ndarray, "H W 4"]]:
+    """One picture with straight alpha per time, black where nothing is; arguments as `draw_rgb`."""
+    for rendering in _render(scene, renderer, cameras, times):
+        straight = rendering.colors / rendering.alphas.clamp_min(1e-8)
+        yield from _to_bytes(torch.cat((straight, rendering.alphas), dim=-3))
+
+
+def _render(
+    scene: DynamicGaussians, renderer: Renderer, cameras: Cameras, times: Float[Tensor, " T"]
+) -> Iterator[Rendering]:
+    for first in range(0, len(times), _BATCH):
+        rows = slice(first, first + _BATCH)
+        batch = replace(cameras, viewmats=cameras.viewmats[rows], Ks=cameras.Ks[rows]).to(scene.device)
+        # Entered anew for each batch: a generator that yields inside would switch gradients off for its caller.
+        with torch.no_grad():
+            rendering = renderer.render(scene.at(times[rows].to(scene.device)), batch)
+        yield rendering
+
+
+def _to_bytes(pictures: Float[Tensor, "T 1 C H W"]) -> Iterator[UInt8[np.ndarray, "H W C"]]:
+    bytes_ = (pictures.squeeze(1).clamp(0, 1) * 255).round().byte().movedim(1, -1)
+    yield from bytes_.contiguous().cpu().numpy()

@@ -1,0 +1,91 @@
+"""Where the losses of a fit are written while it runs."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ds4d.imaging import atomic_path
+from ds4d.training import StepDone
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    """How losses are logged.
+
+    Attributes:
+        every: steps from one entry to the next.
+        tensorboard: whether TensorBoard's files are written as well (extra `log`).
+    """
+
+    every: int = 10
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"log: every must be at least 1 step, got {self.every}.")
+
+
+class LossLog:
+    """A text file with one json object per line: step, stage, seconds, num_gaussians, loss, and each term.
+
+    Args:
+        path: of the file; it is made anew, or gone on with.
+        keep_until: entries of later steps are dropped, for the fit takes those steps again; 0 begins anew.
+    """
+
+    def __init__(self, path: Path, *, keep_until: int) -> None:
+        kept = [entry for entry in read_log(path) if entry["step"] <= keep_until] if keep_until else []
+        with atomic_path(path) as temporary:
+            temporary.write_text("".join(map(_line, kept)), encoding="utf-8")
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, done: StepDone) -> None:
+        """Adds one entry; it is on disk afterwards."""
+        head = {"step": done.step, "stage": done.stage, "seconds": round(done.seconds, 3)}
+        self._file.write(_line({**head, "num_gaussians": done.num_gaussians, "loss": done.loss, **done.terms}))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Ends the file."""
+        self._file.close()
+
+
+class TensorBoardLog:
+    """The same as TensorBoard scalars, in a folder of their own.
+
+    Raises:
+        ImportError: the extra `log` is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from tensorboard.summary import Writer
+        except ImportError as error:
+            raise ImportError("log.tensorboard needs TensorBoard. Run: pip install 'ds4d[log]'") from error
+        self._writer = Writer(str(folder))
+
+    def write(self, done: StepDone) -> None:
+        """Adds the losses of one step."""
+        for name, value in {"loss": done.loss, "num_gaussians": done.num_gaussians, **done.terms}.items():
+            self._writer.add_scalar(name, value, done.step)
+
+    def close(self) -> None:
+        """Ends the files."""
+        self._writer.close()
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The entries of a `LossLog`; a last line that was cut off is left out."""
+    if not path.is_file():
+        return []
+    entries = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.endswith("\n"):
+            entries.append(json.loads(line))
+    return entries
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+    return json.dumps(entry) + "\n"

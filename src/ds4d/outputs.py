@@ -1,0 +1,186 @@
+"""What a finished scene is shown by: videos, a contact sheet, and its Gaussians as a file."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from ds4d.drawing import draw_rgb
+from ds4d.export import SIDES, contact_sheet, fixed_path, orbit_path, write_ply
+from ds4d.imaging import resize_premultiplied, write_png, write_video
+from ds4d.scene import Clip, DynamicGaussians
+from ds4d.types import Cameras, MultiViewVideo, Renderer
+
+FOVY_DEG = 33.9  # full vertical field of view of all cameras here
+_MARGIN = 1.1
+_FAR_OUT = 0.998  # share of the Gaussians that must be seen; stray ones shall not make the object small
+
+
+@dataclass(frozen=True)
+class OutputsConfig:
+    """The pictures and videos of a run.
+
+    Attributes:
+        size: height and width of the videos, pixels.
+        fps: frames per second of the videos.
+        seconds: least length of each video; the clip plays again and again.
+        slow: how many times slower than filmed the clip plays.
+        turns: of the orbiting camera.
+        elevation_deg: of all cameras, positive from above.
+        sheet_size: height and width of the contact sheet's pictures, pixels.
+        sheet_columns: times shown in the contact sheet.
+    """
+
+    size: int = 512
+    fps: float = 24.0
+    seconds: float = 6.0
+    slow: float = 2.0
+    turns: float = 1.0
+    elevation_deg: float = 10.0
+    sheet_size: int = 192
+    sheet_columns: int = 6
+
+    def __post_init__(self) -> None:
+        for name in ("size", "fps", "seconds", "slow", "sheet_size", "sheet_columns"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"outputs: {name} must be above 0, got {getattr(self, name)}.")
+        if not abs(self.elevation_deg) <= 90:
+            raise ValueError(f"outputs: elevation_deg must lie in [-90, 90], got {self.elevation_deg}.")
+
+
+def write_outputs(
+    scene: DynamicGaussians, video: MultiViewVideo, renderer: Renderer, config: OutputsConfig, folder: Path
+) -> Iterator[Path]:
+    """Writes all pictures and videos, one after the other, and yields the path of each when it is there.
+
+    Args:
+        scene: what was fitted.
+        video: what it was fitted to, in the inner world, for comparison.
+        renderer: the splatter for the scene's device.
+        config: sizes and lengths.
+        folder: exists.
+    """
+    writers: dict[str, Callable[[Path], None]] = {
+        "contact_sheet.png": lambda path: write_png(path, compare_views(scene, video, renderer, config)),
+        "orbit.mp4": lambda path: write_orbit(path, scene, renderer, config),
+    }
+    for side, azimuth_deg in SIDES.items():
+        writers[f"{side}.mp4"] = lambda path, azimuth_deg=azimuth_deg: write_standing(
+            path, scene, renderer, config, azimuth_deg
+        )
+    writers["middle.ply"] = lambda path: write_middle(path, scene)
+    for name, write in writers.items():
+        write(folder / name)
+        yield folder / name
+
+
+def write_orbit(path: Path, scene: DynamicGaussians, renderer: Renderer, config: OutputsConfig) -> None:
+    """A video in which time plays while the camera turns round the object."""
+    period = playing_times(scene.clip, config)
+    count = max(1, round(config.seconds * config.fps))
+    times = period.repeat(-(-count // len(period)))[:count]
+    cameras = orbit_path(
+        count,
+        elevation_deg=config.elevation_deg,
+        fovy_deg=FOVY_DEG,
+        distance=viewing_distance(scene),
+        size=config.size,
+        turns=config.turns,
+    )
+    write_video(path, draw_rgb(scene, renderer, cameras, times), config.fps)
+
+
+def write_standing(
+    path: Path, scene: DynamicGaussians, renderer: Renderer, config: OutputsConfig, azimuth_deg: float
+) -> None:
+    """A video from a camera that stands still; the clip plays whole, as often as the video's length asks."""
+    times = playing_times(scene.clip, config)
+    cameras = _standing(scene, config, len(times), azimuth_deg, config.size)
+    frames = list(draw_rgb(scene, renderer, cameras, times))
+    repeats = max(1, round(config.seconds * config.fps / len(frames)))
+    write_video(path, (frame for _ in range(repeats) for frame in frames), config.fps)
+
+
+def write_middle(path: Path, scene: DynamicGaussians) -> None:
+    """The Gaussians of the middle frame, as PLY."""
+    with torch.no_grad():
+        raw = scene.raw_at(torch.tensor(scene.clip.times, device=scene.device)[[scene.clip.middle]])
+    write_ply(raw.at_time(0), path)
+
+
+def playing_times(clip: Clip, config: OutputsConfig) -> Float[Tensor, " F"]:
+    """The times of a video's frames while the clip plays once, from 0 to 1; a single frame if the clip has one."""
+    if len(clip.times) == 1:
+        return torch.zeros(1)
+    return torch.linspace(0, 1, max(2, round(clip.duration * config.slow * config.fps)))
+
+
+def viewing_distance(scene: DynamicGaussians) -> float:
+    """How far from the origin a camera sees the whole object at all times, from every side; inner units."""
+    times = torch.linspace(0, 1, min(8, len(scene.clip.times)), device=scene.device)
+    with torch.no_grad():
+        reach = scene.raw_at(times).means.norm(dim=-1).flatten().quantile(_FAR_OUT)
+    return _MARGIN * float(reach) / math.sin(0.5 * math.radians(FOVY_DEG))
+
+
+def compare_views(
+    scene: DynamicGaussians, video: MultiViewVideo, renderer: Renderer, config: OutputsConfig
+) -> UInt8[np.ndarray, "h w 3"]:
+    """A contact sheet over time: two of the input views above their renderings, then the four sides."""
+    columns = min(config.sheet_columns, video.num_times)
+    frames = torch.linspace(0, video.num_times - 1, columns).round().long()
+    times = video.times[frames]
+    rows: dict[str, list[UInt8[np.ndarray, "H W 3"]]] = {}
+    for view in sorted({0, video.num_views // 2}):
+        name = video.view_names[view]
+        width, height = _fitting(video.frames.width, video.frames.height, config.sheet_size)
+        cameras = video.cameras.select(frames, torch.full_like(frames, view)).resized(width, height)
+        drawn = draw_rgb(scene, renderer, cameras, times)
+        rows[f"{name} (input)"] = [
+            _square(_input_picture(video, int(i), view, width, height), config.sheet_size) for i in frames
+        ]
+        rows[f"{name} (ours)"] = [_square(picture, config.sheet_size) for picture in drawn]
+    for side, azimuth_deg in SIDES.items():
+        cameras = _standing(scene, config, columns, azimuth_deg, config.sheet_size)
+        rows[side] = list(draw_rgb(scene, renderer, cameras, times))
+    labels = [f"t = {time:.2f}" for time in times.tolist()]
+    return contact_sheet(list(rows.values()), column_labels=labels, row_labels=list(rows))
+
+
+def _standing(scene: DynamicGaussians, config: OutputsConfig, count: int, azimuth_deg: float, size: int) -> Cameras:
+    return fixed_path(
+        count,
+        azimuth_deg=azimuth_deg,
+        elevation_deg=config.elevation_deg,
+        fovy_deg=FOVY_DEG,
+        distance=viewing_distance(scene),
+        size=size,
+    )
+
+
+def _fitting(width: int, height: int, size: int) -> tuple[int, int]:
+    """The largest picture of this shape inside a square of `size`."""
+    scale = size / max(width, height)
+    return max(1, round(scale * width)), max(1, round(scale * height))
+
+
+def _input_picture(video: MultiViewVideo, time: int, view: int, width: int, height: int) -> UInt8[np.ndarray, "H W 3"]:
+    """One picture of the clip on white; all white where the view has none."""
+    if not video.valid[time, view]:
+        return np.full((height, width, 3), 255, np.uint8)
+    rgba = resize_premultiplied(np.array(video.frames.read(time, view)), width, height)
+    return rgba[..., :3] + (255 - rgba[..., 3:])
+
+
+def _square(picture: UInt8[np.ndarray, "H W 3"], size: int) -> UInt8[np.ndarray, "S S 3"]:
+    """The picture in the middle of a white square."""
+    height, width = picture.shape[:2]
+    out = np.full((size, size, 3), 255, np.uint8)
+    top, left = (size - height) // 2, (size - width) // 2
+    out[top : top + height, left : left + width] = picture
+    return out

@@ -1,0 +1,187 @@
+"""The whole flow, from a folder of views to a folder with a 4D object.
+
+    views, checked -> placed in the inner world -> first Gaussians -> fit -> scene -> scores, pictures, videos
+
+`generate` yields what happens as it happens and knows no screen. Closing the iterator interrupts the run: the state of
+the fit is saved, and `resume` goes on from there.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ds4d import __version__
+from ds4d.device import DeviceName, choose_device
+from ds4d.evaluation import score_training_views
+from ds4d.export import plot_losses
+from ds4d.logs import LossLog, TensorBoardLog, read_log
+from ds4d.outputs import write_outputs
+from ds4d.placement import first_gaussians, place
+from ds4d.presets import GenerateConfig
+from ds4d.rendering import renderer_for
+from ds4d.resources import Stopwatch, peak_memory
+from ds4d.run_folder import RunFolder, RunRecord
+from ds4d.scene import Clip, DynamicGaussians
+from ds4d.training import Event as FitEvent
+from ds4d.training import StepDone, Trainer, load_checkpoint, save_checkpoint
+from ds4d.types import MultiViewVideo
+from ds4d.views import check_masks, load_views
+
+
+@dataclass(frozen=True)
+class StageStarted:
+    """A part of the run has begun: `views`, `placement`, `fit`, `scores` or `outputs`."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class FileWritten:
+    """A result stands in the run's folder."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The run is whole; its figures, as metrics.json holds them."""
+
+    metrics: dict[str, Any]
+
+
+Event = StageStarted | FitEvent | FileWritten | Finished
+
+
+def generate(
+    source: str | Path,
+    config: GenerateConfig,
+    output: str | Path,
+    *,
+    device: DeviceName = "auto",
+    resume: bool = False,
+) -> Iterator[Event]:
+    """Views in, 4D object out. Nothing is written before the input has been read and found good.
+
+    Args:
+        source: folder of multi-view frames (see `ds4d.views.load_views`).
+        config: all settings.
+        output: folder of the run (see `ds4d.run_folder`), new or empty unless `resume` is set.
+        device: where to work.
+        resume: go on with the run in `output`, which was started with the same input and settings.
+
+    Raises:
+        ValueError: the input, the settings or the output folder are unfit; the message names what and the mend.
+        TrainingDiverged: a loss became NaN or Inf.
+    """
+    folder, target = RunFolder(Path(output)), choose_device(device)
+    record = RunRecord(Path(source).resolve(), target.type, config)
+    if resume:
+        folder.check_resumable(record)
+        if folder.metrics.is_file():
+            yield Finished(json.loads(folder.metrics.read_text(encoding="utf-8")))
+            return
+    else:
+        folder.check_unused()
+    watch = Stopwatch()
+
+    yield StageStarted("views")
+    with watch("views"):
+        video = load_views(source, config.views)
+        check_masks(video)
+
+    yield StageStarted("placement")
+    with watch("placement"):
+        trainer = prepare(video, config, target)
+        if resume and folder.checkpoint.is_file():
+            load_checkpoint(trainer, folder.checkpoint)
+    folder.open(record)
+
+    yield StageStarted("fit")
+    yield from _fit(trainer, config, folder)
+    trainer.scene.save(folder.path)
+    watch.seconds["fit"] = trainer.seconds
+
+    yield StageStarted("scores")
+    with watch("scores"):
+        scores = score_training_views(trainer.scene, trainer.renderer, trainer.video)
+
+    yield StageStarted("outputs")
+    with watch("outputs"):
+        for path in write_outputs(trainer.scene, trainer.video, trainer.renderer, config.outputs, folder.path):
+            yield FileWritten(path)
+        if history := read_log(folder.log):
+            plot_losses([_curves(entry) for entry in history], folder.path / "loss.png")
+            yield FileWritten(folder.path / "loss.png")
+
+    metrics = {
+        "ds4d": __version__,
+        "device": _device_name(target),
+        "frames": video.num_times,
+        "views": video.num_views,
+        "picture": [video.frames.width, video.frames.height],
+        "steps": trainer.step,
+        "num_gaussians": trainer.scene.gaussians.num_gaussians,
+        "front_psnr": float(scores[0]),
+        "train_psnr": float(scores.nanmean()),
+        "seconds": watch.seconds,
+        "peak_memory_bytes": peak_memory(target),
+    }
+    folder.finish(metrics)
+    yield Finished(metrics)
+
+
+def prepare(video: MultiViewVideo, config: GenerateConfig, device: torch.device) -> Trainer:
+    """The fit of a clip, ready to run: the object is placed, its first Gaussians stand, nothing is learnt yet.
+
+    Args:
+        video: with cameras in the user's world; it is used as it is, whatever `config.views` says.
+        config: all settings.
+        device: where to work.
+    """
+    renderer = renderer_for(device)
+    placement = place(video, config.init.hull)
+    initial = first_gaussians(placement, config.init, torch.Generator().manual_seed(config.seed))
+    clip = Clip(tuple(video.times.tolist()), video.duration, video.loops)
+    field = config.field if video.num_times > 1 else None  # a single frame shows no motion
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)  # the field's first weights come from torch's global generator
+        scene = DynamicGaussians(initial, field, placement.aabb, clip, placement.world)
+    return Trainer(scene.to(device), placement.video, renderer, config.fit, config.seed)
+
+
+def _fit(trainer: Trainer, config: GenerateConfig, folder: RunFolder) -> Iterator[FitEvent]:
+    """Runs the fit, logging it; whenever it is interrupted, and at its end, a checkpoint is left."""
+    logs: list[LossLog | TensorBoardLog] = [LossLog(folder.log, keep_until=trainer.step)]
+    if config.log.tensorboard:
+        logs.append(TensorBoardLog(folder.path / "tensorboard"))
+    try:
+        for event in trainer.run():
+            if isinstance(event, StepDone):
+                if event.step % config.log.every == 0:
+                    for log in logs:
+                        log.write(event)
+                if event.step % config.checkpoint_every == 0:
+                    save_checkpoint(trainer, folder.checkpoint)
+            yield event
+    except GeneratorExit:
+        save_checkpoint(trainer, folder.checkpoint)
+        raise
+    finally:
+        for log in logs:
+            log.close()
+    save_checkpoint(trainer, folder.checkpoint)
+
+
+def _curves(entry: dict[str, Any]) -> dict[str, float]:
+    """The losses of a log entry, without what else stands there."""
+    return {name: value for name, value in entry.items() if name not in ("stage", "seconds", "num_gaussians")}
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"

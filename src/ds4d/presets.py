@@ -1,0 +1,100 @@
+"""All settings of a run, and good ones by name."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ds4d.deformation import FieldConfig, HexPlaneConfig
+from ds4d.gaussians import DensityConfig, HullConfig
+from ds4d.logs import LogConfig
+from ds4d.outputs import OutputsConfig
+from ds4d.placement import InitConfig
+from ds4d.training import FitConfig
+from ds4d.views import ViewsConfig
+
+
+@dataclass(frozen=True)
+class GenerateConfig:
+    """Everything that decides what a run makes of its input.
+
+    Attributes:
+        views: how the input is read.
+        init: the first Gaussians.
+        field: what moves them; None for an object that stands still.
+        fit: the schedule.
+        outputs: pictures and videos.
+        log: of the losses.
+        seed: of every random draw.
+        checkpoint_every: steps from one checkpoint to the next.
+    """
+
+    views: ViewsConfig = dataclasses.field(default_factory=ViewsConfig)
+    init: InitConfig = dataclasses.field(default_factory=InitConfig)
+    field: FieldConfig | None = dataclasses.field(default_factory=FieldConfig)
+    fit: FitConfig = dataclasses.field(default_factory=FitConfig)
+    outputs: OutputsConfig = dataclasses.field(default_factory=OutputsConfig)
+    log: LogConfig = dataclasses.field(default_factory=LogConfig)
+    seed: int = 0
+    checkpoint_every: int = 500
+
+    def __post_init__(self) -> None:
+        if self.checkpoint_every < 1:
+            raise ValueError(f"checkpoint_every must be at least 1 step, got {self.checkpoint_every}.")
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {self.seed}.")
+
+
+def tiny() -> GenerateConfig:
+    """For demonstrations and tests: a small picture, a minute on two cores."""
+    return GenerateConfig(
+        views=ViewsConfig(size=128),
+        init=InitConfig(num_gaussians=4_000, hull=HullConfig(resolution=64)),
+        field=FieldConfig(hexplane=HexPlaneConfig(resolution=24, multipliers=(1, 2)), deform_color=True),
+        fit=FitConfig(static_steps=100, dynamic_steps=400, density=DensityConfig(max_gaussians=6_000)),
+        outputs=OutputsConfig(size=256, fps=12.0, seconds=4.0, sheet_size=128),
+    )
+
+
+def cpu() -> GenerateConfig:
+    """For two cores: minutes."""
+    return GenerateConfig(
+        views=ViewsConfig(size=256),
+        init=InitConfig(num_gaussians=8_000),
+        field=FieldConfig(deform_color=True),
+        fit=FitConfig(static_steps=200, dynamic_steps=1200, density=DensityConfig(max_gaussians=12_000)),
+        outputs=OutputsConfig(size=384),
+    )
+
+
+def fast() -> GenerateConfig:
+    """For a GPU: pictures at their own size, a minute."""
+    return GenerateConfig(
+        init=InitConfig(num_gaussians=20_000),
+        field=FieldConfig(deform_color=True),
+        fit=FitConfig(
+            static_steps=300,
+            dynamic_steps=3000,
+            times_per_step=8,
+            views_per_time=2,
+            density=DensityConfig(max_gaussians=60_000),
+        ),
+    )
+
+
+def paper() -> GenerateConfig:
+    """STAG4D's schedule, on which the paper builds: 8000 steps of 4 pictures at 512 px."""
+    return GenerateConfig(
+        views=ViewsConfig(size=512),
+        init=InitConfig(num_gaussians=10_000),
+        field=FieldConfig(hexplane=HexPlaneConfig(channels=32, resolution=64, multipliers=(1, 2, 4, 8))),
+        fit=FitConfig(
+            static_steps=700,
+            dynamic_steps=7300,
+            times_per_step=4,
+            views_per_time=1,
+            density=DensityConfig(max_gaussians=33_000, grow_share=0.025),
+        ),
+    )
+
+
+PRESETS: dict[str, Callable[[], GenerateConfig]] = {"tiny": tiny, "cpu": cpu, "fast": fast, "paper": paper}

@@ -1,0 +1,141 @@
+"""The folder of one run: what stands where in it, whose it is, and whether it is whole.
+
+config.json             all settings with the input, written first
+log.jsonl               losses, one json object per line
+checkpoints/            the latest state of an unfinished fit
+scene.safetensors/json  the fitted scene
+contact_sheet.png, loss.png, orbit.mp4, front/right/back/left.mp4, middle.ply
+metrics.json            written last: a folder that holds one is whole
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ds4d import __version__
+from ds4d.config import first_difference, from_dict, to_dict
+from ds4d.imaging import atomic_path
+from ds4d.presets import GenerateConfig
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run was asked to do.
+
+    Attributes:
+        input: the folder it reads.
+        device: what it works on; it may be resumed on another.
+        config: all settings.
+        ds4d: the version that wrote it.
+    """
+
+    input: Path
+    device: str
+    config: GenerateConfig
+    ds4d: str = __version__
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of a run.
+
+    Attributes:
+        path: of the folder.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The record of the run."""
+        return self.path / "config.json"
+
+    @property
+    def log(self) -> Path:
+        """The losses."""
+        return self.path / "log.jsonl"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The latest state of the fit."""
+        return self.path / "checkpoints" / "last.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        """The figures of a finished run."""
+        return self.path / "metrics.json"
+
+    def check_unused(self) -> None:
+        """Refuses a folder that holds anything.
+
+        Raises:
+            ValueError: it is a file, or holds a run or other things.
+        """
+        if self.config.is_file():
+            raise ValueError(
+                f"output {self.path} must be a new or empty folder, got one that holds another run. "
+                "Name another folder, or go on with that run by --resume."
+            )
+        if self.path.exists() and not (self.path.is_dir() and not any(self.path.iterdir())):
+            raise ValueError(
+                f"output {self.path} must be a new or empty folder, got "
+                f"{'one that holds other files' if self.path.is_dir() else 'a file'}. Name another."
+            )
+
+    def check_resumable(self, record: RunRecord) -> None:
+        """Refuses a folder whose run was asked to do something else.
+
+        Raises:
+            ValueError: it holds no run, or one that differs in a setting; the message names the setting.
+        """
+        if not self.config.is_file():
+            raise ValueError(f"output {self.path} must hold a run to resume, got none. Leave --resume out.")
+        theirs = read_record(self.config)
+        key = first_difference(_compared(theirs), _compared(record))
+        if key is not None:
+            old, new = _look_up(_compared(theirs), key), _look_up(_compared(record), key)
+            raise ValueError(
+                f"{key} must be that of the run in {self.path}, {old!r}, to resume it, got {new!r}. "
+                "Use the same settings, or name another folder."
+            )
+
+    def open(self, record: RunRecord) -> None:
+        """Makes the folder and writes the record into it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        _write_json(self.config, to_dict(record))
+
+    def finish(self, metrics: dict[str, Any]) -> None:
+        """Writes the figures, which says that the run is whole."""
+        _write_json(self.metrics, metrics)
+
+
+def read_record(path: Path) -> RunRecord:
+    """The record in a config.json.
+
+    Raises:
+        ValueError: the file is missing, damaged, or of a version with other settings.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} must be the config.json of a run, got nothing there. Check the path.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return from_dict(RunRecord, content)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} must be the config.json of a run: {error}") from error
+
+
+def _compared(record: RunRecord) -> dict[str, Any]:
+    """The part of a record that decides what the fit does."""
+    return {"input": str(record.input), **to_dict(record.config)}
+
+
+def _look_up(nested: Any, key: str) -> Any:
+    for name in key.split("."):
+        nested = nested.get(name) if isinstance(nested, dict) else None
+    return nested
+
+
+def _write_json(path: Path, content: Any) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
