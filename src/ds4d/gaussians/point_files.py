@@ -30,7 +30,7 @@ def read_points(path: Path, count: int, generator: torch.Generator) -> Float[Ten
         seed = int(torch.randint(1 << 31, (1,), generator=generator))
         points = np.asarray(trimesh.sample.sample_surface(geometry, count, seed=seed)[0])
     else:
-        points = np.asarray(geometry.vertices)
+        points = np.asarray(getattr(geometry, "vertices", ()))
         if len(points) > count:
             points = points[torch.randperm(len(points), generator=generator)[:count].numpy()]
     if len(points) == 0 or not np.isfinite(points).all():

@@ -5,7 +5,7 @@ finishes them. Everything but the splatter (whose buffers depend on what is draw
 events, so it is recorded once and replayed.
 """
 
-from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ class Replayed(nn.Module):
         super().__init__()
         self.function = function
         self._key: tuple | None = None
-        self._graphed: Callable[..., tuple[Tensor, ...]] | None = None
+        self._graphed: Any = None
 
     def forward(self, *arguments: Tensor) -> tuple[Tensor, ...]:
         """The function's outputs; the graph is recorded anew whenever a shape changes."""
@@ -40,7 +40,7 @@ class Replayed(nn.Module):
             recorded = _Callable(self.function)
             self._graphed = torch.cuda.make_graphed_callables(recorded, samples, allow_unused_input=True)
             self._key = key
-        return self._graphed(*arguments)
+        return cast(tuple[Tensor, ...], self._graphed(*arguments))
 
 
 class _Callable(nn.Module):

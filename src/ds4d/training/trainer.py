@@ -134,7 +134,9 @@ class Trainer:
         total, values = self._objective_values(*ObjectiveValues.arguments(inputs))
         readback = Readback(values)
         total.backward()
-        self.density.observe(rendering.info["means2d"].grad, rendering.info["radii"], (width, height))
+        pulls = rendering.info["means2d"].grad
+        assert pulls is not None  # the renderer retains it
+        self.density.observe(pulls, rendering.info["radii"], (width, height))
         self.optimizer.step(self._progress())
         loss, *parts = readback.wait()
         terms = dict(zip(self.objective.active_terms(not self.is_static_stage), parts, strict=True))
@@ -146,8 +148,10 @@ class Trainer:
         raw = self.scene.canonical()
         if self.is_static_stage:
             return raw.expand_times(1)
+        field = self.scene.field
+        assert field is not None and self._field_changes is not None  # a scene without a field is always static
         changes = self._field_changes(raw.means, self.times[draw.times])
-        return self.scene.field.apply_changes(raw, dict(zip(self.scene.field.heads, changes, strict=True)))
+        return field.apply_changes(raw, dict(zip(field.heads, changes, strict=True)))
 
     def _progress(self) -> float:
         """How far the dynamic stage has come, in [0, 1]; the static stage runs at the starting rates."""
