@@ -22,5 +22,6 @@ def check_axes(owner: str, gaussians: Gaussians, cameras: Cameras, backgrounds: 
 def refuse_nan(owner: str, gaussians: Gaussians, cameras: Cameras) -> None:
     """Raises ValueError if anything to be drawn is not a number. Waits for the device, so not for use on a GPU."""
     for name in ("means", "quats", "scales", "opacities", "sh", "viewmats", "Ks"):
-        if getattr(cameras if name in ("viewmats", "Ks") else gaussians, name).isnan().any():
+        tensor = getattr(cameras if name in ("viewmats", "Ks") else gaussians, name)
+        if not tensor.sum().isfinite() and tensor.isnan().any():  # a sum is cheaper than looking at each
             raise ValueError(f"{owner}: {name} must be numbers, got NaN. Look for the step that diverged.")

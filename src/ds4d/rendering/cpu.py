@@ -1,7 +1,5 @@
 """The splatter for processors: numba kernels over tiles, all cores, all images of a batch at once."""
 
-import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,10 +10,11 @@ from torch import Tensor
 from ds4d.geometry import evaluate_sh
 from ds4d.rendering.checks import check_axes, refuse_nan
 from ds4d.rendering.settings import SplatSettings
+from ds4d.rendering.threads import share
 from ds4d.types import Cameras, Gaussians, Rendering
 
-# numba's fallback threading layer ends the process when two threads launch kernels at once.
-_LAUNCH = threading.Lock()
+# Items per kernel that are worth handing to another thread.
+_GAUSSIANS, _TILES, _IMAGES = 1000, 8, 1
 
 
 class CpuRenderer:
@@ -99,15 +98,6 @@ def _view_colors(gaussians: Gaussians, cameras: Cameras) -> Float[Tensor, "I N 3
     return _flat(colors, colors.ndim - 2)
 
 
-def _launch(kernel: Callable[..., None], *args: Any) -> None:
-    """Runs a kernel on arrays, with as many threads as torch uses."""
-    import numba
-
-    with _LAUNCH:
-        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
-        kernel(*args)
-
-
 def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
@@ -134,7 +124,17 @@ class _Project(torch.autograd.Function):
         radii = torch.empty(images, count, 2, dtype=torch.int32)
         inputs = [_array(x) for x in (means, quats, scales, opacities, viewmats, Ks)]
         outputs = [x.numpy() for x in (means2d, conics, depths, radii)]
-        _launch(project, *inputs, *size, settings.near_plane, settings.far_plane, settings.eps2d, *outputs)
+        share(
+            project,
+            images * count,
+            _GAUSSIANS,
+            *inputs,
+            *size,
+            settings.near_plane,
+            settings.far_plane,
+            settings.eps2d,
+            *outputs,
+        )
         ctx.save_for_backward(means, quats, scales, viewmats, Ks, conics, radii)
         ctx.size = size
         ctx.mark_non_differentiable(radii)
@@ -147,7 +147,21 @@ class _Project(torch.autograd.Function):
         means, quats, scales, viewmats, Ks, conics, radii = (_array(x) for x in ctx.saved_tensors)
         upstream = (_array(x) for x in (d_means2d, d_conics, d_depths))
         grads = [np.empty_like(x) for x in (means, quats, scales)]
-        _launch(project_backward, means, quats, scales, viewmats, Ks, *ctx.size, conics, radii, *upstream, *grads)
+        share(
+            project_backward,
+            means.shape[0] * means.shape[1],
+            _GAUSSIANS,
+            means,
+            quats,
+            scales,
+            viewmats,
+            Ks,
+            *ctx.size,
+            conics,
+            radii,
+            *upstream,
+            *grads,
+        )
         return *(torch.from_numpy(x) for x in grads), None, None, None, None, None
 
 
@@ -177,21 +191,46 @@ class _Composite(torch.autograd.Function):
             np.empty(images, np.int64),
         )
         splats = [_array(x) for x in (means2d, conics, opacities, colors, depths, radii)]
-        _launch(rank, splats[4], splats[5], splats[0], width, height, order, drawn, bounds)
+        share(rank, images, _IMAGES, splats[4], splats[5], splats[0], width, height, order, drawn, bounds)
         bases = np.concatenate(([0], bounds.cumsum()))
         pairs = bases[-1]
         records = np.empty((images, count, RECORD), np.float32)
         slots = np.empty((images, count + 1), np.int64)
-        ranks, rows, entries = np.empty(pairs, np.int32), np.empty((pairs, 2), np.uint8), np.empty(pairs, np.int64)
+        ranks, rows, entries = np.empty(pairs, np.int32), np.empty((pairs, 2), np.uint8), np.empty(pairs, np.int32)
         tiles = np.empty((images, -(-width // TILE_WIDTH) * -(-height // TILE_HEIGHT) + 1), np.int64)
-        _launch(bin_tiles, *splats, width, height, order, drawn, bases, records, slots, ranks, rows, entries, tiles)
+        share(
+            bin_tiles,
+            images,
+            _IMAGES,
+            *splats,
+            width,
+            height,
+            order,
+            drawn,
+            bases,
+            records,
+            slots,
+            ranks,
+            rows,
+            entries,
+            tiles,
+        )
 
         behind = np.zeros((images, 3), np.float32) if backgrounds is None else _array(backgrounds)
         out = torch.empty(images, 3, height, width)
         planes = [torch.empty(images, height, width) for _ in range(3)]
-        last = np.empty((images, height, width), np.int32)
+        last = np.empty((images, height, width), np.float32)
         lists = (records, ranks, rows, entries, tiles)
-        _launch(composite, *lists, behind, out.numpy(), *(x.numpy() for x in planes), last)
+        share(
+            composite,
+            images * (tiles.shape[1] - 1),
+            _TILES,
+            *lists,
+            behind,
+            out.numpy(),
+            *(x.numpy() for x in planes),
+            last,
+        )
         alphas, expected, transmittances = planes
         ctx.lists, ctx.slots, ctx.order, ctx.drawn, ctx.last = lists, slots, order, drawn, last
         ctx.behind = behind
@@ -205,13 +244,23 @@ class _Composite(torch.autograd.Function):
 
         alphas, expected, transmittances = (x.numpy() for x in ctx.saved_tensors)
         upstream = [_array(x) for x in (d_out, d_alphas, d_expected)]
-        gradients = np.empty((len(ctx.lists[1]), SLOT), np.float32)
-        _launch(
-            composite_backward, *ctx.lists, ctx.behind, alphas, expected, transmittances, ctx.last, *upstream, gradients
-        )
         images, count = ctx.order.shape
+        gradients = np.empty((len(ctx.lists[1]), SLOT), np.float32)
+        share(
+            composite_backward,
+            images * (ctx.lists[4].shape[1] - 1),
+            _TILES,
+            *ctx.lists,
+            ctx.behind,
+            alphas,
+            expected,
+            transmittances,
+            ctx.last,
+            *upstream,
+            gradients,
+        )
         grads = [np.empty((images, count, *tail), np.float32) for tail in ((2,), (3,), (), (3,), ())]
-        _launch(sum_slots, gradients, ctx.slots, ctx.order, ctx.drawn, *grads)
+        share(sum_slots, images, _IMAGES, gradients, ctx.slots, ctx.order, ctx.drawn, *grads)
         d_means2d, d_conics, d_opacities, d_colors, d_depths = (torch.from_numpy(x) for x in grads)
         opacity_shape, color_shape = ctx.shapes
         d_backgrounds = None

@@ -2,6 +2,7 @@
 
 Importing these modules imports numba (half a second), so it is left to the back end. Every function reads and writes
 float32 arrays in row-major order. Letters in shapes: T time, V view, I image (= T * V, time major), N Gaussians.
+The public ones do the items `first` up to `end` of independent ones, so that threads can share the work.
 
 numba's disk cache looks at the file of the function it compiles and at no other: a kernel and all it calls stay in one
 file, and constants from `settings` are part of the semantics that never change.

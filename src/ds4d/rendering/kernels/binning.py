@@ -9,7 +9,7 @@ import math
 from typing import no_type_check
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ds4d.rendering.settings import ALPHA_CUT
 
@@ -17,37 +17,40 @@ TILE_WIDTH = 16
 TILE_HEIGHT = 16
 # Slack on the squared Mahalanobis radius, so that rounding never drops a pixel that reaches the alpha cut.
 LEVEL_SLACK = 0.01
-# Columns of a record: what the compositor needs of a drawn Gaussian, in one cache line.
-RECORD = 12  # mean x, y; conic a, b, c; opacity; colour r, g, b; depth; level; unused
+# Columns of a record: what the compositor needs of a drawn Gaussian, side by side.
+RECORD = 10  # mean x, y; conic a, b, c; opacity; colour r, g, b; depth
 # Below this share of a c, a conic's determinant a c - b^2 is too inexact in float32 to bound the ellipse by it.
 MIN_ROUNDNESS = 1e-3
 
 
 @no_type_check
 @njit(nogil=True, cache=True, error_model="numpy")
-def extent_in_band(a, b, c, level, low, high):
-    """Range of x where the ellipse a x^2 + 2 b x y + c y^2 <= level meets the band low <= y <= high.
+def _solve_ellipse(a, b, c, level):
+    """The ellipse a x^2 + 2 b x y + c y^2 = level as x = -slope y +- sqrt(reach - shrink y^2).
 
-    Returns (1, 0), an empty range, where they do not meet, and everything where the ellipse is too thin to tell.
+    Returns slope, reach, shrink and the half height; a line of all x where the ellipse is too thin to tell.
     """
     determinant = a * c - b * b
     if determinant < MIN_ROUNDNESS * a * c:
-        return -np.inf, np.inf
-    half_height = math.sqrt(a * level / determinant)
-    if low > half_height or high < -half_height:
-        return 1.0, 0.0
-    half_width = math.sqrt(c * level / determinant)
-    turn = -b * half_width / c  # the ellipse is widest to the right at y = turn, to the left at y = -turn
+        return 0.0, np.inf, 0.0, np.inf
+    inverse = 1 / a
+    return b * inverse, level * inverse, determinant * inverse * inverse, math.sqrt(a * level / determinant)
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def _extent_in_band(slope, reach, shrink, turn, low, high):
+    """Range of x of an ellipse in a band low <= y <= high that it meets; its rightmost point lies at y = turn."""
     right_y = min(max(turn, low), high)
     left_y = min(max(-turn, low), high)
-    right = (-b * right_y + math.sqrt(max(0.0, a * level - determinant * right_y * right_y))) / a
-    left = (-b * left_y - math.sqrt(max(0.0, a * level - determinant * left_y * left_y))) / a
+    right = math.sqrt(max(0.0, reach - shrink * right_y * right_y)) - slope * right_y
+    left = -math.sqrt(max(0.0, reach - shrink * left_y * left_y)) - slope * left_y
     return left, right
 
 
 @no_type_check
 @njit(nogil=True, cache=True, error_model="numpy")
-def pixel_range(centre, left, right, size):
+def _pixel_range(centre, left, right, size):
     """First and one past the last pixel of `size` whose centres lie in centre + [left, right]."""
     first = min(max(centre + left - 0.5, 0.0), float(size))
     last = min(max(centre + right - 0.5, -1.0), size - 1.0)
@@ -83,8 +86,8 @@ def _rank_image(depths, radii, means2d, width, height, order):
         if radii[n, 0] > 0:
             order[drawn] = n
             drawn += 1
-            x0, x1 = pixel_range(means2d[n, 0], -radii[n, 0], radii[n, 0], width)
-            y0, y1 = pixel_range(means2d[n, 1], -radii[n, 1], radii[n, 1], height)
+            x0, x1 = _pixel_range(means2d[n, 0], -radii[n, 0], radii[n, 0], width)
+            y0, y1 = _pixel_range(means2d[n, 1], -radii[n, 1], radii[n, 1], height)
             columns = (x1 + TILE_WIDTH - 1) // TILE_WIDTH - x0 // TILE_WIDTH
             rows = (y1 + TILE_HEIGHT - 1) // TILE_HEIGHT - y0 // TILE_HEIGHT
             pairs += max(0, columns) * max(0, rows)
@@ -93,26 +96,25 @@ def _rank_image(depths, radii, means2d, width, height, order):
 
 
 @no_type_check
-@njit(parallel=True, nogil=True, cache=True)
-def rank(depths, radii, means2d, width, height, order, drawn, bounds):
-    """Sorts the drawn Gaussians of each image by depth.
+@njit(nogil=True, cache=True, error_model="numpy")
+def rank(first, end, depths, radii, means2d, width, height, order, drawn, bounds):
+    """Sorts the drawn Gaussians of each image by depth. Items: I.
 
     Fills order [I,N] (indices of Gaussians; the first drawn[i] count), drawn [I] and bounds [I], an upper bound of the
     number of (Gaussian, tile) pairs.
     """
-    for i in prange(len(drawn)):
+    for i in range(first, end):
         drawn[i], bounds[i] = _rank_image(depths[i], radii[i], means2d[i], width, height, order[i])
 
 
 @no_type_check
 @njit(nogil=True, cache=True, error_model="numpy")
 def _fill_record(record, mean, conic, opacity, color, depth):
-    record[0:2] = mean
-    record[2:5] = conic
+    record[0], record[1] = mean[0], mean[1]
+    record[2], record[3], record[4] = conic[0], conic[1], conic[2]
     record[5] = opacity
-    record[6:9] = color
+    record[6], record[7], record[8] = color[0], color[1], color[2]
     record[9] = depth
-    record[10] = 2 * math.log(opacity / ALPHA_CUT) + LEVEL_SLACK
 
 
 @no_type_check
@@ -123,19 +125,26 @@ def _list_tiles(record, radii, width, height, across, tile_of, rows, cursor):
     No tile outside the box of `radii` is written.
     """
     x, y = float(record[0]), float(record[1])
-    a, b, c, level = float(record[2]), float(record[3]), float(record[4]), float(record[10])
-    first_row, end_row = pixel_range(y, -radii[1], radii[1], height)
+    a, b, c = float(record[2]), float(record[3]), float(record[4])
+    level = 2 * math.log(record[5] / ALPHA_CUT) + LEVEL_SLACK
+    slope_x, reach_x, shrink_x, half_height = _solve_ellipse(a, b, c, level)
+    slope_y, reach_y, shrink_y, half_width = _solve_ellipse(c, b, a, level)
+    turn_x = -slope_x * half_height if slope_x != 0 else 0.0  # where the ellipse is lowest
+    turn_y = -slope_y * half_width if slope_y != 0 else 0.0  # where it is rightmost
+    half_width, half_height = min(half_width, radii[0]), min(half_height, radii[1])
+    first_row, end_row = _pixel_range(y, -half_height, half_height, height)
     for tile_row in range(first_row // TILE_HEIGHT, (end_row + TILE_HEIGHT - 1) // TILE_HEIGHT):
         top = tile_row * TILE_HEIGHT
-        left, right = extent_in_band(a, b, c, level, top + 0.5 - y, top + TILE_HEIGHT - 0.5 - y)
-        first, end = pixel_range(x, max(left, -radii[0]), min(right, radii[0]), width)
+        low = top + 0.5 - y
+        left, right = _extent_in_band(slope_x, reach_x, shrink_x, turn_y, low, low + TILE_HEIGHT - 1)
+        first, end = _pixel_range(x, max(left, -half_width), min(right, half_width), width)
         for tile_column in range(first // TILE_WIDTH, (end + TILE_WIDTH - 1) // TILE_WIDTH):
-            start = tile_column * TILE_WIDTH
-            above, below = extent_in_band(c, b, a, level, start + 0.5 - x, start + TILE_WIDTH - 0.5 - x)
-            row, end_row_here = pixel_range(y - top, above, below, TILE_HEIGHT)
-            if row < end_row_here:
+            low = tile_column * TILE_WIDTH + 0.5 - x
+            above, below = _extent_in_band(slope_y, reach_y, shrink_y, turn_x, low, low + TILE_WIDTH - 1)
+            start, stop = _pixel_range(y - top, above, below, TILE_HEIGHT)
+            if start < stop:
                 tile_of[cursor] = tile_row * across + tile_column
-                rows[cursor, 0], rows[cursor, 1] = row, end_row_here
+                rows[cursor, 0], rows[cursor, 1] = start, stop
                 cursor += 1
     return cursor
 
@@ -178,12 +187,12 @@ def _bin_image(
 
 
 @no_type_check
-@njit(parallel=True, nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def bin_tiles(
-    means2d, conics, opacities, colors, depths, radii, width, height, order, drawn, bases,
+    first, end, means2d, conics, opacities, colors, depths, radii, width, height, order, drawn, bases,
     records, slots, ranks, rows, entries, tiles,
 ):  # fmt: skip
-    """Lists the Gaussians of each tile.
+    """Lists the Gaussians of each tile. Items: I.
 
     Args are means2d [I,N,2], conics [I,N,3], depths [I,N], radii [I,N,2]; opacities [I/k,N] and colors [I/m,N,3]
     shared by runs of k and m images; order, drawn from `rank`; bases [I+1], where each image's pairs begin.
@@ -193,7 +202,7 @@ def bin_tiles(
     """
     images = len(drawn)
     per_opacity, per_color = images // max(1, opacities.shape[0]), images // max(1, colors.shape[0])
-    for i in prange(images):
+    for i in range(first, end):
         _bin_image(
             means2d[i], conics[i], opacities[i // per_opacity], colors[i // per_color], depths[i], radii[i],
             width, height, order[i, : drawn[i]], bases[i], bases[i + 1] - bases[i],

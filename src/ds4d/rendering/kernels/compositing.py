@@ -9,7 +9,7 @@ arithmetic with Python's numbers to float64.
 from typing import no_type_check
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ds4d.rendering.kernels.binning import TILE_HEIGHT, TILE_WIDTH
 from ds4d.rendering.settings import ALPHA_CUT, MAX_ALPHA, MIN_TRANSMITTANCE
@@ -31,9 +31,11 @@ _EIGHTH = np.float32(1 / 8)
 _E1, _E2, _E3 = np.float32(-0.9999947547912598), np.float32(0.4998997747898102), np.float32(-0.16602839529514313)
 _E4, _E5 = np.float32(0.03984830155968666), np.float32(-0.00588524853810668)
 
-# Planes of the scratch array. A pixel that is done has its transmittance negated: nothing reaches the minimum any more.
+# Planes of the scratch array: pixel centres within the tile, transmittance (negated once the pixel is done, so that it
+# reaches the minimum no more), number of the last Gaussian taken, and colour and depth or what comes back to them.
 _X, _Y, _T, _LAST, _R, _G, _B, _D, _BEHIND = (np.uint64(k) * _PIXELS for k in range(9))
-_PLANES = 9
+_SCRATCH = 9 * TILE_WIDTH * TILE_HEIGHT
+_CENTRES = np.stack(np.meshgrid(np.arange(TILE_WIDTH), np.arange(TILE_HEIGHT))).astype(np.float32).ravel() + _HALF
 _CHECK_EVERY = 16  # Gaussians between looks whether all pixels of the tile are done
 SLOT = 10  # per slot: gradients of mean x, y; conic a, b, c; opacity; colour r, g, b; depth
 
@@ -51,9 +53,9 @@ def _exp_minus(sigma):
 
 @no_type_check
 @njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
-def _blend(pixels, start, end, record, number):
+def _blend(pixels, left, top, start, end, record, number):
     """Lays one Gaussian over the pixels start..end of the tile."""
-    x, y, b, opacity = record[0], record[1], record[3], record[5]
+    x, y, b, opacity = record[0] - np.float32(left), record[1] - np.float32(top), record[3], record[5]
     half_a, half_c = _HALF * record[2], _HALF * record[4]
     red, green, blue, depth = record[6], record[7], record[8], record[9]
     for k in range(start, end):
@@ -84,70 +86,21 @@ def _all_done(pixels):
 
 
 @no_type_check
-@njit(nogil=True, cache=True)
-def _place(pixels, left, top, width, height):
-    """Pixel centres of the tile; pixels outside the picture are marked done. Returns the tile's width and height."""
-    pixels[:] = 0
-    for row in range(TILE_HEIGHT):
-        for column in range(TILE_WIDTH):
-            k = np.uint64(row * TILE_WIDTH + column)
-            pixels[_X + k] = left + column + 0.5
-            pixels[_Y + k] = top + row + 0.5
-            pixels[_T + k] = 1 if top + row < height and left + column < width else -1
-    return min(TILE_WIDTH, width - left), min(TILE_HEIGHT, height - top)
-
-
-@no_type_check
 @njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
-def _composite_tile(tile, records, ranks, rows, entries, background, colors, alphas, depths, transmittances, last):
-    """One tile of one image."""
-    height, width = alphas.shape
-    across = (width + TILE_WIDTH - 1) // TILE_WIDTH
-    left, top = tile % across * TILE_WIDTH, tile // across * TILE_HEIGHT
-    pixels = np.empty(_PLANES * TILE_WIDTH * TILE_HEIGHT, np.float32)
-    columns, lines = _place(pixels, left, top, width, height)
-    for number in range(len(entries)):
-        if number % _CHECK_EVERY == 0 and _all_done(pixels):
-            break
-        slot = entries[number]
-        start, end = np.uint64(rows[slot, 0]) * _WIDTH, np.uint64(rows[slot, 1]) * _WIDTH
-        _blend(pixels, start, end, records[ranks[slot]], np.float32(number + 1))
-    for row in range(lines):
-        for column in range(columns):
-            k = np.uint64(row * TILE_WIDTH + column)
-            y, x = top + row, left + column
-            t = abs(pixels[_T + k])
-            alpha = _ONE - t
-            transmittances[y, x] = t
-            alphas[y, x] = alpha
-            depths[y, x] = pixels[_D + k] / max(alpha, _TINY)
-            last[y, x] = int(pixels[_LAST + k])
-            colors[0, y, x] = pixels[_R + k] + t * background[0]
-            colors[1, y, x] = pixels[_G + k] + t * background[1]
-            colors[2, y, x] = pixels[_B + k] + t * background[2]
+def _unblend(pixels, left, top, start, end, record, number, out):
+    """Takes one Gaussian off the pixels start..end of the tile again and writes its gradients to `out` [SLOT].
 
-
-@no_type_check
-@njit(parallel=True, nogil=True, cache=True)
-def composite(records, ranks, rows, entries, tiles, backgrounds, colors, alphas, depths, transmittances, last):
-    """Fills colors [I,3,H,W], alphas, expected depths, transmittances and last [I,H,W] from the lists of `bin_tiles`.
-
-    `last` is the number of each pixel's last Gaussian in its tile's list. backgrounds are [I,3].
+    The plane _BEHIND holds the gradient of what shows through, per unit of light: going forward past a Gaussian blends
+    the Gaussian's own over it.
     """
-    images = len(tiles)
-    for item in prange(images * (tiles.shape[1] - 1)):
-        i, tile = item % images, item // images
-        _composite_tile(
-            tile, records[i], ranks, rows, entries[tiles[i, tile] : tiles[i, tile + 1]], backgrounds[i],
-            colors[i], alphas[i], depths[i], transmittances[i], last[i],
-        )  # fmt: skip
-
-
-@no_type_check
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
-def _unblend(pixels, start, end, record, number, out):
-    """Takes one Gaussian off the pixels start..end of the tile again and writes its gradients to `out` [SLOT]."""
-    x, y, a, b, c, opacity = record[0], record[1], record[2], record[3], record[4], record[5]
+    x, y, a, b, c, opacity = (
+        record[0] - np.float32(left),
+        record[1] - np.float32(top),
+        record[2],
+        record[3],
+        record[4],
+        record[5],
+    )
     half_a, half_c = _HALF * a, _HALF * c
     red, green, blue, depth = record[6], record[7], record[8], record[9]
     d_red = d_green = d_blue = d_depth = _ZERO
@@ -160,25 +113,24 @@ def _unblend(pixels, start, end, record, number, out):
         alpha = min(_MAX_ALPHA, full)
         taken = (sigma >= _ZERO) & (alpha >= _ALPHA_CUT) & (pixels[_LAST + k] >= number)
         alpha = alpha if taken else _ZERO
-        keep = _ONE / (_ONE - alpha)
-        before = pixels[_T + k] * keep
+        before = pixels[_T + k] / (_ONE - alpha)
+        pixels[_T + k] = before
         weight = alpha * before
         d_red += weight * pixels[_R + k]
         d_green += weight * pixels[_G + k]
         d_blue += weight * pixels[_B + k]
         d_depth += weight * pixels[_D + k]
-        shade = red * pixels[_R + k] + green * pixels[_G + k] + blue * pixels[_B + k] + depth * pixels[_D + k]
-        d_alpha = before * shade - pixels[_BEHIND + k] * keep
-        pixels[_BEHIND + k] += weight * shade
-        pixels[_T + k] = before
-        # -dL/dsigma; a capped alpha does not move with its Gaussian
-        pull = alpha * d_alpha if full <= _MAX_ALPHA else _ZERO
+        own = red * pixels[_R + k] + green * pixels[_G + k] + blue * pixels[_B + k] + depth * pixels[_D + k]
+        gain = own - pixels[_BEHIND + k]
+        pixels[_BEHIND + k] += alpha * gain
+        pull = weight * gain if full <= _MAX_ALPHA else _ZERO  # -dL/dsigma; a capped alpha does not move
+        pull_x, pull_y = pull * dx, pull * dy
         moment += pull
-        moment_x += pull * dx
-        moment_y += pull * dy
-        moment_xx += pull * dx * dx
-        moment_xy += pull * dx * dy
-        moment_yy += pull * dy * dy
+        moment_x += pull_x
+        moment_y += pull_y
+        moment_xx += pull_x * dx
+        moment_xy += pull_x * dy
+        moment_yy += pull_y * dy
     out[0] = -(a * moment_x + b * moment_y)
     out[1] = -(b * moment_x + c * moment_y)
     out[2] = -_HALF * moment_xx
@@ -190,62 +142,142 @@ def _unblend(pixels, start, end, record, number, out):
 
 @no_type_check
 @njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
-def _composite_tile_backward(
-    tile, records, ranks, rows, entries, background, alphas, depths, transmittances, last,
-    d_colors, d_alphas, d_depths, gradients,
-):  # fmt: skip
-    """One tile of one image."""
-    height, width = alphas.shape
-    across = (width + TILE_WIDTH - 1) // TILE_WIDTH
-    left, top = tile % across * TILE_WIDTH, tile // across * TILE_HEIGHT
-    pixels = np.empty(_PLANES * TILE_WIDTH * TILE_HEIGHT, np.float32)
-    columns, lines = _place(pixels, left, top, width, height)
-    deepest = 0
-    for row in range(lines):
-        for column in range(columns):
-            k = np.uint64(row * TILE_WIDTH + column)
-            y, x = top + row, left + column
-            d_depth = d_depths[y, x] / max(alphas[y, x], _TINY)
-            behind = d_depth * depths[y, x] - d_alphas[y, x]
-            for channel in range(3):
-                behind += background[channel] * d_colors[channel, y, x]
-            pixels[_R + k] = d_colors[0, y, x]
-            pixels[_G + k] = d_colors[1, y, x]
-            pixels[_B + k] = d_colors[2, y, x]
-            pixels[_D + k] = d_depth
-            pixels[_T + k] = transmittances[y, x]
-            pixels[_BEHIND + k] = behind * transmittances[y, x]
-            pixels[_LAST + k] = last[y, x]
-            deepest = max(deepest, last[y, x])
-    for number in range(deepest, len(entries)):
-        gradients[entries[number]] = 0
-    for number in range(deepest - 1, -1, -1):
-        slot = entries[number]
-        start, end = np.uint64(rows[slot, 0]) * _WIDTH, np.uint64(rows[slot, 1]) * _WIDTH
-        _unblend(pixels, start, end, records[ranks[slot]], np.float32(number + 1), gradients[slot])
+def _store(pixels, plane, left, top, image):
+    """Copies a plane to its place in `image`; what lies outside is dropped."""
+    for row in range(min(TILE_HEIGHT, image.shape[0] - top)):
+        line = image[top + row, left:]
+        start = plane + np.uint64(row) * _WIDTH
+        for column in range(np.uint64(min(TILE_WIDTH, len(line)))):
+            line[column] = pixels[start + column]
 
 
 @no_type_check
-@njit(parallel=True, nogil=True, cache=True)
-def composite_backward(
-    records, ranks, rows, entries, tiles, backgrounds, alphas, depths, transmittances, last,
+@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+def _load(pixels, plane, left, top, image):
+    """Copies the tile's part of `image` to a plane; what lies outside is left as it is."""
+    for row in range(min(TILE_HEIGHT, image.shape[0] - top)):
+        line = image[top + row, left:]
+        start = plane + np.uint64(row) * _WIDTH
+        for column in range(np.uint64(min(TILE_WIDTH, len(line)))):
+            pixels[start + column] = line[column]
+
+
+@no_type_check
+@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+def _rows_of(rows, slot):
+    return np.uint64(rows[slot, 0]) * _WIDTH, np.uint64(rows[slot, 1]) * _WIDTH
+
+
+@no_type_check
+@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+def _composite_tile(left, top, records, ranks, rows, entries, background, colors, alphas, depths, transmittances, last):
+    """One tile of one image."""
+    pixels = np.zeros(_SCRATCH, np.float32)
+    pixels[: 2 * _PIXELS] = _CENTRES
+    pixels[_T : _T + _PIXELS] = _ONE
+    for number in range(len(entries)):
+        if number % _CHECK_EVERY == 0 and _all_done(pixels):
+            break
+        slot = entries[number]
+        start, end = _rows_of(rows, slot)
+        _blend(pixels, left, top, start, end, records[ranks[slot]], np.float32(number + 1))
+
+    for k in range(_PIXELS):
+        t = abs(pixels[_T + k])
+        alpha = _ONE - t
+        pixels[_T + k] = t
+        pixels[_X + k] = alpha
+        pixels[_D + k] /= max(alpha, _TINY)
+        pixels[_R + k] += t * background[0]
+        pixels[_G + k] += t * background[1]
+        pixels[_B + k] += t * background[2]
+    _store(pixels, _R, left, top, colors[0])
+    _store(pixels, _G, left, top, colors[1])
+    _store(pixels, _B, left, top, colors[2])
+    _store(pixels, _X, left, top, alphas)
+    _store(pixels, _D, left, top, depths)
+    _store(pixels, _T, left, top, transmittances)
+    _store(pixels, _LAST, left, top, last)
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def composite(
+    first, end, records, ranks, rows, entries, tiles, backgrounds, colors, alphas, depths, transmittances, last
+):
+    """Fills colors [I,3,H,W], alphas, expected depths, transmittances and last [I,H,W] from the lists of `bin_tiles`.
+
+    `last` is the number of each pixel's last Gaussian in its tile's list, from 1. backgrounds are [I,3].
+    Items: I * tiles.
+    """
+    images = len(tiles)
+    across = (alphas.shape[2] + TILE_WIDTH - 1) // TILE_WIDTH
+    for item in range(first, end):
+        i, tile = item % images, item // images
+        left, top = tile % across * TILE_WIDTH, tile // across * TILE_HEIGHT
+        _composite_tile(
+            left, top, records[i], ranks, rows, entries[tiles[i, tile] : tiles[i, tile + 1]], backgrounds[i],
+            colors[i], alphas[i], depths[i], transmittances[i], last[i],
+        )  # fmt: skip
+
+
+@no_type_check
+@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+def _composite_tile_backward(
+    left, top, records, ranks, rows, entries, background, alphas, depths, transmittances, last,
     d_colors, d_alphas, d_depths, gradients,
 ):  # fmt: skip
-    """Fills gradients [pairs,SLOT] from those of colours, alphas and expected depths.
+    """One tile of one image."""
+    if len(entries) == 0:
+        return
+    pixels = np.zeros(_SCRATCH, np.float32)
+    _load(pixels, _X, left, top, alphas)
+    _load(pixels, _Y, left, top, depths)
+    _load(pixels, _T, left, top, transmittances)
+    _load(pixels, _LAST, left, top, last)
+    _load(pixels, _R, left, top, d_colors[0])
+    _load(pixels, _G, left, top, d_colors[1])
+    _load(pixels, _B, left, top, d_colors[2])
+    _load(pixels, _D, left, top, d_depths)
+    _load(pixels, _BEHIND, left, top, d_alphas)
+    deepest = _ZERO
+    for k in range(_PIXELS):
+        pixels[_D + k] /= max(pixels[_X + k], _TINY)
+        shown = background[0] * pixels[_R + k] + background[1] * pixels[_G + k] + background[2] * pixels[_B + k]
+        pixels[_BEHIND + k] = shown + pixels[_D + k] * pixels[_Y + k] - pixels[_BEHIND + k]
+        deepest = max(deepest, pixels[_LAST + k])
+    pixels[: 2 * _PIXELS] = _CENTRES
+    for number in range(int(deepest), len(entries)):
+        gradients[entries[number]] = 0
+    for number in range(int(deepest) - 1, -1, -1):
+        slot = entries[number]
+        start, end = _rows_of(rows, slot)
+        _unblend(pixels, left, top, start, end, records[ranks[slot]], np.float32(number + 1), gradients[slot])
+
+
+@no_type_check
+@njit(nogil=True, cache=True, error_model="numpy")
+def composite_backward(
+    first, end, records, ranks, rows, entries, tiles, backgrounds, alphas, depths, transmittances, last,
+    d_colors, d_alphas, d_depths, gradients,
+):  # fmt: skip
+    """Fills gradients [pairs,SLOT] from those of colours, alphas and expected depths. Items: I * tiles.
 
     Runs back to front: dividing the final transmittance by 1 - alpha gives the one before.
     """
     images = len(tiles)
-    for item in prange(images * (tiles.shape[1] - 1)):
+    across = (alphas.shape[2] + TILE_WIDTH - 1) // TILE_WIDTH
+    for item in range(first, end):
         i, tile = item % images, item // images
+        left, top = tile % across * TILE_WIDTH, tile // across * TILE_HEIGHT
         _composite_tile_backward(
-            tile, records[i], ranks, rows, entries[tiles[i, tile] : tiles[i, tile + 1]], backgrounds[i],
+            left, top, records[i], ranks, rows, entries[tiles[i, tile] : tiles[i, tile + 1]], backgrounds[i],
             alphas[i], depths[i], transmittances[i], last[i], d_colors[i], d_alphas[i], d_depths[i], gradients,
         )  # fmt: skip
 
 
 @no_type_check
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _sum_image(gradients, slots, order, d_means2d, d_conics, d_opacities, d_colors, d_depths):
     """One image of `sum_slots`."""
     d_means2d[:] = 0
@@ -267,10 +299,10 @@ def _sum_image(gradients, slots, order, d_means2d, d_conics, d_opacities, d_colo
 
 
 @no_type_check
-@njit(parallel=True, nogil=True, cache=True)
-def sum_slots(gradients, slots, order, drawn, d_means2d, d_conics, d_opacities, d_colors, d_depths):
-    """Fills d_means2d [I,N,2], d_conics [I,N,3], ..., d_depths [I,N]: sums over each Gaussian's slots."""
-    for i in prange(len(drawn)):
+@njit(nogil=True, cache=True, error_model="numpy")
+def sum_slots(first, end, gradients, slots, order, drawn, d_means2d, d_conics, d_opacities, d_colors, d_depths):
+    """Fills d_means2d [I,N,2], d_conics [I,N,3], ..., d_depths [I,N]: sums over each Gaussian's slots. Items: I."""
+    for i in range(first, end):
         _sum_image(
             gradients,
             slots[i],

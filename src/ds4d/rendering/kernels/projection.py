@@ -7,7 +7,7 @@ cost more than the wider numbers.
 import math
 from typing import no_type_check
 
-from numba import njit, prange
+from numba import njit
 
 from ds4d.rendering.settings import ALPHA_CUT, MAX_EXTENT
 
@@ -124,17 +124,18 @@ def _project_one(
 
 
 @no_type_check
-@njit(parallel=True, nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def project(
-    means, quats, scales, opacities, viewmats, Ks, width, height, near, far, eps2d, means2d, conics, depths, radii
-):
-    """Fills means2d [I,N,2], conics [I,N,3], depths [I,N] and radii [I,N,2] (0 where not drawn).
+    first, end, means, quats, scales, opacities, viewmats, Ks, width, height, near, far, eps2d,
+    means2d, conics, depths, radii,
+):  # fmt: skip
+    """Fills means2d [I,N,2], conics [I,N,3], depths [I,N] and radii [I,N,2] (0 where not drawn). Items: I * N.
 
     Args are means [T,N,3], quats [T,N,4], scales [T,N,3], opacities [T,N], viewmats [I,4,4], Ks [I,3,3].
     """
     images, count = depths.shape
     views = images // max(1, means.shape[0])
-    for item in prange(images * count):
+    for item in range(first, end):
         i, n = item // count, item % count
         _project_one(
             i, i // views, n, means, quats, scales, opacities, viewmats, Ks, width, height, near, far, eps2d,
@@ -273,18 +274,18 @@ def _gaussian_gradient(
 
 
 @no_type_check
-@njit(parallel=True, nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def project_backward(
-    means, quats, scales, viewmats, Ks, width, height, conics, radii,
+    first, end, means, quats, scales, viewmats, Ks, width, height, conics, radii,
     d_means2d, d_conics, d_depths, d_means, d_quats, d_scales,
 ):  # fmt: skip
-    """Fills d_means [T,N,3], d_quats [T,N,4] and d_scales [T,N,3].
+    """Fills d_means [T,N,3], d_quats [T,N,4] and d_scales [T,N,3]. Items: T * N.
 
     The first arguments are those of `project` and what it filled, d_means2d, d_conics and d_depths their gradients.
     """
     times, count = means.shape[:2]
     views = viewmats.shape[0] // max(1, times)
-    for item in prange(times * count):
+    for item in range(first, end):
         _gaussian_gradient(
             item // count, item % count, views, means, quats, scales, viewmats, Ks, width, height, conics, radii,
             d_means2d, d_conics, d_depths, d_means, d_quats, d_scales,
