@@ -1,0 +1,59 @@
+"""What is found by name: every entry can be made, fits its protocol, and is offered where users choose."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+import torch
+
+from ds4d.config import from_dict, to_dict
+from ds4d.geometry import RIGS, project_points, rig_cameras
+from ds4d.losses import TERMS
+from ds4d.presets import PRESETS, GenerateConfig
+from ds4d.rendering import RENDERERS, renderer_for
+from ds4d.types import Renderer
+
+
+@pytest.mark.parametrize(
+    "registry", [RIGS, TERMS, PRESETS, RENDERERS], ids=["rigs", "loss terms", "presets", "renderers"]
+)
+def test_a_registry_is_a_plain_dict_of_names(registry: dict[str, Any]) -> None:
+    assert type(registry) is dict and registry
+    assert all(re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name) for name in registry)
+
+
+@pytest.mark.parametrize("name", sorted(set(RENDERERS) - {"gsplat"}))
+def test_renderers_fit_the_protocol(name: str) -> None:
+    assert isinstance(RENDERERS[name](), Renderer)
+
+
+@pytest.mark.gpu
+def test_the_gsplat_renderer_fits_the_protocol() -> None:
+    assert isinstance(RENDERERS["gsplat"](), Renderer)
+
+
+def test_the_cpu_is_drawn_on_by_its_own_back_end() -> None:
+    assert isinstance(renderer_for("cpu"), RENDERERS["cpu"])
+    assert isinstance(renderer_for(torch.device("cpu")), RENDERERS["cpu"])
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_survive_their_record(name: str) -> None:
+    preset = PRESETS[name]()
+    assert from_dict(GenerateConfig, json.loads(json.dumps(to_dict(preset)))) == preset
+
+
+def test_presets_differ() -> None:
+    records = {json.dumps(to_dict(preset())) for preset in PRESETS.values()}
+    assert len(records) == len(PRESETS)
+
+
+@pytest.mark.parametrize("name", RIGS)
+def test_every_view_of_a_rig_sees_the_whole_object(name: str) -> None:
+    """The object lies in a ball of radius 0.5 round what the cameras look at."""
+    cameras = rig_cameras(RIGS[name], 64, 64)
+    directions = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
+    pixels, depths = project_points(0.5 * torch.nn.functional.normalize(directions, dim=-1), cameras)
+    assert (depths > 0).all()
+    assert pixels.min() > 0 and pixels.max() < 64

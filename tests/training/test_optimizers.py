@@ -1,0 +1,121 @@
+"""The optimiser's memory follows the Gaussians: through growth and pruning, and through a checkpoint."""
+
+from dataclasses import fields
+
+import pytest
+import torch
+
+from ds4d.deformation import FieldConfig, HexPlaneConfig
+from ds4d.gaussians import Resampling
+from ds4d.scene import Clip, DynamicGaussians
+from ds4d.training.optimizers import OptimizerConfig, Rate, SceneOptimizer
+from ds4d.types import RawGaussians, Similarity
+
+BOX = torch.tensor([[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]])
+SMALL_FIELD = FieldConfig(hexplane=HexPlaneConfig(channels=2, resolution=4, multipliers=(1,)), width=8)
+
+
+def scene_of(gaussians: RawGaussians, field: FieldConfig | None = SMALL_FIELD) -> DynamicGaussians:
+    return DynamicGaussians(gaussians, field, BOX, Clip((0.0, 0.5, 1.0), 1.0, False), Similarity.identity())
+
+
+def take_step(optimizer: SceneOptimizer, seed: int, *, rows: torch.Tensor | None = None) -> None:
+    """One step with gradients that depend on the seed; those of the Gaussians are `rows` of what twelve would get."""
+    generator = torch.Generator().manual_seed(seed)
+    gaussians = {id(parameter) for parameter in optimizer.scene.gaussians.parameters()}
+    for parameter in optimizer.scene.parameters():
+        if id(parameter) in gaussians:
+            gradient = torch.randn(12, *parameter.shape[1:], generator=generator)
+            parameter.grad = gradient if rows is None else gradient[rows]
+        else:
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+    optimizer.step(0.5)
+
+
+def test_rates_fall_log_linearly_and_stay_at_their_end() -> None:
+    rate = Rate(1e-2, 0.01)
+    assert [rate.at(progress) for progress in (-1.0, 0.0, 0.5, 1.0, 2.0)] == pytest.approx(
+        [1e-2, 1e-2, 1e-3, 1e-4, 1e-4]
+    )
+    assert Rate(3.0).at(0.7) == 3.0
+
+
+def test_each_parameter_has_one_rate(tiny_gaussians: RawGaussians) -> None:
+    scene = scene_of(tiny_gaussians)
+    groups = SceneOptimizer(scene, OptimizerConfig()).adam.param_groups
+    held = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(held) == sorted(id(parameter) for parameter in scene.parameters())
+    assert {group["name"] for group in groups} == {field.name for field in fields(OptimizerConfig)}
+
+
+def test_the_first_step_is_as_long_as_the_rate(tiny_gaussians: RawGaussians) -> None:
+    """Adam's first step is the rate itself, whatever the gradient."""
+    scene = scene_of(tiny_gaussians)
+    before = {name: parameter.detach().clone() for name, parameter in scene.named_parameters()}
+    config = OptimizerConfig()
+    optimizer = SceneOptimizer(scene, config)
+    take_step(optimizer, 0)
+    for name in ("means", "quats", "log_scales", "opacity_logits", "sh0", "shN"):
+        moved = (getattr(scene.gaussians, name) - before[f"gaussians.{name}"]).abs()
+        torch.testing.assert_close(moved, torch.full_like(moved, getattr(config, name).at(0.5)), rtol=1e-2, atol=1e-6)
+    assert all(parameter.grad is None for parameter in scene.parameters())
+
+
+def test_survivors_move_on_as_if_nothing_had_happened(tiny_gaussians: RawGaussians) -> None:
+    """After rows were dropped, turned round and added, each old Gaussian steps as its twin in an untouched scene."""
+    untouched, changed = (SceneOptimizer(scene_of(tiny_gaussians), OptimizerConfig()) for _ in range(2))
+    for seed in range(3):
+        take_step(untouched, seed)
+        take_step(changed, seed)
+    sources = torch.tensor([7, 2, 11, 4, 2])
+    fresh = torch.tensor([False, False, False, False, True])
+    raw = changed.scene.canonical()
+    changed.resample(Resampling(sources, fresh, raw.means[sources].detach(), raw.log_scales[sources].detach()))
+    for seed in range(3, 6):
+        take_step(untouched, seed)
+        take_step(changed, seed, rows=sources)
+    for name, parameter in changed.scene.gaussians.named_parameters():
+        twins = getattr(untouched.scene.gaussians, name)[sources]
+        assert torch.equal(parameter[:4], twins[:4]), name
+        assert not torch.equal(parameter[4], twins[4]), f"{name}: a new Gaussian starts without a past"
+
+
+def test_new_gaussians_start_without_moments(tiny_gaussians: RawGaussians) -> None:
+    optimizer = SceneOptimizer(scene_of(tiny_gaussians), OptimizerConfig())
+    take_step(optimizer, 0)
+    sources, fresh = torch.tensor([0, 1, 1]), torch.tensor([False, False, True])
+    optimizer.resample(Resampling(sources, fresh, torch.zeros(3, 3), torch.zeros(3, 3)))
+    moments = {name: value for name, value in optimizer.tensors().items() if name.startswith("means.")}
+    for name in ("means.0.exp_avg", "means.0.exp_avg_sq"):
+        assert moments[name].shape == (3, 3)
+        assert (moments[name][:2] != 0).all() and (moments[name][2] == 0).all()
+
+
+def test_the_field_keeps_its_moments_when_gaussians_change(tiny_gaussians: RawGaussians) -> None:
+    optimizer = SceneOptimizer(scene_of(tiny_gaussians), OptimizerConfig())
+    take_step(optimizer, 0)
+    before = {name: value.clone() for name, value in optimizer.tensors().items() if name.startswith(("planes", "mlp"))}
+    optimizer.resample(Resampling(torch.arange(5), torch.zeros(5) > 0, torch.zeros(5, 3), torch.zeros(5, 3)))
+    after = optimizer.tensors()
+    assert before and all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_density_may_change_before_the_first_step(tiny_gaussians: RawGaussians) -> None:
+    optimizer = SceneOptimizer(scene_of(tiny_gaussians), OptimizerConfig())
+    optimizer.resample(Resampling(torch.arange(5), torch.zeros(5) > 0, torch.zeros(5, 3), torch.zeros(5, 3)))
+    take_step(optimizer, 0, rows=torch.arange(5))
+    assert optimizer.scene.gaussians.means.abs().min() > 0
+
+
+@pytest.mark.parametrize("field", [SMALL_FIELD, None], ids=["moving", "still"])
+def test_restored_moments_give_the_same_next_step(tiny_gaussians: RawGaussians, field: FieldConfig | None) -> None:
+    original = SceneOptimizer(scene_of(tiny_gaussians, field), OptimizerConfig())
+    for seed in range(3):
+        take_step(original, seed)
+    copy = SceneOptimizer(scene_of(tiny_gaussians, field), OptimizerConfig())
+    copy.scene.load_state_dict(original.scene.state_dict())
+    copy.restore(original.tensors())
+    take_step(original, 3)
+    take_step(copy, 3)
+    for (name, ours), theirs in zip(copy.scene.named_parameters(), original.scene.parameters(), strict=True):
+        assert torch.equal(ours, theirs), name
