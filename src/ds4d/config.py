@@ -71,7 +71,7 @@ def _as(option: Any, value: Any, where: str) -> tuple[bool, Any]:
     """Whether a value from json fits one type, and the value in that type."""
     if is_dataclass(option):
         fits = isinstance(value, Mapping)
-        return fits, from_dict(option, value) if fits else None  # ty: ignore[invalid-argument-type]
+        return fits, from_dict(option, value) if fits else None
     if typing.get_origin(option) is typing.Literal:
         return value in typing.get_args(option), value
     if typing.get_origin(option) is tuple:
