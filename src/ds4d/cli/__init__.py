@@ -1,1 +1,63 @@
-"""The command line: `ds4d generate | render | eval | sample | export | info`."""
+"""The command line: `ds4d generate | render | eval | sample | export | info`.
+
+Each command is a module whose `run` takes its arguments. A module is imported when its command is called, so that
+`ds4d --help` answers at once.
+"""
+
+import difflib
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from ds4d import __version__
+
+# What a command does, and the module that does it.
+COMMANDS = {
+    "generate": ("multi-view frames in, a 4D object out", "ds4d.cli.generate"),
+    "render": ("pictures or a video of a generated object", "ds4d.cli.render"),
+    "eval": ("scores on views that were not fitted", "ds4d.cli.evaluate"),
+    "sample": ("an example input, made here", "ds4d.cli.sample"),
+    "export": ("the Gaussians of any times as files", "ds4d.cli.export"),
+    "info": ("device, versions, what is installed and what is missing", "ds4d.cli.info"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: the words after `ds4d`; those of the process if None.
+
+    Returns:
+        The exit status: 0 done, 1 failed, 2 wrong input, 130 or 143 stopped by Ctrl-C or SIGTERM.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        print(_help())
+        return 0 if words else 2
+    if words[0] == "--version":
+        print(__version__)
+        return 0
+    if words[0] not in COMMANDS:
+        near = difflib.get_close_matches(words[0], COMMANDS, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        print(f"ds4d: error: {words[0]!r} is no command.{hint} See ds4d --help.", file=sys.stderr)
+        return 2
+    from ds4d.cli.errors import guarded
+
+    return guarded(lambda: import_module(COMMANDS[words[0]][1]).run(words[1:]))
+
+
+def _help() -> str:
+    lines = [f"  {name:<10}{purpose}" for name, (purpose, _) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: ds4d COMMAND ...",
+            "",
+            "Video in, 4D object out.",
+            "",
+            *lines,
+            "",
+            "ds4d COMMAND --help lists the options of a command, ds4d --version says which version this is.",
+        ]
+    )

@@ -1,0 +1,69 @@
+"""`ds4d eval`: scores on views that were not fitted."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from ds4d.device import DeviceName, choose_device
+from ds4d.evaluation import Evaluation, evaluate
+from ds4d.imaging import atomic_path
+from ds4d.metrics import METRICS
+from ds4d.rendering import renderer_for
+from ds4d.scene import DynamicGaussians
+
+
+@dataclass(frozen=True)
+class EvalArguments:
+    """Scores a generated object on the pictures of a transforms file, and writes eval.json into the run's folder.
+
+    Attributes:
+        run: folder of the run.
+        data: folder of transforms_<split>.json and its pictures, in the world of the run's input.
+        split: which transforms file.
+        device: where to work; auto takes CUDA where it can be used.
+    """
+
+    run: tyro.conf.Positional[Path]
+    data: Path
+    split: str = "test"
+    device: DeviceName = "auto"
+
+
+def run(words: Sequence[str]) -> int:
+    """The command; returns the exit status."""
+    arguments = tyro.cli(EvalArguments, args=list(words), prog="ds4d eval")
+    device = choose_device(arguments.device)
+    scene = DynamicGaussians.load(arguments.run, device)
+    evaluation = evaluate(scene, renderer_for(device), arguments.data, arguments.split)
+    print(_table(evaluation))
+    record = {
+        "data": str(arguments.data.resolve()),
+        "split": arguments.split,
+        "images": evaluation.images,
+        "total": _finite(evaluation.total),
+        "views": {name: _finite(scores) for name, scores in evaluation.views.items()},
+    }
+    with atomic_path(arguments.run / "eval.json") as path:
+        path.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    return 0
+
+
+def _table(evaluation: Evaluation) -> str:
+    rows = {**evaluation.views, f"mean of {len(evaluation.views)} views": evaluation.total}
+    width = max(len(name) for name in rows) + 2
+    head = " " * width + "".join(f"{name:>14}" for name in METRICS)
+    body = [f"{name:<{width}}" + "".join(_cell(scores[key]) for key in METRICS) for name, scores in rows.items()]
+    return "\n".join([head, *body])
+
+
+def _cell(value: float) -> str:
+    return f"{'-':>14}" if math.isnan(value) else f"{value:>14.3f}"
+
+
+def _finite(scores: Mapping[str, float]) -> dict[str, float | None]:
+    """NaN is no json."""
+    return {name: None if math.isnan(value) else value for name, value in scores.items()}

@@ -1,0 +1,161 @@
+"""`ds4d generate`: multi-view frames in, a 4D object out."""
+
+import argparse
+import dataclasses
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import tyro
+
+from ds4d.cli.interruption import StopSignals
+from ds4d.cli.progress import screen_for
+from ds4d.deformation import FieldConfig
+from ds4d.device import DeviceName, choose_device
+from ds4d.logs import LogConfig
+from ds4d.outputs import OutputsConfig
+from ds4d.pipeline import Event, Finished, generate
+from ds4d.placement import InitConfig
+from ds4d.presets import PRESETS, GenerateConfig
+from ds4d.run_folder import RunFolder, read_record
+from ds4d.training import FitConfig
+from ds4d.views import ViewsConfig
+
+PresetName = Literal["tiny", "cpu", "fast", "paper"]
+
+
+@dataclass(frozen=True)
+class GenerateArguments:
+    """Makes a 4D object of multi-view frames: fits dynamic 3D Gaussians to them and shows them from all sides.
+
+    Attributes:
+        input: folder of multi-view frames: ref/ and zero123/ (STAG4D's layout), or transforms_<split>.json with their
+            pictures (D-NeRF, Blender).
+        output: folder of the run: new or empty, except with --resume.
+        preset: settings to start from; the options below change them one by one. fast on CUDA, else cpu, if not given.
+        config: settings of an earlier run to start from, its config.json, in place of a preset.
+        device: where to work; auto takes CUDA where it can be used.
+        resume: go on with the run in the output folder, which was started with the same input and settings.
+        quiet: say nothing but warnings and errors.
+        seed: of every random draw.
+        checkpoint_every: steps from one checkpoint to the next.
+        views: how the input is read.
+        init: the first Gaussians.
+        field: what moves the Gaussians.
+        fit: the schedule of the fit.
+        outputs: pictures and videos.
+        log: of the losses.
+    """
+
+    input: tyro.conf.Positional[Path]
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="RUN")]
+    preset: PresetName | None
+    config: Path | None
+    device: DeviceName
+    resume: bool
+    quiet: bool
+    seed: int
+    checkpoint_every: int
+    views: Annotated[ViewsConfig, tyro.conf.arg(name="")]
+    init: InitConfig
+    field: FieldConfig | None
+    fit: FitConfig
+    outputs: OutputsConfig
+    log: LogConfig
+
+    def settings(self) -> GenerateConfig:
+        """The part that decides what the run makes."""
+        return GenerateConfig(**{f.name: getattr(self, f.name) for f in dataclasses.fields(GenerateConfig)})
+
+
+def run(words: Sequence[str]) -> int:
+    """The command; returns the exit status."""
+    arguments = parse(words)
+    with StopSignals() as stop, screen_for(quiet=arguments.quiet) as screen:
+        events = generate(
+            arguments.input,
+            arguments.settings(),
+            arguments.output,
+            device=arguments.device,
+            resume=arguments.resume,
+        )
+        last = None
+        for last in events:
+            screen.show(last)
+            if stop.received and not isinstance(last, Finished):
+                _close(events)
+                break
+    if isinstance(last, Finished):
+        if not arguments.quiet:
+            print(_summary(arguments.output, last.metrics))
+        return 0
+    assert stop.received is not None
+    print(_how_to_go_on(arguments.output, words))
+    return 128 + stop.received
+
+
+def parse(words: Sequence[str]) -> GenerateArguments:
+    """The command's arguments, over the settings of the preset or run that they name.
+
+    Raises:
+        SystemExit: an option is unknown or unfit, or help is asked for.
+        ValueError: the named settings cannot be used.
+    """
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in ("--preset", "--config", "--device"):
+        early.add_argument(name)
+    chosen, _ = early.parse_known_args(words)
+    if chosen.preset and chosen.config:
+        raise ValueError(f"--config must stand alone, got --preset {chosen.preset} as well. Leave one of them out.")
+    if chosen.config:
+        settings = read_record(Path(chosen.config)).config
+    else:
+        settings = PRESETS.get(chosen.preset, PRESETS[_usual_preset(chosen.device)])()
+    defaults = GenerateArguments(
+        input=tyro.MISSING,
+        output=tyro.MISSING,
+        preset=None,
+        config=None,
+        device="auto",
+        resume=False,
+        quiet=False,
+        **{f.name: getattr(settings, f.name) for f in dataclasses.fields(GenerateConfig)},
+    )
+    return tyro.cli(
+        GenerateArguments,
+        args=list(words),
+        prog="ds4d generate",
+        default=defaults,
+        config=(tyro.conf.AvoidSubcommands,),
+    )
+
+
+def _usual_preset(device: str | None) -> PresetName:
+    name = cast(DeviceName, device if device in ("cpu", "auto") else "auto")
+    return "fast" if choose_device(name).type == "cuda" else "cpu"
+
+
+def _close(events: Iterator[Event]) -> None:
+    """Interrupts the run; the pipeline leaves a checkpoint if the fit had begun."""
+    cast(Any, events).close()
+
+
+def _summary(output: Path, metrics: dict[str, Any]) -> str:
+    seconds = sum(metrics["seconds"].values())
+    files = sorted(path for path in output.iterdir() if path.suffix in (".mp4", ".png", ".ply", ".safetensors"))
+    return "\n".join(
+        [
+            f"front view {metrics['front_psnr']:.1f} dB, all training views {metrics['train_psnr']:.1f} dB, "
+            f"{metrics['num_gaussians']} Gaussians, {seconds:.0f} s on {metrics['device']}",
+            *(f"  {path}" for path in files),
+        ]
+    )
+
+
+def _how_to_go_on(output: Path, words: Sequence[str]) -> str:
+    if not RunFolder(output).checkpoint.is_file():
+        return "stopped before the fit began: start again with the same command"
+    again = shlex.join(["ds4d", "generate", *(word for word in words if word != "--resume"), "--resume"])
+    return f"stopped; the state of the fit is saved. Go on with:\n  {again}"

@@ -1,0 +1,89 @@
+"""`ds4d info`: device, versions, what is installed and what is missing."""
+
+import importlib.metadata
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import tyro
+from packaging.requirements import Requirement
+
+from ds4d import __version__
+
+
+@dataclass(frozen=True)
+class InfoArguments:
+    """Says what this installation can do, and what to install for the rest."""
+
+
+def run(words: Sequence[str]) -> int:
+    """The command; returns the exit status."""
+    tyro.cli(InfoArguments, args=list(words), prog="ds4d info")
+    print("\n".join([*_versions(), *_devices(), *_extras()]))
+    return 0
+
+
+def _versions() -> Iterator[str]:
+    yield f"ds4d {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    for name in ("torch", "numba", "numpy", "av"):
+        yield f"{name} {_installed(name) or 'missing: pip install ' + name}"
+
+
+def _devices() -> Iterator[str]:
+    yield f"CPU: {torch.get_num_threads()} threads"
+    if not torch.cuda.is_available():
+        built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "without CUDA"
+        yield f"CUDA: no device found (torch is built {'for ' * bool(torch.version.cuda)}{built})"
+        return
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        yield f"CUDA: {properties.name}, {properties.total_memory / 2**30:.0f} GiB (CUDA {torch.version.cuda})"
+    yield f"gsplat: {_gsplat_state()}"
+
+
+def _gsplat_state() -> str:
+    """Whether its kernels load; where they were never compiled, this compiles them."""
+    try:
+        from gsplat.cuda._wrapper import _make_lazy_cuda_obj
+
+        _make_lazy_cuda_obj("CameraModelType")
+    except Exception as error:  # whatever is wrong with a compiler, a driver or a wheel is told, not raised
+        return f"does not load: {' '.join(str(error).split())[:200]}"
+    return "loads"
+
+
+def _extras() -> Iterator[str]:
+    for extra, requirements in _requirements_by_extra().items():
+        missing = [requirement.name for requirement in requirements if not _satisfied(requirement)]
+        if missing:
+            yield f"extra {extra}: missing {', '.join(missing)}. Add it with: pip install 'ds4d[{extra}]'"
+        else:
+            yield f"extra {extra}: installed"
+
+
+def _requirements_by_extra() -> dict[str, list[Requirement]]:
+    metadata = importlib.metadata.metadata("ds4d")
+    found: dict[str, list[Requirement]] = {extra: [] for extra in metadata.get_all("Provides-Extra") or []}
+    for text in importlib.metadata.requires("ds4d") or []:
+        requirement = Requirement(text)
+        for extra, requirements in found.items():
+            if (
+                requirement.marker
+                and not requirement.marker.evaluate({"extra": ""})
+                and requirement.marker.evaluate({"extra": extra})
+            ):
+                requirements.append(requirement)
+    return found
+
+
+def _satisfied(requirement: Requirement) -> bool:
+    version = _installed(requirement.name)
+    return version is not None and requirement.specifier.contains(version, prereleases=True)
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

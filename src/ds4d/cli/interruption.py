@@ -1,0 +1,39 @@
+"""Ctrl-C and SIGTERM as a wish, fulfilled where the work can be stopped."""
+
+import signal
+import sys
+import threading
+from types import FrameType, TracebackType
+
+
+class StopSignals:
+    """Notes the first Ctrl-C or SIGTERM inside its block; a second one acts at once, as usual.
+
+    Attributes:
+        received: the signal, or None.
+    """
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self._before: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> "StopSignals":
+        if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._restore()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = signal.Signals(number)
+        self._restore()
+        print(f"\n{self.received.name}: stopping at the next step; once more stops at once", file=sys.stderr)
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # ty: ignore[invalid-argument-type]
+        self._before.clear()

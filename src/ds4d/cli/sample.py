@@ -1,0 +1,33 @@
+"""`ds4d sample`: an example input, made here."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ds4d.views.sample import SampleConfig, write_sample
+
+
+@dataclass(frozen=True)
+class SampleArguments:
+    """Draws the project's own moving creature from all sides: views to fit, views to test with, and a video.
+
+    Attributes:
+        folder: new, empty, or an earlier sample, which is replaced.
+        sample: its size.
+    """
+
+    folder: tyro.conf.Positional[Path]
+    sample: Annotated[SampleConfig, tyro.conf.arg(name="")] = field(default_factory=SampleConfig)
+
+
+def run(words: Sequence[str]) -> int:
+    """The command; returns the exit status."""
+    arguments = tyro.cli(SampleArguments, args=list(words), prog="ds4d sample")
+    write_sample(arguments.folder, arguments.sample)
+    folder = shlex.quote(str(arguments.folder))
+    print(f"wrote {folder}. Fit it with:\n  ds4d generate {folder} --splits front mv -o RUN")
+    return 0
