@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from ds4d.config import from_dict
@@ -116,7 +116,7 @@ class DynamicGaussians(nn.Module):
             },
         }
         with atomic_path(folder / "scene.safetensors") as path:
-            save_file(tensors, path)
+            path.write_bytes(to_bytes(tensors))
         with atomic_path(folder / "scene.json") as path:
             path.write_text(json.dumps(record, indent=1))
 

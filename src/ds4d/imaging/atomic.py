@@ -22,5 +22,8 @@ def atomic_path(path: str | Path) -> Generator[Path, None, None]:
     try:
         yield temporary
         os.replace(temporary, target)
+    except OSError as error:
+        error.filename = error.filename or str(target)  # a full disk is reported without the file's name
+        raise
     finally:
         temporary.unlink(missing_ok=True)

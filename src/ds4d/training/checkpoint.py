@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 
 from ds4d.imaging import atomic_path
 from ds4d.training.trainer import Trainer
@@ -29,7 +29,7 @@ def save_checkpoint(trainer: Trainer, path: Path) -> None:
     }
     with atomic_path(path) as partial:
         contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        save_file(contiguous, partial, metadata={"ds4d": json.dumps(record)})
+        partial.write_bytes(to_bytes(contiguous, metadata={"ds4d": json.dumps(record)}))
 
 
 def load_checkpoint(trainer: Trainer, path: Path) -> None:

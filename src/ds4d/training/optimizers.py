@@ -11,7 +11,12 @@ from ds4d.scene import DynamicGaussians
 
 @dataclass(frozen=True)
 class Rate:
-    """A learning rate that falls log-linearly over the fit, from `start` to `start * end_factor`."""
+    """A learning rate that falls log-linearly over the fit.
+
+    Attributes:
+        start: the rate at the start.
+        end_factor: the rate at the end, in units of `start`.
+    """
 
     start: float
     end_factor: float = 1.0
