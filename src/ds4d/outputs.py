@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ds4d.drawing import draw_rgb
-from ds4d.export import SIDES, contact_sheet, fixed_path, orbit_path, write_ply
+from ds4d.export import SIDES, contact_sheet, fixed_path, into_world, orbit_path, write_ply
 from ds4d.imaging import resize_premultiplied, write_png, write_video
 from ds4d.scene import Clip, DynamicGaussians
 from ds4d.types import Cameras, MultiViewVideo, Renderer
@@ -107,10 +107,10 @@ def write_standing(
 
 
 def write_middle(path: Path, scene: DynamicGaussians) -> None:
-    """The Gaussians of the middle frame, as PLY."""
+    """The Gaussians of the middle frame in the user's world, as PLY."""
     with torch.no_grad():
         raw = scene.raw_at(torch.tensor(scene.clip.times, device=scene.device)[[scene.clip.middle]])
-    write_ply(raw.at_time(0), path)
+    write_ply(into_world(raw.at_time(0), scene.world), path)
 
 
 def playing_times(clip: Clip, config: OutputsConfig) -> Float[Tensor, " F"]:

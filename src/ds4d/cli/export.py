@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
-from ds4d.export import write_ply
+from ds4d.export import into_world, write_ply
 from ds4d.scene import DynamicGaussians
 
 WRITERS = {"ply": write_ply}
@@ -17,6 +17,8 @@ WRITERS = {"ply": write_ply}
 @dataclass(frozen=True)
 class ExportArguments:
     """Writes the Gaussians of any times as files that other programs read, numbered in the order of the times.
+
+    They stand in the world of the run's input.
 
     Attributes:
         run: folder of the run.
@@ -41,6 +43,6 @@ def run(words: Sequence[str]) -> int:
         raw = scene.raw_at(torch.tensor(arguments.times))
     for index, time in enumerate(arguments.times):
         path = arguments.output / f"frame{index:04d}.{arguments.format}"
-        WRITERS[arguments.format](raw.at_time(index), path)
+        WRITERS[arguments.format](into_world(raw.at_time(index), scene.world), path)
         print(f"wrote {path} (time {time:g})")
     return 0

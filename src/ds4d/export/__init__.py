@@ -9,3 +9,4 @@ from ds4d.export.ply import read_ply as read_ply
 from ds4d.export.ply import write_ply as write_ply
 from ds4d.export.up_axis import UpAxis as UpAxis
 from ds4d.export.up_axis import turn_up as turn_up
+from ds4d.export.world import into_world as into_world

@@ -37,11 +37,11 @@ def turn_up(raw: RawGaussians, up_axis: UpAxis) -> RawGaussians:
         quats=multiply_quats(quat.expand_as(raw.quats), raw.quats),
         log_scales=raw.log_scales,
         opacity_logits=raw.opacity_logits,
-        sh=_turn_sh(raw.sh, rotation),
+        sh=turn_sh(raw.sh, rotation),
     )
 
 
-def _turn_sh(sh: Float[Tensor, "*S N K 3"], rotation: Float[Tensor, "3 3"]) -> Float[Tensor, "*S N K 3"]:
+def turn_sh(sh: Float[Tensor, "*S N K 3"], rotation: Float[Tensor, "3 3"]) -> Float[Tensor, "*S N K 3"]:
     """Coefficients whose colour along R d is that of `sh` along d.
 
     Turned harmonics are sums of harmonics of the same degree, so the K x K matrix between them follows exactly from
