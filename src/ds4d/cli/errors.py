@@ -15,7 +15,7 @@ _FILE_ERRORS = (PermissionError, NotADirectoryError, IsADirectoryError, FileExis
 def guarded(command: Callable[[], int]) -> int:
     """Runs a command and turns what is wrong with its input or its surroundings into one line and an exit status."""
     with warnings.catch_warnings():
-        warnings.showwarning = _show_warning
+        warnings.showwarning = _show_warning  # ty: ignore[invalid-assignment] (the hook that Python documents)
         try:
             return command()
         except (ValueError, ImportError) as error:
