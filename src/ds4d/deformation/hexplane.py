@@ -80,7 +80,7 @@ def _product(families: Tensor, axis: int) -> Tensor:
 def _rows_at(planes: Float[Tensor, "3 C rows R"], times: Float[Tensor, " T"]) -> Float[Tensor, "T 3 C R"]:
     """The time planes' content at given times, linear between rows; [0, 1] spans all rows."""
     position = times.clamp(0, 1) * (planes.shape[2] - 1)
-    low = position.floor().long().clamp(max=planes.shape[2] - 2)
+    low = position.floor().long().clamp(0, planes.shape[2] - 2)
     share = (position - low)[:, None, None, None]
     rows = planes.permute(2, 0, 1, 3)
     return torch.lerp(rows.index_select(0, low), rows.index_select(0, low + 1), share)
@@ -89,7 +89,7 @@ def _rows_at(planes: Float[Tensor, "3 C rows R"], times: Float[Tensor, " T"]) ->
 def _read_lines(lines: Float[Tensor, "T 3 C R"], unit: Float[Tensor, "N 3"]) -> Float[Tensor, "T 3 C N"]:
     """Linear reads along x, y and z of the three families of lines; coordinates in [-1, 1], border beyond."""
     position = (unit.T.clamp(-1, 1) + 1) * (0.5 * (lines.shape[-1] - 1))
-    low = position.detach().floor().long().clamp(max=lines.shape[-1] - 2)
+    low = position.detach().floor().long().clamp(0, lines.shape[-1] - 2)  # NaN too stays a valid index
     share = position - low
     index = low[None, :, None].expand(*lines.shape[:3], -1)
     left, right = lines.gather(-1, index), lines.gather(-1, index + 1)

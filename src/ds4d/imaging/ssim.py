@@ -1,5 +1,9 @@
 """Structural similarity, differentiable."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -46,11 +50,41 @@ def ssim(a: Float[Tensor, "*B 3 H W"], b: Float[Tensor, "*B 3 H W"]) -> Float[Te
 def _blur(maps: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C h w"]:
     """Gaussian window, valid region: one axis after the other, every map by itself."""
     channels = maps.shape[1]
-    if maps.device.type != "cpu":  # narrow convolutions of single maps leave a GPU idle; band matrices do not
-        return _band(maps.shape[-2], maps) @ (maps @ _band(maps.shape[-1], maps).mT)
+    if maps.device.type != "cpu":
+        return _BandBlur.apply(maps, _band(maps.shape[-2], maps), _band(maps.shape[-1], maps))
     maps = maps.contiguous(memory_format=torch.channels_last)  # three times as fast
     kernel = _window(maps).expand(channels, 1, -1)
     return conv2d(conv2d(maps, kernel[:, :, :, None], groups=channels), kernel[:, :, None, :], groups=channels)
+
+
+class _BandBlur(torch.autograd.Function):
+    """The blur as products with band matrices: narrow convolutions of single maps leave a GPU idle.
+
+    Variances are small differences of large numbers, which TF32's ten bits do not hold: both passes multiply in full
+    precision, whatever the process allows elsewhere.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        ctx.save_for_backward(rows, columns)
+        with _full_precision():
+            return rows @ (maps @ columns.mT)
+
+    @staticmethod
+    def backward(ctx: Any, gradients: Tensor) -> tuple[Tensor, None, None]:
+        rows, columns = ctx.saved_tensors
+        with _full_precision():
+            return rows.mT @ (gradients @ columns), None, None
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    allowed = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(allowed)
 
 
 def _window(like: Tensor) -> Float[Tensor, " window"]:
