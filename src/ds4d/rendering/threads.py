@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+_MOST_THREADS = 256  # threads are only started when needed
 _PIECES_PER_THREAD = 4  # more even out the load, fewer cost less to hand out
 
 
@@ -42,4 +43,4 @@ def share(kernel: Callable[..., None], items: int, grain: int, *args: Any) -> No
 @functools.cache
 def _pool(process: int) -> ThreadPoolExecutor:
     """The threads of one process; a forked child has none and makes its own."""
-    return ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix=f"ds4d-{process}")
+    return ThreadPoolExecutor(max_workers=_MOST_THREADS, thread_name_prefix=f"ds4d-{process}")

@@ -1,0 +1,141 @@
+"""What the CPU splatter promises beyond the contract: bits, threads, layouts of memory, and what it refuses."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ds4d.geometry import orbit_cameras
+from ds4d.rendering import CpuRenderer, ReferenceRenderer, SplatSettings
+from ds4d.rendering.kernels.binning import TILE_HEIGHT, TILE_WIDTH
+from ds4d.types import Cameras, Gaussians
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def scene(times: int = 3, count: int = 400) -> tuple[dict[str, torch.Tensor], Cameras]:
+    leaves = {
+        "means": torch.rand(times, count, 3) - 0.5,
+        "quats": torch.randn(times, count, 4),
+        "scales": 0.02 + 0.03 * torch.rand(times, count, 3),
+        "opacities": torch.rand(times, count),
+        "sh": torch.randn(count, 4, 3),
+    }
+    azimuths = [40.0 * k for k in range(times)]
+    cameras = orbit_cameras(azimuths, [10.0] * times, fovy_deg=33.9, distance=2.0, width=50, height=70)
+    return leaves, replace(cameras, viewmats=cameras.viewmats[:, None], Ks=cameras.Ks[:, None])
+
+
+def outputs_and_gradients(leaves: dict[str, torch.Tensor], cameras: Cameras) -> list[torch.Tensor]:
+    leaves = {name: leaf.detach().clone().requires_grad_() for name, leaf in leaves.items()}
+    backgrounds = torch.full((len(cameras.viewmats), 1, 3), 0.5, requires_grad=True)
+    rendering = CpuRenderer().render(Gaussians(**leaves), cameras, backgrounds=backgrounds)
+    (rendering.colors.square().sum() + rendering.alphas.sum() + rendering.depths.square().sum()).backward()
+    gradients = [leaf.grad for leaf in (*leaves.values(), backgrounds)]
+    return [rendering.colors, rendering.alphas, rendering.depths, *gradients]
+
+
+def test_bits_do_not_depend_on_the_number_of_threads(threads: None) -> None:
+    leaves, cameras = scene()
+    results = []
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        results.append(outputs_and_gradients(leaves, cameras))
+    assert all(torch.equal(*pair) for other in results[1:] for pair in zip(results[0], other, strict=True))
+
+
+def test_layout_of_memory_does_not_matter() -> None:
+    leaves, cameras = scene()
+    strided = {name: leaf.transpose(0, -1).contiguous().transpose(0, -1) for name, leaf in leaves.items()}
+    assert not strided["means"].is_contiguous()
+    still = replace(cameras, viewmats=cameras.viewmats[:1].expand(3, 1, 4, 4), Ks=cameras.Ks[:1].expand(3, 1, 3, 3))
+    copied = replace(still, viewmats=still.viewmats.contiguous(), Ks=still.Ks.contiguous())
+    for got, want in zip(outputs_and_gradients(strided, still), outputs_and_gradients(leaves, copied), strict=True):
+        torch.testing.assert_close(got, want, atol=1e-5 * want.abs().max().item(), rtol=0)
+
+
+def test_expanded_gaussians_share_their_gradient() -> None:
+    leaves, cameras = scene()
+    one = {name: leaf[0] if leaf.ndim > 1 and name != "sh" else leaf for name, leaf in leaves.items()}
+    one = {name: leaf.clone().requires_grad_() for name, leaf in one.items()}
+    still = {name: leaf if name == "sh" else leaf.expand(3, *leaf.shape) for name, leaf in one.items()}
+    CpuRenderer().render(Gaussians(**still), cameras).colors.sum().backward()
+    exact = {name: leaf.detach().double().requires_grad_() for name, leaf in one.items()}
+    spread = {name: leaf if name == "sh" else leaf.expand(3, *leaf.shape) for name, leaf in exact.items()}
+    ReferenceRenderer().render(Gaussians(**spread), cameras.to(torch.float64)).colors.sum().backward()
+    for name, leaf in one.items():
+        largest = exact[name].grad.abs().max()
+        assert ((leaf.grad - exact[name].grad).abs() < 1e-3 * largest).float().mean() > 0.99, name
+
+
+def test_one_gaussian_on_every_tile_boundary() -> None:
+    """Small Gaussians at all offsets from a tile's corner, none lost between tiles or counted in two."""
+    steps = torch.arange(-4, 5) / 2
+    x, y = torch.meshgrid(TILE_WIDTH + steps, TILE_HEIGHT + steps, indexing="ij")
+    pixels = torch.stack((x, y), dim=-1).reshape(-1, 2)
+    width, height = 2 * TILE_WIDTH, 2 * TILE_HEIGHT
+    Ks = torch.tensor([[[1.0, 0, 0], [0, 1, 0], [0, 0, 1]]])
+    camera = Cameras(torch.eye(4)[None], Ks, width, height)
+    for mean in pixels:
+        gaussians = Gaussians(
+            means=torch.cat((mean, torch.ones(1)))[None],
+            quats=torch.tensor([[1.0, 0, 0, 0]]),
+            scales=torch.tensor([[1.5, 0.7, 1.0]]),
+            opacities=torch.tensor([0.9]),
+            sh=torch.zeros(1, 1, 3),
+        )
+        got, want = CpuRenderer().render(gaussians, camera), ReferenceRenderer().render(gaussians, camera)
+        torch.testing.assert_close(got.alphas, want.alphas, atol=3e-5, rtol=0)
+
+
+def test_a_needle_across_the_picture_is_whole() -> None:
+    """Its conic is nearly singular, so its tiles cannot be told from it exactly; none may be missed."""
+    camera = Cameras(torch.eye(4)[None], torch.tensor([[[100.0, 0, 50], [0, 100, 50], [0, 0, 1]]]), 100, 100)
+    quat = torch.tensor([[np.cos(np.pi / 8), 0, 0, np.sin(np.pi / 8)]], dtype=torch.float32)  # 45 degrees
+    gaussians = Gaussians(
+        means=torch.tensor([[0.0, 0, 1]]),
+        quats=quat,
+        scales=torch.tensor([[30.0, 1e-4, 1e-4]]),
+        opacities=torch.tensor([0.9]),
+        sh=torch.zeros(1, 1, 3),
+    )
+    alphas = CpuRenderer(SplatSettings(eps2d=1.0)).render(gaussians, camera).alphas[0, 0]
+    assert alphas.diagonal().min() > 0.5
+    assert alphas.mean() < 0.1
+
+
+def test_gradients_of_several_views_add_up() -> None:
+    leaves, cameras = scene(times=2)
+    both = Cameras(cameras.viewmats[:, 0], cameras.Ks[:, 0], cameras.width, cameras.height)
+    total = {}
+    for views in ([0, 1], [0], [1]):
+        one = {name: (x[0] if name != "sh" else x).clone().requires_grad_() for name, x in leaves.items()}
+        CpuRenderer().render(
+            Gaussians(**one), replace(both, viewmats=both.viewmats[views], Ks=both.Ks[views])
+        ).colors.sum().backward()
+        total[len(views), views[0]] = one
+    for name in leaves:
+        apart = total[1, 0][name].grad + total[1, 1][name].grad
+        torch.testing.assert_close(total[2, 0][name].grad, apart, atol=1e-4 * apart.abs().max().item(), rtol=0)
+
+
+def test_refuses_other_types() -> None:
+    leaves, cameras = scene()
+    gaussians = Gaussians(**{name: leaf.double() for name, leaf in leaves.items()})
+    with pytest.raises(ValueError, match=r"means must be float32 on the CPU, got torch\.float64"):
+        CpuRenderer().render(gaussians, cameras)
+
+
+def test_importing_the_room_does_not_import_numba() -> None:
+    code = "import sys, ds4d.rendering; print('numba' in sys.modules, 'gsplat' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["False", "False"]
