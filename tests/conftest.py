@@ -3,6 +3,10 @@
 import importlib.util
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ds4d.presets import GenerateConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -17,7 +21,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 from ds4d.geometry import orbit_cameras, rgb_to_sh  # noqa: E402
-from ds4d.types import Cameras, RawGaussians  # noqa: E402
+from ds4d.types import Cameras, MultiViewVideo, RawGaussians  # noqa: E402
 
 # No deadline: the first call of a kernel compiles it. Derandomised: a test that passes today passes tomorrow.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=50)
@@ -88,3 +92,61 @@ def tiny_gaussians(generator: torch.Generator) -> RawGaussians:
 def tiny_cameras() -> Cameras:
     """Three small cameras two units away, none of them square to an axis but the first; not square in pixels."""
     return orbit_cameras([0.0, 100.0, 220.0], [0.0, 20.0, -15.0], fovy_deg=40.0, distance=2.0, width=40, height=32)
+
+
+@pytest.fixture(scope="session")
+def quick_config() -> "GenerateConfig":
+    """Settings of a fit that takes seconds and still has everything: both stages, both sizes, growth, checkpoints."""
+    from ds4d.deformation import FieldConfig, HexPlaneConfig
+    from ds4d.gaussians import DensityConfig, HullConfig
+    from ds4d.logs import LogConfig
+    from ds4d.outputs import OutputsConfig
+    from ds4d.placement import InitConfig
+    from ds4d.presets import GenerateConfig
+    from ds4d.training import FitConfig, OptimizerConfig, Rate
+
+    return GenerateConfig(
+        init=InitConfig(num_gaussians=800, hull=HullConfig(resolution=32)),
+        field=FieldConfig(hexplane=HexPlaneConfig(channels=8, resolution=16, multipliers=(1, 2)), width=32),
+        fit=FitConfig(
+            static_steps=20,
+            dynamic_steps=160,
+            times_per_step=2,
+            window_growth=0.2,
+            coarse_share=0.1,
+            density=DensityConfig(every=30, max_gaussians=900),
+            optimizer=OptimizerConfig(planes=Rate(3e-2, 0.1), mlp=Rate(5e-3, 0.2)),  # few steps, so long ones
+        ),
+        outputs=OutputsConfig(size=32, fps=6.0, seconds=1.0, slow=1.0, sheet_size=32, sheet_columns=3),
+        log=LogConfig(every=10),
+        checkpoint_every=50,
+    )
+
+
+@pytest.fixture(scope="session")
+def quick_video() -> MultiViewVideo:
+    """Six frames of the sample scene from seven sides, in memory."""
+    from ds4d.views.sample import SampleConfig, sample_video
+
+    return sample_video(SampleConfig(frames=6, size=48, supersampling=2))
+
+
+@pytest.fixture(scope="session")
+def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same frames, and four unseen views, as files."""
+    from ds4d.views.sample import SampleConfig, write_sample
+
+    folder = tmp_path_factory.mktemp("sample") / "views"
+    write_sample(folder, SampleConfig(frames=6, size=48, supersampling=2))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, quick_config: "GenerateConfig") -> Path:
+    """The folder of a whole run on the sample."""
+    from ds4d.pipeline import Finished, generate
+
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    events = list(generate(sample_folder, quick_config, folder, device="cpu"))
+    assert isinstance(events[-1], Finished)
+    return folder

@@ -176,7 +176,7 @@ def _fit(trainer: Trainer, config: GenerateConfig, folder: RunFolder) -> Iterato
     save_checkpoint(trainer, folder.checkpoint)
 
 
-def _curves(entry: dict[str, Any]) -> dict[str, float]:
+def _curves(entry: dict[str, Any]) -> dict[str, float | int]:
     """The losses of a log entry, without what else stands there."""
     return {name: value for name, value in entry.items() if name not in ("stage", "seconds", "num_gaussians")}
 

@@ -8,13 +8,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
 from ds4d.imaging import atomic_path
+from ds4d.training.events import TrainingDiverged
 from ds4d.training.trainer import Trainer
 
 FORMAT_VERSION = 1
 
 
 def save_checkpoint(trainer: Trainer, path: Path) -> None:
-    """Writes the scene, the optimiser's moments, density statistics and random state of a fit, atomically."""
+    """Writes the scene, the optimiser's moments, density statistics and random state of a fit, atomically.
+
+    Raises:
+        TrainingDiverged: the scene holds NaN or Inf; the last good checkpoint stays.
+    """
+    if not all(parameter.isfinite().all() for parameter in trainer.scene.parameters()):
+        raise TrainingDiverged(trainer.step, {})
     tensors = {f"scene.{name}": value for name, value in trainer.scene.state_dict().items()}
     tensors |= {f"adam.{name}": value for name, value in trainer.optimizer.tensors().items()}
     tensors["density.pulls"] = trainer.density.pulls

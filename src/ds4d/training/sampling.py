@@ -36,8 +36,9 @@ class Sampler:
         self._views: dict[int, list[int]] = {}
 
     def draw(self, window: tuple[int, int], times: int, views: int) -> Draw:
-        """One step's pairs from the frames `window[0]` to `window[1]`, both included."""
+        """One step's pairs from the frames `window[0]` to `window[1]`, both included; at most all of them."""
         chosen_times = self._next_times(window, times)
+        views = min(views, self.valid.shape[1])
         chosen_views = [self._next_views(time, views) for time in chosen_times]
         backgrounds = torch.rand(len(chosen_times), views, 3, generator=self.generator)
         return Draw(torch.tensor(chosen_times), torch.tensor(chosen_views), backgrounds)
@@ -62,8 +63,10 @@ class Sampler:
         chosen: list[int] = []
         while len(chosen) < min(count, len(frames)):
             if not self._round:
-                self._round = self._shuffled([time for time in frames if time not in chosen])
-            chosen.append(self._round.pop())
+                self._round = self._shuffled(frames)
+            # A round may begin amid a step: what the step has already got waits for the next one.
+            chosen.append(next(time for time in self._round if time not in chosen))
+            self._round.remove(chosen[-1])
         return chosen
 
     def _next_views(self, time: int, count: int) -> list[int]:

@@ -1,0 +1,116 @@
+"""The fit as a stream of events: stages, growth, interruption, and what happens to a loss that is no number."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+
+from ds4d.pipeline import prepare
+from ds4d.presets import GenerateConfig
+from ds4d.training import DensityChanged, FitConfig, StepDone, Trainer, TrainingDiverged
+from ds4d.types import MultiViewVideo
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def short(quick_config: GenerateConfig) -> GenerateConfig:
+    """Four static steps and eight dynamic ones, with growth after the fourth and the eighth."""
+    density = replace(quick_config.fit.density, every=4, start=0.0)
+    return replace(quick_config, fit=replace(quick_config.fit, static_steps=4, dynamic_steps=8, density=density))
+
+
+def test_events_tell_steps_stages_and_growth(quick_video: MultiViewVideo, short: GenerateConfig) -> None:
+    events = list(prepare(quick_video, short, CPU).run())
+    steps = [event for event in events if isinstance(event, StepDone)]
+    assert [step.step for step in steps] == list(range(1, 13))
+    assert [step.stage for step in steps] == ["static"] * 4 + ["dynamic"] * 8
+    assert {step.total_steps for step in steps} == {12}
+    assert all(later.seconds > earlier.seconds for earlier, later in pairwise(steps))
+    changes = [event for event in events if isinstance(event, DensityChanged)]
+    assert [change.step for change in changes] == [4, 8]
+    assert changes[0].before == 800 < changes[0].after == changes[1].before
+    assert steps[-1].num_gaussians == changes[1].after
+
+
+def test_terms_are_named_and_sum_up_to_the_loss(quick_video: MultiViewVideo, short: GenerateConfig) -> None:
+    static, *_, dynamic = (event for event in prepare(quick_video, short, CPU).run() if isinstance(event, StepDone))
+    assert set(static.terms) == {"l1", "ssim", "mask"}
+    assert set(dynamic.terms) == {*static.terms, "plane_smoothness", "time_smoothness", "time_l1"}
+    losses = short.fit.losses
+    total = sum(getattr(losses, name).weight * value for name, value in dynamic.terms.items())
+    assert dynamic.loss == pytest.approx(total, rel=1e-5)
+
+
+def test_the_static_stage_leaves_the_field_alone(quick_video: MultiViewVideo, short: GenerateConfig) -> None:
+    trainer = prepare(quick_video, short, CPU)
+    assert trainer.scene.field is not None
+    before = {name: value.clone() for name, value in trainer.scene.field.state_dict().items()}
+    steps = iter(trainer.run())
+    while trainer.step < short.fit.static_steps:
+        next(steps)
+    assert all(torch.equal(value, before[name]) for name, value in trainer.scene.field.state_dict().items())
+    list(steps)
+    changed = {name for name, value in trainer.scene.field.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == set(before) - {"hexplane.aabb"}
+
+
+def test_a_fit_makes_the_loss_fall(quick_video: MultiViewVideo, quick_config: GenerateConfig) -> None:
+    config = replace(quick_config, fit=replace(quick_config.fit, static_steps=30, dynamic_steps=0, coarse_share=0.0))
+    losses = [event.loss for event in prepare(quick_video, config, CPU).run() if isinstance(event, StepDone)]
+    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
+
+
+def test_a_fit_stopped_at_any_event_goes_on(quick_video: MultiViewVideo, short: GenerateConfig) -> None:
+    trainer = prepare(quick_video, short, CPU)
+    whole = prepare(quick_video, short, CPU)
+    while trainer.step < short.fit.total_steps:
+        next(trainer.run())  # one event, then the iterator is dropped
+    list(whole.run())
+    assert_same_scene(trainer, whole)
+
+
+def test_half_the_size_comes_first(quick_video: MultiViewVideo, short: GenerateConfig) -> None:
+    trainer = prepare(quick_video, replace(short, fit=replace(short.fit, coarse_share=0.5)), CPU)
+    sizes = []
+
+    class Watching:
+        def render(self, gaussians, cameras, *, backgrounds=None):
+            sizes.append((cameras.width, cameras.height))
+            return real.render(gaussians, cameras, backgrounds=backgrounds)
+
+    real, trainer.renderer = trainer.renderer, Watching()
+    list(trainer.run())
+    assert sizes == [(24, 24)] * 2 + [(48, 48)] * 2 + [(24, 24)] * 4 + [(48, 48)] * 4
+
+
+def test_times_spread_from_the_middle(quick_video: MultiViewVideo, quick_config: GenerateConfig) -> None:
+    fit = FitConfig(static_steps=0, dynamic_steps=100, times_per_step=6, views_per_time=1, window_growth=0.5)
+    trainer = prepare(quick_video, replace(quick_config, fit=fit), CPU)
+    spread = {}
+    for trainer.step in (0, 25, 50, 99):
+        spread[trainer.step] = sorted(trainer._draw().times.tolist())
+    everything = [0, 1, 2, 3, 4, 5]
+    assert spread == {0: [2, 3, 4], 25: [1, 2, 3, 4, 5], 50: everything, 99: everything}
+
+
+@pytest.mark.parametrize(("term", "pixel"), [("l1", float("nan")), ("mask", float("inf"))])
+def test_a_loss_that_is_no_number_ends_the_fit(
+    quick_video: MultiViewVideo, short: GenerateConfig, term: str, pixel: float
+) -> None:
+    weights = torch.ones(quick_video.num_times, quick_video.num_views, 1, 1, 1)
+    weights[quick_video.middle, 3] = pixel
+    trainer = prepare(replace(quick_video, pixel_weights=weights), short, CPU)
+    with pytest.raises(
+        TrainingDiverged, match=rf"fit: .*{term}.* must be finite, got NaN or Inf at step 1\b"
+    ) as caught:
+        list(trainer.run())
+    assert caught.value.step == 1
+    assert term in caught.value.terms
+
+
+def assert_same_scene(ours: Trainer, theirs: Trainer) -> None:
+    state = theirs.scene.state_dict()
+    for name, tensor in ours.scene.state_dict().items():
+        assert torch.equal(tensor, state[name]), name
