@@ -3,7 +3,7 @@
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,8 +21,11 @@ def from_dict(cls: type[T], data: Mapping[str, Any]) -> T:
     Keys that are left out keep their defaults.
 
     Raises:
-        ValueError: a key that the class does not have, or a value of another kind than the class asks for.
+        ValueError: a key that the class does not have, a key without a default that is left out, or a value of another
+            kind than the class asks for.
     """
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{cls.__name__} must be an object with keys, got {data!r}. Make the file again.")
     hints = typing.get_type_hints(cls)
     known = {f.name for f in fields(cls)}  # ty: ignore[invalid-argument-type]
     unknown = set(data) - known
@@ -31,6 +34,13 @@ def from_dict(cls: type[T], data: Mapping[str, Any]) -> T:
             f"{cls.__name__} must only hold the keys {', '.join(sorted(known))}, got {', '.join(sorted(unknown))}. "
             "Remove them, or use the ds4d that wrote the file."
         )
+    missing = [
+        f.name
+        for f in fields(cls)  # ty: ignore[invalid-argument-type]
+        if f.name not in data and f.default is MISSING and f.default_factory is MISSING
+    ]
+    if missing:
+        raise ValueError(f"{cls.__name__} must hold the keys {', '.join(missing)}, got none. Make the file again.")
     return cls(**{name: _value(hints[name], value, f"{cls.__name__}.{name}") for name, value in data.items()})
 
 
@@ -63,8 +73,13 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         fits, made = _as(option, value, where)
         if fits:
             return made
-    wanted = " or ".join(getattr(option, "__name__", str(option)) for option in options)
-    raise ValueError(f"{where} must be {wanted}, got {value!r}. Correct it.")
+    raise ValueError(f"{where} must be {' or '.join(map(_kind, options))}, got {value!r}. Correct it.")
+
+
+def _kind(option: Any) -> str:
+    if typing.get_origin(option) is typing.Literal:
+        return f"one of {', '.join(map(repr, typing.get_args(option)))}"
+    return getattr(option, "__name__", str(option))
 
 
 def _as(option: Any, value: Any, where: str) -> tuple[bool, Any]:

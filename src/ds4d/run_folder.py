@@ -119,9 +119,8 @@ def read_record(path: Path) -> RunRecord:
     if not path.is_file():
         raise ValueError(f"{path} must be the config.json of a run, got nothing there. Check the path.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return from_dict(RunRecord, content)
-    except (ValueError, TypeError, AttributeError) as error:
+        return from_dict(RunRecord, json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
         raise ValueError(f"{path} must be the config.json of a run: {error}") from error
 
 

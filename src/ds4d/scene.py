@@ -5,7 +5,7 @@ folder that holds one holds a whole scene.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from ds4d.config import from_dict
+from ds4d.config import from_dict, to_dict
 from ds4d.deformation import DeformationField, FieldConfig
 from ds4d.gaussians import GaussianParameters
 from ds4d.imaging import atomic_path
@@ -100,68 +100,94 @@ class DynamicGaussians(nn.Module):
             ValueError: a tensor holds NaN or Inf; nothing is written then.
         """
         tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in self.state_dict().items()}
-        for name, tensor in tensors.items():
-            if not tensor.isfinite().all():
-                raise ValueError(f"scene: {name} must be finite, got NaN or Inf. The fit has diverged; do not save it.")
-        record = {
-            "format": FORMAT_VERSION,
-            "num_gaussians": self.gaussians.num_gaussians,
-            "sh_bases": 1 + self.gaussians.shN.shape[1],
-            "field": asdict(self.field_config) if self.field_config else None,
-            "clip": asdict(self.clip),
-            "world": {
-                "scale": self.world.scale,
-                "rotation": self.world.rotation.tolist(),
-                "translation": self.world.translation.tolist(),
-            },
-        }
+        _check_finite(tensors, "scene")
+        world = _WorldRecord(
+            self.world.scale,
+            tuple(tuple(row) for row in self.world.rotation.tolist()),
+            tuple(self.world.translation.tolist()),
+        )
+        bases = 1 + self.gaussians.shN.shape[1]
+        record = _Record(FORMAT_VERSION, self.gaussians.num_gaussians, bases, self.field_config, self.clip, world)
         with atomic_path(folder / "scene.safetensors") as path:
             path.write_bytes(to_bytes(tensors))
         with atomic_path(folder / "scene.json") as path:
-            path.write_text(json.dumps(record, indent=1))
+            path.write_text(json.dumps(to_dict(record), indent=1), encoding="utf-8")
 
     @staticmethod
     def load(folder: Path, device: torch.device | str = "cpu") -> "DynamicGaussians":
         """Reads a scene that `save` wrote.
 
         Raises:
-            ValueError: a file is missing, damaged, or of another format version.
+            ValueError: a file is missing, damaged, or of another format version, or a tensor holds NaN or Inf.
         """
         meta_path, tensor_path = folder / "scene.json", folder / "scene.safetensors"
         for path in (meta_path, tensor_path):
             if not path.is_file():
                 raise ValueError(f"scene: {path} must exist, got none. Give the output folder of `ds4d generate`.")
-        try:
-            record = json.loads(meta_path.read_text())
-            version = record["format"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"scene: {meta_path} must be a scene's json, got {error!r}. Generate it again.") from error
-        if version != FORMAT_VERSION:
-            raise ValueError(
-                f"scene: {meta_path} must have format {FORMAT_VERSION}, got {version}. Use the ds4d that wrote it."
-            )
-        clip = Clip(tuple(record["clip"]["times"]), record["clip"]["duration"], record["clip"]["loops"])
+        record = _read_record(meta_path)
         world = Similarity(
-            record["world"]["scale"],
-            torch.tensor(record["world"]["rotation"]),
-            torch.tensor(record["world"]["translation"]),
+            record.world.scale, torch.tensor(record.world.rotation), torch.tensor(record.world.translation)
         )
-        count, bases = record["num_gaussians"], record["sh_bases"]
-        blank = RawGaussians(
-            torch.zeros(count, 3),
-            torch.zeros(count, 4),
-            torch.zeros(count, 3),
-            torch.zeros(count),
-            torch.zeros(count, bases, 3),
-        )
-        field_config = from_dict(FieldConfig, record["field"]) if record["field"] else None
-        scene = DynamicGaussians(blank, field_config, torch.zeros(2, 3), clip, world)
         try:
+            blank = _blank(record.num_gaussians, record.sh_bases)
+            scene = DynamicGaussians(blank, record.field, torch.zeros(2, 3), record.clip, world)
             with safe_open(str(tensor_path), framework="pt") as file:
-                scene.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            scene.load_state_dict(tensors)
         except (SafetensorError, RuntimeError) as error:
             raise ValueError(f"scene: {tensor_path} is damaged or does not belong to {meta_path}: {error}") from error
+        _check_finite(tensors, str(tensor_path))
         return scene.to(device)
+
+
+@dataclass(frozen=True)
+class _WorldRecord:
+    scale: float
+    rotation: tuple[tuple[float, ...], ...]
+    translation: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What scene.json holds."""
+
+    format: int
+    num_gaussians: int
+    sh_bases: int
+    field: FieldConfig | None
+    clip: Clip
+    world: _WorldRecord
+
+
+def _read_record(path: Path) -> _Record:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = content["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"scene: {path} must be a scene's json, got {error!r}. Generate it again.") from error
+    if version != FORMAT_VERSION:
+        raise ValueError(f"scene: {path} must have format {FORMAT_VERSION}, got {version}. Use the ds4d that wrote it.")
+    try:
+        return from_dict(_Record, content)
+    except ValueError as error:
+        raise ValueError(f"scene: {path} must be a scene's json, but {error}") from error
+
+
+def _blank(count: int, bases: int) -> RawGaussians:
+    """Room for Gaussians that are about to be loaded."""
+    return RawGaussians(
+        torch.zeros(count, 3),
+        torch.zeros(count, 4),
+        torch.zeros(count, 3),
+        torch.zeros(count),
+        torch.zeros(count, bases, 3),
+    )
+
+
+def _check_finite(tensors: dict[str, Tensor], where: str) -> None:
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{where}: {name} must be finite, got NaN or Inf. Its fit has diverged; do not use it.")
 
 
 def _check_times(times: Tensor) -> None:
