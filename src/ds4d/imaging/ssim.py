@@ -1,6 +1,6 @@
 """Structural similarity, differentiable."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -78,7 +78,7 @@ class _BandBlur(torch.autograd.Function):
 
 
 @contextmanager
-def _full_precision() -> Iterator[None]:
+def _full_precision() -> Generator[None, None, None]:
     allowed = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
