@@ -1,0 +1,125 @@
+"""How good a fit is, and how long it takes, as JSON on the standard output.
+
+    python benchmarks/fit.py DATA/gltf/* --preset fast --device cuda      # scored on each set's unseen test views
+    python benchmarks/fit.py DATA/minions --preset cpu --device cpu       # no truth but the front view
+
+A set with transforms files is fitted to the splits front and mv and scored on test; other layouts are fitted as they
+are. The whole fit is timed: reading, placement and optimisation, without starting Python and without writing results.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from machine import machine
+
+from ds4d.device import choose_device
+from ds4d.evaluation import evaluate, render_frames, score_training_views
+from ds4d.export import contact_sheet, orbit_path
+from ds4d.imaging import read_rgba, write_png
+from ds4d.metrics import METRICS
+from ds4d.pipeline import prepare
+from ds4d.presets import PRESETS, GenerateConfig
+from ds4d.resources import peak_memory
+from ds4d.scene import DynamicGaussians
+from ds4d.training import Trainer
+from ds4d.types import Renderer
+from ds4d.views import load_views, read_transforms
+
+
+def fit(source: Path, config: GenerateConfig, device: torch.device) -> tuple[Trainer, dict[str, Any]]:
+    """A whole fit, and its figures."""
+    began = time.perf_counter()
+    video = load_views(source, config.views)
+    trainer = prepare(video, config, device)
+    fitting = time.perf_counter()
+    for _ in trainer.run():
+        pass
+    done = time.perf_counter()
+    row = {
+        "set": source.name,
+        "seconds": round(done - began, 2),
+        "seconds_before_fit": round(fitting - began, 2),
+        "num_gaussians": trainer.scene.gaussians.num_gaussians,
+        "peak_memory_mb": {kind: round(value / 1e6) for kind, value in peak_memory(device).items()},
+    }
+    return trainer, row
+
+
+def playback(scene: DynamicGaussians, renderer: Renderer, *, size: int, frames: int) -> dict[str, float]:
+    """Frames per second of an orbit with the deformation evaluated anew for every frame."""
+    path = orbit_path(frames, elevation_deg=10.0, fovy_deg=33.9, distance=2.0, size=size).to(scene.device)
+    times = torch.linspace(0, 1, frames, device=scene.device)
+    speeds = {}
+    for batch in (1, 8):
+        for run in ("warm", "timed"):
+            began = time.perf_counter()
+            for rows in torch.arange(frames if run == "timed" else 2 * batch).split(batch):
+                with torch.no_grad():
+                    cameras = path.select(rows, torch.zeros_like(rows))
+                    renderer.render(scene.at(times[rows]), cameras)
+            if scene.device.type == "cuda":
+                torch.cuda.synchronize()
+        speeds[f"{batch}_at_once"] = round(frames / (time.perf_counter() - began), 1)
+    return speeds
+
+
+def picture_of(trainer: Trainer, data: Path, path: Path) -> None:
+    """Four times of the first test view, truth above rendering."""
+    frames = read_transforms(data / "transforms_test.json")
+    clip = [frame for frame in frames if frame.view == frames[0].view]
+    chosen = [clip[round(i * (len(clip) - 1) / 3)] for i in range(4)]
+    truth = [_on_white(read_rgba(frame.image)) for frame in chosen]
+    ours = [_on_white(picture) for picture in render_frames(trainer.scene, trainer.renderer, chosen)]
+    write_png(path, contact_sheet([truth, ours], row_labels=("truth", "ds4d")))
+
+
+def _on_white(picture: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 3"]:
+    alpha = picture[..., 3:] / 255
+    return (picture[..., :3] * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
+
+
+def main() -> None:
+    """Fits every set in turn and prints one JSON document."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", type=Path, nargs="+")
+    parser.add_argument("--preset", choices=PRESETS, default="fast")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pictures", type=Path, help="folder for a comparison with the truth of each set")
+    args = parser.parse_args()
+    device = choose_device(args.device)
+    rows = []
+    for source in args.sets:
+        config = dataclasses.replace(PRESETS[args.preset](), seed=args.seed)
+        has_truth = (source / "transforms_test.json").is_file()
+        if has_truth:
+            config = dataclasses.replace(config, views=dataclasses.replace(config.views, splits=("front", "mv")))
+        trainer, row = fit(source, config, device)
+        row["front_psnr"] = round(float(score_training_views(trainer.scene, trainer.renderer, trainer.video)[0]), 2)
+        if has_truth:
+            scores = evaluate(trainer.scene, trainer.renderer, source, "test").total
+            row |= {name: round(value, 3) for name, value in scores.items()}
+            if args.pictures:
+                picture_of(trainer, source, args.pictures / f"{source.name}.png")
+        row["frames_per_second_512"] = playback(trainer.scene, trainer.renderer, size=512, frames=96)
+        rows.append(row)
+        print(json.dumps(row), file=sys.stderr, flush=True)
+    mean = {
+        name: round(sum(row[name] for row in rows) / len(rows), 3)
+        for name in ("seconds", "front_psnr", *METRICS)
+        if all(name in row for row in rows)
+    }
+    report = {**machine(), "preset": args.preset, "seed": args.seed, "mean": mean, "sets": rows}
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()
