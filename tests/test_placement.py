@@ -171,8 +171,8 @@ def test_masks_that_no_cameras_agree_on_are_refused(quick_video: MultiViewVideo)
 
         def read(self, time: int, view: int):
             picture = np.zeros((48, 48, 4), np.uint8)
-            picture[12:16] = 255 * (view % 2)
-            picture[32:36] = 255 * (1 - view % 2)
+            picture[8:12, 22:26] = 255 * (view % 2)
+            picture[36:40, 22:26] = 255 * (1 - view % 2)
             return picture
 
     with pytest.raises(ValueError, match="visual hull"):
