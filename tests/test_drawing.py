@@ -1,0 +1,62 @@
+"""Pictures as files hold them."""
+
+import numpy as np
+import pytest
+import torch
+
+from ds4d.drawing import draw_rgb, draw_rgba
+from ds4d.export import orbit_path
+from ds4d.geometry import rgb_to_sh
+from ds4d.rendering import ReferenceRenderer
+from ds4d.scene import Clip, DynamicGaussians
+from ds4d.types import Cameras, RawGaussians, Similarity
+
+WHITE, ORANGE = 255, (255, 128, 0)
+
+
+@pytest.fixture
+def ball() -> DynamicGaussians:
+    """One large orange Gaussian that hardly lets light through, at rest."""
+    raw = RawGaussians(
+        means=torch.zeros(1, 3),
+        quats=torch.tensor([[1.0, 0, 0, 0]]),
+        log_scales=torch.full((1, 3), 0.1).log(),
+        opacity_logits=torch.tensor([4.0]),
+        sh=rgb_to_sh(torch.tensor([[[1.0, 128 / 255, 0.0]]])),
+    )
+    box = torch.tensor([[-0.5] * 3, [0.5] * 3])
+    return DynamicGaussians(raw, None, box, Clip((0.0, 1.0), 1.0, False), Similarity.identity())
+
+
+def path(count: int) -> Cameras:
+    return orbit_path(count, elevation_deg=0.0, fovy_deg=40.0, distance=2.0, size=33)
+
+
+def test_pictures_have_straight_alpha(ball: DynamicGaussians) -> None:
+    (picture,) = draw_rgba(ball, ReferenceRenderer(), path(1), torch.zeros(1))
+    assert picture.dtype == np.uint8 and picture.shape == (33, 33, 4)
+    assert (picture[0, 0] == 0).all()
+    drawn = picture[..., 3] > 20
+    assert np.abs(picture[drawn][:, :3].astype(int) - ORANGE).max() <= 1  # the colour itself, also where it is faint
+    assert picture[16, 16, 3] == pytest.approx(255 * torch.tensor(4.0).sigmoid(), abs=1)
+
+
+def test_pictures_on_white_agree_with_those_with_alpha(ball: DynamicGaussians) -> None:
+    (rgba,) = draw_rgba(ball, ReferenceRenderer(), path(1), torch.zeros(1))
+    (rgb,) = draw_rgb(ball, ReferenceRenderer(), path(1), torch.zeros(1))
+    alpha = rgba[..., 3:] / 255
+    composed = rgba[..., :3] * alpha + WHITE * (1 - alpha)
+    assert np.abs(composed - rgb).max() <= 1.5  # each is rounded once
+    assert (rgb[0, 0] == WHITE).all()
+
+
+def test_there_is_one_picture_per_time_however_many(ball: DynamicGaussians) -> None:
+    pictures = list(draw_rgb(ball, ReferenceRenderer(), path(19), torch.linspace(0, 1, 19)))
+    assert len(pictures) == 19
+    assert all((picture == pictures[0]).mean() > 0.95 for picture in pictures)  # the ball is round
+
+
+def test_drawing_leaves_gradients_on_for_its_caller(ball: DynamicGaussians) -> None:
+    pictures = draw_rgb(ball, ReferenceRenderer(), path(2), torch.zeros(2))
+    next(pictures)
+    assert torch.is_grad_enabled()

@@ -1,0 +1,98 @@
+"""What a finished scene is shown by."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from ds4d.drawing import draw_rgb
+from ds4d.export import SIDES, fixed_path, read_ply
+from ds4d.geometry import transform_points
+from ds4d.imaging import read_rgba
+from ds4d.outputs import FOVY_DEG, OutputsConfig, playing_times, viewing_distance, write_orbit, write_standing
+from ds4d.presets import GenerateConfig
+from ds4d.rendering import renderer_for
+from ds4d.scene import Clip, DynamicGaussians
+
+CLIP = Clip((0.0, 0.5, 1.0), 1.0, False)
+
+
+@pytest.fixture(scope="module")
+def scene(finished_run: Path) -> DynamicGaussians:
+    return DynamicGaussians.load(finished_run)
+
+
+def frames_of(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def test_a_clip_plays_from_its_first_frame_to_its_last() -> None:
+    times = playing_times(CLIP, OutputsConfig(fps=10.0, slow=3.0))
+    assert len(times) == 30  # one second, three times slower, ten frames a second
+    assert (times[0], times[-1]) == (0, 1)
+    assert torch.allclose(times.diff(), times.diff()[0])
+    assert playing_times(Clip((0.0,), 1.0, False), OutputsConfig()).tolist() == [0]
+
+
+def test_the_whole_object_is_seen_from_every_side(scene: DynamicGaussians, quick_config: GenerateConfig) -> None:
+    distance = viewing_distance(scene)
+    times = torch.linspace(0, 1, 5)
+    for azimuth_deg in SIDES.values():
+        cameras = fixed_path(
+            5, azimuth_deg=azimuth_deg, elevation_deg=10.0, fovy_deg=FOVY_DEG, distance=distance, size=64
+        )
+        pictures = np.stack(list(draw_rgb(scene, renderer_for("cpu"), cameras, times)))
+        assert pictures[:, [0, -1]].min() > 240 and pictures[:, :, [0, -1]].min() > 240  # nothing is cut off
+        drawn = (pictures < 200).any((0, -1))
+        assert max(drawn.any(0).sum(), drawn.any(1).sum()) > 32  # and it is no dot
+
+
+def test_orbits_turn_while_time_plays(tmp_path: Path, scene: DynamicGaussians) -> None:
+    config = OutputsConfig(size=48, fps=8.0, seconds=2.0, slow=2.0)
+    write_orbit(tmp_path / "orbit.mp4", scene, renderer_for("cpu"), config)
+    frames = frames_of(tmp_path / "orbit.mp4")
+    assert len(frames) == 16 and frames[0].shape == (48, 48, 3)
+    front, right, back = (frames[i].astype(float) for i in (0, 4, 8))
+    assert np.abs(front - back).mean() > 3 and np.abs(front - right).mean() > 3
+
+
+def test_standing_videos_repeat_the_clip(tmp_path: Path, scene: DynamicGaussians) -> None:
+    config = OutputsConfig(size=32, fps=8.0, seconds=4.0, slow=1.0)
+    write_standing(tmp_path / "front.mp4", scene, renderer_for("cpu"), config, 0.0)
+    frames = frames_of(tmp_path / "front.mp4")
+    period = round(scene.clip.duration * 8)
+    assert len(frames) == period * round(32 / period)
+    assert np.abs(frames[0].astype(float) - frames[period]).mean() < 2  # but for compression
+    assert np.abs(frames[0].astype(float) - frames[period // 2]).mean() > 0.5
+
+
+def test_a_run_holds_everything(finished_run: Path, quick_config: GenerateConfig, scene: DynamicGaussians) -> None:
+    names = {path.name for path in finished_run.iterdir()}
+    assert names >= {
+        "config.json", "log.jsonl", "checkpoints", "scene.safetensors", "scene.json", "metrics.json",
+        "orbit.mp4", "front.mp4", "right.mp4", "back.mp4", "left.mp4", "contact_sheet.png", "loss.png", "middle.ply",
+    }  # fmt: skip
+    assert not [name for name in names if name.startswith(".")]
+    assert len(frames_of(finished_run / "orbit.mp4")) == 6
+    sheet = read_rgba(finished_run / "contact_sheet.png")
+    rows, columns = 8, quick_config.outputs.sheet_columns  # two views beside ours, and four sides
+    assert sheet.shape[0] > rows * 32 and sheet.shape[1] > columns * 32
+
+
+def test_the_middle_frame_is_exported_in_the_users_world(finished_run: Path, scene: DynamicGaussians) -> None:
+    middle = torch.tensor([scene.clip.times[scene.clip.middle]])
+    raw = read_ply(finished_run / "middle.ply")
+    with torch.no_grad():
+        expected = scene.raw_at(middle).means[0]
+    torch.testing.assert_close(transform_points(scene.world, raw.means), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["size", "fps", "seconds", "slow", "sheet_size", "sheet_columns"])
+def test_lengths_must_be_above_zero(name: str) -> None:
+    kind = type(getattr(OutputsConfig(), name))
+    with pytest.raises(ValueError, match=f"outputs: {name} must be above 0, got 0"):
+        replace(OutputsConfig(), **{name: kind(0)})
