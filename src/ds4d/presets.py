@@ -9,7 +9,7 @@ from ds4d.gaussians import DensityConfig, HullConfig
 from ds4d.logs import LogConfig
 from ds4d.outputs import OutputsConfig
 from ds4d.placement import InitConfig
-from ds4d.training import FitConfig
+from ds4d.training import FitConfig, OptimizerConfig, Rate
 from ds4d.views import ViewsConfig
 
 
@@ -44,40 +44,62 @@ class GenerateConfig:
             raise ValueError(f"seed must be 0 or more, got {self.seed}.")
 
 
+# Few steps want higher rates than the defaults, and Gaussians that come to rest.
+_QUICK = OptimizerConfig(
+    means=Rate(2e-3, 0.05),
+    quats=Rate(4e-3, 0.3),
+    log_scales=Rate(1e-2, 0.3),
+    opacity_logits=Rate(5e-2, 0.3),
+    sh0=Rate(1e-2, 0.3),
+    planes=Rate(2e-2, 0.1),
+    mlp=Rate(2e-3, 0.1),
+)
+
+
 def tiny() -> GenerateConfig:
     """For demonstrations and tests: a small picture, a minute on two cores."""
     return GenerateConfig(
         views=ViewsConfig(size=128),
         init=InitConfig(num_gaussians=4_000, hull=HullConfig(resolution=64)),
-        field=FieldConfig(hexplane=HexPlaneConfig(resolution=24, multipliers=(1, 2)), deform_color=True),
-        fit=FitConfig(static_steps=100, dynamic_steps=400, density=DensityConfig(max_gaussians=6_000)),
+        field=FieldConfig(HexPlaneConfig(channels=8, resolution=24, multipliers=(1, 2)), width=32, deform_color=True),
+        fit=FitConfig(
+            static_steps=100,
+            dynamic_steps=500,
+            static_views=4,
+            times_per_step=2,
+            views_per_time=4,
+            density=DensityConfig(max_gaussians=6_000, every=50),
+            optimizer=_QUICK,
+        ),
         outputs=OutputsConfig(size=256, fps=12.0, seconds=4.0, sheet_size=128),
     )
 
 
 def cpu() -> GenerateConfig:
-    """For two cores: minutes."""
+    """For two cores: some minutes."""
     return GenerateConfig(
         views=ViewsConfig(size=256),
         init=InitConfig(num_gaussians=8_000),
-        field=FieldConfig(deform_color=True),
-        fit=FitConfig(static_steps=200, dynamic_steps=1200, density=DensityConfig(max_gaussians=12_000)),
+        field=FieldConfig(HexPlaneConfig(channels=8), width=32, deform_color=True),
+        fit=FitConfig(
+            static_steps=150,
+            dynamic_steps=900,
+            static_views=4,
+            coarse_share=0.6,
+            times_per_step=2,
+            views_per_time=4,
+            density=DensityConfig(max_gaussians=12_000, every=50),
+            optimizer=_QUICK,
+        ),
         outputs=OutputsConfig(size=384),
     )
 
 
 def fast() -> GenerateConfig:
-    """For a GPU: pictures at their own size, a minute."""
+    """For a GPU: pictures at their own size, a quarter of a minute."""
     return GenerateConfig(
-        init=InitConfig(num_gaussians=20_000),
         field=FieldConfig(deform_color=True),
-        fit=FitConfig(
-            static_steps=300,
-            dynamic_steps=3000,
-            times_per_step=8,
-            views_per_time=2,
-            density=DensityConfig(max_gaussians=60_000),
-        ),
+        fit=FitConfig(static_steps=300, dynamic_steps=1000, coarse_share=0.3, times_per_step=8, views_per_time=2),
     )
 
 
