@@ -1,12 +1,13 @@
 """How fast the splatters draw, as JSON on the standard output.
 
-    python benchmarks/render.py                 # the CPU back end; against the reference at 10k x 256
-    python benchmarks/render.py --references    # against the reference at every size (minutes)
+    python benchmarks/render.py                 # the CPU back end; the reference beside it at 10k x 256
+    python benchmarks/render.py --references    # the reference beside it at every size
     python benchmarks/render.py --gpu           # gsplat's wrapper against gsplat alone (needs CUDA)
 
 The scene is an object as training sees it: small Gaussians filling a ball of radius 0.5, one moving
 camera at distance 2.
-All times are milliseconds for a whole batch, the least of several runs: other work on the machine only ever adds.
+Times are milliseconds, for a batch of four images unless they say otherwise, and the least of several runs: other
+work on the machine only ever adds. The reference takes minutes, so it draws one image, once.
 """
 
 import argparse
@@ -24,24 +25,24 @@ from ds4d.geometry import evaluate_sh, orbit_cameras
 from ds4d.rendering import RENDERERS, SplatSettings
 from ds4d.types import Cameras, Gaussians, Renderer
 
-BATCH = 4  # times, one view each
+BATCH = 4
 COUNTS, SIZES = (2_000, 10_000, 30_000), (128, 256)
 FIELDS = ("means", "quats", "scales", "opacities", "sh")
 
 
-def object_scene(count: int, size: int, device: str) -> tuple[Gaussians, Cameras]:
+def object_scene(count: int, size: int, device: str, batch: int = BATCH) -> tuple[Gaussians, Cameras]:
     """Gaussians with gradients in a ball, and a camera that walks round it."""
     generator = torch.Generator().manual_seed(0)
-    directions = torch.nn.functional.normalize(torch.randn(BATCH, count, 3, generator=generator), dim=-1)
+    directions = torch.nn.functional.normalize(torch.randn(batch, count, 3, generator=generator), dim=-1)
     values = {
-        "means": 0.5 * directions * torch.rand(BATCH, count, 1, generator=generator) ** (1 / 3),
-        "quats": torch.nn.functional.normalize(torch.randn(BATCH, count, 4, generator=generator), dim=-1),
-        "scales": 0.01 * (0.4 * torch.randn(BATCH, count, 3, generator=generator)).exp(),
-        "opacities": (1.5 * torch.randn(BATCH, count, generator=generator)).sigmoid(),
+        "means": 0.5 * directions * torch.rand(batch, count, 1, generator=generator) ** (1 / 3),
+        "quats": torch.nn.functional.normalize(torch.randn(batch, count, 4, generator=generator), dim=-1),
+        "scales": 0.01 * (0.4 * torch.randn(batch, count, 3, generator=generator)).exp(),
+        "opacities": (1.5 * torch.randn(batch, count, generator=generator)).sigmoid(),
         "sh": torch.randn(count, 1, 3, generator=generator),
     }
-    azimuths = [360.0 * time / BATCH for time in range(BATCH)]
-    rig = orbit_cameras(azimuths, [10.0] * BATCH, fovy_deg=33.9, distance=2.0, width=size, height=size)
+    azimuths = [360.0 * time / batch for time in range(batch)]
+    rig = orbit_cameras(azimuths, [10.0] * batch, fovy_deg=33.9, distance=2.0, width=size, height=size)
     cameras = Cameras(rig.viewmats[:, None].to(device), rig.Ks[:, None].to(device), size, size)
     return Gaussians(**{name: value.to(device).requires_grad_() for name, value in values.items()}), cameras
 
@@ -68,7 +69,7 @@ def _wait(device: str) -> None:
 def forward_and_both(renderer: Renderer, gaussians: Gaussians, cameras: Cameras, seconds: float) -> dict[str, float]:
     """Times of drawing a batch, and of drawing it and its gradients."""
     device = gaussians.means.device.type
-    upstream = torch.ones(BATCH, 1, 3, cameras.height, cameras.width, device=device)
+    upstream = torch.ones(*cameras.Ks.shape[:-2], 3, cameras.height, cameras.width, device=device)
 
     def forward() -> None:
         with torch.no_grad():
@@ -86,12 +87,15 @@ def _clear(gaussians: Gaussians) -> None:
         getattr(gaussians, name).grad = None
 
 
-def once(renderer: Renderer, gaussians: Gaussians, cameras: Cameras) -> float:
-    """Milliseconds of one forward and backward pass: the reference takes too long for more."""
+def against_reference(count: int, size: int, seconds: float) -> dict[str, float]:
+    """One image by the CPU back end and, once, by the reference."""
+    gaussians, cameras = object_scene(count, size, "cpu", batch=1)
+    ours = forward_and_both(RENDERERS["cpu"](), gaussians, cameras, seconds)["forward_backward"]
     _clear(gaussians)
     start = time.perf_counter()
-    renderer.render(gaussians, cameras).colors.sum().backward()
-    return round(1000 * (time.perf_counter() - start), 1)
+    RENDERERS["reference"]().render(gaussians, cameras).colors.sum().backward()
+    reference = round(1000 * (time.perf_counter() - start), 1)
+    return {"one_image": ours, "one_image_reference": reference, "times_faster": round(reference / ours, 1)}
 
 
 def cpu_sizes(seconds: float, references: bool) -> list[dict[str, Any]]:
@@ -99,12 +103,10 @@ def cpu_sizes(seconds: float, references: bool) -> list[dict[str, Any]]:
     rows = []
     for count in COUNTS:
         for size in SIZES:
-            gaussians, cameras = object_scene(count, size, "cpu")
             row: dict[str, Any] = {"gaussians": count, "pixels": size, "batch": BATCH}
-            row |= forward_and_both(RENDERERS["cpu"](), gaussians, cameras, seconds)
+            row |= forward_and_both(RENDERERS["cpu"](), *object_scene(count, size, "cpu"), seconds)
             if references or (count, size) == (10_000, 256):
-                row["reference_forward_backward"] = once(RENDERERS["reference"](), gaussians, cameras)
-                row["times_faster"] = round(row["reference_forward_backward"] / row["forward_backward"], 1)
+                row |= against_reference(count, size, seconds)
             rows.append(row)
     return rows
 
