@@ -57,9 +57,8 @@ class SceneOptimizer:
     def __init__(self, scene: DynamicGaussians, config: OptimizerConfig) -> None:
         self.scene = scene
         self.config = config
-        fused = scene.device.type == "cuda"
         groups = [{"params": parameters, "name": name} for name, parameters in _groups(scene).items()]
-        self.adam = torch.optim.Adam(groups, lr=0.0, eps=1e-15, fused=fused)
+        self.adam = torch.optim.Adam(groups, lr=0.0, eps=1e-15, fused=True)
 
     def step(self, progress: float) -> None:
         """One update at the rates of `progress`, then forgets the gradients."""
@@ -106,11 +105,8 @@ class SceneOptimizer:
                 prefix = f"{group['name']}.{i}."
                 state = {name[len(prefix) :]: value for name, value in stored.items() if name.startswith(prefix)}
                 if state:
-                    self.adam.state[parameter] = {
-                        key: value.clone() if key == "step" and parameter.device.type == "cpu"
-                        else value.to(parameter.device, copy=True)
-                        for key, value in state.items()
-                    }  # fmt: skip
+                    device = parameter.device
+                    self.adam.state[parameter] = {name: value.to(device, copy=True) for name, value in state.items()}
 
 
 def _groups(scene: DynamicGaussians) -> dict[str, list[nn.Parameter]]:
