@@ -15,14 +15,14 @@ def to_dict(config: Any) -> dict[str, Any]:
     return _plain(asdict(config))
 
 
-def from_dict(cls: type[T], data: Mapping[str, Any]) -> T:
+def from_dict(cls: type[T], data: Any) -> T:
     """A (nested) frozen dataclass from the dictionary that `to_dict` made of it, through json or not.
 
     Keys that are left out keep their defaults.
 
     Raises:
-        ValueError: a key that the class does not have, a key without a default that is left out, or a value of another
-            kind than the class asks for.
+        ValueError: no dictionary, a key that the class does not have, a key without a default that is left out, or a
+            value of another kind than the class asks for.
     """
     if not isinstance(data, Mapping):
         raise ValueError(f"{cls.__name__} must be an object with keys, got {data!r}. Make the file again.")

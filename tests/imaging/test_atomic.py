@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import pytest
@@ -23,3 +24,17 @@ def test_after_an_error_the_old_file_stays_and_nothing_else(tmp_path: Path) -> N
         raise RuntimeError
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("name", [None, "temporary"])
+def test_errors_of_the_disk_carry_the_files_own_name(tmp_path: Path, name: str | None) -> None:
+    target = tmp_path / "scene.json"
+    with pytest.raises(OSError, match="No space left") as caught, atomic_path(target) as temporary:
+        raise OSError(errno.ENOSPC, "No space left on device", name and str(temporary))
+    assert caught.value.filename == str(target) and caught.value.errno == errno.ENOSPC
+
+
+def test_errors_of_other_files_keep_their_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught, atomic_path(tmp_path / "scene.json"):
+        (tmp_path / "other").read_text()
+    assert caught.value.filename == str(tmp_path / "other")

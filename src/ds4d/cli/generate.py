@@ -1,9 +1,8 @@
 """`ds4d generate`: multi-view frames in, a 4D object out."""
 
 import argparse
-import dataclasses
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -27,60 +26,31 @@ PresetName = Literal["tiny", "cpu", "fast", "paper"]
 
 
 @dataclass(frozen=True)
-class GenerateArguments:
-    """Makes a 4D object of multi-view frames: fits dynamic 3D Gaussians to them and shows them from all sides.
+class Request:
+    """What the command is asked to do.
 
     Attributes:
-        input: folder of multi-view frames: ref/ and zero123/ (STAG4D's layout), or transforms_<split>.json with their
-            pictures (D-NeRF, Blender).
-        output: folder of the run: new or empty, except with --resume.
-        preset: settings to start from; the options below change them one by one. fast on CUDA, else cpu, if not given.
-        config: settings of an earlier run to start from, its config.json, in place of a preset.
-        device: where to work; auto takes CUDA where it can be used.
-        resume: go on with the run in the output folder, which was started with the same input and settings.
-        quiet: say nothing but warnings and errors.
-        seed: of every random draw.
-        checkpoint_every: steps from one checkpoint to the next.
-        views: how the input is read.
-        init: the first Gaussians.
-        field: what moves the Gaussians.
-        fit: the schedule of the fit.
-        outputs: pictures and videos.
-        log: of the losses.
+        input: folder of the views.
+        output: folder of the run.
+        settings: what decides the result.
+        device: where to work.
+        resume: whether the run in the output folder goes on.
+        quiet: whether only warnings and errors are shown.
     """
 
-    input: tyro.conf.Positional[Path]
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="RUN")]
-    preset: PresetName | None
-    config: Path | None
+    input: Path
+    output: Path
+    settings: GenerateConfig
     device: DeviceName
     resume: bool
     quiet: bool
-    seed: int
-    checkpoint_every: int
-    views: Annotated[ViewsConfig, tyro.conf.arg(name="")]
-    init: InitConfig
-    field: FieldConfig | None
-    fit: FitConfig
-    outputs: OutputsConfig
-    log: LogConfig
-
-    def settings(self) -> GenerateConfig:
-        """The part that decides what the run makes."""
-        return GenerateConfig(**{f.name: getattr(self, f.name) for f in dataclasses.fields(GenerateConfig)})
 
 
 def run(words: Sequence[str]) -> int:
     """The command; returns the exit status."""
-    arguments = parse(words)
-    with StopSignals() as stop, screen_for(quiet=arguments.quiet) as screen:
-        events = generate(
-            arguments.input,
-            arguments.settings(),
-            arguments.output,
-            device=arguments.device,
-            resume=arguments.resume,
-        )
+    asked = parse(words)
+    with StopSignals() as stop, screen_for(quiet=asked.quiet) as screen:
+        events = generate(asked.input, asked.settings, asked.output, device=asked.device, resume=asked.resume)
         last = None
         for last in events:
             screen.show(last)
@@ -88,16 +58,16 @@ def run(words: Sequence[str]) -> int:
                 _close(events)
                 break
     if isinstance(last, Finished):
-        if not arguments.quiet:
-            print(_summary(arguments.output, last.metrics))
+        if not asked.quiet:
+            print(_summary(asked.output, last.metrics))
         return 0
     assert stop.received is not None
-    print(_how_to_go_on(arguments.output, words))
+    print(_how_to_go_on(asked.output, words))
     return 128 + stop.received
 
 
-def parse(words: Sequence[str]) -> GenerateArguments:
-    """The command's arguments, over the settings of the preset or run that they name.
+def parse(words: Sequence[str]) -> Request:
+    """What the words ask for, over the settings of the preset or run that they name.
 
     Raises:
         SystemExit: an option is unknown or unfit, or help is asked for.
@@ -112,24 +82,57 @@ def parse(words: Sequence[str]) -> GenerateArguments:
     if chosen.config:
         settings = read_record(Path(chosen.config)).config
     else:
+        # A name that is none is refused below, with the names there are.
         settings = PRESETS.get(chosen.preset, PRESETS[_usual_preset(chosen.device)])()
-    defaults = GenerateArguments(
-        input=tyro.MISSING,
-        output=tyro.MISSING,
-        preset=None,
-        config=None,
-        device="auto",
-        resume=False,
-        quiet=False,
-        **{f.name: getattr(settings, f.name) for f in dataclasses.fields(GenerateConfig)},
-    )
-    return tyro.cli(
-        GenerateArguments,
-        args=list(words),
-        prog="ds4d generate",
-        default=defaults,
-        config=(tyro.conf.AvoidSubcommands,),
-    )
+    command = _command(settings)
+    return tyro.cli(command, args=list(words), prog="ds4d generate", config=(tyro.conf.AvoidSubcommands,))
+
+
+def _command(settings: GenerateConfig) -> Callable[..., Request]:
+    """The command as a function whose defaults are these settings."""
+
+    def command(
+        input: tyro.conf.Positional[Path],
+        output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="RUN")],
+        preset: PresetName | None = None,
+        config: Path | None = None,
+        device: DeviceName = "auto",
+        resume: bool = False,
+        quiet: bool = False,
+        seed: int = settings.seed,
+        checkpoint_every: int = settings.checkpoint_every,
+        views: Annotated[ViewsConfig, tyro.conf.arg(name="")] = settings.views,
+        init: InitConfig = settings.init,
+        field: FieldConfig | None = settings.field,
+        fit: FitConfig = settings.fit,
+        outputs: OutputsConfig = settings.outputs,
+        log: LogConfig = settings.log,
+    ) -> Request:
+        """Makes a 4D object of multi-view frames: fits dynamic 3D Gaussians to them and shows them from all sides.
+
+        Args:
+            input: folder of multi-view frames: ref/ and zero123/ (STAG4D's layout), or transforms_<split>.json with
+                their pictures (D-NeRF, Blender).
+            output: folder of the run: new or empty, except with --resume.
+            preset: settings to start from; the options below change them one by one. fast on CUDA, else cpu, if not
+                given.
+            config: settings of an earlier run to start from, its config.json, in place of a preset.
+            device: where to work; auto takes CUDA where it can be used.
+            resume: go on with the run in the output folder, which was started with the same input and settings.
+            quiet: say nothing but warnings and errors.
+            seed: of every random draw.
+            checkpoint_every: steps from one checkpoint to the next.
+            views: how the input is read.
+            init: the first Gaussians.
+            field: what moves the Gaussians.
+            fit: the schedule of the fit.
+            outputs: pictures and videos.
+            log: of the losses.
+        """
+        changed = GenerateConfig(views, init, field, fit, outputs, log, seed, checkpoint_every)
+        return Request(input, output, changed, device, resume, quiet)
+
+    return command
 
 
 def _usual_preset(device: str | None) -> PresetName:

@@ -2,7 +2,6 @@
 
 import sys
 from types import TracebackType
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -20,30 +19,10 @@ STAGES = {
 _LINES = 20  # of a fit, where there is no terminal
 
 
-class Screen(Protocol):
-    """Whatever shows a run."""
+class Screen:
+    """Whatever shows a run; this one shows nothing."""
 
-    def __enter__(self) -> "Screen": ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    def show(self, event: Event) -> None:
-        """Shows what has happened."""
-        ...
-
-
-def screen_for(*, quiet: bool) -> Screen:
-    """What suits standard error."""
-    if quiet:
-        return _Silence()
-    console = Console(stderr=True)
-    return _Bar(console) if console.is_terminal else _Lines()
-
-
-class _Silence:
-    def __enter__(self) -> Screen:
+    def __enter__(self) -> "Screen":
         return self
 
     def __exit__(
@@ -52,10 +31,18 @@ class _Silence:
         pass
 
     def show(self, event: Event) -> None:
-        pass
+        """Shows what has happened."""
 
 
-class _Lines(_Silence):
+def screen_for(*, quiet: bool) -> Screen:
+    """What suits standard error."""
+    if quiet:
+        return Screen()
+    console = Console(stderr=True)
+    return _Bar(console) if console.is_terminal else _Lines()
+
+
+class _Lines(Screen):
     def show(self, event: Event) -> None:
         if isinstance(event, StageStarted):
             _say(STAGES[event.name])
@@ -67,7 +54,7 @@ class _Lines(_Silence):
             _say(f"  wrote {event.path}")
 
 
-class _Bar(_Silence):
+class _Bar(Screen):
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"),

@@ -15,6 +15,9 @@ def atomic_path(path: str | Path) -> Generator[Path, None, None]:
 
     Args:
         path: where the finished file shall stand.
+
+    Raises:
+        OSError: the file cannot be written; it carries the name `path`.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -23,7 +26,9 @@ def atomic_path(path: str | Path) -> Generator[Path, None, None]:
         yield temporary
         os.replace(temporary, target)
     except OSError as error:
-        error.filename = error.filename or str(target)  # a full disk is reported without the file's name
-        raise
+        if error.errno is None or error.filename not in (None, str(temporary), temporary):
+            raise
+        # A full disk is reported without a name, or with that of a file that will be gone.
+        raise OSError(error.errno, error.strerror, str(target)) from error
     finally:
         temporary.unlink(missing_ok=True)

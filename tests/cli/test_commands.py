@@ -1,0 +1,211 @@
+"""Every command on the sample: what it says, what it writes, and that its help tells all."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import pytest
+import torch
+
+from ds4d import __version__
+from ds4d.cli import COMMANDS
+from ds4d.cli.generate import PresetName, parse
+from ds4d.export import read_ply
+from ds4d.geometry import transform_points
+from ds4d.imaging import image_size, read_rgba
+from ds4d.metrics import METRICS
+from ds4d.presets import PRESETS
+from ds4d.scene import DynamicGaussians
+
+SCORE_VIEWS = Path(__file__).resolve().parents[3] / "shared" / "tools" / "score_views.py"
+
+
+def frame_count(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+def test_help_answers_without_loading_anything() -> None:
+    code = (
+        "import sys; from ds4d.cli import main; status = main(['--help']); "
+        "sys.exit(status or 9 * bool({'torch', 'tyro', 'numba', 'rich'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert all(f"  {name} " in result.stdout for name in COMMANDS)
+
+
+def test_what_is_no_command_is_said(ds4d: Callable) -> None:
+    outcome = ds4d("genrate")
+    assert outcome.status == 2 and "'genrate' is no command. Did you mean generate?" in outcome.err
+    assert ds4d().status == 2
+    assert ds4d("--version").out.strip() == __version__
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_says_what_it_does(ds4d: Callable, command: str) -> None:
+    outcome = ds4d(command, "--help")
+    assert outcome.status == 0
+    # An option's line is followed by its help; where there is none, only the default stands there.
+    silent = re.findall(r"│ (--?\S+).*\n│ +\((?:default|required)", outcome.out)
+    assert not silent
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_unknown_options_are_refused(ds4d: Callable, command: str, tmp_path: Path) -> None:
+    outcome = ds4d(command, tmp_path / "x", "--bogus", "3")
+    assert outcome.status == 2 and "--bogus" in outcome.err
+
+
+def test_generate_says_what_it_does_and_what_it_wrote(
+    ds4d: Callable, quick: list[str], sample_folder: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    outcome = ds4d("generate", sample_folder, "-o", run, "--splits", "front", "mv", "--seed", 3, *quick)
+    assert outcome.status == 0
+    for name in ("orbit.mp4", "front.mp4", "right.mp4", "back.mp4", "left.mp4", "contact_sheet.png", "middle.ply"):
+        assert f"wrote {run / name}" in outcome.err and str(run / name) in outcome.out
+    assert "fitting" in outcome.err and "step 6 of 6" in outcome.err
+    assert re.search(r"front view \d+\.\d dB", outcome.out)
+    config = json.loads((run / "config.json").read_text())["config"]
+    assert config["seed"] == 3 and config["views"]["splits"] == ["front", "mv"]
+    assert (
+        config["fit"]["dynamic_steps"] == 4 and config["fit"]["times_per_step"] == PRESETS["tiny"]().fit.times_per_step
+    )
+    again = ds4d("generate", sample_folder, "-o", tmp_path / "again", "--config", run / "config.json", "--quiet")
+    assert (again.status, again.out, again.err) == (0, "", "")
+    assert (tmp_path / "again" / "scene.safetensors").read_bytes() == (run / "scene.safetensors").read_bytes()
+
+
+def test_options_change_their_preset(tmp_path: Path) -> None:
+    assert set(PRESETS) == set(PresetName.__args__)
+    for name, preset in PRESETS.items():
+        assert parse(["in", "-o", "out", "--preset", name]).settings == preset()
+    changed = parse(["in", "-o", "out", "--preset", "cpu", "--fit.losses.ssim.weight", "0.5", "--up", "z"]).settings
+    assert changed.fit.losses.ssim.weight == 0.5 and changed.views.up == "z"
+    assert changed.fit.static_steps == PRESETS["cpu"]().fit.static_steps
+
+
+def test_the_usual_preset_suits_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert parse(["in", "-o", "out"]).settings == PRESETS["cpu"]()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    assert parse(["in", "-o", "out"]).settings == PRESETS["fast"]()
+    assert parse(["in", "-o", "out", "--device", "cpu"]).settings == PRESETS["cpu"]()
+
+
+def test_render_writes_every_frame_of_a_transforms_file(
+    ds4d: Callable, finished_run: Path, sample_folder: Path, tmp_path: Path
+) -> None:
+    outcome = ds4d(
+        "render", finished_run, "--transforms", sample_folder / "transforms_test.json", "-o", tmp_path / "out"
+    )
+    assert outcome.status == 0 and "wrote 24 pictures" in outcome.out
+    frames = json.loads((sample_folder / "transforms_test.json").read_text())["frames"]
+    for frame in frames:
+        assert image_size(tmp_path / "out" / f"{frame['file_path']}.png") == (48, 48)
+    alphas = read_rgba(tmp_path / "out" / f"{frames[0]['file_path']}.png")[..., 3]
+    assert (alphas == 0).any() and (alphas > 200).any()
+
+
+def test_render_takes_a_size_where_the_file_gives_none(ds4d: Callable, finished_run: Path, tmp_path: Path) -> None:
+    matrix = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 2], [0, 0, 0, 1]]
+    frames = [{"file_path": f"./r_{i}", "time": i / 2, "transform_matrix": matrix} for i in range(3)]
+    path = tmp_path / "transforms_path.json"
+    path.write_text(json.dumps({"camera_angle_x": 0.6, "frames": frames}))
+    outcome = ds4d("render", finished_run, "--transforms", path, "-o", tmp_path / "out")
+    assert outcome.status == 2 and "must have the keys w and h" in outcome.err
+    assert not (tmp_path / "out").exists()
+    assert ds4d("render", finished_run, "--transforms", path, "-o", tmp_path / "out", "--size", 40).status == 0
+    assert image_size(tmp_path / "out" / "r_2.png") == (40, 40)
+
+
+def test_render_writes_videos(ds4d: Callable, finished_run: Path, tmp_path: Path) -> None:
+    size = ["--size", 32, "--fps", 6, "--seconds", 1]
+    assert ds4d("render", finished_run, "--orbit", *size, "-o", tmp_path / "orbit.mp4").status == 0
+    assert frame_count(tmp_path / "orbit.mp4") == 6
+    side = ds4d(
+        "render", finished_run, "--azimuth", 90, "--elevation", 20, *size, "--slow", 4, "-o", tmp_path / "s.mp4"
+    )
+    assert side.status == 0 and f"wrote {tmp_path / 's.mp4'}" in side.out
+    assert frame_count(tmp_path / "s.mp4") == 24  # one second, four times slower, six frames a second
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "must be given one of --transforms, --orbit, --azimuth, got none"),
+        (["--orbit", "--azimuth", "3"], "got --orbit and --azimuth"),
+        (["--transforms", "x.json", "--fps", "3"], "--fps must not be given with --transforms"),
+        (["--orbit"], "--output must end in .mp4, .mkv, .mov"),
+    ],
+)
+def test_render_does_one_thing(ds4d: Callable, finished_run: Path, words: list[str], message: str) -> None:
+    outcome = ds4d("render", finished_run, "-o", "out", *words)
+    assert outcome.status == 2 and message in outcome.err
+
+
+def test_eval_agrees_with_the_scores_of_the_files(
+    ds4d: Callable, finished_run: Path, sample_folder: Path, tmp_path: Path
+) -> None:
+    """The program that scores runs from outside, on the files that `render` writes."""
+    if not SCORE_VIEWS.is_file():
+        pytest.skip(f"needs {SCORE_VIEWS}")
+    outcome = ds4d("eval", finished_run, "--data", sample_folder)
+    assert outcome.status == 0 and "mean of 4 views" in outcome.out
+    ours = json.loads((finished_run / "eval.json").read_text())
+    assert (
+        ds4d("render", finished_run, "--transforms", sample_folder / "transforms_test.json", "-o", tmp_path).status == 0
+    )
+    score = [sys.executable, SCORE_VIEWS, tmp_path, sample_folder, "--json", tmp_path / "scores.json"]
+    subprocess.run(score, check=True, capture_output=True)
+    theirs = json.loads((tmp_path / "scores.json").read_text())
+    assert ours["images"] == theirs["total"]["images"] == 24
+    for name in METRICS:
+        assert ours["total"][name] == pytest.approx(theirs["total"][name], abs=1e-3), name
+        for view, scores in theirs["views"].items():
+            assert ours["views"][view][name] == pytest.approx(scores[name], abs=1e-3), (view, name)
+
+
+def test_eval_writes_its_table(ds4d: Callable, finished_run: Path, sample_folder: Path) -> None:
+    outcome = ds4d("eval", finished_run, "--data", sample_folder, "--split", "front")
+    record = json.loads((finished_run / "eval.json").read_text())
+    assert record["split"] == "front" and set(record["total"]) == set(METRICS)
+    head, row, _ = outcome.out.splitlines()
+    assert head.split() == list(METRICS)
+    assert row.split()[0] == "front" and float(row.split()[1]) == pytest.approx(record["total"]["psnr"], abs=1e-3)
+
+
+def test_export_writes_the_times_asked_for(ds4d: Callable, finished_run: Path, tmp_path: Path) -> None:
+    outcome = ds4d("export", finished_run, "--format", "ply", "--times", 0, 0.25, 1, "-o", tmp_path)
+    assert outcome.status == 0 and "frame0001.ply (time 0.25)" in outcome.out
+    scene = DynamicGaussians.load(finished_run)
+    with torch.no_grad():
+        expected = scene.raw_at(torch.tensor([0.0, 0.25, 1.0]))
+    for index in range(3):
+        raw = read_ply(tmp_path / f"frame{index:04d}.ply")
+        torch.testing.assert_close(transform_points(scene.world, raw.means), expected.means[index], atol=1e-5, rtol=0)
+    assert ds4d("export", finished_run, "--times", 1.5, "-o", tmp_path).status == 2
+
+
+def test_sample_writes_an_input(ds4d: Callable, tmp_path: Path) -> None:
+    outcome = ds4d("sample", tmp_path / "data", "--frames", 2, "--size", 24, "--supersampling", 1)
+    assert outcome.status == 0 and f"ds4d generate {tmp_path / 'data'}" in outcome.out
+    assert (tmp_path / "data" / "transforms_mv.json").is_file() and (tmp_path / "data" / "front.mp4").is_file()
+
+
+def test_info_tells_what_is_there_and_what_is_missing(ds4d: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = ds4d("info")
+    assert outcome.status == 0
+    assert f"ds4d {__version__}" in outcome.out and f"torch {torch.__version__}" in outcome.out
+    assert "extra log: installed" in outcome.out and "extra dev: installed" in outcome.out
+    from ds4d.cli import info
+
+    real = info._installed
+    monkeypatch.setattr(info, "_installed", lambda name: None if name == "tensorboard" else real(name))
+    assert "extra log: missing tensorboard. Add it with: pip install 'ds4d[log]'" in ds4d("info").out

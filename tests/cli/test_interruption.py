@@ -1,0 +1,71 @@
+"""Ctrl-C and SIGTERM: a checkpoint is saved, the exit status says which signal it was, and the run can go on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ds4d.cli.interruption import StopSignals
+from ds4d.logs import read_log
+
+PATIENCE = 120  # seconds until a process that does nothing is a failure
+
+
+def test_the_first_signal_is_a_wish_and_the_second_an_order() -> None:
+    with StopSignals() as stop:
+        assert stop.received is None
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.received is signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(PATIENCE)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_terminated_process_leaves_a_checkpoint(quick: list[str], sample_folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = [sys.executable, "-m", "ds4d", "generate", str(sample_folder), "-o", str(run), *quick]
+    words += ["--fit.dynamic-steps", "1000000", "--log.every", "1"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while len(read_log(run / "log.jsonl")) < 5:
+            assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "SIGTERM: stopping at the next step" in err and "Traceback" not in err
+    assert "Go on with:\n  ds4d generate" in out and out.rstrip().endswith("--resume")
+    assert (run / "checkpoints" / "last.safetensors").is_file()
+    assert not (run / "scene.json").exists()
+
+
+def test_ctrl_c_stops_a_run_that_resumes(
+    ds4d: Callable, quick: list[str], sample_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ds4d.cli import progress
+
+    words = ["generate", sample_folder, "-o", tmp_path / "run", *quick]
+    real = progress.describe
+
+    def interrupt(event) -> str:
+        if event.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(event)
+
+    monkeypatch.setattr(progress, "describe", interrupt)
+    outcome = ds4d(*words)
+    assert outcome.status == 130 and "Go on with:" in outcome.out
+    monkeypatch.undo()
+    monkeypatch.setenv("COLUMNS", "200")
+    outcome = ds4d(*words, "--resume")
+    assert outcome.status == 0 and "step 4 of 6" in outcome.err and "step 3 of 6" not in outcome.err
+    assert (tmp_path / "run" / "metrics.json").is_file()

@@ -1,0 +1,214 @@
+"""The whole flow: what it yields and writes, how it is interrupted and resumed, and that bad input leaves nothing."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ds4d.evaluation import score_training_views
+from ds4d.imaging import read_rgba, write_png
+from ds4d.logs import read_log
+from ds4d.pipeline import FileWritten, Finished, StageStarted, generate, prepare
+from ds4d.presets import GenerateConfig
+from ds4d.rendering import renderer_for
+from ds4d.run_folder import read_record
+from ds4d.scene import DynamicGaussians
+from ds4d.training import StepDone, TrainingDiverged
+from ds4d.types import MultiViewVideo
+from ds4d.views import load_views
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def short(quick_config: GenerateConfig) -> GenerateConfig:
+    """Twenty steps with growth after each sixth, checkpoints after each eighth, and hardly any pictures."""
+    density = replace(quick_config.fit.density, every=6, start=0.0, stop=1.0)
+    return replace(
+        quick_config,
+        fit=replace(quick_config.fit, static_steps=4, dynamic_steps=16, density=density),
+        outputs=replace(quick_config.outputs, size=16, seconds=0.2, sheet_columns=1, sheet_size=16),
+        log=replace(quick_config.log, every=2),
+        checkpoint_every=8,
+    )
+
+
+def stop_after(step: int, *arguments, **options) -> None:
+    """Runs the pipeline until a step is done, and closes it."""
+    events = generate(*arguments, **options)
+    for event in events:
+        if isinstance(event, StepDone) and event.step == step:
+            events.close()
+
+
+def test_events_tell_the_stages_in_order(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
+    events = list(generate(sample_folder, short, tmp_path / "run", device="cpu"))
+    stages = [event.name for event in events if isinstance(event, StageStarted)]
+    assert stages == ["views", "placement", "fit", "scores", "outputs"]
+    assert sum(isinstance(event, StepDone) for event in events) == 20
+    written = [event.path for event in events if isinstance(event, FileWritten)]
+    assert {path.suffix for path in written} == {".mp4", ".png", ".ply"} and all(path.is_file() for path in written)
+    assert isinstance(events[-1], Finished)
+    assert events[-1].metrics == json.loads((tmp_path / "run" / "metrics.json").read_text())
+
+
+def test_metrics_describe_the_run(finished_run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
+    metrics = json.loads((finished_run / "metrics.json").read_text())
+    assert (metrics["frames"], metrics["views"], metrics["picture"]) == (6, 7, [48, 48])
+    assert metrics["steps"] == quick_config.fit.total_steps
+    assert set(metrics["seconds"]) == {"views", "placement", "fit", "scores", "outputs"}
+    assert metrics["peak_memory_bytes"]["main"] > 100e6
+    scene = DynamicGaussians.load(finished_run)
+    assert metrics["num_gaussians"] == scene.gaussians.num_gaussians
+    placed = prepare(load_views(sample_folder, quick_config.views), quick_config, CPU).video
+    scores = score_training_views(scene, renderer_for("cpu"), placed)
+    assert metrics["front_psnr"] == pytest.approx(float(scores[0]), abs=1e-3)
+    assert metrics["train_psnr"] == pytest.approx(float(scores.mean()), abs=1e-3)
+
+
+def test_losses_are_logged(finished_run: Path, quick_config: GenerateConfig) -> None:
+    steps = [entry["step"] for entry in read_log(finished_run / "log.jsonl")]
+    assert steps == list(range(10, quick_config.fit.total_steps + 1, 10))
+
+
+def test_the_record_makes_the_run_again(finished_run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
+    record = read_record(finished_run / "config.json")
+    assert (record.input, record.device, record.config) == (sample_folder.resolve(), "cpu", quick_config)
+
+
+@pytest.mark.parametrize("stop", [3, 11])
+def test_an_interrupted_run_goes_on_to_the_same_scene(
+    tmp_path: Path, sample_folder: Path, short: GenerateConfig, stop: int
+) -> None:
+    """Bit for bit, with density events on both sides of the interruption."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    list(generate(sample_folder, short, whole, device="cpu"))
+    stop_after(stop, sample_folder, short, broken, device="cpu")
+    assert (broken / "checkpoints" / "last.safetensors").is_file()
+    assert not (broken / "metrics.json").exists()
+    events = list(generate(sample_folder, short, broken, device="cpu", resume=True))
+    assert [event.step for event in events if isinstance(event, StepDone)] == list(range(stop + 1, 21))
+    for name in ("scene.safetensors", "scene.json"):
+        assert (broken / name).read_bytes() == (whole / name).read_bytes()
+    for ours, theirs in zip(read_log(broken / "log.jsonl"), read_log(whole / "log.jsonl"), strict=True):
+        assert ours | {"seconds": 0} == theirs | {"seconds": 0}
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(
+    tmp_path: Path, sample_folder: Path, short: GenerateConfig
+) -> None:
+    events = generate(sample_folder, short, tmp_path / "run", device="cpu")
+    checkpoint = tmp_path / "run" / "checkpoints" / "last.safetensors"
+    for event in events:
+        if isinstance(event, StepDone) and event.step == 10:
+            kept = checkpoint.read_bytes()  # of step 8
+            events.close()
+    checkpoint.write_bytes(kept)
+    resumed = list(generate(sample_folder, short, tmp_path / "run", device="cpu", resume=True))
+    assert [event.step for event in resumed if isinstance(event, StepDone)] == list(range(9, 21))
+    assert [entry["step"] for entry in read_log(tmp_path / "run" / "log.jsonl")] == list(range(2, 21, 2))
+
+
+def test_a_finished_run_has_nothing_left_to_do(
+    finished_run: Path, sample_folder: Path, quick_config: GenerateConfig
+) -> None:
+    before = (finished_run / "scene.safetensors").stat().st_mtime_ns
+    events = list(generate(sample_folder, quick_config, finished_run, device="cpu", resume=True))
+    assert [type(event) for event in events] == [Finished]
+    assert (finished_run / "scene.safetensors").stat().st_mtime_ns == before
+
+
+def test_another_run_is_neither_overwritten_nor_continued(
+    finished_run: Path, sample_folder: Path, quick_config: GenerateConfig
+) -> None:
+    with pytest.raises(ValueError, match="holds another run"):
+        next(generate(sample_folder, quick_config, finished_run, device="cpu"))
+    with pytest.raises(ValueError, match="seed must be that of the run"):
+        next(generate(sample_folder, replace(quick_config, seed=1), finished_run, device="cpu", resume=True))
+
+
+def test_bad_input_leaves_nothing_behind(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
+    with pytest.raises(ValueError, match="must be a folder of multi-view frames"):
+        list(generate(tmp_path / "absent", short, tmp_path / "run", device="cpu"))
+    wrong = replace(short, init=replace(short.init, method="points", file=tmp_path / "absent.ply"))
+    with pytest.raises(ValueError, match=r"absent\.ply must exist"):
+        list(generate(sample_folder, wrong, tmp_path / "run", device="cpu"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_fit_that_diverges_keeps_its_last_good_checkpoint(
+    tmp_path: Path, sample_folder: Path, short: GenerateConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ds4d.training.trainer as trainer_module
+
+    real = trainer_module.Trainer._take_step
+
+    def take_step(self) -> tuple[float, dict[str, float]]:
+        if self.step == 13:
+            raise TrainingDiverged(14, {"l1": float("nan")})
+        return real(self)
+
+    monkeypatch.setattr(trainer_module.Trainer, "_take_step", take_step)
+    with pytest.raises(TrainingDiverged, match="l1 must be finite, got NaN or Inf at step 14"):
+        list(generate(sample_folder, short, tmp_path / "run", device="cpu"))
+    monkeypatch.undo()
+    assert not (tmp_path / "run" / "scene.json").exists()
+    resumed = generate(sample_folder, short, tmp_path / "run", device="cpu", resume=True)
+    assert next(event.step for event in resumed if isinstance(event, StepDone)) == 9
+
+
+def write_front(folder: Path, sample_folder: Path, frames: int) -> Path:
+    """The sample's front view in STAG4D's layout."""
+    for index in range(frames):
+        write_png(folder / "ref" / f"{index}_rgba.png", read_rgba(sample_folder / "front" / f"{index:03d}.png"))
+    return folder
+
+
+def test_one_frame_becomes_an_object_at_rest(
+    tmp_path: Path, quick_video: MultiViewVideo, short: GenerateConfig
+) -> None:
+    data = tmp_path / "data"
+    for view in range(7):
+        rgba = np.array(quick_video.frames.read(2, view))
+        write_png(data / ("ref/0_rgba.png" if view == 0 else f"zero123/0_rgba/{view - 1}.png"), rgba)
+    list(generate(data, short, tmp_path / "run", device="cpu"))
+    scene = DynamicGaussians.load(tmp_path / "run")
+    assert scene.field is None and scene.clip.times == (0.0,)
+    assert (tmp_path / "run" / "orbit.mp4").is_file()
+
+
+def test_one_view_is_enough_and_warned_of(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
+    with pytest.warns(UserWarning, match="only its front view is used"):
+        list(generate(write_front(tmp_path / "data", sample_folder, 3), short, tmp_path / "run", device="cpu"))
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["views"] == 1
+
+
+def test_the_seed_decides_and_the_process_does_not(quick_video: MultiViewVideo, short: GenerateConfig) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    first = prepare(quick_video, short, CPU).scene.state_dict()
+    assert torch.equal(torch.rand(3), expected)  # the user's own random numbers are as they would have been
+    again = prepare(quick_video, short, CPU).scene.state_dict()
+    other = prepare(quick_video, replace(short, seed=1), CPU).scene.state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    changed = {name for name in first if not torch.equal(first[name], other[name])}
+    assert {"gaussians.means", "field.trunk.0.weight"} <= changed
+
+
+def test_tensorboard_is_written_if_asked_for(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
+    config = replace(short, log=replace(short.log, tensorboard=True))
+    stop_after(4, sample_folder, config, tmp_path / "run", device="cpu")
+    assert list((tmp_path / "run" / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_cuda_asked_for_and_absent(
+    tmp_path: Path, sample_folder: Path, short: GenerateConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=r"device must be cpu or auto here, got cuda: torch finds no CUDA device"):
+        next(generate(sample_folder, short, tmp_path / "run", device="cuda"))
+    assert not (tmp_path / "run").exists()
