@@ -26,7 +26,11 @@ def outputs_and_gradients(run, owner: DeformationField, count: int, device: str)
     changes = run(means, torch.tensor([0.0, 0.3, 1.0], device=device))
     owner.zero_grad(set_to_none=True)
     sum(change.square().sum() for change in changes).backward()
-    return [*changes, means.grad, *(parameter.grad.clone() for parameter in owner.parameters())]
+    return [
+        *(change.detach() for change in changes),
+        means.grad,
+        *(parameter.grad.clone() for parameter in owner.parameters()),
+    ]
 
 
 def test_on_the_cpu_a_replayed_module_is_the_module() -> None:

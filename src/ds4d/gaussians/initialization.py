@@ -55,7 +55,14 @@ def nearest_rows(points: Float[Tensor, "N 3"], count: int, chunk: int = 2048) ->
     count = min(count, points.shape[0] - 1)
     if count <= 0:
         return torch.empty(points.shape[0], 0, dtype=torch.long, device=points.device)
-    rows = [torch.cdist(part, points).topk(count + 1, largest=False).indices[:, 1:] for part in points.split(chunk)]
+    rows = []
+    for first in range(0, points.shape[0], chunk):
+        part = points[first : first + chunk]
+        # The faster matrix-product form of cdist loses the distances of points that nearly coincide.
+        distances = torch.cdist(part, points, compute_mode="donot_use_mm_for_euclid_dist")
+        own = torch.arange(len(part), device=points.device)
+        distances[own, first + own] = torch.inf
+        rows.append(distances.topk(count, largest=False).indices)
     return torch.cat(rows)
 
 

@@ -33,6 +33,8 @@ def read_points(path: Path, count: int, generator: torch.Generator) -> Float[Ten
         points = np.asarray(getattr(geometry, "vertices", ()))
         if len(points) > count:
             points = points[torch.randperm(len(points), generator=generator)[:count].numpy()]
-    if len(points) == 0 or not np.isfinite(points).all():
-        raise ValueError(f"init file {path} must hold finite points, got {len(points)} with NaN or Inf among them.")
+    if len(points) == 0:
+        raise ValueError(f"init file {path} must hold points, got none. Export it again.")
+    if not np.isfinite(points).all():
+        raise ValueError(f"init file {path} must hold finite points, got NaN or Inf. Remove those points.")
     return torch.from_numpy(points.astype(np.float32))

@@ -11,15 +11,13 @@ from torch import Tensor
 
 
 def plane_smoothness(spatial_planes: Sequence[Float[Tensor, "3 C _ _"]]) -> Float[Tensor, ""]:
-    """Mean squared second difference along both axes of the space planes; 0 for linear content."""
-    terms = [plane.diff(n=2, dim=axis).square().mean() for plane in spatial_planes for axis in (-1, -2)]
-    return torch.stack(terms).mean()
+    """Mean squared second difference along both axes of the space planes; 0 for linear content, and below 3 cells."""
+    return torch.stack([_bending(plane, axis) for plane in spatial_planes for axis in (-1, -2)]).mean()
 
 
 def time_smoothness(temporal_planes: Sequence[Float[Tensor, "3 C rows _"]]) -> Float[Tensor, ""]:
     """Mean squared second difference of the time planes along time; 0 for steady change, and with fewer than 3 rows."""
-    terms = [plane.diff(n=2, dim=-2).square() for plane in temporal_planes]
-    return torch.stack([term.mean() if term.numel() else term.sum() for term in terms]).mean()
+    return torch.stack([_bending(plane, -2) for plane in temporal_planes]).mean()
 
 
 def time_l1(temporal_planes: Sequence[Float[Tensor, "3 C rows _"]]) -> Float[Tensor, ""]:
@@ -43,3 +41,8 @@ def rigidity(
     gaps = moved[:, neighbours] - moved[:, :, None]
     now = (gaps.square().sum(-1) + 1e-12).sqrt()
     return (now - rest).abs().mean()
+
+
+def _bending(plane: Tensor, axis: int) -> Tensor:
+    squares = plane.diff(n=2, dim=axis).square()
+    return squares.mean() if squares.numel() else squares.sum()

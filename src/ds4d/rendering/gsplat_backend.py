@@ -89,13 +89,17 @@ def _colors(gaussians: Gaussians) -> tuple[Tensor, int | None]:
 def _blank(gaussians: Gaussians, cameras: Cameras, backgrounds: Float[Tensor, "*T V 3"] | None) -> Rendering:
     """The picture of no Gaussians, which gsplat's kernels do not take."""
     lead = cameras.viewmats.shape[:-2]
-    nothing = gaussians.means.sum()  # 0, and keeps the picture differentiable
+    means2d = gaussians.means[..., None, :, :2].expand(*lead, 0, 2).clone()
+    if means2d.requires_grad:
+        means2d.retain_grad()
+    # 0, and keeps the picture differentiable in everything that a picture of some would be
+    nothing = sum((tensor.sum() for tensor in vars(gaussians).values()), start=means2d.sum())
     alphas = nothing.expand(*lead, 1, cameras.height, cameras.width)
     colors = alphas.expand(*lead, 3, cameras.height, cameras.width)
     if backgrounds is not None:
         colors = colors + backgrounds[..., None, None]
     info = {
-        "means2d": gaussians.means.new_zeros(*lead, 0, 2),
+        "means2d": means2d,
         "radii": gaussians.means.new_zeros(*lead, 0, 2, dtype=torch.int32),
         "depths": gaussians.means.new_zeros(*lead, 0),
     }

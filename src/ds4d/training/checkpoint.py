@@ -26,6 +26,7 @@ def save_checkpoint(trainer: Trainer, path: Path) -> None:
     tensors |= {f"adam.{name}": value for name, value in trainer.optimizer.tensors().items()}
     tensors["density.pulls"] = trainer.density.pulls
     tensors["density.counts"] = trainer.density.counts
+    tensors["neighbours"] = trainer.neighbours
     tensors["generator"] = trainer.generator.get_state()
     record = {
         "format": FORMAT_VERSION,
@@ -68,11 +69,11 @@ def load_checkpoint(trainer: Trainer, path: Path) -> None:
     trainer.optimizer.restore(_part(tensors, "adam."))
     trainer.density.pulls = tensors["density.pulls"].to(device)
     trainer.density.counts = tensors["density.counts"].to(device)
+    trainer.neighbours = tensors["neighbours"].to(device)
     trainer.generator.set_state(tensors["generator"])
     trainer.sampler.restore(record["sampler"])
     trainer.step = record["step"]
     trainer.seconds = record["seconds"]
-    trainer.refresh_neighbours()
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
