@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from ds4d.config import first_difference, from_dict, to_dict
+from ds4d.config import check_ranges, first_difference, from_dict, to_dict
 from ds4d.deformation import FieldConfig
 from ds4d.presets import GenerateConfig
 
@@ -98,3 +98,45 @@ def test_every_setting_is_documented(place: str, config: Any) -> None:
     text = type(config).__doc__ or ""
     silent = [f.name for f in fields(config) if f"\n        {f.name}: " not in text]
     assert not silent, f"{place}: {silent} have no line under Attributes"
+
+
+@dataclass(frozen=True)
+class Numbers:
+    closed: float = 0.0
+    open: float = 0.5
+    count: int = 1
+
+
+@pytest.mark.parametrize("numbers", [Numbers(), Numbers(closed=1.0), Numbers(open=0.001), Numbers(count=10**9)])
+def test_numbers_inside_their_intervals_are_welcome(numbers: Numbers) -> None:
+    check_ranges(numbers, closed="[0, 1]", open="(0, 1)", count="[1, inf)")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        (Numbers(closed=-0.001), r"Numbers: closed must lie in \[0, 1\], got -0\.001"),
+        (Numbers(closed=1.001), r"closed must lie in \[0, 1\], got 1\.001"),
+        (Numbers(closed=float("nan")), r"closed must lie in \[0, 1\], got nan"),
+        (Numbers(open=0.0), r"open must lie in \(0, 1\), got 0\.0"),
+        (Numbers(open=1.0), r"open must lie in \(0, 1\), got 1\.0"),
+        (Numbers(count=0), r"count must lie in \[1, inf\), got 0"),
+    ],
+)
+def test_numbers_outside_are_named(numbers: Numbers, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_ranges(numbers, closed="[0, 1]", open="(0, 1)", count="[1, inf)")
+
+
+@pytest.mark.parametrize(("place", "config"), every_config(GenerateConfig()).items(), ids=lambda value: str(value)[:40])
+def test_no_number_may_be_nan_or_far_below_zero(place: str, config: Any) -> None:
+    """A wrong number is refused when it is given, not by a traceback in the middle of a fit."""
+    for f in fields(config):
+        value = getattr(config, f.name)
+        for bad in [float("nan"), -1e9] if isinstance(value, float) else [-(10**9)] if type(value) is int else []:
+            if (type(config).__name__, f.name) not in WITHOUT_BOUNDS or bad != bad:
+                with pytest.raises(ValueError, match=f.name):
+                    replace(config, **{f.name: bad})
+
+
+WITHOUT_BOUNDS = {("OutputsConfig", "turns")}  # negative turns go the other way

@@ -94,5 +94,5 @@ def test_the_middle_frame_is_exported_in_the_users_world(finished_run: Path, sce
 @pytest.mark.parametrize("name", ["size", "fps", "seconds", "slow", "sheet_size", "sheet_columns"])
 def test_lengths_must_be_above_zero(name: str) -> None:
     kind = type(getattr(OutputsConfig(), name))
-    with pytest.raises(ValueError, match=f"outputs: {name} must be above 0, got 0"):
+    with pytest.raises(ValueError, match=rf"OutputsConfig: {name} must lie in .*, got 0"):
         replace(OutputsConfig(), **{name: kind(0)})

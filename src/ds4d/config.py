@@ -44,6 +44,25 @@ def from_dict(cls: type[T], data: Any) -> T:
     return cls(**{name: _value(hints[name], value, f"{cls.__name__}.{name}") for name, value in data.items()})
 
 
+def check_ranges(config: Any, **intervals: str) -> None:
+    """Refuses numbers of a settings dataclass that lie outside their intervals; for its `__post_init__`.
+
+    Args:
+        config: the settings.
+        intervals: by the names of the numbers, as mathematics writes them: "(0, 1]" holds 1 but not 0.
+
+    Raises:
+        ValueError: a number is NaN or lies outside; the message names it.
+    """
+    for name, interval in intervals.items():
+        value = getattr(config, name)
+        least, most = map(float, interval[1:-1].split(","))
+        above = value > least if interval[0] == "(" else value >= least
+        below = value < most if interval[-1] == ")" else value <= most
+        if not (above and below):
+            raise ValueError(f"{type(config).__name__}: {name} must lie in {interval}, got {value}.")
+
+
 def first_difference(ours: Any, theirs: Any, where: str = "") -> str | None:
     """The dotted name of the first key at which two nested dictionaries differ; None if they are equal."""
     if not (isinstance(ours, Mapping) and isinstance(theirs, Mapping)):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ds4d.config import check_ranges
 from ds4d.imaging import atomic_path
 from ds4d.training import StepDone
 
@@ -23,8 +24,7 @@ class LogConfig:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise ValueError(f"log: every must be at least 1 step, got {self.every}.")
+        check_ranges(self, every="[1, inf)")
 
 
 class LossLog:

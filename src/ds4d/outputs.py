@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from ds4d.config import check_ranges
 from ds4d.drawing import draw_rgb
 from ds4d.export import SIDES, contact_sheet, fixed_path, into_world, orbit_path, write_ply
 from ds4d.imaging import resize_premultiplied, write_png, write_video
@@ -46,11 +47,8 @@ class OutputsConfig:
     sheet_columns: int = 6
 
     def __post_init__(self) -> None:
-        for name in ("size", "fps", "seconds", "slow", "sheet_size", "sheet_columns"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"outputs: {name} must be above 0, got {getattr(self, name)}.")
-        if not abs(self.elevation_deg) <= 90:
-            raise ValueError(f"outputs: elevation_deg must lie in [-90, 90], got {self.elevation_deg}.")
+        check_ranges(self, size="[1, inf)", fps="(0, inf)", seconds="(0, inf)", slow="(0, inf)", turns="(-inf, inf)")
+        check_ranges(self, elevation_deg="[-90, 90]", sheet_size="[1, inf)", sheet_columns="[1, inf)")
 
 
 def write_outputs(

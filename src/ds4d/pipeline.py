@@ -32,6 +32,9 @@ from ds4d.types import MultiViewVideo
 from ds4d.views import check_masks, load_views
 
 
+LEAST_SIDE = 22  # pixels; at half the size, where fits begin, SSIM's window must still fit
+
+
 @dataclass(frozen=True)
 class StageStarted:
     """A part of the run has begun: `views`, `placement`, `fit`, `scores` or `outputs`."""
@@ -141,7 +144,15 @@ def prepare(video: MultiViewVideo, config: GenerateConfig, device: torch.device)
         video: with cameras in the user's world; it is used as it is, whatever `config.views` says.
         config: all settings.
         device: where to work.
+
+    Raises:
+        ValueError: the pictures are too small, no object can be placed, or the file of the first points is unfit.
     """
+    if min(video.frames.width, video.frames.height) < LEAST_SIDE:
+        raise ValueError(
+            f"pictures must be at least {LEAST_SIDE} pixels wide and high, got {video.frames.width} x "
+            f"{video.frames.height}. Give larger ones, or a larger --size."
+        )
     renderer = renderer_for(device)
     placement = place(video, config.init.hull)
     initial = first_gaussians(placement, config.init, torch.Generator().manual_seed(config.seed))

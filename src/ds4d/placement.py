@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ds4d.config import check_ranges
 from ds4d.gaussians import (
     HullConfig,
     carve,
@@ -47,6 +48,9 @@ class InitConfig:
     sh_degree: int = 0
     hull: HullConfig = field(default_factory=HullConfig)
     scale_factor: float = 0.7
+
+    def __post_init__(self) -> None:
+        check_ranges(self, num_gaussians="[1, inf)", opacity="(0, 1)", sh_degree="[0, 3]", scale_factor="(0, inf)")
 
 
 @dataclass(frozen=True)

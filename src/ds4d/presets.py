@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ds4d.config import check_ranges
 from ds4d.deformation import FieldConfig, HexPlaneConfig
 from ds4d.gaussians import DensityConfig, HullConfig
 from ds4d.logs import LogConfig
@@ -38,10 +39,7 @@ class GenerateConfig:
     checkpoint_every: int = 500
 
     def __post_init__(self) -> None:
-        if self.checkpoint_every < 1:
-            raise ValueError(f"checkpoint_every must be at least 1 step, got {self.checkpoint_every}.")
-        if self.seed < 0:
-            raise ValueError(f"seed must be 0 or more, got {self.seed}.")
+        check_ranges(self, seed="[0, inf)", checkpoint_every="[1, inf)")
 
 
 # Few steps want higher rates than the defaults, and Gaussians that come to rest.

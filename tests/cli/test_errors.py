@@ -131,7 +131,7 @@ def test_spoilt_stag4d_folders(ds4d: Callable, quick: list[str], stag4d: Path, t
         (["--config", "absent.json", "--preset", "cpu"], "--config must stand alone"),
         (["--splits", "front", "--rig", "stag4d.json"], "views.rig must not be set here"),
         (["--init.method", "points"], "init: file must name a point cloud"),
-        (["--init.hull.resolution", "0"], "resolution"),
+        (["--size", "16"], "pictures must be at least 22 pixels wide and high, got 16 x 16"),
         (["--resume"], "must hold a run to resume, got none"),
     ],
 )
@@ -140,6 +140,20 @@ def test_options_that_do_not_fit(
 ) -> None:
     options = [word for word in quick if word not in ("--preset", "tiny")]
     refuse(ds4d("generate", sample_folder, "-o", tmp_path / "run", *options, *words), tmp_path / "run", message)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--init.hull.resolution", "0"], "HullConfig: resolution must lie in [2, inf), got 0"),
+        (["--fit.coarse-share", "half"], "--fit.coarse-share"),
+        (["--preset", "huge"], "'huge'"),
+    ],
+)
+def test_values_that_do_not_fit(ds4d: Callable, tmp_path: Path, words: list[str], message: str) -> None:
+    outcome = ds4d("generate", tmp_path, "-o", tmp_path / "run", "--device", "cpu", *words)
+    assert outcome.status == 2 and message in outcome.err and "Traceback" not in outcome.err
+    assert not (tmp_path / "run").exists()
 
 
 def test_input_that_is_no_folder(ds4d: Callable, quick: list[str], tmp_path: Path) -> None:

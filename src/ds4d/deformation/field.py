@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ds4d.config import check_ranges
 from ds4d.deformation.hexplane import HexPlane, HexPlaneConfig
 from ds4d.types import RawGaussians
 
@@ -27,6 +28,9 @@ class FieldConfig:
     depth: int = 1
     deform_opacity: bool = False
     deform_color: bool = False
+
+    def __post_init__(self) -> None:
+        check_ranges(self, width="[1, inf)", depth="[1, inf)")
 
 
 class DeformationField(nn.Module):

@@ -7,6 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ds4d.config import check_ranges
+
 
 @dataclass(frozen=True)
 class HexPlaneConfig:
@@ -23,6 +25,11 @@ class HexPlaneConfig:
     resolution: int = 32
     multipliers: tuple[int, ...] = (1, 2, 4)
     time_resolution: int = 0
+
+    def __post_init__(self) -> None:
+        check_ranges(self, channels="[1, inf)", resolution="[2, inf)", time_resolution="[0, inf)")
+        if not self.multipliers or min(self.multipliers) < 1:
+            raise ValueError(f"HexPlaneConfig: multipliers must be 1 or more, one per scale, got {self.multipliers}.")
 
 
 class HexPlane(nn.Module):

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ds4d.config import check_ranges
 from ds4d.gaussians.parameters import Resampling
 from ds4d.geometry import quats_to_matrices
 from ds4d.types import RawGaussians
@@ -38,6 +39,11 @@ class DensityConfig:
     split_scale: float = 0.01
     prune_opacity: float = 0.01
     prune_scale: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_ranges(self, every="[1, inf)", start="[0, 1]", stop="[0, 1]", grow_share="[0, 1]")
+        check_ranges(self, max_gaussians="[1, inf)", split_scale="(0, inf)")
+        check_ranges(self, prune_opacity="[0, 1)", prune_scale="(0, inf)")
 
 
 class DensityControl:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from ds4d.config import check_ranges
 from ds4d.geometry import project_points
 from ds4d.types import Cameras
 
@@ -27,6 +28,9 @@ class HullConfig:
     resolution: int = 96
     grow: float = 1.5
     spare_votes: int = 2
+
+    def __post_init__(self) -> None:
+        check_ranges(self, resolution="[2, inf)", grow="[0, inf)", spare_votes="[0, inf)")
 
 
 def carve(
@@ -127,7 +131,7 @@ def colour_points(
         tolerance: depth, world units.
     """
     pixels, depths = project_points(points, cameras)
-    size = max(16, min(cameras.width, int(points.shape[0] ** 0.5)))
+    size = max(16, min(cameras.width, int(points.shape[0] ** 0.5) // 2))
     coarse = cameras.resized(size, max(1, round(size * cameras.height / cameras.width)))
     cells, in_view = _pixel_indices(points, coarse)
     buffer = depths.new_full((cameras.num_views, coarse.width * coarse.height), torch.inf)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ds4d.config import check_ranges
 from ds4d.imaging import ssim
 from ds4d.losses import photometric, regularizers
 
@@ -23,6 +24,9 @@ class Term:
 
     weight: float = 0.0
     views: Literal["all", "real", "novel"] = "all"
+
+    def __post_init__(self) -> None:
+        check_ranges(self, weight="[0, inf)")
 
 
 @dataclass(frozen=True)

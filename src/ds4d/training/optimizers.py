@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ds4d.config import check_ranges
 from ds4d.gaussians import Resampling
 from ds4d.scene import DynamicGaussians
 
@@ -20,6 +21,9 @@ class Rate:
 
     start: float
     end_factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_ranges(self, start="[0, inf)", end_factor="(0, inf)")
 
     def at(self, progress: float) -> float:
         """The rate at `progress` in [0, 1]."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ds4d.config import check_ranges
 from ds4d.gaussians import DensityConfig, DensityControl, nearest_rows
 from ds4d.losses import LossConfig, LossInputs, Objective
 from ds4d.scene import DynamicGaussians
@@ -55,6 +56,11 @@ class FitConfig:
     neighbours: int = 8
     picture_budget: int = 2 << 30
 
+    def __post_init__(self) -> None:
+        check_ranges(self, static_steps="[0, inf)", dynamic_steps="[0, inf)", static_views="[1, inf)")
+        check_ranges(self, times_per_step="[1, inf)", views_per_time="[1, inf)", neighbours="[1, inf)")
+        check_ranges(self, window_growth="[0, 1]", coarse_share="[0, 1]", picture_budget="[0, inf)")
+
     @property
     def total_steps(self) -> int:
         """Both stages."""
@@ -91,7 +97,7 @@ class Trainer:
         self.times = video.times.to(scene.device)
         self.step = 0
         self.seconds = 0.0
-        self.refresh_neighbours()
+        self.neighbours = self._find_neighbours()
 
     def run(self) -> Iterator[Event]:
         """Steps until the schedule ends; stop iterating at any event to interrupt, and iterate again to go on.
@@ -199,7 +205,7 @@ class Trainer:
             temporal_planes=field.hexplane.temporal_planes() if field else [],
             canonical_means=self.scene.gaussians.means,
             means=means,
-            neighbours=self._neighbours,
+            neighbours=self.neighbours,
         )
 
     def _change_density(self) -> DensityChanged:
@@ -207,11 +213,10 @@ class Trainer:
         self.optimizer.resample(self.density.resampling(self.scene.canonical(), self.generator))
         after = self.scene.gaussians.num_gaussians
         self.density.reset(after, self.scene.device)
-        self.refresh_neighbours()
+        self.neighbours = self._find_neighbours()
         return DensityChanged(self.step, before, after)
 
-    def refresh_neighbours(self) -> None:
-        """Finds each Gaussian's neighbours anew, where a loss asks for them; called whenever the set has changed."""
-        means = self.scene.gaussians.means.detach()
+    def _find_neighbours(self) -> Tensor:
+        """Each Gaussian's neighbours where a loss asks for them; they stay until the set changes."""
         count = self.config.neighbours if self.objective.needs_neighbours else 0
-        self._neighbours = nearest_rows(means, count)
+        return nearest_rows(self.scene.gaussians.means.detach(), count)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ds4d.config import check_ranges
 from ds4d.types import MultiViewVideo
 from ds4d.views.frame_store import FrameStore as FrameStore
 from ds4d.views.masks import check_masks as check_masks
@@ -30,6 +31,11 @@ class ViewsConfig:
     up: Literal["y", "z"] = "y"
     size: int | None = None
     novel_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_ranges(self, novel_weight="(0, inf)")
+        if self.size is not None:
+            check_ranges(self, size="[1, inf)")
 
 
 def load_views(path: str | Path, config: ViewsConfig) -> MultiViewVideo:
