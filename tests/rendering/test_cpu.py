@@ -11,7 +11,7 @@ import torch
 
 from ds4d.geometry import orbit_cameras
 from ds4d.rendering import CpuRenderer, ReferenceRenderer, SplatSettings
-from ds4d.rendering.kernels.binning import TILE_HEIGHT, TILE_WIDTH
+from ds4d.rendering.kernels.compositing import TILE_HEIGHT, TILE_WIDTH
 from ds4d.types import Cameras, Gaussians
 
 

@@ -9,9 +9,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ds4d.geometry import evaluate_sh, quats_to_matrices
+from ds4d.geometry import quats_to_matrices
 from ds4d.rendering.checks import check_axes, refuse_nan
 from ds4d.rendering.settings import ALPHA_CUT, MAX_ALPHA, MAX_EXTENT, MIN_TRANSMITTANCE, SplatSettings
+from ds4d.rendering.shading import view_colors
 from ds4d.types import Cameras, Gaussians, Rendering
 
 _PAIRS_PER_CHUNK = 2**22  # (pixel, Gaussian) pairs held at once: some ten tensors of 16 MB in float32
@@ -45,7 +46,8 @@ class ReferenceRenderer:
         means2d, conics, depths, radii = _project(gaussians, cameras, self.settings)
         if means2d.requires_grad:
             means2d.retain_grad()
-        values = torch.cat((_view_colors(gaussians, cameras), depths[..., None]), dim=-1)
+        colors = view_colors(gaussians, cameras).expand(*depths.shape, 3)
+        values = torch.cat((colors, depths[..., None]), dim=-1)
         opacities = gaussians.opacities[..., None, :].expand(depths.shape)
         lead, size = depths.shape[:-1], (cameras.height, cameras.width)
         per_image = (x.flatten(0, len(lead) - 1) for x in (means2d, conics, opacities, values, depths, radii))
@@ -113,13 +115,6 @@ def _jacobians(in_camera: Float[Tensor, "*T V N 3"], cameras: Cameras) -> Float[
     dz = -focal * slopes / z[..., None]
     zero = torch.zeros_like(z)
     return torch.stack((dx, zero, dz[..., 0], zero, dy, dz[..., 1]), dim=-1).unflatten(-1, (2, 3))
-
-
-def _view_colors(gaussians: Gaussians, cameras: Cameras) -> Float[Tensor, "*T V N 3"]:
-    centres = torch.linalg.inv(cameras.viewmats)[..., :3, 3]
-    directions = gaussians.means[..., None, :, :] - centres[..., None, :]
-    sh = gaussians.sh[..., None, :, :, :] if gaussians.sh.ndim > 3 else gaussians.sh
-    return evaluate_sh(sh, directions)
 
 
 def _draw(

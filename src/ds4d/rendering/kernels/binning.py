@@ -13,8 +13,6 @@ from numba import njit
 
 from ds4d.rendering.settings import ALPHA_CUT
 
-TILE_WIDTH = 16
-TILE_HEIGHT = 16
 # Slack on the squared Mahalanobis radius, so that rounding never drops a pixel that reaches the alpha cut.
 LEVEL_SLACK = 0.01
 # Columns of a record: what the compositor needs of a drawn Gaussian, side by side.
@@ -78,7 +76,7 @@ def _sort_by_depth(keys, order, spare):
 
 @no_type_check
 @njit(nogil=True, cache=True, error_model="numpy")
-def _rank_image(depths, radii, means2d, width, height, order):
+def _rank_image(depths, radii, means2d, width, height, tile_width, tile_height, order):
     """One image of `rank`."""
     drawn = 0
     pairs = 0
@@ -88,8 +86,8 @@ def _rank_image(depths, radii, means2d, width, height, order):
             drawn += 1
             x0, x1 = _pixel_range(means2d[n, 0], -radii[n, 0], radii[n, 0], width)
             y0, y1 = _pixel_range(means2d[n, 1], -radii[n, 1], radii[n, 1], height)
-            columns = (x1 + TILE_WIDTH - 1) // TILE_WIDTH - x0 // TILE_WIDTH
-            rows = (y1 + TILE_HEIGHT - 1) // TILE_HEIGHT - y0 // TILE_HEIGHT
+            columns = (x1 + tile_width - 1) // tile_width - x0 // tile_width
+            rows = (y1 + tile_height - 1) // tile_height - y0 // tile_height
             pairs += max(0, columns) * max(0, rows)
     _sort_by_depth(depths.view(np.uint32), order[:drawn], np.empty(drawn, np.int32))
     return drawn, pairs
@@ -97,14 +95,16 @@ def _rank_image(depths, radii, means2d, width, height, order):
 
 @no_type_check
 @njit(nogil=True, cache=True, error_model="numpy")
-def rank(first, end, depths, radii, means2d, width, height, order, drawn, bounds):
+def rank(first, end, depths, radii, means2d, width, height, tile_width, tile_height, order, drawn, bounds):
     """Sorts the drawn Gaussians of each image by depth. Items: I.
 
     Fills order [I,N] (indices of Gaussians; the first drawn[i] count), drawn [I] and bounds [I], an upper bound of the
     number of (Gaussian, tile) pairs.
     """
     for i in range(first, end):
-        drawn[i], bounds[i] = _rank_image(depths[i], radii[i], means2d[i], width, height, order[i])
+        drawn[i], bounds[i] = _rank_image(
+            depths[i], radii[i], means2d[i], width, height, tile_width, tile_height, order[i]
+        )
 
 
 @no_type_check
@@ -119,13 +119,14 @@ def _fill_record(record, mean, conic, opacity, color, depth):
 
 @no_type_check
 @njit(nogil=True, cache=True, error_model="numpy")
-def _list_tiles(record, radii, width, height, across, tile_of, rows, cursor):
+def _list_tiles(record, radii, width, height, tile_width, tile_height, tile_of, rows, cursor):
     """Writes the tiles that the ellipse of `record` meets, and its rows there, from `cursor` on; returns its new value.
 
     No tile outside the box of `radii` is written.
     """
     x, y = float(record[0]), float(record[1])
     a, b, c = float(record[2]), float(record[3]), float(record[4])
+    across = (width + tile_width - 1) // tile_width
     level = 2 * math.log(record[5] / ALPHA_CUT) + LEVEL_SLACK
     slope_x, reach_x, shrink_x, half_height = _solve_ellipse(a, b, c, level)
     slope_y, reach_y, shrink_y, half_width = _solve_ellipse(c, b, a, level)
@@ -133,15 +134,15 @@ def _list_tiles(record, radii, width, height, across, tile_of, rows, cursor):
     turn_y = -slope_y * half_width if slope_y != 0 else 0.0  # where it is rightmost
     half_width, half_height = min(half_width, radii[0]), min(half_height, radii[1])
     first_row, end_row = _pixel_range(y, -half_height, half_height, height)
-    for tile_row in range(first_row // TILE_HEIGHT, (end_row + TILE_HEIGHT - 1) // TILE_HEIGHT):
-        top = tile_row * TILE_HEIGHT
+    for tile_row in range(first_row // tile_height, (end_row + tile_height - 1) // tile_height):
+        top = tile_row * tile_height
         low = top + 0.5 - y
-        left, right = _extent_in_band(slope_x, reach_x, shrink_x, turn_y, low, low + TILE_HEIGHT - 1)
+        left, right = _extent_in_band(slope_x, reach_x, shrink_x, turn_y, low, low + tile_height - 1)
         first, end = _pixel_range(x, max(left, -half_width), min(right, half_width), width)
-        for tile_column in range(first // TILE_WIDTH, (end + TILE_WIDTH - 1) // TILE_WIDTH):
-            low = tile_column * TILE_WIDTH + 0.5 - x
-            above, below = _extent_in_band(slope_y, reach_y, shrink_y, turn_x, low, low + TILE_WIDTH - 1)
-            start, stop = _pixel_range(y - top, above, below, TILE_HEIGHT)
+        for tile_column in range(first // tile_width, (end + tile_width - 1) // tile_width):
+            low = tile_column * tile_width + 0.5 - x
+            above, below = _extent_in_band(slope_y, reach_y, shrink_y, turn_x, low, low + tile_width - 1)
+            start, stop = _pixel_range(y - top, above, below, tile_height)
             if start < stop:
                 tile_of[cursor] = tile_row * across + tile_column
                 rows[cursor, 0], rows[cursor, 1] = start, stop
@@ -168,11 +169,10 @@ def _group_by_tile(tile_of, base, entries, tiles):
 @no_type_check
 @njit(nogil=True, cache=True, error_model="numpy")
 def _bin_image(
-    means2d, conics, opacities, colors, depths, radii, width, height, order, base, bound,
-    records, slots, ranks, rows, entries, tiles,
+    means2d, conics, opacities, colors, depths, radii, width, height, tile_width, tile_height, order, base, bound,
+    slots, records, ranks, rows, entries, tiles,
 ):  # fmt: skip
     """One image of `bin_tiles`: `base` is its first pair, `bound` the number of pairs it may write."""
-    across = (width + TILE_WIDTH - 1) // TILE_WIDTH
     tile_of = np.empty(bound, np.int32)
     cursor = 0
     for r in range(len(order)):
@@ -180,7 +180,7 @@ def _bin_image(
         _fill_record(records[r], means2d[n], conics[n], opacities[n], colors[n], depths[n])
         slots[r] = base + cursor
         first = cursor
-        cursor = _list_tiles(records[r], radii[n], width, height, across, tile_of, rows[base:], cursor)
+        cursor = _list_tiles(records[r], radii[n], width, height, tile_width, tile_height, tile_of, rows[base:], cursor)
         ranks[base + first : base + cursor] = r
     slots[len(order)] = base + cursor
     _group_by_tile(tile_of[:cursor], base, entries, tiles)
@@ -189,14 +189,14 @@ def _bin_image(
 @no_type_check
 @njit(nogil=True, cache=True, error_model="numpy")
 def bin_tiles(
-    first, end, means2d, conics, opacities, colors, depths, radii, width, height, order, drawn, bases,
-    records, slots, ranks, rows, entries, tiles,
+    first, end, means2d, conics, opacities, colors, depths, radii, width, height, tile_width, tile_height,
+    order, drawn, bases, slots, records, ranks, rows, entries, tiles,
 ):  # fmt: skip
     """Lists the Gaussians of each tile. Items: I.
 
     Args are means2d [I,N,2], conics [I,N,3], depths [I,N], radii [I,N,2]; opacities [I/k,N] and colors [I/m,N,3]
     shared by runs of k and m images; order, drawn from `rank`; bases [I+1], where each image's pairs begin.
-    Fills records [I,N,RECORD] in rank order; slots [I,N+1], where each rank's slots begin; per slot ranks [pairs] and
+    Fills slots [I,N+1], where each rank's slots begin; records [I,N,RECORD] in rank order; per slot ranks [pairs] and
     rows [pairs,2], the first and one past the last row of the tile that the Gaussian reaches; entries [pairs], the
     slots of the tiles; tiles [I,tiles+1], where each tile's entries begin.
     """
@@ -205,6 +205,6 @@ def bin_tiles(
     for i in range(first, end):
         _bin_image(
             means2d[i], conics[i], opacities[i // per_opacity], colors[i // per_color], depths[i], radii[i],
-            width, height, order[i, : drawn[i]], bases[i], bases[i + 1] - bases[i],
-            records[i], slots[i], ranks, rows, entries, tiles[i],
+            width, height, tile_width, tile_height, order[i, : drawn[i]], bases[i], bases[i + 1] - bases[i],
+            slots[i], records[i], ranks, rows, entries, tiles[i],
         )  # fmt: skip

@@ -11,12 +11,14 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from ds4d.rendering.kernels.binning import TILE_HEIGHT, TILE_WIDTH
 from ds4d.rendering.settings import ALPHA_CUT, MAX_ALPHA, MIN_TRANSMITTANCE
 
 # Rounding may differ from strict IEEE order, which is what lets sums run in vector lanes; NaN and infinity stay honest.
 _FAST = {"contract", "nsz", "arcp", "reassoc"}
-_WIDTH = np.uint64(TILE_WIDTH)
+# A row of a tile is 8 pixels, as narrow as vectors allow, so that few lanes fall outside a small Gaussian; Gaussians
+# take rows in pairs, which fills the widest vectors (16 floats).
+TILE_WIDTH, TILE_HEIGHT = 8, 32
+_WIDTH, _ROW_STEP, _UNIT = np.uint64(TILE_WIDTH), np.uint64(2), np.uint64(1)
 _PIXELS = np.uint64(TILE_WIDTH * TILE_HEIGHT)
 
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
@@ -165,7 +167,9 @@ def _load(pixels, plane, left, top, image):
 @no_type_check
 @njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
 def _rows_of(rows, slot):
-    return np.uint64(rows[slot, 0]) * _WIDTH, np.uint64(rows[slot, 1]) * _WIDTH
+    """First and one past the last pixel of the rows of a slot, widened to whole steps."""
+    first, end = np.uint64(rows[slot, 0]), np.uint64(rows[slot, 1])
+    return first // _ROW_STEP * _ROW_STEP * _WIDTH, (end + _ROW_STEP - _UNIT) // _ROW_STEP * _ROW_STEP * _WIDTH
 
 
 @no_type_check

@@ -44,8 +44,9 @@ def _camera_point(viewmats, i, means, t, n):
 @njit(nogil=True, cache=True, error_model="numpy")
 def _held_slope(slope, focal, centre, size):
     """The slope (x / z or y / z) at which the Jacobian is taken: within 0.15 of the picture's size around it."""
-    margin = 0.15 * size / focal
-    return min(max(slope, -centre / focal - margin), (size - centre) / focal + margin)
+    per_pixel = 1.0 / focal
+    margin = 0.15 * size * per_pixel
+    return min(max(slope, -centre * per_pixel - margin), (size - centre) * per_pixel + margin)
 
 
 @no_type_check
@@ -97,17 +98,19 @@ def _project_one(
     if z < near or z > far:
         return
     fx, fy, cx, cy = float(Ks[i, 0, 0]), float(Ks[i, 1, 1]), float(Ks[i, 0, 2]), float(Ks[i, 1, 2])
-    px, py = fx * x / z + cx, fy * y / z + cy
+    slope_x, slope_y = x / z, y / z
+    px, py = fx * slope_x + cx, fy * slope_y + cy
     means2d[i, n, 0], means2d[i, n, 1] = px, py
     opacity = float(opacities[t, n])
     if opacity < ALPHA_CUT:
         return
 
     row0, row1, row2, _, _ = _rotation(quats, t, n)
-    sx, sy = _held_slope(x / z, fx, cx, width), _held_slope(y / z, fy, cy, height)
+    sx, sy = _held_slope(slope_x, fx, cx, width), _held_slope(slope_y, fy, cy, height)
+    jx, jy = fx / z, fy / z
     xx, xy, yy = eps2d, 0.0, eps2d
     for axis in _camera_axes(viewmats, i, row0, row1, row2, scales, t, n):
-        u, v = fx / z * (axis[0] - sx * axis[2]), fy / z * (axis[1] - sy * axis[2])
+        u, v = jx * (axis[0] - sx * axis[2]), jy * (axis[1] - sy * axis[2])
         xx += u * u
         xy += u * v
         yy += v * v
@@ -119,7 +122,8 @@ def _project_one(
     rx, ry = math.ceil(extent * math.sqrt(xx)), math.ceil(extent * math.sqrt(yy))
     if rx == 0 or ry == 0 or px + rx <= 0 or px - rx >= width or py + ry <= 0 or py - ry >= height:
         return
-    conics[i, n, 0], conics[i, n, 1], conics[i, n, 2] = yy / determinant, -xy / determinant, xx / determinant
+    scale = 1.0 / determinant
+    conics[i, n, 0], conics[i, n, 1], conics[i, n, 2] = yy * scale, -xy * scale, xx * scale
     radii[i, n, 0], radii[i, n, 1] = min(rx, MAX_RADIUS), min(ry, MAX_RADIUS)
 
 
@@ -217,24 +221,26 @@ def _image_gradient(
     """What one image asks of a Gaussian's centre and of its three scaled axes, in world coordinates."""
     x, y, z = _camera_point(viewmats, i, means, t, n)
     fx, fy, cx, cy = float(Ks[i, 0, 0]), float(Ks[i, 1, 1]), float(Ks[i, 0, 2]), float(Ks[i, 1, 2])
-    jx, jy = fx / z, fy / z
+    per_depth = 1.0 / z
+    slope_x, slope_y = x * per_depth, y * per_depth
+    jx, jy = fx * per_depth, fy * per_depth
     d_px, d_py = float(d_means2d[i, n, 0]), float(d_means2d[i, n, 1])
     d_x, d_y = jx * d_px, jy * d_py
-    d_z = d_depth - (x * d_x + y * d_y) / z
+    d_z = d_depth - slope_x * d_x - slope_y * d_y
 
-    sx, sy = _held_slope(x / z, fx, cx, width), _held_slope(y / z, fy, cy, height)
+    sx, sy = _held_slope(slope_x, fx, cx, width), _held_slope(slope_y, fy, cy, height)
     d_covariance = _covariance_gradient(conics[i, n], d_conics[i, n])
     axes = _camera_axes(viewmats, i, row0, row1, row2, scales, t, n)
     grad0 = _axis_gradient(axes[0], jx, jy, sx, sy, d_covariance)
     grad1 = _axis_gradient(axes[1], jx, jy, sx, sy, d_covariance)
     grad2 = _axis_gradient(axes[2], jx, jy, sx, sy, d_covariance)
-    d_z -= (jx * (grad0[1] + grad1[1] + grad2[1]) + jy * (grad0[2] + grad1[2] + grad2[2])) / z
-    if sx == x / z:
-        d_sx = (grad0[3] + grad1[3] + grad2[3]) / z
+    d_z -= (jx * (grad0[1] + grad1[1] + grad2[1]) + jy * (grad0[2] + grad1[2] + grad2[2])) * per_depth
+    if sx == slope_x:
+        d_sx = (grad0[3] + grad1[3] + grad2[3]) * per_depth
         d_x += d_sx
         d_z -= sx * d_sx
-    if sy == y / z:
-        d_sy = (grad0[4] + grad1[4] + grad2[4]) / z
+    if sy == slope_y:
+        d_sy = (grad0[4] + grad1[4] + grad2[4]) * per_depth
         d_y += d_sy
         d_z -= sy * d_sy
     m = viewmats[i]
@@ -276,7 +282,7 @@ def _gaussian_gradient(
 @no_type_check
 @njit(nogil=True, cache=True, error_model="numpy")
 def project_backward(
-    first, end, means, quats, scales, viewmats, Ks, width, height, conics, radii,
+    first, end, means, quats, scales, viewmats, Ks, conics, radii, width, height,
     d_means2d, d_conics, d_depths, d_means, d_quats, d_scales,
 ):  # fmt: skip
     """Fills d_means [T,N,3], d_quats [T,N,4] and d_scales [T,N,3]. Items: T * N.

@@ -1,0 +1,155 @@
+"""The CPU splatter's two differentiable steps: projection, and compositing of what was projected.
+
+Between them lie `means2d`, whose gradient density control reads. Letters in shapes: T time, V view, I image (= T * V,
+time major), N Gaussians, H W pixels.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ds4d.rendering.threads import share
+
+# Items of a kernel that are worth handing to another thread.
+_GAUSSIANS, _TILES, _IMAGES = 1000, 8, 1
+
+Gradients = tuple[Tensor | None, ...]
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().contiguous().numpy()
+
+
+class Project(torch.autograd.Function):
+    """Gaussians [T, N] in images [I]: means2d [I, N, 2], conics [I, N, 3], depths [I, N], radii [I, N, 2].
+
+    Takes means, quats, scales, opacities [T, N, ...], viewmats [I, 4, 4], Ks [I, 3, 3], (width, height) and settings.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, *args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See the class."""
+        from ds4d.rendering.kernels.projection import project
+
+        *tensors, (width, height), settings = args
+        arrays = [_array(x) for x in tensors]
+        images, count = len(arrays[4]), arrays[0].shape[1]
+        means2d, conics, depths = (torch.empty(images, count, *tail) for tail in ((2,), (3,), ()))
+        radii = torch.empty(images, count, 2, dtype=torch.int32)
+        planes = (settings.near_plane, settings.far_plane)
+        filled = [x.numpy() for x in (means2d, conics, depths, radii)]
+        share(project, images * count, _GAUSSIANS, *arrays, width, height, *planes, settings.eps2d, *filled)
+        ctx.save_for_backward(*tensors[:3], *tensors[4:], conics, radii)
+        ctx.size = (width, height)
+        ctx.mark_non_differentiable(radii)
+        return means2d, conics, depths, radii
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_means2d: Tensor, d_conics: Tensor, d_depths: Tensor, _: Any) -> Gradients:
+        """Gradients of means, quats and scales."""
+        from ds4d.rendering.kernels.projection import project_backward
+
+        saved = [_array(x) for x in ctx.saved_tensors]
+        upstream = [_array(x) for x in (d_means2d, d_conics, d_depths)]
+        gradients = [np.empty_like(x) for x in saved[:3]]
+        items = saved[0].shape[0] * saved[0].shape[1]
+        share(project_backward, items, _GAUSSIANS, *saved, *ctx.size, *upstream, *gradients)
+        return *(torch.from_numpy(x) for x in gradients), None, None, None, None, None
+
+
+@dataclass(frozen=True)
+class _Bins:
+    """Which Gaussians each tile draws, nearest first; see `kernels.binning.bin_tiles` for the arrays."""
+
+    order: np.ndarray
+    drawn: np.ndarray
+    slots: np.ndarray
+    lists: tuple[np.ndarray, ...]  # records, ranks, rows, entries, tiles: what the compositor reads
+
+    @property
+    def num_tiles(self) -> int:
+        """Of all images together."""
+        images, bounds = self.lists[-1].shape
+        return images * (bounds - 1)
+
+
+def _bin(splats: tuple[np.ndarray, ...], width: int, height: int) -> _Bins:
+    """Bins means2d, conics, opacities, colors, depths and radii."""
+    from ds4d.rendering.kernels.binning import RECORD, bin_tiles, rank
+    from ds4d.rendering.kernels.compositing import TILE_HEIGHT, TILE_WIDTH
+
+    means2d, _, _, _, depths, radii = splats
+    images, count = depths.shape
+    sizes = (width, height, TILE_WIDTH, TILE_HEIGHT)
+    order, drawn, bounds = np.empty((images, count), np.int32), np.empty(images, np.int64), np.empty(images, np.int64)
+    share(rank, images, _IMAGES, depths, radii, means2d, *sizes, order, drawn, bounds)
+
+    bases = np.concatenate(([0], bounds.cumsum()))
+    pairs = bases[-1]
+    slots = np.empty((images, count + 1), np.int64)
+    lists = (
+        np.empty((images, count, RECORD), np.float32),
+        np.empty(pairs, np.int32),
+        np.empty((pairs, 2), np.uint8),
+        np.empty(pairs, np.int32),
+        np.empty((images, -(-width // TILE_WIDTH) * -(-height // TILE_HEIGHT) + 1), np.int64),
+    )
+    share(bin_tiles, images, _IMAGES, *splats, *sizes, order, drawn, bases, slots, *lists)
+    return _Bins(order, drawn, slots, lists)
+
+
+class Composite(torch.autograd.Function):
+    """Projected Gaussians over backgrounds: colors [I, 3, H, W], alphas [I, H, W], expected depths [I, H, W].
+
+    Takes means2d, conics, opacities, colors, depths, radii, backgrounds [I, 3] and (width, height). Opacities
+    [I / k, N] and colors [I / m, N, 3] may be shared by runs of k and m images.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, *args: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """See the class."""
+        from ds4d.rendering.kernels.compositing import composite
+
+        *splats, backgrounds, (width, height) = args
+        bins = _bin(tuple(_array(x) for x in splats), width, height)
+        behind = _array(backgrounds)
+        colors = torch.empty(len(behind), 3, height, width)
+        alphas, depths, transmittances, last = (torch.empty(len(behind), height, width) for _ in range(4))
+        planes = [x.numpy() for x in (colors, alphas, depths, transmittances, last)]
+        share(composite, bins.num_tiles, _TILES, *bins.lists, behind, *planes)
+        ctx.bins, ctx.behind = bins, behind
+        ctx.save_for_backward(alphas, depths, transmittances, last)
+        ctx.groups = len(splats[2]), len(splats[3])
+        return colors, alphas, depths
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_colors: Tensor, d_alphas: Tensor, d_depths: Tensor) -> Gradients:
+        """Gradients of means2d, conics, opacities, colors, depths and backgrounds."""
+        from ds4d.rendering.kernels.compositing import SLOT, composite_backward, sum_slots
+
+        bins = ctx.bins
+        images, count = bins.order.shape
+        planes = [_array(x) for x in ctx.saved_tensors]
+        upstream = [_array(x) for x in (d_colors, d_alphas, d_depths)]
+        slots = np.empty((len(bins.lists[1]), SLOT), np.float32)
+        share(composite_backward, bins.num_tiles, _TILES, *bins.lists, ctx.behind, *planes, *upstream, slots)
+        sums = [np.empty((images, count, *tail), np.float32) for tail in ((2,), (3,), (), (3,), ())]
+        share(sum_slots, images, _IMAGES, slots, bins.slots, bins.order, bins.drawn, *sums)
+        d_means2d, d_conics, d_opacities, d_splat_colors, d_splat_depths = (torch.from_numpy(x) for x in sums)
+        d_backgrounds = None
+        if ctx.needs_input_grad[6]:
+            d_backgrounds = torch.from_numpy((upstream[0] * planes[2][:, None]).sum((-2, -1)))
+        d_opacities = _sum_runs(d_opacities, ctx.groups[0])
+        d_splat_colors = _sum_runs(d_splat_colors, ctx.groups[1])
+        return d_means2d, d_conics, d_opacities, d_splat_colors, d_splat_depths, None, d_backgrounds, None
+
+
+def _sum_runs(gradients: Tensor, groups: int) -> Tensor:
+    """Sums [I, ...] over the runs of images that shared one value."""
+    return gradients if groups == len(gradients) else gradients.unflatten(0, (groups, -1)).sum(1)
