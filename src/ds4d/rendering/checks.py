@@ -1,5 +1,7 @@
 """What every splatter back end asks of its input."""
 
+import math
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -23,5 +25,11 @@ def refuse_nan(owner: str, gaussians: Gaussians, cameras: Cameras) -> None:
     """Raises ValueError if anything to be drawn is not a number. Waits for the device, so not for use on a GPU."""
     for name in ("means", "quats", "scales", "opacities", "sh", "viewmats", "Ks"):
         tensor = getattr(cameras if name in ("viewmats", "Ks") else gaussians, name)
-        if not tensor.sum().isfinite() and tensor.isnan().any():  # a sum is cheaper than looking at each
+        if _may_hold_nan(tensor.detach()) and tensor.isnan().any():
             raise ValueError(f"{owner}: {name} must be numbers, got NaN. Look for the step that diverged.")
+
+
+def _may_hold_nan(tensor: Tensor) -> bool:
+    """Whether the sum is not finite: cheaper than looking at each number, and NumPy does not wake torch's threads."""
+    total = tensor.numpy().sum() if tensor.device.type == "cpu" else tensor.sum().item()
+    return not math.isfinite(total)

@@ -125,31 +125,32 @@ class Composite(torch.autograd.Function):
         ctx.bins, ctx.behind = bins, behind
         ctx.save_for_backward(alphas, depths, transmittances, last)
         ctx.groups = len(splats[2]), len(splats[3])
+        ctx.set_materialize_grads(False)
         return colors, alphas, depths
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_colors: Tensor, d_alphas: Tensor, d_depths: Tensor) -> Gradients:
+    def backward(ctx: Any, *upstream: Tensor | None) -> Gradients:
         """Gradients of means2d, conics, opacities, colors, depths and backgrounds."""
         from ds4d.rendering.kernels.compositing import SLOT, composite_backward, sum_slots
 
         bins = ctx.bins
         images, count = bins.order.shape
         planes = [_array(x) for x in ctx.saved_tensors]
-        upstream = [_array(x) for x in (d_colors, d_alphas, d_depths)]
+        single = planes[0].shape
+        shapes = ((single[0], 3, *single[1:]), single, single)
+        asked = [np.zeros(n, np.float32) if x is None else _array(x) for n, x in zip(shapes, upstream, strict=True)]
         slots = np.empty((len(bins.lists[1]), SLOT), np.float32)
-        share(composite_backward, bins.num_tiles, _TILES, *bins.lists, ctx.behind, *planes, *upstream, slots)
+        share(composite_backward, bins.num_tiles, _TILES, *bins.lists, ctx.behind, *planes, *asked, slots)
         sums = [np.empty((images, count, *tail), np.float32) for tail in ((2,), (3,), (), (3,), ())]
         share(sum_slots, images, _IMAGES, slots, bins.slots, bins.order, bins.drawn, *sums)
-        d_means2d, d_conics, d_opacities, d_splat_colors, d_splat_depths = (torch.from_numpy(x) for x in sums)
+        sums[2], sums[3] = _sum_runs(sums[2], ctx.groups[0]), _sum_runs(sums[3], ctx.groups[1])
         d_backgrounds = None
         if ctx.needs_input_grad[6]:
-            d_backgrounds = torch.from_numpy((upstream[0] * planes[2][:, None]).sum((-2, -1)))
-        d_opacities = _sum_runs(d_opacities, ctx.groups[0])
-        d_splat_colors = _sum_runs(d_splat_colors, ctx.groups[1])
-        return d_means2d, d_conics, d_opacities, d_splat_colors, d_splat_depths, None, d_backgrounds, None
+            d_backgrounds = torch.from_numpy((asked[0] * planes[2][:, None]).sum((-2, -1)))
+        return *(torch.from_numpy(x) for x in sums), None, d_backgrounds, None
 
 
-def _sum_runs(gradients: Tensor, groups: int) -> Tensor:
+def _sum_runs(gradients: np.ndarray, groups: int) -> np.ndarray:
     """Sums [I, ...] over the runs of images that shared one value."""
-    return gradients if groups == len(gradients) else gradients.unflatten(0, (groups, -1)).sum(1)
+    return gradients if groups == len(gradients) else gradients.reshape(groups, -1, *gradients.shape[1:]).sum(1)
