@@ -153,4 +153,5 @@ class Composite(torch.autograd.Function):
 
 def _sum_runs(gradients: np.ndarray, groups: int) -> np.ndarray:
     """Sums [I, ...] over the runs of images that shared one value."""
-    return gradients if groups == len(gradients) else gradients.reshape(groups, -1, *gradients.shape[1:]).sum(1)
+    images, *tail = gradients.shape
+    return gradients if groups == images else gradients.reshape(groups, images // groups, *tail).sum(1)
