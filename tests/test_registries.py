@@ -9,14 +9,16 @@ import torch
 
 from ds4d.config import from_dict, to_dict
 from ds4d.geometry import RIGS, project_points, rig_cameras
-from ds4d.losses import TERMS
+from ds4d.losses import PICTURE_LOSSES, REGULARIZERS
 from ds4d.presets import PRESETS, GenerateConfig
 from ds4d.rendering import RENDERERS, renderer_for
 from ds4d.types import Renderer
 
 
 @pytest.mark.parametrize(
-    "registry", [RIGS, TERMS, PRESETS, RENDERERS], ids=["rigs", "loss terms", "presets", "renderers"]
+    "registry",
+    [RIGS, PICTURE_LOSSES, REGULARIZERS, PRESETS, RENDERERS],
+    ids=["rigs", "losses", "regularisers", "presets", "renderers"],
 )
 def test_a_registry_is_a_plain_dict_of_names(registry: dict[str, Any]) -> None:
     assert type(registry) is dict and registry

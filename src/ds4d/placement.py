@@ -60,7 +60,7 @@ class Placement:
     Attributes:
         video: the clip with its cameras in the inner world.
         world: from the user's world to the inner one.
-        aabb: box (min, max) of the object over all frames, grown by 10 %; inner units.
+        aabb: box (min, max) of the object over the clip, grown by 10 %; inner units.
     """
 
     video: MultiViewVideo
@@ -68,7 +68,7 @@ class Placement:
     aabb: Float[Tensor, "2 3"]
 
 
-def place(video: MultiViewVideo, hull: HullConfig, *, max_times: int = 12) -> Placement:
+def place(video: MultiViewVideo, hull: HullConfig, *, max_times: int = 24) -> Placement:
     """Brings the object into the ball of radius 0.5 round the origin, y up, by the hulls of its silhouettes.
 
     Args:
@@ -79,9 +79,9 @@ def place(video: MultiViewVideo, hull: HullConfig, *, max_times: int = 12) -> Pl
     focus, radius = camera_focus(video.cameras)
     cube = torch.stack((focus - radius, focus + radius))
     coarse = replace(hull, resolution=min(64, hull.resolution))
-    if _is_one_moving_camera(video):
+    if video.is_swept:
         pictures, cameras = _pictures_of_all_times(video)
-        loose = replace(coarse, spare_votes=max(2, video.num_times // 10))
+        loose = replace(coarse, spare_votes=max(2, cameras.num_views // 8))
         bounds = occupied_bounds(carve(pictures.alphas, cameras, cube, loose), cube)
     else:
         chosen = torch.linspace(0, video.num_times - 1, min(max_times, video.num_times)).round().long().unique()
@@ -120,13 +120,9 @@ def _points_of_file(config: InitConfig, world: Similarity, generator: torch.Gene
     return transform_points(world, read_points(config.file, config.num_gaussians, generator))
 
 
-def _is_one_moving_camera(video: MultiViewVideo) -> bool:
-    return video.num_views == 1 and not video.cameras.is_static
-
-
 def _middle_pictures(video: MultiViewVideo) -> tuple[FrameBatch, Cameras, Tensor]:
-    """What shows the middle frame's shape: its views, or all times of one moving camera."""
-    if _is_one_moving_camera(video):
+    """What shows the middle frame's shape: its views, or, where it has but one, the views of all times."""
+    if video.is_swept:
         pictures, cameras = _pictures_of_all_times(video)
         return pictures, cameras, torch.ones(cameras.num_views)
     return _pictures_at(video, video.middle)
@@ -139,10 +135,13 @@ def _pictures_at(video: MultiViewVideo, time: int) -> tuple[FrameBatch, Cameras,
     return video.gather(times, views), cameras, video.view_weights[views]
 
 
-def _pictures_of_all_times(video: MultiViewVideo, most: int = 40) -> tuple[FrameBatch, Cameras]:
-    times = torch.linspace(0, video.num_times - 1, min(most, video.num_times)).round().long().unique()
-    cameras = replace(video.cameras, viewmats=video.cameras.viewmats[times, 0], Ks=video.cameras.Ks[times, 0])
-    return video.gather(times, torch.zeros_like(times)), cameras
+def _pictures_of_all_times(video: MultiViewVideo, most: int = 24) -> tuple[FrameBatch, Cameras]:
+    """At most `most` pictures, spread over the clip, as if the object stood still."""
+    pairs = video.valid.nonzero()
+    chosen = torch.linspace(0, len(pairs) - 1, min(most, len(pairs))).round().long().unique()
+    times, views = pairs[chosen].unbind(1)
+    cameras = replace(video.cameras, viewmats=video.cameras.viewmats[times, views], Ks=video.cameras.Ks[times, views])
+    return video.gather(times, views), cameras
 
 
 def _hull_bounds(video: MultiViewVideo, time: int, cube: Tensor, config: HullConfig) -> Tensor:

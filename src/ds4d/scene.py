@@ -68,7 +68,6 @@ class DynamicGaussians(nn.Module):
         self.gaussians = GaussianParameters(initial)
         self.field_config = field_config
         self.field = DeformationField(field_config, aabb, len(clip.times)) if field_config else None
-        self.register_buffer("aabb", aabb.clone().float())
         self.clip = clip
         self.world = world
 

@@ -208,6 +208,11 @@ class MultiViewVideo:
         """Index of the middle frame, T // 2: the canonical one."""
         return self.num_times // 2
 
+    @property
+    def is_swept(self) -> bool:
+        """Whether the sides of the object are seen one after the other: one view at the middle frame, others later."""
+        return int(self.valid[self.middle].sum()) < 2 and (self.num_views > 1 or not self.cameras.is_static)
+
     def gather(self, times: Int[Tensor, " B"], views: Int[Tensor, " B"]) -> FrameBatch:
         """Reads the pictures of B (time, view) pairs, on the CPU."""
         pairs = zip(times.tolist(), views.tolist(), strict=True)

@@ -8,6 +8,8 @@ import torch
 from ds4d.gaussians import gaussians_from_points, nearest_rows, random_ball
 from ds4d.geometry import evaluate_sh
 
+SETTINGS = {"opacity": 0.5, "sh_degree": 0, "scale_factor": 1.0}
+
 
 def grid(side: int, step: float) -> torch.Tensor:
     axis = step * torch.arange(side)
@@ -17,13 +19,13 @@ def grid(side: int, step: float) -> torch.Tensor:
 @pytest.mark.parametrize("factor", [1.0, 0.5])
 def test_sizes_are_the_gap_to_the_neighbours(factor: float) -> None:
     """Every point of a cubic grid has at least three neighbours one step away."""
-    raw = gaussians_from_points(grid(4, 0.1), torch.rand(64, 3), scale_factor=factor)
+    raw = gaussians_from_points(grid(4, 0.1), torch.rand(64, 3), **{**SETTINGS, "scale_factor": factor})
     torch.testing.assert_close(raw.log_scales.exp(), torch.full((64, 3), factor * 0.1))
 
 
 def test_gaussians_are_round_upright_and_coloured(generator: torch.Generator) -> None:
     colors = torch.rand(27, 3, generator=generator)
-    raw = gaussians_from_points(grid(3, 0.1), colors, opacity=0.3, sh_degree=2)
+    raw = gaussians_from_points(grid(3, 0.1), colors, opacity=0.3, sh_degree=2, scale_factor=1.0)
     drawn = raw.activate()
     assert raw.sh.shape == (27, 9, 3)
     assert drawn.quats.tolist() == [[1, 0, 0, 0]] * 27
@@ -32,12 +34,12 @@ def test_gaussians_are_round_upright_and_coloured(generator: torch.Generator) ->
 
 
 def test_points_on_top_of_each_other_get_a_finite_size() -> None:
-    assert gaussians_from_points(torch.zeros(5, 3), torch.zeros(5, 3)).log_scales.isfinite().all()
+    assert gaussians_from_points(torch.zeros(5, 3), torch.zeros(5, 3), **SETTINGS).log_scales.isfinite().all()
 
 
 def test_too_few_points_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 4, got 3"):
-        gaussians_from_points(torch.rand(3, 3), torch.rand(3, 3))
+        gaussians_from_points(torch.rand(3, 3), torch.rand(3, 3), **SETTINGS)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -46,7 +48,7 @@ def test_values_that_are_not_finite_raise(field: str, value: float) -> None:
     parts = {"points": torch.rand(5, 3), "colors": torch.rand(5, 3)}
     parts[field][2, 1] = value
     with pytest.raises(ValueError, match="must be finite"):
-        gaussians_from_points(**parts)
+        gaussians_from_points(**parts, **SETTINGS)
 
 
 @pytest.mark.parametrize("chunk", [7, 2048])
@@ -55,6 +57,17 @@ def test_nearest_rows_are_those_of_a_full_sort(chunk: int, generator: torch.Gene
     distances = (points[:, None].double() - points.double()).norm(dim=-1)
     distances.fill_diagonal_(math.inf)
     assert torch.equal(nearest_rows(points, 4, chunk), distances.argsort(dim=1)[:, :4])
+
+
+def test_points_that_nearly_coincide_are_told_apart() -> None:
+    pairs = torch.rand(40, 1, 3) + torch.tensor([[0.0, 0.0, 0.0], [1e-4, 0.0, 0.0]])
+    partner = torch.arange(80).view(40, 2).flip(1).reshape(-1)
+    assert torch.equal(nearest_rows(pairs.reshape(-1, 3), 1)[:, 0], partner)
+
+
+def test_a_point_is_not_its_own_neighbour_even_where_others_lie_on_it() -> None:
+    rows = nearest_rows(torch.zeros(6, 3), 2)
+    assert (rows != torch.arange(6)[:, None]).all()
 
 
 def test_a_small_set_has_fewer_neighbours() -> None:

@@ -5,6 +5,7 @@ Each command is a module whose `run` takes its arguments. A module is imported w
 """
 
 import difflib
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -43,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = f" Did you mean {near[0]}?" if near else ""
         print(f"ds4d: error: {words[0]!r} is no command.{hint} See ds4d --help.", file=sys.stderr)
         return 2
+    # Before torch is loaded: OpenMP's threads would else burn the cores between torch's loops, while the splatter's own
+    # threads need them.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from ds4d.cli.errors import guarded
 
     return guarded(lambda: import_module(COMMANDS[words[0]][1]).run(words[1:]))
@@ -54,7 +58,7 @@ def _help() -> str:
         [
             "usage: ds4d COMMAND ...",
             "",
-            "Video in, 4D object out.",
+            "Synchronised views of a moving object in, dynamic 3D Gaussians out.",
             "",
             *lines,
             "",

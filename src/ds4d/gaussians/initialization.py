@@ -14,9 +14,9 @@ def gaussians_from_points(
     points: Float[Tensor, "N 3"],
     colors: Float[Tensor, "N 3"],
     *,
-    opacity: float = 0.1,
-    sh_degree: int = 0,
-    scale_factor: float = 1.0,
+    opacity: float,
+    sh_degree: int,
+    scale_factor: float,
 ) -> RawGaussians:
     """Round Gaussians at the points, each about as large as the gap to its neighbours.
 

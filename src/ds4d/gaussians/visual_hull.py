@@ -72,8 +72,8 @@ def occupied_bounds(hull: Bool[Tensor, "R R R"], aabb: Float[Tensor, "2 3"]) -> 
     occupied = hull.nonzero()
     if len(occupied) == 0:
         raise ValueError(
-            "visual hull: the silhouettes must overlap in space, got none that do. Check the camera rig (--rig), "
-            "the up axis (--up) and the masks."
+            "visual hull: the silhouettes must overlap in space, got none that do. Check the cameras (--rig, where "
+            "there is one) and the masks."
         )
     size = (aabb[1] - aabb[0]) / hull.shape[0]
     low, high = occupied.amin(0), occupied.amax(0) + 1

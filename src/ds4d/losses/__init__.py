@@ -1,6 +1,7 @@
 """Pure loss functions and the named, weighted sum of them."""
 
-from ds4d.losses.objective import TERMS as TERMS
+from ds4d.losses.objective import PICTURE_LOSSES as PICTURE_LOSSES
+from ds4d.losses.objective import REGULARIZERS as REGULARIZERS
 from ds4d.losses.objective import LossConfig as LossConfig
 from ds4d.losses.objective import LossInputs as LossInputs
 from ds4d.losses.objective import Objective as Objective

@@ -1,7 +1,7 @@
 """The objective: a named, weighted sum of losses."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -15,11 +15,11 @@ from ds4d.losses import photometric, regularizers
 
 @dataclass(frozen=True)
 class Term:
-    """How much a loss counts, and for which views.
+    """How much a loss of pictures counts, and for which views.
 
     Attributes:
         weight: factor in the sum; 0 switches the loss off.
-        views: `all`, `real` (the filmed view 0) or `novel` (the others). Regularisers know no views.
+        views: `all`, `real` (the filmed view 0) or `novel` (the others); the mean is over the pictures chosen.
     """
 
     weight: float = 0.0
@@ -31,27 +31,35 @@ class Term:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """The terms by name; each name is the key of its function in `TERMS`.
+    """The losses by name; each name is the key of its function in `PICTURE_LOSSES` or `REGULARIZERS`.
 
     Attributes:
         l1: absolute colour error over a random background.
         mse: squared colour error over a random background.
         ssim: 1 - SSIM.
         mask: squared error of the coverage.
-        plane_smoothness: of the HexPlane's space planes.
-        time_smoothness: of the HexPlane's time planes.
-        time_l1: distance of the time planes from 1.
-        rigidity: change of the distance between neighbouring Gaussians.
+        plane_smoothness: weight of the bending of the HexPlane's space planes.
+        time_smoothness: weight of the bending of the HexPlane's time planes along time.
+        time_l1: weight of the distance of the time planes from 1.
+        rigidity: weight of the change of the distance between neighbouring Gaussians.
     """
 
     l1: Term = Term(0.8)
     mse: Term = Term()
     ssim: Term = Term(0.2)
     mask: Term = Term(0.5)
-    plane_smoothness: Term = Term(1e-3)
-    time_smoothness: Term = Term(1e-2)
-    time_l1: Term = Term(1e-3)
-    rigidity: Term = Term()
+    plane_smoothness: float = 1e-3
+    time_smoothness: float = 1e-2
+    time_l1: float = 1e-3
+    rigidity: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_ranges(self, **{name: "[0, inf)" for name in REGULARIZERS})
+        if not any(getattr(self, name).weight for name in PICTURE_LOSSES):
+            raise ValueError(
+                f"LossConfig: one of {', '.join(PICTURE_LOSSES)} must have a weight above 0, got none. "
+                "Regularisers alone fit nothing."
+            )
 
 
 @dataclass(frozen=True)
@@ -85,81 +93,79 @@ class LossInputs:
     temporal_planes: list[Tensor]
 
 
-def _l1(inputs: LossInputs, chosen: Tensor) -> Tensor:
-    return (photometric.l1(inputs.colors, inputs.target_colors) * inputs.weights * chosen).mean()
+def _l1(inputs: LossInputs) -> Tensor:
+    return (photometric.l1(inputs.colors, inputs.target_colors) * inputs.weights).mean(dim=(1, 2, 3))
 
 
-def _mse(inputs: LossInputs, chosen: Tensor) -> Tensor:
-    return (photometric.squared(inputs.colors, inputs.target_colors) * inputs.weights * chosen).mean()
+def _mse(inputs: LossInputs) -> Tensor:
+    return (photometric.squared(inputs.colors, inputs.target_colors) * inputs.weights).mean(dim=(1, 2, 3))
 
 
-def _ssim(inputs: LossInputs, chosen: Tensor) -> Tensor:
-    trust = (inputs.weights * chosen).mean(dim=(1, 2, 3))
-    return ((1 - ssim(inputs.colors, inputs.target_colors)) * trust).mean()
+def _ssim(inputs: LossInputs) -> Tensor:
+    return (1 - ssim(inputs.colors, inputs.target_colors)) * inputs.weights.mean(dim=(1, 2, 3))
 
 
-def _mask(inputs: LossInputs, chosen: Tensor) -> Tensor:
-    return (photometric.squared(inputs.alphas, inputs.target_alphas) * inputs.weights * chosen).mean()
+def _mask(inputs: LossInputs) -> Tensor:
+    return (photometric.squared(inputs.alphas, inputs.target_alphas) * inputs.weights).mean(dim=(1, 2, 3))
 
 
-def _plane_smoothness(inputs: LossInputs, chosen: Tensor) -> Tensor:
+def _plane_smoothness(inputs: LossInputs) -> Tensor:
     return regularizers.plane_smoothness(inputs.spatial_planes)
 
 
-def _time_smoothness(inputs: LossInputs, chosen: Tensor) -> Tensor:
+def _time_smoothness(inputs: LossInputs) -> Tensor:
     return regularizers.time_smoothness(inputs.temporal_planes)
 
 
-def _time_l1(inputs: LossInputs, chosen: Tensor) -> Tensor:
+def _time_l1(inputs: LossInputs) -> Tensor:
     return regularizers.time_l1(inputs.temporal_planes)
 
 
-def _rigidity(inputs: LossInputs, chosen: Tensor) -> Tensor:
+def _rigidity(inputs: LossInputs) -> Tensor:
     return regularizers.rigidity(inputs.canonical_means, inputs.means, inputs.neighbours)
 
 
-TERMS: dict[str, Callable[[LossInputs, Tensor], Tensor]] = {
-    "l1": _l1,
-    "mse": _mse,
-    "ssim": _ssim,
-    "mask": _mask,
+# One value per picture.
+PICTURE_LOSSES: dict[str, Callable[[LossInputs], Tensor]] = {"l1": _l1, "mse": _mse, "ssim": _ssim, "mask": _mask}
+# One value, about the field; left out while nothing is deformed.
+REGULARIZERS: dict[str, Callable[[LossInputs], Tensor]] = {
     "plane_smoothness": _plane_smoothness,
     "time_smoothness": _time_smoothness,
     "time_l1": _time_l1,
     "rigidity": _rigidity,
 }
-NEEDS_FIELD = frozenset({"plane_smoothness", "time_smoothness", "time_l1", "rigidity"})
 
 
 class Objective:
-    """Sums the terms whose weight is not 0."""
+    """Sums the losses whose weight is not 0."""
 
     def __init__(self, config: LossConfig) -> None:
-        self.terms: dict[str, Term] = {
-            f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name).weight
-        }
+        terms: dict[str, Term] = {name: getattr(config, name) for name in PICTURE_LOSSES}
+        weights: dict[str, float] = {name: getattr(config, name) for name in REGULARIZERS}
+        self._terms = {name: term for name, term in terms.items() if term.weight}
+        self._weights = {name: weight for name, weight in weights.items() if weight}
 
     @property
     def needs_neighbours(self) -> bool:
-        """Whether a term looks at each Gaussian's neighbours."""
-        return "rigidity" in self.terms
+        """Whether a loss looks at each Gaussian's neighbours."""
+        return "rigidity" in self._weights
 
-    def active_terms(self, deformed: bool) -> list[str]:
-        """Names of the terms that are summed; those about motion need a field."""
-        return [name for name in self.terms if deformed or name not in NEEDS_FIELD]
+    def names(self, deformed: bool) -> list[str]:
+        """The losses that are summed; regularisers only where something is deformed."""
+        return [*self._terms, *(self._weights if deformed else ())]
 
     def __call__(self, inputs: LossInputs) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        """The total, and each term's own value before its weight (detached)."""
-        masks = {
-            "all": torch.ones_like(inputs.is_real),
-            "real": inputs.is_real,
-            "novel": ~inputs.is_real,
-        }
+        """The total, and each loss's own value before its weight (detached), in the order of `names`."""
+        shares = {"all": torch.ones_like(inputs.is_real), "real": inputs.is_real, "novel": ~inputs.is_real}
         total = inputs.colors.new_zeros(())
         values = {}
-        for name in self.active_terms(bool(inputs.temporal_planes)):
-            term = self.terms[name]
-            value = TERMS[name](inputs, masks[term.views].to(inputs.colors)[:, None, None, None])
+        for name, term in self._terms.items():
+            chosen = shares[term.views].to(inputs.colors)
+            value = (PICTURE_LOSSES[name](inputs) * chosen).sum() / chosen.sum().clamp_min(1)
             total = total + term.weight * value
+            values[name] = value.detach()
+        for name, weight in (self._weights if inputs.temporal_planes else {}).items():
+            value = REGULARIZERS[name](inputs)
+            total = total + weight * value
             values[name] = value.detach()
         return total, values

@@ -107,6 +107,7 @@ class Trainer:
         """
         while self.step < self.config.total_steps:
             began = time.perf_counter()
+            stage = "static" if self.is_static_stage else "dynamic"
             loss, terms = self._take_step()
             self.step += 1
             change = None
@@ -116,7 +117,7 @@ class Trainer:
             yield StepDone(
                 self.step,
                 self.config.total_steps,
-                "static" if self.step <= self.config.static_steps else "dynamic",
+                stage,
                 loss,
                 terms,
                 self.scene.gaussians.num_gaussians,
@@ -145,7 +146,7 @@ class Trainer:
         self.density.observe(pulls, rendering.info["radii"], (width, height))
         self.optimizer.step(self._progress())
         loss, *parts = readback.wait()
-        terms = dict(zip(self.objective.active_terms(not self.is_static_stage), parts, strict=True))
+        terms = dict(zip(self.objective.names(not self.is_static_stage), parts, strict=True))
         if not all(map(math.isfinite, (loss, *parts))):
             raise TrainingDiverged(self.step + 1, terms)
         return loss, terms
@@ -153,7 +154,7 @@ class Trainer:
     def _gaussians_at(self, draw: Draw) -> RawGaussians:
         raw = self.scene.canonical()
         if self.is_static_stage:
-            return raw.expand_times(1)
+            return raw.expand_times(len(draw.times))
         field = self.scene.field
         assert field is not None and self._field_changes is not None  # a scene without a field is always static
         changes = self._field_changes(raw.means, self.times[draw.times])
@@ -165,12 +166,13 @@ class Trainer:
         return max(0.0, done / max(1, self.config.dynamic_steps))
 
     def _draw(self) -> Draw:
-        middle = self.video.middle
+        middle, last = self.video.middle, self.video.num_times - 1
+        if self.is_static_stage and self.video.is_swept:  # one side is no shape: every time shows another
+            return self.sampler.draw((0, last), self.config.static_views, 1)
         if self.is_static_stage:
             return self.sampler.draw((middle, middle), 1, self.config.static_views)
-        last = self.video.num_times - 1
         growth = self._progress() / self.config.window_growth if self.config.window_growth else 1.0
-        reach = math.ceil(min(1.0, growth) * (last - middle + (last + 1) % 2)) + 1
+        reach = 1 + math.ceil(min(1.0, growth) * max(middle, last - middle))
         window = (max(0, middle - reach), min(last, middle + reach))
         return self.sampler.draw(window, self.config.times_per_step, self.config.views_per_time)
 
