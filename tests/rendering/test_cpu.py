@@ -1,5 +1,6 @@
 """What the CPU splatter promises beyond the contract: bits, threads, layouts of memory, and what it refuses."""
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -111,6 +112,30 @@ def test_a_needle_across_the_picture_is_whole() -> None:
     alphas = CpuRenderer(SplatSettings(eps2d=1.0)).render(gaussians, camera).alphas[0, 0]
     assert alphas.diagonal().min() > 0.5
     assert alphas.mean() < 0.1
+
+
+def test_absurd_values_are_drawn_or_left_out_but_never_run_wild() -> None:
+    """Whatever numbers come, no kernel may leave its arrays, and pictures and gradients stay finite."""
+    huge, inf = 3e38, float("inf")
+    lengths = (0.0, 1e-38, 1e-3, 1.0, 1e10, 1e19, huge, inf)
+    places = (0.0, 1.99, -1e4, 1e19, huge, -huge, inf)
+    rows = list(itertools.product(lengths, (1e-3, huge), places, (1 / 255, 1.0), (0.0, 1.0)))
+    scales = torch.tensor([(wide, thin, wide) for wide, thin, *_ in rows])
+    leaves = {
+        "means": torch.tensor([(place, 0.1, 0.1 * place) for _, _, place, _, _ in rows]),
+        "quats": torch.tensor([(w, w, 0.3 * w, 0.0) for *_, w in rows]),
+        "scales": scales,
+        "opacities": torch.tensor([opacity for *_, opacity, _ in rows]),
+        "sh": torch.zeros(len(rows), 1, 3),
+    }
+    leaves = {name: leaf.requires_grad_() for name, leaf in leaves.items()}
+    cameras = orbit_cameras([0.0, 33.0], [0.0, 20.0], fovy_deg=60.0, distance=2.0, width=33, height=65)
+    rendering = CpuRenderer().render(Gaussians(**leaves), cameras)
+    rendering.colors.sum().backward()
+    assert (rendering.info["radii"] > 0).any()
+    assert rendering.colors.isfinite().all() and rendering.depths.isfinite().all()
+    sane = (scales < 1e3).all(-1) & (leaves["means"].detach().abs() < 1e3).all(-1)
+    assert all(leaf.grad[sane].isfinite().all() for leaf in leaves.values())
 
 
 def test_gradients_of_several_views_add_up() -> None:

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
@@ -31,5 +32,6 @@ def refuse_nan(owner: str, gaussians: Gaussians, cameras: Cameras) -> None:
 
 def _may_hold_nan(tensor: Tensor) -> bool:
     """Whether the sum is not finite: cheaper than looking at each number, and NumPy does not wake torch's threads."""
-    total = tensor.numpy().sum() if tensor.device.type == "cpu" else tensor.sum().item()
+    with np.errstate(all="ignore"):
+        total = tensor.numpy().sum() if tensor.device.type == "cpu" else tensor.sum().item()
     return not math.isfinite(total)

@@ -29,7 +29,7 @@ def _solve_ellipse(a, b, c, level):
     Returns slope, reach, shrink and the half height; a line of all x where the ellipse is too thin to tell.
     """
     determinant = a * c - b * b
-    if determinant < MIN_ROUNDNESS * a * c:
+    if not determinant > MIN_ROUNDNESS * a * c:
         return 0.0, np.inf, 0.0, np.inf
     inverse = 1 / a
     return b * inverse, level * inverse, determinant * inverse * inverse, math.sqrt(a * level / determinant)

@@ -19,7 +19,7 @@ MAX_RADIUS = 1e9  # fits an int32
 def _rotation(quats, t, n):
     """Rows of the rotation matrix of quaternion (t, n), and the quaternion's inverse length."""
     w, x, y, z = float(quats[t, n, 0]), float(quats[t, n, 1]), float(quats[t, n, 2]), float(quats[t, n, 3])
-    scale = 1.0 / math.sqrt(w * w + x * x + y * y + z * z)
+    scale = 1.0 / max(math.sqrt(w * w + x * x + y * y + z * z), 1e-12)
     w, x, y, z = w * scale, x * scale, y * scale, z * scale
     row0 = (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y))
     row1 = (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x))
@@ -95,7 +95,7 @@ def _project_one(
     means2d[i, n] = 0
     conics[i, n] = 0
     radii[i, n] = 0
-    if z < near or z > far:
+    if not near <= z <= far:  # conditions are put so that what is not a number is not drawn
         return
     fx, fy, cx, cy = float(Ks[i, 0, 0]), float(Ks[i, 1, 1]), float(Ks[i, 0, 2]), float(Ks[i, 1, 2])
     slope_x, slope_y = x / z, y / z
@@ -115,16 +115,17 @@ def _project_one(
         xy += u * v
         yy += v * v
     determinant = xx * yy - xy * xy
-    if determinant <= 0:
+    if not determinant > 0:
         return
 
     extent = min(MAX_EXTENT, math.sqrt(2 * math.log(opacity / ALPHA_CUT)))
-    rx, ry = math.ceil(extent * math.sqrt(xx)), math.ceil(extent * math.sqrt(yy))
-    if rx == 0 or ry == 0 or px + rx <= 0 or px - rx >= width or py + ry <= 0 or py - ry >= height:
+    rx = math.ceil(min(extent * math.sqrt(xx), MAX_RADIUS))
+    ry = math.ceil(min(extent * math.sqrt(yy), MAX_RADIUS))
+    if not (rx > 0 and ry > 0 and -rx < px < width + rx and -ry < py < height + ry):
         return
     scale = 1.0 / determinant
     conics[i, n, 0], conics[i, n, 1], conics[i, n, 2] = yy * scale, -xy * scale, xx * scale
-    radii[i, n, 0], radii[i, n, 1] = min(rx, MAX_RADIUS), min(ry, MAX_RADIUS)
+    radii[i, n, 0], radii[i, n, 1] = rx, ry
 
 
 @no_type_check
