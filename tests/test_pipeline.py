@@ -97,6 +97,17 @@ def test_an_interrupted_run_goes_on_to_the_same_scene(
         assert ours | {"seconds": 0} == theirs | {"seconds": 0}
 
 
+@pytest.mark.parametrize("stage", ["views", "placement", "fit"])
+def test_a_run_that_is_stopped_before_its_first_step_leaves_nothing(
+    tmp_path: Path, sample_folder: Path, short: GenerateConfig, stage: str
+) -> None:
+    events = generate(sample_folder, short, tmp_path / "run", device="cpu")
+    for event in events:
+        if event == StageStarted(stage):
+            events.close()
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_killed_run_goes_on_from_its_last_checkpoint(
     tmp_path: Path, sample_folder: Path, short: GenerateConfig
 ) -> None:

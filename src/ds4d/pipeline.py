@@ -101,9 +101,9 @@ def generate(
         trainer = prepare(video, config, target)
         if resume and folder.checkpoint.is_file():
             load_checkpoint(trainer, folder.checkpoint)
-    folder.open(record)
 
     yield StageStarted("fit")
+    folder.open(record)  # from here on every interruption leaves a checkpoint
     yield from _fit(trainer, config, folder)
     trainer.scene.save(folder.path)
     watch.seconds["fit"] = trainer.seconds

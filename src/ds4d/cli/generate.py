@@ -158,7 +158,7 @@ def _summary(output: Path, metrics: dict[str, Any]) -> str:
 
 
 def _how_to_go_on(output: Path, words: Sequence[str]) -> str:
-    if not RunFolder(output).checkpoint.is_file():
+    if not RunFolder(output).config.is_file():
         return "stopped before the fit began: start again with the same command"
     again = shlex.join(["ds4d", "generate", *(word for word in words if word != "--resume"), "--resume"])
-    return f"stopped; the state of the fit is saved. Go on with:\n  {again}"
+    return f"stopped; what was fitted is saved. Go on with:\n  {again}"
