@@ -21,7 +21,7 @@ test: $(READY)
 demo: $(READY)
 	rm -rf demo
 	$(BIN)/ds4d sample demo/data --frames 16 --size 128
-	$(BIN)/ds4d generate demo/data --splits front mv -o demo/run --preset tiny
+	$(BIN)/ds4d generate demo/data --splits front mv --fps 12 -o demo/run --preset tiny
 
 format: $(READY)
 	$(BIN)/ruff check --fix-only

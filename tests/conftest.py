@@ -104,8 +104,10 @@ def quick_config() -> "GenerateConfig":
     from ds4d.placement import InitConfig
     from ds4d.presets import GenerateConfig
     from ds4d.training import FitConfig, OptimizerConfig, Rate
+    from ds4d.views import ViewsConfig
 
     return GenerateConfig(
+        views=ViewsConfig(fps=6.0),
         init=InitConfig(num_gaussians=800, hull=HullConfig(resolution=32)),
         field=FieldConfig(hexplane=HexPlaneConfig(channels=8, resolution=16, multipliers=(1, 2)), width=32),
         fit=FitConfig(
@@ -117,7 +119,7 @@ def quick_config() -> "GenerateConfig":
             density=DensityConfig(every=30, max_gaussians=900),
             optimizer=OptimizerConfig(planes=Rate(3e-2, 0.1), mlp=Rate(5e-3, 0.2)),  # few steps, so long ones
         ),
-        outputs=OutputsConfig(size=32, fps=6.0, seconds=1.0, slow=1.0, sheet_size=32, sheet_columns=3),
+        outputs=OutputsConfig(size=32, fps=6.0, seconds=1.0, sheet_size=32, sheet_columns=3),
         log=LogConfig(every=10),
         checkpoint_every=50,
     )

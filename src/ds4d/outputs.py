@@ -40,7 +40,7 @@ class OutputsConfig:
     size: int = 512
     fps: float = 24.0
     seconds: float = 6.0
-    slow: float = 2.0
+    slow: float = 1.0
     turns: float = 1.0
     elevation_deg: float = 10.0
     sheet_size: int = 192
@@ -80,7 +80,7 @@ def write_outputs(
 def write_orbit(path: Path, scene: DynamicGaussians, renderer: Renderer, config: OutputsConfig) -> None:
     """A video in which time plays while the camera turns round the object."""
     period = playing_times(scene.clip, config)
-    count = max(1, round(config.seconds * config.fps))
+    count = _least_count(config)
     times = period.repeat(-(-count // len(period)))[:count]
     cameras = orbit_path(
         count,
@@ -100,7 +100,7 @@ def write_standing(
     times = playing_times(scene.clip, config)
     cameras = _standing(scene, config, len(times), azimuth_deg, config.size)
     frames = list(draw_rgb(scene, renderer, cameras, times))
-    repeats = max(1, round(config.seconds * config.fps / len(frames)))
+    repeats = -(-_least_count(config) // len(frames))
     write_video(path, (frame for _ in range(repeats) for frame in frames), config.fps)
 
 
@@ -148,6 +148,11 @@ def compare_views(
         rows[side] = list(draw_rgb(scene, renderer, cameras, times))
     labels = [f"t = {time:.2f}" for time in times.tolist()]
     return contact_sheet(list(rows.values()), column_labels=labels, row_labels=list(rows))
+
+
+def _least_count(config: OutputsConfig) -> int:
+    """How many frames fill a video's least length."""
+    return max(1, round(config.seconds * config.fps))
 
 
 def _standing(scene: DynamicGaussians, config: OutputsConfig, count: int, azimuth_deg: float, size: int) -> Cameras:

@@ -129,7 +129,7 @@ def test_spoilt_stag4d_folders(ds4d: Callable, quick: list[str], stag4d: Path, t
     [
         (["--config", "absent.json"], "absent.json must be the config.json of a run"),
         (["--config", "absent.json", "--preset", "cpu"], "--config must stand alone"),
-        (["--splits", "front", "--rig", "stag4d.json"], "views.rig must not be set here"),
+        (["--splits", "front", "--rig", "stag4d.json"], "--rig must not be given here"),
         (["--init.method", "points"], "init: file must name a point cloud"),
         (["--size", "16"], "pictures must be at least 22 pixels wide and high, got 16 x 16"),
         (["--resume"], "must hold a run to resume, got none"),

@@ -28,6 +28,30 @@ def test_novel_weight_reaches_transforms(transforms_folder: Maker) -> None:
     assert load_views(transforms_folder(frames), ViewsConfig(novel_weight=0.5)).view_weights.tolist() == [1.0, 0.5]
 
 
+def test_frames_per_second_make_the_duration(stag4d_folder: Maker, transforms_folder: Maker) -> None:
+    frames = [{**FRAME, "time": i / 4, "view": view} for i in range(5) for view in ("a", "b")]
+    frames = [{**frame, "file_path": f"{i}"} for i, frame in enumerate(frames)]
+    assert load_views(transforms_folder(frames), ViewsConfig(fps=10.0)).duration == 0.5
+    assert load_views(transforms_folder(frames), ViewsConfig()).duration == pytest.approx(5 / 24)
+    assert load_views(stag4d_folder(), ViewsConfig(fps=12.0)).duration == 0.25
+
+
+@pytest.mark.parametrize("fps", [0.0, -1.0, math.nan])
+def test_frames_per_second_must_be_above_zero(fps: float) -> None:
+    with pytest.raises(ValueError, match=r"ViewsConfig: fps must lie in \(0, inf\)"):
+        ViewsConfig(fps=fps)
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_still_view_is_warned_of(transforms_folder: Maker) -> None:
+    turned = [[0, 0, 1, 2], [0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 1]]
+    later = {**FRAME, "file_path": "b", "time": 1}
+    with pytest.raises(UserWarning, match="shows the object from one still side"):
+        load_views(transforms_folder([FRAME, later]), ViewsConfig())
+    load_views(transforms_folder([FRAME, {**later, "transform_matrix": turned}]), ViewsConfig())  # one that moves
+    load_views(transforms_folder([{**FRAME, "view": "a"}, {**later, "time": 0, "view": "b"}]), ViewsConfig())
+
+
 @pytest.mark.parametrize(("name", "got"), [("empty", "neither layout"), ("absent", "no folder")])
 def test_other_folders_are_refused_with_both_layouts(tmp_path: Path, name: str, got: str) -> None:
     (tmp_path / "empty").mkdir()
@@ -36,12 +60,12 @@ def test_other_folders_are_refused_with_both_layouts(tmp_path: Path, name: str, 
 
 
 def test_options_of_the_other_layout_are_refused(stag4d_folder: Maker) -> None:
-    with pytest.raises(ValueError, match=r"views\.up must not be set here, got 'z'"):
+    with pytest.raises(ValueError, match=r"--up must not be given here, got 'z'"):
         load_views(stag4d_folder(), ViewsConfig(up="z"))
-    with pytest.raises(ValueError, match=r"views\.splits must not be set here"):
+    with pytest.raises(ValueError, match=r"--splits must not be given here"):
         load_views(stag4d_folder(), ViewsConfig(splits=("train",)))
 
 
 def test_a_rig_beside_transforms_is_refused(transforms_folder: Maker) -> None:
-    with pytest.raises(ValueError, match=r"views\.rig must not be set here, got 'zero123plus-v1\.2'"):
+    with pytest.raises(ValueError, match=r"--rig must not be given here, got 'zero123plus-v1\.2'"):
         load_views(transforms_folder([FRAME]), ViewsConfig(rig="zero123plus-v1.2"))

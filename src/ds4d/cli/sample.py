@@ -28,6 +28,6 @@ def run(words: Sequence[str]) -> int:
     """The command; returns the exit status."""
     arguments = tyro.cli(SampleArguments, args=list(words), prog="ds4d sample")
     write_sample(arguments.folder, arguments.sample)
-    folder = shlex.quote(str(arguments.folder))
-    print(f"wrote {folder}. Fit it with:\n  ds4d generate {folder} --splits front mv -o RUN")
+    folder, fps = shlex.quote(str(arguments.folder)), arguments.sample.fps
+    print(f"wrote {folder}. Fit it with:\n  ds4d generate {folder} --splits front mv --fps {fps:g} -o RUN")
     return 0

@@ -23,6 +23,7 @@ class ViewsConfig:
         rig: cameras of a STAG4D folder, by name or json file.
         up: axis of a transforms file's world that points up, y or z.
         size: height of the pictures in pixels; that of the front view if None.
+        fps: frames per second of the clip, which the files do not tell.
         novel_weight: trust in the views besides the front, above 0; the front has 1.
     """
 
@@ -30,10 +31,11 @@ class ViewsConfig:
     rig: str = "stag4d"
     up: Literal["y", "z"] = "y"
     size: int | None = None
+    fps: float = 24.0
     novel_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        check_ranges(self, novel_weight="(0, inf)")
+        check_ranges(self, fps="(0, inf)", novel_weight="(0, inf)")
         if self.size is not None:
             check_ranges(self, size="[1, inf)")
 
@@ -52,11 +54,16 @@ def load_views(path: str | Path, config: ViewsConfig) -> MultiViewVideo:
     folder = Path(path)
     if (folder / "ref").is_dir():
         _refuse_set(config, ("splits", "up"), f"{folder} is a STAG4D folder, whose rig says where the cameras stand")
-        return load_stag4d(folder, rig=config.rig, size=config.size, novel_weight=config.novel_weight)
+        return load_stag4d(folder, rig=config.rig, size=config.size, fps=config.fps, novel_weight=config.novel_weight)
     if any(folder.glob("transforms_*.json")):
         _refuse_set(config, ("rig",), f"{folder} holds transforms files, which say where the cameras stand")
         return load_transforms(
-            folder, splits=config.splits, up=config.up, size=config.size, novel_weight=config.novel_weight
+            folder,
+            splits=config.splits,
+            up=config.up,
+            size=config.size,
+            fps=config.fps,
+            novel_weight=config.novel_weight,
         )
     raise ValueError(
         f"{folder} must be a folder of multi-view frames, got {'neither layout' if folder.is_dir() else 'no folder'}. "
@@ -68,6 +75,4 @@ def _refuse_set(config: ViewsConfig, names: tuple[str, ...], reason: str) -> Non
     """An option that the layout does not read must stay as it is by default."""
     for name in names:
         if getattr(config, name) != getattr(ViewsConfig(), name):
-            raise ValueError(
-                f"views.{name} must not be set here, got {getattr(config, name)!r}: {reason}. Leave it out."
-            )
+            raise ValueError(f"--{name} must not be given here, got {getattr(config, name)!r}: {reason}. Leave it out.")

@@ -22,7 +22,7 @@ _ALPHA_FLOOR = 8  # of 255; Zero123++ masks leave alpha 1 over the grey backgrou
 
 
 def load_stag4d(
-    folder: str | Path, *, rig: str = "stag4d", size: int | None = None, novel_weight: float = 1.0
+    folder: str | Path, *, rig: str = "stag4d", size: int | None = None, fps: float = 24.0, novel_weight: float = 1.0
 ) -> MultiViewVideo:
     """A folder in STAG4D's layout, in the rig's world (y up, the front camera at azimuth 0).
 
@@ -30,6 +30,7 @@ def load_stag4d(
         folder: holds `ref` and, beyond a single view, `zero123`.
         rig: name or json file of the camera rig; its first view is the front (`ds4d.geometry.load_rig`).
         size: height of the pictures in pixels; the front's own if None.
+        fps: frames per second of the clip, above 0.
         novel_weight: trust in the generated views, above 0; the front has 1.
 
     Raises:
@@ -51,6 +52,7 @@ def load_stag4d(
         times=frame_times(len(paths)),
         view_names=tuple(view.name for view in views),
         view_weights=trust(len(views), novel_weight),
+        duration=len(paths) / fps,
     )
 
 

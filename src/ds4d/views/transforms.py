@@ -1,5 +1,6 @@
 """Multi-view videos from transforms files (D-NeRF, Blender, multi-view captures)."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -27,6 +28,7 @@ def load_transforms(
     splits: Sequence[str] = (),
     up: Literal["y", "z"] = "y",
     size: int | None = None,
+    fps: float = 24.0,
     novel_weight: float = 1.0,
 ) -> MultiViewVideo:
     """The views of one or several transforms_<split>.json, cameras and world as the files give them.
@@ -40,6 +42,7 @@ def load_transforms(
             `front` with `mv` beside it.
         up: axis of the files' world that points up, "y" or "z".
         size: height of the pictures in pixels; that of view 0 if None.
+        fps: frames per second of the clip (the files' times run from 0 to 1), above 0.
         novel_weight: trust in the views besides the first, above 0.
 
     Raises:
@@ -56,13 +59,17 @@ def load_transforms(
     width, height = common_size(
         [[None if frame is None else _sized_file(frame) for frame in row] for row in grid], size
     )
+    cameras = _cameras(grid, times, width, height)
+    if len(names) == 1 and cameras.is_static:
+        warnings.warn(f"{folder} shows the object from one still side: the others are unknown.", stacklevel=2)
     return MultiViewVideo(
         frames=FrameStore([[None if frame is None else frame.image for frame in row] for row in grid], width, height),
-        cameras=_cameras(grid, times, width, height),
+        cameras=cameras,
         valid=torch.tensor([[frame is not None for frame in row] for row in grid]),
         times=times,
         view_names=names,
         view_weights=trust(len(names), novel_weight),
+        duration=len(times) / fps,
         up=up,
     )
 
