@@ -163,7 +163,7 @@ def test_minions(data_dir: Path) -> None:
     video = load_stag4d(data_dir / "minions", size=90)
     assert (video.num_times, video.num_views) == (32, 7)
     assert [row[0].name for row in video.frames.paths[:12]] == [f"{i}_rgba.png" for i in range(12)]
-    check_masks(video, times=3)
+    check_masks(video)
     batch = video.gather(torch.full((7,), video.middle), torch.arange(7))
     covered = (batch.alphas > 0.5).float().mean(dim=(1, 2, 3))
     assert ((covered > 0.05) & (covered < 0.8)).all()

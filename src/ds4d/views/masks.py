@@ -1,37 +1,32 @@
 """Whether the pictures' silhouettes can be used at all."""
 
-import torch
-
 from ds4d.types import MultiViewVideo
 from ds4d.views.frame_store import FrameStore
 
 _OPAQUE = 128  # of 255: at least half covered
 
 
-def check_masks(video: MultiViewVideo, *, times: int | None = None) -> None:
-    """Reads pictures and refuses empty masks, and masks of the real view that cover the whole picture.
+def check_masks(video: MultiViewVideo) -> None:
+    """Reads all pictures and refuses empty masks, and masks that leave no background where it is needed.
 
-    Args:
-        video: the views to check.
-        times: how many times to read, spread evenly over the clip with both ends; all if None.
+    An object may come close enough to fill some pictures, but not those of the real view, which is trusted, nor those
+    of the middle frame, whose silhouettes make the first shape.
 
     Raises:
-        ValueError: a picture is empty, or the real view has no background; the message names it.
+        ValueError: a picture is empty or, in the real view or the middle frame, opaque; the message names it.
     """
-    count = video.num_times if times is None else min(times, video.num_times)
-    for time in torch.linspace(0, video.num_times - 1, count).round().long().tolist():
-        for view in video.valid[time].nonzero().flatten().tolist():
-            alpha = video.frames.read(time, view)[..., 3]
-            if not (alpha >= _OPAQUE).any():
-                raise ValueError(
-                    f"{_name(video, time, view)} must show the object, got an empty mask. "
-                    "Make its mask again, or remove the frame."
-                )
-            if view == 0 and (alpha >= _OPAQUE).all():
-                raise ValueError(
-                    f"{_name(video, time, view)} must have a transparent background, got an opaque picture. "
-                    "Cut the object out first (save RGBA)."
-                )
+    for time, view in video.valid.nonzero().tolist():
+        covered = video.frames.read(time, view)[..., 3] >= _OPAQUE
+        if not covered.any():
+            raise ValueError(
+                f"{_name(video, time, view)} must show the object, got an empty mask. "
+                "Make its mask again, or remove the frame."
+            )
+        if covered.all() and (view == 0 or time == video.middle):
+            raise ValueError(
+                f"{_name(video, time, view)} must have a transparent background, got an opaque picture. "
+                "Cut the object out first (save RGBA)."
+            )
 
 
 def _name(video: MultiViewVideo, time: int, view: int) -> str:
