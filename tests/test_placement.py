@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -115,6 +116,12 @@ def test_points_of_a_file_are_taken_in_the_users_world(
 def test_points_need_a_file(placement: Placement, generator: torch.Generator) -> None:
     with pytest.raises(ValueError, match="init: file must name a point cloud or mesh"):
         first_gaussians(placement, InitConfig("points"), generator)
+
+
+@pytest.mark.parametrize("method", ["hull", "random"])
+def test_a_file_that_no_method_reads_is_refused(method: Literal["hull", "random"]) -> None:
+    with pytest.raises(ValueError, match=rf"file must not be given when method is `{method}`, got a\.ply\. Add --init"):
+        InitConfig(method, Path("a.ply"))
 
 
 def test_random_gaussians_fill_the_ball(placement: Placement, generator: torch.Generator) -> None:

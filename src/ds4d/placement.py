@@ -51,6 +51,11 @@ class InitConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self, num_gaussians="[1, inf)", opacity="(0, 1)", sh_degree="[0, 3]", scale_factor="(0, inf)")
+        if self.file is not None and self.method != "points":
+            raise ValueError(
+                f"init: file must not be given when method is `{self.method}`, got {self.file}. "
+                "Add --init.method points, or leave it out."
+            )
 
 
 @dataclass(frozen=True)

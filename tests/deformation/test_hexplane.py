@@ -124,3 +124,8 @@ def test_rows_of_time(time_resolution: int, num_times: int, rows: int) -> None:
 
 def test_the_box_is_stored_with_the_planes() -> None:
     assert torch.equal(HexPlane(ONE_SCALE, BOX, 4).state_dict()["aabb"], BOX)
+
+
+def test_one_row_of_time_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"time_resolution must be 0 or at least 2, got 1\. Give 0"):
+        HexPlaneConfig(time_resolution=1)

@@ -18,7 +18,7 @@ class HexPlaneConfig:
         channels: features per scale.
         resolution: cells along each space axis at the coarsest scale.
         multipliers: of `resolution`, one per scale; the features of all scales are concatenated.
-        time_resolution: cells along the time axis at every scale; 0 takes one per frame of the clip.
+        time_resolution: cells along the time axis at every scale, 2 or more; 0 takes one per frame of the clip.
     """
 
     channels: int = 16
@@ -28,6 +28,10 @@ class HexPlaneConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self, channels="[1, inf)", resolution="[2, inf)", time_resolution="[0, inf)")
+        if self.time_resolution == 1:
+            raise ValueError(
+                "HexPlaneConfig: time_resolution must be 0 or at least 2, got 1. Give 0 for one per frame."
+            )
         if not self.multipliers or min(self.multipliers) < 1:
             raise ValueError(f"HexPlaneConfig: multipliers must be 1 or more, one per scale, got {self.multipliers}.")
 
