@@ -219,6 +219,8 @@ def test_each_kind_of_error_has_its_status(capsys: pytest.CaptureFixture[str]) -
     assert screen_of(ImportError("needs av"), capsys) == (2, "ds4d: error: needs av\n")
     status, line = screen_of(TrainingDiverged(7, {"l1": float("nan")}), capsys)
     assert status == 1 and "l1 must be finite, got NaN or Inf at step 7" in line
+    status, line = screen_of(torch.OutOfMemoryError("CUDA out of memory.\nTried to"), capsys)
+    assert status == 1 and "too little free memory" in line and "a smaller --size" in line
     status, line = screen_of(OSError(errno.ENOSPC, "No space left on device", "/run/scene.json"), capsys)
     assert status == 1 and "no room to write /run/scene.json (No space left on device). Free some" in line
     status, line = screen_of(PermissionError(errno.EACCES, "Permission denied", "/run"), capsys)

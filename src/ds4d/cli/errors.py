@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Callable
 from typing import TextIO
 
+import torch
+
 from ds4d.training import TrainingDiverged
 
 _NO_ROOM = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
@@ -22,6 +24,12 @@ def guarded(command: Callable[[], int]) -> int:
             return _fail(str(error), 2)
         except TrainingDiverged as error:
             return _fail(str(error), 1)
+        except torch.OutOfMemoryError:
+            return _fail(
+                "the GPU has too little free memory. End other programs that use it, or ask for less: a smaller --size "
+                "or --fit.density.max-gaussians, fewer --fit.times-per-step, or --device cpu.",
+                1,
+            )
         except OSError as error:
             if error.errno in _NO_ROOM:
                 return _fail(
