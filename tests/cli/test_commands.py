@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -191,6 +192,28 @@ def test_export_writes_the_times_asked_for(ds4d: Callable, finished_run: Path, t
         raw = read_ply(tmp_path / f"frame{index:04d}.ply")
         torch.testing.assert_close(transform_points(scene.world, raw.means), expected.means[index], atol=1e-5, rtol=0)
     assert ds4d("export", finished_run, "--times", 1.5, "-o", tmp_path).status == 2
+
+
+@pytest.mark.parametrize(("up", "order", "signs"), [("y", [0, 1, 2], [1, 1, 1]), ("z", [0, 2, 1], [1, -1, 1])])
+def test_export_turns_any_input_up_and_fills_up_colours(
+    ds4d: Callable, finished_run: Path, tmp_path: Path, up: str, order: list[int], signs: list[int]
+) -> None:
+    """A run whose input had z up is exported with y or z up; this one is made from a run with y up."""
+    scene = DynamicGaussians.load(finished_run)
+    quarter = torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # z becomes y
+    scene.world = replace(scene.world, rotation=quarter)
+    scene.save(tmp_path / "run")
+    with torch.no_grad():
+        inner = scene.raw_at(torch.zeros(1)).means[0]
+    upright = (inner - scene.world.translation) / scene.world.scale
+    words = ["--times", 0, "--up", up, "--sh-degree", 3, "-o", tmp_path / "files"]
+    assert ds4d("export", tmp_path / "run", *words).status == 0
+    raw = read_ply(tmp_path / "files" / "frame0000.ply")
+    torch.testing.assert_close(raw.means, upright[:, order] * torch.tensor(signs), atol=1e-5, rtol=0)
+    assert raw.sh.shape[1] == 16 and not raw.sh[:, scene.gaussians.raw().sh.shape[1] :].any()
+    if up == "z":  # the input's own
+        assert ds4d("export", tmp_path / "run", "--times", 0, "-o", tmp_path / "own").status == 0
+        torch.testing.assert_close(read_ply(tmp_path / "own" / "frame0000.ply").means, raw.means, atol=1e-5, rtol=0)
 
 
 def test_sample_writes_an_input(ds4d: Callable, tmp_path: Path) -> None:

@@ -62,13 +62,6 @@ def test_padding_adds_only_zeros(tmp_path, generator):
         write_ply(raw, tmp_path / "set.ply", sh_degree=0)
 
 
-def test_up_axis_turns_the_file(tmp_path, generator):
-    raw = random_gaussians(0, generator)
-    raw.means[0] = torch.tensor([0.0, 2.0, 0.0])
-    write_ply(raw, tmp_path / "set.ply", up_axis="z")
-    assert read_ply(tmp_path / "set.ply").means[0].tolist() == pytest.approx([0, 0, 2], abs=1e-6)
-
-
 @pytest.mark.parametrize("name", ["means", "quats", "log_scales", "opacity_logits", "sh"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_values_that_are_not_finite_raise_and_leave_nothing(tmp_path, generator, name, value):

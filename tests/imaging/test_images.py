@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ds4d.imaging import image_size, premultiply, read_rgba, resize_premultiplied, unpremultiply, write_png
+from ds4d.imaging import image_size, premultiply, read_rgba, resize_premultiplied, write_png
 
 
 def _random_rgba(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -93,20 +93,10 @@ def test_premultiply_rounds_to_nearest_for_every_pair_of_values() -> None:
     assert np.array_equal(out[..., 3], alphas)
 
 
-def test_unpremultiply_undoes_premultiply_as_far_as_8_bits_can() -> None:
-    colors, alphas = np.mgrid[:256, :256].astype(np.uint8)
-    straight = np.stack((colors, colors, colors, alphas), axis=-1)
-    back = unpremultiply(premultiply(straight))
-    error = np.abs(back[..., 0].astype(int) - colors)
-    visible = alphas > 0
-    assert (error[visible] <= 0.5 * 255 / alphas[visible] + 0.5).all()
-    assert (back[~visible][:, :3] == 0).all()
-
-
 def test_premultiplying_leaves_the_input_alone(rng: np.random.Generator) -> None:
     rgba = _random_rgba(rng, 4, 4)
     before = rgba.copy()
-    premultiply(rgba), unpremultiply(rgba)
+    premultiply(rgba)
     assert np.array_equal(rgba, before)
 
 

@@ -67,11 +67,11 @@ def _common_size(
 
 
 def plot_losses(history: Sequence[Mapping[str, float | int]], path: str | Path) -> None:
-    """Draws loss curves over the steps on a logarithmic axis, and below them the PSNR where the history has it.
+    """Draws loss curves over the steps on a logarithmic axis.
 
     Args:
-        history: one entry per logged step: `step`, losses by their names, and perhaps `psnr` in dB. Entries may lack
-            names that others have; losses of 0 leave gaps.
+        history: one entry per logged step: `step`, and losses by their names. Entries may lack names that others have;
+            losses of 0 leave gaps.
         path: of the picture; its suffix chooses the format (.png, .svg, .pdf).
 
     Raises:
@@ -81,22 +81,14 @@ def plot_losses(history: Sequence[Mapping[str, float | int]], path: str | Path) 
 
     if not history or not all("step" in entry for entry in history):
         raise ValueError("plot_losses: history must hold at least one entry, each with the key step.")
-    names = list(dict.fromkeys(name for entry in history for name in entry))
-    terms = [name for name in names if name not in ("step", "psnr")]
-    panels = 2 if "psnr" in names else 1
-    figure = Figure(figsize=(9, 4 * panels), layout="constrained")
-    axes = figure.subplots(panels, squeeze=False, sharex=True)[:, 0]
-    for name in terms:
-        axes[0].plot(*_curve(history, name), label=name, linewidth=1)
-    axes[0].set(yscale="log", ylabel="loss")
-    if terms:
-        axes[0].legend(ncols=2, fontsize="small")
-    if "psnr" in names:
-        axes[1].plot(*_curve(history, "psnr"), marker=".")
-        axes[1].set(ylabel="PSNR (dB)")
-    axes[-1].set(xlabel="step")
-    for axis in axes:
-        axis.grid(alpha=0.3)
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    axis = figure.subplots()
+    for name in dict.fromkeys(name for entry in history for name in entry if name != "step"):
+        axis.plot(*_curve(history, name), label=name, linewidth=1)
+    axis.set(yscale="log", xlabel="step", ylabel="loss")
+    axis.grid(alpha=0.3)
+    if axis.lines:
+        axis.legend(ncols=2, fontsize="small")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
 

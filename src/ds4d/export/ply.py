@@ -12,7 +12,6 @@ from jaxtyping import Float
 from plyfile import PlyData, PlyElement, PlyParseError
 from torch import Tensor
 
-from ds4d.export.up_axis import UpAxis, turn_up
 from ds4d.geometry import sh_degree as degree_of
 from ds4d.imaging import atomic_path
 from ds4d.types import RawGaussians
@@ -24,15 +23,14 @@ _SCALES = tuple(f"scale_{i}" for i in range(3))
 _QUATS = tuple(f"rot_{i}" for i in range(4))
 
 
-def write_ply(raw: RawGaussians, path: str | Path, *, sh_degree: int | None = None, up_axis: UpAxis = "y") -> None:
-    """Writes one moment's Gaussians, whole or not at all.
+def write_ply(raw: RawGaussians, path: str | Path, *, sh_degree: int | None = None) -> None:
+    """Writes one moment's Gaussians, whole or not at all, in the world they stand in (see `turn_up` for others).
 
     Args:
-        raw: without a time axis, +y up.
+        raw: without a time axis.
         path: of the file.
         sh_degree: 0 to 3, at least the degree of `raw`; missing coefficients are written as 0, for programs that read
             one degree only. That of `raw` if None.
-        up_axis: the file's up direction; see `turn_up`.
 
     Raises:
         ValueError: `raw` has a time axis, holds NaN or infinity, or has a higher degree than `sh_degree`.
@@ -40,7 +38,7 @@ def write_ply(raw: RawGaussians, path: str | Path, *, sh_degree: int | None = No
     if raw.means.ndim != 2:
         raise ValueError(f"write_ply: raw must have no time axis, got means {list(raw.means.shape)}. Use at_time(i).")
     _check_finite(raw, f"write_ply: {path}")
-    raw = _pad_sh(turn_up(raw, up_axis), sh_degree)
+    raw = _pad_sh(raw, sh_degree)
     columns = {
         _MEANS: raw.means,
         _NORMALS: torch.zeros_like(raw.means),

@@ -5,7 +5,6 @@ from ds4d.imaging.images import image_size as image_size
 from ds4d.imaging.images import premultiply as premultiply
 from ds4d.imaging.images import read_rgba as read_rgba
 from ds4d.imaging.images import resize_premultiplied as resize_premultiplied
-from ds4d.imaging.images import unpremultiply as unpremultiply
 from ds4d.imaging.images import write_png as write_png
 from ds4d.imaging.ssim import ssim as ssim
 from ds4d.imaging.videos import write_video as write_video

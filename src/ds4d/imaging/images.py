@@ -66,15 +66,6 @@ def premultiply(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
     return out
 
 
-def unpremultiply(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
-    """Premultiplied to straight alpha, rounded to nearest; black where alpha is 0."""
-    alpha = np.maximum(rgba[..., 3:], 1).astype(np.uint16)
-    straight = (rgba[..., :3] * np.uint16(255) + alpha // 2) // alpha
-    out = rgba.copy()
-    out[..., :3] = np.minimum(straight, 255)
-    return out
-
-
 def resize_premultiplied(rgba: UInt8[np.ndarray, "h w 4"], width: int, height: int) -> UInt8[np.ndarray, "H W 4"]:
     """A premultiplied picture at another size; colour stays at most alpha, hence 0 where alpha is 0.
 
