@@ -44,6 +44,12 @@ def test_the_same_run_may_go_on_on_another_device(tmp_path: Path) -> None:
     RunFolder(tmp_path).check_resumable(replace(RECORD, device="cuda"))
 
 
+def test_the_same_run_may_go_on_with_other_pictures_and_logs(tmp_path: Path) -> None:
+    RunFolder(tmp_path).open(RECORD)
+    config = replace(tiny(), outputs=replace(tiny().outputs, size=100), log=replace(tiny().log, every=3))
+    RunFolder(tmp_path).check_resumable(replace(RECORD, config=config))
+
+
 @pytest.mark.parametrize(
     ("other", "message"),
     [

@@ -2,10 +2,12 @@
 
 config.json             all settings with the input, written first
 log.jsonl               losses, one json object per line
-checkpoints/            the latest state of an unfinished fit
+tensorboard/            the same for TensorBoard, if asked for
+checkpoints/            the latest state of the fit; its last one stays
 scene.safetensors/json  the fitted scene
 contact_sheet.png, loss.png, orbit.mp4, front/right/back/left.mp4, middle.ply
 metrics.json            written last: a folder that holds one is whole
+eval.json               scores on views that were not fitted, if asked for later
 """
 
 import json
@@ -125,8 +127,10 @@ def read_record(path: Path) -> RunRecord:
 
 
 def _compared(record: RunRecord) -> dict[str, Any]:
-    """The part of a record that decides what the fit does."""
-    return {"input": str(record.input), **to_dict(record.config)}
+    """The part of a record that decides what the fit does: not what is drawn or logged."""
+    config = to_dict(record.config)
+    del config["outputs"], config["log"]
+    return {"input": str(record.input), **config}
 
 
 def _look_up(nested: Any, key: str) -> Any:
