@@ -55,7 +55,7 @@ _QUICK = OptimizerConfig(
 
 
 def tiny() -> GenerateConfig:
-    """For demonstrations and tests: a small picture, a minute on two cores."""
+    """For demonstrations and tests: small pictures, few steps."""
     return GenerateConfig(
         views=ViewsConfig(size=128),
         init=InitConfig(num_gaussians=4_000, hull=HullConfig(resolution=64)),
@@ -74,7 +74,7 @@ def tiny() -> GenerateConfig:
 
 
 def cpu() -> GenerateConfig:
-    """For two cores: some minutes."""
+    """For machines without a GPU: middling pictures, few Gaussians."""
     return GenerateConfig(
         views=ViewsConfig(size=256),
         init=InitConfig(num_gaussians=8_000),
@@ -94,7 +94,7 @@ def cpu() -> GenerateConfig:
 
 
 def fast() -> GenerateConfig:
-    """For a GPU: pictures at their own size, a quarter of a minute."""
+    """For a GPU: pictures at their own size, many of them in each step."""
     return GenerateConfig(
         field=FieldConfig(deform_color=True),
         fit=FitConfig(static_steps=300, dynamic_steps=1000, coarse_share=0.3, times_per_step=8, views_per_time=2),
@@ -102,7 +102,10 @@ def fast() -> GenerateConfig:
 
 
 def paper() -> GenerateConfig:
-    """STAG4D's schedule, on which the paper builds: 8000 steps of 4 pictures at 512 px."""
+    """STAG4D's numbers of steps, pictures per step and Gaussians, and its size of pictures; the losses are ours.
+
+    The paper builds on STAG4D, whose score distillation is not here yet.
+    """
     return GenerateConfig(
         views=ViewsConfig(size=512),
         init=InitConfig(num_gaussians=10_000),

@@ -12,11 +12,11 @@ from ds4d.scene import DynamicGaussians
 
 @dataclass(frozen=True)
 class Rate:
-    """A learning rate that falls log-linearly over the fit.
+    """A learning rate that falls log-linearly over the dynamic stage; in the static stage it stays at its start.
 
     Attributes:
         start: the rate at the start.
-        end_factor: the rate at the end, in units of `start`.
+        end_factor: the rate at the end of the fit, in units of `start`.
     """
 
     start: float
