@@ -1,0 +1,42 @@
+"""Hello, 4D: draws a small creature from all sides, fits a 4D object to the pictures, and looks at it from a new side.
+
+    python examples/00_hello_4d.py [FOLDER]
+
+Needs no GPU. FOLDER (hello_4d if not given) then holds `data`, the pictures, `run`, the object with its videos, and
+`upper_left.png`, the new side; open `run/contact_sheet.png` first.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+import ds4d
+from ds4d.drawing import draw_rgb
+from ds4d.export import fixed_path
+from ds4d.imaging import write_png
+from ds4d.pipeline import Finished
+from ds4d.presets import GenerateConfig
+from ds4d.rendering import renderer_for
+from ds4d.views import ViewsConfig
+from ds4d.views.sample import SampleConfig, write_sample
+
+
+def main(folder: Path, config: GenerateConfig) -> None:
+    """Makes the pictures, fits, and draws the middle of the clip from the upper left."""
+    write_sample(folder / "data", SampleConfig(frames=12, size=96))
+    views = ViewsConfig(splits=("front", "mv"), fps=12.0)
+    for event in ds4d.generate(folder / "data", replace(config, views=views), folder / "run", device="cpu"):
+        if isinstance(event, Finished):
+            print(f"{event.metrics['front_psnr']:.1f} dB on the front view, {event.metrics['num_gaussians']} Gaussians")
+
+    scene = ds4d.DynamicGaussians.load(folder / "run")
+    camera = fixed_path(1, azimuth_deg=-45.0, elevation_deg=30.0, fovy_deg=34.0, distance=2.0, size=256)
+    picture = next(draw_rgb(scene, renderer_for("cpu"), camera, torch.tensor([0.5])))
+    write_png(folder / "upper_left.png", picture)
+    print(f"look at {folder / 'run' / 'contact_sheet.png'} and {folder / 'upper_left.png'}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "hello_4d"), ds4d.PRESETS["tiny"]())
