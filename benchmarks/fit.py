@@ -1,4 +1,4 @@
-"""How good a fit is, and how long it takes, as JSON on the standard output.
+"""How good a fit is, and how long it takes, as JSON on the standard output; null where nothing could be measured.
 
     python benchmarks/fit.py DATA/gltf/* --preset fast --device cuda      # scored on each set's unseen test views
     python benchmarks/fit.py DATA/minions --preset cpu --device cpu       # no truth but the front view
@@ -10,6 +10,7 @@ are. The whole fit is timed: reading, placement and optimisation, without starti
 import argparse
 import dataclasses
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -81,6 +82,12 @@ def picture_of(trainer: Trainer, data: Path, path: Path) -> None:
     write_png(path, contact_sheet([truth, ours], row_labels=("truth", "ds4d")))
 
 
+def mean_of(rows: list[dict[str, Any]], name: str) -> float | None:
+    """The mean of a figure over the sets where it could be measured; None if over none."""
+    measured = [row[name] for row in rows if row.get(name) is not None]
+    return round(sum(measured) / len(measured), 3) if measured else None
+
+
 def _on_white(picture: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 3"]:
     alpha = picture[..., 3:] / 255
     return (picture[..., :3] * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
@@ -106,19 +113,15 @@ def main() -> None:
         row["front_psnr"] = round(float(score_training_views(trainer.scene, trainer.renderer, trainer.video)[0]), 2)
         if has_truth:
             scores = evaluate(trainer.scene, trainer.renderer, source, "test").total
-            row |= {name: round(value, 3) for name, value in scores.items()}
+            row |= {name: None if math.isnan(value) else round(value, 3) for name, value in scores.items()}
             if args.pictures:
                 picture_of(trainer, source, args.pictures / f"{source.name}.png")
         row["frames_per_second_512"] = playback(trainer.scene, trainer.renderer, size=512, frames=96)
         rows.append(row)
         print(json.dumps(row), file=sys.stderr, flush=True)
-    mean = {
-        name: round(sum(row[name] for row in rows) / len(rows), 3)
-        for name in ("seconds", "front_psnr", *METRICS)
-        if all(name in row for row in rows)
-    }
+    mean = {name: mean_of(rows, name) for name in ("seconds", "front_psnr", *METRICS)}
     report = {**machine(), "preset": args.preset, "seed": args.seed, "mean": mean, "sets": rows}
-    print(json.dumps(report, indent=1))
+    print(json.dumps(report, indent=1, allow_nan=False))
 
 
 if __name__ == "__main__":
