@@ -70,7 +70,7 @@ def test_the_hardest_pulled_small_ones_are_copied() -> None:
 
 def test_the_pull_is_a_mean_over_the_views_that_drew_the_gaussian() -> None:
     control = DensityControl(DensityConfig(grow_share=0.25), 4, CPU)
-    control.pulls, control.counts = torch.tensor([10.0, 8, 0, 0]), torch.tensor([10.0, 2, 0, 0])
+    control.pulls, control.counts = torch.tensor([10.0, 8, 0, 0]), torch.tensor([10.0, 2, 1, 1])
     assert control.resampling(gaussians(4), torch.Generator()).sources.tolist() == [0, 1, 2, 3, 1]
 
 
@@ -134,3 +134,10 @@ def test_reset_forgets_and_makes_room() -> None:
     control.observe(torch.ones(1, 2, 2), torch.ones(1, 2, 2, dtype=torch.int32), (4, 4))
     control.reset(5, CPU)
     assert control.pulls.tolist() == control.counts.tolist() == [0.0] * 5
+
+
+def test_gaussians_that_no_picture_could_show_are_removed() -> None:
+    control = DensityControl(DensityConfig(grow_share=0.0), 4, torch.device("cpu"))
+    control.counts = torch.tensor([3.0, 0.0, 1.0, 0.0])
+    sources = control.resampling(gaussians(4), torch.Generator()).sources
+    assert sources.tolist() == [0, 2]

@@ -171,3 +171,17 @@ def test_points_that_no_view_covers_are_grey() -> None:
     outside = torch.tensor([[0.6, 0.0, 0.0], [0.0, 5.0, 0.0], [0.4, 0.4, 0.0]])
     colors = colour_points(outside, images, alphas, cameras, torch.ones(2), tolerance=0.05)
     assert colors.tolist() == [[0.5] * 3] * 3
+
+
+def test_nothing_stands_where_a_view_shows_no_object_even_beyond_its_picture() -> None:
+    """A ball in the middle: the corners of the box lie outside the narrow pictures and are carved all the same."""
+    cameras = orbit_cameras([0.0, 90.0], [0.0, 0.0], fovy_deg=20.0, distance=2.0, width=64, height=64)
+    rows, columns = torch.meshgrid(torch.arange(64) - 31.5, torch.arange(64) - 31.5, indexing="ij")
+    disc = ((rows.square() + columns.square()).sqrt() < 20).float().expand(2, 1, 64, 64)
+    aabb = torch.tensor([[-1.0, -1, -1], [1, 1, 1]])
+    box = occupied_bounds(carve(disc, cameras, aabb, HullConfig(resolution=32)), aabb)
+    assert box.abs().max() < 0.4
+
+    cut_off = disc.roll(31, dims=-2)  # now the object leaves the pictures: nothing is known beyond them
+    box = occupied_bounds(carve(cut_off, cameras, aabb, HullConfig(resolution=32)), aabb)
+    assert box.abs().max() == 1

@@ -81,13 +81,14 @@ class DensityControl:
 
     @torch.no_grad()
     def resampling(self, raw: RawGaussians, generator: torch.Generator) -> Resampling:
-        """The next set: pruned of the faint and the huge, with the hardest pulled copied or split."""
+        """The next set: pruned of the faint, the huge and the unseen, with the hardest pulled copied or split."""
         sizes = raw.log_scales.exp().amax(-1)
         keep = (raw.opacity_logits.sigmoid() >= self.config.prune_opacity) & (sizes <= self.config.prune_scale)
+        keep &= self.counts > 0  # what no picture could show would stay as it is for ever
         if not keep.any():
             raise ValueError(
-                "density control: at least one Gaussian must stay, but all were faint or huge. Lower prune_opacity, "
-                "or check that the masks and cameras belong together."
+                "density control: at least one Gaussian must stay, but all were faint, huge or out of every picture. "
+                "Lower prune_opacity, or check that the masks and cameras belong together."
             )
         pull = torch.where(keep, self.pulls / self.counts.clamp_min(1), -1.0)
         kept = int(keep.sum())

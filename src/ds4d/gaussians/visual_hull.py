@@ -53,13 +53,15 @@ def carve(
     grown = F.max_pool2d(silhouettes, 2 * radius + 1, stride=1, padding=radius) > 0.5
     pixels, seen = _pixel_indices(centres, cameras)
     inside = grown.flatten(1).gather(1, pixels) & seen
-    missed = (seen & ~inside).sum(0)
-    strict = (missed == 0) & seen.any(0)
+    # Beyond the picture nothing is object, unless the picture cuts the object off: then the view has no say there.
+    has_say = seen | ~_touches_border(silhouettes)[:, None]
+    missed = (has_say & ~inside).sum(0)
+    strict = (missed == 0) & inside.any(0)
     hull = strict
     for votes in range(1, min(config.spare_votes, cameras.num_views - 2) + 1):
         unexplained = (silhouettes > 0.5) & ~_coverage(hull, centres, aabb, cameras, config.resolution)
         wanted = (unexplained.flatten(1).gather(1, pixels) & inside).any(0)
-        hull = hull | (wanted & (missed <= votes) & (seen.sum(0) > votes))
+        hull = hull | (wanted & (missed <= votes) & (has_say.sum(0) > votes))
     return hull.view(config.resolution, config.resolution, config.resolution)
 
 
@@ -162,6 +164,12 @@ def _pixel_indices(points: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
     seen = (depths > 0) & (column >= 0) & (column < cameras.width) & (row >= 0) & (row < cameras.height)
     index = row.clamp(0, cameras.height - 1) * cameras.width + column.clamp(0, cameras.width - 1)
     return index, seen
+
+
+def _touches_border(silhouettes: Tensor) -> Tensor:
+    """Which views [V] show silhouettes that run into the edge of the picture."""
+    rows, columns = silhouettes[..., [0, -1], :], silhouettes[..., [0, -1]]
+    return rows.flatten(1).amax(1).maximum(columns.flatten(1).amax(1)) > 0
 
 
 def _coverage(hull: Tensor, centres: Tensor, aabb: Tensor, cameras: Cameras, resolution: int) -> Tensor:
