@@ -2,8 +2,8 @@
 
     python examples/00_hello_4d.py [FOLDER]
 
-Needs no GPU. FOLDER (hello_4d if not given) then holds `data`, the pictures, `run`, the object with its videos, and
-`upper_left.png`, the new side; open `run/contact_sheet.png` first.
+Needs no GPU. FOLDER (runs/hello_4d if not given) then holds the pictures (`data`), the object with its videos (`run`)
+and the new side (`upper_left.png`); open `run/contact_sheet.png` first.
 """
 
 import sys
@@ -39,4 +39,4 @@ def main(folder: Path, config: GenerateConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "hello_4d"), ds4d.PRESETS["tiny"]())
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/hello_4d"), ds4d.PRESETS["tiny"]())
