@@ -23,6 +23,12 @@ def test_a_transforms_folder_is_known_by_its_files(transforms_folder: Maker) -> 
     assert (video.num_times, video.num_views, video.frames.height, video.up) == (1, 1, 8, "z")
 
 
+def test_generated_views_are_trusted_less_than_rendered_ones(stag4d_folder: Maker, transforms_folder: Maker) -> None:
+    assert set(load_views(stag4d_folder(), ViewsConfig(size=8)).view_weights.tolist()) == {1.0, 0.5}
+    frames = [{**FRAME, "view": "a"}, {**FRAME, "file_path": "b", "view": "b"}]
+    assert load_views(transforms_folder(frames), ViewsConfig()).view_weights.tolist() == [1.0, 1.0]
+
+
 def test_novel_weight_reaches_transforms(transforms_folder: Maker) -> None:
     frames = [{**FRAME, "view": "a"}, {**FRAME, "file_path": "b", "view": "b"}]
     assert load_views(transforms_folder(frames), ViewsConfig(novel_weight=0.5)).view_weights.tolist() == [1.0, 0.5]

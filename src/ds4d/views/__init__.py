@@ -24,7 +24,8 @@ class ViewsConfig:
         up: axis of a transforms file's world that points up, y or z.
         size: height of the pictures in pixels; that of the front view if None.
         fps: frames per second of the clip, which the files do not tell.
-        novel_weight: trust in the views besides the front, above 0; the front has 1.
+        novel_weight: trust in the views besides the front, above 0; the front has 1. None: 0.5 for generated views
+            (STAG4D), 1 for filmed or rendered ones (transforms).
     """
 
     splits: tuple[str, ...] = ()
@@ -32,10 +33,12 @@ class ViewsConfig:
     up: Literal["y", "z"] = "y"
     size: int | None = None
     fps: float = 24.0
-    novel_weight: float = 1.0
+    novel_weight: float | None = None
 
     def __post_init__(self) -> None:
-        check_ranges(self, fps="(0, inf)", novel_weight="(0, inf)")
+        check_ranges(self, fps="(0, inf)")
+        if self.novel_weight is not None:
+            check_ranges(self, novel_weight="(0, inf)")
         if self.size is not None:
             check_ranges(self, size="[1, inf)")
 
@@ -54,7 +57,8 @@ def load_views(path: str | Path, config: ViewsConfig) -> MultiViewVideo:
     folder = Path(path)
     if (folder / "ref").is_dir():
         _refuse_set(config, ("splits", "up"), f"{folder} is a STAG4D folder, whose rig says where the cameras stand")
-        return load_stag4d(folder, rig=config.rig, size=config.size, fps=config.fps, novel_weight=config.novel_weight)
+        weight = 0.5 if config.novel_weight is None else config.novel_weight
+        return load_stag4d(folder, rig=config.rig, size=config.size, fps=config.fps, novel_weight=weight)
     if any(folder.glob("transforms_*.json")):
         _refuse_set(config, ("rig",), f"{folder} holds transforms files, which say where the cameras stand")
         return load_transforms(
@@ -63,7 +67,7 @@ def load_views(path: str | Path, config: ViewsConfig) -> MultiViewVideo:
             up=config.up,
             size=config.size,
             fps=config.fps,
-            novel_weight=config.novel_weight,
+            novel_weight=1.0 if config.novel_weight is None else config.novel_weight,
         )
     raise ValueError(
         f"{folder} must be a folder of multi-view frames, got {'neither layout' if folder.is_dir() else 'no folder'}. "
