@@ -23,8 +23,11 @@ def test_a_transforms_folder_is_known_by_its_files(transforms_folder: Maker) -> 
     assert (video.num_times, video.num_views, video.frames.height, video.up) == (1, 1, 8, "z")
 
 
-def test_generated_views_are_trusted_less_than_rendered_ones(stag4d_folder: Maker, transforms_folder: Maker) -> None:
-    assert set(load_views(stag4d_folder(), ViewsConfig(size=8)).view_weights.tolist()) == {1.0, 0.5}
+def test_generated_views_are_trusted_half(stag4d_folder: Maker) -> None:
+    assert load_views(stag4d_folder(), ViewsConfig(size=8)).view_weights.tolist() == [1.0] + [0.5] * 6
+
+
+def test_rendered_views_are_trusted_in_full(transforms_folder: Maker) -> None:
     frames = [{**FRAME, "view": "a"}, {**FRAME, "file_path": "b", "view": "b"}]
     assert load_views(transforms_folder(frames), ViewsConfig()).view_weights.tolist() == [1.0, 1.0]
 
