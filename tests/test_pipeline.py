@@ -172,9 +172,10 @@ def test_a_fit_that_diverges_keeps_its_last_good_checkpoint(
 
 
 def write_front(folder: Path, sample_folder: Path, frames: int) -> Path:
-    """The sample's front view in STAG4D's layout."""
+    """The sample's front view in STAG4D's layout, wider than high."""
     for index in range(frames):
-        write_png(folder / "ref" / f"{index}_rgba.png", read_rgba(sample_folder / "front" / f"{index:03d}.png"))
+        picture = read_rgba(sample_folder / "front" / f"{index:03d}.png")
+        write_png(folder / "ref" / f"{index}_rgba.png", np.pad(picture, ((0, 0), (10, 10), (0, 0))))
     return folder
 
 
@@ -194,7 +195,8 @@ def test_one_frame_becomes_an_object_at_rest(
 def test_one_view_is_enough_and_warned_of(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
     with pytest.warns(UserWarning, match="only its front view is used"):
         list(generate(write_front(tmp_path / "data", sample_folder, 3), short, tmp_path / "run", device="cpu"))
-    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["views"] == 1
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["views"] == 1 and metrics["picture"] == [68, 48]
 
 
 def test_the_seed_decides_and_the_process_does_not(quick_video: MultiViewVideo, short: GenerateConfig) -> None:
@@ -214,6 +216,39 @@ def test_tensorboard_is_written_if_asked_for(tmp_path: Path, sample_folder: Path
     config = replace(short, log=replace(short.log, tensorboard=True))
     stop_after(4, sample_folder, config, tmp_path / "run", device="cpu")
     assert list((tmp_path / "run" / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_tensorboard_asked_for_and_absent(
+    tmp_path: Path, sample_folder: Path, short: GenerateConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    config = replace(short, log=replace(short.log, tensorboard=True))
+    with pytest.raises(ImportError, match=r"log\.tensorboard needs TensorBoard\. Run: pip install 'ds4d\[log\]'"):
+        list(generate(sample_folder, config, tmp_path / "run", device="cpu"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_moving_camera_makes_a_run(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
+    """D-NeRF's kind of data: at each time one picture, from somewhere else."""
+    frames = [
+        frame
+        for split in ("front", "mv")
+        for frame in json.loads((sample_folder / f"transforms_{split}.json").read_text())["frames"]
+    ]
+    views = ["front", "mv0", "mv1", "mv2", "mv3", "mv4"]
+    chosen = [next(f for f in frames if f["view"] == view and f["frame"] == i) for i, view in enumerate(views)]
+    data = tmp_path / "data"
+    data.mkdir()
+    for folder in ("front", "mv"):
+        (data / folder).symlink_to(sample_folder / folder)
+    kept = ("file_path", "time", "transform_matrix")
+    content = {"camera_angle_x": json.loads((sample_folder / "transforms_mv.json").read_text())["camera_angle_x"]}
+    content["frames"] = [{key: frame[key] for key in kept} for frame in chosen]
+    (data / "transforms_train.json").write_text(json.dumps(content))
+    list(generate(data, short, tmp_path / "run", device="cpu"))
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert (metrics["frames"], metrics["views"]) == (6, 1)
+    assert metrics["front_psnr"] > 12  # pictures with nothing on them have 7
 
 
 def test_cuda_asked_for_and_absent(

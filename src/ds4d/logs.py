@@ -1,5 +1,6 @@
 """Where the losses of a fit are written while it runs."""
 
+import importlib.util
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,10 +61,9 @@ class TensorBoardLog:
     """
 
     def __init__(self, folder: Path) -> None:
-        try:
-            from tensorboard.summary import Writer
-        except ImportError as error:
-            raise ImportError("log.tensorboard needs TensorBoard. Run: pip install 'ds4d[log]'") from error
+        check_tensorboard()
+        from tensorboard.summary import Writer
+
         self._writer = Writer(str(folder))
 
     def write(self, done: StepDone) -> None:
@@ -74,6 +74,12 @@ class TensorBoardLog:
     def close(self) -> None:
         """Ends the files."""
         self._writer.close()
+
+
+def check_tensorboard() -> None:
+    """Raises ImportError with the mend where the extra `log` is not installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ImportError("log.tensorboard needs TensorBoard. Run: pip install 'ds4d[log]'")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

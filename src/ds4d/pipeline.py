@@ -18,7 +18,7 @@ from ds4d import __version__
 from ds4d.device import DeviceName, choose_device
 from ds4d.evaluation import score_training_views
 from ds4d.export import plot_losses
-from ds4d.logs import LossLog, TensorBoardLog, read_log
+from ds4d.logs import LossLog, TensorBoardLog, check_tensorboard, read_log
 from ds4d.outputs import write_outputs
 from ds4d.placement import first_gaussians, place
 from ds4d.presets import GenerateConfig
@@ -30,7 +30,6 @@ from ds4d.training import Event as FitEvent
 from ds4d.training import StepDone, Trainer, load_checkpoint, save_checkpoint
 from ds4d.types import MultiViewVideo
 from ds4d.views import check_masks, load_views
-
 
 LEAST_SIDE = 22  # pixels; at half the size, where fits begin, SSIM's window must still fit
 
@@ -78,6 +77,7 @@ def generate(
 
     Raises:
         ValueError: the input, the settings or the output folder are unfit; the message names what and the mend.
+        ImportError: an extra that the device or the settings need is not installed; the message names it.
         TrainingDiverged: a loss became NaN or Inf.
     """
     folder, target = RunFolder(Path(output)), choose_device(device)
@@ -89,6 +89,8 @@ def generate(
             return
     else:
         folder.check_unused()
+    if config.log.tensorboard:
+        check_tensorboard()
     watch = Stopwatch()
 
     yield StageStarted("views")
