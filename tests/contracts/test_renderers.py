@@ -190,7 +190,7 @@ def test_equals_the_exact_reference(renderer: Renderer, scene: Callable[[], Scen
         exact = getattr(want.rendering, name).detach()
         assert_close(name, getattr(got.rendering, name), exact, tolerance=5e-5, outliers=2e-3)
     for name, exact in want.gradients.items():
-        if exact is not None:
+        if exact is not None and exact.numel():
             assert_close(name, got.gradients[name], exact, tolerance=5e-4, outliers=1e-2)
     radii = want.rendering.info["radii"].double()
     assert_close("radii", got.rendering.info["radii"], radii, tolerance=0, outliers=5e-3)

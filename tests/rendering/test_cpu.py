@@ -1,10 +1,12 @@
 """What the CPU splatter promises beyond the contract: bits, threads, layouts of memory, and what it refuses."""
 
+import ast
 import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from ds4d.geometry import orbit_cameras
 from ds4d.rendering import CpuRenderer, ReferenceRenderer, SplatSettings
 from ds4d.rendering.kernels.compositing import TILE_HEIGHT, TILE_WIDTH
 from ds4d.types import Cameras, Gaussians
+
+KERNELS = Path(__file__).parents[2] / "src" / "ds4d" / "rendering" / "kernels"
 
 
 @pytest.fixture
@@ -151,6 +155,13 @@ def test_gradients_of_several_views_add_up() -> None:
     for name in leaves:
         apart = total[1, 0][name].grad + total[1, 1][name].grad
         torch.testing.assert_close(total[2, 0][name].grad, apart, atol=1e-4 * apart.abs().max().item(), rtol=0)
+
+
+@pytest.mark.parametrize("path", sorted(KERNELS.glob("*.py")), ids=lambda path: path.stem)
+def test_kernels_compile_in_nothing_from_other_files(path: Path) -> None:
+    """numba keeps a compiled kernel while its own file stays the same, so what it took from another would go stale."""
+    modules = [node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    assert {module for module in modules if module.startswith("ds4d")} <= {"ds4d.rendering.settings"}
 
 
 def test_refuses_other_types() -> None:
