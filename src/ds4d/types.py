@@ -264,7 +264,7 @@ class DecoupledFeatures:
             )
 
     @property
-    def decoupled(self) -> Float[Tensor, "T V 2*C h w"]:
+    def decoupled(self) -> Float[Tensor, "T V D h w"]:
         """The frame features and their dynamic part, one behind the other (paper: concat(f, dynamic))."""
         return torch.cat((self.static + self.dynamic, self.dynamic), dim=2)
 

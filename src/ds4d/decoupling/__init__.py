@@ -1,0 +1,8 @@
+"""DSFD: frame features split into a static and a dynamic part."""
+
+from ds4d.decoupling.dsfd import DecouplingConfig as DecouplingConfig
+from ds4d.decoupling.dsfd import check_still_cameras as check_still_cameras
+from ds4d.decoupling.dsfd import decouple as decouple
+from ds4d.decoupling.dsfd import dynamic_share as dynamic_share
+from ds4d.decoupling.dsfd import reference_basis as reference_basis
+from ds4d.decoupling.reference import REFERENCES as REFERENCES

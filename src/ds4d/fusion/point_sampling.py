@@ -1,0 +1,71 @@
+"""Reading feature maps where Gaussians appear in each view (paper, TSSF: p(i,j))."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from ds4d.geometry import project_points
+from ds4d.types import Cameras
+
+_NEAREST = 0.01  # inner units; a point closer to a camera, or behind it, is in no view
+
+
+def sample_at_points(
+    maps: Float[Tensor, "*T V C h w"], points: Float[Tensor, "*T N 3"], cameras: Cameras
+) -> tuple[Float[Tensor, "*T V N C"], Bool[Tensor, "*T V N"]]:
+    """Every view's vector at every point, bilinear between the cells, and whether the point lies in the picture at all.
+
+    Gradients reach the maps and, as slopes between cells, the points.
+
+    Args:
+        maps: of V views; cell (i, j) stands for the picture at ((j + 0.5) / w, (i + 0.5) / h) of its width and height.
+        points: centres of that time, in the cameras' world.
+        cameras: of the views [V], or of each time [*T, V]; their size gives the scale of pixels, not that of the maps.
+
+    Returns:
+        The vectors (those of the nearest border cell outside the picture), and where the point lies in the picture.
+    """
+    pixels, depths = project_points(points, _with_times(cameras, points))
+    in_front = depths > _NEAREST
+    # Both axes by plain numbers: a tensor made here could not be part of a CUDA graph.
+    place = torch.stack((2 * pixels[..., 0] / cameras.width - 1, 2 * pixels[..., 1] / cameras.height - 1), dim=-1)
+    place = torch.where(in_front[..., None], place, torch.full_like(place, 2.0))
+    in_view = in_front & (place.abs() <= 1).all(-1)
+    lead = maps.shape[:-3]
+    grid = place.reshape(-1, 1, *place.shape[-2:])
+    read = F.grid_sample(maps.flatten(0, -4), grid, padding_mode="border", align_corners=False)
+    return read[:, :, 0].mT.unflatten(0, lead), in_view
+
+
+def visibility(
+    depths: Float[Tensor, "*T V 1 h w"], points: Float[Tensor, "*T N 3"], cameras: Cameras, *, tolerance: float
+) -> Float[Tensor, "*T V N"]:
+    """How surely each view sees each point: a soft depth test in [0, 1]; 0 outside the picture.
+
+    One half for a point that lies `tolerance` behind the surface drawn there, falling to 0 within as much again.
+
+    Args:
+        depths: of the object as drawn into each view, along the camera's z axis; 0 where nothing is drawn, which
+            hides nothing.
+        points: centres of that time.
+        cameras: as for `sample_at_points`.
+        tolerance: inner units, above 0.
+    """
+    drawn, in_view = sample_at_points(torch.where(depths > 0, depths, torch.full_like(depths, 1e3)), points, cameras)
+    _, own = project_points(points, _with_times(cameras, points))
+    behind = own - drawn[..., 0]
+    return torch.sigmoid((tolerance - behind) * (4 / tolerance)) * in_view
+
+
+def _with_times(cameras: Cameras, points: Tensor) -> Cameras:
+    """The cameras with as many leading axes as the points ask for."""
+    lead = points.shape[:-2]
+    if cameras.viewmats.ndim - 3 == len(lead):
+        return cameras
+    return Cameras(
+        cameras.viewmats.expand(*lead, *cameras.viewmats.shape),
+        cameras.Ks.expand(*lead, *cameras.Ks.shape),
+        cameras.width,
+        cameras.height,
+    )

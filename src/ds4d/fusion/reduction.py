@@ -1,0 +1,33 @@
+"""Fixed linear reductions of feature maps: comparable channels, and few of them for distances."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+_CELLS = 65_536  # a sample of the clip's cells that is large enough for its statistics
+
+
+def standardize(
+    maps: Float[Tensor, "T V C h w"], valid: Bool[Tensor, "T V"]
+) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
+    """Offset and factor of each channel that give it mean 0 and deviation 1 over the clip: (maps - offset) * factor.
+
+    Channels that never change get the factor 0.
+    """
+    cells = _cells(maps, valid)
+    deviation = cells.std(0, correction=0)
+    return cells.mean(0), torch.where(deviation > 1e-6, 1 / deviation.clamp_min(1e-6), torch.zeros_like(deviation))
+
+
+def principal_map(maps: Float[Tensor, "T V C h w"], valid: Bool[Tensor, "T V"], channels: int) -> Float[Tensor, "D C"]:
+    """The map of vectors onto the clip's strongest principal components (at most C of them)."""
+    cells = _cells(maps, valid)
+    cells = cells - cells.mean(0)
+    _, vectors = torch.linalg.eigh(cells.T @ cells)  # rising eigenvalues
+    return vectors.flip(1).T[:channels].contiguous()
+
+
+def _cells(maps: Tensor, valid: Tensor) -> Float[Tensor, "M C"]:
+    """Vectors of the pictures that exist, evenly thinned."""
+    rows = maps[valid].movedim(1, -1).flatten(0, -2)
+    return rows[:: max(1, len(rows) // _CELLS)].float()
