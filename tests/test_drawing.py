@@ -24,8 +24,7 @@ def ball() -> DynamicGaussians:
         opacity_logits=torch.tensor([4.0]),
         sh=rgb_to_sh(torch.tensor([[[1.0, 128 / 255, 0.0]]])),
     )
-    box = torch.tensor([[-0.5] * 3, [0.5] * 3])
-    return DynamicGaussians(raw, None, box, Clip((0.0, 1.0), 1.0, False), Similarity.identity())
+    return DynamicGaussians(raw, None, Clip((0.0, 1.0), 1.0, False), Similarity.identity())
 
 
 def path(count: int) -> Cameras:

@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from ds4d.scene import DynamicGaussians
+from ds4d.scene import DynamicGaussians, Scene
 from ds4d.types import Cameras, Renderer, Rendering
 
 _BATCH = 8  # pictures drawn at once: enough to keep every core and a GPU busy, few enough for any memory
 
 
 def draw_rgb(
-    scene: DynamicGaussians, renderer: Renderer, cameras: Cameras, times: Float[Tensor, " T"]
+    scene: Scene, renderer: Renderer, cameras: Cameras, times: Float[Tensor, " T"]
 ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
     """One picture on white per time.
 
@@ -30,7 +30,7 @@ def draw_rgb(
 
 
 def draw_rgba(
-    scene: DynamicGaussians, renderer: Renderer, cameras: Cameras, times: Float[Tensor, " T"]
+    scene: Scene, renderer: Renderer, cameras: Cameras, times: Float[Tensor, " T"]
 ) -> Iterator[UInt8[np.ndarray, "H W 4"]]:
     """One picture with straight alpha per time, black where nothing is; arguments as `draw_rgb`."""
     for rendering in _render(scene, renderer, cameras, times):
@@ -38,9 +38,30 @@ def draw_rgba(
         yield from _to_bytes(torch.cat((straight, rendering.alphas), dim=-3))
 
 
-def _render(
-    scene: DynamicGaussians, renderer: Renderer, cameras: Cameras, times: Float[Tensor, " T"]
-) -> Iterator[Rendering]:
+def draw_depths(scene: DynamicGaussians, renderer: Renderer) -> None:
+    """Draws the depths of all frames into all views that features are read from, for the test of what hides a point.
+
+    Args:
+        scene: as it is now; the depths of its clip's features are replaced.
+        renderer: the splatter for the scene's device.
+    """
+    motion = scene.motion
+    assert motion is not None and motion.views is not None  # asked only for scenes that test depths
+    views, depths, raw = motion.views, motion.views.depths, scene.canonical()
+    assert depths is not None
+    height, width = depths.shape[-2:]
+    small = views.cameras.resized(width, height)
+    for rows in torch.arange(len(scene.clip.times), device=scene.device).split(_BATCH):
+        lead = (len(rows), small.num_views)
+        cameras = replace(small, viewmats=small.viewmats.expand(*lead, 4, 4), Ks=small.Ks.expand(*lead, 3, 3))
+        with torch.no_grad():
+            changes = motion.changes(raw.means, views.times[rows], *views.at_frames(rows))
+            rendering = renderer.render(motion.field.apply_changes(raw, changes).activate(), cameras)
+        solid = rendering.alphas > 0.5  # fainter is no surface
+        depths[rows] = torch.where(solid, rendering.depths, 0).to(depths.dtype)
+
+
+def _render(scene: Scene, renderer: Renderer, cameras: Cameras, times: Float[Tensor, " T"]) -> Iterator[Rendering]:
     for first in range(0, len(times), _BATCH):
         rows = slice(first, first + _BATCH)
         batch = replace(cameras, viewmats=cameras.viewmats[rows], Ks=cameras.Ks[rows]).to(scene.device)

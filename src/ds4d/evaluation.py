@@ -15,7 +15,7 @@ from ds4d.drawing import draw_rgba
 from ds4d.geometry import transform_cameras
 from ds4d.imaging import read_rgba
 from ds4d.metrics import average_views, psnr, score_view
-from ds4d.scene import DynamicGaussians
+from ds4d.scene import Scene
 from ds4d.types import Cameras, MultiViewVideo, Renderer
 from ds4d.views import TransformsFrame, read_transforms
 
@@ -38,7 +38,7 @@ class Evaluation:
 
 
 def render_frames(
-    scene: DynamicGaussians, renderer: Renderer, frames: Sequence[TransformsFrame]
+    scene: Scene, renderer: Renderer, frames: Sequence[TransformsFrame]
 ) -> Iterator[UInt8[np.ndarray, "H W 4"]]:
     """What each frame of a transforms file shows, at its camera, size and time: straight alpha, in the file's order."""
     for (width, height), alike in groupby(frames, key=lambda frame: (frame.width, frame.height)):
@@ -49,7 +49,7 @@ def render_frames(
         yield from draw_rgba(scene, renderer, cameras, torch.tensor([frame.time for frame in group]))
 
 
-def evaluate(scene: DynamicGaussians, renderer: Renderer, data: Path, split: str) -> Evaluation:
+def evaluate(scene: Scene, renderer: Renderer, data: Path, split: str) -> Evaluation:
     """Scores the scene on the pictures of transforms_<split>.json.
 
     Frames with the same `view` are scored as one clip, in the order of their times; frames without one, each by itself.
@@ -72,7 +72,7 @@ def evaluate(scene: DynamicGaussians, renderer: Renderer, data: Path, split: str
     return Evaluation(average_views(list(views.values())), views, sum(map(len, clips.values())))
 
 
-def score_training_views(scene: DynamicGaussians, renderer: Renderer, video: MultiViewVideo) -> Float[Tensor, " V"]:
+def score_training_views(scene: Scene, renderer: Renderer, video: MultiViewVideo) -> Float[Tensor, " V"]:
     """Mean PSNR on white of every view's pictures, in dB; NaN for a view without any.
 
     Args:

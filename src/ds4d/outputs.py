@@ -14,7 +14,7 @@ from ds4d.config import check_ranges
 from ds4d.drawing import draw_rgb
 from ds4d.export import SIDES, contact_sheet, fixed_path, into_world, orbit_path, write_ply
 from ds4d.imaging import resize_premultiplied, write_png, write_video
-from ds4d.scene import Clip, DynamicGaussians
+from ds4d.scene import Clip, Scene
 from ds4d.types import Cameras, MultiViewVideo, Renderer
 
 FOVY_DEG = 33.9  # full vertical field of view of all cameras here
@@ -52,7 +52,7 @@ class OutputsConfig:
 
 
 def write_outputs(
-    scene: DynamicGaussians, video: MultiViewVideo, renderer: Renderer, config: OutputsConfig, folder: Path
+    scene: Scene, video: MultiViewVideo, renderer: Renderer, config: OutputsConfig, folder: Path
 ) -> Iterator[Path]:
     """Writes all pictures and videos, one after the other, and yields the path of each when it is there.
 
@@ -77,7 +77,7 @@ def write_outputs(
         yield folder / name
 
 
-def write_orbit(path: Path, scene: DynamicGaussians, renderer: Renderer, config: OutputsConfig) -> None:
+def write_orbit(path: Path, scene: Scene, renderer: Renderer, config: OutputsConfig) -> None:
     """A video in which time plays while the camera turns round the object."""
     period = playing_times(scene.clip, config)
     count = _least_count(config)
@@ -93,9 +93,7 @@ def write_orbit(path: Path, scene: DynamicGaussians, renderer: Renderer, config:
     write_video(path, draw_rgb(scene, renderer, cameras, times), config.fps)
 
 
-def write_standing(
-    path: Path, scene: DynamicGaussians, renderer: Renderer, config: OutputsConfig, azimuth_deg: float
-) -> None:
+def write_standing(path: Path, scene: Scene, renderer: Renderer, config: OutputsConfig, azimuth_deg: float) -> None:
     """A video from a camera that stands still; the clip plays whole, as often as the video's length asks."""
     times = playing_times(scene.clip, config)
     cameras = _standing(scene, config, len(times), azimuth_deg, config.size)
@@ -104,7 +102,7 @@ def write_standing(
     write_video(path, (frame for _ in range(repeats) for frame in frames), config.fps)
 
 
-def write_middle(path: Path, scene: DynamicGaussians) -> None:
+def write_middle(path: Path, scene: Scene) -> None:
     """The Gaussians of the middle frame in the user's world, as PLY."""
     with torch.no_grad():
         raw = scene.raw_at(torch.tensor(scene.clip.times, device=scene.device)[[scene.clip.middle]])
@@ -118,7 +116,7 @@ def playing_times(clip: Clip, config: OutputsConfig) -> Float[Tensor, " F"]:
     return torch.linspace(0, 1, max(2, round(clip.duration * config.slow * config.fps)))
 
 
-def viewing_distance(scene: DynamicGaussians) -> float:
+def viewing_distance(scene: Scene) -> float:
     """How far from the origin a camera sees the whole object at all times, from every side; inner units."""
     times = torch.linspace(0, 1, min(8, len(scene.clip.times)), device=scene.device)
     with torch.no_grad():
@@ -127,7 +125,7 @@ def viewing_distance(scene: DynamicGaussians) -> float:
 
 
 def compare_views(
-    scene: DynamicGaussians, video: MultiViewVideo, renderer: Renderer, config: OutputsConfig
+    scene: Scene, video: MultiViewVideo, renderer: Renderer, config: OutputsConfig
 ) -> UInt8[np.ndarray, "h w 3"]:
     """A contact sheet over time: two of the input views above their renderings, then the four sides."""
     columns = min(config.sheet_columns, video.num_times)
@@ -155,7 +153,7 @@ def _least_count(config: OutputsConfig) -> int:
     return max(1, round(config.seconds * config.fps))
 
 
-def _standing(scene: DynamicGaussians, config: OutputsConfig, count: int, azimuth_deg: float, size: int) -> Cameras:
+def _standing(scene: Scene, config: OutputsConfig, count: int, azimuth_deg: float, size: int) -> Cameras:
     return fixed_path(
         count,
         azimuth_deg=azimuth_deg,

@@ -7,6 +7,7 @@ the fit is saved, and `resume` goes on from there.
 """
 
 import json
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +16,20 @@ from typing import Any
 import torch
 
 from ds4d import __version__
+from ds4d.clip_features import ClipFeatures, observe_clip
 from ds4d.device import DeviceName, choose_device
 from ds4d.evaluation import score_training_views
 from ds4d.export import plot_losses
+from ds4d.features import extract_features
 from ds4d.logs import LossLog, TensorBoardLog, check_tensorboard, read_log
+from ds4d.motion import Motion
 from ds4d.outputs import write_outputs
 from ds4d.placement import first_gaussians, place
 from ds4d.presets import GenerateConfig
 from ds4d.rendering import renderer_for
 from ds4d.resources import Stopwatch, peak_memory
 from ds4d.run_folder import RunFolder, RunRecord
-from ds4d.scene import Clip, DynamicGaussians
+from ds4d.scene import BakedGaussians, Clip, DynamicGaussians
 from ds4d.training import Event as FitEvent
 from ds4d.training import StepDone, Trainer, load_checkpoint, save_checkpoint
 from ds4d.types import MultiViewVideo
@@ -112,11 +116,12 @@ def generate(
 
     yield StageStarted("scores")
     with watch("scores"):
-        scores = score_training_views(trainer.scene, trainer.renderer, trainer.video)
+        scene = BakedGaussians.load(folder.path, target)  # what is scored and shown is what was saved
+        scores = score_training_views(scene, trainer.renderer, trainer.video)
 
     yield StageStarted("outputs")
     with watch("outputs"):
-        for path in write_outputs(trainer.scene, trainer.video, trainer.renderer, config.outputs, folder.path):
+        for path in write_outputs(scene, trainer.video, trainer.renderer, config.outputs, folder.path):
             yield FileWritten(path)
         if history := read_log(folder.log):
             plot_losses([_curves(entry) for entry in history], folder.path / "loss.png")
@@ -129,7 +134,7 @@ def generate(
         "views": video.num_views,
         "picture": [video.frames.width, video.frames.height],
         "steps": trainer.step,
-        "num_gaussians": trainer.scene.gaussians.num_gaussians,
+        "num_gaussians": scene.frames.num_gaussians,
         "front_psnr": float(scores[0]),
         "train_psnr": float(scores.nanmean()),
         "seconds": watch.seconds,
@@ -159,11 +164,28 @@ def prepare(video: MultiViewVideo, config: GenerateConfig, device: torch.device)
     placement = place(video, config.init.hull)
     initial = first_gaussians(placement, config.init, torch.Generator().manual_seed(config.seed))
     clip = Clip(tuple(video.times.tolist()), video.duration, video.loops)
-    field = config.field if video.num_times > 1 else None  # a single frame shows no motion
+    features = _features(placement.video, config, device)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)  # the field's first weights come from torch's global generator
-        scene = DynamicGaussians(initial, field, placement.aabb, clip, placement.world)
+        torch.manual_seed(config.seed)  # the motion's first weights come from torch's global generator
+        motion = None
+        if config.field is not None and video.num_times > 1:  # a single frame shows no motion
+            fusion = config.fusion if features is not None else None
+            motion = Motion(config.field, placement.aabb, video.num_times, fusion=fusion, views=features)
+        scene = DynamicGaussians(initial, motion, clip, placement.world)
     return Trainer(scene.to(device), placement.video, renderer, config.fit, config.seed)
+
+
+def _features(video: MultiViewVideo, config: GenerateConfig, device: torch.device) -> ClipFeatures | None:
+    """The clip's decoupled features, or None where nothing reads them."""
+    if config.fusion is None or config.field is None or video.num_times == 1:
+        return None
+    if not video.cameras.is_static:
+        warnings.warn(
+            "a camera moves, and frame features are compared in place: fitting without them (as --fusion None).",
+            stacklevel=2,
+        )
+        return None
+    return observe_clip(video, extract_features(video, config.features, device), config.decoupling, config.fusion)
 
 
 def _fit(trainer: Trainer, config: GenerateConfig, folder: RunFolder) -> Iterator[FitEvent]:

@@ -5,7 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ds4d.config import check_ranges
+from ds4d.decoupling import DecouplingConfig
 from ds4d.deformation import FieldConfig, HexPlaneConfig
+from ds4d.features import FeaturesConfig
+from ds4d.fusion import FusionConfig
 from ds4d.gaussians import DensityConfig, HullConfig
 from ds4d.logs import LogConfig
 from ds4d.outputs import OutputsConfig
@@ -21,6 +24,9 @@ class GenerateConfig:
     Attributes:
         views: how the input is read.
         init: the first Gaussians.
+        features: what is seen in every frame.
+        decoupling: of the features into what stays and what moves (DSFD).
+        fusion: of the views' features on the Gaussians (TSSF); None lets the HexPlane alone move them.
         field: what moves them; None for an object that stands still.
         fit: the schedule.
         outputs: pictures and videos.
@@ -31,6 +37,9 @@ class GenerateConfig:
 
     views: ViewsConfig = dataclasses.field(default_factory=ViewsConfig)
     init: InitConfig = dataclasses.field(default_factory=InitConfig)
+    features: FeaturesConfig = dataclasses.field(default_factory=FeaturesConfig)
+    decoupling: DecouplingConfig = dataclasses.field(default_factory=DecouplingConfig)
+    fusion: FusionConfig | None = dataclasses.field(default_factory=FusionConfig)
     field: FieldConfig | None = dataclasses.field(default_factory=FieldConfig)
     fit: FitConfig = dataclasses.field(default_factory=FitConfig)
     outputs: OutputsConfig = dataclasses.field(default_factory=OutputsConfig)

@@ -1,12 +1,14 @@
 """A dynamic 3D object: everything that was learned, at any time, in and out of files.
 
-A scene on disk is `scene.safetensors` (tensors) beside `scene.json` (what they mean). The json is written last, so a
-folder that holds one holds a whole scene.
+A scene on disk is `scene.safetensors` (tensors) beside `scene.json` (what they mean), and `baked.safetensors` (the
+Gaussians of every frame, for playing). The json is written last, so a folder that holds one holds a whole scene.
 """
 
 import json
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -14,13 +16,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
+from ds4d.clip_features import ClipFeatures
 from ds4d.config import from_dict, to_dict
 from ds4d.deformation import DeformationField, FieldConfig
+from ds4d.fusion import FusionConfig
 from ds4d.gaussians import GaussianParameters
+from ds4d.geometry import nearest_frames
 from ds4d.imaging import atomic_path
-from ds4d.types import Gaussians, RawGaussians, Similarity
+from ds4d.motion import Motion
+from ds4d.types import Cameras, Gaussians, RawGaussians, Similarity
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -43,31 +49,41 @@ class Clip:
         return len(self.times) // 2
 
 
+@runtime_checkable
+class Scene(Protocol):
+    """A dynamic object as those see it who draw, score or export it."""
+
+    clip: Clip
+    world: Similarity
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lives."""
+        ...
+
+    def raw_at(self, times: Float[Tensor, " T"]) -> RawGaussians:
+        """Raw Gaussians at any times in [0, 1], with a leading axis T; inner world."""
+        ...
+
+    def at(self, times: Float[Tensor, " T"]) -> Gaussians:
+        """Gaussians ready to be drawn at any times in [0, 1], with a leading axis T; inner world."""
+        ...
+
+
 class DynamicGaussians(nn.Module):
-    """Canonical Gaussians and the field that moves them (paper, Sec. 3: static Gaussians, deformation MLP).
+    """Canonical Gaussians and what moves them (paper, Sec. 3: static Gaussians, deformation MLP).
 
     Args:
         initial: canonical Gaussians in the inner world (object within radius 0.5 of the origin, y up).
-        field_config: the deformation field, or None for an object that stands still.
-        aabb: box of the HexPlane, inner units.
+        motion: what moves them, or None for an object that stands still.
         clip: the frames' times.
         world: the user's world to the inner one.
     """
 
-    world: Similarity
-
-    def __init__(
-        self,
-        initial: RawGaussians,
-        field_config: FieldConfig | None,
-        aabb: Float[Tensor, "2 3"],
-        clip: Clip,
-        world: Similarity,
-    ) -> None:
+    def __init__(self, initial: RawGaussians, motion: Motion | None, clip: Clip, world: Similarity) -> None:
         super().__init__()
         self.gaussians = GaussianParameters(initial)
-        self.field_config = field_config
-        self.field = DeformationField(field_config, aabb, len(clip.times)) if field_config else None
+        self.motion = motion
         self.clip = clip
         self.world = world
 
@@ -75,6 +91,11 @@ class DynamicGaussians(nn.Module):
     def device(self) -> torch.device:
         """Where the parameters live."""
         return self.gaussians.means.device
+
+    @property
+    def field(self) -> DeformationField | None:
+        """The deformation field, if anything moves."""
+        return self.motion.field if self.motion else None
 
     def canonical(self) -> RawGaussians:
         """The undeformed Gaussians, without a time axis."""
@@ -84,31 +105,67 @@ class DynamicGaussians(nn.Module):
         """Raw Gaussians at any times in [0, 1], with a leading axis T."""
         _check_times(times)
         raw = self.gaussians.raw()
-        if self.field is not None:
-            return self.field(raw, times)
+        if self.motion is not None:
+            return self.motion(raw, times)
         return raw.expand_times(len(times))
 
     def at(self, times: Float[Tensor, " T"]) -> Gaussians:
         """Gaussians ready to be drawn at any times in [0, 1], with a leading axis T; inner world."""
         return self.raw_at(times).activate()
 
+    def folded(self) -> "DynamicGaussians":
+        """The finished scene: the learned map of the features is applied to the maps, which need no more room then.
+
+        Shares all parameters; itself if it has no features.
+        """
+        if self.motion is None:
+            return self
+        other = copy(self)
+        other._modules = {**self._modules, "motion": self.motion.folded()}
+        return other
+
+    def bake(self) -> "BakedGaussians":
+        """Evaluates all frames once: what is left needs neither feature maps nor networks."""
+        times = torch.tensor(self.clip.times, device=self.device)
+        with torch.no_grad():
+            frames = [self.raw_at(time) for time in times.split(_BAKED_AT_ONCE)]
+        parts = {name: torch.cat([getattr(part, name) for part in frames]) for name in _MOVING}
+        sh = torch.cat([part.sh for part in frames]) if frames[0].sh.ndim == 4 else frames[0].sh
+        return BakedGaussians(RawGaussians(**parts, sh=sh), self.clip, self.world)
+
     def save(self, folder: Path) -> None:
-        """Writes `scene.safetensors` and `scene.json` into an existing folder.
+        """Writes `scene.safetensors`, `baked.safetensors` and `scene.json` into an existing folder.
 
         Raises:
             ValueError: a tensor holds NaN or Inf; nothing is written then.
         """
-        tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in self.state_dict().items()}
+        scene = self.folded()
+        tensors = dict(scene.state_dict())
+        views = scene.motion.views if scene.motion else None
+        if views is not None:
+            tensors |= {f"{_VIEWS}{name}": tensor for name, tensor in views.fixed().items()}
         _check_finite(tensors, "scene")
+        baked = {name: getattr(scene.bake().frames, name) for name in RawGaussians.__dataclass_fields__}
+        _check_finite(baked, "scene")
         world = _WorldRecord(
             self.world.scale,
             tuple(tuple(row) for row in self.world.rotation.tolist()),
             tuple(self.world.translation.tolist()),
         )
-        bases = 1 + self.gaussians.shN.shape[1]
-        record = _Record(FORMAT_VERSION, self.gaussians.num_gaussians, bases, self.field_config, self.clip, world)
-        with atomic_path(folder / "scene.safetensors") as path:
-            path.write_bytes(to_bytes(tensors))
+        record = _Record(
+            format=FORMAT_VERSION,
+            num_gaussians=self.gaussians.num_gaussians,
+            sh_bases=1 + self.gaussians.shN.shape[1],
+            field=scene.motion.field.config if scene.motion else None,
+            fusion=scene.motion.tssf.config if scene.motion and scene.motion.tssf else None,
+            picture=(views.width, views.height) if views else None,
+            clip=self.clip,
+            world=world,
+        )
+        for name, content in (("scene", tensors), ("baked", baked)):
+            plain = {key: tensor.detach().contiguous().cpu() for key, tensor in content.items()}
+            with atomic_path(folder / f"{name}.safetensors") as path:
+                path.write_bytes(to_bytes(plain))
         with atomic_path(folder / "scene.json") as path:
             path.write_text(json.dumps(to_dict(record), indent=1), encoding="utf-8")
 
@@ -119,24 +176,75 @@ class DynamicGaussians(nn.Module):
         Raises:
             ValueError: a file is missing, damaged, or of another format version, or a tensor holds NaN or Inf.
         """
-        meta_path, tensor_path = folder / "scene.json", folder / "scene.safetensors"
-        for path in (meta_path, tensor_path):
-            if not path.is_file():
-                raise ValueError(f"scene: {path} must exist, got none. Give the output folder of `ds4d generate`.")
-        record = _read_record(meta_path)
-        world = Similarity(
-            record.world.scale, torch.tensor(record.world.rotation), torch.tensor(record.world.translation)
-        )
+        record = _read_record(folder)
+        path = folder / "scene.safetensors"
+        tensors = _read_tensors(path, folder)
         try:
-            blank = _blank(record.num_gaussians, record.sh_bases)
-            scene = DynamicGaussians(blank, record.field, torch.zeros(2, 3), record.clip, world)
-            with safe_open(str(tensor_path), framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            scene.load_state_dict(tensors)
-        except (SafetensorError, RuntimeError) as error:
-            raise ValueError(f"scene: {tensor_path} is damaged or does not belong to {meta_path}: {error}") from error
-        _check_finite(tensors, str(tensor_path))
+            scene = _blank_scene(record, tensors)
+            scene.load_state_dict({name: value for name, value in tensors.items() if name not in _unlearned(tensors)})
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise _strange(path, folder, error) from error
         return scene.to(device)
+
+
+class BakedGaussians:
+    """A dynamic object as the Gaussians of its frames; between two frames they are blended.
+
+    Args:
+        frames: raw Gaussians with a leading axis T; the colour may do without.
+        clip: the frames' times.
+        world: the user's world to the inner one.
+    """
+
+    def __init__(self, frames: RawGaussians, clip: Clip, world: Similarity) -> None:
+        self.frames = frames
+        self.clip = clip
+        self.world = world
+        self._times = torch.tensor(clip.times, device=frames.means.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors live."""
+        return self.frames.means.device
+
+    def raw_at(self, times: Float[Tensor, " T"]) -> RawGaussians:
+        """Raw Gaussians at any times in [0, 1], with a leading axis T; a frame's own at its time."""
+        _check_times(times)
+        low, high, share = nearest_frames(self._times, times)
+
+        def blend(frames: Tensor) -> Tensor:
+            weight = share.reshape(-1, *[1] * (frames.ndim - 1))
+            return torch.lerp(frames[low], frames[high], weight.expand(-1, *frames.shape[1:]))
+
+        sh = blend(self.frames.sh) if self.frames.sh.ndim == 4 else self.frames.sh
+        return RawGaussians(**{name: blend(getattr(self.frames, name)) for name in _MOVING}, sh=sh)
+
+    def at(self, times: Float[Tensor, " T"]) -> Gaussians:
+        """Gaussians ready to be drawn at any times in [0, 1], with a leading axis T; inner world."""
+        return self.raw_at(times).activate()
+
+    @staticmethod
+    def load(folder: Path, device: torch.device | str = "cpu") -> "BakedGaussians":
+        """Reads the frames of a scene that `DynamicGaussians.save` wrote.
+
+        Raises:
+            ValueError: a file is missing, damaged, or of another format version, or a tensor holds NaN or Inf.
+        """
+        record = _read_record(folder)
+        path = folder / "baked.safetensors"
+        tensors = _read_tensors(path, folder)
+        try:
+            frames = RawGaussians(**tensors)
+            if frames.means.shape[:-1] != (len(record.clip.times), record.num_gaussians):
+                raise ValueError(f"it holds {list(frames.means.shape[:-1])} frames and Gaussians")
+        except (TypeError, ValueError) as error:
+            raise _strange(path, folder, error) from error
+        return BakedGaussians(frames.to(device), record.clip, record.world.similarity())
+
+
+_BAKED_AT_ONCE = 4  # frames
+_MOVING = ("means", "quats", "log_scales", "opacity_logits")
+_VIEWS = "views."  # how a scene's file calls the clip's features
 
 
 @dataclass(frozen=True)
@@ -144,6 +252,9 @@ class _WorldRecord:
     scale: float
     rotation: tuple[tuple[float, ...], ...]
     translation: tuple[float, ...]
+
+    def similarity(self) -> Similarity:
+        return Similarity(self.scale, torch.tensor(self.rotation), torch.tensor(self.translation))
 
 
 @dataclass(frozen=True)
@@ -154,11 +265,15 @@ class _Record:
     num_gaussians: int
     sh_bases: int
     field: FieldConfig | None
+    fusion: FusionConfig | None
+    picture: tuple[int, ...] | None
     clip: Clip
     world: _WorldRecord
 
 
-def _read_record(path: Path) -> _Record:
+def _read_record(folder: Path) -> _Record:
+    path = folder / "scene.json"
+    _check_exists(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         version = content["format"]
@@ -170,6 +285,49 @@ def _read_record(path: Path) -> _Record:
         return from_dict(_Record, content)
     except ValueError as error:
         raise ValueError(f"scene: {path} must be a scene's json, but {error}") from error
+
+
+def _read_tensors(path: Path, folder: Path) -> dict[str, Tensor]:
+    _check_exists(path)
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise _strange(path, folder, error) from error
+    _check_finite(tensors, str(path))
+    return tensors
+
+
+def _check_exists(path: Path) -> None:
+    if not path.is_file():
+        raise ValueError(f"scene: {path} must exist, got none. Give the output folder of `ds4d generate`.")
+
+
+def _strange(path: Path, folder: Path, error: Exception) -> ValueError:
+    return ValueError(f"scene: {path} is damaged or does not belong to {folder / 'scene.json'}: {error}")
+
+
+def _unlearned(tensors: dict[str, Tensor]) -> set[str]:
+    """The clip's features among a scene's tensors: they are no part of its state."""
+    return {name for name in tensors if name.startswith(_VIEWS)}
+
+
+def _blank_scene(record: _Record, tensors: dict[str, Tensor]) -> DynamicGaussians:
+    """A scene with the record's shapes, about to be loaded; the clip's features are there already."""
+    views = None
+    if record.fusion is not None and record.picture is not None:
+        parts: dict[str, Any] = {name.removeprefix(_VIEWS): tensors[name] for name in _unlearned(tensors)}
+        parts["depths"] = tensors.get("motion.views.depths")
+        cameras = Cameras(parts.pop("viewmats"), parts.pop("Ks"), *record.picture)
+        views = ClipFeatures(**parts, cameras=cameras)
+    motion = None
+    if record.field is not None:
+        blank = torch.zeros(2, 3)
+        motion = Motion(record.field, blank, len(record.clip.times), fusion=record.fusion, views=views)
+        if motion.tssf is not None:
+            motion.tssf = motion.tssf.folded()
+    blank = _blank(record.num_gaussians, record.sh_bases)
+    return DynamicGaussians(blank, motion, record.clip, record.world.similarity())
 
 
 def _blank(count: int, bases: int) -> RawGaussians:

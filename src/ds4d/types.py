@@ -1,7 +1,7 @@
 """The nouns that travel between rooms.
 
-Letters used in shapes: T time, V view, N Gaussians, K spherical-harmonics bases, C feature channels, H W pixels, h w feature
-cells, B any batch.
+Letters used in shapes: T time, V view, N Gaussians, K spherical-harmonics bases, C feature channels, H W pixels,
+h w feature cells, B any batch.
 `*T` is an optional leading time axis. Every type checks the shapes of its fields when it is made.
 """
 

@@ -22,6 +22,7 @@ from ds4d.views.sample import SampleConfig, sample_video
 CURVE = Path(__file__).with_name("loss_curve.json")
 
 CONFIG = GenerateConfig(
+    fusion=None,
     init=InitConfig(num_gaussians=600, hull=HullConfig(resolution=32), sh_degree=1),
     field=FieldConfig(
         hexplane=HexPlaneConfig(channels=4, resolution=8, multipliers=(1, 2)), width=16, deform_color=True

@@ -3,27 +3,42 @@
 import pytest
 import torch
 
-from ds4d.deformation import DeformationField, FieldConfig, HexPlaneConfig
-from ds4d.training.graphs import FieldChanges, Readback, Replayed
+from ds4d.clip_features import ClipFeatures
+from ds4d.deformation import FieldConfig, HexPlaneConfig
+from ds4d.fusion import FusionConfig
+from ds4d.geometry import orbit_cameras
+from ds4d.motion import Motion
+from ds4d.training.graphs import MotionChanges, Readback, Replayed
 
 AABB = torch.tensor([[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]])
 
 
-def field(device: str) -> DeformationField:
+def motion(device: str, fusion: FusionConfig | None) -> Motion:
     torch.manual_seed(0)
-    made = DeformationField(
-        FieldConfig(HexPlaneConfig(channels=4, resolution=8, multipliers=(1, 2)), width=16, deform_color=True), AABB, 5
-    )
+    views = None
+    if fusion is not None:
+        cameras = orbit_cameras([0.0, 120.0], [0.0, 10.0], fovy_deg=40.0, distance=2.0, width=32, height=32)
+        views = ClipFeatures(
+            maps=torch.randn(5, 2, 6, 8, 8).half(),
+            valid=torch.ones(5, 2),
+            times=torch.linspace(0, 1, 5),
+            cameras=cameras,
+            distance_maps=torch.randn(5, 2, 3, 8, 8).half() if fusion.rule == "distance" else None,
+            depths=torch.full((5, 2, 1, 8, 8), 2.0).half() if fusion.rule == "visible" else None,
+        )
+    config = FieldConfig(HexPlaneConfig(channels=4, resolution=8, multipliers=(1, 2)), width=16, deform_color=True)
+    made = Motion(config, AABB, 5, fusion=fusion, views=views)
     with torch.no_grad():  # heads of zeros would let no gradient through
-        for parameter in made.heads.parameters():
+        for parameter in made.field.heads.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     return made.to(device)
 
 
-def outputs_and_gradients(run, owner: DeformationField, count: int, device: str) -> list[torch.Tensor]:
+def outputs_and_gradients(run, owner: Motion, count: int, device: str) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(count)
     means = (torch.rand(count, 3, generator=generator) - 0.5).to(device).requires_grad_()
-    changes = run(means, torch.tensor([0.0, 0.3, 1.0], device=device))
+    seen = owner.views.at_frames(torch.tensor([0, 1, 4], device=device)) if owner.views is not None else ()
+    changes = run(means, torch.tensor([0.0, 0.25, 1.0], device=device), *seen)
     owner.zero_grad(set_to_none=True)
     sum(change.square().sum() for change in changes).backward()
     return [
@@ -33,19 +48,30 @@ def outputs_and_gradients(run, owner: DeformationField, count: int, device: str)
     ]
 
 
-def test_on_the_cpu_a_replayed_module_is_the_module() -> None:
-    owner = field("cpu")
-    eager = outputs_and_gradients(FieldChanges(owner), owner, 7, "cpu")
-    replayed = outputs_and_gradients(Replayed(FieldChanges(owner)), owner, 7, "cpu")
+every_fusion = pytest.mark.parametrize(
+    "fusion",
+    [None, *(FusionConfig(rule=rule, channels=4) for rule in ("front", "average", "global", "distance", "visible"))],
+    ids=["hexplane", "front", "average", "global", "distance", "visible"],
+)
+
+
+@every_fusion
+def test_on_the_cpu_a_replayed_module_is_the_module(fusion: FusionConfig | None) -> None:
+    owner = motion("cpu", fusion)
+    eager = outputs_and_gradients(MotionChanges(owner), owner, 7, "cpu")
+    replayed = outputs_and_gradients(Replayed(MotionChanges(owner)), owner, 7, "cpu")
     assert all(torch.equal(a, b) for a, b in zip(eager, replayed, strict=True))
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_graphs_equal_eager_steps_also_after_the_number_of_gaussians_changes() -> None:
-    owner = field("cuda")
-    replayed = Replayed(FieldChanges(owner))
+@every_fusion
+def test_on_a_gpu_graphs_equal_eager_steps_also_after_the_number_of_gaussians_changes(
+    fusion: FusionConfig | None,
+) -> None:
+    owner = motion("cuda", fusion)
+    replayed = Replayed(MotionChanges(owner))
     for count in (50, 50, 64):  # recorded, replayed, recorded anew
-        eager = outputs_and_gradients(FieldChanges(owner), owner, count, "cuda")
+        eager = outputs_and_gradients(MotionChanges(owner), owner, count, "cuda")
         again = outputs_and_gradients(replayed, owner, count, "cuda")
         for a, b in zip(eager, again, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)

@@ -5,18 +5,22 @@ from dataclasses import fields
 import pytest
 import torch
 
+from ds4d.clip_features import ClipFeatures
 from ds4d.deformation import FieldConfig, HexPlaneConfig
+from ds4d.fusion import FusionConfig
 from ds4d.gaussians import Resampling
+from ds4d.motion import Motion
 from ds4d.scene import Clip, DynamicGaussians
 from ds4d.training.optimizers import OptimizerConfig, Rate, SceneOptimizer
-from ds4d.types import RawGaussians, Similarity
+from ds4d.types import Cameras, RawGaussians, Similarity
 
 BOX = torch.tensor([[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]])
 SMALL_FIELD = FieldConfig(hexplane=HexPlaneConfig(channels=2, resolution=4, multipliers=(1,)), width=8)
 
 
 def scene_of(gaussians: RawGaussians, field: FieldConfig | None = SMALL_FIELD) -> DynamicGaussians:
-    return DynamicGaussians(gaussians, field, BOX, Clip((0.0, 0.5, 1.0), 1.0, False), Similarity.identity())
+    motion = Motion(field, BOX, 3) if field is not None else None
+    return DynamicGaussians(gaussians, motion, Clip((0.0, 0.5, 1.0), 1.0, False), Similarity.identity())
 
 
 def take_step(optimizer: SceneOptimizer, seed: int, *, rows: torch.Tensor | None = None) -> None:
@@ -45,7 +49,17 @@ def test_each_parameter_has_one_rate(tiny_gaussians: RawGaussians) -> None:
     groups = SceneOptimizer(scene, OptimizerConfig()).adam.param_groups
     held = [id(parameter) for group in groups for parameter in group["params"]]
     assert sorted(held) == sorted(id(parameter) for parameter in scene.parameters())
-    assert {group["name"] for group in groups} == {field.name for field in fields(OptimizerConfig)}
+    assert {group["name"] for group in groups} == {field.name for field in fields(OptimizerConfig)} - {"fusion"}
+
+
+def test_the_fusion_has_a_rate_of_its_own(tiny_gaussians: RawGaussians, tiny_cameras: Cameras) -> None:
+    scene = scene_of(tiny_gaussians)
+    maps, times = torch.zeros(3, 3, 6, 4, 4).half(), torch.linspace(0, 1, 3)
+    views = ClipFeatures(maps, torch.ones(3, 3), times, tiny_cameras)
+    scene.motion = Motion(SMALL_FIELD, BOX, 3, fusion=FusionConfig(rule="distance", channels=4), views=views)
+    groups = {group["name"]: group["params"] for group in SceneOptimizer(scene, OptimizerConfig()).adam.param_groups}
+    assert scene.motion.tssf is not None
+    assert [id(p) for p in groups["fusion"]] == [id(p) for p in scene.motion.tssf.parameters()]
 
 
 def test_the_first_step_is_as_long_as_the_rate(tiny_gaussians: RawGaussians) -> None:

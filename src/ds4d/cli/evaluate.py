@@ -13,7 +13,7 @@ from ds4d.evaluation import Evaluation, evaluate
 from ds4d.imaging import atomic_path
 from ds4d.metrics import METRICS
 from ds4d.rendering import renderer_for
-from ds4d.scene import DynamicGaussians
+from ds4d.scene import BakedGaussians
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def run(words: Sequence[str]) -> int:
     """The command; returns the exit status."""
     arguments = tyro.cli(EvalArguments, args=list(words), prog="ds4d eval")
     device = choose_device(arguments.device)
-    scene = DynamicGaussians.load(arguments.run, device)
+    scene = BakedGaussians.load(arguments.run, device)
     evaluation = evaluate(scene, renderer_for(device), arguments.data, arguments.split)
     print(_table(evaluation))
     record = {

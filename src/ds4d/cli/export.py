@@ -9,7 +9,7 @@ import torch
 import tyro
 
 from ds4d.export import UpAxis, into_world, turn_up, write_ply
-from ds4d.scene import DynamicGaussians
+from ds4d.scene import BakedGaussians, Scene
 from ds4d.types import RawGaussians
 
 WRITERS = {"ply": write_ply}
@@ -42,7 +42,7 @@ def run(words: Sequence[str]) -> int:
     arguments = tyro.cli(ExportArguments, args=list(words), prog="ds4d export")
     if not arguments.times:
         raise ValueError("--times must name at least one time, got none.")
-    scene = DynamicGaussians.load(arguments.run)
+    scene = BakedGaussians.load(arguments.run)
     with torch.no_grad():
         raw = scene.raw_at(torch.tensor(arguments.times))
     for index, time in enumerate(arguments.times):
@@ -52,7 +52,7 @@ def run(words: Sequence[str]) -> int:
     return 0
 
 
-def _placed(raw: RawGaussians, scene: DynamicGaussians, up: UpAxis | None) -> RawGaussians:
+def _placed(raw: RawGaussians, scene: Scene, up: UpAxis | None) -> RawGaussians:
     """The Gaussians in the input's world, as it is or turned so that `up` points up."""
     if up is None:
         return into_world(raw, scene.world)

@@ -11,8 +11,11 @@ import tyro
 
 from ds4d.cli.interruption import StopSignals
 from ds4d.cli.progress import screen_for
+from ds4d.decoupling import DecouplingConfig
 from ds4d.deformation import FieldConfig
 from ds4d.device import DeviceName, choose_device
+from ds4d.features import FeaturesConfig
+from ds4d.fusion import FusionConfig
 from ds4d.logs import LogConfig
 from ds4d.outputs import OutputsConfig
 from ds4d.pipeline import Event, Finished, generate
@@ -103,6 +106,9 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
         checkpoint_every: int = settings.checkpoint_every,
         views: Annotated[ViewsConfig, tyro.conf.arg(name="")] = settings.views,
         init: InitConfig = settings.init,
+        features: FeaturesConfig = settings.features,
+        decoupling: DecouplingConfig = settings.decoupling,
+        fusion: FusionConfig | None = settings.fusion,
         field: FieldConfig | None = settings.field,
         fit: FitConfig = settings.fit,
         outputs: OutputsConfig = settings.outputs,
@@ -124,12 +130,17 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
             checkpoint_every: steps from one checkpoint to the next.
             views: how the input is read.
             init: the first Gaussians.
+            features: what is seen in every frame.
+            decoupling: of the features into what stays and what moves (DSFD).
+            fusion: of the views' features on the Gaussians (TSSF); None lets the HexPlane alone move them.
             field: what moves the Gaussians.
             fit: the schedule of the fit.
             outputs: pictures and videos.
             log: of the losses.
         """
-        changed = GenerateConfig(views, init, field, fit, outputs, log, seed, checkpoint_every)
+        changed = GenerateConfig(
+            views, init, features, decoupling, fusion, field, fit, outputs, log, seed, checkpoint_every
+        )
         return Request(input, output, changed, device, resume, quiet)
 
     return command

@@ -12,7 +12,7 @@ from ds4d.evaluation import render_frames
 from ds4d.imaging import write_png
 from ds4d.outputs import OutputsConfig, write_orbit, write_standing
 from ds4d.rendering import renderer_for
-from ds4d.scene import DynamicGaussians
+from ds4d.scene import BakedGaussians, Scene
 from ds4d.types import Renderer
 from ds4d.views import TransformsFrame, read_transforms
 
@@ -60,7 +60,7 @@ def run(words: Sequence[str]) -> int:
     _check_choice(arguments)
     device = choose_device(arguments.device)
     renderer = renderer_for(device)
-    scene = DynamicGaussians.load(arguments.run, device)
+    scene = BakedGaussians.load(arguments.run, device)
     if arguments.transforms is None:
         _write_video(arguments, scene, renderer)
     else:
@@ -98,14 +98,14 @@ def _frames(path: Path, size: int | None) -> list[TransformsFrame]:
 
 
 def _write_pictures(
-    arguments: RenderArguments, scene: DynamicGaussians, renderer: Renderer, frames: list[TransformsFrame]
+    arguments: RenderArguments, scene: Scene, renderer: Renderer, frames: list[TransformsFrame]
 ) -> None:
     for frame, picture in zip(frames, render_frames(scene, renderer, frames), strict=True):
         write_png(arguments.output / f"{frame.file_path}.png", picture)
     print(f"wrote {len(frames)} pictures into {arguments.output}")
 
 
-def _write_video(arguments: RenderArguments, scene: DynamicGaussians, renderer: Renderer) -> None:
+def _write_video(arguments: RenderArguments, scene: Scene, renderer: Renderer) -> None:
     config = OutputsConfig(
         size=512 if arguments.size is None else arguments.size,
         fps=arguments.fps,

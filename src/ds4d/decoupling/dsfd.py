@@ -70,7 +70,7 @@ def decouple(maps: Float[Tensor, "T V C h w"], basis: Float[Tensor, "R _ _ _ _"]
 
 
 def dynamic_share(features: DecoupledFeatures) -> Float[Tensor, "T V h w"]:
-    """How dynamic each token is: the sine of its angle to the reference, |dynamic| / |f|, in [0, 1]; 0 for a token 0."""
+    """How dynamic each token is: the sine of its angle to the reference, |dynamic| / |f|, in [0, 1] (0 if f is)."""
     dynamic = features.dynamic.square().sum(2)
     whole = (features.static + features.dynamic).square().sum(2)
     return torch.where(whole > 0, dynamic / whole.clamp_min(1e-12), torch.zeros_like(whole)).clamp(0, 1).sqrt()

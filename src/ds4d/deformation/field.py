@@ -43,7 +43,9 @@ class DeformationField(nn.Module):
         self, config: FieldConfig, aabb: Float[Tensor, "2 3"], num_times: int, *, point_channels: int = 0
     ) -> None:
         super().__init__()
+        self.config = config
         self.hexplane = HexPlane(config.hexplane, aabb, num_times)
+        self.point_channels = point_channels
         layers: list[nn.Module] = [nn.Linear(self.hexplane.num_features + point_channels, config.width)]
         for _ in range(config.depth - 1):
             layers += [nn.ReLU(), nn.Linear(config.width, config.width)]
@@ -77,11 +79,23 @@ class DeformationField(nn.Module):
         self, means: Float[Tensor, "N 3"], times: Float[Tensor, " T"], point_features: Tensor | None = None
     ) -> dict[str, Float[Tensor, "T N _"]]:
         """What each head adds at each time, by the name of the raw property."""
-        features = self.hexplane(means, times)
-        if point_features is not None:
-            features = torch.cat((features, point_features), dim=-1)
-        hidden = self.trunk(features)
+        return self.changes_of(self.hexplane(means, times), point_features)
+
+    def changes_of(
+        self, planes: Float[Tensor, "T N F"], point_features: Float[Tensor, "T N C"] | None = None
+    ) -> dict[str, Float[Tensor, "T N _"]]:
+        """`changes` for HexPlane features that were read before."""
+        hidden = self._hidden(planes, point_features)
         return {name: head(hidden) for name, head in self.heads.items()}
+
+    def first_shift(self, planes: Float[Tensor, "T N F"]) -> Float[Tensor, "T N 3"]:
+        """Where the HexPlane alone, with point features of 0, moves the centres: a guess of where to read features."""
+        return self.heads["means"](self._hidden(planes, None))
+
+    def _hidden(self, planes: Tensor, point_features: Tensor | None) -> Tensor:
+        if point_features is None:
+            point_features = planes.new_zeros(*planes.shape[:-1], self.point_channels)
+        return self.trunk(torch.cat((planes, point_features), dim=-1))
 
     @staticmethod
     def apply_changes(raw: RawGaussians, changes: dict[str, Float[Tensor, "T N _"]]) -> RawGaussians:

@@ -4,7 +4,7 @@ Every rule maps samples [*T, V, N, C] and how surely each view sees the point [*
 [*T, N, C]. View 0 is the real video; the order of the others does not matter. A point that no view sees gets 0.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 _LEAST = 1e-6
 
 
+@runtime_checkable
 class FusionRule(Protocol):
     """A learned or fixed way to fuse views."""
 
@@ -71,7 +72,7 @@ class GlobalAwareness(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.score = nn.Linear(channels, 1)
+        self.score = nn.Linear(channels, 1, bias=False)  # a bias would fall out of the softmax
 
     def forward(
         self,
@@ -125,7 +126,7 @@ class Visible(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.score = nn.Linear(channels, 1)
+        self.score = nn.Linear(channels, 1, bias=False)  # a bias would fall out of the softmax
         self.real_bonus = nn.Parameter(torch.zeros(()))
 
     def forward(

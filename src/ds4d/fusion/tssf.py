@@ -1,16 +1,16 @@
 """TSSF, temporal-spatial similarity fusion: the decoupled features of all views brought onto the Gaussians.
 
-    maps [T, V, D, h, w] -> learned linear map, D -> C -> read at the projected centres -> fused over the views [T, N, C]
+    maps [T, V, D, h, w] -> learned linear map D -> C -> read at the projected centres -> fused over views [T, N, C]
 
 The linear map is applied to the maps, which have far fewer cells than there are reads; reading is linear too, so the
 order makes no difference to the result.
 """
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -71,7 +71,7 @@ class Tssf(nn.Module):
         super().__init__()
         self.config = config
         self.in_channels = in_channels
-        self.reduce = nn.Linear(in_channels, config.channels, bias=False)
+        self.reduce: nn.Linear | None = nn.Linear(in_channels, config.channels, bias=False)
         self.rule = RULES[config.rule](config.channels)
 
     @property
@@ -85,19 +85,28 @@ class Tssf(nn.Module):
         return self.config.rule == "visible"
 
     def reduced(self, maps: Float[Tensor, "*T V D h w"]) -> Float[Tensor, "*T V C h w"]:
-        """The maps through the learned linear map."""
+        """The maps through the learned linear map; as they are once it is `folded`."""
+        if self.reduce is None:
+            return maps.float()
         flat = maps.flatten(0, -4).to(self.reduce.weight.dtype)
         return F.conv2d(flat, self.reduce.weight[..., None, None]).unflatten(0, maps.shape[:-3])
+
+    def folded(self) -> "Tssf":
+        """The same fusion for maps that went through the learned map before; shares the rule."""
+        other = copy(self)
+        other._modules = {**self._modules, "reduce": None}
+        other.in_channels = self.config.channels
+        return other
 
     def forward(
         self,
         maps: Float[Tensor, "*T V D h w"],
-        points: Float[Tensor, "*T N 3"],
+        points: Float[Tensor, "... N 3"],
         cameras: Cameras,
         *,
-        valid: Float[Tensor, "*T V"] | None = None,
-        distance_maps: Float[Tensor, "*T V E h w"] | None = None,
-        depths: Float[Tensor, "*T V 1 _ _"] | None = None,
+        valid: Float[Tensor, "... V"] | None = None,
+        distance_maps: Float[Tensor, "... _ _ h w"] | None = None,
+        depths: Float[Tensor, "... _ 1 _ _"] | None = None,
     ) -> Float[Tensor, "*T N C"]:
         """Fused features of every point.
 
@@ -113,24 +122,11 @@ class Tssf(nn.Module):
             ValueError: sizes do not belong together, or what the rule needs is missing.
         """
         self._check(maps, points, cameras, distance_maps, depths)
-        return self.fuse(self.reduced(maps), points, cameras, valid=valid, distance_maps=distance_maps, depths=depths)
-
-    def fuse(
-        self,
-        reduced: Float[Tensor, "*T V C h w"],
-        points: Float[Tensor, "*T N 3"],
-        cameras: Cameras,
-        *,
-        valid: Float[Tensor, "*T V"] | None = None,
-        distance_maps: Float[Tensor, "*T V E h w"] | None = None,
-        depths: Float[Tensor, "*T V 1 _ _"] | None = None,
-    ) -> Float[Tensor, "*T N C"]:
-        """`forward` for maps that went through `reduced` before."""
         points = points.detach()
         if self.config.rule == "front":  # the other views need not be read
             cameras = Cameras(cameras.viewmats[..., :1, :, :], cameras.Ks[..., :1, :, :], cameras.width, cameras.height)
-            reduced, valid = reduced[..., :1, :, :, :], None if valid is None else valid[..., :1]
-        samples, in_view = sample_at_points(reduced, points, cameras)
+            maps, valid = maps[..., :1, :, :, :], None if valid is None else valid[..., :1]
+        samples, in_view = sample_at_points(self.reduced(maps), points, cameras)
         seen = in_view.to(samples.dtype)
         if depths is not None and self.needs_depths:
             seen = visibility(depths.to(samples.dtype), points, cameras, tolerance=self.config.tolerance)

@@ -22,3 +22,4 @@ from ds4d.geometry.spherical_harmonics import evaluate_sh as evaluate_sh
 from ds4d.geometry.spherical_harmonics import rgb_to_sh as rgb_to_sh
 from ds4d.geometry.spherical_harmonics import sh_degree as sh_degree
 from ds4d.geometry.times import frame_times as frame_times
+from ds4d.geometry.times import nearest_frames as nearest_frames

@@ -10,8 +10,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ds4d.deformation import DeformationField
 from ds4d.losses import LossInputs, Objective
+from ds4d.motion import Motion
 
 
 class Replayed(nn.Module):
@@ -73,16 +73,16 @@ class Readback:
         return self._values.tolist()
 
 
-class FieldChanges(nn.Module):
-    """`DeformationField.changes` as tensors in, tensors out, in the order of the field's heads."""
+class MotionChanges(nn.Module):
+    """`Motion.changes` as tensors in, tensors out, in the order of the field's heads."""
 
-    def __init__(self, field: DeformationField) -> None:
+    def __init__(self, motion: Motion) -> None:
         super().__init__()
-        self.field = field
+        self.motion = motion
 
-    def forward(self, means: Tensor, times: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, means: Tensor, times: Tensor, *seen: Tensor) -> tuple[Tensor, ...]:
         """Each head's change [T, N, size]."""
-        return tuple(self.field.changes(means, times).values())
+        return tuple(self.motion.changes(means, times, *seen).values())
 
 
 class ObjectiveValues(nn.Module):

@@ -43,6 +43,7 @@ class OptimizerConfig:
         shN: of the view-dependent colour.
         planes: of the HexPlane.
         mlp: of trunk and heads.
+        fusion: of the features' linear map and the fusion rule.
     """
 
     means: Rate = Rate(1e-3, 0.05)
@@ -53,6 +54,7 @@ class OptimizerConfig:
     shN: Rate = Rate(2.5e-4)
     planes: Rate = Rate(1e-2, 0.1)
     mlp: Rate = Rate(1e-3, 0.1)
+    fusion: Rate = Rate(1e-3, 0.1)
 
 
 class SceneOptimizer:
@@ -118,4 +120,6 @@ def _groups(scene: DynamicGaussians) -> dict[str, list[nn.Parameter]]:
     if scene.field is not None:
         groups["planes"] = list(scene.field.hexplane.parameters())
         groups["mlp"] = [*scene.field.trunk.parameters(), *scene.field.heads.parameters()]
+    if scene.motion is not None and scene.motion.tssf is not None:
+        groups["fusion"] = list(scene.motion.tssf.parameters())
     return groups

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from ds4d.config import check_ranges
+from ds4d.drawing import draw_depths
 from ds4d.gaussians import DensityConfig, DensityControl, nearest_rows
 from ds4d.losses import LossConfig, LossInputs, Objective
 from ds4d.scene import DynamicGaussians
 from ds4d.training.events import DensityChanged, Event, StepDone, TrainingDiverged
-from ds4d.training.graphs import FieldChanges, ObjectiveValues, Readback, Replayed
+from ds4d.training.graphs import MotionChanges, ObjectiveValues, Readback, Replayed
 from ds4d.training.optimizers import OptimizerConfig, SceneOptimizer
 from ds4d.training.pictures import PictureSource
 from ds4d.training.sampling import Draw, Sampler
@@ -91,7 +92,7 @@ class Trainer:
         self.optimizer = SceneOptimizer(scene, config.optimizer)
         self.objective = Objective(config.losses)
         self._objective_values = Replayed(ObjectiveValues(self.objective))
-        self._field_changes = Replayed(FieldChanges(scene.field)) if scene.field else None
+        self._changes = Replayed(MotionChanges(scene.motion)) if scene.motion else None
         self.density = DensityControl(config.density, scene.gaussians.num_gaussians, scene.device)
         self.cameras = video.cameras.to(scene.device)
         self.times = video.times.to(scene.device)
@@ -129,9 +130,11 @@ class Trainer:
     @property
     def is_static_stage(self) -> bool:
         """Whether the next step belongs to the static stage."""
-        return self.step < self.config.static_steps or self.scene.field is None
+        return self.step < self.config.static_steps or self.scene.motion is None
 
     def _take_step(self) -> tuple[float, dict[str, float]]:
+        if self._depths_are_due():
+            draw_depths(self.scene, self.renderer)
         draw = self._draw()
         width, height = self._size()
         raw = self._gaussians_at(draw)
@@ -151,14 +154,25 @@ class Trainer:
             raise TrainingDiverged(self.step + 1, terms)
         return loss, terms
 
+    def _depths_are_due(self) -> bool:
+        """Whether what hides a point is to be drawn anew: as the dynamic stage begins, and on its schedule then."""
+        motion = self.scene.motion
+        if self.is_static_stage or motion is None or motion.tssf is None or not motion.tssf.needs_depths:
+            return False
+        done = self.step - self.config.static_steps
+        total = self.config.total_steps
+        return done % motion.tssf.config.depth_every == 0 or self.density.is_due(self.step, total)
+
     def _gaussians_at(self, draw: Draw) -> RawGaussians:
         raw = self.scene.canonical()
         if self.is_static_stage:
             return raw.expand_times(len(draw.times))
-        field = self.scene.field
-        assert field is not None and self._field_changes is not None  # a scene without a field is always static
-        changes = self._field_changes(raw.means, self.times[draw.times])
-        return field.apply_changes(raw, dict(zip(field.heads, changes, strict=True)))
+        motion = self.scene.motion
+        assert motion is not None and self._changes is not None  # a scene that does not move is always static
+        rows = draw.times.to(self.scene.device)
+        seen = motion.views.at_frames(rows) if motion.views is not None else ()
+        changes = self._changes(raw.means, self.times[rows], *seen)
+        return motion.field.apply_changes(raw, dict(zip(motion.field.heads, changes, strict=True)))
 
     def _progress(self) -> float:
         """How far the dynamic stage has come, in [0, 1]; the static stage runs at the starting rates."""

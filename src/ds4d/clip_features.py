@@ -1,0 +1,142 @@
+"""The decoupled features of a whole clip, with the cameras that saw them: what the fusion reads at any time."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ds4d.decoupling import DecouplingConfig, check_still_cameras, decouple, reference_basis
+from ds4d.fusion import FusionConfig, Tssf, principal_map, standardize
+from ds4d.geometry import nearest_frames
+from ds4d.types import Cameras, FrameFeatures, MultiViewVideo
+
+
+class ClipFeatures(nn.Module):
+    """Feature maps of every frame and view, and what the object as drawn hides from each view.
+
+    Only `depths` changes during a fit and so belongs to its state; the rest is made anew from the clip.
+
+    Args:
+        maps: decoupled features, half precision.
+        valid: 1 where the view has a picture, else 0.
+        times: of the frames, rising in [0, 1].
+        cameras: of the views [V], inner world.
+        distance_maps: what views are compared by, or None.
+        depths: depth pictures, or None where the rule does not ask what hides a point.
+    """
+
+    maps: Tensor
+    valid: Tensor
+    times: Tensor
+    viewmats: Tensor
+    Ks: Tensor
+    distance_maps: Tensor | None
+    depths: Tensor | None
+
+    def __init__(
+        self,
+        maps: Float[Tensor, "T V D h w"],
+        valid: Float[Tensor, "T V"],
+        times: Float[Tensor, " T"],
+        cameras: Cameras,
+        distance_maps: Float[Tensor, "T V E h w"] | None = None,
+        depths: Float[Tensor, "T V 1 _ _"] | None = None,
+    ) -> None:
+        super().__init__()
+        self.width, self.height = cameras.width, cameras.height
+        fixed = {"maps": maps, "valid": valid, "times": times, "distance_maps": distance_maps}
+        for name, tensor in {**fixed, "viewmats": cameras.viewmats, "Ks": cameras.Ks}.items():
+            self.register_buffer(name, tensor, persistent=False)
+        self.register_buffer("depths", depths)
+
+    @property
+    def cameras(self) -> Cameras:
+        """Of the views [V]."""
+        return Cameras(self.viewmats, self.Ks, self.width, self.height)
+
+    def at_frames(self, rows: Int[Tensor, " B"]) -> tuple[Tensor, ...]:
+        """Maps, valid, and what else there is (distance maps, depths), of some frames; each with a leading axis B."""
+        return tuple(tensor.index_select(0, rows) for tensor in self._moving())
+
+    def at(self, times: Float[Tensor, " B"]) -> tuple[Tensor, ...]:
+        """As `at_frames`, at any times in [0, 1]: the two nearest frames' maps blended; a frame's own at its time."""
+        low, high, share = nearest_frames(self.times, times)
+        parts = []
+        for tensor in self._moving():
+            weight = share.to(tensor.dtype).reshape(-1, *[1] * (tensor.ndim - 1))
+            first, second = tensor.index_select(0, low), tensor.index_select(0, high)
+            parts.append(torch.lerp(first, second, weight.expand_as(first)))
+        return tuple(parts)
+
+    def folded(self, tssf: Tssf) -> "ClipFeatures":
+        """The maps after the learned map, in half precision: all that a finished fit needs of them."""
+        with torch.no_grad():
+            maps = torch.stack([tssf.reduced(frame).half() for frame in self.maps])
+        return ClipFeatures(maps, self.valid, self.times, self.cameras, self.distance_maps, self.depths)
+
+    def fixed(self) -> dict[str, Tensor]:
+        """The tensors that are no part of the state, by name."""
+        return {name: tensor for name, tensor in self.named_buffers() if name != "depths"}
+
+    def _moving(self) -> list[Tensor]:
+        candidates = (self.maps, self.valid, self.distance_maps, self.depths)
+        return [tensor for tensor in candidates if tensor is not None]
+
+
+def observe_clip(
+    video: MultiViewVideo, features: FrameFeatures, decoupling: DecouplingConfig, fusion: FusionConfig
+) -> ClipFeatures:
+    """Decouples a clip's frame features (DSFD) and makes them ready to be fused.
+
+    Channels are brought to mean 0 and deviation 1 over the clip, a fixed map that the learned one could undo: features
+    of any extractor then come at one scale, and 0 stands for the usual.
+
+    Args:
+        video: with cameras in the inner world.
+        features: of all its frames and views.
+        decoupling: the reference.
+        fusion: says what besides the maps the rule needs.
+
+    Raises:
+        ValueError: a camera moves, or the features are not of this clip.
+    """
+    check_still_cameras(video.cameras)
+    check_belongs(video, features)
+    valid = features.valid
+    still = Cameras(video.cameras.viewmats[0], video.cameras.Ks[0], video.cameras.width, video.cameras.height)
+    views = [_decoupled(features.maps[:, view : view + 1], decoupling) for view in range(video.num_views)]
+    content = torch.cat(views, dim=1)
+    offset, factor = standardize(content, valid)
+    for frame in content:  # in place, frame by frame: the maps of a long clip are large
+        frame.copy_((frame - offset.half()[:, None, None]) * factor.half()[:, None, None])
+    distance_maps = _distance_maps(features, fusion.distance_channels) if fusion.rule == "distance" else None
+    depths = None
+    if fusion.rule == "visible":
+        width = max(1, round(fusion.depth_size * still.width / still.height))
+        depths = torch.zeros(video.num_times, video.num_views, 1, fusion.depth_size, width, dtype=torch.half)
+    return ClipFeatures(content, valid.float(), video.times, still, distance_maps, depths)
+
+
+def check_belongs(video: MultiViewVideo, features: FrameFeatures) -> None:
+    """Refuses features of another clip.
+
+    Raises:
+        ValueError: their frames or views are not those of the clip.
+    """
+    if features.maps.shape[:2] != (video.num_times, video.num_views):
+        raise ValueError(
+            f"features must be of the clip's {video.num_times} frames and {video.num_views} views, got those of "
+            f"{features.maps.shape[0]} frames and {features.maps.shape[1]} views. Extract them again."
+        )
+
+
+def _decoupled(maps: Float[Tensor, "T 1 C h w"], config: DecouplingConfig) -> Float[Tensor, "T 1 D h w"]:
+    """One view's maps with their dynamic part behind them, in half precision; computed in single precision."""
+    if not config.enabled:
+        return maps.half()
+    single = maps.float()
+    return decouple(single, reference_basis(single, config.reference)).decoupled.half()
+
+
+def _distance_maps(features: FrameFeatures, channels: int) -> Float[Tensor, "T V E h w"]:
+    projection = principal_map(features.maps, features.valid, channels)
+    return torch.stack([torch.einsum("ec,vchw->vehw", projection, maps.float()).half() for maps in features.maps])

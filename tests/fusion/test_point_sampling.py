@@ -1,0 +1,81 @@
+"""Where a point reads each view's map, and who sees it."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from ds4d.fusion import sample_at_points, visibility
+from ds4d.geometry import orbit_cameras, project_points
+from ds4d.types import Cameras
+
+
+@pytest.fixture
+def cameras() -> Cameras:
+    """The front and the back."""
+    return orbit_cameras([0.0, 180.0], [0.0, 0.0], fovy_deg=40.0, distance=2.0, width=64, height=48)
+
+
+@pytest.fixture
+def points(generator: torch.Generator) -> Tensor:
+    return 0.6 * torch.rand(50, 3, generator=generator) - 0.3
+
+
+def coordinate_maps(cameras: Cameras, h: int, w: int) -> Tensor:
+    """Maps whose value is the pixel position of the cell's centre."""
+    y = (torch.arange(h) + 0.5) / h * cameras.height
+    x = (torch.arange(w) + 0.5) / w * cameras.width
+    grid = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1])
+    return grid.expand(cameras.num_views, 2, h, w)
+
+
+@pytest.mark.parametrize(("h", "w"), [(48, 64), (12, 16), (7, 9)])
+def test_a_map_of_positions_reads_where_the_point_projects(cameras: Cameras, points: Tensor, h: int, w: int) -> None:
+    read, in_view = sample_at_points(coordinate_maps(cameras, h, w), points, cameras)
+    pixels, _ = project_points(points, cameras)
+    assert in_view.all()
+    torch.testing.assert_close(read, pixels, atol=1e-3, rtol=0)
+
+
+def test_a_leading_time_axis_reads_each_time_by_itself(cameras: Cameras, generator: torch.Generator) -> None:
+    maps = torch.randn(3, 2, 4, 6, 8, generator=generator)
+    points = 0.4 * torch.rand(3, 20, 3, generator=generator) - 0.2
+    read, in_view = sample_at_points(maps, points, cameras)
+    assert read.shape == (3, 2, 20, 4) and in_view.shape == (3, 2, 20)
+    for time in range(3):
+        alone, _ = sample_at_points(maps[time], points[time], cameras)
+        torch.testing.assert_close(read[time], alone)
+
+
+def test_points_beside_the_picture_and_behind_the_camera_are_in_no_view(cameras: Cameras) -> None:
+    points = torch.tensor([[0.0, 0.0, 0.0], [3.0, 0.0, 0.0], [0.0, 0.0, 5.0]])  # the last lies behind the front camera
+    _, in_view = sample_at_points(torch.zeros(2, 1, 4, 4), points, cameras)
+    assert in_view.tolist() == [[True, False, False], [True, False, True]]
+
+
+def test_gradients_reach_the_maps_where_the_points_read(cameras: Cameras) -> None:
+    maps = torch.zeros(2, 1, 4, 4, requires_grad=True)
+    read, _ = sample_at_points(maps, torch.zeros(1, 3), cameras)
+    read.sum().backward()
+    assert maps.grad is not None
+    torch.testing.assert_close(maps.grad.sum((-1, -2)), torch.ones(2, 1))
+    assert (maps.grad[:, :, 1:3, 1:3] > 0).all() and not maps.grad[:, :, 0].any()
+
+
+def test_what_lies_behind_the_drawn_surface_is_hidden(cameras: Cameras) -> None:
+    depths = torch.full((2, 1, 16, 16), 2.0)  # a wall through the origin, seen from both sides
+    z = torch.tensor([0.3, 0.02, 0.0, -0.02, -0.3])
+    points = torch.stack((torch.zeros(5), torch.zeros(5), z), dim=-1)
+    front, back = visibility(depths, points, cameras, tolerance=0.04)
+    assert front[:3].min() > 0.98 and front[4] < 1e-6
+    torch.testing.assert_close(back, front.flip(0))
+    edge = visibility(depths, torch.tensor([[0.0, 0.0, -0.04]]), cameras, tolerance=0.04)[0]
+    torch.testing.assert_close(edge, torch.tensor([0.5]), atol=1e-3, rtol=0)
+
+
+def test_where_nothing_is_drawn_nothing_is_hidden(cameras: Cameras, points: Tensor) -> None:
+    assert visibility(torch.zeros(2, 1, 16, 16), points, cameras, tolerance=0.03).min() > 0.999
+
+
+def test_no_view_sees_what_is_outside_its_picture(cameras: Cameras) -> None:
+    seen = visibility(torch.zeros(2, 1, 16, 16), torch.tensor([[3.0, 0.0, 0.0]]), cameras, tolerance=0.03)
+    assert not seen.any()
