@@ -1,4 +1,4 @@
-"""The command line: `ds4d generate | render | eval | sample | export | info`.
+"""The command line: `ds4d generate | render | eval | ablate | sample | export | info`.
 
 Each command is a module whose `run` takes its arguments. A module is imported when its command is called, so that
 `ds4d --help` answers at once.
@@ -17,6 +17,7 @@ COMMANDS = {
     "generate": ("multi-view frames in, a 4D object out", "ds4d.cli.generate"),
     "render": ("pictures or a video of a generated object", "ds4d.cli.render"),
     "eval": ("scores on views that were not fitted", "ds4d.cli.evaluate"),
+    "ablate": ("the paper's ablation: its rows fitted to the same data, and their table", "ds4d.cli.ablate"),
     "sample": ("an example input, made here", "ds4d.cli.sample"),
     "export": ("the Gaussians of any times as files", "ds4d.cli.export"),
     "info": ("device, versions, what is installed and what is missing", "ds4d.cli.info"),

@@ -1,0 +1,138 @@
+"""`ds4d ablate`: the rows of the paper's ablation on the same data, seeds and steps."""
+
+import math
+import signal
+import sys
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import tyro
+
+from ds4d.ablation import (
+    Event,
+    FitFailed,
+    MultiView,
+    Planned,
+    ablate,
+    find_cases,
+    fit_case,
+    plan,
+    write_tables,
+)
+from ds4d.cli.generate import PresetName
+from ds4d.device import DeviceName, choose_device
+from ds4d.presets import PRESETS
+
+
+@dataclass(frozen=True)
+class AblateArguments:
+    """Fits the rows of the paper's ablation to the same clips with the same seeds and steps, and makes their table.
+
+    Every finished fit is one file in results/. What is there is not fitted again, so the same command goes on where it
+    was stopped, and folders are merged by copying their results together. Without data only the table is made anew.
+
+    Attributes:
+        output: folder of the results and of table.json, table.md and table.png.
+        data: folders of multi-view frames. With transforms_test.json: fitted to the splits front and mv, scored on
+            test. Else fitted as they are and scored on the front view.
+        rows: of A (random first Gaussians), B (on the visual hull), D (B + frame features of the front view), E (D +
+            DSFD), F, G, H (E + TSSF by average, GA, DA) and ours (E + TSSF of the views that see the point); all if
+            not given.
+        seeds: how many of each, from 0.
+        preset: settings that the rows share; fast on CUDA, else cpu, if not given.
+        device: where to work; auto takes CUDA where it can be used.
+        mv: whether the views besides the front are fitted as they are, or perturbed as a generator's views are, anew
+            for each seed; where there is a test split.
+        hold_out: leave each generated view out of a fit of its own and score that view; where there is no test split.
+        jobs: fits that run side by side, each in a process of its own.
+        base: row that the others are compared with; B, or the first one present, if not given.
+    """
+
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="DIR")]
+    data: tyro.conf.Positional[tuple[Path, ...]] = ()
+    rows: tuple[str, ...] = ()
+    seeds: int = 3
+    preset: PresetName | None = None
+    device: DeviceName = "auto"
+    mv: MultiView = "exact"
+    hold_out: bool = False
+    jobs: int = 1
+    base: str | None = None
+
+
+def run(words: Sequence[str]) -> int:
+    """The command; returns the exit status."""
+    arguments = tyro.cli(AblateArguments, args=list(words), prog="ds4d ablate")
+    failed = 0
+    if arguments.data:
+        with _stoppable():
+            failed = _fit(arguments)
+    if failed and not any((arguments.output / "results").glob("*.json")):
+        return 1  # no fit, no table
+    files = write_tables(arguments.output, arguments.base)
+    print((arguments.output / "table.md").read_text(encoding="utf-8"))
+    for path in files:
+        print(f"wrote {path}")
+    return 1 if failed else 0
+
+
+def describe(event: Event) -> str:
+    """One line for what has happened."""
+    if isinstance(event, Planned):
+        there = f", {event.kept} of them there already" if event.kept else ""
+        return f"{event.total} fits{there}"
+    if isinstance(event, FitFailed):
+        return f"fit {event.number} of {event.total}: {event.name} failed: {event.error}"
+    result = event.result
+    name, value = next(
+        ((name, result.metrics[name]) for name in ("psnr_dynamic", "psnr") if not math.isnan(result.metrics[name])),
+        ("front_psnr", result.metrics["front_psnr"]),
+    )
+    left = f", about {_duration(event.seconds_left)} left" if event.number < event.total else ""
+    return (
+        f"fit {event.number} of {event.total}: {result.case} {result.row} seed {result.seed} ... "
+        f"{name} {value:.1f}, {result.seconds:.0f} s{left}"
+    )
+
+
+def _fit(arguments: AblateArguments) -> int:
+    """Runs the plan; returns how many fits failed."""
+    device = choose_device(arguments.device)
+    preset = PRESETS[arguments.preset or ("fast" if device.type == "cuda" else "cpu")]()
+    cases = find_cases(arguments.data, preset.views, mv=arguments.mv, hold_out=arguments.hold_out)
+    fits = plan(cases, preset, arguments.rows, arguments.seeds)
+    failed = 0
+    for event in ablate(fits, arguments.output, fit_case, device=device, jobs=arguments.jobs):
+        print(describe(event), file=sys.stderr, flush=True)
+        failed += isinstance(event, FitFailed)
+    if failed:
+        print(f"{failed} fits failed; why stands in {arguments.output / 'failures'}", file=sys.stderr)
+    return failed
+
+
+@contextmanager
+def _stoppable() -> Generator[None, None, None]:
+    """SIGTERM unwinds the run as Ctrl-C does, so that the processes of the fits end with it."""
+    if threading.current_thread() is not threading.main_thread():  # Python allows handlers nowhere else
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
