@@ -66,7 +66,7 @@ def test_the_three_files_hold_the_same_numbers(folder: Path) -> None:
         ["25.25", "26.00 ±0.71", "33.50 ±0.71"],
         ["-0.25 (1/2)", "+3.50 ±0.71 (1/1)"],
     ]
-    assert columns(text, "fits") == [["3", "4", "2"]]
+    assert columns(text, "fits") == [["3/4", "4/4", "2/4"]]
 
 
 def test_what_is_missing_is_a_dash(folder: Path) -> None:

@@ -30,6 +30,7 @@ class Table:
     Attributes:
         scored_on: which pictures.
         cases: their names.
+        fits: of a row that has every case and seed.
         rows: those present, in the order of the paper.
         base: the row that others are compared with.
         means: by measure and row.
@@ -39,6 +40,7 @@ class Table:
 
     scored_on: str
     cases: list[str]
+    fits: int
     rows: list[str]
     base: str
     means: dict[str, dict[str, Mean]]
@@ -120,6 +122,7 @@ def plot_differences(tables: Sequence[Table], path: str | Path) -> None:
             axis.errorbar(range(len(names)), [d.mean for d in shown], spreads, fmt="_k", markersize=14, capsize=4)
             axis.axhline(0, color="gray", linewidth=0.8)
             axis.set_xticks(range(len(names)), names)
+            axis.set_xlim(-0.5, len(names) - 0.5)
             axis.set(title=f"{measure}, {table.scored_on}", ylabel=f"difference to {table.base} (dB)")
             axis.grid(alpha=0.3)
         line[-1].legend(fontsize="x-small", bbox_to_anchor=(1.02, 1), loc="upper left")
@@ -135,6 +138,7 @@ def _table(results: Sequence[Result], scored_on: str, present: Sequence[str], ba
     return Table(
         scored_on=scored_on,
         cases=cases,
+        fits=len(cases) * len({result.seed for result in results}),
         rows=names,
         base=base,
         means={measure: {row: mean_of(values[measure][row]) for row in names} for measure in MEASURES},
@@ -184,7 +188,7 @@ def _markdown(table: Table) -> Iterator[str]:
     yield ""
     measured = [name for name in MEASURES if any(mean.fits for mean in table.means[name].values())]
     lines = [[name, *(_mean_cell(table.means[name][row], _digits(name)) for row in table.rows)] for name in measured]
-    fits = [str(max(table.means[name][row].fits for name in MEASURES)) for row in table.rows]
+    fits = [f"{table.means['seconds'][row].fits}/{table.fits}" for row in table.rows]
     yield from _grid(["", *table.rows], [*lines, ["fits", *fits]])
     others = [row for row in table.rows if row != table.base]
     if others:

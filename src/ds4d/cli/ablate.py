@@ -111,7 +111,9 @@ def _fit(arguments: AblateArguments) -> int:
         print(describe(event), file=sys.stderr, flush=True)
         failed += isinstance(event, FitFailed)
     if failed:
-        print(f"{failed} fits failed; why stands in {arguments.output / 'failures'}", file=sys.stderr)
+        print(
+            f"{failed} fit{'s' * (failed > 1)} failed; why stands in {arguments.output / 'failures'}", file=sys.stderr
+        )
     return failed
 
 

@@ -1,0 +1,133 @@
+"""What is fitted, what it is scored on, and one fit of each kind."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ds4d.ablation import Case, cases, find_cases, fit_case
+from ds4d.ablation.cases import score_against_view, without_view
+from ds4d.evaluation import evaluate
+from ds4d.imaging import write_png
+from ds4d.metrics import METRICS
+from ds4d.pipeline import prepare
+from ds4d.presets import GenerateConfig
+from ds4d.types import MultiViewVideo
+from ds4d.views import ViewsConfig
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def few_steps(quick_config: GenerateConfig) -> GenerateConfig:
+    return replace(quick_config, fit=replace(quick_config.fit, static_steps=4, dynamic_steps=8), fusion=None)
+
+
+@pytest.fixture
+def generated_folder(tmp_path: Path, quick_video: MultiViewVideo) -> Path:
+    """The sample's views in STAG4D's layout, as if its rig had seen them; three frames."""
+    folder = tmp_path / "toy"
+    for time in range(3):
+        for view in range(7):
+            rgba = quick_video.frames.read(time, view)
+            name = f"ref/{time}_rgba.png" if view == 0 else f"zero123/{time}_rgba/{view - 1}.png"
+            write_png(folder / name, np.where(rgba[..., 3:] > 0, rgba, 0))
+    return folder
+
+
+def test_cases_follow_the_folders(sample_folder: Path, generated_folder: Path) -> None:
+    known = Case("views", sample_folder, "unseen views")
+    own = Case("toy", generated_folder, "the front view")
+    assert find_cases([sample_folder, generated_folder], ViewsConfig()) == [known, own]
+    held = find_cases([sample_folder, generated_folder], ViewsConfig(), mv="perturbed", hold_out=True)
+    assert held[0] == replace(known, mv="perturbed")
+    assert [(case.name, case.held_out) for case in held[1:]] == [(f"toy-view{i}", i) for i in range(1, 7)]
+    assert {case.scored_on for case in held[1:]} == {"a held-out view"}
+
+
+def test_choices_that_fit_no_folder_are_refused(sample_folder: Path, generated_folder: Path, tmp_path: Path) -> None:
+    views = ViewsConfig()
+    with pytest.raises(ValueError, match=r"mv must be exact where no data folder holds transforms_test\.json"):
+        find_cases([generated_folder], views, mv="perturbed")
+    with pytest.raises(ValueError, match="hold-out must not be set"):
+        find_cases([sample_folder], views, hold_out=True)
+    with pytest.raises(ValueError, match="names of their own, got 'views' twice"):
+        find_cases([sample_folder, sample_folder], views)
+    with pytest.raises(ValueError, match=r"nothing must be a folder of multi-view frames"):
+        find_cases([tmp_path / "nothing"], views)
+
+
+def test_moving_cameras_are_refused(sample_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    video = cases.load_case(Case("views", sample_folder, "unseen views"), ViewsConfig())
+    viewmats = video.cameras.viewmats.clone()
+    viewmats[1, 0, 0, 3] += 0.1
+    moving = replace(video, cameras=replace(video.cameras, viewmats=viewmats))
+    monkeypatch.setattr(cases, "load_views", lambda folder, config: moving)
+    with pytest.raises(ValueError, match=r"views must be filmed by cameras that stand still"):
+        find_cases([sample_folder], ViewsConfig())
+
+
+def test_a_clip_without_a_view_is_the_others(quick_video: MultiViewVideo) -> None:
+    names = tuple("abcdefg")
+    weights = torch.arange(1.0, 8.0)
+    trust = torch.rand(6, 7, 1, 2, 2)
+    valid = quick_video.valid.clone()
+    valid[1, 5] = False
+    video = replace(quick_video, view_names=names, view_weights=weights, pixel_weights=trust, valid=valid)
+    left = without_view(video, 3)
+    kept = [0, 1, 2, 4, 5, 6]
+    assert (left.num_times, left.num_views) == (6, 6) and left.view_names == tuple("abcefg")
+    assert left.view_weights.tolist() == [1, 2, 3, 5, 6, 7]
+    assert torch.equal(left.valid, valid[:, kept])
+    assert left.pixel_weights is not None and torch.equal(left.pixel_weights, trust[:, kept])
+    assert torch.equal(left.cameras.viewmats, video.cameras.viewmats[:, kept])
+    assert torch.equal(left.cameras.Ks, video.cameras.Ks[:, kept])
+    for new, old in enumerate(kept):
+        assert np.array_equal(left.frames.read(2, new), video.frames.read(2, old))
+    assert (left.frames.width, left.frames.height) == (video.frames.width, video.frames.height)
+    for index in (0, 7, -1):
+        with pytest.raises(ValueError, match=f"a view besides the front, 1 to 6, got {index}"):
+            without_view(video, index)
+
+
+def test_a_view_is_scored_as_its_file_would_be(
+    sample_folder: Path, quick_video: MultiViewVideo, few_steps: GenerateConfig
+) -> None:
+    """The same pictures through transforms_mv.json: colours that went through alpha and back differ by rounding, which
+    moves a few pixels across the threshold of what counts as dynamic."""
+    trainer = prepare(quick_video, few_steps, CPU)
+    scene = trainer.scene.bake()
+    files = evaluate(scene, trainer.renderer, sample_folder, "mv").views
+    for index, expected in enumerate(files.values(), start=1):
+        found = score_against_view(scene, trainer.renderer, quick_video, index)
+        assert found == pytest.approx(expected, rel=5e-3, abs=1e-3, nan_ok=True), index
+
+
+def test_a_view_that_lacks_frames_is_scored_on_those_it_has(
+    quick_video: MultiViewVideo, few_steps: GenerateConfig
+) -> None:
+    trainer = prepare(quick_video, few_steps, CPU)
+    valid = quick_video.valid.clone()
+    valid[1:, 2] = False
+    scores = score_against_view(trainer.scene, trainer.renderer, replace(quick_video, valid=valid), 2)
+    assert scores["psnr"] > 10 and math.isnan(scores["motion_error"])
+
+
+def test_a_held_out_view_is_not_seen_by_the_fit(
+    generated_folder: Path, few_steps: GenerateConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    real = cases.prepare
+    monkeypatch.setattr(cases, "prepare", lambda video, *rest: seen.append(video) or real(video, *rest))
+    whole = Case("toy", generated_folder, "the front view")
+    held = replace(whole, scored_on="a held-out view", held_out=2)
+    for case in (whole, held):
+        score = fit_case(case, few_steps, CPU)
+        assert set(score.metrics) == {*METRICS, "front_psnr"}
+        assert score.seconds > 0 and 0 < score.num_gaussians <= 900
+        # The front's files are scored in 8 bit, its training pictures as they are.
+        assert math.isclose(score.metrics["psnr"], score.metrics["front_psnr"], abs_tol=0.1) == (case is whole)
+    assert [video.num_views for video in seen] == [7, 6]
