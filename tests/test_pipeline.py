@@ -47,7 +47,7 @@ def stop_after(step: int, *arguments, **options) -> None:
 def test_events_tell_the_stages_in_order(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
     events = list(generate(sample_folder, short, tmp_path / "run", device="cpu"))
     stages = [event.name for event in events if isinstance(event, StageStarted)]
-    assert stages == ["views", "placement", "fit", "scores", "outputs"]
+    assert stages == ["views", "features", "placement", "fit", "scores", "outputs"]
     assert sum(isinstance(event, StepDone) for event in events) == 20
     written = [event.path for event in events if isinstance(event, FileWritten)]
     assert {path.suffix for path in written} == {".mp4", ".png", ".ply"} and all(path.is_file() for path in written)
@@ -59,7 +59,7 @@ def test_metrics_describe_the_run(finished_run: Path, sample_folder: Path, quick
     metrics = json.loads((finished_run / "metrics.json").read_text())
     assert (metrics["frames"], metrics["views"], metrics["picture"]) == (6, 7, [48, 48])
     assert metrics["steps"] == quick_config.fit.total_steps
-    assert set(metrics["seconds"]) == {"views", "placement", "fit", "scores", "outputs"}
+    assert set(metrics["seconds"]) == {"views", "features", "placement", "fit", "scores", "outputs"}
     assert metrics["peak_memory_bytes"]["main"] > 100e6
     scene = DynamicGaussians.load(finished_run)
     assert metrics["num_gaussians"] == scene.gaussians.num_gaussians
@@ -97,7 +97,7 @@ def test_an_interrupted_run_goes_on_to_the_same_scene(
         assert ours | {"seconds": 0} == theirs | {"seconds": 0}
 
 
-@pytest.mark.parametrize("stage", ["views", "placement", "fit"])
+@pytest.mark.parametrize("stage", ["views", "features", "placement", "fit"])
 def test_a_run_that_is_stopped_before_its_first_step_leaves_nothing(
     tmp_path: Path, sample_folder: Path, short: GenerateConfig, stage: str
 ) -> None:
@@ -209,7 +209,7 @@ def test_the_seed_decides_and_the_process_does_not(quick_video: MultiViewVideo, 
     other = prepare(quick_video, replace(short, seed=1), CPU).scene.state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     changed = {name for name in first if not torch.equal(first[name], other[name])}
-    assert {"gaussians.means", "field.trunk.0.weight"} <= changed
+    assert {"gaussians.means", "motion.field.trunk.0.weight", "motion.tssf.reduce.weight"} <= changed
 
 
 def test_tensorboard_is_written_if_asked_for(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:

@@ -138,7 +138,7 @@ def compare_views(
         cameras = video.cameras.select(frames, torch.full_like(frames, view)).resized(width, height)
         drawn = draw_rgb(scene, renderer, cameras, times)
         rows[f"{name} (input)"] = [
-            _square(_input_picture(video, int(i), view, width, height), config.sheet_size) for i in frames
+            _square(input_picture(video, int(i), view, width, height), config.sheet_size) for i in frames
         ]
         rows[f"{name} (ours)"] = [_square(picture, config.sheet_size) for picture in drawn]
     for side, azimuth_deg in SIDES.items():
@@ -170,7 +170,7 @@ def _fitting(width: int, height: int, size: int) -> tuple[int, int]:
     return max(1, round(scale * width)), max(1, round(scale * height))
 
 
-def _input_picture(video: MultiViewVideo, time: int, view: int, width: int, height: int) -> UInt8[np.ndarray, "H W 3"]:
+def input_picture(video: MultiViewVideo, time: int, view: int, width: int, height: int) -> UInt8[np.ndarray, "H W 3"]:
     """One picture of the clip on white; all white where the view has none."""
     if not video.valid[time, view]:
         return np.full((height, width, 3), 255, np.uint8)

@@ -1,6 +1,6 @@
 """The whole flow, from a folder of views to a folder with a 4D object.
 
-    views, checked -> placed in the inner world -> first Gaussians -> fit -> scene -> scores, pictures, videos
+    views, checked -> frame features -> placed in the inner world -> first Gaussians -> fit -> scene -> scores, videos
 
 `generate` yields what happens as it happens and knows no screen. Closing the iterator interrupts the run: the state of
 the fit is saved, and `resume` goes on from there.
@@ -16,11 +16,12 @@ from typing import Any
 import torch
 
 from ds4d import __version__
-from ds4d.clip_features import ClipFeatures, observe_clip
+from ds4d.clip_features import observe_clip
 from ds4d.device import DeviceName, choose_device
 from ds4d.evaluation import score_training_views
 from ds4d.export import plot_losses
 from ds4d.features import extract_features
+from ds4d.heat_map import heat_map, write_heat_map
 from ds4d.logs import LossLog, TensorBoardLog, check_tensorboard, read_log
 from ds4d.motion import Motion
 from ds4d.outputs import write_outputs
@@ -32,7 +33,7 @@ from ds4d.run_folder import RunFolder, RunRecord
 from ds4d.scene import BakedGaussians, Clip, DynamicGaussians
 from ds4d.training import Event as FitEvent
 from ds4d.training import StepDone, Trainer, load_checkpoint, save_checkpoint
-from ds4d.types import MultiViewVideo
+from ds4d.types import FrameFeatures, MultiViewVideo
 from ds4d.views import check_masks, load_views
 
 LEAST_SIDE = 22  # pixels; at half the size, where fits begin, SSIM's window must still fit
@@ -40,7 +41,7 @@ LEAST_SIDE = 22  # pixels; at half the size, where fits begin, SSIM's window mus
 
 @dataclass(frozen=True)
 class StageStarted:
-    """A part of the run has begun: `views`, `placement`, `fit`, `scores` or `outputs`."""
+    """A part of the run has begun: `views`, `features`, `placement`, `fit`, `scores` or `outputs`."""
 
     name: str
 
@@ -102,9 +103,13 @@ def generate(
         video = load_views(source, config.views)
         check_masks(video)
 
+    yield StageStarted("features")
+    with watch("features"):
+        features = clip_features(video, config, target)
+
     yield StageStarted("placement")
     with watch("placement"):
-        trainer = prepare(video, config, target)
+        trainer = prepare(video, config, target, features)
         if resume and folder.checkpoint.is_file():
             load_checkpoint(trainer, folder.checkpoint)
 
@@ -123,6 +128,10 @@ def generate(
     with watch("outputs"):
         for path in write_outputs(scene, trainer.video, trainer.renderer, config.outputs, folder.path):
             yield FileWritten(path)
+        if features is not None:
+            shares = heat_map(features, config.decoupling)
+            for path in write_heat_map(shares, trainer.video, config.outputs, folder.path):
+                yield FileWritten(path)
         if history := read_log(folder.log):
             plot_losses([_curves(entry) for entry in history], folder.path / "loss.png")
             yield FileWritten(folder.path / "loss.png")
@@ -144,13 +153,35 @@ def generate(
     yield Finished(metrics)
 
 
-def prepare(video: MultiViewVideo, config: GenerateConfig, device: torch.device) -> Trainer:
+def clip_features(video: MultiViewVideo, config: GenerateConfig, device: torch.device) -> FrameFeatures | None:
+    """The frame features that a run needs: of all views to be fused, else of the real one for the heat map.
+
+    Returns:
+        None for a clip that has no use for them: one frame, or a camera that moves.
+    """
+    if video.num_times == 1:
+        return None
+    fused = config.fusion is not None and config.field is not None
+    if not video.cameras.is_static:
+        if fused:
+            warnings.warn(
+                "a camera moves, and frame features are compared in place: fitting without them (as --fusion None).",
+                stacklevel=2,
+            )
+        return None
+    return extract_features(video, config.features, device, views=None if fused else [0])
+
+
+def prepare(
+    video: MultiViewVideo, config: GenerateConfig, device: torch.device, features: FrameFeatures | None = None
+) -> Trainer:
     """The fit of a clip, ready to run: the object is placed, its first Gaussians stand, nothing is learnt yet.
 
     Args:
         video: with cameras in the user's world; it is used as it is, whatever `config.views` says.
         config: all settings.
         device: where to work.
+        features: what `clip_features` made of the clip; made here if None.
 
     Raises:
         ValueError: the pictures are too small, no object can be placed, or the file of the first points is unfit.
@@ -164,28 +195,19 @@ def prepare(video: MultiViewVideo, config: GenerateConfig, device: torch.device)
     placement = place(video, config.init.hull)
     initial = first_gaussians(placement, config.init, torch.Generator().manual_seed(config.seed))
     clip = Clip(tuple(video.times.tolist()), video.duration, video.loops)
-    features = _features(placement.video, config, device)
+    views = None
+    if config.fusion is not None and config.field is not None:
+        features = features or clip_features(video, config, device)
+        if features is not None:
+            views = observe_clip(placement.video, features, config.decoupling, config.fusion)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)  # the motion's first weights come from torch's global generator
         motion = None
         if config.field is not None and video.num_times > 1:  # a single frame shows no motion
-            fusion = config.fusion if features is not None else None
-            motion = Motion(config.field, placement.aabb, video.num_times, fusion=fusion, views=features)
+            fusion = config.fusion if views is not None else None
+            motion = Motion(config.field, placement.aabb, video.num_times, fusion=fusion, views=views)
         scene = DynamicGaussians(initial, motion, clip, placement.world)
     return Trainer(scene.to(device), placement.video, renderer, config.fit, config.seed)
-
-
-def _features(video: MultiViewVideo, config: GenerateConfig, device: torch.device) -> ClipFeatures | None:
-    """The clip's decoupled features, or None where nothing reads them."""
-    if config.fusion is None or config.field is None or video.num_times == 1:
-        return None
-    if not video.cameras.is_static:
-        warnings.warn(
-            "a camera moves, and frame features are compared in place: fitting without them (as --fusion None).",
-            stacklevel=2,
-        )
-        return None
-    return observe_clip(video, extract_features(video, config.features, device), config.decoupling, config.fusion)
 
 
 def _fit(trainer: Trainer, config: GenerateConfig, folder: RunFolder) -> Iterator[FitEvent]:

@@ -4,8 +4,9 @@ config.json             all settings with the input, written first
 log.jsonl               losses, one json object per line
 tensorboard/            the same for TensorBoard, if asked for
 checkpoints/            the latest state of the fit; its last one stays
-scene.safetensors/json  the fitted scene
+scene.safetensors/json  the fitted scene, baked.safetensors the Gaussians of its frames
 contact_sheet.png, loss.png, orbit.mp4, front/right/back/left.mp4, middle.ply
+heatmap.png/mp4         where the real video moves, unless it cannot be told (one frame, or a camera that moves)
 metrics.json            written last: a folder that holds one is whole
 eval.json               scores on views that were not fitted, if asked for later
 """

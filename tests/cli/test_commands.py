@@ -20,7 +20,7 @@ from ds4d.geometry import transform_points
 from ds4d.imaging import image_size, read_rgba
 from ds4d.metrics import METRICS
 from ds4d.presets import PRESETS
-from ds4d.scene import DynamicGaussians
+from ds4d.scene import BakedGaussians, DynamicGaussians
 
 SCORE_VIEWS = Path(__file__).resolve().parents[3] / "shared" / "tools" / "score_views.py"
 
@@ -185,7 +185,7 @@ def test_eval_writes_its_table(ds4d: Callable, finished_run: Path, sample_folder
 def test_export_writes_the_times_asked_for(ds4d: Callable, finished_run: Path, tmp_path: Path) -> None:
     outcome = ds4d("export", finished_run, "--format", "ply", "--times", 0, 0.25, 1, "-o", tmp_path)
     assert outcome.status == 0 and "frame0001.ply (time 0.25)" in outcome.out
-    scene = DynamicGaussians.load(finished_run)
+    scene = BakedGaussians.load(finished_run)
     with torch.no_grad():
         expected = scene.raw_at(torch.tensor([0.0, 0.25, 1.0]))
     for index in range(3):

@@ -73,7 +73,7 @@ def test_a_fit_stopped_at_any_event_goes_on(quick_video: MultiViewVideo, short: 
 
 
 def test_half_the_size_comes_first(quick_video: MultiViewVideo, short: GenerateConfig) -> None:
-    trainer = prepare(quick_video, replace(short, fit=replace(short.fit, coarse_share=0.5)), CPU)
+    trainer = prepare(quick_video, replace(short, fusion=None, fit=replace(short.fit, coarse_share=0.5)), CPU)
     sizes = []
 
     class Watching:

@@ -11,6 +11,7 @@ from ds4d.training import StepDone
 
 STAGES = {
     "views": "reading and checking the views",
+    "features": "looking at the frames",
     "placement": "placing the object",
     "fit": "fitting",
     "scores": "scoring the training views",
