@@ -140,6 +140,16 @@ def test_the_plot_shows_every_row_and_case(folder: Path) -> None:
         assert f"<!-- {label} -->" in text
 
 
+def test_a_row_far_from_the_others_does_not_hide_them(tmp_path: Path, make_plan: Plan, write: Write) -> None:
+    """D and E lie 0.3 and 0.1 dB above B, A 9 dB below: its mean is written instead."""
+    for fit in make_plan(rows=("A", "B", "D", "E")):
+        write(tmp_path, fit, psnr={"A": 11.0, "B": 20.0, "D": 20.3, "E": 20.1}[fit.row])
+    plot_differences(make_tables(read_results(tmp_path)), tmp_path / "far.svg")
+    assert "<!-- -9.0 -->" in (tmp_path / "far.svg").read_text().replace("\N{MINUS SIGN}", "-")
+    plot_differences(make_tables([r for r in read_results(tmp_path) if r.row != "A"]), tmp_path / "near.svg")
+    assert "<!-- +0.3 -->" not in (tmp_path / "near.svg").read_text()
+
+
 def test_without_results_there_is_no_table(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"must hold results of an ablation, got none\. Name data folders"):
         write_tables(tmp_path)

@@ -20,6 +20,7 @@ BASE = "B"
 PLOTTED = ("psnr", "psnr_object", "psnr_dynamic")
 BY_CASE = "psnr_dynamic"
 
+_FAR = 4  # times as far from 0 as any other row
 _DIGITS = {"ssim": 4, "iou": 4, "seconds": 1, "motion_error": 3, "still_flicker": 3}  # others have 2
 
 
@@ -125,9 +126,25 @@ def plot_differences(tables: Sequence[Table], path: str | Path) -> None:
             axis.set_xlim(-0.5, len(names) - 0.5)
             axis.set(title=f"{measure}, {table.scored_on}", ylabel=f"difference to {table.base} (dB)")
             axis.grid(alpha=0.3)
+            _leave_out_a_far_one(axis, shown)
         line[-1].legend(fontsize="x-small", bbox_to_anchor=(1.02, 1), loc="upper left")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
+
+
+def _leave_out_a_far_one(axis: Any, shown: Sequence[Difference]) -> None:
+    """Where one row lies far from all others, as A does, they would look alike: its mean is written at the edge."""
+    reaches = [max(map(abs, (d.mean, *d.by_case.values()))) if d.cases else 0.0 for d in shown]
+    *_, second, first = sorted([0.0, 0.0, *reaches])
+    if first <= _FAR * second or not second:
+        return
+    far = reaches.index(first)
+    limit = 1.2 * max(
+        r + (0.0 if math.isnan(d.spread) else d.spread) for r, d in zip(reaches, shown, strict=True) if r < first
+    )
+    axis.set_ylim(-limit, limit)
+    edge = math.copysign(0.9 * limit, shown[far].mean)
+    axis.text(far, edge, f"{shown[far].mean:+.1f}", ha="center", va="center")
 
 
 def _table(results: Sequence[Result], scored_on: str, present: Sequence[str], base: str) -> Table:
