@@ -1,6 +1,6 @@
 """The filter bank: frame features without weights, from colours, derivatives and local contrast at several scales.
 
-Letters: S scales, C channels, H W pixels, h w cells, D Gaussian and its first and second derivative.
+Letters: S scales, C channels, H W pixels, Y X pixels after averaging, h w cells, D Gaussian and its two derivatives.
 """
 
 import math
@@ -9,13 +9,18 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, pad
 
 from ds4d.config import check_ranges
 
-# Rows: brightness, red against green, yellow against blue. Each has a range of 1 (opponent ones -0.5 to 0.5).
-_OPPONENT = ((1 / 3, 1 / 3, 1 / 3), (0.5, -0.5, 0.0), (0.25, 0.25, -0.5))
+# Rows: brightness, red against green, yellow against blue. The hues have twice the range of the brightness, which
+# changes with the light.
+_OPPONENT = ((1 / 3, 1 / 3, 1 / 3), (1.0, -1.0, 0.0), (0.5, 0.5, -1.0))
+_GRAY = 0.5  # brightness that counts as 0
 _REACH = 4.0  # deviations after which a Gaussian is cut off: what is left out is below 1e-4 of the whole
+_THIN = 1.5  # pixels; while a Gaussian is twice as wide, pixels may be averaged in pairs first
 _THINNEST = 0.6  # pixels; a narrower Gaussian falls between the pixels
+_PER_SCALE = 13
 
 
 @dataclass(frozen=True)
@@ -24,11 +29,11 @@ class FilterBankConfig:
 
     Attributes:
         stride: pixels from one cell to the next, along both axes.
-        scales: standard deviations of the Gaussians, in cells, finest first.
+        scales: standard deviations of the Gaussians, in cells.
     """
 
     stride: int = 4
-    scales: tuple[float, ...] = (0.4, 0.8, 1.6)
+    scales: tuple[float, ...] = (0.5, 1.5, 4.5)
 
     def __post_init__(self) -> None:
         check_ranges(self, stride="[1, 64]")
@@ -37,12 +42,13 @@ class FilterBankConfig:
 
 
 class FilterBank(nn.Module):
-    """A fixed multi-scale bank: opponent colours, Gaussian derivatives, local deviation and structure.
+    """A fixed bank of Gaussian derivatives, 1 + 13 S channels.
 
-    Per scale: three blurred opponent colours, the gradient and the Hessian of the brightness, and what does not turn
-    with the picture: the gradient's length for each opponent colour and the local deviation of each. Besides, one
-    constant channel: it keeps tokens from vanishing on plain grey, so that an angle between tokens has a meaning
-    everywhere and grows with the difference of what they show.
+    The first channel is 1 everywhere: tokens never vanish, so the angle between two of them has a meaning on plain
+    ground too, and grows with the difference of what they show. Then, per scale: the three opponent colours (3), their
+    derivatives along x (3) and along y (3), the brightness's second derivatives xx, xy, yy (3), and the brightness's
+    local standard deviation (1). Derivatives are per standard deviation of the Gaussian, so every channel keeps within
+    about -1 and 1 by itself, whatever the clip.
 
     Args:
         config: shape of the bank.
@@ -51,67 +57,93 @@ class FilterBank(nn.Module):
     def __init__(self, config: FilterBankConfig) -> None:
         super().__init__()
         self.stride, self.scales = config.stride, config.scales
-        self.channels = 1 + 14 * len(config.scales)
+        self.channels = 1 + _PER_SCALE * len(config.scales)
 
     @staticmethod
     def weights_digest(config: FilterBankConfig) -> str:
         """Nothing: there are no weights, and `config` says all."""
         return ""
 
+    @torch.no_grad()
     def forward(self, images: Float[Tensor, "*batch 3 H W"]) -> Float[Tensor, "*batch C h w"]:
         """One vector per cell; h and w are H and W over the stride, rounded, at least 1.
 
-        Cell (i, j) is centred at ((i + 0.5) / h, (j + 0.5) / w) of the picture, whether the stride divides its sides
-        or not; past the border the picture goes on as its last pixel.
+        Cell (i, j) is centred at ((i + 0.5) / h, (j + 0.5) / w) of the picture's height and width, whether the stride
+        divides them or not; past the border the picture goes on as its last pixels.
 
         Args:
             images: colours in [0, 1], over a plain background.
         """
         batch = images.shape[:-3]
         pictures = images.reshape(-1, *images.shape[-3:])
-        mixing = torch.tensor(_OPPONENT, dtype=pictures.dtype, device=pictures.device)
-        colors = torch.einsum("oc,bchw->bohw", mixing, pictures)
-        features = torch.cat(self._channels(colors), dim=1)
+        height, width = (max(1, round(size / self.stride)) for size in images.shape[-2:])
+        colors = torch.einsum("oc,bchw->bohw", pictures.new_tensor(_OPPONENT), pictures)
+        colors[:, 0] -= _GRAY
+        found = [colors.new_ones(len(colors), 1, height, width)]
+        found += [_responses(colors, height, width, scale * self.stride) for scale in self.scales]
+        features = torch.cat(found, dim=1)
         return features.reshape(*batch, *features.shape[1:])
 
-    def _channels(self, colors: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
-        height, width = (max(1, round(size / self.stride)) for size in colors.shape[-2:])
-        found = [colors.new_ones(colors.shape[0], 1, height, width)]
-        gray = colors.new_tensor([0.5, 0.0, 0.0])[:, None, None]
-        for scale in self.scales:
-            rows = _derivatives(colors.shape[-2], height, scale * self.stride, colors)
-            columns = _derivatives(colors.shape[-1], width, scale * self.stride, colors)
-            response = torch.einsum("diy,bcyx,ejx->debcij", rows, colors, columns)
-            blurred, dx, dy = response[0, 0], response[0, 1], response[1, 0]
-            squares = torch.einsum("iy,bcyx,jx->bcij", rows[0], colors.square(), columns[0])
-            deviation = (squares - blurred.square()).clamp_min(0).sqrt()
-            hessian = (response[0, 2, :, :1], response[1, 1, :, :1], response[2, 0, :, :1])
-            length = (dx.square() + dy.square()).sqrt()
-            found += [blurred - gray, dx[:, :1], dy[:, :1], *hessian, length, deviation]
-        return found
+
+def _responses(colors: Float[Tensor, "B 3 H W"], height: int, width: int, sigma: float) -> Float[Tensor, "B _ h w"]:
+    """The channels of one scale, sigma in pixels."""
+    H, W = colors.shape[-2:]
+    factor = 2 ** max(0, int(math.log2(sigma / _THIN)))
+    pooled = _averaged(colors, factor)
+    rows = _derivatives(H, pooled.shape[-2], factor, height, sigma, colors)
+    columns = _derivatives(W, pooled.shape[-1], factor, width, sigma, colors)
+    across = pooled @ columns[0].mT
+    slope_across = pooled @ columns[1].mT
+    curve_across = pooled[:, :1] @ columns[2].mT
+    blurred, dx, dy = rows[0] @ across, rows[0] @ slope_across, rows[1] @ across
+    hessian = (rows[0] @ curve_across, rows[1] @ slope_across[:, :1], rows[2] @ across[:, :1])
+    squares = rows[0] @ (pooled[:, :1].square() @ columns[0].mT)
+    deviation = (squares - blurred[:, :1].square()).clamp_min(0).sqrt()
+    return torch.cat((blurred, dx, dy, *hessian, deviation), dim=1)
 
 
-def _derivatives(size: int, cells: int, sigma: float, like: Tensor) -> Float[Tensor, "3 cells size"]:
-    """Along one axis, Gaussian and first and second derivative at the centres of the cells, as matrices.
+def _averaged(colors: Float[Tensor, "B 3 H W"], factor: int) -> Float[Tensor, "B 3 Y X"]:
+    """Means of squares of pixels; the picture goes on as its last pixels where a side is no multiple."""
+    if factor == 1:
+        return colors
+    height, width = colors.shape[-2:]
+    return avg_pool2d(pad(colors, (0, -width % factor, 0, -height % factor), mode="replicate"), factor)
 
-    Times sigma and sigma squared, so that a picture and its enlargement answer alike. Each row is exact for constants,
-    lines and parabolas, however few pixels it holds. Pixels past the border add to the last one's weight.
+
+def _derivatives(
+    size: int, pixels: int, factor: int, cells: int, sigma: float, like: Tensor
+) -> Float[Tensor, "3 cells pixels"]:
+    """Along one axis, the Gaussian and its first and second derivative at the centres of the cells, as matrices.
+
+    The derivatives are times sigma and sigma squared. Constants, lines and parabolas give exactly their value, slope
+    and curvature, however few pixels a Gaussian covers. Pixels past the border add to the last one's weight.
+
+    Args:
+        size: length of the axis.
+        pixels: along the axis, each the mean over `factor`.
+        factor: length of a pixel.
+        cells: along the axis.
+        sigma: standard deviation of the Gaussian together with the averaging.
+        like: has the dtype and the device.
     """
-    sigma = max(sigma, _THINNEST)
-    reach = math.ceil(_REACH * sigma) + 1
-    pixels = torch.arange(-reach, size + reach, dtype=torch.float64)
+    spread = max(math.sqrt(max(0.0, sigma**2 - (factor**2 - 1) / 12)), _THINNEST * factor)
+    beyond = math.ceil(_REACH * spread / factor) + 1
+    index = torch.arange(-beyond, pixels + beyond, dtype=torch.float64)
     centres = (torch.arange(cells, dtype=torch.float64) + 0.5) * (size / cells)
-    offsets = (pixels + 0.5 - centres[:, None]) / sigma
-    bell = torch.exp(-0.5 * offsets.square()) * (offsets.abs() <= _REACH + 1 / sigma)
+    offsets = ((index + 0.5) * factor - centres[:, None]) / sigma
+    bell = torch.exp(-0.5 * (offsets * (sigma / spread)).square())
+    bell = bell * (offsets.abs() * sigma <= _REACH * spread + factor)
     bell = bell / bell.sum(1, keepdim=True)
-    slope = offsets - (bell * offsets).sum(1, keepdim=True)
-    square = slope.square()
-    square = square - (bell * square).sum(1, keepdim=True)
-    lean = (bell * square * slope).sum(1, keepdim=True) / (bell * slope * slope).sum(1, keepdim=True)
-    curve = square - lean * slope
-    first = bell * slope / (bell * slope * offsets).sum(1, keepdim=True)
-    second = 2 * bell * curve / (bell * curve * offsets.square()).sum(1, keepdim=True)
+    # Made orthogonal to one another under the bell, polynomials of degree 1 and 2 each see their own degree alone.
+    line = offsets - _mean(bell, offsets)
+    parabola = line.square() - _mean(bell, line.square())
+    parabola = parabola - _mean(bell, parabola * line) / _mean(bell, line.square()) * line
+    first = bell * line / _mean(bell, line * offsets)
+    second = 2 * bell * parabola / _mean(bell, parabola * offsets.square())
     weights = torch.stack((bell, first, second))
-    inside = pixels.clamp(0, size - 1).long()
-    folded = weights.new_zeros(3, cells, size).index_add_(2, inside, weights)
-    return folded.to(like)
+    inside = index.clamp(0, pixels - 1).long()
+    return weights.new_zeros(3, cells, pixels).index_add_(2, inside, weights).to(like)
+
+
+def _mean(bell: Float[Tensor, "cells pixels"], values: Float[Tensor, "cells pixels"]) -> Float[Tensor, "cells 1"]:
+    return (bell * values).sum(1, keepdim=True)
