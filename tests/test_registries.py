@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ds4d.config import from_dict, to_dict
+from ds4d.features import EXTRACTORS
 from ds4d.geometry import RIGS, project_points, rig_cameras
 from ds4d.losses import PICTURE_LOSSES, REGULARIZERS
 from ds4d.presets import PRESETS, GenerateConfig
@@ -17,8 +18,8 @@ from ds4d.types import Renderer
 
 @pytest.mark.parametrize(
     "registry",
-    [RIGS, PICTURE_LOSSES, REGULARIZERS, PRESETS, RENDERERS],
-    ids=["rigs", "losses", "regularisers", "presets", "renderers"],
+    [RIGS, PICTURE_LOSSES, REGULARIZERS, PRESETS, RENDERERS, EXTRACTORS],
+    ids=["rigs", "losses", "regularisers", "presets", "renderers", "extractors"],
 )
 def test_a_registry_is_a_plain_dict_of_names(registry: dict[str, Any]) -> None:
     assert type(registry) is dict and registry

@@ -19,7 +19,7 @@ _SUFFIX = ".safetensors"
 
 def cache_folder() -> Path:
     """Where maps are kept: `features` in the folder that the environment's DS4D_CACHE names, or in ~/.cache/ds4d."""
-    return Path(os.environ.get("DS4D_CACHE") or Path("~/.cache/ds4d").expanduser()) / "features"
+    return Path(os.environ.get("DS4D_CACHE") or "~/.cache/ds4d").expanduser() / "features"
 
 
 def read_cached(key: str) -> Float[Tensor, "T V C h w"] | None:
@@ -57,7 +57,7 @@ def write_cached(key: str, maps: Float[Tensor, "T V C h w"], *, limit_bytes: int
         warnings.warn(
             f"feature maps are not kept in {path.parent}: {error}. Name a folder that can be written to in the "
             "environment variable DS4D_CACHE.",
-            stacklevel=2,
+            stacklevel=3,
         )
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ class Dinov2(nn.Module):
 
     def __init__(self, config: Dinov2Config) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.batch_size = config, config.batch_size
         self.model = model = _load(config.model)
         self.channels: int = model.config.hidden_size
         self.stride: int = model.config.patch_size
@@ -90,7 +91,7 @@ class Dinov2(nn.Module):
             images: colours in [0, 1], over a plain background.
         """
         batch = images.shape[:-3]
-        maps = [self._maps(part) for part in images.reshape(-1, *images.shape[-3:]).split(self.config.batch_size)]
+        maps = [self._maps(part) for part in images.reshape(-1, *images.shape[-3:]).split(self.batch_size)]
         return torch.cat(maps).reshape(*batch, *maps[0].shape[1:])
 
     def _maps(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
@@ -108,17 +109,15 @@ class Dinov2(nn.Module):
 def _files(model: str) -> tuple[Path, Path]:
     """Settings and weights of a network in a folder or in the hub's cache."""
     folder = Path(model).expanduser()
-    if folder.is_dir():
-        paths = [folder / name for name in (_SETTINGS, _WEIGHTS)]
-    else:
-        paths = [_in_hub_cache(model, name) for name in (_SETTINGS, _WEIGHTS)]
+    on_hub = not folder.exists() and re.fullmatch(r"[\w-]+/[\w.-]+", model) is not None
+    paths = [_in_hub_cache(model, name) if on_hub else folder / name for name in (_SETTINGS, _WEIGHTS)]
     for path in paths:
         if not path.is_file():
-            source = "facebook/dinov2-small" if folder.is_dir() else model
+            source = model if on_hub else "facebook/dinov2-small"
             raise ValueError(
-                f"DINOv2 {model} must be a folder with {_SETTINGS} and {_WEIGHTS}, got no file {path}. Fill a folder "
-                f"on a machine with network: huggingface-cli download {source} --local-dir FOLDER; then name it as "
-                "the model."
+                f"DINOv2 {model} must be a folder with {_SETTINGS} and {_WEIGHTS} or lie in the hub's cache, got no "
+                f"{path.name} in {path.parent}. Where there is a network: hf download {source} --local-dir FOLDER; "
+                "then name that folder as the model."
             )
     return paths[0], paths[1]
 
@@ -127,12 +126,8 @@ def _in_hub_cache(model: str, name: str) -> Path:
     """Where the hub's cache holds a file, or would hold it."""
     _transformers()
     from huggingface_hub import constants, try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
 
-    try:
-        found = try_to_load_from_cache(model, name)
-    except HFValidationError:  # neither a folder nor a name on the hub
-        return Path(model) / name
+    found = try_to_load_from_cache(model, name)
     return (
         Path(found)
         if isinstance(found, str)
@@ -154,10 +149,16 @@ def _load(model: str) -> Any:
     settings = _settings(settings_path)
     _check_weights(weights_path, settings, settings_path)
     network = getattr(transformers, _CLASSES[settings["model_type"]])
-    with _quiet(transformers):
-        loaded, report = network.from_pretrained(
-            settings_path.parent, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
+    try:
+        with _quiet(transformers):
+            loaded, report = network.from_pretrained(
+                settings_path.parent, local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
+    except (RuntimeError, ValueError) as error:  # shapes that do not fit, settings that contradict one another
+        raise ValueError(
+            f"weights {weights_path} must fit the network that {settings_path.name} beside them describes, got others "
+            f"({error}). Download both files from one place."
+        ) from error
     if report["missing_keys"]:
         raise ValueError(
             f"weights {weights_path} must hold every weight of the network, got none for "
@@ -201,12 +202,14 @@ def _check_weights(path: Path, settings: dict[str, Any], settings_path: Path) ->
 
 @contextmanager
 def _quiet(transformers: Any) -> Generator[None, None, None]:
-    """No progress bar for the second that loading takes."""
+    """No progress bar for the second that loading takes, and no table of what is raised as an error."""
     logging = transformers.utils.logging
-    shown = logging.is_progress_bar_enabled()
+    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,7 +19,6 @@ from ds4d.types import FrameFeatures, MultiViewVideo
 EXTRACTORS: dict[str, type[Any]] = {"filters": FilterBank, "dinov2": Dinov2}
 
 _VERSION = 1  # of the maps for given pictures and settings: raise it when an extractor computes something else
-_BATCH = 8  # pictures in memory at a time
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,8 @@ def _extract(
 ) -> Float[Tensor, "T V C h w"]:
     extractor = EXTRACTORS[config.kind](_extractor_config(config)).to(device)
     maps: Tensor | None = None
-    for times, places in _batches(video, chosen):
+    for part in _pairs(video, chosen).split(extractor.batch_size):
+        times, places = part.unbind(1)
         views = torch.tensor(chosen)[places]
         batch = video.gather(times, views)
         images = batch.composite(torch.ones(len(times), 3))
@@ -115,11 +115,6 @@ def _extract(
         maps[times, places] = found
     assert maps is not None
     return maps
-
-
-def _batches(video: MultiViewVideo, chosen: list[int]) -> Iterator[tuple[Int[Tensor, " B"], Int[Tensor, " B"]]]:
-    for part in _pairs(video, chosen).split(_BATCH):
-        yield part[:, 0], part[:, 1]
 
 
 def _check_finite(maps: Float[Tensor, "B C h w"], times: Int[Tensor, " B"], names: Sequence[str]) -> None:

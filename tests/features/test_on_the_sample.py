@@ -1,0 +1,121 @@
+"""The filter bank on a scene whose true motion is known: tokens find their place again, and tell what moves."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, normalize
+
+from ds4d.features import FeaturesConfig, extract_features
+from ds4d.geometry import project_points
+from ds4d.types import Cameras, FrameFeatures, MultiViewVideo
+from ds4d.views.sample import SampleConfig, moving_mask, sample_video, surface_points
+
+STRIDE = 4
+Place = tuple[int, int]  # time, view
+
+
+@pytest.fixture(scope="module")
+def video() -> MultiViewVideo:
+    """Eight frames at the size at which the filters are used."""
+    return sample_video(SampleConfig(frames=8, size=256, supersampling=2))
+
+
+@pytest.fixture(scope="module")
+def features(video: MultiViewVideo) -> FrameFeatures:
+    return extract_features(video, FeaturesConfig(cached=False), torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def tracks(video: MultiViewVideo) -> tuple[Tensor, Tensor]:
+    """Cells [T, V, N, 2] (x, y) of points of the surface, and which are seen: no other point lies nearer there."""
+    pixels, depths = project_points(surface_points(video.times, 8000, seed=0), video.cameras)
+    T, V = depths.shape[:2]
+    width = video.frames.width // 4
+    cells = (pixels / 4).long().clamp(0, width - 1)
+    index = cells[..., 1] * width + cells[..., 0]
+    nearest = torch.full((T, V, width**2), torch.inf).scatter_reduce(2, index, depths, "amin")
+    return pixels / STRIDE, depths < nearest.gather(2, index) + 0.02
+
+
+def coverage(video: MultiViewVideo, time: int, view: int) -> Tensor:
+    """Share of each cell that the object covers."""
+    alphas = video.gather(torch.tensor([time]), torch.tensor([view])).alphas
+    return avg_pool2d(alphas, STRIDE)[0, 0]
+
+
+def found_again(
+    video: MultiViewVideo, features: FrameFeatures, tracks: tuple[Tensor, Tensor], here: Place, there: Place
+) -> tuple[float, float]:
+    """Share of seen points whose nearest token elsewhere lies within 2 cells of the true place; and by chance."""
+    cells, seen = tracks
+    points = (seen[here] & seen[there]).nonzero()[:300, 0]
+    x, y = cells[here][points].long().unbind(-1)
+    queries = features.maps[here][:, y, x].float().T
+    candidates = (coverage(video, *there) >= 0.5).nonzero()
+    tokens = features.maps[there][:, candidates[:, 0], candidates[:, 1]].float().T
+    best = (normalize(queries, dim=1) @ normalize(tokens, dim=1).T).argmax(1)
+    centres = candidates.flip(1) + 0.5
+    distances = torch.cdist(cells[there][points], centres)
+    hits = distances.gather(1, best[:, None]) <= 2
+    return hits.float().mean().item(), (distances <= 2).float().mean().item()
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "share"), [((0, 0), (1, 0), 0.7), ((3, 2), (5, 2), 0.55), ((2, 4), (4, 4), 0.55)]
+)
+def test_tokens_are_found_again_at_other_times(
+    video: MultiViewVideo,
+    features: FrameFeatures,
+    tracks: tuple[Tensor, Tensor],
+    here: Place,
+    there: Place,
+    share: float,
+) -> None:
+    hits, chance = found_again(video, features, tracks, here, there)
+    assert chance < 0.03
+    assert hits > share
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "share"),
+    [
+        ((0, 0), (0, 1), 0.4),
+        ((3, 0), (3, 6), 0.4),
+        ((6, 6), (6, 0), 0.4),
+        ((5, 3), (5, 4), 0.1),
+        ((5, 1), (5, 2), 0.05),
+    ],
+)
+def test_tokens_are_found_again_in_neighbouring_views(
+    video: MultiViewVideo,
+    features: FrameFeatures,
+    tracks: tuple[Tensor, Tensor],
+    here: Place,
+    there: Place,
+    share: float,
+) -> None:
+    """30 degrees from the front most find their place; 60 degrees and another elevation apart, as the last two, few."""
+    hits, chance = found_again(video, features, tracks, here, there)
+    assert hits > share > 3 * chance
+
+
+def test_the_angle_to_the_reference_tells_what_moves(video: MultiViewVideo, features: FrameFeatures) -> None:
+    """Area under the ROC curve of the sine of the angle, over the object's cells in the front view."""
+    tokens = normalize(features.maps[:, 0].float(), dim=1)
+    reference = tokens[video.middle] + normalize(features.maps[:, 0].float().mean(0), dim=0)
+    sines = (1 - (tokens * normalize(reference, dim=0)).sum(1).square()).clamp_min(0).sqrt()
+    front = Cameras(video.cameras.viewmats[:, :1], video.cameras.Ks[:, :1], video.cameras.width, video.cameras.height)
+    covered = avg_pool2d(torch.from_numpy(moving_mask(front, video.times)).float(), STRIDE)[:, 0] >= 0.5
+    on_object = torch.stack([coverage(video, time, 0) for time in range(video.num_times)]) >= 0.5
+    moves = (covered | covered[video.middle])[on_object | on_object[video.middle]]
+    sines = sines[on_object | on_object[video.middle]]
+    assert 0.2 < moves.float().mean() < 0.8
+    assert area_under_roc(sines, moves) > 0.95
+    assert sines[moves].median() > 10 * sines[~moves].median()
+
+
+def area_under_roc(scores: Tensor, positive: Tensor) -> float:
+    """Chance that a positive scores above a negative."""
+    negatives = scores[~positive].sort().values
+    below = torch.searchsorted(negatives, scores[positive])
+    return below.float().mean().item() / len(negatives)
