@@ -201,6 +201,17 @@ def test_what_the_maps_depend_on_is_told_apart(video: MultiViewVideo, made: list
     assert len(made) == 2
 
 
+def test_equal_pictures_at_other_places_are_told_apart(video: MultiViewVideo, made: list[nn.Module]) -> None:
+    frames = Noise()
+    frames.pictures[:] = frames.pictures[0, 0]
+    for absent in ((1, 1), (1, 2)):
+        valid = video.valid.clone()
+        valid[absent] = False
+        features = extract_features(replace(video, frames=frames, valid=valid), CONFIG, CPU)
+        assert (features.maps[absent] == 0).all()
+    assert len(made) == 2
+
+
 def test_what_the_maps_do_not_depend_on_is_not(video: MultiViewVideo, made: list[nn.Module]) -> None:
     extract_features(video, CONFIG, CPU)
     extract_features(replace(video, duration=9.0), CONFIG, CPU, views=[0, 1, 2])
