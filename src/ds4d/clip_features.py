@@ -13,7 +13,7 @@ from ds4d.types import Cameras, FrameFeatures, MultiViewVideo
 class ClipFeatures(nn.Module):
     """Feature maps of every frame and view, and what the object as drawn hides from each view.
 
-    Only `depths` changes during a fit and so belongs to its state; the rest is made anew from the clip.
+    Only `depths` and `shifts` change during a fit and so belong to its state; the rest is made anew from the clip.
 
     Args:
         maps: decoupled features, half precision.
@@ -22,10 +22,12 @@ class ClipFeatures(nn.Module):
         cameras: of the views [V], inner world.
         distance_maps: what views are compared by, or None.
         depths: depth pictures, or None where the rule does not ask what hides a point.
+        shifts: how the views' pictures are warped, as the fit has found (`fusion.sample_at_points`), or None.
     """
 
     maps: Tensor
     valid: Tensor
+    shifts: Tensor | None
     times: Tensor
     viewmats: Tensor
     Ks: Tensor
@@ -40,6 +42,7 @@ class ClipFeatures(nn.Module):
         cameras: Cameras,
         distance_maps: Float[Tensor, "T V E h w"] | None = None,
         depths: Float[Tensor, "T V 1 _ _"] | None = None,
+        shifts: Float[Tensor, "T V 2 _ _"] | None = None,
     ) -> None:
         super().__init__()
         self.width, self.height = cameras.width, cameras.height
@@ -47,21 +50,28 @@ class ClipFeatures(nn.Module):
         for name, tensor in {**fixed, "viewmats": cameras.viewmats, "Ks": cameras.Ks}.items():
             self.register_buffer(name, tensor, persistent=False)
         self.register_buffer("depths", depths)
+        self.register_buffer("shifts", shifts)
 
     @property
     def cameras(self) -> Cameras:
         """Of the views [V]."""
         return Cameras(self.viewmats, self.Ks, self.width, self.height)
 
+    @property
+    def names(self) -> list[str]:
+        """What changes over time: maps and valid, and of distance_maps, depths and shifts those that there are."""
+        optional = ("distance_maps", "depths", "shifts")
+        return ["maps", "valid", *(name for name in optional if getattr(self, name) is not None)]
+
     def at_frames(self, rows: Int[Tensor, " B"]) -> tuple[Tensor, ...]:
-        """Maps, valid, and what else there is (distance maps, depths), of some frames; each with a leading axis B."""
-        return tuple(tensor.index_select(0, rows) for tensor in self._moving())
+        """What there is of `names`, in that order, of some frames; each with a leading axis B."""
+        return tuple(getattr(self, name).index_select(0, rows) for name in self.names)
 
     def at(self, times: Float[Tensor, " B"]) -> tuple[Tensor, ...]:
         """As `at_frames`, at any times in [0, 1]: the two nearest frames' maps blended; a frame's own at its time."""
         low, high, share = nearest_frames(self.times, times)
         parts = []
-        for tensor in self._moving():
+        for tensor in (getattr(self, name) for name in self.names):
             weight = share.to(tensor.dtype).reshape(-1, *[1] * (tensor.ndim - 1))
             first, second = tensor.index_select(0, low), tensor.index_select(0, high)
             parts.append(torch.lerp(first, second, weight.expand_as(first)))
@@ -71,15 +81,11 @@ class ClipFeatures(nn.Module):
         """The maps after the learned map, in half precision: all that a finished fit needs of them."""
         with torch.no_grad():
             maps = torch.stack([tssf.reduced(frame).half() for frame in self.maps])
-        return ClipFeatures(maps, self.valid, self.times, self.cameras, self.distance_maps, self.depths)
+        return ClipFeatures(maps, self.valid, self.times, self.cameras, self.distance_maps, self.depths, self.shifts)
 
     def fixed(self) -> dict[str, Tensor]:
         """The tensors that are no part of the state, by name."""
-        return {name: tensor for name, tensor in self.named_buffers() if name != "depths"}
-
-    def _moving(self) -> list[Tensor]:
-        candidates = (self.maps, self.valid, self.distance_maps, self.depths)
-        return [tensor for tensor in candidates if tensor is not None]
+        return {name: tensor for name, tensor in self.named_buffers() if name not in ("depths", "shifts")}
 
 
 def observe_clip(

@@ -71,15 +71,8 @@ class Motion(nn.Module):
         if self.tssf.config.points == "deformed":
             with torch.no_grad():
                 points = means + self.field.first_shift(planes)
-        maps, valid, *others = seen
-        return self.tssf(
-            maps,
-            points,
-            self.views.cameras,
-            valid=valid,
-            distance_maps=others[0] if self.tssf.needs_distances else None,
-            depths=others[-1] if self.tssf.needs_depths else None,
-        )
+        parts = dict(zip(self.views.names, seen, strict=True))
+        return self.tssf(parts.pop("maps"), points, self.views.cameras, **parts)
 
     def folded(self) -> "Motion":
         """The same motion with the learned map of the features applied once and for all; for after the fit."""

@@ -317,7 +317,7 @@ def _blank_scene(record: _Record, tensors: dict[str, Tensor]) -> DynamicGaussian
     views = None
     if record.fusion is not None and record.picture is not None:
         parts: dict[str, Any] = {name.removeprefix(_VIEWS): tensors[name] for name in _unlearned(tensors)}
-        parts["depths"] = tensors.get("motion.views.depths")
+        parts |= {name: tensors.get(f"motion.views.{name}") for name in ("depths", "shifts")}
         cameras = Cameras(parts.pop("viewmats"), parts.pop("Ks"), *record.picture)
         views = ClipFeatures(**parts, cameras=cameras)
     motion = None

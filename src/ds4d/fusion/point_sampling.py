@@ -12,7 +12,11 @@ _NEAREST = 0.01  # inner units; a point closer to a camera, or behind it, is in 
 
 
 def sample_at_points(
-    maps: Float[Tensor, "*T V C h w"], points: Float[Tensor, "*T N 3"], cameras: Cameras
+    maps: Float[Tensor, "*T V C h w"],
+    points: Float[Tensor, "*T N 3"],
+    cameras: Cameras,
+    *,
+    shifts: Float[Tensor, "*T V 2 _ _"] | None = None,
 ) -> tuple[Float[Tensor, "*T V N C"], Bool[Tensor, "*T V N"]]:
     """Every view's vector at every point, bilinear between the cells, and whether the point lies in the picture at all.
 
@@ -22,6 +26,8 @@ def sample_at_points(
         maps: of V views; cell (i, j) stands for the picture at ((j + 0.5) / w, (i + 0.5) / h) of its width and height.
         points: centres of that time, in the cameras' world.
         cameras: of the views [V], or of each time [*T, V]; their size gives the scale of pixels, not that of the maps.
+        shifts: how each view's picture is warped: at place x it shows what belongs to x + shift(x), in half pictures;
+            on a grid whose outer points are the picture's corners.
 
     Returns:
         The vectors (those of the nearest border cell outside the picture), and where the point lies in the picture.
@@ -32,10 +38,9 @@ def sample_at_points(
     place = torch.stack((2 * pixels[..., 0] / cameras.width - 1, 2 * pixels[..., 1] / cameras.height - 1), dim=-1)
     place = torch.where(in_front[..., None], place, torch.full_like(place, 2.0))
     in_view = in_front & (place.abs() <= 1).all(-1)
-    lead = maps.shape[:-3]
-    grid = place.reshape(-1, 1, *place.shape[-2:])
-    read = F.grid_sample(maps.flatten(0, -4), grid, padding_mode="border", align_corners=False)
-    return read[:, :, 0].mT.unflatten(0, lead), in_view
+    if shifts is not None:
+        place = place - _read(shifts.to(place.dtype), place, align_corners=True)
+    return _read(maps, place, align_corners=False), in_view
 
 
 def visibility(
@@ -56,6 +61,13 @@ def visibility(
     _, own = project_points(points, _with_times(cameras, points))
     behind = own - drawn[..., 0]
     return torch.sigmoid((tolerance - behind) * (4 / tolerance)) * in_view
+
+
+def _read(maps: Tensor, place: Tensor, *, align_corners: bool) -> Float[Tensor, "*T V N C"]:
+    """Maps [*T, V, C, h, w] at places [*T, V, N, 2] in half pictures."""
+    grid = place.reshape(-1, 1, *place.shape[-2:])
+    read = F.grid_sample(maps.flatten(0, -4), grid, padding_mode="border", align_corners=align_corners)
+    return read[:, :, 0].mT.unflatten(0, maps.shape[:-3])
 
 
 def _with_times(cameras: Cameras, points: Tensor) -> Cameras:

@@ -107,6 +107,7 @@ class Tssf(nn.Module):
         valid: Float[Tensor, "... V"] | None = None,
         distance_maps: Float[Tensor, "... _ _ h w"] | None = None,
         depths: Float[Tensor, "... _ 1 _ _"] | None = None,
+        shifts: Float[Tensor, "... _ 2 _ _"] | None = None,
     ) -> Float[Tensor, "*T N C"]:
         """Fused features of every point.
 
@@ -117,6 +118,7 @@ class Tssf(nn.Module):
             valid: 1 for views that have a picture, 0 for others; all have one if None.
             distance_maps: what the rule `distance` compares views by (`principal_map` of the features).
             depths: what the rule `visible` tests against (`visibility`).
+            shifts: how each view's picture is warped (`sample_at_points`).
 
         Raises:
             ValueError: sizes do not belong together, or what the rule needs is missing.
@@ -126,7 +128,8 @@ class Tssf(nn.Module):
         if self.config.rule == "front":  # the other views need not be read
             cameras = Cameras(cameras.viewmats[..., :1, :, :], cameras.Ks[..., :1, :, :], cameras.width, cameras.height)
             maps, valid = maps[..., :1, :, :, :], None if valid is None else valid[..., :1]
-        samples, in_view = sample_at_points(self.reduced(maps), points, cameras)
+            shifts = None if shifts is None else shifts[..., :1, :, :, :]
+        samples, in_view = sample_at_points(self.reduced(maps), points, cameras, shifts=shifts)
         seen = in_view.to(samples.dtype)
         if depths is not None and self.needs_depths:
             seen = visibility(depths.to(samples.dtype), points, cameras, tolerance=self.config.tolerance)
@@ -134,7 +137,7 @@ class Tssf(nn.Module):
             seen = seen * valid[..., None]
         compared = None
         if distance_maps is not None and self.needs_distances:
-            compared, _ = sample_at_points(distance_maps.to(samples.dtype), points, cameras)
+            compared, _ = sample_at_points(distance_maps.to(samples.dtype), points, cameras, shifts=shifts)
         return self.rule(samples, seen, compared)
 
     def _check(

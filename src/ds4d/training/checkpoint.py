@@ -24,6 +24,8 @@ def save_checkpoint(trainer: Trainer, path: Path) -> None:
         raise TrainingDiverged(trainer.step, {})
     tensors = {f"scene.{name}": value for name, value in trainer.scene.state_dict().items()}
     tensors |= {f"adam.{name}": value for name, value in trainer.optimizer.tensors().items()}
+    if trainer.alignment is not None:
+        tensors |= {f"alignment.{name}": value for name, value in trainer.alignment.state_dict().items()}
     tensors["density.pulls"] = trainer.density.pulls
     tensors["density.counts"] = trainer.density.counts
     tensors["neighbours"] = trainer.neighbours
@@ -62,6 +64,8 @@ def load_checkpoint(trainer: Trainer, path: Path) -> None:
     trainer.scene.gaussians.resize(record["num_gaussians"])
     try:
         trainer.scene.load_state_dict(_part(tensors, "scene."))
+        if trainer.alignment is not None:
+            trainer.alignment.load_state_dict(_part(tensors, "alignment."))
     except RuntimeError as error:
         raise ValueError(
             f"checkpoint: {path} belongs to a fit of another shape ({error}). Use the settings it was started with."

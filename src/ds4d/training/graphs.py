@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from ds4d.alignment import ViewAlignment
 from ds4d.losses import LossInputs, Objective
 from ds4d.motion import Motion
 
@@ -86,24 +87,35 @@ class MotionChanges(nn.Module):
 
 
 class ObjectiveValues(nn.Module):
-    """An `Objective` as tensors in, tensors out: the fields of `LossInputs` in order, the planes last."""
+    """An `Objective` as tensors in, tensors out, over pictures brought to each view's own by an alignment, if any.
 
-    def __init__(self, objective: Objective) -> None:
+    Arguments are the fields of `LossInputs` in order, the planes last, and before them the pictures' backgrounds, times
+    and views.
+    """
+
+    def __init__(self, objective: Objective, alignment: ViewAlignment | None) -> None:
         super().__init__()
         self.objective = objective
+        self.alignment = alignment
 
     def forward(self, *arguments: Tensor) -> tuple[Tensor, ...]:
         """The total, and the terms' own values stacked behind the total's."""
-        plain, planes = arguments[:_PLAIN], arguments[_PLAIN:]
+        backgrounds, times, views = arguments[:_PICTURES]
+        plain, planes = list(arguments[_PICTURES : _PICTURES + _PLAIN]), arguments[_PICTURES + _PLAIN :]
+        if self.alignment is not None:
+            plain[:2] = self.alignment(plain[0], plain[1], backgrounds, times, views)
         half = len(planes) // 2
         total, values = self.objective(LossInputs(*plain, list(planes[:half]), list(planes[half:])))
+        if self.alignment is not None:
+            total = total + self.alignment.penalty()
         return total, torch.stack([total.detach(), *values.values()])
 
     @staticmethod
-    def arguments(inputs: LossInputs) -> tuple[Tensor, ...]:
+    def arguments(inputs: LossInputs, backgrounds: Tensor, times: Tensor, views: Tensor) -> tuple[Tensor, ...]:
         """What `forward` takes for these inputs."""
         plain = tuple(getattr(inputs, name) for name in list(LossInputs.__dataclass_fields__)[:_PLAIN])
-        return (*plain, *inputs.spatial_planes, *inputs.temporal_planes)
+        return (backgrounds, times, views, *plain, *inputs.spatial_planes, *inputs.temporal_planes)
 
 
+_PICTURES = 3
 _PLAIN = len(LossInputs.__dataclass_fields__) - 2

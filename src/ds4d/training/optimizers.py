@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ds4d.alignment import ViewAlignment
 from ds4d.config import check_ranges
 from ds4d.gaussians import Resampling
 from ds4d.scene import DynamicGaussians
@@ -44,6 +45,7 @@ class OptimizerConfig:
         planes: of the HexPlane.
         mlp: of trunk and heads.
         fusion: of the features' linear map and the fusion rule.
+        alignment: of the generated views' warps (half pictures) and colour gains.
     """
 
     means: Rate = Rate(1e-3, 0.05)
@@ -55,15 +57,19 @@ class OptimizerConfig:
     planes: Rate = Rate(1e-2, 0.1)
     mlp: Rate = Rate(1e-3, 0.1)
     fusion: Rate = Rate(1e-3, 0.1)
+    alignment: Rate = Rate(1e-3, 0.1)
 
 
 class SceneOptimizer:
-    """Adam over a scene's parameters, in named groups."""
+    """Adam over a scene's parameters, and those of the views' alignment if there is one, in named groups."""
 
-    def __init__(self, scene: DynamicGaussians, config: OptimizerConfig) -> None:
+    def __init__(
+        self, scene: DynamicGaussians, config: OptimizerConfig, alignment: ViewAlignment | None = None
+    ) -> None:
         self.scene = scene
         self.config = config
-        groups = [{"params": parameters, "name": name} for name, parameters in _groups(scene).items()]
+        self.alignment = alignment
+        groups = [{"params": parameters, "name": name} for name, parameters in _groups(scene, alignment).items()]
         self.adam = torch.optim.Adam(groups, lr=0.0, eps=1e-15, fused=True)
 
     def step(self, progress: float) -> None:
@@ -104,7 +110,7 @@ class SceneOptimizer:
 
     def restore(self, stored: dict[str, Tensor]) -> None:
         """Takes over moments that `tensors` gave, for a scene of the same shape."""
-        groups = _groups(self.scene)
+        groups = _groups(self.scene, self.alignment)
         for group in self.adam.param_groups:
             group["params"] = groups[group["name"]]
             for i, parameter in enumerate(group["params"]):
@@ -115,11 +121,13 @@ class SceneOptimizer:
                     self.adam.state[parameter] = {name: value.to(device, copy=True) for name, value in state.items()}
 
 
-def _groups(scene: DynamicGaussians) -> dict[str, list[nn.Parameter]]:
+def _groups(scene: DynamicGaussians, alignment: ViewAlignment | None) -> dict[str, list[nn.Parameter]]:
     groups = {name: [parameter] for name, parameter in scene.gaussians.named_parameters()}
     if scene.field is not None:
         groups["planes"] = list(scene.field.hexplane.parameters())
         groups["mlp"] = [*scene.field.trunk.parameters(), *scene.field.heads.parameters()]
     if scene.motion is not None and scene.motion.tssf is not None:
         groups["fusion"] = list(scene.motion.tssf.parameters())
+    if alignment is not None:
+        groups["alignment"] = list(alignment.parameters())
     return groups

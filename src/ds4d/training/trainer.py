@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ds4d.alignment import AlignmentConfig, ViewAlignment
 from ds4d.config import check_ranges
 from ds4d.drawing import draw_depths
 from ds4d.gaussians import DensityConfig, DensityControl, nearest_rows
@@ -38,6 +39,8 @@ class FitConfig:
             whole clip, so that large motion is followed frame by frame; 0 looks at all times at once.
         coarse_share: share of each stage fitted at half the picture size.
         losses: the terms.
+        alignment: how far views that are not fully trusted (weight below 1) may differ from what is drawn; None takes
+            them as they are.
         density: of the static and the dynamic stage together.
         optimizer: the learning rates.
         neighbours: per Gaussian, for losses that compare neighbours.
@@ -52,6 +55,7 @@ class FitConfig:
     window_growth: float = 0.4
     coarse_share: float = 0.5
     losses: LossConfig = field(default_factory=LossConfig)
+    alignment: AlignmentConfig | None = field(default_factory=AlignmentConfig)
     density: DensityConfig = field(default_factory=DensityConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     neighbours: int = 8
@@ -89,13 +93,14 @@ class Trainer:
         self.generator = torch.Generator().manual_seed(seed)
         self.sampler = Sampler(video.valid, self.generator)
         self.pictures = PictureSource(video, scene.device, config.picture_budget)
-        self.optimizer = SceneOptimizer(scene, config.optimizer)
         self.objective = Objective(config.losses)
-        self._objective_values = Replayed(ObjectiveValues(self.objective))
         self._changes = Replayed(MotionChanges(scene.motion)) if scene.motion else None
         self.density = DensityControl(config.density, scene.gaussians.num_gaussians, scene.device)
         self.cameras = video.cameras.to(scene.device)
         self.times = video.times.to(scene.device)
+        self.alignment = self._make_alignment()
+        self.optimizer = SceneOptimizer(scene, config.optimizer, self.alignment)
+        self._objective_values = Replayed(ObjectiveValues(self.objective, self.alignment))
         self.step = 0
         self.seconds = 0.0
         self.neighbours = self._find_neighbours()
@@ -141,7 +146,7 @@ class Trainer:
         cameras = self._cameras(draw, width, height)
         rendering = self.renderer.render(raw.activate(), cameras, backgrounds=draw.backgrounds.to(self.scene.device))
         inputs = self._inputs(draw, rendering, raw.means)
-        total, values = self._objective_values(*ObjectiveValues.arguments(inputs))
+        total, values = self._objective_values(*self._objective_arguments(draw, inputs))
         readback = Readback(values)
         total.backward()
         pulls = rendering.info["means2d"].grad
@@ -170,6 +175,9 @@ class Trainer:
         motion = self.scene.motion
         assert motion is not None and self._changes is not None  # a scene that does not move is always static
         rows = draw.times.to(self.scene.device)
+        if motion.views is not None and motion.views.shifts is not None and self.alignment is not None:
+            with torch.no_grad():
+                motion.views.shifts.copy_(self.alignment.of_clip(self.times))
         seen = motion.views.at_frames(rows) if motion.views is not None else ()
         changes = self._changes(raw.means, self.times[rows], *seen)
         return motion.field.apply_changes(raw, dict(zip(motion.field.heads, changes, strict=True)))
@@ -223,6 +231,23 @@ class Trainer:
             means=means,
             neighbours=self.neighbours,
         )
+
+    def _objective_arguments(self, draw: Draw, inputs: LossInputs) -> tuple[Tensor, ...]:
+        device = self.scene.device
+        backgrounds = draw.backgrounds.to(device).flatten(0, 1)
+        times = self.times[draw.times.to(device)][:, None].expand(-1, draw.views.shape[1]).flatten()
+        return ObjectiveValues.arguments(inputs, backgrounds, times, draw.views.flatten().to(device))
+
+    def _make_alignment(self) -> ViewAlignment | None:
+        """One for the views that are not fully trusted; none where all are."""
+        doubted = self.video.view_weights < 1
+        if self.config.alignment is None or not doubted.any():
+            return None
+        alignment = ViewAlignment(self.config.alignment, doubted).to(self.scene.device)
+        if self.scene.motion is not None and self.scene.motion.views is not None:
+            with torch.no_grad():
+                self.scene.motion.views.shifts = alignment.of_clip(self.times)
+        return alignment
 
     def _change_density(self) -> DensityChanged:
         before = self.scene.gaussians.num_gaussians
