@@ -26,6 +26,14 @@ def similarity() -> Similarity:
     return Similarity(2.5, rotation, torch.tensor([0.3, -1.0, 0.2]))
 
 
+def test_cameras_that_stand_still_do_so_in_the_inner_world(similarity: Similarity, tiny_cameras: Cameras) -> None:
+    lead = (9, tiny_cameras.num_views)
+    still = Cameras(tiny_cameras.viewmats.expand(*lead, 4, 4), tiny_cameras.Ks.expand(*lead, 3, 3), 32, 32)
+    inner = transform_cameras(similarity, still)
+    assert inner.is_static and inner.viewmats.shape == still.viewmats.shape
+    assert torch.equal(inner.viewmats[4], transform_cameras(similarity, tiny_cameras).viewmats)
+
+
 def test_a_known_similarity() -> None:
     quarter_turn_about_z = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
     similarity = Similarity(2.0, quarter_turn_about_z, torch.tensor([0.0, 0, 1]))

@@ -18,8 +18,12 @@ def transform_points(similarity: Similarity, points: Float[Tensor, "*batch 3"]) 
 def transform_cameras(similarity: Similarity, cameras: Cameras) -> Cameras:
     """The cameras in the inner world: they see the transformed object exactly as they saw the object.
 
-    With x' = s R x + t, camera coordinates scale by s: W x + w becomes W R^T x' + (s w - W R^T t).
+    With x' = s R x + t, camera coordinates scale by s: W x + w becomes W R^T x' + (s w - W R^T t). Cameras that stand
+    still do so afterwards, to the bit.
     """
+    if cameras.viewmats.ndim > 3 and cameras.is_static:  # equal matrices in one batched product may come out unequal
+        still = transform_cameras(similarity, replace(cameras, viewmats=cameras.viewmats[0], Ks=cameras.Ks[0]))
+        return replace(cameras, viewmats=still.viewmats.expand_as(cameras.viewmats))
     rotation, shift = similarity.rotation.to(cameras.viewmats), similarity.translation.to(cameras.viewmats)
     turned = cameras.viewmats[..., :3, :3] @ rotation.T
     moved = similarity.scale * cameras.viewmats[..., :3, 3] - turned @ shift

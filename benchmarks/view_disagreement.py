@@ -1,0 +1,91 @@
+"""How much the generated views of a clip disagree, as JSON on the standard output.
+
+    python benchmarks/view_disagreement.py DATA/minions --preset cpu --device cpu
+
+Fits the clip with its views' alignment (`ds4d.alignment`) and reports what the alignment has found: the warps of each
+generated view in pixels of a picture 256 high, split into what stays and what changes over time, and its colour gains.
+A warp that all views share with the object's shape cannot be told from another shape, so these are lower bounds.
+Sharpness is the mean length of the brightness's gradient on the object, over that of the real view at the same size.
+"""
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from machine import machine
+from torch import Tensor
+
+from ds4d.device import choose_device
+from ds4d.evaluation import score_training_views
+from ds4d.pipeline import prepare
+from ds4d.presets import PRESETS
+from ds4d.training import Trainer
+from ds4d.types import MultiViewVideo
+from ds4d.views import load_views
+
+_HEIGHT = 256
+
+
+def disagreement(trainer: Trainer) -> dict[str, Any]:
+    """What the alignment of a finished fit has found, over the generated views; means are root mean squares."""
+    alignment = trainer.alignment
+    assert alignment is not None
+    inside = slice(1, -1)  # the outer control points lie beside most objects, and nothing moves them
+    with torch.no_grad():
+        generated = (alignment.generated > 0).nonzero().squeeze(1)
+        warps = alignment.of_clip(trainer.times)[:, generated, :, inside, inside] * (_HEIGHT / 2)
+        views = generated.repeat(len(trainer.times))
+        times = trainer.times.repeat_interleave(len(generated))
+        gains = alignment.gains(times, views).log().unflatten(0, (-1, len(generated)))
+    steps = warps.diff(dim=0)
+    return {
+        "warp_fixed_px": _rms(warps.mean(0)),
+        "warp_drift_px": _rms(warps - warps.mean(0)),
+        "warp_frame_to_frame_px": _rms(steps) if len(steps) else 0.0,
+        "warp_fixed_px_by_view": [_rms(warps.mean(0)[view]) for view in range(len(generated))],
+        "gain_fixed": _rms(gains.mean(0)),
+        "gain_drift": _rms(gains - gains.mean(0)),
+    }
+
+
+def sharpness(video: MultiViewVideo, frames: int = 8) -> list[float]:
+    """Of every view against view 0."""
+    times = torch.linspace(0, video.num_times - 1, min(frames, video.num_times)).round().long().unique()
+    lengths = []
+    for view in range(video.num_views):
+        batch = video.gather(times, torch.full_like(times, view))
+        gray = batch.composite(torch.ones(len(times), 3)).mean(1)
+        inside = batch.alphas[:, 0, :-1, :-1] > 0.99
+        across, down = gray.diff(dim=-1)[:, :-1], gray.diff(dim=-2)[..., :-1]
+        lengths.append(float((across.square() + down.square()).sqrt()[inside].mean()))
+    return [round(length / lengths[0], 3) for length in lengths]
+
+
+def _rms(values: Float[Tensor, "..."]) -> float:
+    return round(float(values.square().mean().sqrt()), 4)
+
+
+def main() -> None:
+    """Fits and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--preset", choices=PRESETS, default="cpu")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    args = parser.parse_args()
+    config = PRESETS[args.preset]()
+    config = dataclasses.replace(config, views=dataclasses.replace(config.views, novel_weight=0.5))
+    video = load_views(args.folder, config.views)
+    trainer = prepare(video, config, choose_device(args.device))
+    for _ in trainer.run():
+        pass
+    front = round(float(score_training_views(trainer.scene, trainer.renderer, trainer.video)[0]), 2)
+    found = {"front_psnr": front, **disagreement(trainer), "sharpness_by_view": sharpness(video)}
+    print(json.dumps({**machine(), "folder": args.folder.name, "preset": args.preset, **found}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
