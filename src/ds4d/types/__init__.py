@@ -1,0 +1,21 @@
+"""The nouns that travel between rooms.
+
+Letters used in shapes: T time, V view, N Gaussians, K spherical-harmonics bases, C feature channels, H W pixels,
+h w feature cells, B any batch.
+`*T` is an optional leading time axis. Every type checks the shapes of its fields when it is made.
+"""
+
+from ds4d.types.cameras import Cameras as Cameras
+from ds4d.types.cameras import Similarity as Similarity
+from ds4d.types.clips import FrameBatch as FrameBatch
+from ds4d.types.clips import Frames as Frames
+from ds4d.types.clips import GeneratedViews as GeneratedViews
+from ds4d.types.clips import MultiViewVideo as MultiViewVideo
+from ds4d.types.clips import PointCloud as PointCloud
+from ds4d.types.clips import Video as Video
+from ds4d.types.features import DecoupledFeatures as DecoupledFeatures
+from ds4d.types.features import FrameFeatures as FrameFeatures
+from ds4d.types.gaussians import Gaussians as Gaussians
+from ds4d.types.gaussians import RawGaussians as RawGaussians
+from ds4d.types.gaussians import Renderer as Renderer
+from ds4d.types.gaussians import Rendering as Rendering

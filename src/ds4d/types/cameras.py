@@ -1,0 +1,92 @@
+"""Cameras, and the way from the user's world into the inner one."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ds4d.types.checks import check_shape
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """Pinhole cameras, world to camera in OpenCV axes (+x right, +y down, +z forward).
+
+    Attributes:
+        viewmats: world-to-camera matrices.
+        Ks: intrinsics in pixels; the centre of pixel (i, j) lies at (i + 0.5, j + 0.5).
+        width: image width in pixels.
+        height: image height in pixels.
+    """
+
+    viewmats: Float[Tensor, "*T V 4 4"]
+    Ks: Float[Tensor, "*T V 3 3"]
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        check_shape("Cameras", "viewmats", self.viewmats, (None, 4, 4))
+        check_shape("Cameras", "Ks", self.Ks, (None, 3, 3))
+        if self.viewmats.shape[:-2] != self.Ks.shape[:-2]:
+            raise ValueError(
+                f"Cameras: Ks must have the leading axes of viewmats {list(self.viewmats.shape[:-2])}, "
+                f"got {list(self.Ks.shape[:-2])}. Expand the one that stands still."
+            )
+        if self.width <= 0 or self.height <= 0:
+            raise ValueError(f"Cameras: width and height must be positive, got {self.width} x {self.height}.")
+
+    @property
+    def num_views(self) -> int:
+        """V."""
+        return self.viewmats.shape[-3]
+
+    @property
+    def is_static(self) -> bool:
+        """Whether every camera stands still over time (always true without a time axis)."""
+        if self.viewmats.ndim == 3:
+            return True
+        return bool(
+            torch.equal(self.viewmats, self.viewmats[:1].expand_as(self.viewmats))
+            and torch.equal(self.Ks, self.Ks[:1].expand_as(self.Ks))
+        )
+
+    def to(self, *args: Any) -> "Cameras":
+        """The same cameras on another device or in another dtype (arguments as `Tensor.to`)."""
+        return replace(self, viewmats=self.viewmats.to(*args), Ks=self.Ks.to(*args))
+
+    def select(self, times: Int[Tensor, " B"], views: Int[Tensor, " B"]) -> "Cameras":
+        """One camera per (time, view) pair: viewmats [B, 1, 4, 4]. Needs a time axis."""
+        return replace(self, viewmats=self.viewmats[times, views][:, None], Ks=self.Ks[times, views][:, None])
+
+    def resized(self, width: int, height: int) -> "Cameras":
+        """The same cameras taking pictures of another size; intrinsics scale with the size."""
+        scale = self.Ks.new_tensor([width / self.width, height / self.height, 1.0])
+        return replace(self, Ks=self.Ks * scale[:, None], width=width, height=height)
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """x -> scale * rotation @ x + translation, from the user's world into the object's inner world.
+
+    Attributes:
+        scale: positive factor.
+        rotation: proper rotation.
+        translation: in inner units.
+    """
+
+    scale: float
+    rotation: Float[Tensor, "3 3"]
+    translation: Float[Tensor, " 3"]
+
+    def __post_init__(self) -> None:
+        check_shape("Similarity", "rotation", self.rotation, (3, 3))
+        check_shape("Similarity", "translation", self.translation, (3,))
+        if not self.scale > 0:
+            raise ValueError(f"Similarity: scale must be positive, got {self.scale}.")
+
+    @staticmethod
+    def identity() -> "Similarity":
+        """The map that changes nothing."""
+        return Similarity(1.0, torch.eye(3), torch.zeros(3))

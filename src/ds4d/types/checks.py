@@ -1,0 +1,19 @@
+"""How the nouns check the shapes of their fields."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+
+def check_shape(owner: str, name: str, tensor: Tensor, trailing: Sequence[int | None]) -> None:
+    """Raises unless `tensor` is floating point and its last axes match `trailing` (None matches any size)."""
+    shape = tuple(tensor.shape)
+    tail = shape[len(shape) - len(trailing) :]
+    fits = len(shape) >= len(trailing) and all(
+        want is None or want == got for want, got in zip(trailing, tail, strict=True)
+    )
+    if not fits:
+        want = ", ".join("any" if size is None else str(size) for size in trailing)
+        raise ValueError(f"{owner}: {name} must have shape [..., {want}], got {list(shape)}.")
+    if not tensor.dtype.is_floating_point:
+        raise ValueError(f"{owner}: {name} must be floating point, got {tensor.dtype}. Call .float() on it.")
