@@ -21,8 +21,11 @@ from ds4d.device import DeviceName, choose_device
 from ds4d.evaluation import score_training_views
 from ds4d.export import plot_losses
 from ds4d.features import extract_features
+from ds4d.guidance import load_guidance
 from ds4d.heat_map import heat_map, write_heat_map
+from ds4d.imaging import Lpips
 from ds4d.logs import LossLog, TensorBoardLog, check_tensorboard, read_log
+from ds4d.losses import Term
 from ds4d.motion import Motion
 from ds4d.outputs import write_outputs
 from ds4d.placement import first_gaussians, place
@@ -207,7 +210,27 @@ def prepare(
             fusion = config.fusion if views is not None else None
             motion = Motion(config.field, placement.aabb, video.num_times, fusion=fusion, views=views)
         scene = DynamicGaussians(initial, motion, clip, placement.world)
-    return Trainer(scene.to(device), placement.video, renderer, config.fit, config.seed)
+    return Trainer(
+        scene.to(device),
+        placement.video,
+        renderer,
+        config.fit,
+        config.seed,
+        lpips=_lpips(config.fit.losses.lpips),
+        guide=load_guidance(config.guidance, placement.video, device),
+    )
+
+
+def _lpips(term: Term) -> Lpips | None:
+    """The network of the loss, if it counts and its weights are at hand."""
+    network = Lpips.at_hand() if term.weight else None
+    if term.weight and network is None:
+        warnings.warn(
+            "the loss lpips is off: VGG16 and the heads for it are not both at hand. `ds4d weights` says where they are "
+            "looked for and how to get them.",
+            stacklevel=3,
+        )
+    return network
 
 
 def _fit(trainer: Trainer, config: GenerateConfig, folder: RunFolder) -> Iterator[FitEvent]:

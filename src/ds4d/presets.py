@@ -10,6 +10,7 @@ from ds4d.deformation import FieldConfig, HexPlaneConfig
 from ds4d.features import FeaturesConfig
 from ds4d.fusion import FusionConfig
 from ds4d.gaussians import DensityConfig, HullConfig
+from ds4d.guidance import GuidanceConfig
 from ds4d.logs import LogConfig
 from ds4d.outputs import OutputsConfig
 from ds4d.placement import InitConfig
@@ -29,6 +30,7 @@ class GenerateConfig:
         fusion: of the views' features on the Gaussians (TSSF); None lets the HexPlane alone move them.
         field: what moves them; None for an object that stands still.
         fit: the schedule.
+        guidance: what a diffusion model thinks of sides that no view shows.
         outputs: pictures and videos.
         log: of the losses.
         seed: of every random draw.
@@ -42,6 +44,7 @@ class GenerateConfig:
     fusion: FusionConfig | None = dataclasses.field(default_factory=FusionConfig)
     field: FieldConfig | None = dataclasses.field(default_factory=FieldConfig)
     fit: FitConfig = dataclasses.field(default_factory=FitConfig)
+    guidance: GuidanceConfig = dataclasses.field(default_factory=GuidanceConfig)
     outputs: OutputsConfig = dataclasses.field(default_factory=OutputsConfig)
     log: LogConfig = dataclasses.field(default_factory=LogConfig)
     seed: int = 0

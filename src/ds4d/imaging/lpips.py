@@ -7,6 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
+from ds4d.weights import MODELS, find_model, read_tensors, weights_file
+
 # VGG16's convolutions by their output channels; between two rows the picture is halved. The last activation of each
 # row is compared.
 _BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -68,6 +70,23 @@ class Lpips(nn.Module):
             weighted = conv2d((ours - theirs).square(), getattr(self, f"head{layer}"))
             distance = distance + weighted.mean(dim=(1, 2, 3))
         return distance
+
+    @staticmethod
+    def at_hand() -> "Lpips | None":
+        """LPIPS with the weights that `ds4d weights` finds; None where there are none of the backbone or the heads.
+
+        Raises:
+            ValueError: a file that is there cannot be read, or holds another network.
+        """
+        files = []
+        for model in (MODELS["vgg16"], MODELS["lpips-vgg"]):
+            folder = find_model(model)
+            file = weights_file(model.parts[0], folder) if folder else None
+            if file is None:
+                return None
+            files.append(file)
+        backbone, heads = map(read_tensors, files)
+        return Lpips(backbone, heads)
 
     def _directions(self, images: Tensor) -> list[Tensor]:
         """What the five layers show, scaled to length 1 at every place."""
