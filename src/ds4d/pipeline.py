@@ -39,7 +39,8 @@ from ds4d.training import StepDone, Trainer, load_checkpoint, save_checkpoint
 from ds4d.types import FrameFeatures, MultiViewVideo
 from ds4d.views import check_masks, load_views
 
-LEAST_SIDE = 22  # pixels; at half the size, where fits begin, SSIM's window must still fit
+# Pixels. At half the size, where fits begin, SSIM's window must still fit, and LPIPS' network halve it four times.
+LEAST_SIDE, LEAST_SIDE_FOR_LPIPS = 22, 32
 
 
 @dataclass(frozen=True)
@@ -189,9 +190,11 @@ def prepare(
     Raises:
         ValueError: the pictures are too small, no object can be placed, or the file of the first points is unfit.
     """
-    if min(video.frames.width, video.frames.height) < LEAST_SIDE:
+    lpips = _lpips(config.fit.losses.lpips)
+    least = LEAST_SIDE if lpips is None else LEAST_SIDE_FOR_LPIPS
+    if min(video.frames.width, video.frames.height) < least:
         raise ValueError(
-            f"pictures must be at least {LEAST_SIDE} pixels wide and high, got {video.frames.width} x "
+            f"pictures must be at least {least} pixels wide and high, got {video.frames.width} x "
             f"{video.frames.height}. Give larger ones, or a larger --size."
         )
     renderer = renderer_for(device)
@@ -216,7 +219,7 @@ def prepare(
         renderer,
         config.fit,
         config.seed,
-        lpips=_lpips(config.fit.losses.lpips),
+        lpips=lpips,
         guide=load_guidance(config.guidance, placement.video, device),
     )
 
@@ -226,7 +229,7 @@ def _lpips(term: Term) -> Lpips | None:
     network = Lpips.at_hand() if term.weight else None
     if term.weight and network is None:
         warnings.warn(
-            "the loss lpips is off: VGG16 and the heads for it are not both at hand. `ds4d weights` says where they are "
+            "the loss lpips is off: VGG16 and its heads are not both at hand. `ds4d weights` says where they are "
             "looked for and how to get them.",
             stacklevel=3,
         )

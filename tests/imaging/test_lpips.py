@@ -44,9 +44,7 @@ def test_a_step_along_the_gradient_brings_pictures_nearer(lpips: Lpips, pictures
 
 
 @pytest.mark.parametrize(("size", "fits"), [((16, 16), True), ((16, 15), False), ((15, 40), False)])
-def test_pictures_that_would_be_halved_to_nothing_are_refused(
-    lpips: Lpips, size: tuple[int, int], fits: bool
-) -> None:
+def test_pictures_that_would_be_halved_to_nothing_are_refused(lpips: Lpips, size: tuple[int, int], fits: bool) -> None:
     picture = torch.zeros(1, 3, *size)
     if fits:
         assert lpips(picture, picture).tolist() == [0]

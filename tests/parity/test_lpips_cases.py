@@ -1,4 +1,4 @@
-"""LPIPS against torchmetrics' own, stored by make_lpips_cases.py on a backbone whose numbers are the same everywhere."""
+"""LPIPS against torchmetrics' own values, stored by make_lpips_cases.py for a backbone that is the same everywhere."""
 
 from pathlib import Path
 

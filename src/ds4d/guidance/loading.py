@@ -28,7 +28,8 @@ def load_guidance(config: GuidanceConfig, video: MultiViewVideo, device: torch.d
     path = find_model(known) if config.model is None else require_model(known, config.model)
     if path is None:
         warnings.warn(
-            f"guidance is off: {known.title} is not at hand. `ds4d weights` says where it is looked for and how to get it.",
+            f"guidance is off: {known.title} is not at hand. `ds4d weights` says where it is looked for and how to get "
+            "it.",
             stacklevel=2,
         )
         return None

@@ -52,7 +52,9 @@ def relative_poses(
     azimuths, elevations = angles_deg(seen_from)
     new_azimuths, new_elevations = angles_deg(drawn_from)
     turn = (new_azimuths - azimuths).deg2rad()
-    return torch.stack(((elevations - new_elevations).deg2rad(), turn.sin(), turn.cos(), torch.zeros_like(turn)), dim=-1)
+    return torch.stack(
+        ((elevations - new_elevations).deg2rad(), turn.sin(), turn.cos(), torch.zeros_like(turn)), dim=-1
+    )
 
 
 def footprint(viewmat: Float[Tensor, "4 4"], K: Float[Tensor, "3 3"], width: int, height: int) -> float:

@@ -1,7 +1,7 @@
 """Score distillation: what a diffusion model would change in pictures from new sides pulls the object (paper: SDS).
 
-    pictures -> latents z -> noise eps is added, as much as step t has -> the model says what noise it sees, eps_hat
-    gradient of the loss for z: w(t) (eps_hat - eps), w(t) = 1 - alphabar_t
+pictures -> latents z -> noise eps is added, as much as step t has -> the model says what noise it sees, eps_hat
+gradient of the loss for z: w(t) (eps_hat - eps), w(t) = 1 - alphabar_t
 """
 
 from dataclasses import dataclass
@@ -159,14 +159,14 @@ class ScoreDistillation:
     def loss(self, request: GuidanceRequest, rendering: Rendering) -> Float[Tensor, ""]:
         """Half the squared length of the pull on the latents, mean over the pictures.
 
-        Its gradient for the latents z of a picture is the pull w(t) (eps_hat - eps) itself, as if that did not depend on
-        z (DreamFusion, Eq. 3).
+        Its gradient for the latents of a picture is the pull w(t) (eps_hat - eps) itself, as if that did not depend on
+        them (DreamFusion, Eq. 3).
         """
         drawn = rendering.colors.flatten(0, 1)
         size = self.model.picture_size
         if drawn.shape[-1] != size:
             drawn = F.interpolate(drawn, (size, size), mode="bilinear", antialias=True)
-        # The way back through the model's encoder is gone here once, at the pull's own size: in half precision the small
+        # The way back through the model's encoder is gone here, at the pull's own size: in half precision, the small
         # weight of the loss would round it to 0.
         pictures = drawn.detach().requires_grad_()
         with torch.enable_grad():
@@ -179,15 +179,13 @@ class ScoreDistillation:
 
     @torch.no_grad()
     def pull(self, latents: Float[Tensor, "B L h w"], request: GuidanceRequest) -> Float[Tensor, "B L h w"]:
-        """w(t) (eps_hat - eps): what the model would take away from latents with noise, less the noise that was added."""
+        """w(t) (eps_hat - eps): by how much the noise that the model sees differs from the noise that was added."""
         device = latents.device
         steps, noise = request.steps.to(device), request.noise.to(device)
         kept = self.model.alphas[steps][:, None, None, None]
         noisy = kept.sqrt() * latents + (1 - kept).sqrt() * noise
         condition = self.conditions.at(request.times, request.views)
-        predicted = self.model.predict_noise(
-            noisy, steps, condition, request.poses.to(device), scale=self.config.scale
-        )
+        predicted = self.model.predict_noise(noisy, steps, condition, request.poses.to(device), scale=self.config.scale)
         return (1 - kept) * (predicted - noise)
 
     def _size(self, progress: float) -> int:

@@ -151,7 +151,9 @@ class Zero123(nn.Module):
         wanted = (image_encoder.config.projection_dim, 2 * vae.config.latent_channels, "epsilon")
         for what, got, want in zip(_FITTING, made, wanted, strict=True):
             if got != want:
-                raise ValueError(f"Zero123-XL in {folder}: {what} must be {want}, got {got}. Download all its parts anew.")
+                raise ValueError(
+                    f"Zero123-XL in {folder}: {what} must be {want}, got {got}. Download all its parts anew."
+                )
         return Zero123(projection, image_encoder, vae, unet, scheduler.alphas_cumprod)
 
     def _latents(self, pictures: Tensor) -> Tensor:

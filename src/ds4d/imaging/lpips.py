@@ -47,9 +47,7 @@ class Lpips(nn.Module):
         self.register_buffer("std", torch.tensor(_STD)[:, None, None], persistent=False)
         self.eval().requires_grad_(False)
 
-    def forward(
-        self, images: Float[Tensor, "B 3 H W"], targets: Float[Tensor, "B 3 H W"]
-    ) -> Float[Tensor, " B"]:
+    def forward(self, images: Float[Tensor, "B 3 H W"], targets: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
         """One distance per picture, 0 for equal ones.
 
         Args:
