@@ -9,13 +9,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ds4d.evaluation import evaluate
 from ds4d.imaging import Lpips
 from ds4d.losses import Term
 from ds4d.pipeline import prepare
 from ds4d.presets import GenerateConfig
-from ds4d.rendering import renderer_for
-from ds4d.scene import BakedGaussians
 from ds4d.types import MultiViewVideo
 
 CPU = torch.device("cpu")
@@ -101,13 +98,3 @@ class Small:
 
     def read(self, time: int, view: int):
         return self.frames.read(time, view)[:31, :31]
-
-
-def test_it_is_among_the_scores_of_views_that_were_not_fitted(
-    finished_run: Path, sample_folder: Path, lpips: Lpips
-) -> None:
-    scene, renderer = BakedGaussians.load(finished_run), renderer_for("cpu")
-    scored = evaluate(scene, renderer, sample_folder, "test", lpips=lpips)
-    assert set(scored.total) - set(evaluate(scene, renderer, sample_folder, "test").total) == {"lpips"}
-    assert 0 < scored.total["lpips"] < 1
-    assert scored.total["lpips"] == pytest.approx(sum(view["lpips"] for view in scored.views.values()) / 4)
