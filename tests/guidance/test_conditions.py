@@ -6,9 +6,20 @@ import pytest
 import torch
 from torch import Tensor
 
+from ds4d.geometry import orbit_cameras
 from ds4d.guidance import ClipConditions, Zero123
-from ds4d.guidance.poses import angles_deg, directions_of
-from ds4d.types import MultiViewVideo
+from ds4d.guidance.poses import (
+    FOVY_DEG,
+    angles_deg,
+    camera_centres,
+    directions_of,
+    distance_for,
+    square_picture,
+)
+from ds4d.pipeline import prepare
+from ds4d.presets import GenerateConfig
+from ds4d.rendering import renderer_for
+from ds4d.types import Cameras, MultiViewVideo
 from ds4d.views.sample.dataset import SPLITS
 
 
@@ -63,3 +74,32 @@ def test_a_picture_is_looked_at_on_white_and_once(
     small = torch.nn.functional.interpolate(truth, (32, 32), mode="bilinear", antialias=True)
     assert (seen[0] - small).abs().max() < 0.05
     torch.testing.assert_close(first.latents[:1], real(seen[0]).latents)
+
+
+def likeness(drawn: Tensor, shown: Tensor) -> float:
+    """Of two silhouettes: intersection over union."""
+    return float((drawn & shown).sum() / (drawn | shown).sum())
+
+
+@pytest.mark.parametrize("view", [0, 1, 4])
+def test_the_condition_and_a_drawing_from_its_own_side_show_the_same(
+    quick_video: MultiViewVideo, quick_config: GenerateConfig, zero123: Zero123, view: int
+) -> None:
+    """The first Gaussians, still puffy, fit the condition as well as they fit the picture in its own camera."""
+    trainer = prepare(quick_video, replace(quick_config, fusion=None), torch.device("cpu"))
+    video, gaussians = trainer.video, trainer.scene.canonical().activate()
+    cameras, middle, half = video.cameras, video.middle, ClipConditions(video, zero123).footprint
+    own = Cameras(cameras.viewmats[middle, [view]], cameras.Ks[middle, [view]], cameras.width, cameras.height)
+    (azimuth,), (elevation,) = (angles.tolist() for angles in angles_deg(camera_centres(own.viewmats)))
+    zero123s = orbit_cameras(
+        [azimuth], [elevation], fovy_deg=FOVY_DEG, distance=distance_for(half), width=48, height=48
+    )
+    in_own, in_zero123s = (renderer_for("cpu").render(gaussians, each).alphas[0, 0] > 0.5 for each in (own, zero123s))
+    alphas = video.gather(torch.tensor([middle]), torch.tensor([view])).alphas[0]
+    black = torch.cat((torch.zeros(3, 48, 48), alphas))
+    shown = square_picture(black, own.viewmats[0], own.Ks[0], footprint=half, size=48)[0] < 0.5
+    usual = likeness(in_own, alphas[0] > 0.5)
+    assert usual > 0.6
+    assert likeness(in_zero123s, shown) > usual - 0.08
+    assert likeness(in_zero123s, shown.flip(0)) < usual - 0.15
+    assert likeness(in_zero123s, shown.roll((4, 4), (0, 1))) < usual - 0.15

@@ -28,7 +28,7 @@ class GuidanceConfig:
     Attributes:
         weight: factor in the sum of losses, which are means over pixels while this one is a sum over latents; 0 is off.
         model: folder of the model; None looks where `ds4d weights` says.
-        pictures: drawn from new sides in each step, spread over its times.
+        pictures: drawn from new sides in each step, spread over its times; at least one of each time.
         scale: how far the model goes beyond what it thinks without a condition.
         lowest_deg: least elevation of the new sides.
         highest_deg: greatest elevation of the new sides.
@@ -169,10 +169,9 @@ class ScoreDistillation:
         # The way back through the model's encoder is gone here, at the pull's own size: in half precision, the small
         # weight of the loss would round it to 0.
         pictures = drawn.detach().requires_grad_()
-        with torch.enable_grad():
-            latents = self.model.encode(pictures)
-            pull = self.pull(latents.detach(), request)
-            (gradient,) = torch.autograd.grad(latents, pictures, pull)
+        latents = self.model.encode(pictures)
+        pull = self.pull(latents.detach(), request)
+        (gradient,) = torch.autograd.grad(latents, pictures, pull)
         value = 0.5 * pull.square().sum() / len(pull)
         along = (drawn * gradient).sum() / len(pull)
         return value + along - along.detach()
