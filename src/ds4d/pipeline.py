@@ -51,6 +51,19 @@ class StageStarted:
 
 
 @dataclass(frozen=True)
+class FitBegins:
+    """All is ready for the first step.
+
+    Attributes:
+        scene: what is fitted; it changes with every step and may be looked at between two events.
+        video: what it is fitted to, with cameras in the inner world.
+    """
+
+    scene: DynamicGaussians
+    video: MultiViewVideo
+
+
+@dataclass(frozen=True)
 class FileWritten:
     """A result stands in the run's folder."""
 
@@ -64,7 +77,7 @@ class Finished:
     metrics: dict[str, Any]
 
 
-Event = StageStarted | FitEvent | FileWritten | Finished
+Event = StageStarted | FitBegins | FitEvent | FileWritten | Finished
 
 
 def generate(
@@ -119,6 +132,7 @@ def generate(
 
     yield StageStarted("fit")
     folder.open(record)  # from here on every interruption leaves a checkpoint
+    yield FitBegins(trainer.scene, trainer.video)
     yield from _fit(trainer, config, folder)
     trainer.scene.save(folder.path)
     watch.seconds["fit"] = trainer.seconds

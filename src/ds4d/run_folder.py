@@ -19,6 +19,7 @@ from typing import Any
 from ds4d import __version__
 from ds4d.config import first_difference, from_dict, to_dict
 from ds4d.imaging import atomic_path
+from ds4d.logs import read_log
 from ds4d.presets import GenerateConfig
 
 
@@ -65,6 +66,11 @@ class RunFolder:
         return self.path / "checkpoints" / "last.safetensors"
 
     @property
+    def scene(self) -> Path:
+        """What the scene's tensors mean; where it stands, they do too."""
+        return self.path / "scene.json"
+
+    @property
     def metrics(self) -> Path:
         """The figures of a finished run."""
         return self.path / "metrics.json"
@@ -84,6 +90,25 @@ class RunFolder:
             raise ValueError(
                 f"output {self.path} must be a new or empty folder, got "
                 f"{'one that holds other files' if self.path.is_dir() else 'a file'}. Name another."
+            )
+
+    def check_fitted(self) -> None:
+        """Refuses a folder that holds no whole scene yet.
+
+        Raises:
+            ValueError: it is no folder of a run, or its fit is still running or was stopped.
+        """
+        if not self.config.is_file():
+            found = "no such folder" if not self.path.exists() else "one without a config.json"
+            raise ValueError(
+                f"run {self.path} must be the output folder of `ds4d generate`, got {found}. Check the path."
+            )
+        if not self.scene.is_file():
+            record, steps = read_record(self.config), read_log(self.log)
+            done = steps[-1]["step"] if steps else 0
+            raise ValueError(
+                f"run {self.path} must be fitted to its end, got step {done} of "
+                f"{record.config.fit.total_steps}. Wait if it is running, or go on with it: the same command with --resume."
             )
 
     def check_resumable(self, record: RunRecord) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `ds4d generate | render | eval | ablate | sample | export | info`.
+"""The command line: `ds4d generate | view | render | eval | ablate | sample | export | info`.
 
 Each command is a module whose `run` takes its arguments. A module is imported when its command is called, so that
 `ds4d --help` answers at once.
@@ -15,6 +15,7 @@ from ds4d import __version__
 # What a command does, and the module that does it.
 COMMANDS = {
     "generate": ("multi-view frames in, a 4D object out", "ds4d.cli.generate"),
+    "view": ("a generated object in the browser, from all sides and at all times", "ds4d.cli.view"),
     "render": ("pictures or a video of a generated object", "ds4d.cli.render"),
     "eval": ("scores on views that were not fitted", "ds4d.cli.evaluate"),
     "ablate": ("the paper's ablation: its rows fitted to the same data, and their table", "ds4d.cli.ablate"),

@@ -11,6 +11,7 @@ import tyro
 
 from ds4d.cli.interruption import StopSignals
 from ds4d.cli.progress import screen_for
+from ds4d.cli.watching import watched
 from ds4d.decoupling import DecouplingConfig
 from ds4d.deformation import FieldConfig
 from ds4d.device import DeviceName, choose_device
@@ -40,6 +41,7 @@ class Request:
         device: where to work.
         resume: whether the run in the output folder goes on.
         quiet: whether only warnings and errors are shown.
+        viewer: whether the fit is shown in browsers.
     """
 
     input: Path
@@ -48,16 +50,18 @@ class Request:
     device: DeviceName
     resume: bool
     quiet: bool
+    viewer: bool
 
 
 def run(words: Sequence[str]) -> int:
     """The command; returns the exit status."""
     asked = parse(words)
-    with StopSignals() as stop, screen_for(quiet=asked.quiet) as screen:
+    with StopSignals() as stop, screen_for(quiet=asked.quiet) as screen, watched(asked.viewer, asked.quiet) as watch:
         events = generate(asked.input, asked.settings, asked.output, device=asked.device, resume=asked.resume)
         last = None
         for last in events:
             screen.show(last)
+            watch(last)
             if stop.received and not isinstance(last, Finished):
                 _close(events)
                 break
@@ -103,6 +107,7 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
         device: DeviceName = "auto",
         resume: bool = False,
         quiet: bool = False,
+        viewer: bool = False,
         seed: int = settings.seed,
         checkpoint_every: int = settings.checkpoint_every,
         views: Annotated[ViewsConfig, tyro.conf.arg(name="")] = settings.views,
@@ -128,6 +133,7 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
             device: where to work; auto takes CUDA where it can be used.
             resume: go on with the run in the output folder, which was started with the same input and settings.
             quiet: say nothing but warnings and errors.
+            viewer: show the object in browsers on this machine while it is fitted; its address is printed.
             seed: of every random draw.
             checkpoint_every: steps from one checkpoint to the next.
             views: how the input is read.
@@ -144,7 +150,7 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
         changed = GenerateConfig(
             views, init, features, decoupling, fusion, field, fit, guidance, outputs, log, seed, checkpoint_every
         )
-        return Request(input, output, changed, device, resume, quiet)
+        return Request(input, output, changed, device, resume, quiet, viewer)
 
     return command
 
