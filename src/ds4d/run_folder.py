@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from packaging.version import InvalidVersion, Version
+
 from ds4d import __version__
 from ds4d.config import first_difference, from_dict, to_dict
 from ds4d.imaging import atomic_path
@@ -107,8 +109,8 @@ class RunFolder:
             record, steps = read_record(self.config), read_log(self.log)
             done = steps[-1]["step"] if steps else 0
             raise ValueError(
-                f"run {self.path} must be fitted to its end, got step {done} of "
-                f"{record.config.fit.total_steps}. Wait if it is running, or go on with it: the same command with --resume."
+                f"run {self.path} must be fitted to its end, got step {done} of {record.config.fit.total_steps}. "
+                "Wait for it if it is running, or go on with it by the same command with --resume."
             )
 
     def check_resumable(self, record: RunRecord) -> None:
@@ -146,10 +148,26 @@ def read_record(path: Path) -> RunRecord:
     """
     if not path.is_file():
         raise ValueError(f"{path} must be the config.json of a run, got nothing there. Check the path.")
+    content = None
     try:
-        return from_dict(RunRecord, json.loads(path.read_text(encoding="utf-8")))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return from_dict(RunRecord, content)
     except ValueError as error:
+        if newer := _newer_version(content):
+            raise ValueError(
+                f"{path} must be readable here, got that of ds4d {newer}, newer than this ds4d {__version__}. "
+                f"Update ds4d. ({error})"
+            ) from error
         raise ValueError(f"{path} must be the config.json of a run: {error}") from error
+
+
+def _newer_version(content: Any) -> str | None:
+    """The version that wrote a record, if it is newer than this one."""
+    written_by = content.get("ds4d") if isinstance(content, dict) else None
+    try:
+        return written_by if Version(written_by) > Version(__version__) else None
+    except (InvalidVersion, TypeError):
+        return None
 
 
 def _compared(record: RunRecord) -> dict[str, Any]:

@@ -138,8 +138,8 @@ class Viewer:
         """Evaluates the scene and sends it to all browsers."""
         with torch.no_grad():
             gaussians = scene.at(torch.tensor([look.time], device=scene.device))
+            arrays = splat_arrays(gaussians)
         self._subject = Subject(gaussians, self._renderer, next(self._numbers))
-        arrays = splat_arrays(gaussians)
         whole = (arrays.centers, arrays.covariances, arrays.colors, arrays.opacities)
         with self._server.atomic():
             if self._splats is None:
