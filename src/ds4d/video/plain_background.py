@@ -24,7 +24,7 @@ _SHARE = 0.7  # of the edge that must be plain over the clip: objects may touch 
 _LEAST_TOLERANCE = 8.0  # levels; compression leaves as much beside an outline
 _COLORFUL = 64.0  # levels between the strongest and the weakest channel
 _HALO, _HALO_WIDTH = 3.0, 5  # what compression leaves beside an outline: tolerances, pixels
-_LEAST_OPENING = 0.003  # of the object
+_LEAST_OPENING = 0.001  # of the object
 _BLEND = 2  # pixels at the outline that mix object and background: antialiasing and halved colour planes
 
 
@@ -72,9 +72,10 @@ def cut_plain(
         openings: which enclosed regions of the background's colour are background. An object is hardly as colourful
             as a green screen by chance, but white eyes before white must not become holes.
     """
-    like = [_likeness(picture, background) for picture in pictures]
-    outside = [_outside(each) for each in like]
-    enclosed = [shrink(each & ~out, 1) for each, out in zip(like, outside, strict=True)]
+    outside = [_outside(_likeness(picture, background, 1.0)) for picture in pictures]
+    # Within the object compression leaves more: the sky under an arm is less plain than that round the object.
+    like = [_likeness(picture, background, _HALO) for picture in pictures]
+    enclosed = [shrink(each & ~grow(out, 1), 1) for each, out in zip(like, outside, strict=True)]
     if openings == "keep":
         enclosed = [np.zeros_like(each) for each in enclosed]
     elif openings == "auto" and not background.is_colorful:
@@ -87,7 +88,7 @@ def cut_plain(
 def opening_regions(
     enclosed: Sequence[Bool[np.ndarray, "H W"]], outside: Sequence[Bool[np.ndarray, "H W"]], least_area: float
 ) -> list[Bool[np.ndarray, "H W"]]:
-    """The enclosed regions that open at some time: the outside of the frame before or after covers half of them.
+    """The enclosed regions that open at some time: the outside of the frame before or after covers a third of them.
 
     Args:
         enclosed: of every frame, regions that do not reach the outside.
@@ -100,13 +101,15 @@ def opening_regions(
         np.maximum.at(largest, names, areas)
         for then in {now - 1, now + 1} & set(range(len(outside))):
             covered = region_areas(np.where(outside[then], labels, 0), len(areas))
-            opens[names[2 * covered > areas]] = True
+            opens[names[3 * covered > areas]] = True
     return tracks.select(opens & (largest >= least_area))
 
 
-def _likeness(picture: UInt8[np.ndarray, "H W 4"], background: PlainBackground) -> Bool[np.ndarray, "H W"]:
+def _likeness(
+    picture: UInt8[np.ndarray, "H W 4"], background: PlainBackground, tolerances: float
+) -> Bool[np.ndarray, "H W"]:
     offsets = picture[..., :3] - np.array(background.color, np.float32)
-    return _largest(offsets) <= background.tolerance
+    return _largest(offsets) <= tolerances * background.tolerance
 
 
 def _largest(offsets: Float[np.ndarray, "*N 3"]) -> Float[np.ndarray, "*N"]:
