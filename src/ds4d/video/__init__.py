@@ -9,3 +9,4 @@ from ds4d.video.loading import inspect_video as inspect_video
 from ds4d.video.loading import load_video as load_video
 from ds4d.video.matting_model import MattingModel as MattingModel
 from ds4d.video.matting_model import matting_model_path as matting_model_path
+from ds4d.video.sheet import draw_inspection as draw_inspection
