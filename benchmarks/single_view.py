@@ -121,14 +121,13 @@ def main() -> None:
     parser.add_argument("sets", type=Path, nargs="+")
     parser.add_argument("--facing", action="store_true", help="give inflate the true facing of turned sets")
     parser.add_argument("--thickness", type=float, default=InflateConfig.thickness)
-    parser.add_argument("--grid", type=int, default=InflateConfig.grid)
     parser.add_argument("--pictures", type=Path)
     args = parser.parse_args()
     rows: dict[str, list[dict[str, Any]]] = {"card": [], "inflate": []}
     for folder in args.sets:
         video = film_of(folder)
         facing = facing_of(folder) if args.facing else InflateConfig.facing
-        config = InflateConfig(facing=facing, thickness=args.thickness, grid=args.grid)
+        config = InflateConfig(facing=facing, thickness=args.thickness)
         for method, draw in {"card": card(video), "inflate": inflated(video, config)}.items():
             began = time.perf_counter()
             scores = score(draw, folder, args.pictures and args.pictures / method)

@@ -13,7 +13,7 @@ from ds4d.views import GENERATORS, Inflate, InflateConfig, ViewGenerator
 
 # How to make a quick one of each; a generator that needs weights gets tiny random ones.
 MAKERS: dict[str, Callable[[], ViewGenerator]] = {
-    "inflate": lambda: Inflate(InflateConfig(grid=32, view_size=32), torch.device("cpu")),
+    "inflate": lambda: Inflate(InflateConfig(), torch.device("cpu")),
 }
 
 every_generator = pytest.mark.parametrize("name", GENERATORS)
