@@ -15,6 +15,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "2")
 os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / ".pytest_cache" / "numba"))
 os.environ.setdefault("DS4D_CACHE", str(ROOT / ".pytest_cache" / "ds4d"))
+# No test finds the pretrained models of the machine it runs on.
+os.environ.pop("DS4D_WEIGHTS", None)
+os.environ["HF_HUB_CACHE"] = str(ROOT / ".pytest_cache" / "hub")
 
 import hypothesis  # noqa: E402
 import numpy as np  # noqa: E402

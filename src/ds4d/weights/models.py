@@ -121,7 +121,7 @@ def _zero123plus(version: str) -> PretrainedModel:
         f"Zero123++ {version}",
         "views",
         _ZERO123PLUS,
-        "CC-BY-NC 4.0 (non-commercial)",
+        "CC-BY-NC 4.0",
         False,
         f"sudo-ai/zero123plus-{version}",
     )
@@ -167,9 +167,9 @@ _ALL = (
         "matting network (U2-Net, IS-Net or RMBG as .onnx)",
         "video",
         (Part("", weights=("*.onnx",)),),
-        "U2-Net and IS-Net: Apache-2.0; RMBG: non-commercial; others: unknown",
+        "the file's own",
         None,
-        get="put the network, for instance isnet-general-use.onnx of the rembg project, into FOLDER",
+        get="put one .onnx file into FOLDER: U2-Net or IS-Net (Apache-2.0), or RMBG (non-commercial)",
     ),
 )
 
