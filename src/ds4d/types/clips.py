@@ -26,6 +26,18 @@ class Frames(Protocol):
         ...
 
 
+class ArrayFrames:
+    """The `Frames` of pictures in memory: premultiplied [T, V, H, W, 4]."""
+
+    def __init__(self, pictures: UInt8[np.ndarray, "T V H W 4"]) -> None:
+        self.num_times, self.num_views, self.height, self.width = pictures.shape[:4]
+        self._pictures = pictures
+
+    def read(self, time: int, view: int) -> UInt8[np.ndarray, "H W 4"]:
+        """One picture: colour premultiplied by alpha, then alpha, 8 bit."""
+        return self._pictures[time, view]
+
+
 @dataclass(frozen=True)
 class FrameBatch:
     """Pictures of B (time, view) pairs.
