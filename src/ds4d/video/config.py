@@ -6,6 +6,8 @@ from typing import Literal
 
 from ds4d.config import check_ranges
 
+Openings = Literal["auto", "cut", "keep"]
+
 
 @dataclass(frozen=True)
 class VideoConfig:
@@ -22,6 +24,8 @@ class VideoConfig:
         matting: where the cut-out comes from: the file's alpha, a plain background's color, a model; auto takes the
             first of these that there is.
         matting_model: onnx file of the model (U2-Net, IS-Net or RMBG); $DS4D_MATTING_MODEL if None.
+        openings: enclosed regions of a plain background's colour: cut out, kept as parts of the object, or (auto) cut
+            out if the background is colourful, or if they join it at some time, as the opening under an arm does.
         keep: the largest connected object, or all there are.
     """
 
@@ -33,6 +37,7 @@ class VideoConfig:
     fill: float = 0.85
     matting: Literal["auto", "alpha", "color", "model"] = "auto"
     matting_model: Path | None = None
+    openings: Openings = "auto"
     keep: Literal["largest", "all"] = "largest"
 
     def __post_init__(self) -> None:

@@ -28,7 +28,7 @@ class FilmFile:
     Attributes:
         seconds: the time of every frame, rising, from 0.
         size: width and height of the frames as they are shown, pixels.
-        broken: how many frames the file promises and does not hold.
+        missing: how many frames the file promises and does not hold.
 
     Raises:
         ValueError: the file is no video, is cut off before its first frame, or holds none.
@@ -43,7 +43,7 @@ class FilmFile:
             stamps = (packet.dts if packet.pts is None else packet.pts for packet in packets)
             self._stamps = sorted({stamp for stamp in stamps if stamp is not None})
             self.seconds = [float(stamp - self._stamps[0]) * float(stream.time_base or 1) for stamp in self._stamps]
-            self.broken = max(0, stream.frames - len(packets))
+            self.missing = max(0, stream.frames - len(packets))
             self._aspect = float(stream.sample_aspect_ratio or 1)
         first = next(self._decoded(range(len(self._stamps))), None)
         if first is None:

@@ -25,13 +25,13 @@ class PictureFiles:
     Attributes:
         seconds: the time of every frame, rising, from 0.
         size: width and height, pixels.
-        broken: 0; a picture that cannot be read is an error.
+        missing: 0; a picture that cannot be read is an error.
 
     Raises:
         ValueError: no pictures, pictures of several sequences, or of different sizes.
     """
 
-    broken = 0
+    missing = 0
 
     def __init__(self, path: Path, fps: float | None) -> None:
         self.path = path

@@ -1,28 +1,30 @@
 """Objects before a plain background, cut out by its colour."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, UInt8
 
-from ds4d.video.foreground import spread_inside
+from ds4d.video.config import Openings
+from ds4d.video.foreground import own_color
 from ds4d.video.regions import (
     bounding_box,
     grow,
-    label_regions,
     region_areas,
     shrink,
-    smallest_connected,
     touching_border,
 )
+from ds4d.video.tracks import RegionTracks
 
 _RING = 0.02  # width of the picture's edge that is looked at, share of its smaller side
 _SPREAD = 24.0  # levels of 255 by which a plain background may vary
 _SHARE = 0.7  # of the edge that must be plain over the clip: objects may touch it
 _LEAST_TOLERANCE = 8.0  # levels; compression leaves as much beside an outline
 _COLORFUL = 64.0  # levels between the strongest and the weakest channel
+_HALO, _HALO_WIDTH = 3.0, 5  # what compression leaves beside an outline: tolerances, pixels
+_LEAST_OPENING = 0.001  # of the object
 _BLEND = 2  # pixels at the outline that mix object and background: antialiasing and halved colour planes
 
 
@@ -48,7 +50,7 @@ def find_plain_background(pictures: Sequence[UInt8[np.ndarray, "H W 4"]]) -> Pla
     """The colour that fills the pictures' edges over the whole clip; None where there is none."""
     edge = np.concatenate([_edge(picture) for picture in pictures]).astype(np.float32)
     color = np.median(edge, axis=0)
-    differences = np.abs(edge - color).max(axis=1)
+    differences = _largest(edge - color)
     plain = differences <= _SPREAD
     if plain.mean() < _SHARE:
         return None
@@ -58,70 +60,62 @@ def find_plain_background(pictures: Sequence[UInt8[np.ndarray, "H W 4"]]) -> Pla
 
 
 def cut_plain(
-    pictures: Sequence[UInt8[np.ndarray, "H W 4"]], background: PlainBackground
+    pictures: Sequence[UInt8[np.ndarray, "H W 4"]], background: PlainBackground, openings: Openings
 ) -> Iterator[UInt8[np.ndarray, "H W 4"]]:
     """The pictures without their background: premultiplied, outlines soft and free of the background's colour.
 
-    Background is what has its colour and is connected to the picture's border, and the openings of the object: enclosed
-    regions of that colour which join the background before or after (an arm on a hip), and all of them where the
-    background is colourful, since an object is hardly so by chance. Else what the object encloses stays, so that white
-    eyes before white do not become holes.
+    Background is what has its colour and is connected to the picture's border, and some of what the object encloses.
 
     Args:
         pictures: a whole clip, opaque.
         background: of the clip.
+        openings: which enclosed regions of the background's colour are background. An object is hardly as colourful
+            as a green screen by chance, but white eyes before white must not become holes.
     """
-    like = [_likeness(picture, background) for picture in pictures]
-    outside = [_outside(each) for each in like]
-    enclosed = [shrink(each & ~out, 1) for each, out in zip(like, outside, strict=True)]
-    openings = enclosed if background.is_colorful else opening_regions(enclosed, outside)
-    for picture, each, out, opening in zip(pictures, like, outside, openings, strict=True):
+    outside = [_outside(_likeness(picture, background, 1.0)) for picture in pictures]
+    # Within the object compression leaves more: the sky under an arm is less plain than that round the object.
+    like = [_likeness(picture, background, _HALO) for picture in pictures]
+    enclosed = [shrink(each & ~grow(out, 1), 1) for each, out in zip(like, outside, strict=True)]
+    if openings == "keep":
+        enclosed = [np.zeros_like(each) for each in enclosed]
+    elif openings == "auto" and not background.is_colorful:
+        least = _LEAST_OPENING * float(np.median([(~out).sum() for out in outside]))
+        enclosed = opening_regions(enclosed, outside, least)
+    for picture, each, out, opening in zip(pictures, like, outside, enclosed, strict=True):
         yield _cut(picture, out | (each & grow(opening, 2)), background)
 
 
 def opening_regions(
-    enclosed: Sequence[Bool[np.ndarray, "H W"]], outside: Sequence[Bool[np.ndarray, "H W"]]
+    enclosed: Sequence[Bool[np.ndarray, "H W"]], outside: Sequence[Bool[np.ndarray, "H W"]], least_area: float
 ) -> list[Bool[np.ndarray, "H W"]]:
-    """The enclosed regions that are open to the outside at some time.
+    """The enclosed regions that open at some time: the outside of the frame before or after covers a third of them.
 
-    A region opens where the outside of the frame before or after covers half of it; it is the same region as one of the
-    frame before where they share half of the smaller one.
+    Args:
+        enclosed: of every frame, regions that do not reach the outside.
+        outside: of every frame.
+        least_area: regions that never grow to as many pixels do not count; they are more often highlights.
     """
-    labels, counts = zip(*map(label_regions, enclosed), strict=True)
-    firsts = np.cumsum((0, *counts))  # the regions of all frames are numbered through
-    is_open = np.zeros(firsts[-1], bool)
-    links: list[tuple[int, int]] = []
-    for now in range(len(enclosed)):
-        areas = region_areas(labels[now], counts[now])
-        for then in {now - 1, now + 1} & set(range(len(enclosed))):
-            covered = region_areas(labels[now] * outside[then], counts[now])
-            is_open[firsts[now] : firsts[now + 1]] |= 2 * covered > areas
-        if now > 0:
-            before = region_areas(labels[now - 1], counts[now - 1])
-            pairs, shared = _overlaps(labels[now - 1], labels[now])
-            same = 2 * shared > np.minimum(before[pairs[0]], areas[pairs[1]])
-            links += zip(firsts[now - 1] + pairs[0][same], firsts[now] + pairs[1][same], strict=True)
-    earlier, later = np.array(links, int).reshape(-1, 2).T
-    names = smallest_connected(len(is_open), earlier, later)
-    ever_open = np.bincount(names[is_open], minlength=len(is_open)).astype(bool)[names]
-    return [
-        np.concatenate(([False], ever_open[first : first + count]))[each]
-        for first, count, each in zip(firsts, counts, labels, strict=False)
-    ]
+    tracks = RegionTracks(enclosed)
+    opens, largest = np.zeros(tracks.count, bool), np.zeros(tracks.count)
+    for now, (labels, areas, names) in enumerate(zip(tracks.labels, tracks.areas, tracks.names, strict=True)):
+        np.maximum.at(largest, names, areas)
+        for then in {now - 1, now + 1} & set(range(len(outside))):
+            covered = region_areas(np.where(outside[then], labels, 0), len(areas))
+            opens[names[3 * covered > areas]] = True
+    return tracks.select(opens & (largest >= least_area))
 
 
-def _overlaps(
-    first: Int[np.ndarray, "H W"], second: Int[np.ndarray, "H W"]
-) -> tuple[Int[np.ndarray, "2 pairs"], Int[np.ndarray, " pairs"]]:
-    """Which regions (from 0 on) of two pictures overlap, and in how many pixels."""
-    both = (first > 0) & (second > 0)
-    pairs, shared = np.unique(np.stack((first[both], second[both])) - 1, axis=1, return_counts=True)
-    return pairs, shared
+def _likeness(
+    picture: UInt8[np.ndarray, "H W 4"], background: PlainBackground, tolerances: float
+) -> Bool[np.ndarray, "H W"]:
+    offsets = picture[..., :3] - np.array(background.color, np.float32)
+    return _largest(offsets) <= tolerances * background.tolerance
 
 
-def _likeness(picture: UInt8[np.ndarray, "H W 4"], background: PlainBackground) -> Bool[np.ndarray, "H W"]:
-    color = np.array(background.color, np.float32)
-    return np.abs(picture[..., :3] - color).max(axis=-1) <= background.tolerance
+def _largest(offsets: Float[np.ndarray, "*N 3"]) -> Float[np.ndarray, "*N"]:
+    """The size of the largest channel; much faster than a maximum over the last axis."""
+    red, green, blue = np.moveaxis(np.abs(offsets), -1, 0)
+    return np.maximum(np.maximum(red, green), blue)
 
 
 def _outside(like: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
@@ -145,34 +139,46 @@ def _cut(
     colors = picture[box][..., :3].astype(np.float32)
     color = np.array(background.color, np.float32)
     solid = solid[box]
-    blended = solid & grow(behind, _BLEND)[box]
-    own, near = _own_color(colors, color, solid & ~blended)
-    contrast = own - color
-    strength = (contrast**2).sum(axis=-1)
-    mixed = ((colors - color) * contrast).sum(axis=-1) / np.maximum(strength, 1e-6)
-    # What is hardly unlike the background says nothing about how much of it is seen: there the mask decides, and stray
-    # pixels that compression left away from the object go.
-    faint = strength < (3 * background.tolerance) ** 2
-    alpha = np.where(blended, np.where(faint, near, mixed.clip(0, 1)), solid)
+    difference = _largest(colors - color)
+    halo = (difference <= _HALO * background.tolerance) & grow(behind, _HALO_WIDTH)[box]
+    blended = solid & (halo | grow(behind, _BLEND)[box])
+    alpha = solid.astype(np.float32)
+    alpha[blended] = _share_of_object(colors - color, difference, solid, blended, _HALO * background.tolerance)
     covered = np.rint(255 * alpha)[..., None]
     premultiplied = np.rint(colors - (1 - alpha[..., None]) * color).clip(0, covered)
     out[box] = np.concatenate((premultiplied, covered), axis=-1).astype(np.uint8)
     return out
 
 
-def _own_color(
-    colors: Float[np.ndarray, "H W 3"], background: Float[np.ndarray, " 3"], inside: Bool[np.ndarray, "H W"]
-) -> tuple[Float[np.ndarray, "H W 3"], Bool[np.ndarray, "H W"]]:
-    """The object's colour near each pixel, and whether its inside is near.
+def _share_of_object(
+    offsets: Float[np.ndarray, "H W 3"],
+    difference: Float[np.ndarray, "H W"],
+    solid: Bool[np.ndarray, "H W"],
+    blended: Bool[np.ndarray, "H W"],
+    faint: float,
+) -> Float[np.ndarray, " blended"]:
+    """Alpha of the pixels at the outline, from colours less the background's (`offsets`) and their size."""
+    own, found = own_color(offsets, solid & ~blended, blended)
+    own[~found] = _strongest(offsets, difference, blended)[~found]  # thin parts have no inside
+    strength = (own**2).sum(axis=-1)
+    mixed = (offsets[blended] * own).sum(axis=-1) / np.maximum(strength, 1e-6)
+    # An object hardly unlike the background says nothing about how much of it is seen: there what is thick counts.
+    thick = grow(shrink(solid, _BLEND), _BLEND)[blended]
+    return np.where(strength < faint**2, thick, mixed.clip(0, 1)).astype(np.float32)
 
-    Where it is not, for thin parts have no inside: that of the pixel in reach which is least like the background.
-    """
-    spread, near = spread_inside(colors, inside)
-    difference = torch.from_numpy(np.abs(colors - background).max(axis=-1))[None]
-    reach = 2 * _BLEND + 1
-    _, places = torch.nn.functional.max_pool2d(difference, reach, 1, reach // 2, return_indices=True)
-    extreme = colors.reshape(-1, 3)[places[0].numpy()]
-    return np.where(near[..., None], spread, extreme), near
+
+def _strongest(
+    offsets: Float[np.ndarray, "H W 3"], difference: Float[np.ndarray, "H W"], wanted: Bool[np.ndarray, "H W"]
+) -> Float[np.ndarray, "wanted 3"]:
+    """For each pixel wanted, the one in reach that is least like the background."""
+    rows, columns = np.nonzero(wanted)
+    best, found = np.full(len(rows), -1.0), np.zeros((len(rows), 3), offsets.dtype)
+    reach = range(-_BLEND, _BLEND + 1)
+    for down, right in itertools.product(reach, reach):
+        there = (rows + down).clip(0, wanted.shape[0] - 1), (columns + right).clip(0, wanted.shape[1] - 1)
+        better = difference[there] > best
+        best[better], found[better] = difference[there][better], offsets[there][better]
+    return found
 
 
 def _edge(picture: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "S 3"]:

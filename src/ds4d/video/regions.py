@@ -1,7 +1,6 @@
 """Connected regions of masks, and masks grown and shrunk."""
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Int
 
 
@@ -66,10 +65,14 @@ def touching_border(mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
 
 def grow(mask: Bool[np.ndarray, "H W"], radius: int) -> Bool[np.ndarray, "H W"]:
     """The mask and all within a square of this radius round it."""
-    pixels = torch.from_numpy(np.ascontiguousarray(mask))[None].float()
-    for kernel in ((2 * radius + 1, 1), (1, 2 * radius + 1)):
-        pixels = torch.nn.functional.max_pool2d(pixels, kernel, 1, (kernel[0] // 2, kernel[1] // 2))
-    return pixels[0].bool().numpy()
+    for axis in (0, 1):
+        source = np.moveaxis(mask, axis, 0)
+        mask = mask.copy()
+        target = np.moveaxis(mask, axis, 0)
+        for step in range(1, radius + 1):
+            target[step:] |= source[:-step]
+            target[:-step] |= source[step:]
+    return mask
 
 
 def shrink(mask: Bool[np.ndarray, "H W"], radius: int) -> Bool[np.ndarray, "H W"]:

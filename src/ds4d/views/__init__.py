@@ -13,6 +13,8 @@ from ds4d.views.generation import stag4d_cameras as stag4d_cameras
 from ds4d.views.inflate import Inflate as Inflate
 from ds4d.views.inflate import InflateConfig as InflateConfig
 from ds4d.views.masks import check_masks as check_masks
+from ds4d.views.perturbed import PerturbationConfig as PerturbationConfig
+from ds4d.views.perturbed import perturb_views as perturb_views
 from ds4d.views.stag4d import load_stag4d as load_stag4d
 from ds4d.views.transforms import load_transforms as load_transforms
 from ds4d.views.transforms_file import TransformsFrame as TransformsFrame

@@ -14,7 +14,7 @@ from ds4d.geometry import matrices_to_quats, rgb_to_sh
 from ds4d.types import Cameras, Gaussians
 
 _OPACITY = 0.95
-_SPREAD = 0.6  # standard deviation of a Gaussian in units of the gap between pixels: no holes, little blur
+_SPREAD = 0.45  # standard deviation of a Gaussian in units of the gap between pixels: no holes, little growth
 _THICKNESS = 0.2  # of a Gaussian across the surface, in the same units
 
 

@@ -17,6 +17,7 @@ from jaxtyping import UInt8
 from ds4d.config import check_ranges, to_dict
 from ds4d.geometry import RIGS
 from ds4d.types import Cameras, GeneratedViews, MultiViewVideo, Video
+from ds4d.video.matting_model import matting_model_path
 from ds4d.views.generation import join_views
 from ds4d.views.sizes import expand_over_times
 from ds4d.views.zero123plus.grey_background import cut_views, heights
@@ -57,6 +58,8 @@ class Zero123PlusConfig:
         frames_at_once: in the networks; halved for as long as a GPU has too little memory.
         half: whether a GPU computes in half precision; the CPU never does.
         offload: whether each network is on the GPU only while it works.
+        matting_model: onnx file that cuts the views out (U2-Net, IS-Net or RMBG); that of ds4d weights if None. Where
+            there is none, the views' grey tells them from their background.
     """
 
     version: Literal["v1.1", "v1.2"] = "v1.1"
@@ -69,6 +72,7 @@ class Zero123PlusConfig:
     frames_at_once: int = 4
     half: bool = True
     offload: bool = False
+    matting_model: Path | None = None
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -100,17 +104,20 @@ class Zero123Plus:
         self.config, self.device = config, device
         self.model = MODELS[f"zero123plus-{config.version}"]
         self.folder = require_model(self.model, config.folder)
+        self.matting_model = matting_model_path(config.matting_model)
         self.dtype = torch.float16 if config.half and device.type == "cuda" else torch.float32
 
     @cached_property
     def identity(self) -> str:
         """See `ViewGenerator`; the first call reads all weights."""
         settings = to_dict(self.config)
-        for name in ("folder", "frames_at_once", "half", "offload"):
+        for name in ("folder", "frames_at_once", "half", "offload", "matting_model"):
             del settings[name]
-        weights = weights_digest(self.model, self.folder)
-        dtype = str(self.dtype)
-        return json.dumps({"name": "zero123plus", "code": _VERSION, "weights": weights, "dtype": dtype, **settings})
+        weights = [weights_digest(self.model, self.folder)]
+        if self.matting_model:
+            weights.append(weights_digest(MODELS["matting"], self.matting_model))
+        record = {"name": "zero123plus", "code": _VERSION, "weights": weights, "dtype": str(self.dtype)}
+        return json.dumps({**record, **settings})
 
     @torch.no_grad()
     def generate(self, video: Video, *, seed: int) -> GeneratedViews:
@@ -135,7 +142,7 @@ class Zero123Plus:
             )
         sheets = self._sheets([shown_frame(picture, _SHOWN_SIZE) for picture in pictures], seed)
         tiles = np.stack([split_sheet(sheet) for sheet in sheets])
-        views = cut_views(tiles, fronts, _NAMES, same_size=config.version == "v1.1")
+        views = cut_views(tiles, fronts, _NAMES, same_size=config.version == "v1.1", model=self.matting_model)
         views = in_films_shape(views, video.frames.width, video.frames.height)
         film = film_camera(video, config.elevation)
         clip = join_views(video, views, sheet_cameras(film, config.version), _NAMES)
@@ -146,9 +153,7 @@ class Zero123Plus:
     def _sheets(self, shown: Sequence[UInt8[np.ndarray, "S S 3"]], seed: int) -> list[UInt8[np.ndarray, "H W 3"]]:
         """The sheet of each frame."""
         config, generator = self.config, torch.Generator().manual_seed(seed)
-        networks = Zero123PlusNetworks(
-            self.model, self.folder, self.device, dtype=self.dtype, offload=config.offload
-        )
+        networks = Zero123PlusNetworks(self.model, self.folder, self.device, dtype=self.dtype, offload=config.offload)
         latents = sample_sheets(
             networks,
             networks.encode(shown, generator),

@@ -3,10 +3,13 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from ds4d.video.config import VideoConfig
+from ds4d.video.cutting import cut_out
 from ds4d.video.plain_background import PlainBackground, cut_plain, find_plain_background
 
 _GREY = PlainBackground((127.0, 127.0, 127.0), 8.0)  # what the networks were taught; for views that show no border
@@ -26,11 +29,16 @@ class _Cut:
 
 
 def cut_views(
-    views: UInt8[np.ndarray, "T V s s 3"], fronts: Float[np.ndarray, " T"], names: Sequence[str], *, same_size: bool
+    views: UInt8[np.ndarray, "T V s s 3"],
+    fronts: Float[np.ndarray, " T"],
+    names: Sequence[str],
+    *,
+    same_size: bool,
+    model: Path | None,
 ) -> UInt8[np.ndarray, "T V s s 4"]:
     """The views without their background, premultiplied.
 
-    Each view is cut by the colour of its own border over the whole clip. Parts of the object may be about as grey as
+    Where there is a matting model, it tells the object from the background. Else each view is cut by the colour of its own border over the whole clip. Parts of the object may be about as grey as
     that: where finer differences in colour make parts appear, and the object no higher than the film says, they are
     kept. What is then less high than the film says is told by a warning.
 
@@ -40,8 +48,12 @@ def cut_views(
         names: of the views, for warnings.
         same_size: whether the object is as large in the views as in the film; else the views are compared with one
             another.
+        model: file of the matting model, if there is one.
     """
     clips = [_opaque(views[:, view]) for view in range(views.shape[1])]
+    if model:
+        config = VideoConfig(matting="model", matting_model=model)
+        return np.stack([np.stack(cut_out(list(clip), config).pictures) for clip in clips], axis=1)
     backgrounds = [find_plain_background(list(clip)) or _GREY for clip in clips]
     cuts = [_cut(clip, background, fronts) for clip, background in zip(clips, backgrounds, strict=True)]
     usual = 1.0 if same_size else float(np.median([cut.height for cut in cuts]))
@@ -68,9 +80,7 @@ def heights(alphas: UInt8[np.ndarray, "T H W"]) -> Float[np.ndarray, " T"]:
     return np.where(rows.any(axis=1), last - first, 0).astype(float)
 
 
-def _cut(
-    clip: UInt8[np.ndarray, "T s s 4"], background: PlainBackground, fronts: Float[np.ndarray, " T"]
-) -> _Cut:
+def _cut(clip: UInt8[np.ndarray, "T s s 4"], background: PlainBackground, fronts: Float[np.ndarray, " T"]) -> _Cut:
     pictures = np.stack(list(cut_plain(list(clip), background)))
     height = float(np.median(heights(pictures[..., 3]) / (clip.shape[1] * fronts)))
     return _Cut(pictures, int((pictures[..., 3] >= _SEEN).sum()), height)

@@ -4,7 +4,6 @@ import math
 from dataclasses import replace
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 
 from ds4d.geometry import RIGS, intrinsics, rig_cameras, rig_cameras_round

@@ -17,9 +17,7 @@ _REACH, _TRIES = 1.4, 9  # factor to either side of the first guess, and places 
 _ROUNDS = 2
 
 
-def fit_nearness(
-    alphas: Float[Tensor, "T V 1 H W"], cameras_at: Callable[[float], Cameras], guess: float
-) -> float:
+def fit_nearness(alphas: Float[Tensor, "T V 1 H W"], cameras_at: Callable[[float], Cameras], guess: float) -> float:
     """The factor at which silhouettes agree best, summed over some frames; right to a few hundredths.
 
     Args:

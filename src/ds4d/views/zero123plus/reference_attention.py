@@ -31,7 +31,9 @@ class ReferenceUnet:
         from diffusers.models.attention_processor import AttnProcessor2_0
 
         self.unet = unet
-        self._layers = [_ReferenceAttention(anchored) for name in unet.attn_processors if name.endswith(_SELF_ATTENTION)]
+        self._layers = [
+            _ReferenceAttention(anchored) for name in unet.attn_processors if name.endswith(_SELF_ATTENTION)
+        ]
         layers = iter(self._layers)
         unet.set_attn_processor(
             {
