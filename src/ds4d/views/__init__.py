@@ -19,9 +19,11 @@ from ds4d.views.stag4d import load_stag4d as load_stag4d
 from ds4d.views.transforms import load_transforms as load_transforms
 from ds4d.views.transforms_file import TransformsFrame as TransformsFrame
 from ds4d.views.transforms_file import read_transforms as read_transforms
+from ds4d.views.zero123plus import Zero123Plus as Zero123Plus
+from ds4d.views.zero123plus import Zero123PlusConfig as Zero123PlusConfig
 
 # Each is made from its settings and the device to work on.
-GENERATORS: dict[str, type[ViewGenerator]] = {"inflate": Inflate}
+GENERATORS: dict[str, type[ViewGenerator]] = {"inflate": Inflate, "zero123plus": Zero123Plus}
 
 
 @dataclass(frozen=True)
