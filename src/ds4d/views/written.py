@@ -9,6 +9,7 @@ contact_sheet.png             all views at some times
 """
 
 import json
+import math
 import os
 import shutil
 import uuid
@@ -63,6 +64,24 @@ def write_views(made: GeneratedViews, folder: Path, *, made_by: str) -> None:
         os.replace(staging, folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def read_fps(folder: Path) -> float | None:
+    """The frames per second that a folder of views tells; None where it does not.
+
+    Raises:
+        ValueError: its clip.json is damaged.
+    """
+    path = folder / CLIP_FILE
+    if not path.is_file():
+        return None
+    try:
+        fps = float(json.loads(path.read_text(encoding="utf-8"))["fps"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} must be a json object with the key fps, a number: {error}. Remove it.") from error
+    if not 0 < fps < math.inf:
+        raise ValueError(f"{path}: fps must be finite and above 0, got {fps}. Correct it.")
+    return fps
 
 
 def draw_views(clip: MultiViewVideo) -> UInt8[np.ndarray, "h w 3"]:
