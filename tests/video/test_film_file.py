@@ -59,7 +59,9 @@ def test_films_without_alpha_are_opaque(write_film, rolling_disc, over, name: st
     assert frames.shape == (12, 48, 64, 4)
     assert frames[..., 3].min() == 255
     for time in (0, 11):
-        assert frames[time, 26, 14 + 3 * time, :3].astype(int) == pytest.approx((200, 40, 30), abs=60)  # GIF has few colours
+        assert frames[time, 26, 14 + 3 * time, :3].astype(int) == pytest.approx(
+            (200, 40, 30), abs=60
+        )  # GIF has few colours
         assert frames[time, 4, 4, :3].astype(int) == pytest.approx(WHITE, abs=8)
 
 
