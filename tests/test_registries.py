@@ -14,12 +14,14 @@ from ds4d.losses import PICTURE_LOSSES, REGULARIZERS
 from ds4d.presets import PRESETS, GenerateConfig
 from ds4d.rendering import RENDERERS, renderer_for
 from ds4d.types import Renderer
+from ds4d.views import GENERATORS
+from ds4d.weights import MODELS
 
 
 @pytest.mark.parametrize(
     "registry",
-    [RIGS, PICTURE_LOSSES, REGULARIZERS, PRESETS, RENDERERS, EXTRACTORS],
-    ids=["rigs", "losses", "regularisers", "presets", "renderers", "extractors"],
+    [RIGS, PICTURE_LOSSES, REGULARIZERS, PRESETS, RENDERERS, EXTRACTORS, GENERATORS, MODELS],
+    ids=["rigs", "losses", "regularisers", "presets", "renderers", "extractors", "generators", "pretrained models"],
 )
 def test_a_registry_is_a_plain_dict_of_names(registry: dict[str, Any]) -> None:
     assert type(registry) is dict and registry
@@ -50,6 +52,21 @@ def test_presets_survive_their_record(name: str) -> None:
 def test_presets_differ() -> None:
     records = {json.dumps(to_dict(preset())) for preset in PRESETS.values()}
     assert len(records) == len(PRESETS)
+
+
+def test_the_papers_preset_alone_asks_for_pretrained_losses() -> None:
+    asking = {name for name, preset in PRESETS.items() if preset().guidance.weight or preset().fit.losses.lpips.weight}
+    assert asking == {"paper"}
+
+
+def test_the_papers_losses_stand_to_one_another_as_stag4ds() -> None:
+    """There: 20000 MSE, 5000 for the coverage, 1 SDS, and 5 and 0.05 for sums over the planes of four scales."""
+    config = PRESETS["paper"]()
+    losses, planes = config.fit.losses, 3 * len(config.field.hexplane.multipliers)
+    found = [losses.mse.weight, losses.mask.weight, config.guidance.weight, losses.time_smoothness / planes]
+    assert [weight / losses.mse.weight * 20_000 for weight in found] == pytest.approx([20_000, 5_000, 1, 5])
+    assert losses.plane_smoothness == losses.time_l1 == pytest.approx(losses.time_smoothness / 100)
+    assert losses.mse.views == "real" and losses.lpips.views == "novel"
 
 
 @pytest.mark.parametrize("name", RIGS)

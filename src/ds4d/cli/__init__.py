@@ -1,4 +1,4 @@
-"""The command line: `ds4d check | generate | render | eval | ablate | sample | export | info`.
+"""The command line: `ds4d check | generate | render | eval | ablate | sample | export | weights | info`.
 
 Each command is a module whose `run` takes its arguments. A module is imported when its command is called, so that
 `ds4d --help` answers at once.
@@ -21,6 +21,7 @@ COMMANDS = {
     "ablate": ("the paper's ablation: its rows fitted to the same data, and their table", "ds4d.cli.ablate"),
     "sample": ("an example input, made here", "ds4d.cli.sample"),
     "export": ("the Gaussians of any times as files", "ds4d.cli.export"),
+    "weights": ("pretrained models: what is present, licences, how to get them", "ds4d.cli.weights"),
     "info": ("device, versions, what is installed and what is missing", "ds4d.cli.info"),
 }
 

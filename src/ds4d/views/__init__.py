@@ -7,11 +7,23 @@ from typing import Literal
 from ds4d.config import check_ranges
 from ds4d.types import MultiViewVideo
 from ds4d.views.frame_store import FrameStore as FrameStore
+from ds4d.views.generation import ViewGenerator as ViewGenerator
+from ds4d.views.generation import join_views as join_views
+from ds4d.views.generation import stag4d_cameras as stag4d_cameras
+from ds4d.views.inflate import Inflate as Inflate
+from ds4d.views.inflate import InflateConfig as InflateConfig
 from ds4d.views.masks import check_masks as check_masks
+from ds4d.views.perturbed import PerturbationConfig as PerturbationConfig
+from ds4d.views.perturbed import perturb_views as perturb_views
 from ds4d.views.stag4d import load_stag4d as load_stag4d
 from ds4d.views.transforms import load_transforms as load_transforms
 from ds4d.views.transforms_file import TransformsFrame as TransformsFrame
 from ds4d.views.transforms_file import read_transforms as read_transforms
+from ds4d.views.zero123plus import Zero123Plus as Zero123Plus
+from ds4d.views.zero123plus import Zero123PlusConfig as Zero123PlusConfig
+
+# Each is made from its settings and the device to work on.
+GENERATORS: dict[str, type[ViewGenerator]] = {"inflate": Inflate, "zero123plus": Zero123Plus}
 
 
 @dataclass(frozen=True)
