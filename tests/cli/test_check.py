@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,13 +21,15 @@ def folder(tmp_path: Path) -> Path:
 def test_a_good_film_is_said_to_be_good(ds4d: Callable, folder: Path, tmp_path: Path) -> None:
     outcome = ds4d("check", str(folder), "-o", str(tmp_path / "out"), "--size", "64", "--fps", "8")
     assert outcome.status == 0, outcome.err
-    assert outcome.out.splitlines() == [
+    *lines, forecast, wrote = outcome.out.splitlines()
+    assert lines == [
         "film: 8 frames of 80 x 60; 8 used, 8 per second, from 0.00 s to 0.88 s",
         "cut out by the film's alpha",
         "framed: the square of 52 pixels at (6, 9), shown at 64",
         "nothing wrong was found",
-        f"wrote {tmp_path / 'out' / 'check.png'}",
     ]
+    assert re.fullmatch(r"a run with the preset (cpu|fast) on \w+ takes about \d+ \w+ and \d\.\d GiB .*", forecast)
+    assert wrote == f"wrote {tmp_path / 'out' / 'check.png'}"
     assert image_size(tmp_path / "out" / "check.png")[0] > 8 * 192
 
 
