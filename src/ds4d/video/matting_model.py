@@ -29,10 +29,11 @@ _USUAL_SIZE = 1024  # of models that take any
 
 
 def matting_model_path(path: Path | None) -> Path | None:
-    """The model's file: the one given, that which $DS4D_MATTING_MODEL names, or that of `ds4d weights`; None if none."""
-    named = os.environ.get(MODEL_VARIABLE)
-    if path or named:
-        return path or Path(named).expanduser()
+    """The model's file: the one given, the one that $DS4D_MATTING_MODEL names, that of `ds4d weights`, or none."""
+    if path is not None:
+        return path
+    if named := os.environ.get(MODEL_VARIABLE):
+        return Path(named).expanduser()
     model = MODELS["matting"]
     found = find_model(model)
     return weights_file(model.part(""), found) if found else None
