@@ -27,7 +27,7 @@ def shown() -> list[UInt8[np.ndarray, "S S 3"]]:
     return [np.kron(rng.integers(0, 256, (8, 8, 3)), np.ones((8, 8, 1))).astype(np.uint8) for _ in range(3)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def film() -> Video:
     """Three frames of a disc that grows, 40 x 40 pixels."""
     ys, xs = np.mgrid[:40, :40]

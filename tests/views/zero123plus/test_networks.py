@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ds4d.views.zero123plus.networks import Zero123PlusNetworks
-from ds4d.weights import MODELS
+from ds4d.weights import MODELS, read_tensors
 
 MODEL = MODELS["zero123plus-v1.1"]
 
@@ -93,3 +93,26 @@ def test_a_damaged_network_is_named(tiny_zero123plus: Path, tmp_path: Path, part
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match=f"weights {path} must be a whole safetensors file"):
         Zero123PlusNetworks(MODEL, folder, torch.device("cpu"), dtype=torch.float32, offload=False)
+
+
+@torch.no_grad()
+def test_pickled_weights_with_names_of_older_versions_load(
+    tiny_zero123plus: Path, tmp_path: Path, networks: Zero123PlusNetworks, shown: list
+) -> None:
+    """As version 1.1 is published."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_zero123plus, folder)
+    for name in ("unet", "vae", "vision_encoder", "text_encoder"):
+        part = MODEL.part(name)
+        path, pickled = (folder / name / weights for weights in part.weights)
+        tensors = read_tensors(path)
+        if name == "text_encoder":
+            tensors = {f"text_model.{key.removeprefix('text_model.')}": value for key, value in tensors.items()}
+            tensors["text_model.embeddings.position_ids"] = torch.arange(7)[None]
+        path.unlink()
+        torch.save(tensors, pickled)
+    again = Zero123PlusNetworks(MODEL, folder, torch.device("cpu"), dtype=torch.float32, offload=False)
+    first, second = (each.encode(shown, torch.Generator().manual_seed(0)) for each in (networks, again))
+    assert torch.equal(first.latents, second.latents) and torch.equal(first.embeddings, second.embeddings)
+    weights = again.unet.state_dict()
+    assert all(torch.equal(value, weights[key]) for key, value in networks.unet.state_dict().items())

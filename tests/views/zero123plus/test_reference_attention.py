@@ -76,3 +76,23 @@ def test_each_step_has_its_own_anchor(generator: torch.Generator) -> None:
     assert not torch.allclose(led, alone)
     looked_at = torch.cat((second, references), 2)[..., 0].mT
     torch.testing.assert_close(alone[..., 0].mT, attention(layer, second[..., 0].mT, looked_at))
+
+
+def test_the_real_size_has_16_layers_whose_anchor_takes_a_tenth_of_a_gigabyte() -> None:
+    with torch.device("meta"):  # shapes without numbers
+        network = diffusers.UNet2DConditionModel(
+            block_out_channels=(320, 640, 1280, 1280),
+            attention_head_dim=(5, 10, 20, 20),
+            cross_attention_dim=1024,
+            use_linear_projection=True,
+        )
+        unet = ReferenceUnet(network, anchored=True)
+        unet.start_step()
+        unet(torch.zeros(2, 4, 120, 80), torch.zeros(2, 4, 64, 64), torch.tensor(1.0), torch.zeros(2, 77, 1024))
+    layers = [each for name, each in network.attn_processors.items() if name.endswith("attn1.processor")]
+    assert len(layers) == 16
+    sizes = {tuple(layer.anchor.shape[2:]) for layer in layers}
+    assert sizes == {(9600, 320), (2400, 640), (600, 1280), (150, 1280)}
+    assert sum(2 * layer.anchor.numel() for layer in layers) == pytest.approx(
+        0.108e9, rel=0.01
+    )  # bytes, half precision
