@@ -1,7 +1,7 @@
 """What one view tells of the others: a flat card, the inflated shape and fits, scored on unseen views, as JSON.
 
     python benchmarks/single_view.py DATA/gltf/*                    # the card, and the inflated shape as it is
-    python benchmarks/single_view.py DATA/gltf/* --facing           # each set's true facing, where its meta.json knows it
+    python benchmarks/single_view.py DATA/gltf/* --facing           # with the facing that meta.json tells
     python benchmarks/single_view.py DATA/gltf/frog-jump --preset cpu --device cpu     # and an object fitted to it
 
 Only transforms_front.json is looked at; the views of transforms_test.json are scored. The card is the frame itself on a
@@ -121,14 +121,13 @@ def main() -> None:
     parser.add_argument("sets", type=Path, nargs="+")
     parser.add_argument("--facing", action="store_true", help="give inflate the true facing of turned sets")
     parser.add_argument("--thickness", type=float, default=InflateConfig.thickness)
-    parser.add_argument("--grid", type=int, default=InflateConfig.grid)
     parser.add_argument("--pictures", type=Path)
     args = parser.parse_args()
     rows: dict[str, list[dict[str, Any]]] = {"card": [], "inflate": []}
     for folder in args.sets:
         video = film_of(folder)
         facing = facing_of(folder) if args.facing else InflateConfig.facing
-        config = InflateConfig(facing=facing, thickness=args.thickness, grid=args.grid)
+        config = InflateConfig(facing=facing, thickness=args.thickness)
         for method, draw in {"card": card(video), "inflate": inflated(video, config)}.items():
             began = time.perf_counter()
             scores = score(draw, folder, args.pictures and args.pictures / method)

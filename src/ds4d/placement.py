@@ -20,10 +20,10 @@ from ds4d.gaussians import (
     sample_surface,
 )
 from ds4d.geometry import camera_focus, fit_ball, transform_cameras, transform_points
-from ds4d.types import Cameras, FrameBatch, MultiViewVideo, RawGaussians, Similarity
+from ds4d.types import Cameras, FrameBatch, MultiViewVideo, PointCloud, RawGaussians, Similarity
 
 BALL_RADIUS = 0.5
-_UP_AXES = {"y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
+UP_AXES = {"y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class InitConfig:
     """The first Gaussians.
 
     Attributes:
-        method: `hull` carves the middle frame's silhouettes; `points` takes `file`; `random` fills the ball and knows
+        method: `auto` takes the points of a view generator that knows the object's shape, and else does as `hull`,
+            which carves the middle frame's silhouettes; `points` takes `file`; `random` fills the ball and knows
             nothing of the object (the ablation's baseline).
         file: point cloud or mesh (PLY, OBJ, GLB) in the user's world, for `points`.
         num_gaussians: how many to start with.
@@ -41,7 +42,7 @@ class InitConfig:
         scale_factor: standard deviation in units of the gap to the neighbours.
     """
 
-    method: Literal["hull", "points", "random"] = "hull"
+    method: Literal["auto", "hull", "points", "random"] = "auto"
     file: Path | None = None
     num_gaussians: int = 12_000
     opacity: float = 0.5
@@ -91,7 +92,7 @@ def place(video: MultiViewVideo, hull: HullConfig, *, max_times: int = 24) -> Pl
     else:
         chosen = torch.linspace(0, video.num_times - 1, min(max_times, video.num_times)).round().long().unique()
         bounds = _union([_hull_bounds(video, int(time), cube, coarse) for time in chosen])
-    world = fit_ball(bounds, BALL_RADIUS, torch.tensor(_UP_AXES[video.up]))
+    world = fit_ball(bounds, BALL_RADIUS, torch.tensor(UP_AXES[video.up]))
     corners = torch.cartesian_prod(*bounds.T)
     moved = transform_points(world, corners)
     box = torch.stack((moved.amin(0), moved.amax(0)))
@@ -100,11 +101,23 @@ def place(video: MultiViewVideo, hull: HullConfig, *, max_times: int = 24) -> Pl
     return Placement(inner, world, torch.stack((box[0] - margin, box[1] + margin)))
 
 
-def first_gaussians(placement: Placement, config: InitConfig, generator: torch.Generator) -> RawGaussians:
-    """Gaussians of the middle frame in the inner world."""
+def first_gaussians(
+    placement: Placement, config: InitConfig, generator: torch.Generator, known: PointCloud | None = None
+) -> RawGaussians:
+    """Gaussians of the middle frame in the inner world.
+
+    Args:
+        placement: of the clip.
+        config: how many, and where from.
+        generator: of random draws.
+        known: the object's surface in the user's world, if a view generator knows it.
+    """
     video = placement.video
     if config.method == "random":
         points, colors = random_ball(config.num_gaussians, BALL_RADIUS, generator)
+    elif config.method == "auto" and known is not None:
+        chosen = torch.randperm(len(known.positions), generator=generator)[: config.num_gaussians]
+        points, colors = transform_points(placement.world, known.positions[chosen]), known.colors[chosen]
     else:
         pictures, cameras, view_weights = _middle_pictures(video)
         if config.method == "points":
@@ -117,6 +130,15 @@ def first_gaussians(placement: Placement, config: InitConfig, generator: torch.G
     return gaussians_from_points(
         points, colors, opacity=config.opacity, sh_degree=config.sh_degree, scale_factor=config.scale_factor
     )
+
+
+def describe_start(config: InitConfig, known: PointCloud | None) -> str:
+    """Where the first Gaussians come from, in a few words; arguments as `first_gaussians`."""
+    if config.method == "points":
+        return f"points of {config.file}"
+    if config.method == "random":
+        return "random points"
+    return "points of the generated shape" if config.method == "auto" and known is not None else "visual hull"
 
 
 def _points_of_file(config: InitConfig, world: Similarity, generator: torch.Generator) -> Tensor:

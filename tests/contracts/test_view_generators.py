@@ -13,7 +13,7 @@ from ds4d.views import GENERATORS, Inflate, InflateConfig, ViewGenerator, Zero12
 
 # How to make a quick one of each; a generator that needs weights gets tiny random ones.
 MAKERS: dict[str, Callable[[pytest.FixtureRequest], ViewGenerator]] = {
-    "inflate": lambda request: Inflate(InflateConfig(grid=32, view_size=32), torch.device("cpu")),
+    "inflate": lambda request: Inflate(InflateConfig(), torch.device("cpu")),
     "zero123plus": lambda request: Zero123Plus(
         Zero123PlusConfig(folder=request.getfixturevalue("tiny_zero123plus"), view_size=64, steps=2),
         torch.device("cpu"),

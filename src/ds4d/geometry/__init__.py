@@ -3,6 +3,7 @@
 from ds4d.geometry.bounds import camera_focus as camera_focus
 from ds4d.geometry.bounds import fit_ball as fit_ball
 from ds4d.geometry.bounds import inverse_similarity as inverse_similarity
+from ds4d.geometry.bounds import rotation_to_y as rotation_to_y
 from ds4d.geometry.bounds import transform_cameras as transform_cameras
 from ds4d.geometry.bounds import transform_points as transform_points
 from ds4d.geometry.cameras import intrinsics as intrinsics

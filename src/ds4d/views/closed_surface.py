@@ -13,9 +13,10 @@ from torch.nn import functional as F
 from ds4d.geometry import matrices_to_quats, rgb_to_sh
 from ds4d.types import Cameras, Gaussians
 
-_OPACITY = 0.95
-_SPREAD = 0.45  # standard deviation of a Gaussian in units of the gap between pixels: no holes, little growth
+_OPACITY = 0.99
+_SPREAD = 0.6  # standard deviation of a Gaussian in units of the gap between pixels: no holes, little blur
 _THICKNESS = 0.2  # of a Gaussian across the surface, in the same units
+_RIM_SHARE = 0.4  # of a Gaussian's width at the rim: a whole one would reach beyond it and swell the silhouette
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,24 @@ def _tangents(
     ys = (torch.arange(height, device=depths.device) + 0.5 - K[1, 2]) / K[1, 1]
     rays = torch.stack((xs.expand(height, -1), ys[:, None].expand(-1, width), torch.ones_like(depths[0])), dim=-1)
     slope_x, slope_y = (_slopes(depths, middle, inside, axis) for axis in (-1, -2))
-    across, down = rays * slope_x[..., None], rays * slope_y[..., None]
+    points, across, down = rays * depths[..., None], rays * slope_x[..., None], rays * slope_y[..., None]
     across[..., 0] += depths / K[0, 0]
     down[..., 1] += depths / K[1, 1]
-    return (rays * depths[..., None] - translation) @ rotation, across @ rotation, down @ rotation
+    for tangent, axis in ((across, -1), (down, -2)):
+        outward = _outward(inside, axis)[..., None]
+        points = points - 0.5 * (1 - _RIM_SHARE) * outward * tangent
+        tangent *= torch.where(outward != 0, _RIM_SHARE, 1.0)
+    return (points - translation) @ rotation, across @ rotation, down @ rotation
+
+
+def _outward(inside: Tensor, axis: int) -> Float[Tensor, "T H W"]:
+    """1 where the rim lies after a pixel on this axis, -1 where before; 0 within, and where it lies on both sides."""
+    size = inside.shape[axis]
+    outside = (~inside).float()
+    after, before = outside.roll(-1, axis), outside.roll(1, axis)
+    after.narrow(axis, size - 1, 1).zero_()  # the picture's edge is no rim
+    before.narrow(axis, 0, 1).zero_()
+    return after - before
 
 
 def _slopes(depths: Tensor, middle: Tensor, inside: Tensor, axis: int) -> Float[Tensor, "T H W"]:

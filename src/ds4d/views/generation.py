@@ -44,13 +44,13 @@ class FilmWithViews:
     def __init__(self, film: Frames, views: UInt8[np.ndarray, "T V h w 4"]) -> None:
         self.num_times, self.num_views = film.num_times, 1 + views.shape[1]
         self.width, self.height = film.width, film.height
-        self._film, self._views = film, views
+        self.film, self.views = film, views
 
     def read(self, time: int, view: int) -> UInt8[np.ndarray, "H W 4"]:
         """One picture: colour premultiplied by alpha, then alpha, 8 bit."""
         if view == 0:
-            return self._film.read(time, 0)
-        return resize_premultiplied(self._views[time, view - 1], self.width, self.height)
+            return self.film.read(time, 0)
+        return resize_premultiplied(self.views[time, view - 1], self.width, self.height)
 
 
 def stag4d_cameras(video: Video) -> Cameras:

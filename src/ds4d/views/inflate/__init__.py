@@ -25,6 +25,8 @@ from ds4d.views.inflate.thickness import union_of_balls
 
 _VERSION = 1  # of the views for given settings
 _FRAMES_AT_ONCE = 8
+_LIFTED_HEIGHT, _DRAWN_HEIGHT = 128, 256  # pixels, at most: of the frames that are lifted, and of the views
+_RIM_BLUR = 3.0  # of the rim's colours before they spread over the far side, pixels of a picture 256 high
 
 
 @dataclass(frozen=True)
@@ -35,19 +37,13 @@ class InflateConfig:
         facing: where the object faces, in degrees round its upright axis: 0 the camera, 90 the picture's right, -90 its
             left. 90 and -90 are seen square on; so is, by default, everything.
         thickness: of the shape, 1 being as thick as balls that fit the silhouette.
-        grid: height of the pictures that are lifted, pixels.
-        view_size: height of the views, pixels.
-        blur: of the rim's colours before they spread over the far side, pixels of a picture 256 high.
     """
 
     facing: float = 90.0
     thickness: float = 1.25
-    grid: int = 128
-    view_size: int = 256
-    blur: float = 3.0
 
     def __post_init__(self) -> None:
-        check_ranges(self, thickness="(0, inf)", grid="[8, inf)", view_size="[8, inf)", blur="(0, inf)")
+        check_ranges(self, thickness="(0, inf)")
         if not 20 <= abs(self.facing) <= 160:
             raise ValueError(
                 f"InflateConfig: facing must lie between 20 and 160 degrees to either side, got {self.facing}. "
@@ -87,7 +83,7 @@ class Inflate:
 
     def lift(self, video: Video, times: range, cameras: Cameras) -> tuple[DepthPair, Cameras]:
         """The shapes of some frames, and the film's camera for pictures of their size."""
-        height = min(self.config.grid, video.frames.height)
+        height = min(_LIFTED_HEIGHT, video.frames.height)
         width = max(1, round(height * video.frames.width / video.frames.height))
         camera = Cameras(cameras.viewmats[:1], cameras.Ks[:1], cameras.width, cameras.height).resized(width, height)
         rgba = np.stack([resize_premultiplied(video.frames.read(time, 0), width, height) for time in times])
@@ -95,7 +91,7 @@ class Inflate:
 
     def _draw(self, pair: DepthPair, film_camera: Cameras, cameras: Cameras) -> Iterator[UInt8[np.ndarray, "V h w 4"]]:
         """The views of each time, premultiplied."""
-        height = min(self.config.view_size, cameras.height)
+        height = min(_DRAWN_HEIGHT, cameras.height)
         small = cameras.resized(max(1, round(height * cameras.width / cameras.height)), height)
         gaussians = surface_gaussians(pair, film_camera)
         count = len(gaussians.means)
@@ -124,7 +120,7 @@ def inflate(pictures: Float[Tensor, "T 4 H W"], camera: Cameras, config: Inflate
     half = config.thickness * pixel * union_of_balls(inside)
     middle = (distance - _towards_camera(inside, config.facing) * pixel).clamp_min(0.25 * distance)
     half = half.minimum(0.5 * middle)
-    back = fill_from_rim(colors, inside, blur=config.blur * pictures.shape[-2] / 256)
+    back = fill_from_rim(colors, inside, blur=_RIM_BLUR * pictures.shape[-2] / 256)
     return DepthPair(middle - half, middle + half, inside, colors, back)
 
 
