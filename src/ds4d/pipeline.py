@@ -25,8 +25,9 @@ from ds4d.heat_map import heat_map, write_heat_map
 from ds4d.logs import LossLog, TensorBoardLog, check_tensorboard, read_log
 from ds4d.motion import Motion
 from ds4d.outputs import write_outputs
-from ds4d.placement import first_gaussians, place
+from ds4d.placement import align_shape, first_gaussians, place
 from ds4d.presets import GenerateConfig
+from ds4d.registration import Alignment
 from ds4d.rendering import renderer_for
 from ds4d.resources import Stopwatch, peak_memory
 from ds4d.run_folder import RunFolder, RunRecord
@@ -47,6 +48,13 @@ class StageStarted:
 
 
 @dataclass(frozen=True)
+class ShapeAligned:
+    """The shape in the file to begin with has been brought to where the views show it."""
+
+    alignment: Alignment
+
+
+@dataclass(frozen=True)
 class FileWritten:
     """A result stands in the run's folder."""
 
@@ -60,7 +68,7 @@ class Finished:
     metrics: dict[str, Any]
 
 
-Event = StageStarted | FitEvent | FileWritten | Finished
+Event = StageStarted | ShapeAligned | FitEvent | FileWritten | Finished
 
 
 def generate(
@@ -109,7 +117,10 @@ def generate(
 
     yield StageStarted("placement")
     with watch("placement"):
-        trainer = prepare(video, config, target, features)
+        aligned = align_shape(video, config.init, config.seed)
+        if aligned is not None:
+            yield ShapeAligned(aligned)
+        trainer = prepare(video, config, target, features, aligned)
         if resume and folder.checkpoint.is_file():
             load_checkpoint(trainer, folder.checkpoint)
 
@@ -149,6 +160,8 @@ def generate(
         "seconds": watch.seconds,
         "peak_memory_bytes": peak_memory(target),
     }
+    if aligned is not None:
+        metrics["alignment"] = aligned.figures()
     folder.finish(metrics)
     yield Finished(metrics)
 
@@ -173,7 +186,11 @@ def clip_features(video: MultiViewVideo, config: GenerateConfig, device: torch.d
 
 
 def prepare(
-    video: MultiViewVideo, config: GenerateConfig, device: torch.device, features: FrameFeatures | None = None
+    video: MultiViewVideo,
+    config: GenerateConfig,
+    device: torch.device,
+    features: FrameFeatures | None = None,
+    aligned: Alignment | None = None,
 ) -> Trainer:
     """The fit of a clip, ready to run: the object is placed, its first Gaussians stand, nothing is learnt yet.
 
@@ -182,6 +199,7 @@ def prepare(
         config: all settings.
         device: where to work.
         features: what `clip_features` made of the clip; made here if None.
+        aligned: what `align_shape` made of the file to begin with, if there is one; made here if None.
 
     Raises:
         ValueError: the pictures are too small, no object can be placed, or the file of the first points is unfit.
@@ -193,7 +211,8 @@ def prepare(
         )
     renderer = renderer_for(device)
     placement = place(video, config.init.hull)
-    initial = first_gaussians(placement, config.init, torch.Generator().manual_seed(config.seed))
+    aligned = aligned or align_shape(video, config.init, config.seed)
+    initial = first_gaussians(placement, config.init, torch.Generator().manual_seed(config.seed), aligned)
     clip = Clip(tuple(video.times.tolist()), video.duration, video.loops)
     views = None
     if config.fusion is not None and config.field is not None:

@@ -3,7 +3,7 @@
 import argparse
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -104,6 +104,7 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
         quiet: bool = False,
         seed: int = settings.seed,
         checkpoint_every: int = settings.checkpoint_every,
+        shape: Annotated[Path | None, tyro.conf.arg(name="init", metavar="MESH")] = None,
         views: Annotated[ViewsConfig, tyro.conf.arg(name="")] = settings.views,
         init: InitConfig = settings.init,
         features: FeaturesConfig = settings.features,
@@ -128,6 +129,8 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
             quiet: say nothing but warnings and errors.
             seed: of every random draw.
             checkpoint_every: steps from one checkpoint to the next.
+            shape: mesh or point cloud (PLY, OBJ, GLB) of the object in the clip's middle frame to begin with, in any
+                world, size and direction; short for --init.method mesh --init.file MESH.
             views: how the input is read.
             init: the first Gaussians.
             features: what is seen in every frame.
@@ -138,6 +141,8 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
             outputs: pictures and videos.
             log: of the losses.
         """
+        if shape is not None:
+            init = replace(init, method="mesh", file=shape)
         changed = GenerateConfig(
             views, init, features, decoupling, fusion, field, fit, outputs, log, seed, checkpoint_every
         )
