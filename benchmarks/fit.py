@@ -32,13 +32,17 @@ from ds4d.resources import peak_memory
 from ds4d.scene import DynamicGaussians
 from ds4d.training import Trainer
 from ds4d.types import Renderer
-from ds4d.views import load_views, read_transforms
+from ds4d.views import PerturbationConfig, load_views, perturb_views, read_transforms
 
 
-def fit(source: Path, config: GenerateConfig, device: torch.device) -> tuple[Trainer, dict[str, Any]]:
+def fit(
+    source: Path, config: GenerateConfig, device: torch.device, *, perturbed: bool
+) -> tuple[Trainer, dict[str, Any]]:
     """A whole fit, and its figures."""
     began = time.perf_counter()
     video = load_views(source, config.views)
+    if perturbed:
+        video = perturb_views(video, PerturbationConfig(), config.seed)
     trainer = prepare(video, config, device)
     fitting = time.perf_counter()
     for _ in trainer.run():
@@ -100,6 +104,7 @@ def main() -> None:
     parser.add_argument("--preset", choices=PRESETS, default="fast")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--mv", choices=("exact", "perturbed"), default="exact", help="the views besides the front")
     parser.add_argument("--pictures", type=Path, help="folder for a comparison with the truth of each set")
     args = parser.parse_args()
     device = choose_device(args.device)
@@ -109,7 +114,7 @@ def main() -> None:
         has_truth = (source / "transforms_test.json").is_file()
         if has_truth:
             config = dataclasses.replace(config, views=dataclasses.replace(config.views, splits=("front", "mv")))
-        trainer, row = fit(source, config, device)
+        trainer, row = fit(source, config, device, perturbed=args.mv == "perturbed")
         row["front_psnr"] = round(float(score_training_views(trainer.scene, trainer.renderer, trainer.video)[0]), 2)
         if has_truth:
             scores = evaluate(trainer.scene, trainer.renderer, source, "test").total
@@ -120,7 +125,7 @@ def main() -> None:
         rows.append(row)
         print(json.dumps(row), file=sys.stderr, flush=True)
     mean = {name: mean_of(rows, name) for name in ("seconds", "front_psnr", *METRICS)}
-    report = {**machine(), "preset": args.preset, "seed": args.seed, "mean": mean, "sets": rows}
+    report = {**machine(), "preset": args.preset, "seed": args.seed, "mv": args.mv, "mean": mean, "sets": rows}
     print(json.dumps(report, indent=1, allow_nan=False))
 
 

@@ -19,7 +19,7 @@ from ds4d.presets import GenerateConfig
 from ds4d.resources import Stopwatch
 from ds4d.scene import Scene
 from ds4d.types import Frames, MultiViewVideo, Renderer
-from ds4d.views import ViewsConfig, check_masks, load_views
+from ds4d.views import PerturbationConfig, ViewsConfig, check_masks, load_views, perturb_views
 
 ScoredOn = Literal["unseen views", "a held-out view", "the front view"]
 MultiView = Literal["exact", "perturbed"]
@@ -232,6 +232,8 @@ def _fitted(case: Case, video: MultiViewVideo, seed: int) -> MultiViewVideo:
     """What the fit sees of the clip."""
     if case.held_out is not None:
         return without_view(video, case.held_out)
+    if case.mv == "perturbed":
+        return perturb_views(video, PerturbationConfig(), seed)
     return video
 
 

@@ -8,6 +8,8 @@ from ds4d.config import check_ranges
 from ds4d.types import MultiViewVideo
 from ds4d.views.frame_store import FrameStore as FrameStore
 from ds4d.views.masks import check_masks as check_masks
+from ds4d.views.perturbed import PerturbationConfig as PerturbationConfig
+from ds4d.views.perturbed import perturb_views as perturb_views
 from ds4d.views.stag4d import load_stag4d as load_stag4d
 from ds4d.views.transforms import load_transforms as load_transforms
 from ds4d.views.transforms_file import TransformsFrame as TransformsFrame
