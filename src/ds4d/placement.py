@@ -1,5 +1,6 @@
 """From silhouettes to a place: the inner world, the HexPlane's box, and the first Gaussians."""
 
+import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -25,7 +26,7 @@ from ds4d.rendering import renderer_for
 from ds4d.types import Cameras, FrameBatch, MultiViewVideo, RawGaussians, Similarity
 
 BALL_RADIUS = 0.5
-LEAST_IOU = 0.5  # of a file's shape with the silhouettes; other objects reach as much
+_LEAST_IOU, _GOOD_IOU = 0.5, 0.7  # of a file's shape with the silhouettes; other objects reach 0.4 to 0.65
 _UP_AXES = {"y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 
 
@@ -128,12 +129,15 @@ def align_shape(video: MultiViewVideo, config: InitConfig, seed: int) -> Alignme
     pictures, cameras, view_weights = _middle_pictures(video)
     up = torch.tensor(_UP_AXES[video.up])
     aligned = align(positions, colors, pictures, cameras, view_weights, renderer_for("cpu"), up=up)
-    if aligned.silhouette_iou < LEAST_IOU:
-        raise ValueError(
-            f"init file {config.file} must fit the silhouettes of the middle frame ({video.middle}), got an overlap "
-            f"(IoU) of {aligned.silhouette_iou:.2f} at best. Give a mesh of this object as it stands in that frame, or "
-            "leave --init out to begin with the visual hull."
-        )
+    overlap = (
+        f"init file {config.file} must fit the silhouettes of the middle frame ({video.middle}), got an overlap (IoU) "
+        f"of {aligned.silhouette_iou:.2f} at best. Give a mesh of this object as it stands in that frame, or leave "
+        "--init out to begin without one."
+    )
+    if aligned.silhouette_iou < _LEAST_IOU:
+        raise ValueError(overlap)
+    if aligned.silhouette_iou < _GOOD_IOU:
+        warnings.warn(overlap, stacklevel=2)
     return aligned
 
 

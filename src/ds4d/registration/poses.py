@@ -7,7 +7,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ds4d.geometry import quats_to_matrices
-from ds4d.types.checks import check_shape
 
 
 @dataclass(frozen=True)
@@ -25,10 +24,6 @@ class Poses:
     mirrored: Bool[Tensor, " B"]
     scales: Float[Tensor, " B"]
     shifts: Float[Tensor, "B 3"]
-
-    def __post_init__(self) -> None:
-        for name, tail in (("quats", (4,)), ("scales", ()), ("shifts", (3,))):
-            check_shape("Poses", name, getattr(self, name), (len(self.mirrored), *tail))
 
     @property
     def turns(self) -> Float[Tensor, "B 3 3"]:
