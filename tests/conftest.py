@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import trimesh
+
     from ds4d.imaging import Lpips
     from ds4d.presets import GenerateConfig
 
@@ -137,6 +139,24 @@ def quick_video() -> MultiViewVideo:
     from ds4d.views.sample import SampleConfig, sample_video
 
     return sample_video(SampleConfig(frames=6, size=48, supersampling=2))
+
+
+@pytest.fixture(scope="session")
+def creature_mesh(quick_video: MultiViewVideo) -> "trimesh.Trimesh":
+    """The sample creature in the middle frame of `quick_video` as a mesh with vertex colours, unlit."""
+    import trimesh
+
+    from ds4d.views.sample.anatomy import pose_parts
+    from ds4d.views.sample.creature import JOINTS, PARTS
+    from ds4d.views.sample.paints import GAMMA
+
+    ball = trimesh.creation.icosphere(subdivisions=2)
+    meshes = []
+    for part, shape in zip(PARTS, pose_parts(PARTS, JOINTS, float(quick_video.times[quick_video.middle])), strict=True):
+        painted = (255 * part.paint(ball.vertices.T).clip(0, 1) ** (1 / GAMMA)).round().astype(np.uint8).T
+        placed = ball.vertices @ shape[:3, :3].T + shape[:3, 3]
+        meshes.append(trimesh.Trimesh(placed, ball.faces, vertex_colors=painted, process=False))
+    return trimesh.util.concatenate(meshes)
 
 
 @pytest.fixture(scope="session")

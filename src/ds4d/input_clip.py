@@ -1,15 +1,17 @@
 """From what the user names, a film or a folder of views, to a clip from several sides.
 
-A film is cut out and framed, and a generator makes further views of it. A folder of views is taken as it is, unless a
-generator is asked for: then its front view alone is the film, with its own camera.
+A film is cut out and framed, and a generator makes further views of it. A folder of views is taken as it is; if it has
+but one still view, or if a generator is asked for, its front view is the film, with its own camera.
 """
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ds4d.gaussians import read_points
 from ds4d.geometry import RIGS, inverse_similarity, rig_cameras, rotation_to_y, transform_cameras, transform_points
 from ds4d.placement import UP_AXES
 from ds4d.presets import GenerateConfig
@@ -23,10 +25,11 @@ from ds4d.views import (
     generate_once,
     holds_views,
     load_views,
-    read_points,
 )
 from ds4d.views.sizes import trust
 from ds4d.weights import MODELS, find_model
+
+_MOST_POINTS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -72,26 +75,32 @@ def read_input(source: str | Path, config: GenerateConfig, device: torch.device)
         ValueError: the input is unfit, or an option does not apply to it; the message names what and the mend.
         ImportError: a package that the input or the generator needs is not installed.
     """
-    path = Path(source)
-    if not holds_views(path):
+    path, asked = Path(source), config.views.views
+    if not (asked == "folder" or holds_views(path)):
         return _from_film(path, config, device)
     if config.video != VideoConfig():
         raise ValueError(f"options of films must not be given here: {path} is a folder of views. Leave them out.")
     clip = load_views(path, config.views)
     check_masks(clip)
-    if config.views.views in ("auto", "folder"):
-        points = read_points(path / POINTS_FILE) if (path / POINTS_FILE).is_file() else None
-        return InputClip(clip, points, None, f"the folder's {clip.num_views}")
+    is_film = clip.num_views == 1 and clip.cameras.is_static and bool(clip.valid.all())
+    if asked == "folder" or (asked == "auto" and not is_film):
+        if is_film:
+            warnings.warn(f"{path} shows the object from one still side: the others are unknown.", stacklevel=2)
+        return InputClip(clip, _points_beside(path), None, f"the folder's {clip.num_views}")
     return _from_front(clip, config, device)
+
+
+def _points_beside(folder: Path) -> PointCloud | None:
+    """The surface at the middle frame that `ds4d views` leaves beside the views of a generator that knows it."""
+    path = folder / POINTS_FILE
+    if not path.is_file():
+        return None
+    positions, colors = read_points(path, _MOST_POINTS, torch.Generator().manual_seed(0))
+    return PointCloud(positions, torch.full_like(positions, 0.5) if colors is None else colors)
 
 
 def _from_film(path: Path, config: GenerateConfig, device: torch.device) -> InputClip:
     asked = config.views
-    if asked.views == "folder":
-        raise ValueError(
-            f"{path} must be a folder of views for --views folder, got {'a film' if path.exists() else 'nothing'}. "
-            "Give one with ref/ and zero123/ (STAG4D) or transforms_<split>.json, or leave --views out."
-        )
     asked.refuse_set(("splits", "rig", "up"), f"{path} is a film")
     loaded = load_video(path, replace(config.video, size=asked.size or config.video.size, fps=asked.fps))
     video = loaded.video

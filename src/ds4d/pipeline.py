@@ -31,8 +31,9 @@ from ds4d.logs import LossLog, TensorBoardLog, check_tensorboard, read_log
 from ds4d.losses import Term
 from ds4d.motion import Motion
 from ds4d.outputs import write_outputs
-from ds4d.placement import describe_start, first_gaussians, place
+from ds4d.placement import align_shape, describe_start, first_gaussians, place
 from ds4d.presets import GenerateConfig
+from ds4d.registration import Alignment
 from ds4d.rendering import renderer_for
 from ds4d.resources import Stopwatch, peak_memory
 from ds4d.run_folder import RunFolder, RunRecord
@@ -61,6 +62,13 @@ class Chosen:
 
 
 @dataclass(frozen=True)
+class ShapeAligned:
+    """The shape in the file to begin with has been brought to where the views show it."""
+
+    alignment: Alignment
+
+
+@dataclass(frozen=True)
 class FileWritten:
     """A result stands in the run's folder."""
 
@@ -74,7 +82,7 @@ class Finished:
     metrics: dict[str, Any]
 
 
-Event = StageStarted | Chosen | FitEvent | FileWritten | Finished
+Event = StageStarted | Chosen | ShapeAligned | FitEvent | FileWritten | Finished
 
 
 def generate(
@@ -125,7 +133,10 @@ def generate(
 
     yield StageStarted("placement")
     with watch("placement"):
-        trainer = prepare(video, config, target, features, clip.points)
+        aligned = align_shape(video, config.init, config.seed)
+        if aligned is not None:
+            yield ShapeAligned(aligned)
+        trainer = prepare(video, config, target, features, clip.points, aligned)
         if resume and folder.checkpoint.is_file():
             load_checkpoint(trainer, folder.checkpoint)
 
@@ -167,6 +178,8 @@ def generate(
         "seconds": watch.seconds,
         "peak_memory_bytes": peak_memory(target),
     }
+    if aligned is not None:
+        metrics["alignment"] = aligned.figures()
     folder.finish(metrics)
     yield Finished(metrics)
 
@@ -196,6 +209,7 @@ def prepare(
     device: torch.device,
     features: FrameFeatures | None = None,
     points: PointCloud | None = None,
+    aligned: Alignment | None = None,
 ) -> Trainer:
     """The fit of a clip, ready to run: the object is placed, its first Gaussians stand, nothing is learnt yet.
 
@@ -205,6 +219,7 @@ def prepare(
         device: where to work.
         features: what `clip_features` made of the clip; made here if None.
         points: the object's surface at the middle frame in the user's world, where it is known.
+        aligned: what `align_shape` made of the file to begin with, if there is one; made here if None.
 
     Raises:
         ValueError: the pictures are too small, no object can be placed, or the file of the first points is unfit.
@@ -218,7 +233,8 @@ def prepare(
         )
     renderer = renderer_for(device)
     placement = place(video, config.init.hull)
-    initial = first_gaussians(placement, config.init, torch.Generator().manual_seed(config.seed), points)
+    aligned = aligned or align_shape(video, config.init, config.seed)
+    initial = first_gaussians(placement, config.init, torch.Generator().manual_seed(config.seed), points, aligned)
     clip = Clip(tuple(video.times.tolist()), video.duration, video.loops)
     views = None
     if config.fusion is not None and config.field is not None:

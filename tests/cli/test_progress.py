@@ -27,7 +27,7 @@ def test_a_terminal_gets_a_bar() -> None:
             bar.show(event)
     text = screen.getvalue()
     for part in (
-        "reading and checking the views",
+        "reading the input, making views where they are needed",
         "fitting",
         "40/40",
         "loss 0.0250, 77 Gaussians",
@@ -44,7 +44,7 @@ def test_elsewhere_there_are_plain_lines(capsys: pytest.CaptureFixture[str]) -> 
     shown = capsys.readouterr()
     lines = shown.err.splitlines()
     assert shown.out == "" and "\x1b" not in shown.err
-    assert lines[0] == "reading and checking the views" and lines[-1] == "  wrote run/orbit.mp4"
+    assert lines[0] == "reading the input, making views where they are needed" and lines[-1] == "  wrote run/orbit.mp4"
     steps = [line for line in lines if line.startswith("  step ")]
     assert len(steps) == 20
     assert steps[9] == "  step 20 of 40 (static, loss 0.0500, 77 Gaussians), about 10 s left"

@@ -3,7 +3,7 @@
 import argparse
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -107,6 +107,7 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
         quiet: bool = False,
         seed: int = settings.seed,
         checkpoint_every: int = settings.checkpoint_every,
+        shape: Annotated[Path | None, tyro.conf.arg(name="init", metavar="MESH")] = None,
         views: Annotated[ViewsConfig, tyro.conf.arg(name="")] = settings.views,
         video: Annotated[FilmOptions, tyro.conf.arg(name="")] = film,
         inflate: Annotated[InflateConfig, tyro.conf.arg(name="")] = settings.inflate,
@@ -136,6 +137,8 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
             quiet: say nothing but warnings and errors.
             seed: of every random draw.
             checkpoint_every: steps from one checkpoint to the next.
+            shape: mesh or point cloud (PLY, OBJ, GLB) of the object in the clip's middle frame to begin with, in any
+                world, size and direction; short for --init.method mesh --init.file MESH.
             views: where the views come from, and how folders of views are read.
             video: how a film is read and cut out.
             inflate: how a silhouette becomes a shape (--views inflate).
@@ -150,6 +153,8 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
             outputs: pictures and videos.
             log: of the losses.
         """
+        if shape is not None:
+            init = replace(init, method="mesh", file=shape)
         changed = GenerateConfig(
             views,
             video.settings(),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ds4d.config import check_ranges
 from ds4d.types import MultiViewVideo
@@ -24,7 +24,6 @@ from ds4d.views.transforms_file import read_transforms as read_transforms
 from ds4d.views.written import POINTS_FILE as POINTS_FILE
 from ds4d.views.written import draw_views as draw_views
 from ds4d.views.written import read_fps
-from ds4d.views.written import read_points as read_points
 from ds4d.views.written import write_views as write_views
 from ds4d.views.zero123plus import Zero123Plus as Zero123Plus
 from ds4d.views.zero123plus import Zero123PlusConfig as Zero123PlusConfig
@@ -32,7 +31,7 @@ from ds4d.views.zero123plus import Zero123PlusConfig as Zero123PlusConfig
 _FPS = 24.0  # of clips whose files do not tell
 
 # Each is made from its settings and the device to work on.
-GENERATORS: dict[str, type[ViewGenerator]] = {"inflate": Inflate, "zero123plus": Zero123Plus}
+GENERATORS: dict[str, type[Any]] = {"inflate": Inflate, "zero123plus": Zero123Plus}
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ import uuid
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 from plyfile import PlyData, PlyElement
 
@@ -104,23 +103,6 @@ def write_points(path: Path, points: PointCloud) -> None:
     for name, column in zip(("red", "green", "blue"), (points.colors.T * 255).round().byte().numpy(), strict=True):
         rows[name] = column
     PlyData([PlyElement.describe(rows, "vertex")]).write(str(path))
-
-
-def read_points(path: Path) -> PointCloud:
-    """A point cloud as `write_points` writes it.
-
-    Raises:
-        ValueError: the file is damaged, or lacks positions or colours.
-    """
-    try:
-        vertices = PlyData.read(str(path))["vertex"]
-        positions = np.stack([np.asarray(vertices[name], np.float32) for name in "xyz"], axis=-1)
-        colors = np.stack([np.asarray(vertices[name], np.float32) / 255 for name in ("red", "green", "blue")], axis=-1)
-    except (OSError, KeyError, ValueError, StopIteration) as error:
-        raise ValueError(
-            f"{path} must be a whole PLY file with x y z and red green blue: {error}. Remove it."
-        ) from error
-    return PointCloud(torch.from_numpy(positions), torch.from_numpy(colors))
 
 
 def _straight(premultiplied: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
