@@ -63,11 +63,6 @@ class InitConfig:
                 f"init: file must not be given when method is `{self.method}`, got {self.file}. "
                 "Add --init.method mesh (or points), or leave it out."
             )
-        if self.file is None and self.method in ("mesh", "points"):
-            raise ValueError(
-                f"init: file must name a mesh or point cloud when method is `{self.method}`, got none. "
-                "Add --init.file FILE."
-            )
 
 
 @dataclass(frozen=True)
@@ -125,8 +120,7 @@ def align_shape(video: MultiViewVideo, config: InitConfig, seed: int) -> Alignme
     """
     if config.method != "mesh":
         return None
-    assert config.file is not None  # InitConfig sees to it
-    positions, colors = read_points(config.file, config.num_gaussians, torch.Generator().manual_seed(seed))
+    positions, colors = _read_file(config, torch.Generator().manual_seed(seed))
     pictures, cameras, view_weights = _middle_pictures(video)
     up = torch.tensor(UP_AXES[video.up])
     aligned = align(positions, colors, pictures, cameras, view_weights, renderer_for("cpu"), up=up)
@@ -195,12 +189,20 @@ def _surface(
         assert aligned is not None  # see `align_shape`
         return transform_points(placement.world, aligned.positions), aligned.colors
     if config.method == "points":
-        assert config.file is not None  # InitConfig sees to it
-        positions, colors = read_points(config.file, config.num_gaussians, generator)
+        positions, colors = _read_file(config, generator)
         return transform_points(placement.world, positions), colors
     pictures, cameras, _ = _middle_pictures(placement.video)
     hull = carve(pictures.alphas, cameras, placement.aabb, config.hull)
     return sample_surface(hull, placement.aabb, config.num_gaussians, generator), None
+
+
+def _read_file(config: InitConfig, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+    if config.file is None:
+        raise ValueError(
+            f"init: file must name a mesh or point cloud when method is `{config.method}`, got none. "
+            "Add --init.file FILE."
+        )
+    return read_points(config.file, config.num_gaussians, generator)
 
 
 def _middle_pictures(video: MultiViewVideo) -> tuple[FrameBatch, Cameras, Tensor]:

@@ -66,7 +66,7 @@ def multiply_quats(left: Float[Tensor, "*#batch 4"], right: Float[Tensor, "*#bat
 def spread_rotations(count: int) -> Float[Tensor, "N 4"]:
     """Unit quaternions wxyz spread evenly over all rotations: super-Fibonacci spirals (Alexa 2022).
 
-    With 4000 of them, every rotation has one within about 11 degrees.
+    With 4000 of them, every rotation has one within 14 degrees.
     """
     rows = torch.arange(count, dtype=torch.float64) + 0.5
     share = rows / count

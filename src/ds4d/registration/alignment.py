@@ -19,8 +19,8 @@ from ds4d.types import Cameras, FrameBatch, RawGaussians, Renderer, Similarity
 _FEWEST_CANDIDATES = 12
 _CANDIDATE_PICTURES = 60  # of all candidates and views: a view or two mistake more, and draw more as fast
 _MIRRORED_MUST_SAVE = 0.05  # of the error: what is alike on both sides fits either way
-_SIZES = (24, 48, 96)  # pixels of the windows: for the search, for the candidates, for the best of them
-_COUNTS = (400, 1000, 4000)  # points that stand for the shape in them
+_SIZES = (24, 40, 96)  # pixels of the windows: for the search, for the candidates, for the best of them
+_COUNTS = (400, 600, 3000)  # points that stand for the shape in them
 _RADIUS = 0.5  # of the ball that all cameras see, in the world of the search
 
 

@@ -13,7 +13,7 @@ from ds4d.registration.poses import Poses, angles_between
 from ds4d.registration.targets import Targets
 from ds4d.types import Cameras
 
-_FEWEST_ROTATIONS = 1000  # any rotation has one of them within 21 degrees, from where the fine search finds the way
+_FEWEST_ROTATIONS = 1000  # any rotation has one of them within 22 degrees, from where the fine search finds the way
 _PICTURES = 6000  # of all rotations and views: a view or two mistake more, and draw more as fast
 _CHUNK = 250  # poses drawn at once
 _APART_DEG = 25.0  # less is the same way of standing
