@@ -88,7 +88,7 @@ def parse(words: Sequence[str]) -> Request:
         settings = read_record(Path(chosen.config)).config
     else:
         # A name that is none is refused below, with the names there are.
-        settings = PRESETS.get(chosen.preset, PRESETS[_usual_preset(chosen.device)])()
+        settings = PRESETS.get(chosen.preset, PRESETS[usual_preset(chosen.device)])()
     command = _command(settings)
     return tyro.cli(command, args=list(words), prog="ds4d generate", config=(tyro.conf.AvoidSubcommands,))
 
@@ -172,7 +172,8 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
     return command
 
 
-def _usual_preset(device: str | None) -> PresetName:
+def usual_preset(device: str | None) -> PresetName:
+    """The preset that suits the device of this name; auto if None."""
     name = cast(DeviceName, device if device in ("cpu", "auto") else "auto")
     return "fast" if choose_device(name).type == "cuda" else "cpu"
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Decoders that read the alpha of VP8 and VP9; FFmpeg's own drop it without a word.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
-_NOT_FILMS = {"ansi"}  # FFmpeg takes any text for a film of a terminal
+_TEXT = {"ansi"}  # FFmpeg takes any text for a film of a terminal
 
 
 class FilmFile:
@@ -39,11 +39,12 @@ class FilmFile:
         self.path = path
         with self._opened() as (container, stream):
             # Nothing of a stream may be touched once its file is closed.
-            packets = [p for p in container.demux(stream) if p.size and not p.is_discard and not p.is_corrupt]
-            stamps = (packet.dts if packet.pts is None else packet.pts for packet in packets)
+            packets = [packet for packet in container.demux(stream) if packet.size]
+            whole = [packet for packet in packets if not packet.is_corrupt]
+            stamps = (packet.dts if packet.pts is None else packet.pts for packet in whole if not packet.is_discard)
             self._stamps = sorted({stamp for stamp in stamps if stamp is not None})
             self.seconds = [float(stamp - self._stamps[0]) * float(stream.time_base or 1) for stamp in self._stamps]
-            self.missing = max(0, stream.frames - len(packets))
+            self.missing = max(stream.frames, len(packets)) - len(whole)
             self._aspect = float(stream.sample_aspect_ratio or 1)
         first = next(self._decoded(range(len(self._stamps))), None)
         if first is None:
@@ -115,11 +116,11 @@ def _film_stream(container: Any, path: Path) -> Any:
     films = [
         stream
         for stream in container.streams.video
-        if not stream.disposition & Disposition.attached_pic and stream.codec_context.name not in _NOT_FILMS
+        if stream.codec_context.name not in _TEXT and not stream.disposition & Disposition.attached_pic
     ]
     if not films:
-        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-        raise ValueError(f"{path} must hold a film, got a file without one (it holds: {kinds}). Name another file.")
+        codecs = {stream.codec_context.name for stream in container.streams}
+        raise ValueError(f"{path} must hold a film, got none in it ({', '.join(sorted(codecs))}). Name another file.")
     films[0].thread_type = "AUTO"
     return films[0]
 

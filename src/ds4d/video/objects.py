@@ -52,7 +52,7 @@ def keep_objects(pictures: Sequence[UInt8[np.ndarray, "H W 4"]], keep: Literal["
     return Kept(kept, tuple(left_out))
 
 
-def _largest_tracks(tracks: RegionTracks, solid: list[Int[np.ndarray, " regions"]]) -> Bool[np.ndarray, " tracks"]:
+def _largest_tracks(tracks: RegionTracks, solid: list[Int[np.ndarray, " _"]]) -> Bool[np.ndarray, " tracks"]:
     """The tracks of the largest object, from the frame where it is largest on, forwards and backwards."""
     chosen = np.zeros(tracks.count, bool)
     start = int(np.argmax([areas.max(initial=0) for areas in solid]))

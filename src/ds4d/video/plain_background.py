@@ -60,7 +60,7 @@ def find_plain_background(pictures: Sequence[UInt8[np.ndarray, "H W 4"]]) -> Pla
 
 
 def cut_plain(
-    pictures: Sequence[UInt8[np.ndarray, "H W 4"]], background: PlainBackground, openings: Openings
+    pictures: Sequence[UInt8[np.ndarray, "H W 4"]], background: PlainBackground, openings: Openings = "auto"
 ) -> Iterator[UInt8[np.ndarray, "H W 4"]]:
     """The pictures without their background: premultiplied, outlines soft and free of the background's colour.
 

@@ -1,14 +1,15 @@
 """Whether the film shows the object sharply."""
 
 import numpy as np
-from jaxtyping import Float, UInt8
-from PIL import Image, ImageFilter
+from jaxtyping import Bool, Float, UInt8
 
 from ds4d.video.findings import Finding
 from ds4d.video.preflight.evidence import Evidence
 from ds4d.video.regions import bounding_box, shrink
 
-_BLURRED = 0.3
+# Films in focus lie at 0.28 to 0.8, the same ones blurred by a Gaussian of two pixels at 0.15 to 0.18.
+_BLURRED = 0.19
+_LEAST_CONTRAST = 1.0  # levels of 255; on plainer objects nothing tells
 _LEAST_INSIDE = 64  # pixels
 
 
@@ -25,18 +26,25 @@ def blurred(evidence: Evidence) -> Finding | None:
     )
 
 
-def _detail(picture: UInt8[np.ndarray, "H W 4"], mask: np.ndarray) -> float | None:
-    """Strength of the detail of one pixel over that of two, inside the silhouette; None where nothing tells."""
+def _detail(picture: UInt8[np.ndarray, "H W 4"], mask: Bool[np.ndarray, "H W"]) -> float | None:
+    """Strength of the detail of a pixel over that of a few, inside the silhouette; None where nothing tells."""
     inside = shrink(mask, 4)
     if np.count_nonzero(inside) < _LEAST_INSIDE:
         return None
     box = bounding_box(inside)
-    grey = Image.fromarray(picture[box][..., :3]).convert("L")
-    once, twice = (_smoothed(grey, radius) for radius in (1, 2))
-    fine = np.abs(np.asarray(grey, np.float32) - once)[inside[box]].mean()
-    coarse = np.abs(once - twice)[inside[box]].mean()
-    return float(fine / max(coarse, 1e-3)) if coarse > 0.2 else None
+    grey = picture[box][..., :3].mean(axis=-1)
+    smooth = _box_mean(grey, 1)
+    fine = np.abs(grey - smooth)[inside[box]].mean()
+    coarse = np.abs(smooth - _box_mean(smooth, 4))[inside[box]].mean()
+    return float(fine / coarse) if coarse > _LEAST_CONTRAST else None
 
 
-def _smoothed(grey: Image.Image, radius: float) -> Float[np.ndarray, "H W"]:
-    return np.asarray(grey.filter(ImageFilter.GaussianBlur(radius)), np.float32)
+def _box_mean(values: Float[np.ndarray, "H W"], radius: int) -> Float[np.ndarray, "H W"]:
+    """Means over squares; the border's values go on beyond it."""
+    width = 2 * radius + 1
+    for axis in (0, 1):
+        padding = [(0, 0), (0, 0)]
+        padding[axis] = (radius + 1, radius)
+        sums = np.moveaxis(np.pad(values, padding, mode="edge").cumsum(axis=axis), axis, 0)
+        values = np.moveaxis((sums[width:] - sums[:-width]) / width, 0, axis)
+    return values

@@ -12,7 +12,7 @@ _FULL = 0.95  # of the picture
 _JUMP = 0.25  # of the object's area, against the frames before and after
 _SECOND = 0.02  # of the object's area: smaller things left out are not worth a word
 _COARSE = 0.5  # pixels of the film per framed pixel
-_TRAVEL = 0.4  # of the square's side, the object's own size in the median frame
+_TRAVEL = 0.3  # of the square's side, the object's own size in the median frame
 
 
 def empty(evidence: Evidence) -> Finding | None:
