@@ -136,7 +136,7 @@ def generate(
         aligned = align_shape(video, config.init, config.seed)
         if aligned is not None:
             yield ShapeAligned(aligned)
-        trainer = prepare(video, config, target, features, clip.points, aligned)
+        trainer = prepare(video, config, target, features, aligned, clip.points)
         if resume and folder.checkpoint.is_file():
             load_checkpoint(trainer, folder.checkpoint)
 
@@ -208,8 +208,8 @@ def prepare(
     config: GenerateConfig,
     device: torch.device,
     features: FrameFeatures | None = None,
-    points: PointCloud | None = None,
     aligned: Alignment | None = None,
+    points: PointCloud | None = None,
 ) -> Trainer:
     """The fit of a clip, ready to run: the object is placed, its first Gaussians stand, nothing is learnt yet.
 
@@ -218,8 +218,8 @@ def prepare(
         config: all settings.
         device: where to work.
         features: what `clip_features` made of the clip; made here if None.
-        points: the object's surface at the middle frame in the user's world, where it is known.
         aligned: what `align_shape` made of the file to begin with, if there is one; made here if None.
+        points: the object's surface at the middle frame in the user's world, where it is known.
 
     Raises:
         ValueError: the pictures are too small, no object can be placed, or the file of the first points is unfit.
@@ -234,7 +234,7 @@ def prepare(
     renderer = renderer_for(device)
     placement = place(video, config.init.hull)
     aligned = aligned or align_shape(video, config.init, config.seed)
-    initial = first_gaussians(placement, config.init, torch.Generator().manual_seed(config.seed), points, aligned)
+    initial = first_gaussians(placement, config.init, torch.Generator().manual_seed(config.seed), aligned, points)
     clip = Clip(tuple(video.times.tolist()), video.duration, video.loops)
     views = None
     if config.fusion is not None and config.field is not None:

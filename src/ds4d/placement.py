@@ -140,8 +140,8 @@ def first_gaussians(
     placement: Placement,
     config: InitConfig,
     generator: torch.Generator,
-    known: PointCloud | None = None,
     aligned: Alignment | None = None,
+    known: PointCloud | None = None,
 ) -> RawGaussians:
     """Gaussians of the middle frame in the inner world.
 
@@ -149,8 +149,8 @@ def first_gaussians(
         placement: where the object is.
         config: what they are made of.
         generator: of the choice of points.
-        known: the surface that a view generator knows, in the user's world; for `auto`.
         aligned: what `align_shape` made of the file, for `mesh`.
+        known: the surface that a view generator knows, in the user's world; for `auto`.
     """
     video = placement.video
     if config.method == "random":
