@@ -9,16 +9,19 @@ from ds4d.ablation import ROWS, rows
 from ds4d.config import first_difference, to_dict
 from ds4d.presets import PRESETS, GenerateConfig
 
-# What the paper's table says of each row: first Gaussians, rule of the fusion, decoupled or not.
+# What the paper's table says of each row: first Gaussians, rule of the fusion, decoupled or not; and whether the
+# generated views are aligned, which is ours.
 EXPECTED = {
-    "A": ("random", None, None),
-    "B": ("hull", None, None),
-    "D": ("hull", "front", False),
-    "E": ("hull", "front", True),
-    "F": ("hull", "average", True),
-    "G": ("hull", "global", True),
-    "H": ("hull", "distance", True),
-    "ours": ("hull", "visible", True),
+    "A": ("random", None, None, False),
+    "B": ("hull", None, None, False),
+    "D": ("hull", "front", False, False),
+    "E": ("hull", "front", True, False),
+    "F": ("hull", "average", True, False),
+    "G": ("hull", "global", True, False),
+    "H": ("hull", "distance", True, False),
+    "visible": ("hull", "visible", True, False),
+    "aligned": ("hull", None, None, True),
+    "ours": ("hull", "visible", True, True),
 }
 
 
@@ -29,6 +32,7 @@ def strange(preset: GenerateConfig) -> GenerateConfig:
         init=replace(preset.init, method="points", file=Path("cloud.ply")),
         decoupling=replace(preset.decoupling, enabled=False),
         fusion=None,
+        fit=replace(preset.fit, alignment=None),
     )
 
 
@@ -36,8 +40,9 @@ def strange(preset: GenerateConfig) -> GenerateConfig:
 def test_rows_are_those_of_the_paper_whatever_the_preset(preset: GenerateConfig) -> None:
     made = rows(preset)
     assert list(made) == list(ROWS) == list(EXPECTED)
-    for name, (method, rule, decoupled) in EXPECTED.items():
+    for name, (method, rule, decoupled, aligned) in EXPECTED.items():
         config = made[name]
+        assert (config.fit.alignment is not None) == aligned
         assert (config.init.method, config.init.file) == (method, None)
         assert (config.fusion.rule if config.fusion else None) == rule
         if decoupled is not None:
@@ -52,6 +57,7 @@ def test_rows_differ_in_nothing_else() -> None:
             init=replace(config.init, method=preset.init.method),
             decoupling=replace(config.decoupling, enabled=preset.decoupling.enabled),
             fusion=preset.fusion,
+            fit=replace(config.fit, alignment=preset.fit.alignment),
         )
         assert neutral == preset
         if config.fusion and preset.fusion:

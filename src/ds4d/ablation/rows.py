@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
+from ds4d.alignment import AlignmentConfig
 from ds4d.fusion import FusionConfig
 from ds4d.presets import GenerateConfig
 
@@ -27,19 +28,34 @@ class Row:
 Rule = Literal["front", "average", "global", "distance", "visible"]
 
 
-def _without_features(config: GenerateConfig, method: Literal["random", "hull"]) -> GenerateConfig:
+def _without_features(
+    config: GenerateConfig, method: Literal["random", "hull"], *, aligned: bool = False
+) -> GenerateConfig:
     """The HexPlane alone moves the Gaussians; `method` makes the first ones."""
+    config = _aligned(config) if aligned else _unaligned(config)
     return replace(config, init=replace(config.init, method=method, file=None), fusion=None)
 
 
-def _with_features(config: GenerateConfig, rule: Rule, *, decoupled: bool = True) -> GenerateConfig:
+def _with_features(
+    config: GenerateConfig, rule: Rule, *, decoupled: bool = True, aligned: bool = False
+) -> GenerateConfig:
     """Features of the views, fused by `rule`, help the HexPlane to move Gaussians that begin on the hull."""
     return replace(
-        config,
+        _aligned(config) if aligned else _unaligned(config),
         init=replace(config.init, method="hull", file=None),
         decoupling=replace(config.decoupling, enabled=decoupled),
         fusion=replace(config.fusion or FusionConfig(), rule=rule),
     )
+
+
+def _unaligned(config: GenerateConfig) -> GenerateConfig:
+    """Generated views are taken as they are, as in the paper."""
+    return replace(config, fit=replace(config.fit, alignment=None))
+
+
+def _aligned(config: GenerateConfig) -> GenerateConfig:
+    """Generated views may differ from the object, by what is learnt beside it."""
+    return replace(config, fit=replace(config.fit, alignment=config.fit.alignment or AlignmentConfig()))
 
 
 _ROWS = (
@@ -50,7 +66,13 @@ _ROWS = (
     Row("F", "E, of all views: their average (TSSF)", partial(_with_features, rule="average")),
     Row("G", "E, of all views: weighted by themselves (TSSF-GA)", partial(_with_features, rule="global")),
     Row("H", "E, of all views: weighted by likeness to the front (TSSF-DA)", partial(_with_features, rule="distance")),
-    Row("ours", "E, of the views that see the point, by depth", partial(_with_features, rule="visible")),
+    Row("visible", "E, of the views that see the point, by depth", partial(_with_features, rule="visible")),
+    Row(
+        "aligned",
+        "B, and the generated views' own warps and tints are learnt",
+        partial(_without_features, method="hull", aligned=True),
+    ),
+    Row("ours", "visible and aligned: the whole method", partial(_with_features, rule="visible", aligned=True)),
 )
 ROWS: dict[str, Row] = {row.name: row for row in _ROWS}
 

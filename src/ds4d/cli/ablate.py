@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -41,10 +41,11 @@ class AblateArguments:
         data: folders of multi-view frames. With transforms_test.json: fitted to the splits front and mv, scored on
             test. Else fitted as they are and scored on the front view.
         rows: of A (random first Gaussians), B (on the visual hull), D (B + frame features of the front view), E (D +
-            DSFD), F, G, H (E + TSSF by average, GA, DA) and ours (E + TSSF of the views that see the point); all if
-            not given.
+            DSFD), F, G, H (E + TSSF by average, GA, DA), visible (E + TSSF of the views that see the point), aligned (B
+            + the generated views' warps and tints learnt) and ours (both of these); all if not given.
         seeds: how many of each, from 0.
         preset: settings that the rows share; fast on CUDA, else cpu, if not given.
+        size: height of the pictures in pixels; the preset's if not given.
         device: where to work; auto takes CUDA where it can be used.
         mv: whether the views besides the front are fitted as they are, or perturbed as a generator's views are, anew
             for each seed; where there is a test split.
@@ -58,6 +59,7 @@ class AblateArguments:
     rows: tuple[str, ...] = ()
     seeds: int = 3
     preset: PresetName | None = None
+    size: int | None = None
     device: DeviceName = "auto"
     mv: MultiView = "exact"
     hold_out: bool = False
@@ -104,6 +106,8 @@ def _fit(arguments: AblateArguments) -> int:
     """Runs the plan; returns how many fits failed."""
     device = choose_device(arguments.device)
     preset = PRESETS[arguments.preset or ("fast" if device.type == "cuda" else "cpu")]()
+    if arguments.size is not None:
+        preset = replace(preset, views=replace(preset.views, size=arguments.size))
     cases = find_cases(arguments.data, preset.views, mv=arguments.mv, hold_out=arguments.hold_out)
     fits = plan(cases, preset, arguments.rows, arguments.seeds)
     failed = 0
