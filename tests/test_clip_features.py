@@ -183,8 +183,7 @@ def test_folded_maps_are_fused_to_the_same(
     folded = views.folded(tssf)
     assert folded.maps.shape == (T, 3, 4, 4, 6) and folded.names == views.names
     fused, again = (
-        module(points=points, cameras=clip.cameras, **dict(zip(clip.names, clip.at(clip.times), strict=True)))
-        for module, clip in ((tssf, views), (tssf.folded(), folded))
+        clip.fuse(module, points, *clip.at(clip.times)) for module, clip in ((tssf, views), (tssf.folded(), folded))
     )
     torch.testing.assert_close(again, fused, atol=5e-3, rtol=5e-3)  # the folded maps are of half precision
 

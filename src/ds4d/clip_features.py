@@ -86,6 +86,17 @@ class ClipFeatures(nn.Module):
             parts.append(blend(tensor.index_select(0, low), tensor.index_select(0, high), weight))
         return tuple(parts)
 
+    def fuse(self, tssf: Tssf, points: Float[Tensor, "B N 3"], *seen: Tensor) -> Float[Tensor, "B N C"]:
+        """The fused features of points (paper: a(i)).
+
+        Args:
+            tssf: made for these maps.
+            points: centres at B times, in the cameras' world.
+            seen: of these times, as `at` or `at_frames` gives them.
+        """
+        parts = dict(zip(self.names, seen, strict=True))
+        return tssf(parts.pop("maps"), points, self.cameras, **parts)
+
     def folded(self, tssf: Tssf) -> "ClipFeatures":
         """The maps after the learned map, in half precision: all that a finished fit needs of them."""
         with torch.no_grad():
