@@ -57,6 +57,15 @@ def test_without_data_only_the_table_is_made(ds4d: Callable, sample_folder: Path
     assert nothing.status == 2 and "must hold results of an ablation, got none" in nothing.err
 
 
+def test_size_and_steps_change_what_all_rows_share(ds4d: Callable, sample_folder: Path, tmp_path: Path) -> None:
+    words = ["ablate", sample_folder, "-o", tmp_path, "--rows", "B", "--seeds", 1, "--preset", "fast"]
+    assert ds4d(*words, "--size", 96, "--steps", 130).status == 0
+    settings = json.loads((tmp_path / "results" / "views-B-seed0.json").read_text())["settings"]
+    for name in ("preset", "row"):
+        assert settings[name]["views"]["size"] == 96
+        assert (settings[name]["fit"]["static_steps"], settings[name]["fit"]["dynamic_steps"]) == (30, 100)
+
+
 def test_failing_fits_are_said_and_the_rest_stands(ds4d: Callable, sample_folder: Path, tmp_path: Path) -> None:
     outcome = ds4d("ablate", sample_folder, "-o", tmp_path, "--rows", "A", "B", "--seeds", 2)
     assert outcome.status == 1
@@ -71,6 +80,7 @@ def test_failing_fits_are_said_and_the_rest_stands(ds4d: Callable, sample_folder
         (["--rows", "B", "C"], "rows must be of A (random"),
         (["--seeds", "0"], "seeds must be at least 1"),
         (["--jobs", "0"], "jobs must be at least 1"),
+        (["--steps", "-1"], "dynamic_steps must lie in [0, inf)"),
         (["--hold-out"], "hold-out must not be set"),
     ],
 )

@@ -28,7 +28,7 @@ class AlignmentConfig:
 
     grid: int = 5
     knots: int = 4
-    weight: float = 1.0
+    weight: float = 5.0
 
     def __post_init__(self) -> None:
         check_ranges(self, grid="[2, inf)", knots="[1, inf)", weight="[0, inf)")

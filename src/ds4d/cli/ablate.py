@@ -26,7 +26,7 @@ from ds4d.ablation import (
 )
 from ds4d.cli.generate import PresetName
 from ds4d.device import DeviceName, choose_device
-from ds4d.presets import PRESETS
+from ds4d.presets import PRESETS, GenerateConfig
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class AblateArguments:
         seeds: how many of each, from 0.
         preset: settings that the rows share; fast on CUDA, else cpu, if not given.
         size: height of the pictures in pixels; the preset's if not given.
+        steps: of a whole fit; both stages are shortened or stretched alike. The preset's if not given.
         device: where to work; auto takes CUDA where it can be used.
         mv: whether the views besides the front are fitted as they are, or perturbed as a generator's views are, anew
             for each seed; where there is a test split.
@@ -60,6 +61,7 @@ class AblateArguments:
     seeds: int = 3
     preset: PresetName | None = None
     size: int | None = None
+    steps: int | None = None
     device: DeviceName = "auto"
     mv: MultiView = "exact"
     hold_out: bool = False
@@ -105,9 +107,7 @@ def describe(event: Event) -> str:
 def _fit(arguments: AblateArguments) -> int:
     """Runs the plan; returns how many fits failed."""
     device = choose_device(arguments.device)
-    preset = PRESETS[arguments.preset or ("fast" if device.type == "cuda" else "cpu")]()
-    if arguments.size is not None:
-        preset = replace(preset, views=replace(preset.views, size=arguments.size))
+    preset = _settings(arguments, "fast" if device.type == "cuda" else "cpu")
     cases = find_cases(arguments.data, preset.views, mv=arguments.mv, hold_out=arguments.hold_out)
     fits = plan(cases, preset, arguments.rows, arguments.seeds)
     failed = 0
@@ -119,6 +119,18 @@ def _fit(arguments: AblateArguments) -> int:
             f"{failed} fit{'s' * (failed > 1)} failed; why stands in {arguments.output / 'failures'}", file=sys.stderr
         )
     return failed
+
+
+def _settings(arguments: AblateArguments, usual: PresetName) -> GenerateConfig:
+    """What the rows share."""
+    preset = PRESETS[arguments.preset or usual]()
+    if arguments.size is not None:
+        preset = replace(preset, views=replace(preset.views, size=arguments.size))
+    if arguments.steps is not None:
+        static = round(arguments.steps * preset.fit.static_steps / preset.fit.total_steps)
+        fit = replace(preset.fit, static_steps=static, dynamic_steps=arguments.steps - static)
+        preset = replace(preset, fit=fit)
+    return preset
 
 
 @contextmanager

@@ -5,6 +5,9 @@ finishes them. Everything but the splatter (whose buffers depend on what is draw
 events, so it is recorded once and replayed.
 """
 
+import gc
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -39,9 +42,21 @@ class Replayed(nn.Module):
             samples = tuple(a.detach().clone().requires_grad_(a.requires_grad) for a in arguments)
             # A new callable each time: recording replaces a module's `forward` by the graph.
             recorded = _Callable(self.function)
-            self._graphed = torch.cuda.make_graphed_callables(recorded, samples, allow_unused_input=True)
+            with _nothing_collected():
+                self._graphed = torch.cuda.make_graphed_callables(recorded, samples, allow_unused_input=True)
             self._key = key
         return cast(tuple[Tensor, ...], self._graphed(*arguments))
+
+
+@contextmanager
+def _nothing_collected() -> Generator[None, None, None]:
+    """Python's collector may find an old fit's graphs and memory, and freeing these spoils a recording."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 class _Callable(nn.Module):
