@@ -36,3 +36,23 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in pages:
         for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def table(page: str, title: str) -> list[list[str]]:
+    """The rows of the table under a title, cell by cell."""
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8").split(f"## {title}\n")[1].split("\n## ")[0]
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    return [re.split(r"(?<!\\)\|", line)[1:-1] for line in rows[2:]]
+
+
+def test_functions_of_the_paper_stand_in_the_files_that_are_named() -> None:
+    rows = table("how_it_works", "From the paper to functions")
+    assert len(rows) > 15
+    for _, _, functions, files in rows:
+        paths: list[Path] = []
+        for name in re.findall(r"`([^`]+)`", files):
+            path = ROOT / "src" / "ds4d" / name
+            paths.append(path if path.is_file() else paths[-1].parent / name)  # a file beside the one before it
+        sources = "\n".join(path.read_text(encoding="utf-8") for path in paths)
+        for name in re.findall(r"`([^`]+)`", functions):
+            assert all(re.search(rf"\b{part}\b", sources) for part in name.split(".")), f"{name}: {files}"
