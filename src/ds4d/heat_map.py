@@ -79,6 +79,6 @@ def _overlay(
     strength = upsampled.numpy()[..., None]
     gray = picture.mean(-1, keepdims=True)
     colors = np.concatenate((np.ones_like(strength), strength, np.zeros_like(strength)), axis=-1)
-    faded = 0.5 * picture + 0.5 * gray  # so that the heat stands out
+    faded = 0.2 * picture + 0.8 * gray  # so that the heat stands out
     mixed = faded + _OVERLAY * coverage * strength * (colors - faded)
     return (mixed * 255).round().astype(np.uint8)
