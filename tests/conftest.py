@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ds4d.imaging import Lpips
     from ds4d.presets import GenerateConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -153,3 +154,26 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, 
     events = list(generate(sample_folder, quick_config, folder, device="cpu"))
     assert isinstance(events[-1], Finished)
     return folder
+
+
+@pytest.fixture(scope="session")
+def lpips_weights() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """A random VGG16 by torchvision's names, the same everywhere, and LPIPS' fitted heads."""
+    from safetensors.torch import load_file
+
+    script = ROOT / "tests" / "parity" / "make_lpips_cases.py"
+    spec = importlib.util.spec_from_file_location(script.stem, script)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    stored = load_file(module.OUT)
+    heads = {name.removeprefix("heads."): value for name, value in stored.items() if name.startswith("heads.")}
+    return module.backbone(), heads
+
+
+@pytest.fixture(scope="session")
+def lpips(lpips_weights: tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]) -> "Lpips":
+    """LPIPS on that VGG16."""
+    from ds4d.imaging import Lpips
+
+    return Lpips(*lpips_weights)

@@ -36,12 +36,13 @@ def clip(cameras: Cameras, seed: int = 1) -> ClipFeatures:
 
 
 def moving(rule: str, views: ClipFeatures, **fusion: object) -> Motion:
-    """With heads that are not zero, though no point leaves the pictures, and planes that change over time."""
+    """With features that have a say, planes that change over time, and heads that move, but not out of the pictures."""
     torch.manual_seed(2)
     config = FusionConfig(rule=rule, channels=5, **fusion)  # ty: ignore[invalid-argument-type]
     motion = Motion(FIELD, BOX, T, fusion=config, views=views)
     for parameter in (*motion.field.heads.parameters(), *motion.field.hexplane.temporal_planes()):
         torch.nn.init.normal_(parameter, std=0.1)
+    torch.nn.init.normal_(motion.field.trunk[0].weight, std=0.3)  # ty: ignore[invalid-argument-type]
     return motion
 
 

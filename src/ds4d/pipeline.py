@@ -21,8 +21,11 @@ from ds4d.device import DeviceName, choose_device
 from ds4d.evaluation import score_training_views
 from ds4d.export import plot_losses
 from ds4d.features import extract_features
+from ds4d.guidance import load_guidance
 from ds4d.heat_map import heat_map, write_heat_map
+from ds4d.imaging import Lpips
 from ds4d.logs import LossLog, TensorBoardLog, check_tensorboard, read_log
+from ds4d.losses import Term
 from ds4d.motion import Motion
 from ds4d.outputs import write_outputs
 from ds4d.placement import first_gaussians, place
@@ -36,7 +39,8 @@ from ds4d.training import StepDone, Trainer, load_checkpoint, save_checkpoint
 from ds4d.types import FrameFeatures, MultiViewVideo
 from ds4d.views import check_masks, load_views
 
-LEAST_SIDE = 22  # pixels; at half the size, where fits begin, SSIM's window must still fit
+# Pixels. At half the size, where fits begin, SSIM's window must still fit, and LPIPS' network halve it four times.
+LEAST_SIDE, LEAST_SIDE_FOR_LPIPS = 22, 32
 
 
 @dataclass(frozen=True)
@@ -186,9 +190,11 @@ def prepare(
     Raises:
         ValueError: the pictures are too small, no object can be placed, or the file of the first points is unfit.
     """
-    if min(video.frames.width, video.frames.height) < LEAST_SIDE:
+    lpips = _lpips(config.fit.losses.lpips)
+    least = LEAST_SIDE if lpips is None else LEAST_SIDE_FOR_LPIPS
+    if min(video.frames.width, video.frames.height) < least:
         raise ValueError(
-            f"pictures must be at least {LEAST_SIDE} pixels wide and high, got {video.frames.width} x "
+            f"pictures must be at least {least} pixels wide and high, got {video.frames.width} x "
             f"{video.frames.height}. Give larger ones, or a larger --size."
         )
     renderer = renderer_for(device)
@@ -207,7 +213,27 @@ def prepare(
             fusion = config.fusion if views is not None else None
             motion = Motion(config.field, placement.aabb, video.num_times, fusion=fusion, views=views)
         scene = DynamicGaussians(initial, motion, clip, placement.world)
-    return Trainer(scene.to(device), placement.video, renderer, config.fit, config.seed)
+    return Trainer(
+        scene.to(device),
+        placement.video,
+        renderer,
+        config.fit,
+        config.seed,
+        lpips=lpips,
+        guide=load_guidance(config.guidance, placement.video, device),
+    )
+
+
+def _lpips(term: Term) -> Lpips | None:
+    """The network of the loss, if it counts and its weights are at hand."""
+    network = Lpips.at_hand() if term.weight else None
+    if term.weight and network is None:
+        warnings.warn(
+            "the loss lpips is off: VGG16 and its heads are not both at hand. `ds4d weights` says where they are "
+            "looked for and how to get them.",
+            stacklevel=3,
+        )
+    return network
 
 
 def _fit(trainer: Trainer, config: GenerateConfig, folder: RunFolder) -> Iterator[FitEvent]:

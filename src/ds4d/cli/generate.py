@@ -16,6 +16,7 @@ from ds4d.deformation import FieldConfig
 from ds4d.device import DeviceName, choose_device
 from ds4d.features import FeaturesConfig
 from ds4d.fusion import FusionConfig
+from ds4d.guidance import GuidanceConfig
 from ds4d.logs import LogConfig
 from ds4d.outputs import OutputsConfig
 from ds4d.pipeline import Event, Finished, generate
@@ -111,6 +112,7 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
         fusion: FusionConfig | None = settings.fusion,
         field: FieldConfig | None = settings.field,
         fit: FitConfig = settings.fit,
+        guidance: GuidanceConfig = settings.guidance,
         outputs: OutputsConfig = settings.outputs,
         log: LogConfig = settings.log,
     ) -> Request:
@@ -135,11 +137,12 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
             fusion: of the views' features on the Gaussians (TSSF); None lets the HexPlane alone move them.
             field: what moves the Gaussians.
             fit: the schedule of the fit.
+            guidance: what a diffusion model (Zero123-XL) thinks of sides that no view shows.
             outputs: pictures and videos.
             log: of the losses.
         """
         changed = GenerateConfig(
-            views, init, features, decoupling, fusion, field, fit, outputs, log, seed, checkpoint_every
+            views, init, features, decoupling, fusion, field, fit, guidance, outputs, log, seed, checkpoint_every
         )
         return Request(input, output, changed, device, resume, quiet)
 
