@@ -1,7 +1,7 @@
 """What one view tells of the others: a flat card, the inflated shape and fits, scored on unseen views, as JSON.
 
     python benchmarks/single_view.py DATA/gltf/*                    # the card, and the inflated shape as it is
-    python benchmarks/single_view.py DATA/gltf/* --facing           # each set's true facing, where its meta.json knows it
+    python benchmarks/single_view.py DATA/gltf/* --facing           # with the facing that meta.json tells
     python benchmarks/single_view.py DATA/gltf/frog-jump --preset cpu --device cpu     # and an object fitted to it
 
 Only transforms_front.json is looked at; the views of transforms_test.json are scored. The card is the frame itself on a

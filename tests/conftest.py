@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import trimesh
+
     from ds4d.imaging import Lpips
     from ds4d.presets import GenerateConfig
 
@@ -140,6 +142,24 @@ def quick_video() -> MultiViewVideo:
 
 
 @pytest.fixture(scope="session")
+def creature_mesh(quick_video: MultiViewVideo) -> "trimesh.Trimesh":
+    """The sample creature in the middle frame of `quick_video` as a mesh with vertex colours, unlit."""
+    import trimesh
+
+    from ds4d.views.sample.anatomy import pose_parts
+    from ds4d.views.sample.creature import JOINTS, PARTS
+    from ds4d.views.sample.paints import GAMMA
+
+    ball = trimesh.creation.icosphere(subdivisions=2)
+    meshes = []
+    for part, shape in zip(PARTS, pose_parts(PARTS, JOINTS, float(quick_video.times[quick_video.middle])), strict=True):
+        painted = (255 * part.paint(ball.vertices.T).clip(0, 1) ** (1 / GAMMA)).round().astype(np.uint8).T
+        placed = ball.vertices @ shape[:3, :3].T + shape[:3, 3]
+        meshes.append(trimesh.Trimesh(placed, ball.faces, vertex_colors=painted, process=False))
+    return trimesh.util.concatenate(meshes)
+
+
+@pytest.fixture(scope="session")
 def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same frames, and four unseen views, as files."""
     from ds4d.views.sample import SampleConfig, write_sample
@@ -196,7 +216,7 @@ def tiny_zero123plus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         up_block_types=("UpDecoderBlock2D",) * 3,
         norm_num_groups=4,
     ).save_pretrained(folder / "vae")
-    diffusers.UNet2DConditionModel(
+    unet = diffusers.UNet2DConditionModel(
         block_out_channels=(8, 16),
         layers_per_block=1,
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
@@ -205,7 +225,11 @@ def tiny_zero123plus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         attention_head_dim=4,
         norm_num_groups=4,
         use_linear_projection=True,
-    ).save_pretrained(folder / "unet")
+    )
+    for name, weights in unet.named_parameters():
+        if ".attn1.to_" in name:
+            weights.data *= 4  # what a random network finds by attention is next to nothing
+    unet.save_pretrained(folder / "unet")
     scheduler = diffusers.EulerAncestralDiscreteScheduler(prediction_type="v_prediction")
     scheduler.save_pretrained(folder / "scheduler")
     size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}

@@ -9,13 +9,18 @@ import torch
 
 from ds4d.geometry import orbit_cameras, project_points
 from ds4d.types import Cameras, Frames, Video
-from ds4d.views import GENERATORS, Inflate, InflateConfig, ViewGenerator
+from ds4d.views import GENERATORS, Inflate, InflateConfig, ViewGenerator, Zero123Plus, Zero123PlusConfig
 
 # How to make a quick one of each; a generator that needs weights gets tiny random ones.
-MAKERS: dict[str, Callable[[], ViewGenerator]] = {
-    "inflate": lambda: Inflate(InflateConfig(), torch.device("cpu")),
+MAKERS: dict[str, Callable[[pytest.FixtureRequest], ViewGenerator]] = {
+    "inflate": lambda request: Inflate(InflateConfig(), torch.device("cpu")),
+    "zero123plus": lambda request: Zero123Plus(
+        Zero123PlusConfig(folder=request.getfixturevalue("tiny_zero123plus"), view_size=64, steps=2),
+        torch.device("cpu"),
+    ),
 }
 
+Maker = Callable[[], ViewGenerator]
 every_generator = pytest.mark.parametrize("name", GENERATORS)
 
 
@@ -36,6 +41,12 @@ class Discs:
 
 
 @pytest.fixture
+def make(name: str, request: pytest.FixtureRequest) -> Maker:
+    """Makes the generator."""
+    return lambda: MAKERS[name](request)
+
+
+@pytest.fixture
 def film() -> Video:
     return Video(Discs(3), fps=6.0)
 
@@ -50,23 +61,23 @@ def test_every_generator_is_held_to_this() -> None:
 
 
 @every_generator
-def test_it_fits_the_protocol(name: str) -> None:
-    generator = MAKERS[name]()
+def test_it_fits_the_protocol(name: str, make: Maker) -> None:
+    generator = make()
     assert isinstance(generator, ViewGenerator) and isinstance(generator, GENERATORS[name])
-    assert generator.identity == MAKERS[name]().identity
+    assert generator.identity == make().identity
 
 
 @every_generator
-def test_the_film_is_view_0_unchanged(name: str, film: Video) -> None:
-    clip = MAKERS[name]().generate(film, seed=0).video
+def test_the_film_is_view_0_unchanged(make: Maker, film: Video) -> None:
+    clip = make().generate(film, seed=0).video
     np.testing.assert_array_equal(pictures(clip.frames)[:, 0], pictures(film.frames)[:, 0])
     assert (clip.frames.width, clip.frames.height) == (48, 40)
     assert clip.num_times == 3 and clip.duration == pytest.approx(0.5) and clip.view_names[0] == "front"
 
 
 @every_generator
-def test_every_frame_has_further_views_that_show_something_cut_out(name: str, film: Video) -> None:
-    clip = MAKERS[name]().generate(film, seed=0).video
+def test_every_frame_has_further_views_that_show_something_cut_out(make: Maker, film: Video) -> None:
+    clip = make().generate(film, seed=0).video
     assert clip.num_views > 1 and clip.valid.all()
     views = pictures(clip.frames)[:, 1:]
     assert (views[..., :3] <= views[..., 3:]).all(), "colours are premultiplied"
@@ -75,23 +86,23 @@ def test_every_frame_has_further_views_that_show_something_cut_out(name: str, fi
 
 
 @every_generator
-def test_only_the_film_is_fully_trusted(name: str, film: Video) -> None:
-    weights = MAKERS[name]().generate(film, seed=0).video.view_weights
+def test_only_the_film_is_fully_trusted(make: Maker, film: Video) -> None:
+    weights = make().generate(film, seed=0).video.view_weights
     assert weights[0] == 1 and (weights[1:] < 1).all() and (weights > 0).all()
 
 
 @every_generator
-def test_cameras_stand_still_and_the_films_own_is_kept(name: str, film: Video) -> None:
+def test_cameras_stand_still_and_the_films_own_is_kept(make: Maker, film: Video) -> None:
     own = orbit_cameras([0.0], [12.0], fovy_deg=49.1, distance=2.0, width=24, height=20)
-    clip = MAKERS[name]().generate(replace(film, camera=own), seed=0).video
+    clip = make().generate(replace(film, camera=own), seed=0).video
     assert clip.cameras.is_static and (clip.cameras.width, clip.cameras.height) == (48, 40)
     torch.testing.assert_close(clip.cameras.viewmats[0, :1], own.viewmats)
     torch.testing.assert_close(clip.cameras.Ks[0, :1], own.resized(48, 40).Ks)
 
 
 @every_generator
-def test_equal_seeds_give_equal_bits(name: str, film: Video) -> None:
-    first, second = (MAKERS[name]().generate(film, seed=7) for _ in range(2))
+def test_equal_seeds_give_equal_bits(make: Maker, film: Video) -> None:
+    first, second = (make().generate(film, seed=7) for _ in range(2))
     np.testing.assert_array_equal(pictures(first.video.frames), pictures(second.video.frames))
     if first.points is not None:
         assert second.points is not None
@@ -99,15 +110,15 @@ def test_equal_seeds_give_equal_bits(name: str, film: Video) -> None:
 
 
 @every_generator
-def test_one_frame_is_enough(name: str) -> None:
-    clip = MAKERS[name]().generate(Video(Discs(1), fps=6.0), seed=0).video
+def test_one_frame_is_enough(make: Maker) -> None:
+    clip = make().generate(Video(Discs(1), fps=6.0), seed=0).video
     assert clip.num_times == 1 and clip.times.tolist() == [0]
 
 
 @every_generator
-def test_points_lie_on_the_object_at_the_middle_frame(name: str, film: Video) -> None:
+def test_points_lie_on_the_object_at_the_middle_frame(name: str, make: Maker, film: Video) -> None:
     """Seen by the film's camera, they lie within its silhouette."""
-    views = MAKERS[name]().generate(film, seed=0)
+    views = make().generate(film, seed=0)
     if views.points is None:
         pytest.skip(f"{name} knows no shape")
     clip = views.video

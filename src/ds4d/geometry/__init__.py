@@ -22,6 +22,7 @@ from ds4d.geometry.rigs import write_rig as write_rig
 from ds4d.geometry.rotations import matrices_to_quats as matrices_to_quats
 from ds4d.geometry.rotations import multiply_quats as multiply_quats
 from ds4d.geometry.rotations import quats_to_matrices as quats_to_matrices
+from ds4d.geometry.rotations import spread_rotations as spread_rotations
 from ds4d.geometry.spherical_harmonics import evaluate_sh as evaluate_sh
 from ds4d.geometry.spherical_harmonics import rgb_to_sh as rgb_to_sh
 from ds4d.geometry.spherical_harmonics import sh_degree as sh_degree

@@ -29,8 +29,8 @@ _USUAL_SIZE = 1024  # of models that take any
 
 
 def matting_model_path(path: Path | None) -> Path | None:
-    """The model's file: the one given, the one that $DS4D_MATTING_MODEL names, that of `ds4d weights`, or none."""
-    if path is not None:
+    """The model's file: the one given, the one $DS4D_MATTING_MODEL names, or the one in $DS4D_WEIGHTS; None if none."""
+    if path:
         return path
     if named := os.environ.get(MODEL_VARIABLE):
         return Path(named).expanduser()

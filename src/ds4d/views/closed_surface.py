@@ -13,9 +13,10 @@ from torch.nn import functional as F
 from ds4d.geometry import matrices_to_quats, rgb_to_sh
 from ds4d.types import Cameras, Gaussians
 
-_OPACITY = 0.95
-_SPREAD = 0.45  # standard deviation of a Gaussian in units of the gap between pixels: no holes, little growth
+_OPACITY = 0.99
+_SPREAD = 0.6  # standard deviation of a Gaussian in units of the gap between pixels: no holes, little blur
 _THICKNESS = 0.2  # of a Gaussian across the surface, in the same units
+_RIM_SHARE = 0.4  # of a Gaussian's width at the rim: a whole one would reach beyond it and swell the silhouette
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class DepthPair:
 def surface_gaussians(pair: DepthPair, camera: Cameras) -> Gaussians:
     """One Gaussian per pixel and side, flat on the surface and as wide as its pixel, however the surface slants.
 
-    Front and back meet at the silhouette's rim.
+    Front and back meet at the silhouette's rim, half-way between them.
 
     Args:
         pair: the depths.
@@ -67,27 +68,45 @@ def surface_gaussians(pair: DepthPair, camera: Cameras) -> Gaussians:
 def _tangents(
     depths: Float[Tensor, "T H W"], middle: Float[Tensor, "T H W"], inside: Bool[Tensor, "T H W"], camera: Cameras
 ) -> tuple[Float[Tensor, "T H W 3"], Float[Tensor, "T H W 3"], Float[Tensor, "T H W 3"]]:
-    """World points on one side, and how they move from one column, and one row, to the next."""
+    """World points on one side, and how they move from one column, and one row, to the next.
+
+    At the rim a Gaussian is narrow, lies at its pixel's inner edge, and reaches along the ray to where the sides meet.
+    """
     height, width = depths.shape[1:]
     K, rotation, translation = camera.Ks[0], camera.viewmats[0, :3, :3], camera.viewmats[0, :3, 3]
     xs = (torch.arange(width, device=depths.device) + 0.5 - K[0, 2]) / K[0, 0]
     ys = (torch.arange(height, device=depths.device) + 0.5 - K[1, 2]) / K[1, 1]
     rays = torch.stack((xs.expand(height, -1), ys[:, None].expand(-1, width), torch.ones_like(depths[0])), dim=-1)
-    slope_x, slope_y = (_slopes(depths, middle, inside, axis) for axis in (-1, -2))
-    across, down = rays * slope_x[..., None], rays * slope_y[..., None]
-    across[..., 0] += depths / K[0, 0]
-    down[..., 1] += depths / K[1, 1]
-    return (rays * depths[..., None] - translation) @ rotation, across @ rotation, down @ rotation
+    at_rim, tangents = torch.zeros_like(inside), []
+    points = rays * depths[..., None]
+    for axis, focal in ((0, K[0, 0]), (1, K[1, 1])):
+        slopes, outward = _slopes(depths, middle, inside, -1 - axis)
+        tangent = rays * slopes[..., None]
+        tangent[..., axis] += depths / focal * torch.where(outward != 0, _RIM_SHARE, 1.0)
+        points[..., axis] -= 0.5 * (1 - _RIM_SHARE) * outward * depths / focal
+        at_rim |= outward != 0
+        tangents.append(tangent @ rotation)
+    towards_meeting = torch.where(at_rim, 0.5 * _SPREAD * (middle - depths), 0.0)
+    points = points + rays * towards_meeting[..., None]
+    return (points - translation) @ rotation, tangents[0], tangents[1]
 
 
-def _slopes(depths: Tensor, middle: Tensor, inside: Tensor, axis: int) -> Float[Tensor, "T H W"]:
-    """Central differences along an axis; beyond the rim the surface has closed, half-way between front and back."""
-    before, after = (torch.where(inside.roll(shift, axis), depths.roll(shift, axis), middle) for shift in (1, -1))
+def _slopes(
+    depths: Float[Tensor, "T H W"], middle: Float[Tensor, "T H W"], inside: Bool[Tensor, "T H W"], axis: int
+) -> tuple[Float[Tensor, "T H W"], Float[Tensor, "T H W"]]:
+    """How depth changes along an axis, and where the rim is: 1 after a pixel, -1 before it, 0 on no side or on both.
+
+    Within, these are central differences; at the rim, the way to where the sides meet. The picture's edge is no rim.
+    """
     size = depths.shape[axis]
-    # What rolled over the picture's edge is no neighbour: there the surface goes on level.
-    before.narrow(axis, 0, 1).copy_(depths.narrow(axis, 0, 1))
-    after.narrow(axis, size - 1, 1).copy_(depths.narrow(axis, size - 1, 1))
-    return 0.5 * (after - before)
+    before, after = depths.roll(1, axis), depths.roll(-1, axis)
+    empty_before, empty_after = ~inside.roll(1, axis), ~inside.roll(-1, axis)
+    for values, empty, edge in ((before, empty_before, 0), (after, empty_after, size - 1)):
+        values.narrow(axis, edge, 1).copy_(depths.narrow(axis, edge, 1))  # what was rolled over the edge
+        empty.narrow(axis, edge, 1).fill_(False)
+    outward = empty_after.float() - empty_before.float()
+    slopes = torch.where(outward != 0, outward * (middle - depths), 0.5 * (after - before))
+    return torch.where(empty_after & empty_before, 0.0, slopes), outward
 
 
 def _packed(drawn: Bool[Tensor, "T P"]) -> tuple[Tensor, Tensor]:

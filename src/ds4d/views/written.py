@@ -9,13 +9,13 @@ contact_sheet.png             all views at some times
 """
 
 import json
+import math
 import os
 import shutil
 import uuid
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 from plyfile import PlyData, PlyElement
 
@@ -65,6 +65,24 @@ def write_views(made: GeneratedViews, folder: Path, *, made_by: str) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def read_fps(folder: Path) -> float | None:
+    """The frames per second that a folder of views tells; None where it does not.
+
+    Raises:
+        ValueError: its clip.json is damaged.
+    """
+    path = folder / CLIP_FILE
+    if not path.is_file():
+        return None
+    try:
+        fps = float(json.loads(path.read_text(encoding="utf-8"))["fps"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} must be a json object with the key fps, a number: {error}. Remove it.") from error
+    if not 0 < fps < math.inf:
+        raise ValueError(f"{path}: fps must be finite and above 0, got {fps}. Correct it.")
+    return fps
+
+
 def draw_views(clip: MultiViewVideo) -> UInt8[np.ndarray, "h w 3"]:
     """A contact sheet: a row for each view, times from left to right, on white."""
     times = np.linspace(0, clip.num_times - 1, min(_COLUMNS, clip.num_times)).round().astype(int).tolist()
@@ -85,23 +103,6 @@ def write_points(path: Path, points: PointCloud) -> None:
     for name, column in zip(("red", "green", "blue"), (points.colors.T * 255).round().byte().numpy(), strict=True):
         rows[name] = column
     PlyData([PlyElement.describe(rows, "vertex")]).write(str(path))
-
-
-def read_points(path: Path) -> PointCloud:
-    """A point cloud as `write_points` writes it.
-
-    Raises:
-        ValueError: the file is damaged, or lacks positions or colours.
-    """
-    try:
-        vertices = PlyData.read(str(path))["vertex"]
-        positions = np.stack([np.asarray(vertices[name], np.float32) for name in "xyz"], axis=-1)
-        colors = np.stack([np.asarray(vertices[name], np.float32) / 255 for name in ("red", "green", "blue")], axis=-1)
-    except (OSError, KeyError, ValueError, StopIteration) as error:
-        raise ValueError(
-            f"{path} must be a whole PLY file with x y z and red green blue: {error}. Remove it."
-        ) from error
-    return PointCloud(torch.from_numpy(positions), torch.from_numpy(colors))
 
 
 def _straight(premultiplied: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:

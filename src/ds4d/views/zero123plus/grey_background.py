@@ -38,9 +38,10 @@ def cut_views(
 ) -> UInt8[np.ndarray, "T V s s 4"]:
     """The views without their background, premultiplied.
 
-    Where there is a matting model, it tells the object from the background. Else each view is cut by the colour of its own border over the whole clip. Parts of the object may be about as grey as
-    that: where finer differences in colour make parts appear, and the object no higher than the film says, they are
-    kept. What is then less high than the film says is told by a warning.
+    Where there is a matting model, it tells the object from the background. Else each view is cut by the colour of its
+    own border over the whole clip. Parts of the object may be about as grey as that: where finer differences in colour
+    make parts appear, and the object no higher than the film says, they are kept. What is then less high than the film
+    says is told by a warning.
 
     Args:
         views: opaque.
@@ -75,13 +76,13 @@ def cut_views(
 
 def heights(alphas: UInt8[np.ndarray, "T H W"]) -> Float[np.ndarray, " T"]:
     """How many rows the object takes in each picture."""
-    rows = (alphas >= _SEEN).any(axis=2)
-    first, last = rows.argmax(axis=1), rows.shape[1] - rows[:, ::-1].argmax(axis=1)
-    return np.where(rows.any(axis=1), last - first, 0).astype(float)
+    rows = np.any(alphas >= _SEEN, axis=2)
+    above, below = rows.argmax(axis=1), np.flip(rows, axis=1).argmax(axis=1)
+    return np.where(rows.any(axis=1), rows.shape[1] - above - below, 0).astype(float)
 
 
 def _cut(clip: UInt8[np.ndarray, "T s s 4"], background: PlainBackground, fronts: Float[np.ndarray, " T"]) -> _Cut:
-    pictures = np.stack(list(cut_plain(list(clip), background)))
+    pictures = np.stack(list(cut_plain(list(clip), background, "auto")))
     height = float(np.median(heights(pictures[..., 3]) / (clip.shape[1] * fronts)))
     return _Cut(pictures, int((pictures[..., 3] >= _SEEN).sum()), height)
 

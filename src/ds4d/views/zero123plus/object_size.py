@@ -12,7 +12,7 @@ from ds4d.geometry import project_points
 from ds4d.types import Cameras
 
 _SIZE = 32  # pixels of the silhouettes that are compared
-_HULL = HullConfig(resolution=52, grow=0.0, spare_votes=0)  # voxels are smaller than pixels: hulls have no gaps
+_VOXELS = 1.6  # along a pixel of the film: so many leave no gaps in the hull
 _REACH, _TRIES = 1.4, 9  # factor to either side of the first guess, and places in between; then finer by as many
 _ROUNDS = 2
 
@@ -52,10 +52,12 @@ def silhouette_agreement(alphas: Float[Tensor, "V 1 H W"], cameras: Cameras) -> 
     target = rotation.T @ (distance * rotation.new_tensor([0.0, 0.0, 1.0]) - translation)
     half = distance / 2 * (cameras.width / cameras.Ks[0, 0, 0]).maximum(cameras.height / cameras.Ks[0, 1, 1])
     aabb = torch.stack((target - half, target + half))
-    hull = carve(alphas, cameras, aabb, _HULL).flatten()
-    pixels, _ = project_points(voxel_centres(aabb, _HULL.resolution)[hull], cameras)
-    columns, rows = pixels.floor().long().unbind(-1)  # within the pictures, or they would not be in the hull
-    covered = torch.zeros(alphas.shape[0], cameras.height * cameras.width)
-    covered.scatter_(1, rows * cameras.width + columns, 1.0)
-    areas = (alphas > 0.5).flatten(1).sum(1)
-    return float((covered.sum(1) / areas.clamp_min(1)).mean())
+    config = HullConfig(round(_VOXELS * max(cameras.width, cameras.height)), grow=0.0, spare_votes=0)
+    hull = carve(alphas, cameras, aabb, config).flatten()
+    pixels, _ = project_points(voxel_centres(aabb, config.resolution)[hull], cameras)
+    columns, rows = pixels.floor().long().unbind(-1)
+    seen = (columns >= 0) & (columns < cameras.width) & (rows >= 0) & (rows < cameras.height)
+    places = torch.where(seen, rows * cameras.width + columns, cameras.height * cameras.width)  # the last one: nowhere
+    covered = torch.zeros(len(alphas), cameras.height * cameras.width + 1).scatter_(1, places, 1.0)[:, :-1]
+    silhouettes = (alphas > 0.5).flatten(1)
+    return float(((covered * silhouettes).sum(1) / silhouettes.sum(1).clamp_min(1)).mean())

@@ -1,4 +1,4 @@
-"""Denoising the sheets of all frames side by side: Euler-ancestral, with guidance and the same noise for every frame."""
+"""Denoising the sheets of all frames side by side: Euler-ancestral, guided, with the same noise for every frame."""
 
 import torch
 from jaxtyping import Float
