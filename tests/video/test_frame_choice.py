@@ -74,9 +74,9 @@ def test_a_rate_above_the_films_is_refused() -> None:
 
 
 def test_more_frames_than_can_be_kept_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"at most 1000 frames, got 10000\. Give --frames, a lower --fps"):
+    with pytest.raises(ValueError, match=r"at most 500 frames, got 10000\. Give --frames, a lower --fps"):
         choose_frames(at(30, 10_000), VideoConfig(fps=30.0))
-    with pytest.raises(ValueError, match="at most 1000 frames, got 4000"):
+    with pytest.raises(ValueError, match="at most 500 frames, got 4000"):
         choose_frames(at(30, 10_000), VideoConfig(frames=4000))
 
 

@@ -158,7 +158,7 @@ def test_ten_thousand_frames_give_thirty_two(write_film, disc, over) -> None:
     assert loaded.video.num_times == 32
     assert loaded.seconds[-1] == pytest.approx(999.9)
     assert loaded.video.fps == pytest.approx(31 / 999.9)
-    with pytest.raises(ValueError, match="at most 1000 frames, got 10000"):
+    with pytest.raises(ValueError, match="at most 500 frames, got 10000"):
         load_video(path, VideoConfig(fps=10.0))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from ds4d.video.config import VideoConfig
 
 _USUAL = 32  # frames, where nobody says how many: the length of the clips that view generators are shown with
-_MOST = 1000  # frames, each of which is kept in memory
+_MOST = 500  # frames, all of which are held in memory
 _SLACK = 1e-6  # seconds; containers round times
 
 

@@ -74,7 +74,9 @@ def load_video(path: str | Path, config: VideoConfig) -> LoadedVideo:
     for finding in inspection.findings:
         if finding.severity == "warning":
             warnings.warn(f"{path}: {finding}", stacklevel=2)
-    pictures = np.stack([framing.apply(picture) for picture in evidence.cut.pictures])[:, None]
+    pictures = np.empty((len(evidence.seconds), 1, config.size, config.size, 4), np.uint8)
+    for time, picture in enumerate(evidence.cut.pictures):
+        pictures[time, 0] = framing.apply(picture)
     video = Video(ArrayFrames(pictures), evidence.film.fps)
     return LoadedVideo(video, framing, evidence.seconds, inspection.findings)
 

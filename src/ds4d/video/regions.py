@@ -17,7 +17,7 @@ def label_regions(mask: Bool[np.ndarray, "H W"]) -> tuple[Int[np.ndarray, "H W"]
     edges = np.diff(mask, axis=1, prepend=False, append=False).reshape(-1)  # one column more than the mask
     starts, ends = np.flatnonzero(edges).reshape(-1, 2).T
     if not len(starts):
-        return np.zeros(mask.shape, np.int64), 0
+        return np.zeros(mask.shape, np.int32), 0
     above = width + 1  # the distance to the same place in the row above
     first = np.searchsorted(ends, starts - above, side="right")
     last = np.searchsorted(starts, ends - above, side="left")
@@ -26,10 +26,10 @@ def label_regions(mask: Bool[np.ndarray, "H W"]) -> tuple[Int[np.ndarray, "H W"]
     upper = np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
     names = smallest_connected(len(starts), lower, upper)
     numbers, count = np.unique(names, return_inverse=True)[1] + 1, len(np.unique(names))
-    changes = np.zeros(height * above, np.int64)
+    changes = np.zeros(height * above, np.int32)  # half the memory: labels of a whole clip are kept
     changes[starts] = numbers
     changes[ends] -= numbers
-    return np.cumsum(changes).reshape(height, above)[:, :width], count
+    return np.cumsum(changes, dtype=np.int32).reshape(height, above)[:, :width], count
 
 
 def smallest_connected(

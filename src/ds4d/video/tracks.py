@@ -47,7 +47,8 @@ class RegionTracks:
         """The regions of two frames that are one, from 0 on."""
         both = (self.labels[now] > 0) & (self.labels[then] > 0)
         codes, shared = np.unique(
-            (self.labels[now][both] - 1) * len(self.areas[then]) + self.labels[then][both] - 1, return_counts=True
+            (self.labels[now][both].astype(np.int64) - 1) * len(self.areas[then]) + self.labels[then][both] - 1,
+            return_counts=True,
         )
         here, there = np.divmod(codes, max(1, len(self.areas[then])))
         same = shared > _SHARE * np.minimum(self.areas[now][here], self.areas[then][there])
