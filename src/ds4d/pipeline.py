@@ -182,7 +182,7 @@ def clip_features(video: MultiViewVideo, config: GenerateConfig, device: torch.d
     if not video.cameras.is_static:
         if fused:
             warnings.warn(
-                "a camera moves, and frame features are compared in place: fitting without them (as --fusion None).",
+                "a camera moves, and frame features are compared in place: the HexPlane alone moves the Gaussians.",
                 stacklevel=2,
             )
         return None
