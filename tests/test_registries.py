@@ -24,9 +24,17 @@ from ds4d.weights import MODELS
     "registry",
     [RIGS, PICTURE_LOSSES, REGULARIZERS, PRESETS, RENDERERS, EXTRACTORS, REFERENCES, RULES, GENERATORS, MODELS],
     ids=[
-        "rigs", "losses", "regularisers", "presets", "renderers", "extractors", "references", "rules", "generators",
+        "rigs",
+        "losses",
+        "regularisers",
+        "presets",
+        "renderers",
+        "extractors",
+        "references",
+        "rules",
+        "generators",
         "pretrained models",
-    ],  # fmt: skip
+    ],
 )
 def test_a_registry_is_a_plain_dict_of_names(registry: dict[str, Any]) -> None:
     assert type(registry) is dict and registry
