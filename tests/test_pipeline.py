@@ -142,7 +142,7 @@ def test_another_run_is_neither_overwritten_nor_continued(
 
 
 def test_bad_input_leaves_nothing_behind(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
-    with pytest.raises(ValueError, match="must be a folder of multi-view frames"):
+    with pytest.raises(ValueError, match="must be a film or a folder of pictures, got nothing there"):
         list(generate(tmp_path / "absent", short, tmp_path / "run", device="cpu"))
     wrong = replace(short, init=replace(short.init, method="points", file=tmp_path / "absent.ply"))
     with pytest.raises(ValueError, match=r"absent\.ply must exist"):
@@ -193,8 +193,9 @@ def test_one_frame_becomes_an_object_at_rest(
 
 
 def test_one_view_is_enough_and_warned_of(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
-    with pytest.warns(UserWarning, match="only its front view is used"):
-        list(generate(write_front(tmp_path / "data", sample_folder, 3), short, tmp_path / "run", device="cpu"))
+    alone = replace(short, views=replace(short.views, views="folder"))
+    with pytest.warns(UserWarning, match="shows the object from one still side"):
+        list(generate(write_front(tmp_path / "data", sample_folder, 3), alone, tmp_path / "run", device="cpu"))
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["views"] == 1 and metrics["picture"] == [68, 48]
 

@@ -14,12 +14,14 @@ from ds4d.losses import PICTURE_LOSSES, REGULARIZERS
 from ds4d.presets import PRESETS, GenerateConfig
 from ds4d.rendering import RENDERERS, renderer_for
 from ds4d.types import Renderer
+from ds4d.views import GENERATORS
+from ds4d.weights import MODELS
 
 
 @pytest.mark.parametrize(
     "registry",
-    [RIGS, PICTURE_LOSSES, REGULARIZERS, PRESETS, RENDERERS, EXTRACTORS],
-    ids=["rigs", "losses", "regularisers", "presets", "renderers", "extractors"],
+    [RIGS, PICTURE_LOSSES, REGULARIZERS, PRESETS, RENDERERS, EXTRACTORS, GENERATORS, MODELS],
+    ids=["rigs", "losses", "regularisers", "presets", "renderers", "extractors", "generators", "pretrained models"],
 )
 def test_a_registry_is_a_plain_dict_of_names(registry: dict[str, Any]) -> None:
     assert type(registry) is dict and registry

@@ -23,11 +23,11 @@ from ds4d.gaussians import (
 from ds4d.geometry import camera_focus, fit_ball, transform_cameras, transform_points
 from ds4d.registration import Alignment, align
 from ds4d.rendering import renderer_for
-from ds4d.types import Cameras, FrameBatch, MultiViewVideo, RawGaussians, Similarity
+from ds4d.types import Cameras, FrameBatch, MultiViewVideo, PointCloud, RawGaussians, Similarity
 
 BALL_RADIUS = 0.5
 _LEAST_IOU, _GOOD_IOU = 0.5, 0.7  # of a file's shape with the silhouettes; other objects reach 0.4 to 0.65
-_UP_AXES = {"y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
+UP_AXES = {"y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class InitConfig:
     """The first Gaussians.
 
     Attributes:
-        method: `hull` carves the middle frame's silhouettes; `mesh` takes `file` and brings it to where the views show
+        method: `auto` takes the surface that a view generator knows, or else does as `hull`, which carves the middle
+            frame's silhouettes; `mesh` takes `file` and brings it to where the views show
             it; `points` takes `file` as it stands; `random` fills the ball and knows nothing of the object (the
             ablation's baseline).
         file: mesh or point cloud (PLY, OBJ, GLB): for `mesh` of the middle frame in any world, size and direction, for
@@ -47,7 +48,7 @@ class InitConfig:
         scale_factor: standard deviation in units of the gap to the neighbours.
     """
 
-    method: Literal["hull", "mesh", "points", "random"] = "hull"
+    method: Literal["auto", "hull", "mesh", "points", "random"] = "auto"
     file: Path | None = None
     num_gaussians: int = 12_000
     opacity: float = 0.5
@@ -97,7 +98,7 @@ def place(video: MultiViewVideo, hull: HullConfig, *, max_times: int = 24) -> Pl
     else:
         chosen = torch.linspace(0, video.num_times - 1, min(max_times, video.num_times)).round().long().unique()
         bounds = _union([_hull_bounds(video, int(time), cube, coarse) for time in chosen])
-    world = fit_ball(bounds, BALL_RADIUS, torch.tensor(_UP_AXES[video.up]))
+    world = fit_ball(bounds, BALL_RADIUS, torch.tensor(UP_AXES[video.up]))
     corners = torch.cartesian_prod(*bounds.T)
     moved = transform_points(world, corners)
     box = torch.stack((moved.amin(0), moved.amax(0)))
@@ -121,7 +122,7 @@ def align_shape(video: MultiViewVideo, config: InitConfig, seed: int) -> Alignme
         return None
     positions, colors = _read_file(config, torch.Generator().manual_seed(seed))
     pictures, cameras, view_weights = _middle_pictures(video)
-    up = torch.tensor(_UP_AXES[video.up])
+    up = torch.tensor(UP_AXES[video.up])
     aligned = align(positions, colors, pictures, cameras, view_weights, renderer_for("cpu"), up=up)
     overlap = (
         f"init file {config.file} must fit the silhouettes of the middle frame ({video.middle}), got an overlap (IoU) "
@@ -136,7 +137,11 @@ def align_shape(video: MultiViewVideo, config: InitConfig, seed: int) -> Alignme
 
 
 def first_gaussians(
-    placement: Placement, config: InitConfig, generator: torch.Generator, aligned: Alignment | None = None
+    placement: Placement,
+    config: InitConfig,
+    generator: torch.Generator,
+    known: PointCloud | None = None,
+    aligned: Alignment | None = None,
 ) -> RawGaussians:
     """Gaussians of the middle frame in the inner world.
 
@@ -144,6 +149,7 @@ def first_gaussians(
         placement: where the object is.
         config: what they are made of.
         generator: of the choice of points.
+        known: the surface that a view generator knows, in the user's world; for `auto`.
         aligned: what `align_shape` made of the file, for `mesh`.
     """
     video = placement.video
@@ -151,7 +157,7 @@ def first_gaussians(
         points, colors = random_ball(config.num_gaussians, BALL_RADIUS, generator)
     else:
         pictures, cameras, view_weights = _middle_pictures(video)
-        points, own_colors = _surface(placement, config, generator, aligned)
+        points, own_colors = _surface(placement, config, generator, known, aligned)
         spacing = float((placement.aabb[1] - placement.aabb[0]).max()) / config.hull.resolution
         colors = colour_points(
             points, pictures.images, pictures.alphas, cameras, view_weights, tolerance=4 * spacing, unseen=own_colors
@@ -161,10 +167,24 @@ def first_gaussians(
     )
 
 
+def describe_start(config: InitConfig, known: PointCloud | None) -> str:
+    """Where the first Gaussians come from, in a few words; arguments as `first_gaussians`."""
+    if config.method == "auto":
+        return "the visual hull" if known is None else "the surface that comes with the views"
+    return {"hull": "the visual hull", "random": "random points"}.get(config.method, str(config.file))
+
+
 def _surface(
-    placement: Placement, config: InitConfig, generator: torch.Generator, aligned: Alignment | None
+    placement: Placement,
+    config: InitConfig,
+    generator: torch.Generator,
+    known: PointCloud | None,
+    aligned: Alignment | None,
 ) -> tuple[Tensor, Tensor | None]:
-    """Points of the surface in the inner world, and the colours that their file gives them."""
+    """Points of the surface in the inner world, and the colours that they bring along."""
+    if config.method == "auto" and known is not None:
+        rows = torch.randperm(len(known.positions), generator=generator)[: config.num_gaussians]
+        return transform_points(placement.world, known.positions[rows]), known.colors[rows]
     if config.method == "mesh":
         assert aligned is not None  # see `align_shape`
         return transform_points(placement.world, aligned.positions), aligned.colors

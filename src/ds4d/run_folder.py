@@ -1,6 +1,7 @@
 """The folder of one run: what stands where in it, whose it is, and whether it is whole.
 
 config.json             all settings with the input, written first
+framing.json            where the pictures lie in the film they come from, if they do
 log.jsonl               losses, one json object per line
 tensorboard/            the same for TensorBoard, if asked for
 checkpoints/            the latest state of the fit; its last one stays
@@ -12,7 +13,7 @@ eval.json               scores on views that were not fitted, if asked for later
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ds4d import __version__
 from ds4d.config import first_difference, from_dict, to_dict
 from ds4d.imaging import atomic_path
 from ds4d.presets import GenerateConfig
+from ds4d.video import Framing
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class RunFolder:
     def config(self) -> Path:
         """The record of the run."""
         return self.path / "config.json"
+
+    @property
+    def framing(self) -> Path:
+        """Where the pictures lie in the film."""
+        return self.path / "framing.json"
 
     @property
     def log(self) -> Path:
@@ -103,9 +110,11 @@ class RunFolder:
                 "Use the same settings, or name another folder."
             )
 
-    def open(self, record: RunRecord) -> None:
-        """Makes the folder and writes the record into it."""
+    def open(self, record: RunRecord, framing: Framing | None = None) -> None:
+        """Makes the folder and writes the record into it, with the place of a film's pictures."""
         self.path.mkdir(parents=True, exist_ok=True)
+        if framing is not None:
+            _write_json(self.framing, asdict(framing))
         _write_json(self.config, to_dict(record))
 
     def finish(self, metrics: dict[str, Any]) -> None:

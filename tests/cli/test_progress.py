@@ -40,7 +40,7 @@ def test_a_terminal_gets_a_bar() -> None:
             bar.show(event)
     text = screen.getvalue()
     for part in (
-        "reading and checking the views",
+        "reading the input, making views where they are needed",
         "azimuth 30, elevation -10, roll 0",
         "fitting",
         "40/40",
@@ -62,7 +62,7 @@ def test_elsewhere_there_are_plain_lines(capsys: pytest.CaptureFixture[str]) -> 
         "  the shape's up axis is +z, it is mirrored; the front sees it from azimuth 30, elevation -10, roll 0; "
         "silhouettes overlap (IoU) 0.91; it has no colours"
     )
-    assert lines[0] == "reading and checking the views" and lines[-1] == "  wrote run/orbit.mp4"
+    assert lines[0] == "reading the input, making views where they are needed" and lines[-1] == "  wrote run/orbit.mp4"
     steps = [line for line in lines if line.startswith("  step ")]
     assert len(steps) == 20
     assert steps[9] == "  step 20 of 40 (static, loss 0.0500, 77 Gaussians), about 10 s left"

@@ -6,12 +6,12 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ds4d.pipeline import Event, FileWritten, ShapeAligned, StageStarted
+from ds4d.pipeline import Chosen, Event, FileWritten, ShapeAligned, StageStarted
 from ds4d.registration import Alignment
 from ds4d.training import StepDone
 
 STAGES = {
-    "views": "reading and checking the views",
+    "views": "reading the input, making views where they are needed",
     "features": "looking at the frames",
     "placement": "placing the object",
     "fit": "fitting",
@@ -48,6 +48,8 @@ class _Lines(Screen):
     def show(self, event: Event) -> None:
         if isinstance(event, StageStarted):
             _say(STAGES[event.name])
+        elif isinstance(event, Chosen):
+            _say(f"  {event.part}: {event.what}")
         elif isinstance(event, ShapeAligned):
             _say(f"  {describe_alignment(event.alignment)}")
         elif isinstance(event, StepDone):
@@ -90,6 +92,8 @@ class _Bar(Screen):
             if self._task is None:
                 self._task = self._progress.add_task(STAGES["fit"], total=event.total_steps, note="")
             self._progress.update(self._task, completed=event.step, note=describe(event))
+        elif isinstance(event, Chosen):
+            self._progress.console.print(f"  {event.part}: {event.what}", highlight=False)
         elif isinstance(event, FileWritten):
             self._progress.console.print(f"  wrote {event.path}", highlight=False)
 

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ds4d.cache import read_cached, write_cached
 from ds4d.config import to_dict
-from ds4d.features.cache import read_cached, write_cached
 from ds4d.features.dinov2 import Dinov2, Dinov2Config
 from ds4d.features.filters import FilterBank, FilterBankConfig
 from ds4d.types import FrameFeatures, MultiViewVideo
@@ -63,11 +63,12 @@ def extract_features(
     if not valid.any():
         raise ValueError(f"extract_features: views {chosen} must have pictures, got none. Choose other views.")
     key = _key(video, config, chosen) if config.cached else None
-    maps = read_cached(key) if key else None
+    kept = read_cached("features", key) if key else None
+    maps = kept["maps"] if kept else None
     if maps is None:
         maps = _extract(video, config, device, chosen)
         if key:
-            write_cached(key, maps)
+            write_cached("features", key, {"maps": maps})
     return FrameFeatures(maps, valid.cpu())
 
 

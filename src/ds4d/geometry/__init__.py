@@ -16,6 +16,9 @@ from ds4d.geometry.rigs import RIGS as RIGS
 from ds4d.geometry.rigs import RigView as RigView
 from ds4d.geometry.rigs import load_rig as load_rig
 from ds4d.geometry.rigs import rig_cameras as rig_cameras
+from ds4d.geometry.rigs import rig_cameras_round as rig_cameras_round
+from ds4d.geometry.rigs import rig_of as rig_of
+from ds4d.geometry.rigs import write_rig as write_rig
 from ds4d.geometry.rotations import matrices_to_quats as matrices_to_quats
 from ds4d.geometry.rotations import multiply_quats as multiply_quats
 from ds4d.geometry.rotations import quats_to_matrices as quats_to_matrices
