@@ -160,7 +160,7 @@ def test_render_writes_videos(ds4d: Callable, finished_run: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "must be given one of --transforms, --orbit, --azimuth, got none"),
+        ([], "must be given one of --transforms, --orbit, --azimuth, --over, got none"),
         (["--orbit", "--azimuth", "3"], "got --orbit and --azimuth"),
         (["--transforms", "x.json", "--fps", "3"], "--fps must not be given with --transforms"),
         (["--orbit"], "--output must end in .mp4, .mkv, .mov"),
