@@ -90,9 +90,7 @@ def test_what_is_transparent_in_the_film_becomes_white(tmp_path: Path, run: RunF
 
 
 def test_another_film_is_refused(tmp_path: Path, run: RunFolder, scene: DynamicGaussians) -> None:
-    with pytest.raises(
-        ValueError, match="the film that the run was made of, 64 x 48 pixels, got 70 x"
-    ):
+    with pytest.raises(ValueError, match="the film that the run was made of, 64 x 48 pixels, got 70 x"):
         read_film(run, grey_film(tmp_path / "wider", width=70))
     short = read_film(run, grey_film(tmp_path / "short", frames=2))
     with pytest.raises(ValueError, match="made of, 3 frames, got 2"):
