@@ -142,15 +142,20 @@ def _from_front(clip: MultiViewVideo, config: GenerateConfig, device: torch.devi
     return InputClip(video, points, None, used)
 
 
+def choose_generator(config: GenerateConfig) -> tuple[str, str]:
+    """The generator that is asked for, or the best one at hand: its key in `GENERATORS`, and why."""
+    if config.views.views != "auto":
+        return config.views.views, "as asked"
+    found = find_model(MODELS[f"zero123plus-{config.zero123plus.version}"], config.zero123plus.folder)
+    if found is None:
+        return "inflate", "embedded; zero123plus weights not found, see ds4d weights"
+    return "zero123plus", f"from {found}"
+
+
 def _generate(video: Video, config: GenerateConfig, device: torch.device) -> tuple[GeneratedViews, str]:
     """Further views of a film, and what made them."""
     settings = {"inflate": config.inflate, "zero123plus": config.zero123plus}
-    name, why = config.views.views, "as asked"
-    if name == "auto":
-        model = MODELS[f"zero123plus-{config.zero123plus.version}"]
-        found = find_model(model, config.zero123plus.folder)
-        name = "zero123plus" if found else "inflate"
-        why = f"from {found}" if found else "embedded; zero123plus weights not found, see ds4d weights"
+    name, why = choose_generator(config)
     made = generate_once(GENERATORS[name](settings[name], device), video, seed=config.seed)
     if config.views.novel_weight is not None:
         weights = trust(made.video.num_views, config.views.novel_weight)

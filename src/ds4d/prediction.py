@@ -8,7 +8,7 @@ from ds4d.presets import GenerateConfig
 
 # Measured with the presets cpu (two cores) and fast (one H200), see docs/benchmarks.md: seconds for one picture drawn
 # and fitted at 256 pixels, with the Gaussians of the preset cpu.
-_PICTURE = {"cpu": 0.026, "cuda": 0.0009}
+_PICTURE = {"cpu": 0.026, "cuda": 0.00065}
 _CORES = 2
 _GAUSSIANS, _SIDE = 12_000, 256
 _OUTPUT_FRAME = {"cpu": 0.08, "cuda": 0.003}  # seconds for one frame of the videos, drawn and encoded

@@ -127,13 +127,16 @@ _STAG4D_PLANES = 4 * 3 * _STAG4D
 
 
 def paper() -> GenerateConfig:
-    """The paper's losses by STAG4D's schedule and weights; for a GPU with the weights of Zero123-XL and VGG16.
+    """The paper's parts by STAG4D's schedule and weights; for a GPU with all the weights that `ds4d weights` lists.
+
+    Views of a film come from Zero123++ with STAG4D's anchor where its weights are, features from DINOv2.
 
     Colour counts at the real view alone. What the object looks like from elsewhere comes from LPIPS on the generated
     views and from guidance: without their weights only silhouettes hold it, and `fast` does better.
     """
     return GenerateConfig(
         views=ViewsConfig(size=512),
+        features=FeaturesConfig(kind="dinov2"),
         init=InitConfig(num_gaussians=10_000),
         field=FieldConfig(hexplane=HexPlaneConfig(channels=32, resolution=64, multipliers=(1, 2, 4, 8))),
         fit=FitConfig(

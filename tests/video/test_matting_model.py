@@ -137,6 +137,14 @@ def test_the_option_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch
     assert matting_model_path(Path("a.onnx")) == Path("a.onnx")
 
 
+def test_a_model_in_the_folder_of_weights_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DS4D_WEIGHTS", str(tmp_path))
+    (tmp_path / "matting").mkdir()
+    assert matting_model_path(None) is None
+    (tmp_path / "matting" / "u2net.onnx").write_bytes(b"1")
+    assert matting_model_path(None) == tmp_path / "matting" / "u2net.onnx"
+
+
 def test_files_that_are_no_such_model_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none\.onnx must be an onnx file, got nothing there"):
         MattingModel(tmp_path / "none.onnx")

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ds4d.imaging import premultiply
+from ds4d.imaging import premultiply, read_rgba
 from ds4d.video import VideoConfig
 from ds4d.video.footage import read_footage
 from ds4d.video.plain_background import PlainBackground, cut_plain, find_plain_background
@@ -37,6 +37,8 @@ def test_a_plain_background_is_found_and_taken_away(film, disc, color: tuple[int
     for time, cut in enumerate(cut_plain(pictures, background, "auto")):
         truth = premultiply(disc(30 + 2 * time, 26, 14, size=(80, 60), color=BLUE))
         error = np.abs(cut.astype(int) - truth)
+        if color == GREEN:
+            error[(truth[..., 3] < 64) & (cut[..., 3] == 0)] = 0  # a quarter of the hue may be missing
         assert error.max() <= 6  # soft outline and its colours, free of the background's
         assert cut[..., 3].min() == 0
 
@@ -50,6 +52,34 @@ def test_noise_widens_the_tolerance(film, rng) -> None:
     assert calm.tolerance < restless.tolerance < 40
     for cut, clean in zip(cut_plain(noisy, restless, "auto"), cut_plain(pictures, calm, "auto"), strict=True):
         assert ((cut[..., 3] > 127) != (clean[..., 3] > 127)).mean() < 0.005
+
+
+def test_a_green_screen_may_be_lit_unevenly(disc, over) -> None:
+    light = np.linspace(0.75, 1.1, 80)[None, :, None]
+    screen = np.broadcast_to(np.float64(GREEN) * light, (60, 80, 3))
+    picture = opaque(over(disc(40, 26, 14, size=(80, 60), color=BLUE), screen))
+    background = find_plain_background([picture])
+    assert background is not None
+    (cut,) = cut_plain([picture], background)
+    truth = premultiply(disc(40, 26, 14, size=(80, 60), color=BLUE))
+    assert np.array_equal(cut[..., 3] > 127, truth[..., 3] > 127)
+    white = np.broadcast_to(255 * light / 1.1, (60, 80, 3))
+    assert find_plain_background([opaque(over(disc(40, 26, 14, size=(80, 60), color=BLUE), white))]) is None
+
+
+@pytest.mark.parametrize(("background", "least"), [(WHITE, 0.95), (BLACK, 0.93), (GREEN, 0.9)])
+def test_real_motion_before_plain_backgrounds(data_dir: Path, write_film, over, background, least: float) -> None:
+    """An animated model with true alpha, as an ordinary film with hues at half the size."""
+    files = [data_dir / "gltf" / "george-dance" / "front" / f"{number:03d}.png" for number in range(0, 24, 3)]
+    frames = [read_rgba(file) for file in files]
+    path = write_film("a.mp4", [over(frame, background) for frame in frames], options={"crf": "18"})
+    film = read_footage(path, VideoConfig())
+    found = find_plain_background(film.pictures)
+    assert found is not None
+    for cut, frame in zip(cut_plain(film.pictures, found), frames, strict=True):
+        mine, true = cut[..., 3] > 127, frame[..., 3] > 127
+        assert (mine & true).sum() / (mine | true).sum() > least
+        assert np.abs(cut[..., :3].astype(int) - premultiply(frame)[..., :3]).mean() < 2
 
 
 def test_scenery_is_no_plain_background(film, rng) -> None:

@@ -134,6 +134,19 @@ def test_a_model_of_one_file_is_given_as_file_or_folder(tmp_path: Path) -> None:
     assert find_model(model, tmp_path / "notes.txt") is None
 
 
+def test_a_variable_of_its_own_comes_before_the_common_folder(
+    save_outline: Callable, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = MODELS["matting"]
+    common = save_outline(model, root / "matting")
+    assert find_model(model) == common
+    own = tmp_path / "own.onnx"
+    own.write_bytes(b"1")
+    monkeypatch.setenv("DS4D_MATTING_MODEL", str(own))
+    assert find_model(model) == own
+    assert [place.name for place in places(model)] == ["DS4D_MATTING_MODEL", "DS4D_WEIGHTS"]
+
+
 def test_what_a_package_ships_is_found_without_importing_it() -> None:
     pytest.importorskip("torchmetrics", reason="needs torchmetrics (pip install 'ds4d[eval]')")
     folder = find_model(MODELS["lpips-vgg"])

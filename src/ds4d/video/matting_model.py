@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from ds4d.video.foreground import own_color
-from ds4d.weights import MODELS, find_model, require_model, weights_file
+from ds4d.weights import MODELS, find_model, weights_file
 
 MODEL_VARIABLE = "DS4D_MATTING_MODEL"
 _SOLID = 0.95  # where alpha is at least this, a pixel shows nothing but the object
@@ -29,15 +29,13 @@ _USUAL_SIZE = 1024  # of models that take any
 
 
 def matting_model_path(path: Path | None) -> Path | None:
-    """The model's file: the one given, else the one that `ds4d weights` finds; None if neither.
-
-    Raises:
-        ValueError: there is nothing where $DS4D_MATTING_MODEL says.
-    """
+    """The model's file: the one given, the one $DS4D_MATTING_MODEL names, or the one in $DS4D_WEIGHTS; None if none."""
     if path:
         return path
+    if named := os.environ.get(MODEL_VARIABLE):
+        return Path(named).expanduser()
     model = MODELS["matting"]
-    found = require_model(model) if os.environ.get(MODEL_VARIABLE) else find_model(model)
+    found = find_model(model)
     return weights_file(model.part(""), found) if found else None
 
 

@@ -1,21 +1,16 @@
 """Objects before a plain background, cut out by its colour."""
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from ds4d.video.config import Openings
 from ds4d.video.foreground import own_color
-from ds4d.video.regions import (
-    bounding_box,
-    grow,
-    region_areas,
-    shrink,
-    touching_border,
-)
+from ds4d.video.regions import bounding_box, grow, region_areas, shrink, touching_border
 from ds4d.video.tracks import RegionTracks
 
 _RING = 0.02  # width of the picture's edge that is looked at, share of its smaller side
@@ -23,7 +18,10 @@ _SPREAD = 24.0  # levels of 255 by which a plain background may vary
 _SHARE = 0.7  # of the edge that must be plain over the clip: objects may touch it
 _LEAST_TOLERANCE = 8.0  # levels; compression leaves as much beside an outline
 _COLORFUL = 64.0  # levels between the strongest and the weakest channel
-_HALO, _HALO_WIDTH = 3.0, 5  # what compression leaves beside an outline: tolerances, pixels
+_HUE = 0.25  # of a colourful background's hue: what differs by less is still it
+_HALO, _COLORFUL_HALO = 3.0, 2.0  # tolerances
+_HALO_WIDTH = 5  # pixels from what is certainly background
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of BT.601
 _LEAST_OPENING = 0.001  # of the object
 _BLEND = 2  # pixels at the outline that mix object and background: antialiasing and halved colour planes
 
@@ -34,7 +32,7 @@ class PlainBackground:
 
     Attributes:
         color: 0 to 255.
-        tolerance: the largest difference in any channel that still counts as background, levels of 255.
+        tolerance: the largest difference that still counts as background, levels of 255.
     """
 
     color: tuple[float, float, float]
@@ -45,18 +43,43 @@ class PlainBackground:
         """Whether it is far from every grey."""
         return max(self.color) - min(self.color) > _COLORFUL
 
+    @property
+    def halo(self) -> float:
+        """The largest difference that compression and blending leave beside an outline."""
+        return (_COLORFUL_HALO if self.is_colorful else _HALO) * self.tolerance
+
+    def is_like(self, picture: UInt8[np.ndarray, "H W 4"], most: float) -> Bool[np.ndarray, "H W"]:
+        """Where a picture differs from the background by at most so much."""
+        return self.differences(self.offsets(picture[..., :3].astype(np.float32))) <= most
+
+    def offsets(self, colors: Float[np.ndarray, "*N 3"]) -> Float[np.ndarray, "*N 3"]:
+        """Colours less the background's."""
+        return colors - np.array(self.color, colors.dtype)
+
+    def differences(self, offsets: Float[np.ndarray, "*N 3"]) -> Float[np.ndarray, "*N"]:
+        """How unlike the background colours are, in the channel that is most so, from what `offsets` gives.
+
+        Before a colourful background only the hue counts: shadows on a green screen are green.
+        """
+        if self.is_colorful:
+            offsets = offsets - offsets.mean(axis=-1, keepdims=True)
+        # Much faster than a maximum over the last axis.
+        red, green, blue = np.moveaxis(np.abs(offsets), -1, 0)
+        return np.maximum(np.maximum(red, green), blue)
+
 
 def find_plain_background(pictures: Sequence[UInt8[np.ndarray, "H W 4"]]) -> PlainBackground | None:
     """The colour that fills the pictures' edges over the whole clip; None where there is none."""
     edge = np.concatenate([_edge(picture) for picture in pictures]).astype(np.float32)
-    color = np.median(edge, axis=0)
-    differences = _largest(edge - color)
+    red, green, blue = np.median(edge, axis=0).tolist()
+    background = PlainBackground((red, green, blue), _LEAST_TOLERANCE)
+    differences = background.differences(background.offsets(edge))
     plain = differences <= _SPREAD
     if plain.mean() < _SHARE:
         return None
     noise = float(np.percentile(differences[plain], 99))
-    red, green, blue = color.tolist()
-    return PlainBackground((red, green, blue), max(_LEAST_TOLERANCE, 1.5 * noise))
+    hue = np.abs(np.array(background.color) - np.mean(background.color)).max() if background.is_colorful else 0.0
+    return replace(background, tolerance=max(_LEAST_TOLERANCE, 1.5 * noise, _HUE * hue))
 
 
 def cut_plain(
@@ -72,9 +95,9 @@ def cut_plain(
         openings: which enclosed regions of the background's colour are background. An object is hardly as colourful
             as a green screen by chance, but white eyes before white must not become holes.
     """
-    outside = [_outside(_likeness(picture, background, 1.0)) for picture in pictures]
+    outside = [_outside(background.is_like(picture, background.tolerance)) for picture in pictures]
     # Within the object compression leaves more: the sky under an arm is less plain than that round the object.
-    like = [_likeness(picture, background, _HALO) for picture in pictures]
+    like = [background.is_like(picture, background.halo) for picture in pictures]
     enclosed = [shrink(each & ~grow(out, 1), 1) for each, out in zip(like, outside, strict=True)]
     if openings == "keep":
         enclosed = [np.zeros_like(each) for each in enclosed]
@@ -105,19 +128,6 @@ def opening_regions(
     return tracks.select(opens & (largest >= least_area))
 
 
-def _likeness(
-    picture: UInt8[np.ndarray, "H W 4"], background: PlainBackground, tolerances: float
-) -> Bool[np.ndarray, "H W"]:
-    offsets = picture[..., :3] - np.array(background.color, np.float32)
-    return _largest(offsets) <= tolerances * background.tolerance
-
-
-def _largest(offsets: Float[np.ndarray, "*N 3"]) -> Float[np.ndarray, "*N"]:
-    """The size of the largest channel; much faster than a maximum over the last axis."""
-    red, green, blue = np.moveaxis(np.abs(offsets), -1, 0)
-    return np.maximum(np.maximum(red, green), blue)
-
-
 def _outside(like: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
     """What is like the background and reaches the border, not through gaps of a pixel or two."""
     return like & grow(touching_border(shrink(like, 1)), 2)
@@ -137,15 +147,15 @@ def _cut(
         return out
     box = bounding_box(solid)
     colors = picture[box][..., :3].astype(np.float32)
-    color = np.array(background.color, np.float32)
+    offsets = background.offsets(colors)
+    difference = background.differences(offsets)
     solid = solid[box]
-    difference = _largest(colors - color)
-    halo = (difference <= _HALO * background.tolerance) & grow(behind, _HALO_WIDTH)[box]
+    halo = (difference <= background.halo) & grow(behind, _HALO_WIDTH)[box]
     blended = solid & (halo | grow(behind, _BLEND)[box])
     alpha = solid.astype(np.float32)
-    alpha[blended] = _share_of_object(colors - color, difference, solid, blended, _HALO * background.tolerance)
+    alpha[blended] = _share_of_object(offsets, difference, solid, blended, background.halo)
     covered = np.rint(255 * alpha)[..., None]
-    premultiplied = np.rint(colors - (1 - alpha[..., None]) * color).clip(0, covered)
+    premultiplied = np.rint(colors - (1 - alpha[..., None]) * np.array(background.color, np.float32)).clip(0, covered)
     out[box] = np.concatenate((premultiplied, covered), axis=-1).astype(np.uint8)
     return out
 
@@ -161,10 +171,17 @@ def _share_of_object(
     own, found = own_color(offsets, solid & ~blended, blended)
     own[~found] = _strongest(offsets, difference, blended)[~found]  # thin parts have no inside
     strength = (own**2).sum(axis=-1)
-    mixed = (offsets[blended] * own).sum(axis=-1) / np.maximum(strength, 1e-6)
+    seen, whole = _weighed(offsets[blended]), _weighed(own)
+    mixed = (seen * whole).sum(axis=-1) / np.maximum((whole**2).sum(axis=-1), 1e-6)
     # An object hardly unlike the background says nothing about how much of it is seen: there what is thick counts.
     thick = grow(shrink(solid, _BLEND), _BLEND)[blended]
     return np.where(strength < faint**2, thick, mixed.clip(0, 1)).astype(np.float32)
+
+
+def _weighed(offsets: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 4"]:
+    """Differences of colours as brightness, in all three channels, and hue, which films hold at half the size."""
+    brightness = offsets @ _LUMA[:, None]
+    return np.concatenate((math.sqrt(3) * brightness, offsets - brightness), axis=-1)
 
 
 def _strongest(

@@ -56,7 +56,7 @@ def test_square_views_are_brought_to_the_films_shape_whole(width: int, height: i
 
 
 def test_version_1_1_has_stag4ds_rig() -> None:
-    cameras = sheet_cameras(film_camera(film(320, 320), 0.0), "v1.1")
+    cameras = sheet_cameras(film_camera(film(320, 320)), "v1.1")
     expected = rig_cameras(RIGS["stag4d"], 320, 320)
     torch.testing.assert_close(cameras.viewmats, expected.viewmats, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(cameras.Ks, expected.Ks)
@@ -64,18 +64,18 @@ def test_version_1_1_has_stag4ds_rig() -> None:
 
 @pytest.mark.parametrize(("version", "high", "low"), [("v1.1", 30, -20), ("v1.2", 20, -10)])
 def test_azimuths_count_from_the_film_and_elevations_from_the_horizon(version: str, high: float, low: float) -> None:
-    azimuths, elevations, _ = angles(sheet_cameras(film_camera(film(64, 64), 25.0), version))
+    azimuths, elevations, _ = angles(sheet_cameras(film_camera(film(64, 64)), version))
     assert azimuths == pytest.approx([0, 30, 90, 150, 210, 270, 330], abs=1e-2)
-    assert elevations == pytest.approx([25, *[high, low] * 3], abs=1e-3)
+    assert elevations == pytest.approx([0, *[high, low] * 3], abs=1e-3)
     own = orbit_cameras([40.0], [12.0], fovy_deg=33.9, distance=3.0, width=64, height=64)
     video = replace(film(64, 64), camera=own)
-    azimuths, elevations, _ = angles(sheet_cameras(film_camera(video, 25.0), version))
+    azimuths, elevations, _ = angles(sheet_cameras(film_camera(video), version))
     assert azimuths == pytest.approx([40, 70, 130, 190, 250, 310, 10], abs=1e-2)
     assert elevations == pytest.approx([12, *[high, low] * 3], abs=1e-3)
 
 
 def test_version_1_2_looks_through_30_degrees_from_as_near_as_is_said() -> None:
-    front = film_camera(film(64, 64), 0.0)
+    front = film_camera(film(64, 64))
     extent = 2.0 * math.tan(math.radians(49.1 / 2))  # half of what the film shows at the object
     for nearer in (1.0, 1.5):
         cameras = sheet_cameras(front, "v1.2", nearer)
@@ -89,7 +89,7 @@ def test_version_1_2_looks_through_30_degrees_from_as_near_as_is_said() -> None:
 @pytest.mark.parametrize("version", ["v1.1", "v1.2"])
 def test_the_object_takes_the_same_share_of_the_square_in_film_and_views(version: str, width: int, height: int) -> None:
     """The networks see the square round the film; their square views lie whole within the film's shape."""
-    cameras = sheet_cameras(film_camera(film(width, height), 0.0), version)
+    cameras = sheet_cameras(film_camera(film(width, height)), version)
     edge = 0.5 * cameras.viewmats[:, :3, :3].mT @ torch.tensor([1.0, 0.0, 0.0])  # half a unit to the picture's right
     pixels = torch.stack([project_points(point[None], cameras)[0][view, 0] for view, point in enumerate(edge)])
     offsets = (pixels[:, 0] - width / 2) / (torch.tensor([max(width, height), *[min(width, height)] * 6]) / 2)

@@ -13,7 +13,7 @@ from ds4d.views.zero123plus.layout import film_camera, sheet_cameras
 from ds4d.views.zero123plus.object_size import fit_nearness, silhouette_agreement
 
 SIZE, NEARER = 32, 1.3
-FILM = film_camera(Video(ArrayFrames(np.zeros((1, 1, SIZE, SIZE, 4), np.uint8)), fps=6.0), 0.0)
+FILM = film_camera(Video(ArrayFrames(np.zeros((1, 1, SIZE, SIZE, 4), np.uint8)), fps=6.0))
 
 
 @pytest.fixture(scope="module")

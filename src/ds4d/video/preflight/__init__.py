@@ -13,6 +13,7 @@ CHECKS: tuple[Callable[[Evidence], Finding | None], ...] = (
     silhouettes.cut_by_border,
     silhouettes.several_objects,
     silhouettes.flicker,
+    silhouettes.background_inside,
     silhouettes.small,
     motion.lost_frames,
     motion.few_frames,

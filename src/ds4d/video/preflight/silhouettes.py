@@ -5,12 +5,14 @@ from jaxtyping import Bool
 
 from ds4d.video.findings import Finding, place_in_time
 from ds4d.video.objects import SOLID
+from ds4d.video.plain_background import find_plain_background
 from ds4d.video.preflight.evidence import Evidence
-from ds4d.video.regions import bounding_box
+from ds4d.video.regions import bounding_box, shrink
 
 _FULL = 0.95  # of the picture
 _JUMP = 0.25  # of the object's area, against the frames before and after
 _SECOND = 0.02  # of the object's area: smaller things left out are not worth a word
+_ALIKE = 0.01  # of the object's area
 _COARSE = 0.5  # pixels of the film per framed pixel
 _TRAVEL = 0.3  # of the square's side, the object's own size in the median frame
 
@@ -115,6 +117,23 @@ def several_objects(evidence: Evidence) -> Finding | None:
         f"There is more than one object: others of up to {100 * others.max():.0f} % of the largest one's size were "
         f"left out {place_in_time(others > _SECOND, evidence.seconds)}.",
         "--keep all keeps everything.",
+    )
+
+
+def background_inside(evidence: Evidence) -> Finding | None:
+    """Regions of the object that look like the plain background it was told from."""
+    if evidence.cut.way != "color" or (background := find_plain_background(evidence.film.pictures)) is None:
+        return None
+    pairs = zip(evidence.film.pictures, evidence.masks, strict=True)
+    alike = [shrink(background.is_like(picture, background.tolerance) & mask, 1).mean() for picture, mask in pairs]
+    share = np.array(alike) / np.maximum(evidence.coverage, 1e-6)
+    if not (share > _ALIKE).any():
+        return None
+    return Finding(
+        "warning",
+        f"Up to {100 * share.max():.0f} % of the object look like the background "
+        f"{place_in_time(share > _ALIKE, evidence.seconds)}, and are kept as its parts.",
+        "If they are openings that the background is seen through, cut them out with --openings cut.",
     )
 
 

@@ -48,9 +48,6 @@ class Zero123PlusConfig:
         version: v1.1 looks from 30 degrees above and 20 below, and shows the object as large as the film does (STAG4D,
             DS4D); v1.2 looks from 20 above and 10 below and brings every object to one size.
         folder: of the model; that of ds4d weights if None.
-        elevation: how far above the object the film's camera stood, degrees, where the film does not say. The views'
-            elevations are counted from the horizon, so a wrong one tilts the object. To estimate it: run with 0 and
-            with 20, and keep the one under which the fitted object stands upright and its front view fits best.
         steps: of denoising.
         guidance: how closely the views follow the frame; 1 is not at all pushed.
         anchor: frame whose views those of all others are kept alike to; None: every frame for itself.
@@ -64,7 +61,6 @@ class Zero123PlusConfig:
 
     version: Literal["v1.1", "v1.2"] = "v1.1"
     folder: Path | None = None
-    elevation: float = 0.0
     steps: int = 75
     guidance: float = 4.0
     anchor: int | None = 0
@@ -77,7 +73,6 @@ class Zero123PlusConfig:
     def __post_init__(self) -> None:
         check_ranges(
             self,
-            elevation="(-90, 90)",
             steps="[1, 1000]",
             guidance="[1, inf)",
             view_size="[64, inf)",
@@ -144,7 +139,7 @@ class Zero123Plus:
         tiles = np.stack([split_sheet(sheet) for sheet in sheets])
         views = cut_views(tiles, fronts, _NAMES, same_size=config.version == "v1.1", model=self.matting_model)
         views = in_films_shape(views, video.frames.width, video.frames.height)
-        film = film_camera(video, config.elevation)
+        film = film_camera(video)
         clip = join_views(video, views, sheet_cameras(film, config.version), _NAMES)
         if config.version == "v1.2":
             clip = replace(clip, cameras=_fitted_cameras(clip, film))

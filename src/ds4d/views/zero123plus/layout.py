@@ -38,8 +38,8 @@ def in_films_shape(views: UInt8[np.ndarray, "T V s s 4"], width: int, height: in
     return np.pad(views, pads)
 
 
-def film_camera(video: Video, elevation_deg: float) -> Cameras:
-    """The film's camera, one view; where nobody knows it, that of the rig `stag4d`, at an elevation.
+def film_camera(video: Video) -> Cameras:
+    """The film's camera, one view; where nobody knows it, the front of the rig `stag4d`.
 
     The rig's field of view is that of the square round the film's pictures, which is what the networks are shown.
     """
@@ -49,7 +49,7 @@ def film_camera(video: Video, elevation_deg: float) -> Cameras:
     front = RIGS["stag4d"][0]
     tangent = math.tan(math.radians(front.fovy) / 2) * height / max(width, height)
     fovy = 2 * math.degrees(math.atan(tangent))
-    return rig_cameras((replace(front, elevation=elevation_deg, fovy=fovy),), width, height)
+    return rig_cameras((replace(front, fovy=fovy),), width, height)
 
 
 def sheet_cameras(film: Cameras, version: str, nearer: float = 1.0) -> Cameras:
