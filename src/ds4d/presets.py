@@ -16,7 +16,8 @@ from ds4d.losses import LossConfig, Term
 from ds4d.outputs import OutputsConfig
 from ds4d.placement import InitConfig
 from ds4d.training import FitConfig, OptimizerConfig, Rate
-from ds4d.views import ViewsConfig
+from ds4d.video import VideoConfig
+from ds4d.views import InflateConfig, ViewsConfig, Zero123PlusConfig
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,10 @@ class GenerateConfig:
     """Everything that decides what a run makes of its input.
 
     Attributes:
-        views: how the input is read.
+        views: where the views come from, and how folders of views are read.
+        video: how films are read.
+        inflate: how a silhouette becomes a shape.
+        zero123plus: which Zero123++, and how it is run.
         init: the first Gaussians.
         features: what is seen in every frame.
         decoupling: of the features into what stays and what moves (DSFD).
@@ -39,6 +43,9 @@ class GenerateConfig:
     """
 
     views: ViewsConfig = dataclasses.field(default_factory=ViewsConfig)
+    video: VideoConfig = dataclasses.field(default_factory=VideoConfig)
+    inflate: InflateConfig = dataclasses.field(default_factory=InflateConfig)
+    zero123plus: Zero123PlusConfig = dataclasses.field(default_factory=Zero123PlusConfig)
     init: InitConfig = dataclasses.field(default_factory=InitConfig)
     features: FeaturesConfig = dataclasses.field(default_factory=FeaturesConfig)
     decoupling: DecouplingConfig = dataclasses.field(default_factory=DecouplingConfig)
@@ -120,13 +127,16 @@ _STAG4D_PLANES = 4 * 3 * _STAG4D
 
 
 def paper() -> GenerateConfig:
-    """The paper's losses by STAG4D's schedule and weights; for a GPU with the weights of Zero123-XL and VGG16.
+    """The paper's parts by STAG4D's schedule and weights; for a GPU with all the weights that `ds4d weights` lists.
+
+    Views of a film come from Zero123++ with STAG4D's anchor where its weights are, features from DINOv2.
 
     Colour counts at the real view alone. What the object looks like from elsewhere comes from LPIPS on the generated
     views and from guidance: without their weights only silhouettes hold it, and `fast` does better.
     """
     return GenerateConfig(
         views=ViewsConfig(size=512),
+        features=FeaturesConfig(kind="dinov2"),
         init=InitConfig(num_gaussians=10_000),
         field=FieldConfig(hexplane=HexPlaneConfig(channels=32, resolution=64, multipliers=(1, 2, 4, 8))),
         fit=FitConfig(

@@ -47,8 +47,8 @@ class DeformationField(nn.Module):
         self.hexplane = HexPlane(config.hexplane, aabb, num_times)
         self.point_channels = point_channels
         first = nn.Linear(self.hexplane.num_features + point_channels, config.width)
-        # Features of points enter as far as they prove useful: drawn at random, their map would drown the planes', whose
-        # products start small.
+        # Features of points enter as far as they prove useful: a map of theirs drawn at random would drown the planes',
+        # whose products start small.
         nn.init.zeros_(first.weight.data[:, self.hexplane.num_features :])
         layers: list[nn.Module] = [first]
         for _ in range(config.depth - 1):

@@ -1,6 +1,7 @@
-"""Reading and writing pictures and videos, resampling, SSIM, LPIPS."""
+"""Reading and writing pictures and videos, resampling, contact sheets, SSIM, LPIPS."""
 
 from ds4d.imaging.atomic import atomic_path as atomic_path
+from ds4d.imaging.contact_sheets import contact_sheet as contact_sheet
 from ds4d.imaging.images import image_size as image_size
 from ds4d.imaging.images import premultiply as premultiply
 from ds4d.imaging.images import read_rgba as read_rgba

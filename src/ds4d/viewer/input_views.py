@@ -8,12 +8,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ds4d.geometry import transform_cameras
-from ds4d.outputs import input_picture
+from ds4d.outputs import fitting_size, input_picture
 from ds4d.types import MultiViewVideo, Similarity
+from ds4d.video.film_file import FilmFile
 from ds4d.viewer.camera_poses import CameraPose
 
-PICTURE_HEIGHT = 320  # pixels, of the picture beside the object
-_THUMBNAIL_HEIGHT = 96  # of those in the cameras
+PICTURE_SIZE = 320  # pixels, longer side of the picture beside the object
+_THUMBNAIL_SIZE = 96  # of those in the cameras
 _KEPT = 256  # pictures
 
 
@@ -44,15 +45,15 @@ class InputViews:
         """The input at a frame, on white; the front view under its heat map if asked for and there."""
         if heat and view == 0 and self.heat is not None:
             return self.heat[frame]
-        return self._read(frame, view, PICTURE_HEIGHT)
+        return self._read(frame, view, PICTURE_SIZE)
 
     def thumbnail(self, view: int) -> UInt8[np.ndarray, "H W 3"]:
         """The middle frame of a view, small."""
-        return self._read(self.video.middle, view, _THUMBNAIL_HEIGHT)
+        return self._read(self.video.middle, view, _THUMBNAIL_SIZE)
 
-    def _read_input(self, frame: int, view: int, height: int) -> UInt8[np.ndarray, "H W 3"]:
+    def _read_input(self, frame: int, view: int, size: int) -> UInt8[np.ndarray, "H W 3"]:
         frames = self.video.frames
-        return input_picture(self.video, frame, view, max(1, round(height * frames.width / frames.height)), height)
+        return input_picture(self.video, frame, view, *fitting_size(frames.width, frames.height, size))
 
 
 def placed_views(video: MultiViewVideo, world: Similarity, heat_map: Path) -> InputViews:
@@ -64,26 +65,11 @@ def placed_views(video: MultiViewVideo, world: Similarity, heat_map: Path) -> In
         heat_map: the run's heatmap.mp4, which may be missing.
     """
     placed = replace(video, cameras=transform_cameras(world, video.cameras))
-    heat = read_frames(heat_map, PICTURE_HEIGHT) if heat_map.is_file() else None
+    heat = _read_heat(heat_map) if heat_map.is_file() else None
     return InputViews(placed, heat if heat is not None and len(heat) == video.num_times else None)
 
 
-def read_frames(path: Path, height: int) -> list[UInt8[np.ndarray, "H W 3"]]:
-    """All frames of a video, at a height in pixels.
-
-    Raises:
-        ValueError: the file is damaged.
-    """
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            frames = container.decode(video=0)
-            return [
-                frame.reformat(width=round(height * frame.width / frame.height), height=height).to_ndarray(
-                    format="rgb24"
-                )
-                for frame in frames
-            ]
-    except av.error.FFmpegError as error:
-        raise ValueError(f"{path} must be a whole video, got one that cannot be read ({error.strerror}).") from error
+def _read_heat(path: Path) -> list[UInt8[np.ndarray, "H W 3"]]:
+    film = FilmFile(path)
+    frames = film.read(range(len(film.seconds)), PICTURE_SIZE, alpha=False)
+    return [picture[..., :3] for _, picture in frames]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
+from ds4d.input_clip import read_input
 from ds4d.run_folder import RunFolder, read_record
 from ds4d.scene import BakedGaussians
 from ds4d.types import MultiViewVideo
 from ds4d.viewer.input_views import InputViews, placed_views
-from ds4d.views import load_views
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class OpenedRun:
 
     Attributes:
         scene: the object.
-        views: its input; None where that cannot be read any more.
+        views: its input, with the views that a generator made of it; None where that cannot be read any more.
     """
 
     scene: BakedGaussians
@@ -37,9 +37,9 @@ def open_run(path: Path, device: torch.device) -> OpenedRun:
     scene = BakedGaussians.load(path, device)
     record = read_record(folder.config)
     try:
-        video = load_views(record.input, record.config.views)
+        video = read_input(record.input, record.config, device).video
         _check_same_clip(video, scene, record.input)
-    except ValueError as error:
+    except (ValueError, ImportError) as error:
         warnings.warn(f"the input is not shown beside the object: {error}", stacklevel=2)
         return OpenedRun(scene, None)
     return OpenedRun(scene, placed_views(video, scene.world, path / "heatmap.mp4"))

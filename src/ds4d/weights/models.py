@@ -42,6 +42,7 @@ class PretrainedModel:
         commercial: whether the licence allows commercial use; None where that depends or is not known.
         source: a repository on the Hugging Face hub, "" where it is not there.
         get: how to get it; FOLDER stands for where it is put.
+        variable: of the environment, which may name its folder or file too; "" where none does.
         package: an installed package that ships it, with the folder inside; None where none does.
     """
 
@@ -53,6 +54,7 @@ class PretrainedModel:
     commercial: bool | None
     source: str = ""
     get: str = ""
+    variable: str = ""
     package: tuple[str, str] | None = None
 
     def part(self, folder: str) -> Part:
@@ -121,7 +123,7 @@ def _zero123plus(version: str) -> PretrainedModel:
         f"Zero123++ {version}",
         "views",
         _ZERO123PLUS,
-        "CC-BY-NC 4.0 (non-commercial)",
+        "CC-BY-NC 4.0",
         False,
         f"sudo-ai/zero123plus-{version}",
     )
@@ -167,9 +169,10 @@ _ALL = (
         "matting network (U2-Net, IS-Net or RMBG as .onnx)",
         "video",
         (Part("", weights=("*.onnx",)),),
-        "U2-Net and IS-Net: Apache-2.0; RMBG: non-commercial; others: unknown",
+        "the file's own",
         None,
-        get="put the network, for instance isnet-general-use.onnx of the rembg project, into FOLDER",
+        get="put one .onnx file into FOLDER: U2-Net or IS-Net (Apache-2.0), or RMBG (non-commercial)",
+        variable="DS4D_MATTING_MODEL",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Where pretrained models lie: a path that is given, the folder $DS4D_WEIGHTS, the Hugging Face cache, a package."""
+"""Where pretrained models lie: a given path, the environment's, $DS4D_WEIGHTS, the Hugging Face cache, a package."""
 
 import hashlib
 import importlib.util
@@ -35,6 +35,8 @@ def places(model: PretrainedModel, given: str | Path | None = None) -> list[Plac
     if given is not None:
         return [Place("given", Path(given).expanduser())]
     found = []
+    if model.variable and (named := os.environ.get(model.variable)):
+        found.append(Place(model.variable, Path(named).expanduser()))
     if root := os.environ.get("DS4D_WEIGHTS"):
         found.append(Place("DS4D_WEIGHTS", Path(root).expanduser() / model.name))
     if model.source and (cached := _in_hub_cache(model)):
