@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ds4d.geometry import transform_cameras
+from ds4d.imaging import resize_premultiplied
 from ds4d.outputs import fitting_size, input_picture
 from ds4d.types import MultiViewVideo, Similarity
 from ds4d.video.film_file import FilmFile
@@ -71,5 +72,6 @@ def placed_views(video: MultiViewVideo, world: Similarity, heat_map: Path) -> In
 
 def _read_heat(path: Path) -> list[UInt8[np.ndarray, "H W 3"]]:
     film = FilmFile(path)
+    width, height = fitting_size(film.size.width, film.size.height, PICTURE_SIZE)
     frames = film.read(range(len(film.seconds)), PICTURE_SIZE, alpha=False)
-    return [picture[..., :3] for _, picture in frames]
+    return [resize_premultiplied(picture, width, height)[..., :3] for _, picture in frames]

@@ -13,10 +13,12 @@ from typing import Any
 
 import torch
 
+from ds4d.export import orbit_path
 from ds4d.outputs import FOVY_DEG, viewing_distance
 from ds4d.rendering import renderer_for
 from ds4d.scene import Scene
 from ds4d.viewer.addresses import DEFAULT_HOST, choose_port, describe_address
+from ds4d.viewer.camera_poses import CameraPose
 from ds4d.viewer.input_views import InputViews
 from ds4d.viewer.panel import Look, Panel
 from ds4d.viewer.splat_arrays import MAGNIFIED, splat_arrays
@@ -97,9 +99,8 @@ class Viewer:
             has_views=views is not None,
             has_heat=views is not None and views.heat is not None,
         )
-        distance = viewing_distance(scene)
-        start = self._server.initial_camera
-        start.position, start.look_at, start.fov = (0.0, 0.0, distance), (0.0, 0.0, 0.0), math.radians(FOVY_DEG)
+        start, pose = self._server.initial_camera, _first_pose(scene, views)
+        start.position, start.look_at, start.fov = pose.position, pose.target, math.radians(pose.fovy_deg)
         self._changed.set()
 
     def refresh(self, *, scene_changed: bool = False) -> None:
@@ -159,6 +160,14 @@ class Viewer:
                 self._points.visible = False
             self._splats.visible = look.shown == "splats"
         self._drawn = (look.time, look.shown)
+
+
+def _first_pose(scene: Scene, views: InputViews | None) -> CameraPose:
+    """Where visitors start: at the real view, so that it can be compared at once, or in front of the object."""
+    if views is not None:
+        return views.pose(0, 0)
+    cameras = orbit_path(1, elevation_deg=0.0, fovy_deg=FOVY_DEG, distance=viewing_distance(scene), size=1)
+    return CameraPose.of(cameras, 0, 0)
 
 
 def _silence() -> contextlib.redirect_stdout:

@@ -55,7 +55,7 @@ class Visitor:
         client.camera.on_update(lambda _: on_change())
         if views is not None:
             self._furnish(views)
-            self._wanted = 0
+            self._through, self._place_of_view = 0, views.pose(0, 0).position
 
     def refresh(self, look: Look, subject: Subject) -> None:
         """Brings the browser up to date."""
@@ -73,10 +73,10 @@ class Visitor:
             lambda event: self._want(views.names.index(event.target.value)) if event.client else None
         )
         self._picture = self._client.gui.add_image(views.picture(0, 0, heat=False), label="input", format="jpeg")
-        for view, name in enumerate(views.names):
+        for view in range(len(views.names)):
             pose = views.pose(0, view)
             frustum = self._client.scene.add_camera_frustum(
-                f"/cameras/{name}",
+                f"/cameras/{view}",
                 math.radians(pose.fovy_deg),
                 pose.aspect,
                 scale=_FRUSTUM_SIZE,
