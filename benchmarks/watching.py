@@ -87,7 +87,7 @@ def main() -> None:
     viewer.close()
     means = {name: statistics.mean(seconds[watched]) for name, watched in (("alone", False), ("watched", True))}
     print(json.dumps({
-        "machine": machine(device),
+        "machine": machine(),
         "steps": {"alone": len(seconds[False]), "watched": len(seconds[True])},
         "num_gaussians": trainer.scene.gaussians.num_gaussians,
         "ms_per_step": {name: round(1e3 * mean, 1) for name, mean in means.items()},
