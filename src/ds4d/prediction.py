@@ -6,14 +6,27 @@ import torch
 
 from ds4d.presets import GenerateConfig
 
-# Measured with the presets cpu (two cores) and fast (one H200), see docs/benchmarks.md: seconds for one picture drawn
-# and fitted at 256 pixels, with the Gaussians of the preset cpu.
-_PICTURE = {"cpu": 0.026, "cuda": 0.00065}
-_CORES = 2
-_GAUSSIANS, _SIDE = 12_000, 256
-_OUTPUT_FRAME = {"cpu": 0.08, "cuda": 0.003}  # seconds for one frame of the videos, drawn and encoded
-_VIDEOS = 5  # the orbit and four sides
-_PROGRAM = {"cpu": 1.0, "cuda": 2.2}  # GiB in main memory whatever the clip
+_GAUSSIANS, _SIDE, _CORES = 12_000, 256, 2  # of the preset cpu, and of the machine that it was measured on
+_VIDEO_SIDE, _VIDEOS = 384, 5  # the orbit and four sides
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """What was measured, see docs/benchmarks.md.
+
+    Attributes:
+        picture: seconds for one picture drawn and fitted at 256 pixels, with the Gaussians of the preset cpu.
+        frame: seconds for one frame of a video of 384 pixels, drawn and encoded.
+        program: GiB of main memory, whatever the clip.
+    """
+
+    picture: float
+    frame: float
+    program: float
+
+
+_CPU = _Cost(picture=0.026, frame=0.08, program=1.0)  # preset cpu, two cores
+_GPU = _Cost(picture=0.00065, frame=0.003, program=2.2)  # preset fast, one H200
 
 
 @dataclass(frozen=True)
@@ -44,12 +57,10 @@ def predict_run(frames: int, views: int, config: GenerateConfig, device: torch.d
         device: where the run will work; on the CPU, with as many threads as torch has now.
     """
     side, fit, outputs = config.views.size or 512, config.fit, config.outputs
+    cost, cores = (_CPU, torch.get_num_threads() / _CORES) if device.type == "cpu" else (_GPU, 1.0)
     pictures = fit.static_steps * fit.static_views + fit.dynamic_steps * fit.times_per_step * fit.views_per_time
-    # Four times the pixels, and five times the Gaussians, cost about twice as much and more (docs/benchmarks.md).
-    each = _PICTURE[device.type] * (side / _SIDE) * (fit.density.max_gaussians / _GAUSSIANS) ** 0.5
-    drawn = _OUTPUT_FRAME[device.type] * _VIDEOS * outputs.seconds * outputs.fps * outputs.size / 384
-    cores = _CORES / torch.get_num_threads() if device.type == "cpu" else 1.0
-    return Prediction(
-        seconds=cores * (pictures * each + drawn),
-        gibibytes=_PROGRAM[device.type] + 4 * frames * views * side**2 / 2**30,
-    )
+    frames_drawn = _VIDEOS * outputs.seconds * outputs.fps
+    # Four times the pixels, or the Gaussians, cost about twice as much (docs/benchmarks.md).
+    fitting = pictures * cost.picture * (side / _SIDE) * (fit.density.max_gaussians / _GAUSSIANS) ** 0.5
+    drawing = frames_drawn * cost.frame * outputs.size / _VIDEO_SIDE
+    return Prediction((fitting + drawing) / cores, cost.program + 4 * frames * views * side**2 / 2**30)

@@ -9,7 +9,7 @@ def good(evidence, rolling_disc):
     return evidence(rolling_disc[:8])
 
 
-CHECKS = ("empty", "full", "inverted", "cut_by_border", "flicker", "several_objects", "small")
+CHECKS = ("empty", "full", "inverted", "cut_by_border", "flicker", "several_objects", "background_inside", "small")
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -72,6 +72,17 @@ def test_several_objects(evidence, rolling_disc) -> None:
     assert "up to 34 % of the largest one's size were left out in 2 of 3 frames, from 0.10 s to 0.20 s" in found.what
     assert "--keep all" in found.mend
     assert silhouettes.several_objects(evidence(rolling_disc[:3], left_out=[0.01, 0.0, 0.0])) is None
+
+
+def test_parts_that_look_like_the_background(evidence, disc, over) -> None:
+    """White before white, which may be an eye or an opening."""
+    cut = [disc(30 + time, 24, 16, spot=(255, 255, 255)) for time in range(3)]
+    found = silhouettes.background_inside(evidence(cut))
+    assert found.severity == "warning"
+    assert "of the object look like the background in 3 of 3 frames" in found.what
+    assert "--openings cut" in found.mend
+    assert silhouettes.background_inside(evidence(cut, way="model")) is None
+    assert silhouettes.background_inside(evidence([disc(30, 24, 16, spot=(200, 200, 200))])) is None
 
 
 def test_small_objects(evidence, rolling_disc, disc) -> None:
