@@ -15,6 +15,7 @@ from ds4d.gaussians import read_points
 from ds4d.geometry import RIGS, inverse_similarity, rig_cameras, rotation_to_y, transform_cameras, transform_points
 from ds4d.placement import UP_AXES
 from ds4d.presets import GenerateConfig
+from ds4d.run_folder import FilmPlace
 from ds4d.types import Cameras, Frames, GeneratedViews, MultiViewVideo, PointCloud, Similarity, Video
 from ds4d.video import Framing, VideoConfig, load_video
 from ds4d.views import (
@@ -47,6 +48,15 @@ class InputClip:
     points: PointCloud | None
     framing: Framing | None
     used: str
+
+    @property
+    def film_place(self) -> FilmPlace | None:
+        """How the pictures lie in their film, if they come from one."""
+        if self.framing is None:
+            return None
+        cameras = self.video.cameras
+        viewmat, K = (tuple(map(tuple, matrix[0, 0].tolist())) for matrix in (cameras.viewmats, cameras.Ks))
+        return FilmPlace(self.framing, viewmat, K)
 
 
 class FrontFrames:

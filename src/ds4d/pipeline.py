@@ -145,7 +145,7 @@ def generate(
     yield Chosen("init", describe_start(config.init, clip.points))
 
     yield StageStarted("fit")
-    folder.open(record, clip.framing)  # from here on every interruption leaves a checkpoint
+    folder.open(record, clip.film_place)  # from here on every interruption leaves a checkpoint
     yield from _fit(trainer, config, folder)
     trainer.scene.save(folder.path)
     watch.seconds["fit"] = trainer.seconds
