@@ -203,10 +203,10 @@ def read_record(path: Path) -> RunRecord:
 
 def _newer_version(content: Any) -> str | None:
     """The version that wrote a record, if it is newer than this one."""
-    written_by = content.get("ds4d") if isinstance(content, dict) else None
+    written_by = str(content.get("ds4d")) if isinstance(content, dict) else ""
     try:
         return written_by if Version(written_by) > Version(__version__) else None
-    except (InvalidVersion, TypeError):
+    except InvalidVersion:
         return None
 
 

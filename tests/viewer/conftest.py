@@ -99,6 +99,9 @@ class Browser:
         """Clicks on the time slider at a share of its length; returns the time that it then shows."""
         track = self.page.get_by_role("slider").first.locator("xpath=..").bounding_box()
         self.page.mouse.click(track["x"] + share * track["width"], track["y"] + track["height"] / 2)
+        deadline = time.monotonic() + PATIENCE
+        while abs(self.time - share) > 0.03 and time.monotonic() < deadline:
+            self.page.wait_for_timeout(100)
         return self.time
 
     @property

@@ -1,14 +1,14 @@
 """A fit shown in browsers, if asked for."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from ds4d.pipeline import Event
 
 
 @contextmanager
-def watched(wanted: bool, quiet: bool) -> Iterator[Callable[[Event], None]]:
+def watched(wanted: bool, quiet: bool) -> Generator[Callable[[Event], None], None, None]:
     """What a run's events are told to: a viewer that is open as long as the block, or nobody.
 
     Args:
