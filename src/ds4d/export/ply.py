@@ -12,6 +12,7 @@ from jaxtyping import Float
 from plyfile import PlyData, PlyElement, PlyParseError
 from torch import Tensor
 
+from ds4d.export.moments import check_finite, check_moment
 from ds4d.geometry import sh_degree as degree_of
 from ds4d.imaging import atomic_path
 from ds4d.types import RawGaussians
@@ -35,9 +36,7 @@ def write_ply(raw: RawGaussians, path: str | Path, *, sh_degree: int | None = No
     Raises:
         ValueError: `raw` has a time axis, holds NaN or infinity, or has a higher degree than `sh_degree`.
     """
-    if raw.means.ndim != 2:
-        raise ValueError(f"write_ply: raw must have no time axis, got means {list(raw.means.shape)}. Use at_time(i).")
-    _check_finite(raw, f"write_ply: {path}")
+    check_moment(raw, "write_ply", path)
     raw = _pad_sh(raw, sh_degree)
     columns = {
         _MEANS: raw.means,
@@ -83,7 +82,7 @@ def read_ply(path: str | Path) -> RawGaussians:
         opacity_logits=read(("opacity",))[:, 0],
         sh=torch.cat((read(_SH0)[:, None], read(rest).unflatten(1, (3, len(rest) // 3)).mT), dim=1),
     )
-    _check_finite(raw, str(path))
+    check_finite(raw, str(path))
     return raw
 
 
@@ -114,10 +113,3 @@ def _pad_sh(raw: RawGaussians, degree: int | None) -> RawGaussians:
     sh = raw.sh.new_zeros(raw.num_gaussians, (degree + 1) ** 2, 3)
     sh[:, : raw.sh.shape[1]] = raw.sh
     return RawGaussians(raw.means, raw.quats, raw.log_scales, raw.opacity_logits, sh)
-
-
-def _check_finite(raw: RawGaussians, where: str) -> None:
-    for name in raw.__dataclass_fields__:
-        bad = int((~getattr(raw, name).isfinite()).sum())
-        if bad:
-            raise ValueError(f"{where}: {name} must be finite, got {bad} values that are NaN or infinite.")
