@@ -103,6 +103,18 @@ class RunFolder:
                 "Use the same settings, or name another folder."
             )
 
+    def check_scene(self) -> None:
+        """Refuses a folder whose scene is not there yet; other folders without one are named when the scene is read.
+
+        Raises:
+            ValueError: its fit is still going on, or was broken off.
+        """
+        if self.config.is_file() and not (self.path / "scene.json").is_file():
+            raise ValueError(
+                f"run {self.path} must have ended its fit, got one that is still being made or was broken off. "
+                "Wait for it, or go on with it by ds4d generate --resume."
+            )
+
     def open(self, record: RunRecord) -> None:
         """Makes the folder and writes the record into it."""
         self.path.mkdir(parents=True, exist_ok=True)

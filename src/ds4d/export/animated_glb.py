@@ -5,6 +5,7 @@ know it light the mesh.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -37,7 +38,7 @@ def write_animated_glb(
     places = vertices.detach().cpu().numpy().astype(np.float32)
     linear = np.rint(65535 * to_linear(colors.cpu().numpy())).astype(np.uint16)
     file, count = GlbFile(), len(places) - 1
-    primitive = {
+    primitive: dict[str, Any] = {
         "attributes": {
             "POSITION": file.add(places[0], "attribute", bounds=True),
             "COLOR_0": file.add(linear, "attribute", normalized=True),
@@ -45,12 +46,13 @@ def write_animated_glb(
         "indices": file.add(triangles.cpu().numpy().astype(np.uint32).reshape(-1, 1), "indices"),
         "material": 0,
     }
-    content = {
+    mesh: dict[str, Any] = {"primitives": [primitive]}
+    content: dict[str, Any] = {
         "extensionsUsed": ["KHR_materials_unlit"],
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [{"mesh": 0, "name": "object"}],
-        "meshes": [{"primitives": [primitive]}],
+        "meshes": [mesh],
         "materials": [
             {
                 "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 1.0},
@@ -61,7 +63,7 @@ def write_animated_glb(
     if count:
         shifts = places[1:] - places[0]
         primitive["targets"] = [{"POSITION": file.add(shift, "attribute", bounds=True)} for shift in shifts]
-        content["meshes"][0]["weights"] = [0.0] * count
+        mesh["weights"] = [0.0] * count
         weights = np.concatenate((np.zeros((1, count)), np.eye(count))).astype(np.float32)
         sampler = {
             "input": file.add(seconds.cpu().numpy().astype(np.float32)[:, None], bounds=True),

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int, UInt32
 from plyfile import PlyData, PlyElement, PlyParseError
 from torch import Tensor
 
-from ds4d.export.moments import check_moment
+from ds4d.export.moments import plain_moment
 from ds4d.geometry import rgb_to_sh
 from ds4d.geometry.spherical_harmonics import SH0
 from ds4d.imaging import atomic_path
@@ -49,8 +49,7 @@ def write_compressed_ply(raw: RawGaussians, path: str | Path) -> None:
     Raises:
         ValueError: `raw` has a time axis, or holds NaN or infinity.
     """
-    check_moment(raw, "write_compressed_ply", path)
-    raw = _sorted_in_space(raw.to("cpu", torch.float32))
+    raw = _sorted_in_space(plain_moment(raw, "write_compressed_ply", path))
     rgb = SH0 * raw.sh[:, 0] + 0.5
     means, scales = _Ranged(raw.means), _Ranged(raw.log_scales.clamp(-_SCALE_LIMIT, _SCALE_LIMIT))
     colors = _Ranged(rgb)

@@ -5,8 +5,8 @@ from pathlib import Path
 from ds4d.types import RawGaussians
 
 
-def check_moment(raw: RawGaussians, writer: str, path: str | Path) -> None:
-    """Refuses Gaussians that no file of a single moment can hold.
+def plain_moment(raw: RawGaussians, writer: str, path: str | Path) -> RawGaussians:
+    """One moment's Gaussians as files hold them: on the CPU, single precision, without gradients.
 
     Args:
         raw: about to be written.
@@ -19,6 +19,7 @@ def check_moment(raw: RawGaussians, writer: str, path: str | Path) -> None:
     if raw.means.ndim != 2:
         raise ValueError(f"{writer}: raw must have no time axis, got means {list(raw.means.shape)}. Use at_time(i).")
     check_finite(raw, f"{writer}: {path}")
+    return RawGaussians(**{name: getattr(raw, name).detach().cpu().float() for name in raw.__dataclass_fields__})
 
 
 def check_finite(raw: RawGaussians, where: str) -> None:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from plyfile import PlyData, PlyElement, PlyParseError
 from torch import Tensor
 
-from ds4d.export.moments import check_finite, check_moment
+from ds4d.export.moments import check_finite, plain_moment
 from ds4d.geometry import sh_degree as degree_of
 from ds4d.imaging import atomic_path
 from ds4d.types import RawGaussians
@@ -36,8 +36,7 @@ def write_ply(raw: RawGaussians, path: str | Path, *, sh_degree: int | None = No
     Raises:
         ValueError: `raw` has a time axis, holds NaN or infinity, or has a higher degree than `sh_degree`.
     """
-    check_moment(raw, "write_ply", path)
-    raw = _pad_sh(raw, sh_degree)
+    raw = _pad_sh(plain_moment(raw, "write_ply", path), sh_degree)
     columns = {
         _MEANS: raw.means,
         _NORMALS: torch.zeros_like(raw.means),
@@ -48,7 +47,7 @@ def write_ply(raw: RawGaussians, path: str | Path, *, sh_degree: int | None = No
         _QUATS: raw.quats,
     }
     names = [name for group in columns for name in group]
-    values = torch.cat(list(columns.values()), dim=1).detach().to("cpu", torch.float32).contiguous().numpy()
+    values = torch.cat(list(columns.values()), dim=1).numpy()
     vertices = values.astype("<f4", copy=False).view([(name, "<f4") for name in names])[:, 0]
     with atomic_path(path) as temporary:
         PlyData([PlyElement.describe(vertices, "vertex")], byte_order="<").write(str(temporary))

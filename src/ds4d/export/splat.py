@@ -5,19 +5,20 @@ Per Gaussian: centre and standard deviations (3 float32 each), red, green, blue 
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ds4d.export.moments import check_moment
+from ds4d.export.moments import plain_moment
 from ds4d.geometry import rgb_to_sh
 from ds4d.geometry.spherical_harmonics import SH0
 from ds4d.imaging import atomic_path
 from ds4d.types import RawGaussians
 
-_RECORD = np.dtype([("mean", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), ("quat", "u1", 4)])
+_RECORD: Any = np.dtype([("mean", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), ("quat", "u1", 4)])
 _FAINTEST = 1 / 510  # opacity of the byte 0, so that its logit is finite
 
 
@@ -33,8 +34,7 @@ def write_splat(raw: RawGaussians, path: str | Path) -> None:
     Raises:
         ValueError: `raw` has a time axis, or holds NaN or infinity.
     """
-    check_moment(raw, "write_splat", path)
-    drawn = raw.to("cpu", torch.float32).activate()
+    drawn = plain_moment(raw, "write_splat", path).activate()
     weight = drawn.scales.prod(-1) * drawn.opacities
     order = weight.argsort(descending=True, stable=True)
     rgba = torch.cat((SH0 * drawn.sh[:, 0] + 0.5, drawn.opacities[:, None]), dim=1)

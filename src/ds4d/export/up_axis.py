@@ -1,5 +1,6 @@
 """Turning Gaussians from our world, +y up, into worlds of other programs."""
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -7,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ds4d.geometry import evaluate_sh, multiply_quats, quats_to_matrices
-from ds4d.types import RawGaussians
+from ds4d.types import RawGaussians, Similarity
 
 UpAxis = Literal["y", "z", "-y"]
 
@@ -39,6 +40,18 @@ def turn_up(raw: RawGaussians, up_axis: UpAxis) -> RawGaussians:
         opacity_logits=raw.opacity_logits,
         sh=turn_sh(raw.sh, rotation),
     )
+
+
+def turned_world(world: Similarity, up_axis: UpAxis | None) -> Similarity:
+    """The way into the inner world from the user's, or from one of the same place and size with `up_axis` up.
+
+    Args:
+        world: from the user's world to the inner one, which is +y up.
+        up_axis: None leaves the user's world as it is.
+    """
+    if up_axis is None:
+        return world
+    return replace(world, rotation=quats_to_matrices(torch.tensor(_TURNS[up_axis])).T)
 
 
 def turn_sh(sh: Float[Tensor, "*S N K 3"], rotation: Float[Tensor, "3 3"]) -> Float[Tensor, "*S N K 3"]:

@@ -104,3 +104,28 @@ def write_png(path: str | Path, pixels: UInt8[np.ndarray, "H W C"]) -> None:
         raise ValueError(f"write_png: pixels of {path} must have 3 or 4 channels, got {pixels.shape[-1]}.")
     with atomic_path(path) as temporary:
         Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, format="PNG")
+
+
+def spread_colors(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
+    """Straight RGBA whose unseen pixels have the colours of what is seen near them, alpha untouched.
+
+    Formats that blur or halve colours mix those of neighbours, seen or not: without this, edges turn dark.
+    """
+    height, width = rgba.shape[:2]
+    out, known = rgba.copy(), rgba[..., 3] > 0
+    coarse = premultiply(rgba)
+    while not known.all() and min(coarse.shape[:2]) > 1:
+        coarse = resize_premultiplied(coarse, coarse.shape[1] // 2, coarse.shape[0] // 2)
+        smooth = np.array(Image.fromarray(_straight(coarse)).resize((width, height), Image.Resampling.NEAREST))
+        new = ~known & (smooth[..., 3] > 0)
+        out[new, :3] = smooth[new, :3]
+        known |= new
+    return out
+
+
+def _straight(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
+    """Premultiplied to straight alpha, black where alpha is 0."""
+    alpha = np.maximum(rgba[..., 3:].astype(np.float32), 1)
+    out = rgba.copy()
+    out[..., :3] = np.minimum(np.rint(255 * rgba[..., :3] / alpha), 255)
+    return out

@@ -1,7 +1,7 @@
 """A mesh of one topology that moves as the Gaussians do.
 
-    middle frame drawn from all round -> solid -> surface -> coloured vertices, each tied to the nearest Gaussians
-    Gaussians at any time -> the vertices they carry along
+middle frame drawn from all round -> solid -> surface -> coloured vertices, each tied to the nearest Gaussians
+Gaussians at any time -> the vertices they carry along
 """
 
 from dataclasses import dataclass

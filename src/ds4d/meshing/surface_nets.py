@@ -14,15 +14,14 @@ from torch.nn import functional as F
 
 
 def extract_surface(values: Float[Tensor, "R R R"]) -> tuple[Float[Tensor, "P 3"], Int[Tensor, "T 3"]]:
-    """Vertices and triangles of the surface where `values` change sign; triangles turn counter-clockwise seen from
-    outside.
+    """Vertices and triangles of the surface where `values` change sign.
 
     Args:
         values: below 0 inside, indexed x, y, z.
 
     Returns:
-        Vertices in steps of the grid (grid point i, j, k lies at (i, j, k)), and rows of vertices. Both are empty
-        where nothing is inside.
+        Vertices in steps of the grid (grid point i, j, k lies at (i, j, k)), and rows of vertices, counter-clockwise
+        seen from outside. Both are empty where nothing is inside.
     """
     outside = F.pad(values, (1, 1, 1, 1, 1, 1), value=float(values.abs().max()) + 1e-6)
     vertices, rows = _cell_vertices(outside)
