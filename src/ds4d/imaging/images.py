@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from ds4d.imaging.atomic import atomic_path
 
+_SHOWS = 32  # of 255: the colours of fainter pixels are rounded beyond use
 _READ_ERRORS = (OSError, EOFError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 
 
@@ -107,25 +108,24 @@ def write_png(path: str | Path, pixels: UInt8[np.ndarray, "H W C"]) -> None:
 
 
 def spread_colors(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
-    """Straight RGBA whose unseen pixels have the colours of what is seen near them, alpha untouched.
+    """Straight RGBA in which pixels that hardly show have the colours of what shows near them; alpha is untouched.
 
     Formats that blur or halve colours mix those of neighbours, seen or not: without this, edges turn dark.
     """
-    height, width = rgba.shape[:2]
-    out, known = rgba.copy(), rgba[..., 3] > 0
-    coarse = premultiply(rgba)
-    while not known.all() and min(coarse.shape[:2]) > 1:
-        coarse = resize_premultiplied(coarse, coarse.shape[1] // 2, coarse.shape[0] // 2)
-        smooth = np.array(Image.fromarray(_straight(coarse)).resize((width, height), Image.Resampling.NEAREST))
-        new = ~known & (smooth[..., 3] > 0)
-        out[new, :3] = smooth[new, :3]
+    rows, columns = np.indices(rgba.shape[:2])
+    weights = np.where(rgba[..., 3:] >= _SHOWS, rgba[..., 3:], 0).astype(np.float32)
+    sums, out, known, level = rgba[..., :3] * weights, rgba.copy(), weights[..., 0] > 0, 0
+    while not known.all() and len(weights) * len(weights[0]) > 1:
+        sums, weights, level = _summed_by_four(sums), _summed_by_four(weights), level + 1
+        cell = rows >> level, columns >> level
+        new = ~known & (weights[cell][..., 0] > 0)
+        out[new, :3] = np.rint((sums / np.maximum(weights, 1))[cell][new])
         known |= new
     return out
 
 
-def _straight(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
-    """Premultiplied to straight alpha, black where alpha is 0."""
-    alpha = np.maximum(rgba[..., 3:].astype(np.float32), 1)
-    out = rgba.copy()
-    out[..., :3] = np.minimum(np.rint(255 * rgba[..., :3] / alpha), 255)
-    return out
+def _summed_by_four(layers: Float32[np.ndarray, "h w C"]) -> Float32[np.ndarray, "H W C"]:
+    """Sums over squares of 2 x 2, those at the edge filled up with nothing."""
+    height, width = layers.shape[:2]
+    even = np.pad(layers, ((0, height % 2), (0, width % 2), (0, 0)))
+    return even.reshape(len(even) // 2, 2, even.shape[1] // 2, 2, -1).sum((1, 3))

@@ -14,14 +14,16 @@ from ds4d.config import check_ranges
 from ds4d.meshing.colors import colour_vertices
 from ds4d.meshing.solid import ball_round, cameras_round, carve_depths
 from ds4d.meshing.surface_nets import extract_surface
-from ds4d.meshing.triangles import keep_large_parts, smooth
+from ds4d.meshing.triangles import average_neighbours, keep_large_parts, smooth
 from ds4d.scene import Scene
 from ds4d.types import Cameras, RawGaussians, Renderer, Rendering
 
 _VIEWS = 48
 _PIXELS_PER_STEP = 3  # of the grid
 _CRUMB = 0.02  # parts with less of the largest one's vertices are left out
-_CARRIERS = 8  # Gaussians that carry a vertex
+_CARRIERS = 16  # Gaussians that carry a vertex
+_WEISZFELD, _CLOSE = 10, 1e-3  # steps towards the median of paths; those so near to it count alike, inner units
+_ROUNDS = 4  # of averaging a vertex's path with those of its neighbours
 _VIEWS_AT_ONCE = 8
 _ROWS_AT_ONCE = 1024
 
@@ -34,7 +36,7 @@ class MeshConfig:
         resolution: steps of the grid along each side of the cube round the object.
     """
 
-    resolution: int = 80
+    resolution: int = 96
 
     def __post_init__(self) -> None:
         check_ranges(self, resolution="[8, 512]")
@@ -85,20 +87,40 @@ def animate_mesh(scene: Scene, renderer: Renderer, times: Float[Tensor, " T"], c
         )
     vertices = smooth(ball.grid_to_world(vertices, config.resolution), triangles)
     colors = colour_vertices(vertices, triangles, rendering, cameras, tolerance=2 * step)
-    return AnimatedMesh(times.cpu(), _carried(vertices, rest, scene, times), triangles, colors)
+    return AnimatedMesh(times.cpu(), _carried(vertices, triangles, rest, scene, times), triangles, colors)
 
 
 def _carried(
-    vertices: Float[Tensor, "P 3"], rest: RawGaussians, scene: Scene, times: Float[Tensor, " T"]
+    vertices: Float[Tensor, "P 3"],
+    triangles: Int[Tensor, "F 3"],
+    rest: RawGaussians,
+    scene: Scene,
+    times: Float[Tensor, " T"],
 ) -> Float[Tensor, "T P 3"]:
-    """The vertices at each time: moved as the Gaussians near them have moved since they lay at `rest`."""
+    """The vertices at each time: moved as most Gaussians near them have moved since they lay at `rest`.
+
+    Gaussians take each other's place now and then, and one that goes its own way must not tear the surface. So a vertex
+    follows the median of its carriers' whole paths, and its neighbours, a little.
+    """
     carriers, weights = _carriers(vertices, rest)
-    places = []
     with torch.no_grad():
-        for time in times.to(scene.device).split(1):
-            moved = scene.raw_at(time).means[0].cpu() - rest.means
-            places.append(vertices + (moved[carriers] * weights[..., None]).sum(1))
-    return torch.stack(places)
+        moves = torch.stack(
+            [scene.raw_at(time).means[0].cpu() - rest.means for time in times.to(scene.device).split(1)]
+        )
+    paths = [
+        _median_paths(moves[:, rows].movedim(0, 2).flatten(2), weight)
+        for rows, weight in zip(carriers.split(_ROWS_AT_ONCE), weights.split(_ROWS_AT_ONCE), strict=True)
+    ]
+    return vertices + average_neighbours(torch.cat(paths), triangles, _ROUNDS).unflatten(1, (-1, 3)).movedim(1, 0)
+
+
+def _median_paths(paths: Float[Tensor, "P K D"], weights: Float[Tensor, "P K"]) -> Float[Tensor, "P D"]:
+    """The geometric median of each row's paths, by Weiszfeld's iteration."""
+    shares = weights
+    for _ in range(_WEISZFELD):
+        median = (paths * shares[..., None]).sum(1) / shares.sum(1, keepdim=True)
+        shares = weights / (paths - median[:, None]).norm(dim=-1).clamp_min(_CLOSE)
+    return median
 
 
 def _look(scene: Scene, renderer: Renderer, time: Float[Tensor, " 1"], cameras: Cameras) -> Rendering:

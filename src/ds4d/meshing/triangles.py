@@ -9,8 +9,8 @@ _SHRINK, _SWELL = 0.5, -0.53  # Taubin 1995: the second step undoes the first on
 
 
 def keep_large_parts(
-    vertices: Float[Tensor, "P 3"], triangles: Int[Tensor, "T 3"], share: float
-) -> tuple[Float[Tensor, "p 3"], Int[Tensor, "t 3"]]:
+    vertices: Float[Tensor, "P 3"], triangles: Int[Tensor, "F 3"], share: float
+) -> tuple[Float[Tensor, "p 3"], Int[Tensor, "f 3"]]:
     """Without the connected parts that have less than `share` of the largest one's vertices."""
     if len(vertices) == 0:
         return vertices, triangles
@@ -21,18 +21,30 @@ def keep_large_parts(
     return vertices[kept], rows[triangles[kept[triangles[:, 0]]]]
 
 
-def smooth(vertices: Float[Tensor, "P 3"], triangles: Int[Tensor, "T 3"]) -> Float[Tensor, "P 3"]:
+def smooth(vertices: Float[Tensor, "P 3"], triangles: Int[Tensor, "F 3"]) -> Float[Tensor, "P 3"]:
     """Vertices moved towards the mean of their neighbours and back, which flattens steps and keeps the volume."""
-    ends = triangles[:, [0, 1, 2, 1, 2, 0]].view(-1, 2, 3)
-    source, target = ends[:, 0].flatten(), ends[:, 1].flatten()  # every edge comes twice, once each way
-    count = torch.bincount(source, minlength=len(vertices)).clamp_min(1)[:, None]
     for factor in (_SHRINK, _SWELL) * _ROUNDS:
-        mean = torch.zeros_like(vertices).index_add_(0, source, vertices[target]) / count
-        vertices = vertices + factor * (mean - vertices)
+        vertices = vertices + factor * (_neighbour_means(vertices, triangles) - vertices)
     return vertices
 
 
-def _parts(count: int, triangles: Int[Tensor, "T 3"]) -> Int[Tensor, " P"]:
+def average_neighbours(
+    values: Float[Tensor, "P D"], triangles: Int[Tensor, "F 3"], rounds: int
+) -> Float[Tensor, "P D"]:
+    """What the vertices have, averaged with what their neighbours have, again and again."""
+    for _ in range(rounds):
+        values = 0.5 * (values + _neighbour_means(values, triangles))
+    return values
+
+
+def _neighbour_means(values: Float[Tensor, "P D"], triangles: Int[Tensor, "F 3"]) -> Float[Tensor, "P D"]:
+    ends = triangles[:, [0, 1, 2, 1, 2, 0]].view(-1, 2, 3)
+    source, target = ends[:, 0].flatten(), ends[:, 1].flatten()  # every edge comes twice, once each way
+    count = torch.bincount(source, minlength=len(values)).clamp_min(1)[:, None]
+    return torch.zeros_like(values).index_add_(0, source, values[target]) / count
+
+
+def _parts(count: int, triangles: Int[Tensor, "F 3"]) -> Int[Tensor, " P"]:
     """The smallest row that each vertex is connected with."""
     part = torch.arange(count)
     while True:
