@@ -103,7 +103,7 @@ def run(words: Sequence[str]) -> int:
 def _check_choice(arguments: RenderArguments) -> str:
     """The way of filming: one, and only the options that it reads."""
     ways = ("transforms", "orbit", "azimuth", "keyframes", "input_camera")
-    given = [way for way in ways if getattr(arguments, way) not in (None, False)]
+    given = [way for way in ways if getattr(arguments, way) is not None and getattr(arguments, way) is not False]
     names = [_option(way) for way in ways]
     if len(given) != 1:
         got = " and ".join(map(_option, given)) or "none"

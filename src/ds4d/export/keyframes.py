@@ -120,7 +120,7 @@ def _checked(entry: Mapping[str, Any], where: str) -> dict[str, float]:
             raise ValueError(f"{where}: {name} must be a number, got {value!r}.")
     if "at" not in entry:
         raise ValueError(f"{where} must have the key 'at', the second of the video. Add it.")
-    return dict(entry)
+    return {name: float(value) for name, value in entry.items()}
 
 
 def _monotone_cubic(x: Float[Tensor, " K"], y: Float[Tensor, " K"], where: Float[Tensor, " F"]) -> Float[Tensor, " F"]:

@@ -15,7 +15,7 @@ _FAR = 5.0  # how far cameras stand off, in radii
 _CUT_OFF = 0.06  # of the radius: by so much may views disagree, and thin sheets become at most so thick
 _FAR_OUT = 0.998  # share of the Gaussians that count: stray ones shall not make the object small
 _FAINT = 0.05  # opacity below which a Gaussian does not count
-_MARGIN = 1.08
+_SIGMAS = 3.0  # of its standard deviations does a Gaussian reach
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,13 @@ class Ball:
 
 def ball_round(gaussians: RawGaussians) -> Ball:
     """The ball round all Gaussians of one moment that can be seen, but for a few strays."""
-    means = gaussians.means[gaussians.opacity_logits.sigmoid() > _FAINT]
-    if len(means) == 0:
-        means = gaussians.means
-    ends = torch.stack((means.quantile(1 - _FAR_OUT, 0), means.quantile(_FAR_OUT, 0)))
-    centre = ends.mean(0)
-    return Ball(centre, _MARGIN * float((means - centre).norm(dim=1).quantile(_FAR_OUT).clamp_min(1e-3)))
+    seen = gaussians.opacity_logits.sigmoid() > _FAINT
+    if not seen.any():
+        seen = torch.ones_like(seen)
+    means, sizes = gaussians.means[seen], gaussians.log_scales[seen].amax(1).exp()
+    centre = torch.stack((means.quantile(1 - _FAR_OUT, 0), means.quantile(_FAR_OUT, 0))).mean(0)
+    reach = (means - centre).norm(dim=1) + _SIGMAS * sizes
+    return Ball(centre, float(reach.quantile(_FAR_OUT).clamp_min(1e-3)))
 
 
 def cameras_round(ball: Ball, count: int, size: int) -> Cameras:
