@@ -127,21 +127,22 @@ def keyframe_shot(scene: Scene, config: OutputsConfig, keyframes: Sequence[Keyfr
     return Shot(cameras, times)
 
 
-def input_shot(scene: Scene, config: OutputsConfig, video: MultiViewVideo, height: int) -> Shot:
-    """The camera of the real video while the clip plays; between frames, that of the nearer one.
+def input_shot(scene: Scene, config: OutputsConfig, cameras: Cameras, times: Float[Tensor, " T"], height: int) -> Shot:
+    """The camera of the real video while the clip plays; between its frames, that of the nearer one.
 
     Args:
         scene: what is drawn.
         config: speed and least length.
-        video: what the scene was fitted to, cameras in the user's world.
+        cameras: of the real video's frames, [T, 1], in the user's world.
+        times: of these frames.
         height: of the pictures, pixels; they keep the input's shape.
     """
-    times = playing_times(scene.clip, config)
-    low, high, share = nearest_frames(video.times, times)
+    playing = playing_times(scene.clip, config)
+    low, high, share = nearest_frames(times, playing)
     frames = torch.where(share > 0.5, high, low)
-    cameras = transform_cameras(scene.world, video.cameras.select(frames, torch.zeros_like(frames)))
-    width = max(1, round(height * video.frames.width / video.frames.height))
-    return Shot(cameras.resized(width, height), times, repeats=-(-_least_count(config) // len(times)))
+    inner = transform_cameras(scene.world, cameras.select(frames, torch.zeros_like(frames)))
+    width = max(1, round(height * cameras.width / cameras.height))
+    return Shot(inner.resized(width, height), playing, repeats=-(-_least_count(config) // len(playing)))
 
 
 def write_middle(path: Path, scene: Scene) -> None:

@@ -117,11 +117,12 @@ def test_nothing_is_written_over_unless_forced(ds4d: Callable, finished_run: Pat
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "one of --transforms, --orbit, --azimuth, --keyframes, --input-camera, got none"),
+        ([], "one of --transforms, --orbit, --azimuth, --keyframes, --input-camera, --over, got none"),
         (["--orbit", "--azimuth", "3"], "got --orbit and --azimuth"),
         (["--transforms", "x.json", "--fps", "3"], "--fps must not be given with --transforms"),
         (["--keyframes", "x.json", "--time", "0.3"], "--time must not be given with --keyframes"),
         (["--orbit", "-o", "film.avi"], "--output must end in .mp4, .mkv, .mov, .gif, .webm"),
+        (["--over", "film.mp4", "-o", "film.webm"], "--output must end in .mp4, .mkv, .mov, .gif, got film.webm"),
         (["--orbit", "--time", "1.01"], "--time must lie in [0, 1], from the first frame to the last, got 1.01"),
         (["--orbit", "--background", "nowhere.png"], "--background must be a colour such as white"),
         (["--keyframes", "absent.json"], "key frames absent.json must be a json file"),

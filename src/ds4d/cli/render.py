@@ -14,19 +14,21 @@ from ds4d.cli.overwriting import claim, claim_frames
 from ds4d.device import DeviceName, choose_device
 from ds4d.evaluation import render_frames
 from ds4d.export.keyframes import read_keyframes
-from ds4d.films import SUFFIXES, Shot, draw_shot, write_film
+from ds4d.film_overlay import film_cameras, overlay_film, read_film
+from ds4d.films import OPAQUE, SUFFIXES, Shot, draw_shot, write_film
 from ds4d.imaging import write_png
 from ds4d.loop import LoopedScene
 from ds4d.outputs import OutputsConfig, input_shot, keyframe_shot, orbit_shot, standing_shot
 from ds4d.rendering import renderer_for
 from ds4d.run_folder import RunFolder, read_record
 from ds4d.scene import DynamicGaussians, Scene
-from ds4d.types import Renderer
+from ds4d.types import Cameras, Renderer
 from ds4d.views import TransformsFrame, load_views, read_transforms
 
 # Options of films that each way of filming does not read.
 _UNREAD = {
     "transforms": ("elevation", "fps", "seconds", "slow", "time", "loop", "background"),
+    "over": ("elevation", "fps", "seconds", "slow", "time", "loop", "background"),
     "keyframes": ("elevation", "seconds", "time"),
     "input_camera": ("elevation",),
 }
@@ -36,8 +38,8 @@ _UNREAD = {
 class RenderArguments:
     """Draws a generated object: pictures at the cameras of a transforms file, or a film.
 
-    Give one of --transforms, --orbit, --azimuth, --keyframes and --input-camera. Films are .mp4, .mkv, .mov (H.264),
-    .webm (VP9, transparent), .gif, or a folder of frame0001.png and so on (transparent).
+    Give one of --transforms, --orbit, --azimuth, --keyframes, --input-camera and --over. Films are .mp4, .mkv, .mov
+    (H.264), .webm (VP9, transparent), .gif, or a folder of frame0001.png and so on (transparent).
 
     Attributes:
         run: folder of the run.
@@ -49,9 +51,12 @@ class RenderArguments:
         keyframes: film along the key frames of this json file, a list of objects with the keys at (seconds), azimuth,
             elevation, zoom and time.
         input_camera: film from the camera of the real video.
+        over: lay the object over this film, the one the run was made of, where it was filmed; a film of its size and
+            speed.
         elevation: of the film's camera, in degrees, positive from above.
         size: height and width of the film in pixels, 512 if not given; with --input-camera its height, the input's if
-            not given; with --transforms, of frames for which the file gives no size.
+            not given; with --transforms, of frames for which the file gives no size; with --over, of the drawing
+            before it is put into the film.
         fps: frames per second of the film.
         seconds: least length of the film; the clip plays again and again.
         slow: how many times slower than filmed the clip plays; between frames the motion is asked for its own time.
@@ -70,6 +75,7 @@ class RenderArguments:
     azimuth: float | None = None
     keyframes: Path | None = None
     input_camera: bool = False
+    over: Path | None = None
     elevation: float = OutputsConfig.elevation_deg
     size: int | None = None
     fps: float = OutputsConfig.fps
@@ -93,6 +99,9 @@ def run(words: Sequence[str]) -> int:
     if way == "transforms":
         _write_pictures(arguments, scene, renderer)
         return 0
+    if arguments.over is not None:
+        _write_overlay(arguments, scene, renderer, arguments.over)
+        return 0
     playing = LoopedScene(scene) if arguments.loop or scene.clip.loops else scene
     _write_film(arguments, playing, renderer, _shot(way, arguments, playing))
     if arguments.loop:
@@ -102,17 +111,20 @@ def run(words: Sequence[str]) -> int:
 
 def _check_choice(arguments: RenderArguments) -> str:
     """The way of filming: one, and only the options that it reads."""
-    ways = ("transforms", "orbit", "azimuth", "keyframes", "input_camera")
+    ways = ("transforms", "orbit", "azimuth", "keyframes", "input_camera", "over")
     given = [way for way in ways if getattr(arguments, way) is not None and getattr(arguments, way) is not False]
     names = [_option(way) for way in ways]
     if len(given) != 1:
         got = " and ".join(map(_option, given)) or "none"
         raise ValueError(f"ds4d render must be given one of {', '.join(names)}, got {got}.")
     defaults = {f.name: f.default for f in fields(RenderArguments)}
-    for name in _UNREAD.get(given[0], ()):
+    way, suffix = given[0], arguments.output.suffix.lower()
+    for name in _UNREAD.get(way, ()):
         if getattr(arguments, name) != defaults[name]:
-            raise ValueError(f"--{name} must not be given with {_option(given[0])}, which does not read it.")
-    if given[0] != "transforms" and arguments.output.suffix.lower() not in ("", *SUFFIXES):
+            raise ValueError(f"--{name} must not be given with {_option(way)}, which says how to draw. Leave it out.")
+    if way == "over" and suffix not in OPAQUE:
+        raise ValueError(f"--output must end in {', '.join(OPAQUE)}, got {arguments.output}. Rename it.")
+    if way != "transforms" and suffix not in ("", *SUFFIXES):
         raise ValueError(
             f"--output must end in {', '.join(SUFFIXES)}, or have no ending for a folder of pictures, got "
             f"{arguments.output}. Rename it."
@@ -122,7 +134,7 @@ def _check_choice(arguments: RenderArguments) -> str:
             f"--time must lie in [0, 1], from the first frame to the last, got {arguments.time:g}. "
             "Divide seconds by the clip's duration."
         )
-    return given[0]
+    return way
 
 
 def _option(name: str) -> str:
@@ -140,14 +152,22 @@ def _shot(way: str, arguments: RenderArguments, scene: Scene) -> Shot:
     if arguments.keyframes is not None:
         shot = keyframe_shot(scene, config, read_keyframes(arguments.keyframes))
     elif way == "input_camera":
-        record = read_record(RunFolder(arguments.run).config)
-        video = load_views(record.input, record.config.views)
-        shot = input_shot(scene, config, video, arguments.size or video.frames.height)
+        cameras = _input_cameras(RunFolder(arguments.run), scene)
+        shot = input_shot(scene, config, cameras, torch.tensor(scene.clip.times), arguments.size or cameras.height)
     elif arguments.azimuth is not None:
         shot = standing_shot(scene, config, arguments.azimuth)
     else:
         shot = orbit_shot(scene, config)
     return shot if arguments.time is None else replace(shot, times=torch.full_like(shot.times, arguments.time))
+
+
+def _input_cameras(run: RunFolder, scene: Scene) -> Cameras:
+    """The camera of the real video at every frame, [T, 1], in the user's world."""
+    if run.film.is_file():
+        return film_cameras(run.read_film_place(), len(scene.clip.times))
+    record = read_record(run.config)
+    video = load_views(record.input, record.config.views)
+    return replace(video.cameras, viewmats=video.cameras.viewmats[:, :1], Ks=video.cameras.Ks[:, :1])
 
 
 def _write_film(arguments: RenderArguments, scene: Scene, renderer: Renderer, shot: Shot) -> None:
@@ -182,3 +202,12 @@ def _write_pictures(arguments: RenderArguments, scene: Scene, renderer: Renderer
     for path, picture in zip(paths, render_frames(scene, renderer, frames), strict=True):
         write_png(path, picture)
     print(f"wrote {len(frames)} pictures into {arguments.output}")
+
+
+def _write_overlay(arguments: RenderArguments, scene: Scene, renderer: Renderer, film: Path) -> None:
+    claim([arguments.output], force=arguments.force)
+    run = RunFolder(arguments.run)
+    footage = read_film(run, film)
+    write = OPAQUE[arguments.output.suffix.lower()]
+    write(arguments.output, overlay_film(scene, renderer, run, footage, arguments.size), footage.fps)
+    print(f"wrote {arguments.output}")

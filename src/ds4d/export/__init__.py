@@ -7,7 +7,6 @@ from ds4d.export.camera_paths import orbit_path as orbit_path
 from ds4d.export.compressed_ply import read_compressed_ply as read_compressed_ply
 from ds4d.export.compressed_ply import write_compressed_ply as write_compressed_ply
 from ds4d.export.gltf import write_gltf as write_gltf
-from ds4d.export.pictures import contact_sheet as contact_sheet
 from ds4d.export.pictures import plot_losses as plot_losses
 from ds4d.export.ply import read_ply as read_ply
 from ds4d.export.ply import write_ply as write_ply
@@ -17,3 +16,4 @@ from ds4d.export.up_axis import UpAxis as UpAxis
 from ds4d.export.up_axis import turn_up as turn_up
 from ds4d.export.up_axis import turned_world as turned_world
 from ds4d.export.world import into_world as into_world
+from ds4d.imaging import contact_sheet as contact_sheet
