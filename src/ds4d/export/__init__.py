@@ -1,8 +1,12 @@
-"""What is handed on: PLY, contact sheets, plots, and the camera paths of videos."""
+"""What is handed on: PLY, web pages, contact sheets, plots, and the camera paths of videos."""
 
 from ds4d.export.camera_paths import SIDES as SIDES
 from ds4d.export.camera_paths import fixed_path as fixed_path
 from ds4d.export.camera_paths import orbit_path as orbit_path
+from ds4d.export.web_page import write_html as write_html
+from ds4d.export.packing import PackedFrames as PackedFrames
+from ds4d.export.packing import pack_frames as pack_frames
+from ds4d.export.packing import unpack_frames as unpack_frames
 from ds4d.export.pictures import contact_sheet as contact_sheet
 from ds4d.export.pictures import plot_losses as plot_losses
 from ds4d.export.ply import read_ply as read_ply
