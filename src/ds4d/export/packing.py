@@ -22,7 +22,7 @@ from ds4d.geometry import sh_degree
 from ds4d.types import RawGaussians
 
 # Parts of the Gaussians, with the channels of each and the bits of a channel: fewer are seen, more are not.
-CHANNELS = {"means": (3, 15), "opacity_logits": (1, 10), "quats": (4, 10), "log_scales": (3, 10), "sh0": (3, 10)}
+CHANNELS = {"means": (3, 14), "opacity_logits": (1, 8), "quats": (4, 9), "log_scales": (3, 8), "sh0": (3, 8)}
 
 _LEAST_SCALE = 1e-4  # inner units, the object's radius being 0.5: far below a pixel
 _MOST_LOGIT = 8.0  # beyond it opacities are 0 or 1 for the eye
