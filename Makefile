@@ -1,6 +1,6 @@
 # The commands of everyday work. `make test` is what continuous integration runs.
 #   make test      environment, format, lint, types, tests
-#   make demo      a small synthetic scene from pictures to a 4D object, into demo/
+#   make demo      a small synthetic film, from one side, to a 4D object, into demo/
 #   make format    rewrite the sources in the house's format
 #   make clean     remove what the other targets made
 
@@ -21,7 +21,7 @@ test: $(READY)
 demo: $(READY)
 	rm -rf demo
 	$(BIN)/ds4d sample demo/data --frames 16 --size 128
-	$(BIN)/ds4d generate demo/data --splits front mv --fps 12 -o demo/run --preset tiny
+	$(BIN)/ds4d generate demo/data/front.mp4 -o demo/run --preset tiny
 
 format: $(READY)
 	$(BIN)/ruff check --fix-only

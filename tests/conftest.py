@@ -1,6 +1,7 @@
 """What every test stands on: fixed seeds, few threads, small scenes, and honest skips."""
 
 import importlib.util
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -8,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import trimesh
+
+    from ds4d.imaging import Lpips
     from ds4d.presets import GenerateConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,6 +21,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "2")
 os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / ".pytest_cache" / "numba"))
 os.environ.setdefault("DS4D_CACHE", str(ROOT / ".pytest_cache" / "ds4d"))
+# No test finds the pretrained models of the machine it runs on.
+os.environ.pop("DS4D_WEIGHTS", None)
+os.environ["HF_HUB_CACHE"] = str(ROOT / ".pytest_cache" / "hub")
 
 import hypothesis  # noqa: E402
 import numpy as np  # noqa: E402
@@ -137,6 +144,24 @@ def quick_video() -> MultiViewVideo:
 
 
 @pytest.fixture(scope="session")
+def creature_mesh(quick_video: MultiViewVideo) -> "trimesh.Trimesh":
+    """The sample creature in the middle frame of `quick_video` as a mesh with vertex colours, unlit."""
+    import trimesh
+
+    from ds4d.views.sample.anatomy import pose_parts
+    from ds4d.views.sample.creature import JOINTS, PARTS
+    from ds4d.views.sample.paints import GAMMA
+
+    ball = trimesh.creation.icosphere(subdivisions=2)
+    meshes = []
+    for part, shape in zip(PARTS, pose_parts(PARTS, JOINTS, float(quick_video.times[quick_video.middle])), strict=True):
+        painted = (255 * part.paint(ball.vertices.T).clip(0, 1) ** (1 / GAMMA)).round().astype(np.uint8).T
+        placed = ball.vertices @ shape[:3, :3].T + shape[:3, 3]
+        meshes.append(trimesh.Trimesh(placed, ball.faces, vertex_colors=painted, process=False))
+    return trimesh.util.concatenate(meshes)
+
+
+@pytest.fixture(scope="session")
 def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same frames, and four unseen views, as files."""
     from ds4d.views.sample import SampleConfig, write_sample
@@ -154,6 +179,84 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, 
     folder = tmp_path_factory.mktemp("runs") / "run"
     events = list(generate(sample_folder, quick_config, folder, device="cpu"))
     assert isinstance(events[-1], Finished)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lpips_weights() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """A random VGG16 by torchvision's names, the same everywhere, and LPIPS' fitted heads."""
+    from safetensors.torch import load_file
+
+    script = ROOT / "tests" / "parity" / "make_lpips_cases.py"
+    spec = importlib.util.spec_from_file_location(script.stem, script)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    stored = load_file(module.OUT)
+    heads = {name.removeprefix("heads."): value for name, value in stored.items() if name.startswith("heads.")}
+    return module.backbone(), heads
+
+
+@pytest.fixture(scope="session")
+def lpips(lpips_weights: tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]) -> "Lpips":
+    """LPIPS on that VGG16."""
+    from ds4d.imaging import Lpips
+
+    return Lpips(*lpips_weights)
+
+
+@pytest.fixture(scope="session")
+def tiny_zero123plus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole Zero123++ of tiny random networks of the real classes, in the real layout."""
+    transformers = pytest.importorskip("transformers", reason="needs transformers (pip install 'ds4d[priors]')")
+    diffusers = pytest.importorskip("diffusers", reason="needs diffusers (pip install 'ds4d[priors]')")
+    folder = tmp_path_factory.mktemp("models") / "zero123plus"
+    torch.manual_seed(0)
+    diffusers.AutoencoderKL(
+        block_out_channels=(8, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        norm_num_groups=4,
+    ).save_pretrained(folder / "vae")
+    unet = diffusers.UNet2DConditionModel(
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=16,
+        attention_head_dim=4,
+        norm_num_groups=4,
+        use_linear_projection=True,
+    )
+    for name, weights in unet.named_parameters():
+        if ".attn1.to_" in name:
+            weights.data *= 4  # what a random network finds by attention is next to nothing
+    unet.save_pretrained(folder / "unet")
+    scheduler = diffusers.EulerAncestralDiscreteScheduler(prediction_type="v_prediction")
+    scheduler.save_pretrained(folder / "scheduler")
+    size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    seeing = transformers.CLIPVisionConfig(image_size=28, patch_size=14, projection_dim=16, **size)
+    transformers.CLIPVisionModelWithProjection(seeing).save_pretrained(folder / "vision_encoder")
+    reading = transformers.CLIPTextConfig(vocab_size=4, max_position_embeddings=7, **size)
+    transformers.CLIPTextModel(reading).save_pretrained(folder / "text_encoder")
+    files = {
+        "tokenizer/vocab.json": {"!": 0, "a</w>": 1, "<|startoftext|>": 2, "<|endoftext|>": 3},
+        "tokenizer/tokenizer_config.json": {
+            "model_max_length": 7, "bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>",
+            "unk_token": "<|endoftext|>", "pad_token": "!",
+        },
+        "feature_extractor_clip/preprocessor_config.json": {"size": {"shortest_edge": 28}, "crop_size": 28},
+        "feature_extractor_vae/preprocessor_config.json": {
+            "size": {"shortest_edge": 32}, "crop_size": 32, "image_mean": [0.5] * 3, "image_std": [0.8] * 3,
+        },
+        "model_index.json": {
+            "_class_name": "Zero123PlusPipeline", "ramping_coefficients": [0.1 * place for place in range(7)],
+        },
+    }  # fmt: skip
+    for name, content in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(content))
+    (folder / "tokenizer" / "merges.txt").write_text("#version: 0.2\n")
     return folder
 
 

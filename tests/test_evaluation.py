@@ -11,7 +11,7 @@ import torch
 
 from ds4d.drawing import draw_rgb
 from ds4d.evaluation import evaluate, render_frames, score_training_views
-from ds4d.imaging import read_rgba
+from ds4d.imaging import Lpips, read_rgba
 from ds4d.metrics import METRICS, psnr
 from ds4d.pipeline import prepare
 from ds4d.presets import GenerateConfig
@@ -102,3 +102,13 @@ def test_training_views_are_scored_on_white(quick_video: MultiViewVideo, quick_c
         truth = video.gather(times, views).composite(torch.ones(len(times), 3))
         expected = psnr(torch.from_numpy(drawn).movedim(-1, 1) / 255, truth).mean()
         assert scores[view].item() == pytest.approx(expected.item(), abs=0.02)  # ours is not rounded to bytes
+
+
+def test_lpips_is_among_the_scores_where_its_network_is_given(
+    scene: DynamicGaussians, sample_folder: Path, lpips: Lpips
+) -> None:
+    scored = evaluate(scene, CPU, sample_folder, "test", lpips=lpips)
+    plain = evaluate(scene, CPU, sample_folder, "test")
+    assert scored.total.keys() - plain.total.keys() == {"lpips"}
+    assert 0 < scored.total["lpips"] < 1
+    assert scored.total["lpips"] == pytest.approx(np.mean([view["lpips"] for view in scored.views.values()]))

@@ -66,7 +66,9 @@ def test_standing_videos_repeat_the_clip(tmp_path: Path, scene: DynamicGaussians
     frames = frames_of(tmp_path / "front.mp4")
     period = round(scene.clip.duration * 8)
     assert (period, len(frames)) == (8, 24)  # a whole third time, as 2.5 seconds are the least
-    assert np.abs(frames[0].astype(float) - frames[period]).mean() < 2  # but for compression
+    assert (
+        np.abs(frames[0].astype(float) - frames[period]).mean() < 3
+    )  # but for compression, which is coarse at 32 pixels
     assert np.abs(frames[0].astype(float) - frames[period // 2]).mean() > 0.5
 
 

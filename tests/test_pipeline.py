@@ -11,7 +11,7 @@ import torch
 from ds4d.evaluation import score_training_views
 from ds4d.imaging import read_rgba, write_png
 from ds4d.logs import read_log
-from ds4d.pipeline import FileWritten, Finished, StageStarted, generate, prepare
+from ds4d.pipeline import FileWritten, Finished, StageStarted, clip_features, generate, prepare
 from ds4d.presets import GenerateConfig
 from ds4d.rendering import renderer_for
 from ds4d.run_folder import read_record
@@ -19,6 +19,7 @@ from ds4d.scene import DynamicGaussians
 from ds4d.training import StepDone, TrainingDiverged
 from ds4d.types import MultiViewVideo
 from ds4d.views import load_views
+from ds4d.views.sample import SampleConfig, sample_video
 
 CPU = torch.device("cpu")
 
@@ -51,6 +52,7 @@ def test_events_tell_the_stages_in_order(tmp_path: Path, sample_folder: Path, sh
     assert sum(isinstance(event, StepDone) for event in events) == 20
     written = [event.path for event in events if isinstance(event, FileWritten)]
     assert {path.suffix for path in written} == {".mp4", ".png", ".ply"} and all(path.is_file() for path in written)
+    assert {"heatmap.mp4", "heatmap.png"} <= {path.name for path in written}
     assert isinstance(events[-1], Finished)
     assert events[-1].metrics == json.loads((tmp_path / "run" / "metrics.json").read_text())
 
@@ -142,7 +144,7 @@ def test_another_run_is_neither_overwritten_nor_continued(
 
 
 def test_bad_input_leaves_nothing_behind(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
-    with pytest.raises(ValueError, match="must be a folder of multi-view frames"):
+    with pytest.raises(ValueError, match="must be a film or a folder of pictures, got nothing there"):
         list(generate(tmp_path / "absent", short, tmp_path / "run", device="cpu"))
     wrong = replace(short, init=replace(short.init, method="points", file=tmp_path / "absent.ply"))
     with pytest.raises(ValueError, match=r"absent\.ply must exist"):
@@ -193,8 +195,9 @@ def test_one_frame_becomes_an_object_at_rest(
 
 
 def test_one_view_is_enough_and_warned_of(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
-    with pytest.warns(UserWarning, match="only its front view is used"):
-        list(generate(write_front(tmp_path / "data", sample_folder, 3), short, tmp_path / "run", device="cpu"))
+    alone = replace(short, views=replace(short.views, views="folder"))
+    with pytest.warns(UserWarning, match="shows the object from one still side"):
+        list(generate(write_front(tmp_path / "data", sample_folder, 3), alone, tmp_path / "run", device="cpu"))
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["views"] == 1 and metrics["picture"] == [68, 48]
 
@@ -258,3 +261,28 @@ def test_cuda_asked_for_and_absent(
     with pytest.raises(ValueError, match=r"device must be cpu or auto here, got cuda: torch finds no CUDA device"):
         next(generate(sample_folder, short, tmp_path / "run", device="cuda"))
     assert not (tmp_path / "run").exists()
+
+
+def test_features_are_made_of_the_views_that_have_a_use_for_them(
+    quick_video: MultiViewVideo, quick_config: GenerateConfig
+) -> None:
+    fused, alone = quick_config, replace(quick_config, fusion=None)
+    found = [clip_features(quick_video, config, CPU) for config in (fused, alone)]
+    assert [features and features.maps.shape[:2] for features in found] == [(6, 7), (6, 1)]
+
+
+def test_a_camera_that_moves_is_fitted_without_features_and_with_a_warning(
+    quick_video: MultiViewVideo, quick_config: GenerateConfig
+) -> None:
+    viewmats = quick_video.cameras.viewmats.clone()
+    viewmats[1, 3, 0, 3] += 0.01
+    moving = replace(quick_video, cameras=replace(quick_video.cameras, viewmats=viewmats))
+    with pytest.warns(UserWarning, match="a camera moves, and frame features are compared in place"):
+        motion = prepare(moving, quick_config, CPU).scene.motion
+    assert motion is not None and motion.tssf is None and motion.field.point_channels == 0
+    assert clip_features(moving, replace(quick_config, fusion=None), CPU) is None
+
+
+def test_a_single_frame_needs_no_features(quick_config: GenerateConfig) -> None:
+    video = sample_video(SampleConfig(frames=1, size=48, supersampling=1))
+    assert clip_features(video, quick_config, CPU) is None

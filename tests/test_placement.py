@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
+import trimesh
 
 from ds4d.gaussians import HullConfig
 from ds4d.geometry import (
@@ -16,7 +17,7 @@ from ds4d.geometry import (
     transform_cameras,
     transform_points,
 )
-from ds4d.placement import BALL_RADIUS, InitConfig, Placement, first_gaussians, place
+from ds4d.placement import BALL_RADIUS, InitConfig, Placement, align_shape, first_gaussians, place
 from ds4d.types import MultiViewVideo, Similarity
 from ds4d.views.sample import SampleConfig, sample_video, surface_points
 
@@ -113,9 +114,55 @@ def test_points_of_a_file_are_taken_in_the_users_world(
     torch.testing.assert_close(raw.means, inside, atol=1e-5, rtol=0)
 
 
-def test_points_need_a_file(placement: Placement, generator: torch.Generator) -> None:
-    with pytest.raises(ValueError, match="init: file must name a point cloud or mesh"):
+def test_a_shape_needs_a_file(placement: Placement, quick_video: MultiViewVideo, generator: torch.Generator) -> None:
+    with pytest.raises(ValueError, match="file must name a mesh or point cloud when method is `points`"):
         first_gaussians(placement, InitConfig("points"), generator)
+    with pytest.raises(ValueError, match="file must name a mesh or point cloud when method is `mesh`"):
+        align_shape(quick_video, InitConfig("mesh"), seed=0)
+
+
+def test_a_mesh_is_brought_to_where_one_view_shows_it(
+    tmp_path: Path, quick_video: MultiViewVideo, creature_mesh: trimesh.Trimesh, generator: torch.Generator
+) -> None:
+    """It comes lying on its back and six times as large; its far side keeps its own colours, which no view shows."""
+    lying = creature_mesh.copy()
+    lying.apply_transform(trimesh.transformations.rotation_matrix(1.5, (1, 0.2, 0)))
+    lying.apply_scale(6)
+    lying.export(tmp_path / "creature.glb")
+    config = InitConfig("mesh", tmp_path / "creature.glb", num_gaussians=2000, hull=HULL)
+    front = one_frame(quick_video, quick_video.middle, slice(1))
+    aligned = align_shape(front, config, seed=0)
+    assert aligned is not None and aligned.silhouette_iou > 0.85
+    placed = place(front, HULL)
+    raw = first_gaussians(placed, config, generator, aligned)
+    picture = front.gather(torch.tensor([0]), torch.tensor([0]))
+    pixels, _ = project_points(raw.means[None], placed.video.cameras)
+    columns, rows = pixels[0, 0].round().long().clamp(0, 47).unbind(-1)
+    assert (picture.alphas[0, 0, rows, columns] > 0.1).float().mean() > 0.95
+    colors = (0.5 + raw.sh[:, 0] * 0.28209479).clamp(0, 1)
+    same = (colors - aligned.colors).abs().amax(-1) < 1e-3  # as the mesh has them
+    nearer = transform_points(inverse_similarity(placed.world), raw.means)[:, 2] > aligned.positions[:, 2].median()
+    assert same[~nearer].float().mean() > 0.8
+    assert same[nearer].float().mean() < 0.6  # the picture's, wherever it shows the point
+
+
+def test_a_mesh_of_something_else_is_refused(tmp_path: Path, quick_video: MultiViewVideo) -> None:
+    trimesh.creation.cylinder(0.02, 1.0).export(tmp_path / "stick.ply")
+    config = InitConfig("mesh", tmp_path / "stick.ply", num_gaussians=500, hull=HULL)
+    sides = one_frame(quick_video, quick_video.middle, slice(0, 3, 2))
+    with pytest.raises(
+        ValueError, match=r"stick\.ply must fit the silhouettes .* \(IoU\) of 0\.\d\d at best\. Give a mesh"
+    ):
+        align_shape(sides, config, seed=0)
+
+
+def test_a_poor_likeness_is_said(tmp_path: Path, quick_video: MultiViewVideo) -> None:
+    trimesh.creation.icosphere().export(tmp_path / "ball.ply")
+    config = InitConfig("mesh", tmp_path / "ball.ply", num_gaussians=500, hull=HULL)
+    front = one_frame(quick_video, quick_video.middle, slice(1))
+    with pytest.warns(UserWarning, match=r"ball\.ply must fit the silhouettes of the middle frame \(0\)"):
+        aligned = align_shape(front, config, seed=0)
+    assert aligned is not None and aligned.color_error is None
 
 
 @pytest.mark.parametrize("method", ["hull", "random"])

@@ -2,28 +2,43 @@
 
 import json
 import re
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
 
 from ds4d.config import from_dict, to_dict
-from ds4d.features import EXTRACTORS
+from ds4d.decoupling import REFERENCES, DecouplingConfig
+from ds4d.features import EXTRACTORS, FeaturesConfig
+from ds4d.fusion import RULES, FusionConfig
 from ds4d.geometry import RIGS, project_points, rig_cameras
 from ds4d.losses import PICTURE_LOSSES, REGULARIZERS
 from ds4d.presets import PRESETS, GenerateConfig
 from ds4d.rendering import RENDERERS, renderer_for
 from ds4d.types import Renderer
+from ds4d.views import GENERATORS
+from ds4d.weights import MODELS
 
 
 @pytest.mark.parametrize(
     "registry",
-    [RIGS, PICTURE_LOSSES, REGULARIZERS, PRESETS, RENDERERS, EXTRACTORS],
-    ids=["rigs", "losses", "regularisers", "presets", "renderers", "extractors"],
+    [RIGS, PICTURE_LOSSES, REGULARIZERS, PRESETS, RENDERERS, EXTRACTORS, REFERENCES, RULES, GENERATORS, MODELS],
+    ids=[
+        "rigs",
+        "losses",
+        "regularisers",
+        "presets",
+        "renderers",
+        "extractors",
+        "references",
+        "rules",
+        "generators",
+        "pretrained models",
+    ],
 )
 def test_a_registry_is_a_plain_dict_of_names(registry: dict[str, Any]) -> None:
     assert type(registry) is dict and registry
-    assert all(re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name) for name in registry)
+    assert all(re.fullmatch(r"[a-z0-9][a-z0-9_.+-]*", name) for name in registry)
 
 
 @pytest.mark.parametrize("name", sorted(set(RENDERERS) - {"gsplat"}))
@@ -52,6 +67,21 @@ def test_presets_differ() -> None:
     assert len(records) == len(PRESETS)
 
 
+def test_the_papers_preset_alone_asks_for_pretrained_losses() -> None:
+    asking = {name for name, preset in PRESETS.items() if preset().guidance.weight or preset().fit.losses.lpips.weight}
+    assert asking == {"paper"}
+
+
+def test_the_papers_losses_stand_to_one_another_as_stag4ds() -> None:
+    """There: 20000 MSE, 5000 for the coverage, 1 SDS, and 5 and 0.05 for sums over the planes of four scales."""
+    config = PRESETS["paper"]()
+    losses, planes = config.fit.losses, 3 * len(config.field.hexplane.multipliers)
+    found = [losses.mse.weight, losses.mask.weight, config.guidance.weight, losses.time_smoothness / planes]
+    assert [weight / losses.mse.weight * 20_000 for weight in found] == pytest.approx([20_000, 5_000, 1, 5])
+    assert losses.plane_smoothness == losses.time_l1 == pytest.approx(losses.time_smoothness / 100)
+    assert losses.mse.views == "real" and losses.lpips.views == "novel"
+
+
 @pytest.mark.parametrize("name", RIGS)
 def test_every_view_of_a_rig_sees_the_whole_object(name: str) -> None:
     """The object lies in a ball of radius 0.5 round what the cameras look at."""
@@ -60,3 +90,15 @@ def test_every_view_of_a_rig_sees_the_whole_object(name: str) -> None:
     pixels, depths = project_points(0.5 * torch.nn.functional.normalize(directions, dim=-1), cameras)
     assert (depths > 0).all()
     assert pixels.min() > 0 and pixels.max() < 64
+
+
+@pytest.mark.parametrize(
+    ("registry", "config", "name"),
+    [
+        (EXTRACTORS, FeaturesConfig, "kind"),
+        (REFERENCES, DecouplingConfig, "reference"),
+        (RULES, FusionConfig, "rule"),
+    ],
+)
+def test_settings_offer_what_the_registry_holds(registry: dict[str, Any], config: type, name: str) -> None:
+    assert set(get_args(get_type_hints(config)[name])) == set(registry)

@@ -1,26 +1,56 @@
 """Synchronised views of a moving object in, dynamic 3D Gaussians out: first part of an implementation of DS4D.
 
 `generate` runs the whole flow, `PRESETS` are its settings by name, `load_views` reads an input by itself, and
-`DynamicGaussians` is the result. They are imported when first asked for, so that importing the package is light.
+`DynamicGaussians` is the result. The paper's two modules serve other trainers of Gaussians as well (docs/plug_in.md):
+`reference_basis` and `decouple` are DSFD by itself, `Tssf` is TSSF, and `observe_features` makes of a clip's
+`FrameFeatures` what TSSF reads at any time. All are imported when first asked for, so that importing the package is
+light.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ds4d.clip_features import ClipFeatures, observe_features
+    from ds4d.decoupling import DecouplingConfig, decouple, reference_basis
+    from ds4d.fusion import FusionConfig, Tssf
     from ds4d.pipeline import generate
     from ds4d.presets import PRESETS
     from ds4d.scene import DynamicGaussians
+    from ds4d.types import Cameras, FrameFeatures
     from ds4d.views import load_views
 
 __version__ = "0.1.0"
-__all__ = ["PRESETS", "DynamicGaussians", "generate", "load_views"]
+__all__ = [
+    "PRESETS",
+    "Cameras",
+    "ClipFeatures",
+    "DecouplingConfig",
+    "DynamicGaussians",
+    "FrameFeatures",
+    "FusionConfig",
+    "Tssf",
+    "decouple",
+    "generate",
+    "load_views",
+    "observe_features",
+    "reference_basis",
+]
 
 _HOMES = {
+    "Cameras": "ds4d.types",
+    "ClipFeatures": "ds4d.clip_features",
+    "DecouplingConfig": "ds4d.decoupling",
     "DynamicGaussians": "ds4d.scene",
+    "FrameFeatures": "ds4d.types",
+    "FusionConfig": "ds4d.fusion",
     "PRESETS": "ds4d.presets",
+    "Tssf": "ds4d.fusion",
+    "decouple": "ds4d.decoupling",
     "generate": "ds4d.pipeline",
     "load_views": "ds4d.views",
+    "observe_features": "ds4d.clip_features",
+    "reference_basis": "ds4d.decoupling",
 }
 
 

@@ -9,6 +9,8 @@ from ds4d.fusion import FusionConfig, Tssf, principal_map, standardize
 from ds4d.geometry import nearest_frames
 from ds4d.types import Cameras, FrameFeatures, MultiViewVideo
 
+_FARTHEST = 1000.0  # deviations: a channel that hardly ever changes must not pass the end of half precision
+
 
 class ClipFeatures(nn.Module):
     """Feature maps of every frame and view, and what the object as drawn hides from each view.
@@ -68,14 +70,32 @@ class ClipFeatures(nn.Module):
         return tuple(getattr(self, name).index_select(0, rows) for name in self.names)
 
     def at(self, times: Float[Tensor, " B"]) -> tuple[Tensor, ...]:
-        """As `at_frames`, at any times in [0, 1]: the two nearest frames' maps blended; a frame's own at its time."""
+        """As `at_frames`, at any times in [0, 1]: the two nearest frames' blended; a frame's own at its time.
+
+        A view without a picture in one of the two shows what it has in the other.
+        """
         low, high, share = nearest_frames(self.times, times)
+        share = share[:, None].expand(-1, self.valid.shape[1])
+        first, second = (1 - share) * self.valid[low], share * self.valid[high]
+        lent = second / (first + second).clamp_min(1e-12)
         parts = []
-        for tensor in (getattr(self, name) for name in self.names):
-            weight = share.to(tensor.dtype).reshape(-1, *[1] * (tensor.ndim - 1))
-            first, second = tensor.index_select(0, low), tensor.index_select(0, high)
-            parts.append(torch.lerp(first, second, weight.expand_as(first)))
+        for name in self.names:
+            tensor = getattr(self, name)
+            blend = _blend_depths if name == "depths" else _blend
+            weight = lent if name in ("maps", "distance_maps") else share
+            parts.append(blend(tensor.index_select(0, low), tensor.index_select(0, high), weight))
         return tuple(parts)
+
+    def fuse(self, tssf: Tssf, points: Float[Tensor, "B N 3"], *seen: Tensor) -> Float[Tensor, "B N C"]:
+        """The fused features of points (paper: a(i)).
+
+        Args:
+            tssf: made for these maps.
+            points: centres at B times, in the cameras' world.
+            seen: of these times, as `at` or `at_frames` gives them.
+        """
+        parts = dict(zip(self.names, seen, strict=True))
+        return tssf(parts.pop("maps"), points, self.cameras, **parts)
 
     def folded(self, tssf: Tssf) -> "ClipFeatures":
         """The maps after the learned map, in half precision: all that a finished fit needs of them."""
@@ -91,10 +111,7 @@ class ClipFeatures(nn.Module):
 def observe_clip(
     video: MultiViewVideo, features: FrameFeatures, decoupling: DecouplingConfig, fusion: FusionConfig
 ) -> ClipFeatures:
-    """Decouples a clip's frame features (DSFD) and makes them ready to be fused.
-
-    Channels are brought to mean 0 and deviation 1 over the clip, a fixed map that the learned one could undo: features
-    of any extractor then come at one scale, and 0 stands for the usual.
+    """`observe_features` of a clip whose cameras stand still.
 
     Args:
         video: with cameras in the inner world.
@@ -103,36 +120,82 @@ def observe_clip(
         fusion: says what besides the maps the rule needs.
 
     Raises:
-        ValueError: a camera moves, or the features are not of this clip.
+        ValueError: a camera moves, or the features are not finite or not of this clip.
     """
     check_still_cameras(video.cameras)
-    check_belongs(video, features)
-    valid = features.valid
     still = Cameras(video.cameras.viewmats[0], video.cameras.Ks[0], video.cameras.width, video.cameras.height)
-    views = [_decoupled(features.maps[:, view : view + 1], decoupling) for view in range(video.num_views)]
+    return observe_features(features, video.times, still, decoupling, fusion)
+
+
+def observe_features(
+    features: FrameFeatures,
+    times: Float[Tensor, " T"],
+    cameras: Cameras,
+    decoupling: DecouplingConfig,
+    fusion: FusionConfig,
+) -> ClipFeatures:
+    """Decouples a clip's frame features (DSFD) and makes them ready to be fused.
+
+    Channels are brought to mean 0 and deviation 1 over the clip, a fixed map that the learned one could undo: features
+    of any extractor then come at one scale, and 0 stands for the usual.
+
+    Args:
+        features: of all frames and views.
+        times: of the frames, rising in [0, 1].
+        cameras: of the views [V], in the world of the points that will be projected.
+        decoupling: the reference.
+        fusion: says what besides the maps the rule needs.
+
+    Raises:
+        ValueError: the features are not of these times and views, or not finite.
+    """
+    _check_belongs(features, len(times), cameras.num_views)
+    _check_finite(features)
+    views = [_decoupled(features.maps[:, view : view + 1], decoupling) for view in range(cameras.num_views)]
     content = torch.cat(views, dim=1)
-    offset, factor = standardize(content, valid)
+    offset, factor = (part[:, None, None] for part in standardize(content, features.valid))
     for frame in content:  # in place, frame by frame: the maps of a long clip are large
-        frame.copy_((frame - offset.half()[:, None, None]) * factor.half()[:, None, None])
+        frame.copy_(((frame.float() - offset) * factor).clamp(-_FARTHEST, _FARTHEST))
     distance_maps = _distance_maps(features, fusion.distance_channels) if fusion.rule == "distance" else None
     depths = None
     if fusion.rule == "visible":
-        width = max(1, round(fusion.depth_size * still.width / still.height))
-        depths = torch.zeros(video.num_times, video.num_views, 1, fusion.depth_size, width, dtype=torch.half)
-    return ClipFeatures(content, valid.float(), video.times, still, distance_maps, depths)
+        width = max(1, round(fusion.depth_size * cameras.width / cameras.height))
+        depths = torch.zeros(len(times), cameras.num_views, 1, fusion.depth_size, width, dtype=torch.half)
+    return ClipFeatures(content, features.valid.float(), times, cameras, distance_maps, depths)
 
 
-def check_belongs(video: MultiViewVideo, features: FrameFeatures) -> None:
-    """Refuses features of another clip.
-
-    Raises:
-        ValueError: their frames or views are not those of the clip.
-    """
-    if features.maps.shape[:2] != (video.num_times, video.num_views):
+def _check_belongs(features: FrameFeatures, num_times: int, num_views: int) -> None:
+    """Refuses features of another clip."""
+    if features.maps.shape[:2] != (num_times, num_views):
         raise ValueError(
-            f"features must be of the clip's {video.num_times} frames and {video.num_views} views, got those of "
+            f"features must be of the clip's {num_times} frames and {num_views} views, got those of "
             f"{features.maps.shape[0]} frames and {features.maps.shape[1]} views. Extract them again."
         )
+
+
+def _check_finite(features: FrameFeatures) -> None:
+    for time, maps in enumerate(features.maps):
+        broken = ~maps.flatten(1).isfinite().all(1)
+        if broken.any():
+            raise ValueError(
+                f"features of frame {time}, view {int(broken.nonzero()[0])}, must be finite, got NaN or infinity. "
+                "Extract them again."
+            )
+
+
+def _blend(
+    first: Float[Tensor, "B V *rest"], second: Float[Tensor, "B V *rest"], weight: Float[Tensor, "B V"]
+) -> Float[Tensor, "B V *rest"]:
+    weight = weight.to(first.dtype).reshape(*weight.shape, *[1] * (first.ndim - 2))
+    return torch.lerp(first, second, weight.expand_as(first))
+
+
+def _blend_depths(
+    first: Float[Tensor, "B V 1 h w"], second: Float[Tensor, "B V 1 h w"], weight: Float[Tensor, "B V"]
+) -> Float[Tensor, "B V 1 h w"]:
+    """Where one frame shows nothing, which is depth 0, half-way is no surface half-way to the camera."""
+    nearer = torch.where(weight[..., None, None, None] < 0.5, first, second)
+    return torch.where((first > 0) == (second > 0), _blend(first, second, weight), nearer)
 
 
 def _decoupled(maps: Float[Tensor, "T 1 C h w"], config: DecouplingConfig) -> Float[Tensor, "T 1 D h w"]:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ds4d.drawing import draw_rgba
 from ds4d.geometry import transform_cameras
-from ds4d.imaging import read_rgba
-from ds4d.metrics import average_views, psnr, score_view
+from ds4d.imaging import Lpips, read_rgba
+from ds4d.metrics import average_views, psnr, score_lpips, score_view
 from ds4d.scene import Scene
 from ds4d.types import Cameras, MultiViewVideo, Renderer
 from ds4d.views import TransformsFrame, read_transforms
@@ -27,7 +27,8 @@ class Evaluation:
     """Scores of a scene on views it was not fitted to.
 
     Attributes:
-        total: `ds4d.metrics.METRICS`, means over the views; NaN where nothing could be measured.
+        total: `ds4d.metrics.METRICS`, and `lpips` where its network is at hand; means over the views, NaN where nothing
+            could be measured.
         views: the same for each view.
         images: how many pictures were scored.
     """
@@ -49,7 +50,7 @@ def render_frames(
         yield from draw_rgba(scene, renderer, cameras, torch.tensor([frame.time for frame in group]))
 
 
-def evaluate(scene: Scene, renderer: Renderer, data: Path, split: str) -> Evaluation:
+def evaluate(scene: Scene, renderer: Renderer, data: Path, split: str, *, lpips: Lpips | None = None) -> Evaluation:
     """Scores the scene on the pictures of transforms_<split>.json.
 
     Frames with the same `view` are scored as one clip, in the order of their times; frames without one, each by itself.
@@ -59,6 +60,7 @@ def evaluate(scene: Scene, renderer: Renderer, data: Path, split: str) -> Evalua
         renderer: the splatter for the scene's device.
         data: folder of the transforms file and its pictures.
         split: name of the transforms file.
+        lpips: to be scored with, too.
 
     Raises:
         ValueError: the file, or a picture it names, is missing or unfit; the message names it.
@@ -68,7 +70,10 @@ def evaluate(scene: Scene, renderer: Renderer, data: Path, split: str) -> Evalua
     views = {}
     for name, frames in clips.items():
         truth = _stack([read_rgba(frame.image) for frame in frames], path, name)
-        views[name] = score_view(truth, _stack(list(render_frames(scene, renderer, frames)), path, name))
+        rendered = _stack(list(render_frames(scene, renderer, frames)), path, name)
+        views[name] = score_view(truth, rendered)
+        if lpips is not None:
+            views[name]["lpips"] = score_lpips(truth, rendered, lpips)
     return Evaluation(average_views(list(views.values())), views, sum(map(len, clips.values())))
 
 

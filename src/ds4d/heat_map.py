@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ds4d.decoupling import DecouplingConfig, decouple, dynamic_share, reference_basis
 from ds4d.export import contact_sheet
-from ds4d.imaging import write_png, write_video
+from ds4d.imaging import resize_premultiplied, write_png, write_video
 from ds4d.outputs import OutputsConfig, input_picture
 from ds4d.types import FrameFeatures, MultiViewVideo
 
@@ -31,7 +31,7 @@ def heat_map(features: FrameFeatures, config: DecouplingConfig) -> Float[Tensor,
 def write_heat_map(
     shares: Float[Tensor, "T h w"], video: MultiViewVideo, config: OutputsConfig, folder: Path
 ) -> Iterator[Path]:
-    """Writes heatmap.mp4 and heatmap.png, the heat over the real video, and yields their paths.
+    """Writes heatmap.mp4 and heatmap.png, the heat over the object in the real video, and yields their paths.
 
     Args:
         shares: of every frame (`heat_map`).
@@ -39,7 +39,8 @@ def write_heat_map(
         config: sizes; every frame is shown as long as the clip played `slow` times slower asks.
         folder: exists.
     """
-    strongest = float(shares.flatten().quantile(_STRONGEST).clamp_min(1e-6))
+    cells = shares.flatten()
+    strongest = float(cells.kthvalue(max(1, int(_STRONGEST * len(cells)))).values.clamp_min(1e-6))
     heat = (shares / strongest).clamp(0, 1)
     seconds = video.duration * config.slow / video.num_times
     width, height = _even(video.frames.width, video.frames.height, config.size)
@@ -66,12 +67,18 @@ def _even(width: int, height: int, size: int) -> tuple[int, int]:
 def _overlay(
     heat: Float[Tensor, "h w"], video: MultiViewVideo, time: int, width: int, height: int
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """One frame on white under its heat: clear where nothing moves, through red to yellow."""
-    upsampled = F.interpolate(heat[None, None], size=(height, width), mode="bilinear", align_corners=False)[0, 0]
-    strength = upsampled.numpy()[..., None]
+    """One frame on white, its object under its heat: clear where nothing moves, through red to yellow.
+
+    Features look round themselves, so cells beside the object are warm too; they would only hide its outline.
+    """
     picture = input_picture(video, time, 0, width, height) / 255
+    if not video.valid[time, 0]:
+        return (picture * 255).round().astype(np.uint8)
+    upsampled = F.interpolate(heat[None, None], size=(height, width), mode="bilinear", align_corners=False)[0, 0]
+    coverage = resize_premultiplied(np.array(video.frames.read(time, 0)), width, height)[..., 3:] / 255
+    strength = upsampled.numpy()[..., None]
     gray = picture.mean(-1, keepdims=True)
     colors = np.concatenate((np.ones_like(strength), strength, np.zeros_like(strength)), axis=-1)
-    faded = 0.5 * picture + 0.5 * gray  # so that the heat stands out
-    mixed = faded + _OVERLAY * np.sqrt(strength) * (colors - faded)
+    faded = 0.2 * picture + 0.8 * gray  # so that the heat stands out
+    mixed = faded + _OVERLAY * coverage * strength * (colors - faded)
     return (mixed * 255).round().astype(np.uint8)

@@ -71,8 +71,7 @@ class Motion(nn.Module):
         if self.tssf.config.points == "deformed":
             with torch.no_grad():
                 points = means + self.field.first_shift(planes)
-        parts = dict(zip(self.views.names, seen, strict=True))
-        return self.tssf(parts.pop("maps"), points, self.views.cameras, **parts)
+        return self.views.fuse(self.tssf, points, *seen)
 
     def folded(self) -> "Motion":
         """The same motion with the learned map of the features applied once and for all; for after the fit."""

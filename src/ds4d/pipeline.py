@@ -1,6 +1,8 @@
-"""The whole flow, from a folder of views to a folder with a 4D object.
+"""The whole flow, from a film or a folder of views to a folder with a 4D object.
 
-    views, checked -> frame features -> placed in the inner world -> first Gaussians -> fit -> scene -> scores, videos
+    film, cut out and framed -> further views --+
+    or a folder of views, checked --------------+-> frame features -> placed in the inner world -> first Gaussians
+        -> fit -> scene -> scores, videos
 
 `generate` yields what happens as it happens and knows no screen. Closing the iterator interrupts the run: the state of
 the fit is saved, and `resume` goes on from there.
@@ -21,22 +23,27 @@ from ds4d.device import DeviceName, choose_device
 from ds4d.evaluation import score_training_views
 from ds4d.export import plot_losses
 from ds4d.features import extract_features
+from ds4d.guidance import load_guidance
 from ds4d.heat_map import heat_map, write_heat_map
+from ds4d.imaging import Lpips
+from ds4d.input_clip import read_input
 from ds4d.logs import LossLog, TensorBoardLog, check_tensorboard, read_log
+from ds4d.losses import Term
 from ds4d.motion import Motion
 from ds4d.outputs import write_outputs
-from ds4d.placement import first_gaussians, place
+from ds4d.placement import align_shape, describe_start, first_gaussians, place
 from ds4d.presets import GenerateConfig
+from ds4d.registration import Alignment
 from ds4d.rendering import renderer_for
 from ds4d.resources import Stopwatch, peak_memory
 from ds4d.run_folder import RunFolder, RunRecord
 from ds4d.scene import BakedGaussians, Clip, DynamicGaussians
 from ds4d.training import Event as FitEvent
 from ds4d.training import StepDone, Trainer, load_checkpoint, save_checkpoint
-from ds4d.types import FrameFeatures, MultiViewVideo
-from ds4d.views import check_masks, load_views
+from ds4d.types import FrameFeatures, MultiViewVideo, PointCloud
 
-LEAST_SIDE = 22  # pixels; at half the size, where fits begin, SSIM's window must still fit
+# Pixels. At half the size, where fits begin, SSIM's window must still fit, and LPIPS' network halve it four times.
+LEAST_SIDE, LEAST_SIDE_FOR_LPIPS = 22, 32
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,21 @@ class StageStarted:
     """A part of the run has begun: `views`, `features`, `placement`, `fit`, `scores` or `outputs`."""
 
     name: str
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a part of the run works with, in a few words; `part` is `views`, `features` or `init`."""
+
+    part: str
+    what: str
+
+
+@dataclass(frozen=True)
+class ShapeAligned:
+    """The shape in the file to begin with has been brought to where the views show it."""
+
+    alignment: Alignment
 
 
 @dataclass(frozen=True)
@@ -60,7 +82,7 @@ class Finished:
     metrics: dict[str, Any]
 
 
-Event = StageStarted | FitEvent | FileWritten | Finished
+Event = StageStarted | Chosen | ShapeAligned | FitEvent | FileWritten | Finished
 
 
 def generate(
@@ -71,10 +93,10 @@ def generate(
     device: DeviceName = "auto",
     resume: bool = False,
 ) -> Iterator[Event]:
-    """Views in, 4D object out. Nothing is written before the input has been read and found good.
+    """Film or views in, 4D object out. Nothing is written before the input has been read and found good.
 
     Args:
-        source: folder of multi-view frames (see `ds4d.views.load_views`).
+        source: a film, or a folder of multi-view frames (see `ds4d.input_clip`).
         config: all settings.
         output: folder of the run (see `ds4d.run_folder`), new or empty unless `resume` is set.
         device: where to work.
@@ -100,21 +122,28 @@ def generate(
 
     yield StageStarted("views")
     with watch("views"):
-        video = load_views(source, config.views)
-        check_masks(video)
+        clip = read_input(source, config, target)
+        video = clip.video
+    yield Chosen("views", clip.used)
 
     yield StageStarted("features")
     with watch("features"):
         features = clip_features(video, config, target)
+    yield Chosen("features", config.features.kind if features is not None else "none")
 
     yield StageStarted("placement")
     with watch("placement"):
-        trainer = prepare(video, config, target, features)
+        aligned = align_shape(video, config.init, config.seed)
+        if aligned is not None:
+            yield ShapeAligned(aligned)
+        trainer = prepare(video, config, target, features, aligned, clip.points)
         if resume and folder.checkpoint.is_file():
             load_checkpoint(trainer, folder.checkpoint)
 
+    yield Chosen("init", describe_start(config.init, clip.points))
+
     yield StageStarted("fit")
-    folder.open(record)  # from here on every interruption leaves a checkpoint
+    folder.open(record, clip.film_place)  # from here on every interruption leaves a checkpoint
     yield from _fit(trainer, config, folder)
     trainer.scene.save(folder.path)
     watch.seconds["fit"] = trainer.seconds
@@ -149,6 +178,8 @@ def generate(
         "seconds": watch.seconds,
         "peak_memory_bytes": peak_memory(target),
     }
+    if aligned is not None:
+        metrics["alignment"] = aligned.figures()
     folder.finish(metrics)
     yield Finished(metrics)
 
@@ -165,7 +196,7 @@ def clip_features(video: MultiViewVideo, config: GenerateConfig, device: torch.d
     if not video.cameras.is_static:
         if fused:
             warnings.warn(
-                "a camera moves, and frame features are compared in place: fitting without them (as --fusion None).",
+                "a camera moves, and frame features are compared in place: the HexPlane alone moves the Gaussians.",
                 stacklevel=2,
             )
         return None
@@ -173,7 +204,12 @@ def clip_features(video: MultiViewVideo, config: GenerateConfig, device: torch.d
 
 
 def prepare(
-    video: MultiViewVideo, config: GenerateConfig, device: torch.device, features: FrameFeatures | None = None
+    video: MultiViewVideo,
+    config: GenerateConfig,
+    device: torch.device,
+    features: FrameFeatures | None = None,
+    aligned: Alignment | None = None,
+    points: PointCloud | None = None,
 ) -> Trainer:
     """The fit of a clip, ready to run: the object is placed, its first Gaussians stand, nothing is learnt yet.
 
@@ -182,18 +218,23 @@ def prepare(
         config: all settings.
         device: where to work.
         features: what `clip_features` made of the clip; made here if None.
+        aligned: what `align_shape` made of the file to begin with, if there is one; made here if None.
+        points: the object's surface at the middle frame in the user's world, where it is known.
 
     Raises:
         ValueError: the pictures are too small, no object can be placed, or the file of the first points is unfit.
     """
-    if min(video.frames.width, video.frames.height) < LEAST_SIDE:
+    lpips = _lpips(config.fit.losses.lpips)
+    least = LEAST_SIDE if lpips is None else LEAST_SIDE_FOR_LPIPS
+    if min(video.frames.width, video.frames.height) < least:
         raise ValueError(
-            f"pictures must be at least {LEAST_SIDE} pixels wide and high, got {video.frames.width} x "
+            f"pictures must be at least {least} pixels wide and high, got {video.frames.width} x "
             f"{video.frames.height}. Give larger ones, or a larger --size."
         )
     renderer = renderer_for(device)
     placement = place(video, config.init.hull)
-    initial = first_gaussians(placement, config.init, torch.Generator().manual_seed(config.seed))
+    aligned = aligned or align_shape(video, config.init, config.seed)
+    initial = first_gaussians(placement, config.init, torch.Generator().manual_seed(config.seed), aligned, points)
     clip = Clip(tuple(video.times.tolist()), video.duration, video.loops)
     views = None
     if config.fusion is not None and config.field is not None:
@@ -207,7 +248,27 @@ def prepare(
             fusion = config.fusion if views is not None else None
             motion = Motion(config.field, placement.aabb, video.num_times, fusion=fusion, views=views)
         scene = DynamicGaussians(initial, motion, clip, placement.world)
-    return Trainer(scene.to(device), placement.video, renderer, config.fit, config.seed)
+    return Trainer(
+        scene.to(device),
+        placement.video,
+        renderer,
+        config.fit,
+        config.seed,
+        lpips=lpips,
+        guide=load_guidance(config.guidance, placement.video, device),
+    )
+
+
+def _lpips(term: Term) -> Lpips | None:
+    """The network of the loss, if it counts and its weights are at hand."""
+    network = Lpips.at_hand() if term.weight else None
+    if term.weight and network is None:
+        warnings.warn(
+            "the loss lpips is off: VGG16 and its heads are not both at hand. `ds4d weights` says where they are "
+            "looked for and how to get them.",
+            stacklevel=3,
+        )
+    return network
 
 
 def _fit(trainer: Trainer, config: GenerateConfig, folder: RunFolder) -> Iterator[FitEvent]:

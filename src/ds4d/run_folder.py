@@ -1,6 +1,7 @@
 """The folder of one run: what stands where in it, whose it is, and whether it is whole.
 
 config.json             all settings with the input, written first
+film.json               where the pictures lie in the film they come from, if they do, and its camera
 log.jsonl               losses, one json object per line
 tensorboard/            the same for TensorBoard, if asked for
 checkpoints/            the latest state of the fit; its last one stays
@@ -20,6 +21,7 @@ from ds4d import __version__
 from ds4d.config import first_difference, from_dict, to_dict
 from ds4d.imaging import atomic_path
 from ds4d.presets import GenerateConfig
+from ds4d.video import Framing
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,21 @@ class RunRecord:
 
 
 @dataclass(frozen=True)
+class FilmPlace:
+    """How the pictures of a run lie in the film that they come from.
+
+    Attributes:
+        framing: the square that was cut from it.
+        viewmat: of the film's camera, 4 x 4, in the user's world.
+        K: of that camera for the framed pictures, 3 x 3, pixels.
+    """
+
+    framing: Framing
+    viewmat: tuple[tuple[float, ...], ...]
+    K: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
 class RunFolder:
     """The paths of a run.
 
@@ -53,6 +70,11 @@ class RunFolder:
     def config(self) -> Path:
         """The record of the run."""
         return self.path / "config.json"
+
+    @property
+    def film(self) -> Path:
+        """The place in the film, of a run that was made of one."""
+        return self.path / "film.json"
 
     @property
     def log(self) -> Path:
@@ -103,10 +125,28 @@ class RunFolder:
                 "Use the same settings, or name another folder."
             )
 
-    def open(self, record: RunRecord) -> None:
-        """Makes the folder and writes the record into it."""
+    def open(self, record: RunRecord, place: FilmPlace | None = None) -> None:
+        """Makes the folder and writes the record into it, with the place of a film's pictures."""
         self.path.mkdir(parents=True, exist_ok=True)
+        if place is not None:
+            _write_json(self.film, to_dict(place))
         _write_json(self.config, to_dict(record))
+
+    def read_film_place(self) -> FilmPlace:
+        """Where the run's pictures lie in their film.
+
+        Raises:
+            ValueError: the run was not made of a film, or the file is damaged.
+        """
+        if not self.film.is_file():
+            raise ValueError(
+                f"{self.path} must be a run that was made of a film, got one without {self.film.name}. Make one with: "
+                "ds4d generate FILM -o RUN"
+            )
+        try:
+            return from_dict(FilmPlace, json.loads(self.film.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise ValueError(f"{self.film} must say where a film's pictures lie: {error}") from error
 
     def finish(self, metrics: dict[str, Any]) -> None:
         """Writes the figures, which says that the run is whole."""

@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 import torch
+import trimesh
 
 from ds4d import __version__
 from ds4d.cli import COMMANDS
@@ -20,6 +22,7 @@ from ds4d.geometry import transform_points
 from ds4d.imaging import image_size, read_rgba
 from ds4d.metrics import METRICS
 from ds4d.presets import PRESETS
+from ds4d.run_folder import read_record
 from ds4d.scene import BakedGaussians, DynamicGaussians
 
 SCORE_VIEWS = Path(__file__).resolve().parents[3] / "shared" / "tools" / "score_views.py"
@@ -54,6 +57,42 @@ def test_every_option_says_what_it_does(ds4d: Callable, command: str) -> None:
     # An option's line is followed by its help; where there is none, only the default stands there.
     silent = re.findall(r"│ (--?\S+).*\n│ +\((?:default|required)", outcome.out)
     assert not silent
+
+
+def test_a_mesh_from_elsewhere_begins_the_fit(
+    ds4d: Callable, quick: list[str], sample_folder: Path, tmp_path: Path, creature_mesh: trimesh.Trimesh
+) -> None:
+    """Lying on its side, mirrored, a hundred times as large: the run says how it was turned, and keeps it."""
+    mesh, run = tmp_path / "creature.ply", tmp_path / "run"
+    matrix = trimesh.transformations.rotation_matrix(1.5, (0.3, 0.1, 1)) @ np.diag((-100.0, 100, 100, 1))
+    creature_mesh.copy().apply_transform(matrix).export(mesh)
+    outcome = ds4d("generate", sample_folder, "-o", run, *quick, "--init.num-gaussians", "1500", "--init", mesh)
+    assert outcome.status == 0, outcome.err
+    assert "it is mirrored" in outcome.err and "silhouettes overlap (IoU) 0." in outcome.err
+    alignment = json.loads((run / "metrics.json").read_text())["alignment"]
+    assert alignment["silhouette_iou"] > 0.75 and alignment["color_error"] < 0.2 and alignment["knows_distance"]
+    assert alignment["scale"] == pytest.approx(0.01, rel=0.1)
+    record = read_record(run / "config.json").config.init
+    assert (record.method, record.file) == ("mesh", mesh)
+
+
+def test_the_object_goes_back_into_its_film(
+    ds4d: Callable, quick: list[str], sample_folder: Path, tmp_path: Path
+) -> None:
+    film, run, video = sample_folder / "front.mp4", tmp_path / "run", tmp_path / "over.mp4"
+    assert ds4d("generate", film, "-o", run, *quick, "--init.num-gaussians", "2000").status == 0
+    outcome = ds4d("render", run, "--over", film, "-o", video, "--device", "cpu")
+    assert outcome.status == 0 and str(video) in outcome.out, outcome.err
+    ours, theirs = (
+        np.stack([frame.to_ndarray(format="rgb24") for frame in av.open(str(path)).decode(video=0)]).astype(int)
+        for path in (video, film)
+    )
+    assert ours.shape == theirs.shape
+    # Hardly fitted, but nowhere does it lie better than in its own place.
+    misfits = {shift: np.abs(ours - np.roll(theirs, shift, axis=(1, 2))).mean() for shift in ((0, 0), (3, 0), (0, 3))}
+    assert min(misfits, key=lambda shift: misfits[shift]) == (0, 0) and misfits[0, 0] < 16
+    refused = ds4d("render", run, "--over", film, "-o", video, "--fps", "3")
+    assert refused.status == 2 and "--fps must not be given with --over" in refused.err
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -140,7 +179,7 @@ def test_render_writes_videos(ds4d: Callable, finished_run: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "must be given one of --transforms, --orbit, --azimuth, got none"),
+        ([], "must be given one of --transforms, --orbit, --azimuth, --over, got none"),
         (["--orbit", "--azimuth", "3"], "got --orbit and --azimuth"),
         (["--transforms", "x.json", "--fps", "3"], "--fps must not be given with --transforms"),
         (["--orbit"], "--output must end in .mp4, .mkv, .mov"),

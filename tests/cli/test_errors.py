@@ -130,7 +130,9 @@ def test_spoilt_stag4d_folders(ds4d: Callable, quick: list[str], stag4d: Path, t
         (["--config", "absent.json"], "absent.json must be the config.json of a run"),
         (["--config", "absent.json", "--preset", "cpu"], "--config must stand alone"),
         (["--splits", "front", "--rig", "stag4d.json"], "--rig must not be given here"),
-        (["--init.method", "points"], "init: file must name a point cloud"),
+        (["--init.method", "points"], "init: file must name a mesh or point cloud"),
+        (["--init", "absent.glb"], "init file absent.glb must exist, got none"),
+        (["--init", "mesh.fbx"], "init file mesh.fbx must be a PLY, OBJ or GLB file, got '.fbx'"),
         (["--size", "16"], "pictures must be at least 22 pixels wide and high, got 16 x 16"),
         (["--resume"], "must hold a run to resume, got none"),
     ],
@@ -157,7 +159,7 @@ def test_values_that_do_not_fit(ds4d: Callable, tmp_path: Path, words: list[str]
 
 
 def test_input_that_is_no_folder(ds4d: Callable, quick: list[str], tmp_path: Path) -> None:
-    refuse(ds4d("generate", tmp_path / "absent", "-o", tmp_path / "run", *quick), tmp_path / "run", "got no folder")
+    refuse(ds4d("generate", tmp_path / "absent", "-o", tmp_path / "run", *quick), tmp_path / "run", "got nothing there")
 
 
 def test_output_that_holds_another_run(
@@ -266,6 +268,9 @@ def test_a_file_in_the_way_is_named(ds4d: Callable, quick: list[str], sample_fol
 
 def test_warnings_are_one_line(ds4d: Callable, quick: list[str], stag4d: Path, tmp_path: Path) -> None:
     shutil.rmtree(stag4d / "zero123")
-    outcome = ds4d("generate", stag4d, "-o", tmp_path / "run", "--quiet", *quick)
+    outcome = ds4d("generate", stag4d, "-o", tmp_path / "run", "--views", "folder", "--quiet", *quick)
     assert outcome.status == 0
-    assert outcome.err == f"ds4d: warning: {stag4d} has no folder zero123: only its front view is used.\n"
+    assert outcome.err.splitlines() == [
+        f"ds4d: warning: {stag4d} has no folder zero123: only its front view is used.",
+        f"ds4d: warning: {stag4d} shows the object from one still side: the others are unknown.",
+    ]

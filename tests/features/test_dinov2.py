@@ -154,7 +154,7 @@ def test_another_kind_of_network_is_refused(tmp_path: Path) -> None:
 
 def test_settings_that_are_no_json_are_named(broken: Path) -> None:
     (broken / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=r"config\.json must be json"):
+    with pytest.raises(ValueError, match=r"got a config\.json that is no json"):
         loaded(broken)
 
 

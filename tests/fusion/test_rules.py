@@ -31,7 +31,6 @@ def test_distance_awareness_prefers_what_looks_like_the_real_view() -> None:
     rule = DistanceAwareness(2)
     with torch.no_grad():
         rule.combine.weight.copy_(torch.cat((torch.zeros(2, 2), torch.eye(2)), dim=1))  # only the others
-        rule.combine.bias.zero_()
     # Distances to the real view 3 and 7 stand one deviation to both sides of their mean.
     weights = torch.softmax(torch.tensor([1.0, -1.0]), 0)
     torch.testing.assert_close(rule(SAMPLES, torch.ones(3, 1), SAMPLES)[0], weights @ SAMPLES[1:, 0])
@@ -46,7 +45,6 @@ def test_distance_awareness_compares_by_vectors_of_their_own() -> None:
     compared = torch.tensor([[0.0], [5.0], [1.0]])[:, None]
     with torch.no_grad():
         rule.combine.weight.copy_(torch.cat((torch.zeros(2, 2), torch.eye(2)), dim=1))
-        rule.combine.bias.zero_()
     weights = torch.softmax(torch.tensor([-1.0, 1.0]), 0)
     torch.testing.assert_close(rule(SAMPLES, torch.ones(3, 1), compared)[0], weights @ SAMPLES[1:, 0])
 

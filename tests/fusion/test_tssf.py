@@ -139,6 +139,21 @@ def test_standardized_channels_have_mean_0_and_deviation_1(maps: Tensor) -> None
     torch.testing.assert_close(cells.std(0, correction=0), torch.tensor([1.0, 1, 0, 1, 1, 1]), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("width", [63, 64])
+def test_statistics_of_a_long_clip_are_those_of_all_its_columns(width: int) -> None:
+    """Twice 64 and twice 63 times as many cells as are looked at: thinned evenly, they would be of few columns."""
+    maps = torch.zeros(2 * 1024, 1, 2, 64, width, dtype=torch.half)
+    maps[..., width // 3 : width // 2] = 1.0
+    maps[:, :, 1] *= -3
+    offset, factor = standardize(maps, torch.ones(2 * 1024, 1, dtype=torch.bool))
+    share = (width // 2 - width // 3) / width
+    deviation = (share * (1 - share)) ** 0.5
+    torch.testing.assert_close(offset, share * torch.tensor([1.0, -3.0]), rtol=0.03, atol=0)
+    torch.testing.assert_close(factor, torch.tensor([1.0, 1 / 3]) / deviation, rtol=0.03, atol=0)
+    projection = principal_map(maps, torch.ones(2 * 1024, 1, dtype=torch.bool), 1)
+    torch.testing.assert_close(projection.abs(), torch.tensor([[0.1, 0.9]]).sqrt(), rtol=0.01, atol=0)
+
+
 def test_pictures_that_do_not_exist_are_left_out_of_the_statistics(maps: Tensor) -> None:
     valid = torch.ones(T, V, dtype=torch.bool)
     valid[0, 1] = False

@@ -173,6 +173,14 @@ def test_points_that_no_view_covers_are_grey() -> None:
     assert colors.tolist() == [[0.5] * 3] * 3
 
 
+def test_points_that_no_view_covers_may_bring_their_colour() -> None:
+    images, alphas, cameras = two_sided_pictures()
+    points = torch.tensor([[0.6, 0.0, 0.0], [0.0, 0.0, RADIUS]])
+    green = torch.tensor([0.0, 1.0, 0.0]).expand(2, 3)
+    colors = colour_points(points, images, alphas, cameras, torch.ones(2), tolerance=0.05, unseen=green)
+    assert colors[0].tolist() == [0, 1, 0] and colors[1, 1] == 0
+
+
 def test_nothing_stands_where_a_view_shows_no_object_even_beyond_its_picture() -> None:
     """A ball in the middle: the corners of the box lie outside the narrow pictures and are carved all the same."""
     cameras = orbit_cameras([0.0, 90.0], [0.0, 0.0], fovy_deg=20.0, distance=2.0, width=64, height=64)

@@ -1,13 +1,22 @@
 """Rigs are data: the built-in tables, and files that say what is wrong with them."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from ds4d.geometry import RIGS, load_rig, orbit_cameras, rig_cameras
+from ds4d.geometry import (
+    RIGS,
+    load_rig,
+    orbit_cameras,
+    project_points,
+    rig_cameras,
+    rig_cameras_round,
+    rig_of,
+    write_rig,
+)
 
 FRONT = {"name": "front", "azimuth": 0, "elevation": 0, "fovy": 40, "distance": 2}
 
@@ -49,6 +58,52 @@ def test_rig_cameras_stand_where_the_rig_says() -> None:
     assert torch.linalg.inv(cameras.viewmats)[1, 1, 3].item() == pytest.approx(1.0)  # 2 sin 30 above the ground
     third = orbit_cameras([90.0], [-20.0], fovy_deg=49.1, distance=2.0, width=64, height=48)
     assert torch.equal(cameras.viewmats[2:3], third.viewmats) and torch.equal(cameras.Ks[2:3], third.Ks)
+
+
+@pytest.mark.parametrize("azimuth", [0.0, 130.0])
+def test_a_rig_round_a_camera_counts_azimuths_from_it_and_keeps_its_lens(azimuth: float) -> None:
+    front = orbit_cameras([azimuth], [15.0], fovy_deg=33.9, distance=3.0, width=64, height=48)
+    cameras = rig_cameras_round(front, RIGS["stag4d"][1:])
+    assert torch.equal(cameras.viewmats[0], front.viewmats[0]) and torch.equal(cameras.Ks[0], front.Ks[0])
+    others = orbit_cameras(
+        [azimuth + 30 + 60 * i for i in range(6)], [30.0, -20.0] * 3, fovy_deg=33.9, distance=3.0, width=64, height=48
+    )
+    torch.testing.assert_close(cameras.viewmats[1:], others.viewmats, atol=1e-5, rtol=0)
+    torch.testing.assert_close(cameras.Ks[1:], others.Ks)
+
+
+def test_a_camera_that_looks_past_the_origin_has_its_rig_round_the_nearest_point() -> None:
+    front = orbit_cameras([0.0], [0.0], fovy_deg=40.0, distance=2.0, width=32, height=32, target=(0.2, 0.1, 0.0))
+    others = rig_cameras_round(front, RIGS["stag4d"][1:])
+    pixels, depths = project_points(torch.tensor([[0.2, 0.1, 0.0]]), others)
+    torch.testing.assert_close(pixels[:, 0], torch.full((7, 2), 16.0), atol=1e-4, rtol=0)
+    torch.testing.assert_close(depths[:, 0], torch.full((7,), 2.0))
+
+
+def test_a_camera_that_looks_away_has_no_rig() -> None:
+    away = orbit_cameras([180.0], [0.0], fovy_deg=40.0, distance=2.0, width=32, height=32, target=(0.0, 0.0, 4.0))
+    with pytest.raises(ValueError, match="must look towards the origin of the world"):
+        rig_cameras_round(away, RIGS["stag4d"][1:])
+
+
+@pytest.mark.parametrize("name", RIGS)
+def test_cameras_tell_their_rig_and_a_file_keeps_it(name: str, tmp_path: Path) -> None:
+    names = [view.name for view in RIGS[name]]
+    found = rig_of(rig_cameras(RIGS[name], 48, 64), names)
+    write_rig(tmp_path / "rig.json", found)
+    read = load_rig(str(tmp_path / "rig.json"))
+    assert read == found
+    for view, want in zip(read, RIGS[name], strict=True):
+        assert view.name == want.name
+        for key in ("azimuth", "elevation", "fovy", "distance"):
+            assert getattr(view, key) == pytest.approx(getattr(want, key), abs=1e-3)
+
+
+def test_tilted_cameras_are_no_rig() -> None:
+    cameras = rig_cameras(RIGS["stag4d"][:1], 32, 32)
+    roll = torch.tensor([[0.8, -0.6, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 1.0, 0], [0, 0, 0, 1]])
+    with pytest.raises(ValueError, match="camera 'front' must look at the origin, upright"):
+        rig_of(replace(cameras, viewmats=roll @ cameras.viewmats), ["front"])
 
 
 def test_an_unknown_rig_names_those_that_exist() -> None:

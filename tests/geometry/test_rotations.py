@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from ds4d.geometry import matrices_to_quats, multiply_quats, quats_to_matrices
+from ds4d.geometry import matrices_to_quats, multiply_quats, quats_to_matrices, spread_rotations
 
 COMPONENTS = st.floats(-2, 2, allow_subnormal=False)
 QUATS = (
@@ -97,3 +97,16 @@ def test_leading_axes_are_kept(generator: torch.Generator) -> None:
     assert matrices_to_quats(matrices).shape == quats.shape
     torch.testing.assert_close(matrices[1, 0, 3], quats_to_matrices(quats[1, 0, 3]))
     assert multiply_quats(quats, quats[0, 0, 0]).shape == quats.shape
+
+
+@pytest.mark.parametrize(("count", "degrees"), [(1000, 22), (4000, 14)])
+def test_spread_rotations_leave_no_gap(count: int, degrees: float, generator: torch.Generator) -> None:
+    spread = spread_rotations(count)
+    torch.testing.assert_close(spread.norm(dim=-1), torch.ones(count))
+    others = torch.nn.functional.normalize(torch.randn(2000, 4, generator=generator), dim=-1)
+    nearest = torch.rad2deg(2 * torch.arccos((others @ spread.T).abs().amax(1).clamp(max=1)))
+    assert nearest.max() < degrees
+
+
+def test_spread_rotations_prefer_no_direction() -> None:
+    torch.testing.assert_close(quats_to_matrices(spread_rotations(3000)).mean(0), torch.zeros(3, 3), atol=0.01, rtol=0)

@@ -1,13 +1,18 @@
 """The objective: which terms count, for which views, how much."""
 
+from collections.abc import Callable
 from dataclasses import fields, replace
 
 import pytest
 import torch
 
+from ds4d.imaging import Lpips
 from ds4d.losses import PICTURE_LOSSES, REGULARIZERS, LossConfig, LossInputs, Objective, Term
 
-OFF = {**{name: Term() for name in PICTURE_LOSSES}, **{name: 0.0 for name in REGULARIZERS}}
+OF_PICTURES = [*PICTURE_LOSSES, "lpips"]
+OFF = {**{name: Term() for name in OF_PICTURES}, **{name: 0.0 for name in REGULARIZERS}}
+Value = Callable[[LossInputs, str, Term], float]
+each_loss_of_pictures = pytest.mark.parametrize("name", OF_PICTURES)
 
 
 @pytest.fixture
@@ -32,13 +37,19 @@ def inputs(generator: torch.Generator) -> LossInputs:
     )
 
 
-def value(inputs: LossInputs, name: str, term: Term) -> float:
-    """One term alone, before its weight."""
-    return Objective(LossConfig(**{**OFF, name: term}))(inputs)[1][name].item()
+@pytest.fixture
+def value(lpips: Lpips) -> Value:
+    """One term alone, before its weight; beside it stands one that is never asked for its value."""
+
+    def value(inputs: LossInputs, name: str, term: Term) -> float:
+        beside = {**OFF, "mask" if name == "l1" else "l1": Term(1.0), name: term}
+        return Objective(LossConfig(**beside), lpips)(inputs)[1][name].item()
+
+    return value
 
 
 def test_every_term_has_a_weight_and_every_weight_a_term() -> None:
-    assert {field.name for field in fields(LossConfig)} == set(PICTURE_LOSSES) | set(REGULARIZERS)
+    assert {field.name for field in fields(LossConfig)} == set(OF_PICTURES) | set(REGULARIZERS)
 
 
 def test_regularisers_alone_are_refused() -> None:
@@ -46,11 +57,11 @@ def test_regularisers_alone_are_refused() -> None:
         LossConfig(**{**OFF, "rigidity": 1.0})
 
 
-def test_the_total_is_the_weighted_sum(inputs: LossInputs) -> None:
-    names = [*PICTURE_LOSSES, *REGULARIZERS]
+def test_the_total_is_the_weighted_sum(inputs: LossInputs, lpips: Lpips) -> None:
+    names = [*OF_PICTURES, *REGULARIZERS]
     weights = {name: 0.1 * (i + 1) for i, name in enumerate(names)}
-    terms = {name: Term(weights[name]) for name in PICTURE_LOSSES}
-    objective = Objective(LossConfig(**terms, **{name: weights[name] for name in REGULARIZERS}))
+    terms = {name: Term(weights[name]) for name in OF_PICTURES}
+    objective = Objective(LossConfig(**terms, **{name: weights[name] for name in REGULARIZERS}), lpips)
     total, values = objective(inputs)
     assert list(values) == objective.names(deformed=True) == names
     assert total.item() == pytest.approx(sum(weights[name] * values[name].item() for name in names))
@@ -64,21 +75,21 @@ def test_terms_without_weight_are_not_computed(inputs: LossInputs) -> None:
     torch.testing.assert_close((values["l1"], total), (expected, 2 * expected))
 
 
-@pytest.mark.parametrize("name", list(PICTURE_LOSSES))
-def test_perfect_pictures_cost_nothing(inputs: LossInputs, name: str) -> None:
+@each_loss_of_pictures
+def test_perfect_pictures_cost_nothing(inputs: LossInputs, value: Value, name: str) -> None:
     perfect = replace(inputs, colors=inputs.target_colors, alphas=inputs.target_alphas)
     assert value(perfect, name, Term(1.0)) == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", list(PICTURE_LOSSES))
-def test_all_is_the_mean_of_real_and_novel_where_they_are_as_many(inputs: LossInputs, name: str) -> None:
+@each_loss_of_pictures
+def test_all_is_the_mean_of_real_and_novel_where_they_are_as_many(inputs: LossInputs, value: Value, name: str) -> None:
     real, novel, both = (value(inputs, name, Term(1.0, views)) for views in ("real", "novel", "all"))
     assert (real + novel) / 2 == pytest.approx(both, rel=1e-5)
     assert min(real, novel) > 0
 
 
-@pytest.mark.parametrize("name", list(PICTURE_LOSSES))
-def test_a_term_of_the_real_views_is_blind_to_the_others(inputs: LossInputs, name: str) -> None:
+@each_loss_of_pictures
+def test_a_term_of_the_real_views_is_blind_to_the_others(inputs: LossInputs, value: Value, name: str) -> None:
     other = inputs.is_real.logical_not()[:, None, None, None]
     spoilt = replace(
         inputs,
@@ -89,19 +100,19 @@ def test_a_term_of_the_real_views_is_blind_to_the_others(inputs: LossInputs, nam
     assert value(spoilt, name, Term(1.0, "novel")) != value(inputs, name, Term(1.0, "novel"))
 
 
-@pytest.mark.parametrize("name", list(PICTURE_LOSSES))
-def test_trust_scales_a_pictures_cost(inputs: LossInputs, name: str) -> None:
+@each_loss_of_pictures
+def test_trust_scales_a_pictures_cost(inputs: LossInputs, value: Value, name: str) -> None:
     doubted = replace(inputs, weights=torch.tensor([1.0, 1.0, 0.0, 0.0]).reshape(4, 1, 1, 1))
     assert value(doubted, name, Term(1.0)) == pytest.approx(value(inputs, name, Term(1.0, "real")) / 2, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", list(PICTURE_LOSSES))
-def test_a_loss_of_real_views_is_nothing_where_none_is_real(inputs: LossInputs, name: str) -> None:
+@each_loss_of_pictures
+def test_a_loss_of_real_views_is_nothing_where_none_is_real(inputs: LossInputs, value: Value, name: str) -> None:
     assert value(replace(inputs, is_real=torch.zeros(4, dtype=torch.bool)), name, Term(1.0, "real")) == 0
 
 
 @pytest.mark.parametrize("name", ["l1", "mse", "mask"])
-def test_trust_may_differ_from_pixel_to_pixel(inputs: LossInputs, name: str) -> None:
+def test_trust_may_differ_from_pixel_to_pixel(inputs: LossInputs, value: Value, name: str) -> None:
     half = torch.zeros(4, 1, 16, 16)
     half[..., :8] = 1
     assert value(replace(inputs, weights=half), name, Term(1.0)) < value(inputs, name, Term(1.0))
@@ -117,3 +128,14 @@ def test_terms_of_the_field_wait_until_there_is_one(inputs: LossInputs) -> None:
 @pytest.mark.parametrize(("weight", "needed"), [(0.0, False), (0.5, True)])
 def test_neighbours_are_asked_for_by_rigidity_alone(weight: float, needed: bool) -> None:
     assert Objective(LossConfig(rigidity=weight)).needs_neighbours == needed
+
+
+def test_lpips_is_left_out_without_its_network(inputs: LossInputs, lpips: Lpips) -> None:
+    config = LossConfig(lpips=Term(0.5, "novel"))
+    total, values = Objective(config)(inputs)
+    assert "lpips" not in values and values.keys() == Objective(LossConfig())(inputs)[1].keys()
+    with_it = Objective(config, lpips)
+    more, measured = with_it(inputs)
+    assert measured["lpips"].item() == pytest.approx(lpips(inputs.colors[2:], inputs.target_colors[2:]).mean().item())
+    assert more.item() == pytest.approx(total.item() + 0.5 * measured["lpips"].item())
+    assert list(measured) == with_it.names(deformed=True)

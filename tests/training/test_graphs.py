@@ -1,5 +1,7 @@
 """Replayed steps compute what eager ones do."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 
@@ -7,8 +9,10 @@ from ds4d.clip_features import ClipFeatures
 from ds4d.deformation import FieldConfig, HexPlaneConfig
 from ds4d.fusion import FusionConfig
 from ds4d.geometry import orbit_cameras
+from ds4d.imaging import Lpips
+from ds4d.losses import LossConfig, LossInputs, Objective, Term
 from ds4d.motion import Motion
-from ds4d.training.graphs import MotionChanges, Readback, Replayed
+from ds4d.training.graphs import MotionChanges, ObjectiveValues, Readback, Replayed
 
 AABB = torch.tensor([[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]])
 
@@ -87,3 +91,32 @@ def test_numbers_read_late_are_those_of_the_time_they_were_asked_for() -> None:
 
 def test_readback_on_the_cpu() -> None:
     assert Readback(torch.tensor([1.5, -2.0])).wait() == [1.5, -2.0]
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_lpips_is_recorded_with_the_other_losses(lpips: Lpips) -> None:
+    objective = Objective(LossConfig(lpips=Term(0.5, "novel")), deepcopy(lpips).cuda())
+    eager = ObjectiveValues(objective, None)
+    replayed = Replayed(ObjectiveValues(objective, None))
+    for size in (32, 32, 48):  # recorded, replayed, recorded anew
+        results = []
+        pictures = [torch.rand(4, channels, size, size, device="cuda") for channels in (3, 1, 3, 1)]
+        for run in (eager, replayed):
+            colors = pictures[0].clone().requires_grad_()
+            inputs = LossInputs(
+                colors,
+                *pictures[1:],
+                weights=torch.ones(4, 1, 1, 1, device="cuda"),
+                is_real=torch.tensor([True, False, False, False], device="cuda"),
+                canonical_means=torch.zeros(1, 3, device="cuda"),
+                means=torch.zeros(2, 1, 3, device="cuda"),
+                neighbours=torch.zeros(1, 0, dtype=torch.long, device="cuda"),
+                spatial_planes=[],
+                temporal_planes=[],
+            )
+            arguments = (torch.zeros(4, 3), torch.zeros(4), torch.zeros(4, dtype=torch.long))
+            total, values = run(*ObjectiveValues.arguments(inputs, *(each.cuda() for each in arguments)))
+            total.backward()
+            results.append((values.clone(), colors.grad.clone()))
+        torch.testing.assert_close(results[1], results[0], rtol=1e-2, atol=1e-6)  # convolutions in TF32
+        assert results[0][0][-1] > 0.01

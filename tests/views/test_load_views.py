@@ -51,16 +51,6 @@ def test_frames_per_second_must_be_above_zero(fps: float) -> None:
         ViewsConfig(fps=fps)
 
 
-@pytest.mark.filterwarnings("error")
-def test_one_still_view_is_warned_of(transforms_folder: Maker) -> None:
-    turned = [[0, 0, 1, 2], [0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 1]]
-    later = {**FRAME, "file_path": "b", "time": 1}
-    with pytest.raises(UserWarning, match="shows the object from one still side"):
-        load_views(transforms_folder([FRAME, later]), ViewsConfig())
-    load_views(transforms_folder([FRAME, {**later, "transform_matrix": turned}]), ViewsConfig())  # one that moves
-    load_views(transforms_folder([{**FRAME, "view": "a"}, {**later, "time": 0, "view": "b"}]), ViewsConfig())
-
-
 @pytest.mark.parametrize(("name", "got"), [("empty", "neither layout"), ("absent", "no folder")])
 def test_other_folders_are_refused_with_both_layouts(tmp_path: Path, name: str, got: str) -> None:
     (tmp_path / "empty").mkdir()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ds4d.geometry import RIGS, rig_cameras
+from ds4d.geometry import RIGS, rig_cameras, write_rig
 from ds4d.views import check_masks, load_stag4d
 
 Maker = Callable[..., Path]
@@ -83,7 +83,15 @@ def test_a_rig_file_sets_the_number_of_views(stag4d_folder: Maker, tmp_path: Pat
     video = load_stag4d(folder, rig=str(tmp_path / "rig.json"))
     assert video.view_names == ("front", "left", "right")
     with pytest.raises(ValueError, match=r"0_rgba/2\.png is missing: rig 'stag4d' has 6 views"):
-        load_stag4d(folder)
+        load_stag4d(folder, rig="stag4d")
+
+
+def test_the_folders_own_rig_is_taken_unless_another_is_given(stag4d_folder: Maker) -> None:
+    folder = stag4d_folder()
+    assert load_stag4d(folder).cameras.Ks[0, 1, 0, 0] == load_stag4d(folder, rig="stag4d").cameras.Ks[0, 1, 0, 0]
+    write_rig(folder / "rig.json", RIGS["zero123plus-v1.2"])
+    own, named = load_stag4d(folder).cameras, load_stag4d(folder, rig="zero123plus-v1.2").cameras
+    assert torch.equal(own.viewmats, named.viewmats) and torch.equal(own.Ks, named.Ks)
 
 
 def _remove_front(folder: Path, _: Callable[..., None]) -> None:

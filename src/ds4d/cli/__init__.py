@@ -1,4 +1,4 @@
-"""The command line: `ds4d generate | render | eval | ablate | sample | export | info`.
+"""The command line: `ds4d check | views | generate | render | eval | ablate | sample | export | weights | info`.
 
 Each command is a module whose `run` takes its arguments. A module is imported when its command is called, so that
 `ds4d --help` answers at once.
@@ -14,12 +14,15 @@ from ds4d import __version__
 
 # What a command does, and the module that does it.
 COMMANDS = {
-    "generate": ("multi-view frames in, a 4D object out", "ds4d.cli.generate"),
+    "check": ("whether a film is fit for use, and what will be seen of it", "ds4d.cli.check"),
+    "views": ("the further views of a video that it is fitted with", "ds4d.cli.views"),
+    "generate": ("a video or multi-view frames in, a 4D object out", "ds4d.cli.generate"),
     "render": ("pictures or a video of a generated object", "ds4d.cli.render"),
     "eval": ("scores on views that were not fitted", "ds4d.cli.evaluate"),
     "ablate": ("the paper's ablation: its rows fitted to the same data, and their table", "ds4d.cli.ablate"),
     "sample": ("an example input, made here", "ds4d.cli.sample"),
     "export": ("the Gaussians of any times as files", "ds4d.cli.export"),
+    "weights": ("pretrained models: what is present, licences, how to get them", "ds4d.cli.weights"),
     "info": ("device, versions, what is installed and what is missing", "ds4d.cli.info"),
 }
 

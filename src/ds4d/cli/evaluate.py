@@ -10,8 +10,7 @@ import tyro
 
 from ds4d.device import DeviceName, choose_device
 from ds4d.evaluation import Evaluation, evaluate
-from ds4d.imaging import atomic_path
-from ds4d.metrics import METRICS
+from ds4d.imaging import Lpips, atomic_path
 from ds4d.rendering import renderer_for
 from ds4d.scene import BakedGaussians
 
@@ -19,6 +18,8 @@ from ds4d.scene import BakedGaussians
 @dataclass(frozen=True)
 class EvalArguments:
     """Scores a generated object on the pictures of a transforms file, and writes eval.json into the run's folder.
+
+    LPIPS is among the scores where its weights are at hand (see `ds4d weights`).
 
     Attributes:
         run: folder of the run.
@@ -38,7 +39,10 @@ def run(words: Sequence[str]) -> int:
     arguments = tyro.cli(EvalArguments, args=list(words), prog="ds4d eval")
     device = choose_device(arguments.device)
     scene = BakedGaussians.load(arguments.run, device)
-    evaluation = evaluate(scene, renderer_for(device), arguments.data, arguments.split)
+    lpips = Lpips.at_hand()
+    evaluation = evaluate(
+        scene, renderer_for(device), arguments.data, arguments.split, lpips=lpips.to(device) if lpips else None
+    )
     print(_table(evaluation))
     record = {
         "data": str(arguments.data.resolve()),
@@ -55,8 +59,10 @@ def run(words: Sequence[str]) -> int:
 def _table(evaluation: Evaluation) -> str:
     rows = {**evaluation.views, f"mean of {len(evaluation.views)} views": evaluation.total}
     width = max(len(name) for name in rows) + 2
-    head = " " * width + "".join(f"{name:>14}" for name in METRICS)
-    body = [f"{name:<{width}}" + "".join(_cell(scores[key]) for key in METRICS) for name, scores in rows.items()]
+    head = " " * width + "".join(f"{name:>14}" for name in evaluation.total)
+    body = [
+        f"{name:<{width}}" + "".join(_cell(scores[key]) for key in evaluation.total) for name, scores in rows.items()
+    ]
     return "\n".join([head, *body])
 
 

@@ -1,14 +1,15 @@
-"""`ds4d generate`: multi-view frames in, a 4D object out."""
+"""`ds4d generate`: a film or multi-view frames in, a 4D object out."""
 
 import argparse
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import tyro
 
+from ds4d.cli.film_options import FilmOptions
 from ds4d.cli.interruption import StopSignals
 from ds4d.cli.progress import screen_for
 from ds4d.decoupling import DecouplingConfig
@@ -16,6 +17,7 @@ from ds4d.deformation import FieldConfig
 from ds4d.device import DeviceName, choose_device
 from ds4d.features import FeaturesConfig
 from ds4d.fusion import FusionConfig
+from ds4d.guidance import GuidanceConfig
 from ds4d.logs import LogConfig
 from ds4d.outputs import OutputsConfig
 from ds4d.pipeline import Event, Finished, generate
@@ -23,7 +25,7 @@ from ds4d.placement import InitConfig
 from ds4d.presets import PRESETS, GenerateConfig
 from ds4d.run_folder import RunFolder, read_record
 from ds4d.training import FitConfig
-from ds4d.views import ViewsConfig
+from ds4d.views import InflateConfig, ViewsConfig, Zero123PlusConfig
 
 PresetName = Literal["tiny", "cpu", "fast", "paper"]
 
@@ -86,13 +88,14 @@ def parse(words: Sequence[str]) -> Request:
         settings = read_record(Path(chosen.config)).config
     else:
         # A name that is none is refused below, with the names there are.
-        settings = PRESETS.get(chosen.preset, PRESETS[_usual_preset(chosen.device)])()
+        settings = PRESETS.get(chosen.preset, PRESETS[usual_preset(chosen.device)])()
     command = _command(settings)
     return tyro.cli(command, args=list(words), prog="ds4d generate", config=(tyro.conf.AvoidSubcommands,))
 
 
 def _command(settings: GenerateConfig) -> Callable[..., Request]:
     """The command as a function whose defaults are these settings."""
+    film = FilmOptions.of(settings.video)
 
     def command(
         input: tyro.conf.Positional[Path],
@@ -104,21 +107,27 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
         quiet: bool = False,
         seed: int = settings.seed,
         checkpoint_every: int = settings.checkpoint_every,
+        shape: Annotated[Path | None, tyro.conf.arg(name="init", metavar="MESH")] = None,
         views: Annotated[ViewsConfig, tyro.conf.arg(name="")] = settings.views,
+        video: Annotated[FilmOptions, tyro.conf.arg(name="")] = film,
+        inflate: Annotated[InflateConfig, tyro.conf.arg(name="")] = settings.inflate,
+        zero123plus: Zero123PlusConfig = settings.zero123plus,
         init: InitConfig = settings.init,
         features: FeaturesConfig = settings.features,
         decoupling: DecouplingConfig = settings.decoupling,
         fusion: FusionConfig | None = settings.fusion,
         field: FieldConfig | None = settings.field,
         fit: FitConfig = settings.fit,
+        guidance: GuidanceConfig = settings.guidance,
         outputs: OutputsConfig = settings.outputs,
         log: LogConfig = settings.log,
     ) -> Request:
-        """Makes a 4D object of multi-view frames: fits dynamic 3D Gaussians to them and shows them from all sides.
+        """Makes a 4D object of a film, or of multi-view frames, and shows it from all sides.
 
         Args:
-            input: folder of multi-view frames: ref/ and zero123/ (STAG4D's layout), or transforms_<split>.json with
-                their pictures (D-NeRF, Blender).
+            input: a video file or a folder of numbered pictures, of one object; or a folder of multi-view frames: ref/
+                and zero123/ (STAG4D's layout, as ds4d views writes it), or transforms_<split>.json with their pictures
+                (D-NeRF, Blender).
             output: folder of the run: new or empty, except with --resume.
             preset: settings to start from; the options below change them one by one. fast on CUDA, else cpu, if not
                 given.
@@ -128,25 +137,48 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
             quiet: say nothing but warnings and errors.
             seed: of every random draw.
             checkpoint_every: steps from one checkpoint to the next.
-            views: how the input is read.
+            shape: mesh or point cloud (PLY, OBJ, GLB) of the object in the clip's middle frame to begin with, in any
+                world, size and direction; short for --init.method mesh --init.file MESH.
+            views: where the views come from, and how folders of views are read.
+            video: how a film is read and cut out.
+            inflate: how a silhouette becomes a shape (--views inflate).
+            zero123plus: which Zero123++, and how it is run (--views zero123plus).
             init: the first Gaussians.
             features: what is seen in every frame.
             decoupling: of the features into what stays and what moves (DSFD).
             fusion: of the views' features on the Gaussians (TSSF); None lets the HexPlane alone move them.
             field: what moves the Gaussians.
             fit: the schedule of the fit.
+            guidance: what a diffusion model (Zero123-XL) thinks of sides that no view shows.
             outputs: pictures and videos.
             log: of the losses.
         """
+        if shape is not None:
+            init = replace(init, method="mesh", file=shape)
         changed = GenerateConfig(
-            views, init, features, decoupling, fusion, field, fit, outputs, log, seed, checkpoint_every
+            views,
+            video.settings(),
+            inflate,
+            zero123plus,
+            init,
+            features,
+            decoupling,
+            fusion,
+            field,
+            fit,
+            guidance,
+            outputs,
+            log,
+            seed,
+            checkpoint_every,
         )
         return Request(input, output, changed, device, resume, quiet)
 
     return command
 
 
-def _usual_preset(device: str | None) -> PresetName:
+def usual_preset(device: str | None) -> PresetName:
+    """The preset that suits the device of this name; auto if None."""
     name = cast(DeviceName, device if device in ("cpu", "auto") else "auto")
     return "fast" if choose_device(name).type == "cuda" else "cpu"
 

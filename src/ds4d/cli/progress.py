@@ -6,11 +6,12 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ds4d.pipeline import Event, FileWritten, StageStarted
+from ds4d.pipeline import Chosen, Event, FileWritten, ShapeAligned, StageStarted
+from ds4d.registration import Alignment
 from ds4d.training import StepDone
 
 STAGES = {
-    "views": "reading and checking the views",
+    "views": "reading the input, making views where they are needed",
     "features": "looking at the frames",
     "placement": "placing the object",
     "fit": "fitting",
@@ -47,6 +48,10 @@ class _Lines(Screen):
     def show(self, event: Event) -> None:
         if isinstance(event, StageStarted):
             _say(STAGES[event.name])
+        elif isinstance(event, Chosen):
+            _say(f"  {event.part}: {event.what}")
+        elif isinstance(event, ShapeAligned):
+            _say(f"  {describe_alignment(event.alignment)}")
         elif isinstance(event, StepDone):
             if event.step % max(1, event.total_steps // _LINES) == 0:
                 left = event.seconds / event.step * (event.total_steps - event.step)
@@ -81,10 +86,14 @@ class _Bar(Screen):
             self._task = None
             if event.name != "fit":
                 self._progress.console.print(STAGES[event.name])
+        elif isinstance(event, ShapeAligned):
+            self._progress.console.print(f"  {describe_alignment(event.alignment)}", highlight=False)
         elif isinstance(event, StepDone):
             if self._task is None:
                 self._task = self._progress.add_task(STAGES["fit"], total=event.total_steps, note="")
             self._progress.update(self._task, completed=event.step, note=describe(event))
+        elif isinstance(event, Chosen):
+            self._progress.console.print(f"  {event.part}: {event.what}", highlight=False)
         elif isinstance(event, FileWritten):
             self._progress.console.print(f"  wrote {event.path}", highlight=False)
 
@@ -92,6 +101,21 @@ class _Bar(Screen):
 def describe(event: StepDone) -> str:
     """One step in a few words."""
     return f"{event.stage}, loss {event.loss:.4f}, {event.num_gaussians} Gaussians"
+
+
+def describe_alignment(alignment: Alignment) -> str:
+    """How a file's shape was turned and how well it fits, in one line."""
+    turn = alignment.turn
+    parts = [
+        f"the shape's up axis is {turn.up_axis}{', it is mirrored' if turn.mirrored else ''}",
+        f"the front sees it from azimuth {turn.azimuth_deg:.0f}, elevation {turn.elevation_deg:.0f}, "
+        f"roll {turn.roll_deg:.0f}",
+        f"silhouettes overlap (IoU) {alignment.silhouette_iou:.2f}",
+        "it has no colours" if alignment.color_error is None else f"colours differ by {alignment.color_error:.2f}",
+    ]
+    if not alignment.knows_distance:
+        parts.append("one view does not tell its distance: size and distance go together")
+    return "; ".join(parts)
 
 
 def _say(line: str) -> None:

@@ -29,5 +29,7 @@ def run(words: Sequence[str]) -> int:
     arguments = tyro.cli(SampleArguments, args=list(words), prog="ds4d sample")
     write_sample(arguments.folder, arguments.sample)
     folder, fps = shlex.quote(str(arguments.folder)), arguments.sample.fps
-    print(f"wrote {folder}. Fit it with:\n  ds4d generate {folder} --splits front mv --fps {fps:g} -o RUN")
+    film = shlex.quote(str(arguments.folder / "front.mp4"))
+    print(f"wrote {folder}. Fit its film, or all its views, with:\n  ds4d generate {film} -o RUN")
+    print(f"  ds4d generate {folder} --splits front mv --fps {fps:g} -o RUN")
     return 0

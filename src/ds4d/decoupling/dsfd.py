@@ -84,6 +84,6 @@ def check_still_cameras(cameras: Cameras) -> None:
     """
     if not cameras.is_static:
         raise ValueError(
-            "DSFD: the camera of each view must stand still, got one that moves. Switch the point features off "
-            "(--fusion None), which such clips do without."
+            "DSFD: the camera of each view must stand still, got one that moves. Fit such a clip without frame "
+            "features (fusion=None)."
         )

@@ -36,7 +36,7 @@ class FieldConfig:
 class DeformationField(nn.Module):
     """HexPlane features, fused with point features by one linear map, then one head per property.
 
-    Every head ends in a layer of zeros, so an untrained field changes nothing.
+    Every head ends in a layer of zeros, so an untrained field changes nothing; point features begin with no say.
     """
 
     def __init__(
@@ -46,7 +46,11 @@ class DeformationField(nn.Module):
         self.config = config
         self.hexplane = HexPlane(config.hexplane, aabb, num_times)
         self.point_channels = point_channels
-        layers: list[nn.Module] = [nn.Linear(self.hexplane.num_features + point_channels, config.width)]
+        first = nn.Linear(self.hexplane.num_features + point_channels, config.width)
+        # Features of points enter as far as they prove useful: a map of theirs drawn at random would drown the planes',
+        # whose products start small.
+        nn.init.zeros_(first.weight.data[:, self.hexplane.num_features :])
+        layers: list[nn.Module] = [first]
         for _ in range(config.depth - 1):
             layers += [nn.ReLU(), nn.Linear(config.width, config.width)]
         self.trunk = nn.Sequential(*layers)

@@ -4,17 +4,48 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ds4d.cache import read_cached, write_cached
 from ds4d.config import to_dict
-from ds4d.features.cache import read_cached, write_cached
 from ds4d.features.dinov2 import Dinov2, Dinov2Config
 from ds4d.features.filters import FilterBank, FilterBankConfig
 from ds4d.types import FrameFeatures, MultiViewVideo
+
+
+@runtime_checkable
+class FeatureExtractor(Protocol):
+    """A frozen network or filter bank, a module that is made from its settings alone.
+
+    Attributes:
+        stride: pixels from one cell to the next, along both axes.
+        channels: of its maps.
+        batch_size: pictures to give it at a time.
+    """
+
+    stride: int
+    channels: int
+    batch_size: int
+
+    @staticmethod
+    def weights_digest(config: Any) -> str:
+        """What tells the weights that these settings ask for from any others, without loading them."""
+        ...
+
+    def __call__(self, images: Float[Tensor, "*batch 3 H W"]) -> Float[Tensor, "*batch C h w"]:
+        """One vector per cell, without gradients.
+
+        Cell (i, j) is centred at ((i + 0.5) / h, (j + 0.5) / w) of the picture's height and width.
+
+        Args:
+            images: colours in [0, 1], over a plain background.
+        """
+        ...
+
 
 EXTRACTORS: dict[str, type[Any]] = {"filters": FilterBank, "dinov2": Dinov2}
 
@@ -63,11 +94,12 @@ def extract_features(
     if not valid.any():
         raise ValueError(f"extract_features: views {chosen} must have pictures, got none. Choose other views.")
     key = _key(video, config, chosen) if config.cached else None
-    maps = read_cached(key) if key else None
+    kept = read_cached("features", key) if key else None
+    maps = kept["maps"] if kept else None
     if maps is None:
         maps = _extract(video, config, device, chosen)
         if key:
-            write_cached(key, maps)
+            write_cached("features", key, {"maps": maps})
     return FrameFeatures(maps, valid.cpu())
 
 

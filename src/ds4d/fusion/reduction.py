@@ -28,6 +28,15 @@ def principal_map(maps: Float[Tensor, "T V C h w"], valid: Bool[Tensor, "T V"], 
 
 
 def _cells(maps: Tensor, valid: Tensor) -> Float[Tensor, "M C"]:
-    """Vectors of the pictures that exist, evenly thinned."""
-    rows = maps[valid].movedim(1, -1).flatten(0, -2)
-    return rows[:: max(1, len(rows) // _CELLS)].float()
+    """Vectors of the pictures that exist; of many cells a sample, drawn so that no row or column is left out."""
+    pairs = valid.nonzero()
+    height, width = maps.shape[-2:]
+    count = len(pairs) * height * width
+    if count <= _CELLS:
+        chosen = torch.arange(count)
+    else:
+        chosen = torch.randint(count, (_CELLS,), generator=torch.Generator().manual_seed(0))
+    chosen = chosen.to(pairs.device)
+    time, view = pairs[chosen // (height * width)].unbind(1)
+    row, column = chosen // width % height, chosen % width
+    return maps[time, view, :, row, column].float()

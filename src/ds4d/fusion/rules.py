@@ -94,7 +94,7 @@ class DistanceAwareness(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.log_tau = nn.Parameter(torch.zeros(()))
-        self.combine = nn.Linear(2 * channels, channels)
+        self.combine = nn.Linear(2 * channels, channels, bias=False)  # a bias would fall into that of the field
 
     def forward(
         self,

@@ -1,40 +1,106 @@
 """Points from files that others made: clouds and meshes."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+_SUFFIXES = (".ply", ".obj", ".glb")
 
-def read_points(path: Path, count: int, generator: torch.Generator) -> Float[Tensor, "N 3"]:
-    """`count` points of a point cloud or mesh (PLY, OBJ, GLB), in the file's own world.
+
+def read_points(
+    path: Path, count: int, generator: torch.Generator
+) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 3"] | None]:
+    """`count` points of a point cloud or mesh (PLY, OBJ, GLB), in the file's own world, and their colours.
 
     A mesh is sampled evenly over its surface; of a cloud with more points a random part is taken, a smaller one is
-    taken whole.
+    taken whole. Colours, in [0, 1], are those of the vertices, faces or textures; none where a part of the file has
+    none.
 
     Raises:
-        ValueError: the file is missing, cannot be read, or holds no finite points.
+        ValueError: the file is missing or of another kind, cannot be read, or holds no finite points.
     """
-    import trimesh
-
+    if path.suffix.lower() not in _SUFFIXES:
+        raise ValueError(f"init file {path} must be a PLY, OBJ or GLB file, got {path.suffix!r}. Convert it to one.")
     if not path.is_file():
         raise ValueError(f"init file {path} must exist, got none. Give a PLY, OBJ or GLB file.")
+    parts = _parts(path)
+    surfaces = [part for part in parts if len(getattr(part, "faces", ()))]
+    for part in parts:
+        if not np.isfinite(getattr(part, "vertices", ())).all():
+            raise ValueError(f"init file {path} must hold finite points, got NaN or Inf. Remove those points.")
+    if surfaces:
+        positions, colors = _sample(surfaces, count, generator)
+    else:
+        clouds = [part for part in parts if len(getattr(part, "vertices", ()))]
+        if not clouds:
+            raise ValueError(f"init file {path} must hold points, got none. Export it again.")
+        positions, colors = _choose(clouds, count, generator)
+    return torch.from_numpy(positions).float(), None if colors is None else torch.from_numpy(colors).float()
+
+
+def _parts(path: Path) -> list[Any]:
+    """The meshes and clouds in a file, each where its scene places it."""
+    import trimesh
+
     try:
         loaded = trimesh.load(path, process=False)
+        return loaded.dump() if isinstance(loaded, trimesh.Scene) else [loaded]
     except Exception as error:  # trimesh's readers raise whatever their formats raise
         raise ValueError(f"init file {path} must be a PLY, OBJ or GLB file, got {error!r}. Export it again.") from error
-    geometry = loaded.to_geometry() if isinstance(loaded, trimesh.Scene) else loaded
-    if isinstance(geometry, trimesh.Trimesh) and len(geometry.faces):
+
+
+def _sample(surfaces: list[Any], count: int, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray | None]:
+    """Points of meshes, by area, with the colours they have there."""
+    import trimesh
+
+    areas = torch.tensor([float(part.area) for part in surfaces])
+    shares = torch.multinomial(areas, count, replacement=True, generator=generator).bincount(minlength=len(surfaces))
+    positions, colors = [], []
+    for part, share in zip(surfaces, shares.tolist(), strict=True):
         seed = int(torch.randint(1 << 31, (1,), generator=generator))
-        points = np.asarray(trimesh.sample.sample_surface(geometry, count, seed=seed)[0])
+        points, faces = trimesh.sample.sample_surface(part, share, seed=seed)[:2]
+        within = trimesh.triangles.points_to_barycentric(part.triangles[faces], points)
+        positions.append(points)
+        colors.append(_surface_colors(part, part.faces[faces], faces, within))
+    return np.concatenate(positions), _joined(colors)
+
+
+def _surface_colors(part: Any, corners: np.ndarray, faces: np.ndarray, within: np.ndarray) -> np.ndarray | None:
+    """RGB of points of a mesh, given their faces' corners and where in the faces they lie."""
+    visual = part.visual
+    if visual.kind == "texture":
+        uv = None if visual.uv is None else np.einsum("nc,ncd->nd", within, visual.uv[corners])
+        shown = visual.material.to_color(uv)
+        rgba = np.broadcast_to(visual.material.main_color if shown is None else shown, (len(faces), 4))
+    elif visual.kind == "face":
+        rgba = visual.face_colors[faces]
+    elif visual.kind == "vertex":
+        rgba = np.einsum("nc,ncd->nd", within, visual.vertex_colors[corners])
     else:
-        points = np.asarray(getattr(geometry, "vertices", ()))
-        if len(points) > count:
-            points = points[torch.randperm(len(points), generator=generator)[:count].numpy()]
-    if len(points) == 0:
-        raise ValueError(f"init file {path} must hold points, got none. Export it again.")
-    if not np.isfinite(points).all():
-        raise ValueError(f"init file {path} must hold finite points, got NaN or Inf. Remove those points.")
-    return torch.from_numpy(points.astype(np.float32))
+        return None
+    return rgba[:, :3] / 255
+
+
+def _choose(clouds: list[Any], count: int, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray | None]:
+    """Points of clouds, a random part if there are more than enough."""
+    positions = np.concatenate([np.asarray(cloud.vertices) for cloud in clouds])
+    colors = _joined([_vertex_colors(cloud) for cloud in clouds])
+    if len(positions) > count:
+        rows = torch.randperm(len(positions), generator=generator)[:count].numpy()
+        positions, colors = positions[rows], None if colors is None else colors[rows]
+    return positions, colors
+
+
+def _vertex_colors(cloud: Any) -> np.ndarray | None:
+    rgba = np.asarray(cloud.visual.vertex_colors)
+    return rgba[:, :3] / 255 if cloud.visual.kind and len(rgba) else None
+
+
+def _joined(colors: list[np.ndarray | None]) -> np.ndarray | None:
+    """The colours of all parts; none unless every part has some."""
+    known = [part for part in colors if part is not None]
+    return np.concatenate(known) if len(known) == len(colors) else None

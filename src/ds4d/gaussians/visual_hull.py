@@ -118,8 +118,9 @@ def colour_points(
     view_weights: Float[Tensor, " V"],
     *,
     tolerance: float,
+    unseen: Float[Tensor, "N 3"] | None = None,
 ) -> Float[Tensor, "N 3"]:
-    """Each point's colour: the mean over the views that see it, grey where none does.
+    """Each point's colour: the mean over the views that see it.
 
     A view sees a point when no other point lies more than `tolerance` in front of it, by a depth buffer that is
     coarse enough for the points to close.
@@ -131,6 +132,7 @@ def colour_points(
         cameras: V cameras without a time axis.
         view_weights: trust in each view.
         tolerance: depth, world units.
+        unseen: colours of the points that no view sees, in [0, 1]; grey if None.
     """
     pixels, depths = project_points(points, cameras)
     size = max(16, min(cameras.width, int(points.shape[0] ** 0.5) // 2))
@@ -147,7 +149,8 @@ def colour_points(
     total = weights.sum(0)
     straight = colours[:, :3] / coverage.clamp_min(0.5)[:, None]
     mean = (straight * weights[:, None]).sum(0) / total.clamp_min(1e-8)
-    return torch.where(total > 0, mean, torch.full_like(mean, 0.5)).T.clamp(0, 1)
+    otherwise = torch.full_like(mean, 0.5) if unseen is None else unseen.T
+    return torch.where(total > 0, mean, otherwise).T.clamp(0, 1)
 
 
 def voxel_centres(aabb: Float[Tensor, "2 3"], resolution: int) -> Float[Tensor, "P 3"]:

@@ -42,12 +42,12 @@ def inverse_similarity(similarity: Similarity) -> Similarity:
 def fit_ball(aabb: Float[Tensor, "2 3"], radius: float, up: Float[Tensor, " 3"] | None = None) -> Similarity:
     """The similarity that brings a box (min, max) into the ball of `radius` round the origin, `up` becoming +y."""
     centre, half_diagonal = aabb.mean(0), 0.5 * (aabb[1] - aabb[0]).norm()
-    rotation = torch.eye(3) if up is None else _rotation_to_y(up)
+    rotation = torch.eye(3) if up is None else rotation_to_y(up)
     scale = float(radius / half_diagonal.clamp_min(1e-12))
     return Similarity(scale, rotation, -scale * (rotation @ centre))
 
 
-def _rotation_to_y(up: Float[Tensor, " 3"]) -> Float[Tensor, "3 3"]:
+def rotation_to_y(up: Float[Tensor, " 3"]) -> Float[Tensor, "3 3"]:
     """The shortest rotation that turns `up`, of any length above 0, to +y (a half turn about x if it points down).
 
     In double precision, as the division by 1 + cosine magnifies rounding where `up` nearly points down.

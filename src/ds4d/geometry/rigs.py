@@ -7,13 +7,17 @@ Silhouettes alone cannot tell rigs apart, so a rig is never guessed.
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
 from ds4d.geometry.cameras import orbit_cameras
+from ds4d.imaging import atomic_path
 from ds4d.types import Cameras
+
+_RIG_TOLERANCE = 1e-4  # of a matrix entry, and of a picture's height
 
 
 @dataclass(frozen=True)
@@ -87,3 +91,75 @@ def rig_cameras(rig: tuple[RigView, ...], width: int, height: int) -> Cameras:
         for v in rig
     ]
     return Cameras(torch.cat([c.viewmats for c in cameras]), torch.cat([c.Ks for c in cameras]), width, height)
+
+
+def rig_cameras_round(front: Cameras, rig: tuple[RigView, ...]) -> Cameras:
+    """A camera as it stands, and others round the same object: viewmats [1 + V, 4, 4].
+
+    The object is taken to be where the camera's axis comes nearest to the origin. The others stand at the camera's
+    distance from it with its vertical field of view; their azimuths are counted from its, their elevations from the
+    horizon, and the rig's own distances and fields of view are not read.
+
+    Args:
+        front: one view, world y up.
+        rig: the other views.
+
+    Raises:
+        ValueError: the camera looks away from the origin.
+    """
+    rotation, translation = front.viewmats[0, :3, :3], front.viewmats[0, :3, 3]
+    distance = float(translation[2])  # the origin's depth
+    if not distance > 0:
+        raise ValueError(
+            f"the front camera must look towards the origin of the world, which must lie in the object, got the "
+            f"origin at depth {distance:.3g}. Move the world's origin into the object."
+        )
+    centre = -rotation.T @ translation
+    target = centre + distance * rotation[2]
+    azimuth_deg = math.degrees(math.atan2(float(centre[0] - target[0]), float(centre[2] - target[2])))
+    others = orbit_cameras(
+        [azimuth_deg + view.azimuth for view in rig],
+        [view.elevation for view in rig],
+        fovy_deg=math.degrees(2 * math.atan(0.5 * front.height / float(front.Ks[0, 1, 1]))),
+        distance=distance,
+        width=front.width,
+        height=front.height,
+        target=target.tolist(),
+    )
+    return Cameras(
+        torch.cat((front.viewmats, others.viewmats)), torch.cat((front.Ks, others.Ks)), front.width, front.height
+    )
+
+
+def rig_of(cameras: Cameras, names: Sequence[str]) -> tuple[RigView, ...]:
+    """The rig whose cameras these are, azimuths in [0, 360); `rig_cameras` makes the same cameras of it.
+
+    Args:
+        cameras: V views without a time axis, of pictures of any size.
+        names: of the views.
+
+    Raises:
+        ValueError: a camera does not look at the origin, is tilted, or is not described by a field of view alone.
+    """
+    rig = []
+    for name, viewmat, K in zip(names, cameras.viewmats, cameras.Ks, strict=True):
+        x, y, z = (-viewmat[:3, :3].T @ viewmat[:3, 3]).tolist()
+        azimuth_deg = math.degrees(math.atan2(x, z)) % 360
+        elevation_deg = math.degrees(math.atan2(y, math.hypot(x, z)))
+        fovy_deg = math.degrees(2 * math.atan(0.5 * cameras.height / float(K[1, 1])))
+        rig.append(RigView(name, azimuth_deg, elevation_deg, fovy_deg, math.sqrt(x * x + y * y + z * z)))
+    again = rig_cameras(tuple(rig), cameras.width, cameras.height)
+    off = (again.viewmats - cameras.viewmats).flatten(1).abs().amax(1)
+    off = off.maximum((again.Ks - cameras.Ks).flatten(1).abs().amax(1) / cameras.height)
+    if off.max() > _RIG_TOLERANCE:
+        raise ValueError(
+            f"camera {names[int(off.argmax())]!r} must look at the origin, upright, to be part of a rig, got one that "
+            "does not. Describe these cameras by a transforms file."
+        )
+    return tuple(rig)
+
+
+def write_rig(path: Path, rig: tuple[RigView, ...]) -> None:
+    """A rig as a file that `load_rig` reads."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps([asdict(view) for view in rig], indent=1), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -9,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ds4d.config import check_ranges
-from ds4d.imaging import ssim
+from ds4d.imaging import Lpips, ssim
 from ds4d.losses import photometric, regularizers
 
 
@@ -31,13 +32,14 @@ class Term:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """The losses by name; each name is the key of its function in `PICTURE_LOSSES` or `REGULARIZERS`.
+    """The losses by name; each name but `lpips` is the key of its function in `PICTURE_LOSSES` or `REGULARIZERS`.
 
     Attributes:
         l1: absolute colour error over a random background.
         mse: squared colour error over a random background.
         ssim: 1 - SSIM.
         mask: squared error of the coverage.
+        lpips: perceptual distance in a frozen VGG16, over a random background; off where its weights are not at hand.
         plane_smoothness: weight of the bending of the HexPlane's space planes.
         time_smoothness: weight of the bending of the HexPlane's time planes along time.
         time_l1: weight of the distance of the time planes from 1.
@@ -48,6 +50,7 @@ class LossConfig:
     mse: Term = Term()
     ssim: Term = Term(0.2)
     mask: Term = Term(0.5)
+    lpips: Term = Term()
     plane_smoothness: float = 1e-3
     time_smoothness: float = 1e-2
     time_l1: float = 1e-3
@@ -109,6 +112,10 @@ def _mask(inputs: LossInputs) -> Tensor:
     return (photometric.squared(inputs.alphas, inputs.target_alphas) * inputs.weights).mean(dim=(1, 2, 3))
 
 
+def _lpips(network: Lpips, inputs: LossInputs) -> Tensor:
+    return network(inputs.colors, inputs.target_colors) * inputs.weights.mean(dim=(1, 2, 3))
+
+
 def _plane_smoothness(inputs: LossInputs) -> Tensor:
     return regularizers.plane_smoothness(inputs.spatial_planes)
 
@@ -137,10 +144,18 @@ REGULARIZERS: dict[str, Callable[[LossInputs], Tensor]] = {
 
 
 class Objective:
-    """Sums the losses whose weight is not 0."""
+    """Sums the losses whose weight is not 0.
 
-    def __init__(self, config: LossConfig) -> None:
-        terms: dict[str, Term] = {name: getattr(config, name) for name in PICTURE_LOSSES}
+    Args:
+        config: the weights.
+        lpips: the network of the loss `lpips`, which is left out without it.
+    """
+
+    def __init__(self, config: LossConfig, lpips: Lpips | None = None) -> None:
+        self._losses = dict(PICTURE_LOSSES)
+        if lpips is not None:
+            self._losses["lpips"] = partial(_lpips, lpips)
+        terms: dict[str, Term] = {name: getattr(config, name) for name in self._losses}
         weights: dict[str, float] = {name: getattr(config, name) for name in REGULARIZERS}
         self._terms = {name: term for name, term in terms.items() if term.weight}
         self._weights = {name: weight for name, weight in weights.items() if weight}
@@ -161,7 +176,7 @@ class Objective:
         values = {}
         for name, term in self._terms.items():
             chosen = shares[term.views].to(inputs.colors)
-            value = (PICTURE_LOSSES[name](inputs) * chosen).sum() / chosen.sum().clamp_min(1)
+            value = (self._losses[name](inputs) * chosen).sum() / chosen.sum().clamp_min(1)
             total = total + term.weight * value
             values[name] = value.detach()
         for name, weight in (self._weights if inputs.temporal_planes else {}).items():

@@ -1,5 +1,6 @@
 """Scores of rendered views against ground truth."""
 
+from ds4d.metrics.perceptual import score_lpips as score_lpips
 from ds4d.metrics.psnr import psnr as psnr
 from ds4d.metrics.view_scores import METRICS as METRICS
 from ds4d.metrics.view_scores import average_views as average_views

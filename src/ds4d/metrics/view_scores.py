@@ -46,7 +46,7 @@ def score_view(truth: UInt8[np.ndarray, "T H W 4"], rendered: UInt8[np.ndarray, 
             f"score_view: rendered must have the shape of truth {list(truth.shape)} with at least one frame, "
             f"got {list(rendered.shape)}. Render the true view's cameras and times at its size."
         )
-    true_colors, colors = _on_white(truth), _on_white(rendered)
+    true_colors, colors = on_white(truth), on_white(rendered)
     true_silhouettes, silhouettes = _silhouettes(truth), _silhouettes(rendered)
     moving = _moving_pixels(true_colors, true_silhouettes)
     per_frame: dict[str, list[float]] = {name: [] for name in METRICS[:5]}
@@ -68,15 +68,19 @@ def score_view(truth: UInt8[np.ndarray, "T H W 4"], rendered: UInt8[np.ndarray, 
 def average_views(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Mean of each score over the views that have it; NaN where none has.
 
+    Args:
+        scores: of each view, all by the same names.
+
     Raises:
         ValueError: `scores` is empty.
     """
     if not scores:
         raise ValueError("average_views: scores must hold at least one view, got none.")
-    return {name: _mean([view[name] for view in scores]) for name in METRICS}
+    return {name: _mean([view[name] for view in scores]) for name in scores[0]}
 
 
-def _on_white(pictures: UInt8[np.ndarray, "T H W 4"]) -> Float[np.ndarray, "T H W 3"]:
+def on_white(pictures: UInt8[np.ndarray, "T H W 4"]) -> Float[np.ndarray, "T H W 3"]:
+    """Straight RGBA composited on white, in [0, 1]."""
     # In double precision: differences of exactly 24 levels are common, and rounding decides on which side they fall.
     pixels = pictures / 255.0
     alphas = pixels[..., 3:]

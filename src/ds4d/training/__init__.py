@@ -10,3 +10,5 @@ from ds4d.training.optimizers import OptimizerConfig as OptimizerConfig
 from ds4d.training.optimizers import Rate as Rate
 from ds4d.training.trainer import FitConfig as FitConfig
 from ds4d.training.trainer import Trainer as Trainer
+from ds4d.training.view_losses import RenderRequest as RenderRequest
+from ds4d.training.view_losses import ViewLoss as ViewLoss

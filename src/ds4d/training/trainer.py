@@ -15,6 +15,7 @@ from ds4d.alignment import AlignmentConfig, ViewAlignment
 from ds4d.config import check_ranges
 from ds4d.drawing import draw_depths
 from ds4d.gaussians import DensityConfig, DensityControl, nearest_rows
+from ds4d.imaging import Lpips
 from ds4d.losses import LossConfig, LossInputs, Objective
 from ds4d.scene import DynamicGaussians
 from ds4d.training.events import DensityChanged, Event, StepDone, TrainingDiverged
@@ -22,7 +23,8 @@ from ds4d.training.graphs import MotionChanges, ObjectiveValues, Readback, Repla
 from ds4d.training.optimizers import OptimizerConfig, SceneOptimizer
 from ds4d.training.pictures import PictureSource
 from ds4d.training.sampling import Draw, Sampler
-from ds4d.types import Cameras, MultiViewVideo, RawGaussians, Renderer, Rendering
+from ds4d.training.view_losses import ViewLoss
+from ds4d.types import Cameras, Gaussians, MultiViewVideo, RawGaussians, Renderer, Rendering
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,20 @@ class Trainer:
         renderer: the splatter.
         config: the schedule.
         seed: of every random draw.
+        lpips: the network of the loss `lpips`; without it that loss is left out.
+        guide: a loss of pictures from cameras of its own, if any.
     """
 
     def __init__(
-        self, scene: DynamicGaussians, video: MultiViewVideo, renderer: Renderer, config: FitConfig, seed: int
+        self,
+        scene: DynamicGaussians,
+        video: MultiViewVideo,
+        renderer: Renderer,
+        config: FitConfig,
+        seed: int,
+        *,
+        lpips: Lpips | None = None,
+        guide: ViewLoss | None = None,
     ) -> None:
         self.scene = scene
         self.video = video
@@ -93,7 +105,8 @@ class Trainer:
         self.generator = torch.Generator().manual_seed(seed)
         self.sampler = Sampler(video.valid, self.generator)
         self.pictures = PictureSource(video, scene.device, config.picture_budget)
-        self.objective = Objective(config.losses)
+        self.objective = Objective(config.losses, lpips.to(scene.device) if lpips else None)
+        self.guide = guide
         self._changes = Replayed(MotionChanges(scene.motion)) if scene.motion else None
         self.density = DensityControl(config.density, scene.gaussians.num_gaussians, scene.device)
         self.cameras = video.cameras.to(scene.device)
@@ -144,20 +157,44 @@ class Trainer:
         width, height = self._size()
         raw = self._gaussians_at(draw)
         cameras = self._cameras(draw, width, height)
-        rendering = self.renderer.render(raw.activate(), cameras, backgrounds=draw.backgrounds.to(self.scene.device))
-        inputs = self._inputs(draw, rendering, raw.means)
+        gaussians = raw.activate()
+        renderings = [self.renderer.render(gaussians, cameras, backgrounds=draw.backgrounds.to(self.scene.device))]
+        inputs = self._inputs(draw, renderings[0], raw.means)
         total, values = self._objective_values(*self._objective_arguments(draw, inputs))
+        names = self.objective.names(not self.is_static_stage)
+        if self.guide is not None:
+            rendering, total, values = self._guided(self.guide, draw, gaussians, total, values)
+            renderings.append(rendering)
+            names = [*names, self.guide.name]
         readback = Readback(values)
         total.backward()
-        pulls = rendering.info["means2d"].grad
-        assert pulls is not None  # the renderer retains it
-        self.density.observe(pulls, rendering.info["radii"], (width, height))
+        for rendering in renderings:
+            self._observe(rendering)
         self.optimizer.step(self._progress())
         loss, *parts = readback.wait()
-        terms = dict(zip(self.objective.names(not self.is_static_stage), parts, strict=True))
+        terms = dict(zip(names, parts, strict=True))
         if not all(map(math.isfinite, (loss, *parts))):
             raise TrainingDiverged(self.step + 1, terms)
         return loss, terms
+
+    def _guided(
+        self, guide: ViewLoss, draw: Draw, gaussians: Gaussians, total: Tensor, values: Tensor
+    ) -> tuple[Rendering, Tensor, Tensor]:
+        """Pictures from the guide's cameras, and the total and the values with its loss."""
+        progress = (self.step + 1) / self.config.total_steps
+        request = guide.request(draw.times, progress, self.generator)
+        cameras, backgrounds = request.cameras.to(self.scene.device), request.backgrounds.to(self.scene.device)
+        rendering = self.renderer.render(gaussians, cameras, backgrounds=backgrounds)
+        value = guide.loss(request, rendering)
+        total = guide.share_of_others(progress) * total + guide.weight * value
+        return rendering, total, torch.stack([total, *values[1:], value]).detach()
+
+    def _observe(self, rendering: Rendering) -> None:
+        """Lets density control see how the pictures pull at the Gaussians."""
+        pulls = rendering.info["means2d"].grad
+        assert pulls is not None  # the renderer retains it
+        height, width = rendering.colors.shape[-2:]
+        self.density.observe(pulls, rendering.info["radii"], (width, height))
 
     def _depths_are_due(self) -> bool:
         """Whether what hides a point is to be drawn anew: as the dynamic stage begins, and on its schedule then."""

@@ -7,6 +7,7 @@ h w feature cells, B any batch.
 
 from ds4d.types.cameras import Cameras as Cameras
 from ds4d.types.cameras import Similarity as Similarity
+from ds4d.types.clips import ArrayFrames as ArrayFrames
 from ds4d.types.clips import FrameBatch as FrameBatch
 from ds4d.types.clips import Frames as Frames
 from ds4d.types.clips import GeneratedViews as GeneratedViews

@@ -26,6 +26,18 @@ class Frames(Protocol):
         ...
 
 
+class ArrayFrames:
+    """The `Frames` of pictures in memory: premultiplied [T, V, H, W, 4]."""
+
+    def __init__(self, pictures: UInt8[np.ndarray, "T V H W 4"]) -> None:
+        self.num_times, self.num_views, self.height, self.width = pictures.shape[:4]
+        self._pictures = pictures
+
+    def read(self, time: int, view: int) -> UInt8[np.ndarray, "H W 4"]:
+        """One picture: colour premultiplied by alpha, then alpha, 8 bit."""
+        return self._pictures[time, view]
+
+
 @dataclass(frozen=True)
 class FrameBatch:
     """Pictures of B (time, view) pairs.
@@ -130,10 +142,13 @@ class Video:
     Attributes:
         frames: the pictures, one view, read when asked for.
         fps: frames per second, above 0.
+        camera: where it stood, as one view without a time axis, world y up and the origin in the object; None where
+            nobody knows, which leaves it to the generator.
     """
 
     frames: Frames
     fps: float
+    camera: Cameras | None = None
 
     def __post_init__(self) -> None:
         if self.frames.num_views != 1 or self.frames.num_times < 1:
@@ -143,6 +158,11 @@ class Video:
             )
         if not self.fps > 0:
             raise ValueError(f"Video: fps must be above 0, got {self.fps}.")
+        if self.camera is not None and self.camera.viewmats.shape[:-2] != (1,):
+            raise ValueError(
+                f"Video: camera must be one that stands still, got leading axes "
+                f"{list(self.camera.viewmats.shape[:-2])}. Give one view without a time axis."
+            )
 
     @property
     def num_times(self) -> int:

@@ -2,6 +2,7 @@
 
 ref/<i>_rgba.png              the real video
 zero123/<i>_rgba/<k>.png      view k of frame i, in the order of the rig (the front of the rig left out)
+rig.json                      where the cameras stood, if the folder says (`ds4d views` does)
 """
 
 import re
@@ -17,18 +18,25 @@ from ds4d.types import MultiViewVideo
 from ds4d.views.frame_store import FrameStore
 from ds4d.views.sizes import common_size, expand_over_times, trust
 
+RIG_FILE = "rig.json"
 _FRAME_NAME = re.compile(r"(\d+)_rgba\.png")
 _ALPHA_FLOOR = 8  # of 255; Zero123++ masks leave alpha 1 over the grey background, mattings leave a faint haze
 
 
 def load_stag4d(
-    folder: str | Path, *, rig: str = "stag4d", size: int | None = None, fps: float = 24.0, novel_weight: float = 1.0
+    folder: str | Path,
+    *,
+    rig: str | None = None,
+    size: int | None = None,
+    fps: float = 24.0,
+    novel_weight: float = 1.0,
 ) -> MultiViewVideo:
     """A folder in STAG4D's layout, in the rig's world (y up, the front camera at azimuth 0).
 
     Args:
         folder: holds `ref` and, beyond a single view, `zero123`.
-        rig: name or json file of the camera rig; its first view is the front (`ds4d.geometry.load_rig`).
+        rig: name or json file of the camera rig; its first view is the front (`ds4d.geometry.load_rig`). None: the
+            folder's rig.json, or `stag4d` where there is none.
         size: height of the pictures in pixels; the front's own if None.
         fps: frames per second of the clip, above 0.
         novel_weight: trust in the generated views, above 0; the front has 1.
@@ -36,7 +44,10 @@ def load_stag4d(
     Raises:
         ValueError: a file is missing, superfluous or of another size; the message names it.
     """
-    folder, views = Path(folder), load_rig(rig)
+    folder = Path(folder)
+    if rig is None:
+        rig = str(folder / RIG_FILE) if (folder / RIG_FILE).is_file() else "stag4d"
+    views = load_rig(rig)
     fronts = _front_files(folder / "ref")
     if (folder / "zero123").is_dir():
         paths = [[front, *_novel_files(folder / "zero123" / front.stem, views, rig)] for front in fronts]

@@ -1,6 +1,5 @@
 """Multi-view videos from transforms files (D-NeRF, Blender, multi-view captures)."""
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -60,8 +59,6 @@ def load_transforms(
         [[None if frame is None else _sized_file(frame) for frame in row] for row in grid], size
     )
     cameras = _cameras(grid, times, width, height)
-    if len(names) == 1 and cameras.is_static:
-        warnings.warn(f"{folder} shows the object from one still side: the others are unknown.", stacklevel=2)
     return MultiViewVideo(
         frames=FrameStore([[None if frame is None else frame.image for frame in row] for row in grid], width, height),
         cameras=cameras,

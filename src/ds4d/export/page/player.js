@@ -86,7 +86,7 @@ class Player {
 
   setBackground(hex) {
     this.background = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16) / 255);
-    element("background").value = hex;
+    element("background").value = document.body.style.background = hex;
     const [r, g, b] = this.background;
     document.body.dataset.shade = 0.3 * r + 0.59 * g + 0.11 * b < 0.5 ? "dark" : "light";
     this.invalidate();

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ds4d.geometry import RigView, frame_times, opencv_to_opengl, rig_cameras
 from ds4d.imaging import premultiply, write_png, write_video
-from ds4d.types import MultiViewVideo
+from ds4d.types import ArrayFrames, MultiViewVideo
 from ds4d.views.sample.drawing import render_sample
 from ds4d.views.sizes import expand_over_times
 
@@ -58,18 +58,6 @@ class SampleConfig:
         for name in ("frames", "size", "supersampling", "fps"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"SampleConfig: {name} must be above 0, got {getattr(self, name)}.")
-
-
-class ArrayFrames:
-    """The `Frames` of pictures in memory: premultiplied [T, V, H, W, 4]."""
-
-    def __init__(self, pictures: UInt8[np.ndarray, "T V H W 4"]) -> None:
-        self.num_times, self.num_views, self.height, self.width = pictures.shape[:4]
-        self._pictures = pictures
-
-    def read(self, time: int, view: int) -> UInt8[np.ndarray, "H W 4"]:
-        """One picture: colour premultiplied by alpha, then alpha, 8 bit."""
-        return self._pictures[time, view]
 
 
 def sample_video(config: SampleConfig, splits: Sequence[str] = ("front", "mv")) -> MultiViewVideo:

@@ -1,0 +1,56 @@
+"""How true the cut-outs of plain backgrounds are, as JSON on the standard output.
+
+    python benchmarks/cut_outs.py DATA/gltf/*
+
+The front view of each set, whose alpha is known, is laid over a plain colour, encoded as H.264 with hues at half the
+size, and cut out again. `iou` compares silhouettes (alpha above one half), `least_iou` those of the worst frame;
+`alpha` and `color` are mean differences over the whole picture, levels of 255, the colours premultiplied.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from machine import machine
+
+from ds4d.imaging import premultiply, read_rgba, write_video
+from ds4d.video import VideoConfig, inspect_video
+from ds4d.views import read_transforms
+
+BACKGROUNDS = {"white": (255, 255, 255), "black": (0, 0, 0), "green": (20, 190, 60)}
+
+
+def score(frames: list[np.ndarray], background: tuple[int, int, int]) -> dict[str, float]:
+    """Cuts the frames out of a film before a background, and compares with what they were."""
+    truth = np.stack([premultiply(frame) for frame in frames]).astype(int)
+    film = truth[..., :3] + (255 - truth[..., 3:]) * np.array(background) // 255
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "film.mp4"
+        write_video(path, film.astype(np.uint8), 24.0)
+        cut = np.stack(inspect_video(path, VideoConfig(size=frames[0].shape[0])).evidence.cut.pictures).astype(int)
+    mine, true = cut[..., 3] > 127, truth[..., 3] > 127
+    iou = (mine & true).sum(axis=(1, 2)) / (mine | true).sum(axis=(1, 2))
+    difference = np.abs(cut - truth).mean(axis=(0, 1, 2))
+    return {
+        "iou": round(float(iou.mean()), 4),
+        "least_iou": round(float(iou.min()), 4),
+        "alpha": round(float(difference[3]), 2),
+        "color": round(float(difference[:3].mean()), 2),
+    }
+
+
+def main() -> None:
+    """Prints the scores of every set before every background."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path)
+    results = {}
+    for folder in parser.parse_args().folders:
+        frames = [read_rgba(frame.image) for frame in read_transforms(folder / "transforms_front.json")]
+        results[folder.name] = {name: score(frames, color) for name, color in BACKGROUNDS.items()}
+    print(json.dumps({"machine": machine(), "sets": results}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""What one view tells of the others: a flat card, the inflated shape and fits, scored on unseen views, as JSON.
+
+    python benchmarks/single_view.py DATA/gltf/*                    # the card, and the inflated shape as it is
+    python benchmarks/single_view.py DATA/gltf/* --facing           # with the facing that meta.json tells
+    python benchmarks/single_view.py DATA/gltf/frog-jump --preset cpu --device cpu     # and an object fitted to it
+
+Only transforms_front.json is looked at; the views of transforms_test.json are scored. The card is the frame itself on a
+plane through the origin, square to the camera, drawn by perspective from both sides. `--pictures DIR` writes what was
+scored as DIR/<method>/<set>/<file_path>.png.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from machine import machine
+from torch import Tensor
+from torch.nn import functional as F
+
+from ds4d.imaging import read_rgba, write_png
+from ds4d.metrics import METRICS, average_views, score_view
+from ds4d.rendering import renderer_for
+from ds4d.types import Cameras, Video
+from ds4d.views import Inflate, InflateConfig, TransformsFrame, ViewsConfig, load_views, read_transforms, stag4d_cameras
+from ds4d.views.closed_surface import surface_gaussians
+
+Drawing = Callable[[Sequence[TransformsFrame]], list[UInt8[np.ndarray, "H W 4"]]]
+
+
+def film_of(folder: Path) -> Video:
+    """The front view alone."""
+    clip = load_views(folder, ViewsConfig(splits=("front",)))
+    cameras = clip.cameras
+    return Video(clip.frames, 24.0, Cameras(cameras.viewmats[0], cameras.Ks[0], cameras.width, cameras.height))
+
+
+def card(video: Video) -> Drawing:
+    """Draws each frame as a plane through the origin, square to its camera."""
+    film = video.camera
+    assert film is not None
+
+    def draw(frames: Sequence[TransformsFrame]) -> list[np.ndarray]:
+        drawn = []
+        for index, frame in enumerate(frames):
+            picture = torch.from_numpy(video.frames.read(index, 0).copy()).movedim(-1, 0)[None] / 255
+            places = _on_card(frame, film)
+            rgba = F.grid_sample(picture, places[None], mode="bilinear", align_corners=False)[0]
+            drawn.append(_straight(rgba))
+        return drawn
+
+    return draw
+
+
+def _on_card(frame: TransformsFrame, film: Cameras) -> Float[Tensor, "H W 2"]:
+    """Where on the film's picture each pixel of a camera lies, in [-1, 1]."""
+    ys, xs = torch.meshgrid(torch.arange(frame.height) + 0.5, torch.arange(frame.width) + 0.5, indexing="ij")
+    rays = torch.stack((xs, ys, torch.ones_like(xs)), -1) @ torch.linalg.inv(frame.K).T @ frame.viewmat[:3, :3]
+    centre = -frame.viewmat[:3, :3].T @ frame.viewmat[:3, 3]
+    normal, depth = film.viewmats[0, 2, :3], film.viewmats[0, 2, 3]  # the plane where the film's depth is the origin's
+    steps = -(centre @ normal) / (rays @ normal)
+    points = centre + steps[..., None] * rays
+    in_film = points @ film.viewmats[0, :3, :3].T + film.viewmats[0, :3, 3]
+    pixels = (in_film / depth) @ film.Ks[0].T
+    places = 2 * pixels[..., :2] / torch.tensor([film.width, film.height]) - 1
+    return torch.where((steps > 0)[..., None], places, 2.0)
+
+
+def inflated(video: Video, config: InflateConfig) -> Drawing:
+    """Draws each frame's inflated shape, nothing fitted."""
+    generator, cameras = Inflate(config, torch.device("cpu")), stag4d_cameras(video)
+
+    def draw(frames: Sequence[TransformsFrame]) -> list[np.ndarray]:
+        drawn = []
+        for index, frame in enumerate(frames):
+            pair, film = generator.lift(video, range(index, index + 1), cameras)
+            at = Cameras(frame.viewmat[None, None], frame.K[None, None], frame.width, frame.height)
+            rendering = renderer_for("cpu").render(surface_gaussians(pair, film), at)
+            drawn.append(_straight(torch.cat((rendering.colors, rendering.alphas), dim=2)[0, 0]))
+        return drawn
+
+    return draw
+
+
+def score(draw: Drawing, folder: Path, pictures: Path | None) -> dict[str, float]:
+    """The drawing's metrics on the test views."""
+    clips: dict[str | None, list[TransformsFrame]] = {}
+    for frame in read_transforms(folder / "transforms_test.json"):
+        clips.setdefault(frame.view, []).append(frame)
+    views = []
+    for clip in clips.values():
+        ordered = sorted(clip, key=lambda frame: frame.time)
+        drawn = draw(ordered)
+        views.append(score_view(np.stack([read_rgba(frame.image) for frame in ordered]), np.stack(drawn)))
+        for frame, picture in zip(ordered, drawn, strict=True):
+            if pictures:
+                write_png(pictures / folder.name / f"{frame.file_path}.png", picture)
+    return average_views(views)
+
+
+def _straight(rgba: Float[Tensor, "4 H W"]) -> UInt8[np.ndarray, "H W 4"]:
+    colors = rgba[:3] / rgba[3:].clamp_min(1e-8)
+    return (torch.cat((colors, rgba[3:])).clamp(0, 1) * 255).round().byte().movedim(0, -1).numpy()
+
+
+def facing_of(folder: Path) -> float:
+    """The true facing of a set that was turned; 90, which is no tilt, for one that faces the camera."""
+    turn = json.loads((folder / "meta.json").read_text())["normalisation"]["model_turn_deg_yxz"][0]
+    return float(turn) if turn else 90.0
+
+
+def main() -> None:
+    """Scores every set by every method and prints one JSON document."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", type=Path, nargs="+")
+    parser.add_argument("--facing", action="store_true", help="give inflate the true facing of turned sets")
+    parser.add_argument("--thickness", type=float, default=InflateConfig.thickness)
+    parser.add_argument("--pictures", type=Path)
+    args = parser.parse_args()
+    rows: dict[str, list[dict[str, Any]]] = {"card": [], "inflate": []}
+    for folder in args.sets:
+        video = film_of(folder)
+        facing = facing_of(folder) if args.facing else InflateConfig.facing
+        config = InflateConfig(facing=facing, thickness=args.thickness)
+        for method, draw in {"card": card(video), "inflate": inflated(video, config)}.items():
+            began = time.perf_counter()
+            scores = score(draw, folder, args.pictures and args.pictures / method)
+            rows[method].append({"set": folder.name, **scores})
+            print(method, folder.name, round(time.perf_counter() - began, 1), "s", file=sys.stderr, flush=True)
+    mean = {
+        method: {name: round(float(np.nanmean([row[name] for row in found])), 4) for name in METRICS}
+        for method, found in rows.items()
+    }
+    print(json.dumps({**machine(), "facing": args.facing, "mean": mean, "sets": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

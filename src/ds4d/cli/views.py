@@ -1,0 +1,62 @@
+"""`ds4d views`: further views of a film, as a folder that can be looked at and fitted."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ds4d.cli.film_options import FilmOptions
+from ds4d.device import DeviceName, choose_device
+from ds4d.input_clip import read_input
+from ds4d.presets import GenerateConfig
+from ds4d.types import GeneratedViews
+from ds4d.views import InflateConfig, ViewsConfig, Zero123PlusConfig, write_views
+
+
+@dataclass(frozen=True)
+class ViewsArguments:
+    """Makes the further views that a film is fitted with, and writes them as a folder that ds4d generate reads.
+
+    Look at contact_sheet.png in it: the fitted object will be as good as these views.
+
+    Attributes:
+        input: a video file or a folder of numbered pictures, of one object; or a folder of views, of whose front view
+            new ones are made.
+        output: folder of the views, new or empty.
+        device: where to work; auto takes CUDA where it can be used.
+        seed: of every random draw.
+        views: where the views come from.
+        video: how a film is read and cut out.
+        inflate: how a silhouette becomes a shape (--views inflate).
+        zero123plus: which Zero123++, and how it is run (--views zero123plus).
+    """
+
+    input: tyro.conf.Positional[Path]
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="DIR")]
+    device: DeviceName = "auto"
+    seed: int = 0
+    views: Annotated[ViewsConfig, tyro.conf.arg(name="")] = field(default_factory=ViewsConfig)
+    video: Annotated[FilmOptions, tyro.conf.arg(name="")] = field(default_factory=FilmOptions)
+    inflate: Annotated[InflateConfig, tyro.conf.arg(name="")] = field(default_factory=InflateConfig)
+    zero123plus: Zero123PlusConfig = field(default_factory=Zero123PlusConfig)
+
+
+def run(words: Sequence[str]) -> int:
+    """The command; returns the exit status."""
+    asked = tyro.cli(ViewsArguments, args=list(words), prog="ds4d views", config=(tyro.conf.AvoidSubcommands,))
+    config = GenerateConfig(
+        views=asked.views,
+        video=asked.video.settings(),
+        inflate=asked.inflate,
+        zero123plus=asked.zero123plus,
+        seed=asked.seed,
+    )
+    clip = read_input(asked.input, config, choose_device(asked.device))
+    write_views(GeneratedViews(clip.video, clip.points), asked.output, made_by=clip.used)
+    output = shlex.quote(str(asked.output))
+    print(f"views: {clip.used}\nwrote {output}. Look at contact_sheet.png, and fit it with:")
+    print(f"  ds4d generate {output} -o RUN")
+    return 0

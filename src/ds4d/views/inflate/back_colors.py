@@ -1,0 +1,65 @@
+"""What the far side of an object may look like: smooth, between the colours of its rim."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+_SWEEPS = 12  # at each size of the picture
+
+
+def fill_from_rim(
+    colors: Float[Tensor, "T 3 H W"], inside: Bool[Tensor, "T H W"], *, blur: float
+) -> Float[Tensor, "T 3 H W"]:
+    """The harmonic function inside each silhouette whose values at the rim are the picture's, blurred along the rim.
+
+    Args:
+        colors: straight, in [0, 1].
+        inside: the silhouettes.
+        blur: standard deviation, pixels.
+    """
+    rim = (inside & ~_eroded(inside)).float()[:, None]
+    share = _blurred(rim, blur)
+    known = _blurred(colors * rim, blur) / share.clamp_min(1e-6)
+    return harmonic_fill(known, rim)
+
+
+def harmonic_fill(values: Float[Tensor, "T C H W"], known: Float[Tensor, "T 1 H W"]) -> Float[Tensor, "T C H W"]:
+    """Spreads known values: everywhere else each value becomes the mean of its four neighbours, nearly.
+
+    A pyramid of ever smaller pictures gives the start, a few sweeps at each size the rest. The picture's edge mirrors.
+
+    Args:
+        values: read where known.
+        known: above 0 where a value is; it weighs the value in the smaller pictures.
+    """
+    height, width = values.shape[-2:]
+    if height == width == 1:
+        return torch.where(known > 0, values, 0.5)
+    to_even = (0, width % 2, 0, height % 2)
+    weights = F.avg_pool2d(F.pad(known, to_even), 2)
+    coarse = F.avg_pool2d(F.pad(values * known, to_even), 2) / weights.clamp_min(1e-8)
+    filled = F.interpolate(harmonic_fill(coarse, weights), scale_factor=2, mode="bilinear")[..., :height, :width]
+    for _ in range(_SWEEPS):
+        filled = torch.where(known > 0, values, filled)
+        padded = F.pad(filled, (1, 1, 1, 1), mode="replicate")
+        across, down = padded[..., 1:-1, :], padded[..., 1:-1]
+        filled = 0.25 * (across[..., :-2] + across[..., 2:] + down[..., :-2, :] + down[..., 2:, :])
+    return torch.where(known > 0, values, filled)
+
+
+def _eroded(inside: Bool[Tensor, "T H W"]) -> Bool[Tensor, "T H W"]:
+    """Silhouettes less the pixels that touch their outside."""
+    return F.max_pool2d((~inside).float()[:, None], 3, stride=1, padding=1)[:, 0] == 0
+
+
+def _blurred(values: Float[Tensor, "T C H W"], sigma: float) -> Float[Tensor, "T C H W"]:
+    radius = max(1, round(3 * sigma))
+    offsets = torch.arange(-radius, radius + 1, dtype=values.dtype, device=values.device)
+    kernel = torch.exp(-0.5 * (offsets / sigma).square())
+    kernel = (kernel / kernel.sum()).view(1, 1, -1)
+    for axis in (-1, -2):
+        moved = values.movedim(axis, -1)
+        flat = moved.reshape(-1, 1, moved.shape[-1])
+        values = F.conv1d(flat, kernel, padding=radius).view(moved.shape).movedim(-1, axis)
+    return values

@@ -1,0 +1,17 @@
+"""Pretrained models: which ones stages can use, where each lies, and how it is read. Nothing is ever downloaded."""
+
+from ds4d.weights.loading import load_part as load_part
+from ds4d.weights.loading import read_settings as read_settings
+from ds4d.weights.loading import read_shapes as read_shapes
+from ds4d.weights.loading import read_tensors as read_tensors
+from ds4d.weights.loading import weights_file as weights_file
+from ds4d.weights.models import MODELS as MODELS
+from ds4d.weights.models import Part as Part
+from ds4d.weights.models import PretrainedModel as PretrainedModel
+from ds4d.weights.places import Place as Place
+from ds4d.weights.places import faults as faults
+from ds4d.weights.places import find_model as find_model
+from ds4d.weights.places import model_files as model_files
+from ds4d.weights.places import places as places
+from ds4d.weights.places import require_model as require_model
+from ds4d.weights.places import weights_digest as weights_digest

@@ -1,0 +1,139 @@
+"""Reading pretrained models safely: json settings, safetensors, and .bin or .pth as tensors and nothing else."""
+
+import json
+from collections.abc import Generator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ds4d.weights.models import Part
+
+
+def weights_file(part: Part, path: Path) -> Path | None:
+    """The weights of a part inside a model's folder, or the model's single file; None where there are none."""
+    if path.is_file():
+        return path if any(path.suffix == Path(name).suffix for name in part.weights) else None
+    found = (file for name in part.weights for file in sorted((path / part.folder).glob(name)) if file.is_file())
+    return next(found, None)
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The json object in a file.
+
+    Raises:
+        ValueError: it is none; the message names the file.
+    """
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"settings {path} must be json, got {error}. Download the file again.") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"settings {path} must be a json object, got {settings!r}. Download the file again.")
+    return settings
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors in a safetensors file, by name, read from its head alone.
+
+    Raises:
+        ValueError: it is not a whole safetensors file; the message names it.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"weights {path} must be a whole safetensors file, got one that cannot be read ({error}). "
+            "Download it again."
+        ) from error
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors in a .safetensors file, or in a .bin or .pth file of tensors and nothing else, on the CPU.
+
+    Raises:
+        ValueError: the file cannot be read, or holds more than tensors; the message names it.
+    """
+    if path.suffix == ".safetensors":
+        read_shapes(path)
+        return load_file(path)
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged or hostile file may trip the reader anywhere
+        raise ValueError(
+            f"weights {path} must be a whole file of tensors, got one that cannot be read safely "
+            f"({' '.join(str(error).split())[:200]}). Download it again, as safetensors if there is such a file."
+        ) from error
+    if not (isinstance(found, dict) and all(isinstance(value, Tensor) for value in found.values())):
+        raise ValueError(f"weights {path} must hold tensors by name, got {type(found).__name__}. Name another file.")
+    return found
+
+
+def load_part(part: Part, path: Path, *, dtype: torch.dtype = torch.float32) -> Any:
+    """One part of a model as an object of its class: a frozen network, a scheduler, a tokenizer or a preparation.
+
+    Args:
+        part: with a loader.
+        path: the model's folder, which holds the part whole.
+        dtype: of a network's weights.
+
+    Raises:
+        ImportError: the loader's package is not installed.
+        ValueError: the weights are damaged, or those of another network than the settings beside them describe.
+    """
+    name, kind = part.loader.split(".")
+    package, folder, file = _imported(name), path / part.folder, weights_file(part, path)
+    with _quiet(package):
+        loader = getattr(package, kind)
+        if file is None:
+            return loader.from_pretrained(folder, local_files_only=True)
+        return _load_network(loader, folder, file).to(dtype).eval().requires_grad_(False)
+
+
+def _load_network(loader: Any, folder: Path, file: Path) -> Any:
+    safe = file.suffix == ".safetensors"
+    if safe:
+        read_shapes(file)
+    try:
+        network, report = loader.from_pretrained(
+            folder, local_files_only=True, use_safetensors=safe, output_loading_info=True
+        )
+    except (RuntimeError, ValueError, OSError) as error:  # shapes that do not fit, contradicting settings, a torn file
+        raise ValueError(
+            f"weights {file} must fit the network that config.json beside them describes, got others "
+            f"({error}). Download both files from one place."
+        ) from error
+    if report["missing_keys"]:
+        raise ValueError(
+            f"weights {file} must hold every weight of the network, got none for "
+            f"{', '.join(sorted(report['missing_keys'])[:3])}. Download the file again."
+        )
+    return network
+
+
+def _imported(package: str) -> Any:
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise ImportError(f"pretrained networks need {package}. Install it with: pip install 'ds4d[priors]'") from error
+
+
+@contextmanager
+def _quiet(package: Any) -> Generator[None, None, None]:
+    """No progress bar for the seconds that loading takes, and no table of what is raised as an error."""
+    logging = package.utils.logging
+    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if shown:
+            logging.enable_progress_bar()

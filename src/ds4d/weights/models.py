@@ -1,0 +1,179 @@
+"""The pretrained models that stages can use, as data.
+
+A model is a folder of parts, each a network, a scheduler or the settings of a preparation. Licences are those that the
+authors state beside the weights; where they state none, it says so.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a model.
+
+    Attributes:
+        folder: where it lies inside the model's folder; "" is that folder itself.
+        settings: its json file, or none.
+        says: values of which the settings must have one, by key; a folder that says otherwise holds another model.
+        weights: names of which one must be there, the best first, `*` standing for anything; empty: it has none.
+        files: names of other files that it needs.
+        loader: the class that reads it, with its package; "" where a stage reads it itself.
+    """
+
+    folder: str
+    settings: str | None = None
+    says: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
+    weights: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    loader: str = ""
+
+
+@dataclass(frozen=True)
+class PretrainedModel:
+    """One model that a stage can use.
+
+    Attributes:
+        name: key of `MODELS`, and of the folder in $DS4D_WEIGHTS.
+        title: what people call it.
+        stage: what uses it.
+        parts: what it is made of.
+        licence: of the weights.
+        commercial: whether the licence allows commercial use; None where that depends or is not known.
+        source: a repository on the Hugging Face hub, "" where it is not there.
+        get: how to get it; FOLDER stands for where it is put.
+        variable: of the environment, which may name its folder or file too; "" where none does.
+        package: an installed package that ships it, with the folder inside; None where none does.
+    """
+
+    name: str
+    title: str
+    stage: str
+    parts: tuple[Part, ...]
+    licence: str
+    commercial: bool | None
+    source: str = ""
+    get: str = ""
+    variable: str = ""
+    package: tuple[str, str] | None = None
+
+    def part(self, folder: str) -> Part:
+        """The part that lies in a folder of the model."""
+        return next(part for part in self.parts if part.folder == folder)
+
+    def how_to_get(self, folder: str) -> str:
+        """What to do, where there is a network, to have it in a folder."""
+        return (self.get or f"hf download {self.source} --local-dir FOLDER").replace("FOLDER", folder)
+
+
+def _diffusers(folder: str, kind: str) -> Part:
+    weights = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+    return Part(folder, "config.json", {"_class_name": (kind,)}, weights, loader=f"diffusers.{kind}")
+
+
+def _transformers(folder: str, name: str, **says: tuple[str | int, ...]) -> Part:
+    return Part(folder, "config.json", says, ("model.safetensors", "pytorch_model.bin"), loader=f"transformers.{name}")
+
+
+def _pipeline(kind: str) -> Part:
+    return Part("", "model_index.json", {"_class_name": (kind,)})
+
+
+def _scheduler(name: str) -> Part:
+    return Part("scheduler", "scheduler_config.json", loader=f"diffusers.{name}")
+
+
+def _preparation(folder: str) -> Part:
+    return Part(folder, "preprocessor_config.json", loader="transformers.CLIPImageProcessor")
+
+
+def _image_encoder(folder: str) -> Part:
+    return _transformers(folder, "CLIPVisionModelWithProjection", model_type=("clip_vision_model",))
+
+
+_VAE = _diffusers("vae", "AutoencoderKL")
+_UNET = _diffusers("unet", "UNet2DConditionModel")
+
+_ZERO123PLUS = (
+    _pipeline("Zero123PlusPipeline"),
+    _VAE,
+    _UNET,
+    _image_encoder("vision_encoder"),
+    _transformers("text_encoder", "CLIPTextModel", model_type=("clip_text_model",)),
+    Part("tokenizer", "tokenizer_config.json", files=("vocab.json", "merges.txt"), loader="transformers.CLIPTokenizer"),
+    _scheduler("EulerAncestralDiscreteScheduler"),
+    _preparation("feature_extractor_clip"),
+    _preparation("feature_extractor_vae"),
+)
+
+_ZERO123_XL = (
+    _pipeline("Zero123Pipeline"),
+    replace(_diffusers("clip_camera_projection", "CLIPCameraProjection"), loader=""),  # a class of no library
+    _image_encoder("image_encoder"),
+    _VAE,
+    _UNET,
+    _scheduler("DDIMScheduler"),
+    _preparation("feature_extractor"),
+)
+
+
+def _zero123plus(version: str) -> PretrainedModel:
+    return PretrainedModel(
+        f"zero123plus-{version}",
+        f"Zero123++ {version}",
+        "views",
+        _ZERO123PLUS,
+        "CC-BY-NC 4.0",
+        False,
+        f"sudo-ai/zero123plus-{version}",
+    )
+
+
+_WIDTHS = {"small": 384, "base": 768, "large": 1024}
+
+
+def _dinov2(size: str, kind: str) -> PretrainedModel:
+    registers = "-with-registers" * (kind == "dinov2_with_registers")
+    name = f"dinov2{registers}-{size}"
+    part = _transformers("", "AutoModel", model_type=(kind,), hidden_size=(_WIDTHS[size],))
+    title = f"DINOv2 {size}{registers.replace('-', ' ')}"
+    return PretrainedModel(name, title, "features", (part,), "Apache-2.0", True, f"facebook/{name}")
+
+
+_ALL = (
+    _zero123plus("v1.1"),
+    _zero123plus("v1.2"),
+    PretrainedModel("zero123-xl", "Zero123-XL", "guidance", _ZERO123_XL, "MIT", True, "ashawkey/zero123-xl-diffusers"),
+    *(_dinov2(size, kind) for kind in ("dinov2", "dinov2_with_registers") for size in _WIDTHS),
+    PretrainedModel(
+        "vgg16",
+        "VGG16 of ImageNet",
+        "lpips",
+        (Part("", weights=("model.safetensors", "vgg16*.safetensors", "vgg16*.pth", "pytorch_model.bin")),),
+        "BSD-3-Clause",
+        True,
+        "timm/vgg16.tv_in1k",
+    ),
+    PretrainedModel(
+        "lpips-vgg",
+        "LPIPS's heads for VGG16",
+        "lpips",
+        (Part("", weights=("vgg.safetensors", "vgg.pth")),),
+        "BSD-2-Clause",
+        True,
+        get="pip install 'ds4d[eval]'",
+        package=("torchmetrics", "functional/image/lpips_models"),
+    ),
+    PretrainedModel(
+        "matting",
+        "matting network (U2-Net, IS-Net or RMBG as .onnx)",
+        "video",
+        (Part("", weights=("*.onnx",)),),
+        "the file's own",
+        None,
+        get="put one .onnx file into FOLDER: U2-Net or IS-Net (Apache-2.0), or RMBG (non-commercial)",
+        variable="DS4D_MATTING_MODEL",
+    ),
+)
+
+MODELS: dict[str, PretrainedModel] = {model.name: model for model in _ALL}

@@ -1,0 +1,64 @@
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ds4d.imaging import image_size, write_png
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Eight frames of a square that walks right, with alpha."""
+    for time in range(8):
+        rgba = np.zeros((60, 80, 4), np.uint8)
+        rgba[20:50, 10 + 2 * time : 40 + 2 * time] = (180, 60, 40, 255)
+        write_png(tmp_path / "frames" / f"{time}.png", rgba)
+    return tmp_path / "frames"
+
+
+def test_a_good_film_is_said_to_be_good(ds4d: Callable, folder: Path, tmp_path: Path) -> None:
+    outcome = ds4d("check", str(folder), "-o", str(tmp_path / "out"), "--size", "64", "--fps", "8")
+    assert outcome.status == 0, outcome.err
+    *lines, forecast, wrote = outcome.out.splitlines()
+    assert lines == [
+        "film: 8 frames of 80 x 60; 8 used, 8 per second, from 0.00 s to 0.88 s",
+        "cut out by the film's alpha",
+        "framed: the square of 52 pixels at (6, 9), shown at 64",
+        "nothing wrong was found",
+    ]
+    assert re.fullmatch(r"a run with the preset (cpu|fast) on \w+ takes about \d+ \w+ and \d\.\d GiB .*", forecast)
+    assert wrote == f"wrote {tmp_path / 'out' / 'check.png'}"
+    assert image_size(tmp_path / "out" / "check.png")[0] > 8 * 192
+
+
+def test_warnings_leave_a_film_fit(ds4d: Callable, folder: Path, tmp_path: Path) -> None:
+    outcome = ds4d("check", str(folder), "--frames", "3", "--size", "64")
+    assert outcome.status == 0
+    assert "warning: There are only 3 frames. Give a film of at least 8 frames" in outcome.out
+    assert [path.name for path in tmp_path.iterdir()] == ["frames"]
+
+
+def test_an_unfit_film_is_refused_and_shown(ds4d: Callable, folder: Path, tmp_path: Path) -> None:
+    write_png(folder / "8.png", np.zeros((60, 80, 4), np.uint8))
+    outcome = ds4d("check", str(folder), "-o", str(tmp_path / "out"), "--size", "64")
+    assert outcome.status == 2
+    assert "fatal: The object is not to be seen in 1 of 9 frames, at 0.33 s. Leave those frames out" in outcome.out
+    assert (tmp_path / "out" / "check.png").is_file()
+
+
+def test_what_is_no_film_is_one_line(ds4d: Callable, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"no film")
+    outcome = ds4d("check", str(tmp_path / "a.mp4"))
+    assert outcome.status == 2
+    assert outcome.err.count("\n") == 1
+    assert "a.mp4 must be a whole video file" in outcome.err
+
+
+def test_a_real_film(ds4d: Callable, data_dir: Path) -> None:
+    outcome = ds4d("check", str(data_dir / "videos" / "dancing_robot_fg.mp4"), "--frames", "12")
+    assert outcome.status == 0
+    assert "film: 32 frames of 512 x 512; 12 used" in outcome.out
+    assert "cut out by the plain background's colour" in outcome.out
+    assert "nothing wrong was found" in outcome.out

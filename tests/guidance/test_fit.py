@@ -1,0 +1,122 @@
+"""The whole fit with guidance: found by the weights at hand, told in the terms, repeatable and resumable; else off."""
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from ds4d.guidance import GuidanceConfig
+from ds4d.pipeline import prepare
+from ds4d.presets import GenerateConfig
+from ds4d.training import StepDone, Trainer, ViewLoss, load_checkpoint, save_checkpoint
+from ds4d.types import MultiViewVideo
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def config(quick_config: GenerateConfig, zero123_folder: Path) -> GenerateConfig:
+    """Four static steps and six dynamic ones; density changes after the fourth and the eighth."""
+    density = replace(quick_config.fit.density, every=4, start=0.0, stop=1.0)
+    return replace(
+        quick_config,
+        fit=replace(quick_config.fit, static_steps=4, dynamic_steps=6, density=density),
+        guidance=GuidanceConfig(weight=1e-3, model=zero123_folder, sizes=(16, 32), pictures=2),
+    )
+
+
+def steps_of(trainer: Trainer) -> list[StepDone]:
+    return [event for event in trainer.run() if isinstance(event, StepDone)]
+
+
+def test_a_guided_fit_tells_its_loss_among_the_terms(quick_video: MultiViewVideo, config: GenerateConfig) -> None:
+    trainer = prepare(quick_video, config, CPU)
+    assert isinstance(trainer.guide, ViewLoss)
+    losses = config.fit.losses
+    steps = steps_of(trainer)
+    assert [step.step for step in steps] == list(range(1, 11))
+    for step in steps:
+        assert list(step.terms)[-1] == "sds" and step.terms["sds"] > 0
+        others = {name: value for name, value in step.terms.items() if name != "sds"}
+        weights = {name: getattr(getattr(losses, name), "weight", getattr(losses, name)) for name in others}
+        rest = sum(weights[name] * value for name, value in others.items())
+        share = min(1.0, step.step / 10 / 0.25)
+        assert step.loss == pytest.approx(share * rest + 1e-3 * step.terms["sds"], rel=1e-4)
+
+
+def test_guidance_moves_the_gaussians(quick_video: MultiViewVideo, config: GenerateConfig) -> None:
+    """The same draws with a weight of next to nothing: what differs is what the guidance did."""
+    guided, hardly = (
+        prepare(quick_video, replace(config, guidance=replace(config.guidance, weight=weight, lead=0.0)), CPU)
+        for weight in (1.0, 1e-12)
+    )
+    first, second = next(guided.run()), next(hardly.run())
+    assert {**first.terms} == pytest.approx({**second.terms}, rel=1e-5)
+    moved = (guided.scene.gaussians.means - hardly.scene.gaussians.means).abs().amax(-1)
+    assert (moved > 0).float().mean() > 0.3  # a first step of Adam tells gradients apart by their signs alone
+
+
+def test_density_control_watches_the_new_sides_too(quick_video: MultiViewVideo, config: GenerateConfig) -> None:
+    guided = prepare(quick_video, config, CPU)
+    alone = prepare(quick_video, replace(config, guidance=GuidanceConfig()), CPU)
+    next(guided.run()), next(alone.run())
+    views, pictures = config.fit.static_views, config.guidance.pictures
+    assert alone.density.counts.max() <= views < guided.density.counts.max() <= views + pictures
+
+
+def test_a_resumed_guided_fit_equals_the_uninterrupted_one(
+    tmp_path: Path, quick_video: MultiViewVideo, config: GenerateConfig
+) -> None:
+    whole = prepare(quick_video, config, CPU)
+    steps = steps_of(whole)
+    first = prepare(quick_video, config, CPU)
+    for event in first.run():
+        if isinstance(event, StepDone) and event.step == 6:
+            break
+    save_checkpoint(first, tmp_path / "fit.safetensors")
+    torch.manual_seed(123)  # nothing may depend on the process's own generator
+    second = prepare(quick_video, config, CPU)
+    load_checkpoint(second, tmp_path / "fit.safetensors")
+    for ours, theirs in zip(steps_of(second), steps[6:], strict=True):
+        assert replace(ours, seconds=0.0) == replace(theirs, seconds=0.0)
+    state = whole.scene.state_dict()
+    assert [name for name, value in second.scene.state_dict().items() if not torch.equal(value, state[name])] == []
+
+
+def test_the_model_is_found_among_the_weights(
+    quick_video: MultiViewVideo, config: GenerateConfig, zero123_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DS4D_WEIGHTS", str(zero123_folder.parent))
+    found = prepare(quick_video, replace(config, guidance=replace(config.guidance, model=None)), CPU)
+    assert found.guide is not None and found.guide.weight == 1e-3
+
+
+def test_without_the_model_the_fit_goes_on_and_says_so_once(
+    tmp_path: Path, quick_video: MultiViewVideo, config: GenerateConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DS4D_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    absent = replace(config, guidance=replace(config.guidance, model=None))
+    with pytest.warns(UserWarning, match=r"guidance is off: Zero123-XL is not at hand\. `ds4d weights` says") as caught:
+        trainer = prepare(quick_video, absent, CPU)
+    assert len(caught) == 1 and trainer.guide is None
+    without = prepare(quick_video, replace(config, guidance=GuidanceConfig()), CPU)
+    assert next(trainer.run()).terms == next(without.run()).terms
+
+
+def test_a_weight_of_nothing_is_off_and_looks_for_nothing(quick_video: MultiViewVideo, config: GenerateConfig) -> None:
+    off = replace(config, guidance=GuidanceConfig(model=Path("nowhere")))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert prepare(quick_video, off, CPU).guide is None
+
+
+def test_a_folder_that_is_named_must_hold_the_model(
+    tmp_path: Path, quick_video: MultiViewVideo, config: GenerateConfig
+) -> None:
+    (tmp_path / "unet").mkdir()
+    wrong = replace(config, guidance=replace(config.guidance, model=tmp_path))
+    with pytest.raises(ValueError, match=r"Zero123-XL .* must lie in .* got no model_index\.json"):
+        prepare(quick_video, wrong, CPU)

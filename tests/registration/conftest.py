@@ -1,0 +1,45 @@
+"""The sample creature as a shape that was reconstructed elsewhere."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import trimesh
+from jaxtyping import Float
+from torch import Tensor
+
+from ds4d.geometry import quats_to_matrices
+from ds4d.types import Cameras, FrameBatch, MultiViewVideo, PointCloud
+
+
+@pytest.fixture(scope="session")
+def creature(creature_mesh: trimesh.Trimesh) -> PointCloud:
+    """Coloured points of its surface in the world of the sample's cameras."""
+    positions, faces = trimesh.sample.sample_surface(creature_mesh, 5000, seed=0)
+    colors = creature_mesh.visual.face_colors[faces][:, :3] / 255
+    return PointCloud(torch.from_numpy(positions).float(), torch.from_numpy(colors).float())
+
+
+@pytest.fixture(scope="session")
+def middle_views(quick_video: MultiViewVideo) -> Callable[..., tuple[FrameBatch, Cameras, Tensor]]:
+    """Pictures, cameras and weights of the clip's middle frame, of the first few views."""
+
+    def views(count: int) -> tuple[FrameBatch, Cameras, Tensor]:
+        rows = torch.arange(count)
+        times = torch.full_like(rows, quick_video.middle)
+        cameras = quick_video.cameras
+        chosen = Cameras(cameras.viewmats[0, rows], cameras.Ks[0, rows], cameras.width, cameras.height)
+        return quick_video.gather(times, rows), chosen, quick_video.view_weights[rows]
+
+    return views
+
+
+@pytest.fixture(scope="session")
+def random_turn() -> Callable[..., Float[Tensor, "3 3"]]:
+    """Any rotation by its seed, or any rotation of a mirror image."""
+
+    def turn(seed: int, *, mirrored: bool) -> Float[Tensor, "3 3"]:
+        quat = torch.randn(4, generator=torch.Generator().manual_seed(seed))
+        return quats_to_matrices(quat) @ torch.diag(torch.tensor([1.0, 1.0, -1.0 if mirrored else 1.0]))
+
+    return turn

@@ -1,0 +1,100 @@
+"""LPIPS as a term of a fit: found by its files, counted where asked for, and off with a word where they are absent."""
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ds4d.imaging import Lpips
+from ds4d.losses import Term
+from ds4d.pipeline import prepare
+from ds4d.presets import GenerateConfig
+from ds4d.types import MultiViewVideo
+
+CPU = torch.device("cpu")
+Weights = tuple[dict[str, Tensor], dict[str, Tensor]]
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of weights, empty, and nothing in the hub's cache."""
+    monkeypatch.setenv("DS4D_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.fixture
+def at_hand(root: Path, lpips_weights: Weights) -> Path:
+    """The folder with both files."""
+    for name, file, weights in zip(("vgg16", "lpips-vgg"), ("model", "vgg"), lpips_weights, strict=True):
+        (root / name).mkdir()
+        save_file(weights, root / name / f"{file}.safetensors")
+    return root
+
+
+@pytest.fixture
+def config(quick_config: GenerateConfig) -> GenerateConfig:
+    """At full size from the start."""
+    losses = replace(quick_config.fit.losses, lpips=Term(0.5, "novel"))
+    return replace(quick_config, fit=replace(quick_config.fit, losses=losses, coarse_share=0.0))
+
+
+def test_a_fit_counts_it_where_its_weights_are_at_hand(
+    at_hand: Path, quick_video: MultiViewVideo, config: GenerateConfig
+) -> None:
+    trainer = prepare(quick_video, config, CPU)
+    step = next(trainer.run())
+    losses = config.fit.losses
+    assert list(step.terms) == ["l1", "ssim", "mask", "lpips"] and step.terms["lpips"] > 0.01
+    total = sum(getattr(losses, name).weight * value for name, value in step.terms.items())
+    assert step.loss == pytest.approx(total, rel=1e-5)
+
+
+@pytest.mark.parametrize("absent", ["vgg16", "lpips-vgg"])
+def test_a_fit_goes_on_without_either_file_and_says_so_once(
+    at_hand: Path, quick_video: MultiViewVideo, config: GenerateConfig, absent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    next((at_hand / absent).iterdir()).unlink()
+    real = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "torchmetrics" else real(name))
+    with pytest.warns(UserWarning, match=r"the loss lpips is off: .* `ds4d weights` says where") as caught:
+        trainer = prepare(quick_video, config, CPU)
+    assert len(caught) == 1
+    off = replace(config, fit=replace(config.fit, losses=replace(config.fit.losses, lpips=Term())))
+    assert next(trainer.run()).terms == next(prepare(quick_video, off, CPU).run()).terms
+
+
+def test_the_heads_that_torchmetrics_ships_serve(root: Path, lpips_weights: Weights) -> None:
+    pytest.importorskip("torchmetrics", reason="needs torchmetrics (pip install 'ds4d[eval]')")
+    backbone, heads = lpips_weights
+    (root / "vgg16").mkdir()
+    torch.save(backbone, root / "vgg16" / "vgg16-397923af.pth")  # as torchvision's file is called
+    network = Lpips.at_hand()
+    assert network is not None
+    assert torch.equal(network.head4, heads["lin4.model.1.weight"])
+    assert torch.equal(network.features[28].weight, backbone["features.28.weight"])
+
+
+def test_pictures_too_small_for_the_network_are_refused_before_the_fit(
+    at_hand: Path, quick_video: MultiViewVideo, config: GenerateConfig
+) -> None:
+    small = replace(quick_video, frames=Small(quick_video.frames))
+    with pytest.raises(ValueError, match=r"pictures must be at least 32 pixels wide and high, got 31 x 31"):
+        prepare(small, config, CPU)
+    off = replace(config, fit=replace(config.fit, losses=replace(config.fit.losses, lpips=Term())))
+    prepare(replace(small, cameras=small.cameras.resized(31, 31)), off, CPU)
+
+
+class Small:
+    """The left upper part of a clip's pictures."""
+
+    def __init__(self, frames) -> None:
+        self.frames, self.width, self.height = frames, 31, 31
+        self.num_times, self.num_views = frames.num_times, frames.num_views
+
+    def read(self, time: int, view: int):
+        return self.frames.read(time, view)[:31, :31]

@@ -1,0 +1,128 @@
+"""Reading models: real tiny networks saved as their libraries do, and files that are damaged or carry code."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ds4d.weights import MODELS, load_part, read_settings, read_shapes, read_tensors
+
+diffusers = pytest.importorskip("diffusers", reason="needs diffusers (pip install 'ds4d[priors]')")
+
+VAE = MODELS["zero123-xl"].part("vae")
+SCHEDULER = MODELS["zero123-xl"].part("scheduler")
+
+
+@pytest.fixture(params=[True, False], ids=["safetensors", "bin"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A model of which one part is there, with either kind of file."""
+    settings = {"block_out_channels": (8,), "norm_num_groups": 4, "latent_channels": 2}
+    diffusers.AutoencoderKL(**settings).save_pretrained(tmp_path / "vae", safe_serialization=request.param)
+    diffusers.DDIMScheduler(num_train_timesteps=123).save_pretrained(tmp_path / "scheduler")
+    return tmp_path
+
+
+class Hostile:
+    """Unpickling it would write a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.path,)
+
+
+def test_a_network_comes_back_frozen_in_the_dtype_asked_for(folder: Path) -> None:
+    for dtype in (torch.float32, torch.float16):
+        network = load_part(VAE, folder, dtype=dtype)
+        assert isinstance(network, diffusers.AutoencoderKL) and not network.training
+        assert {parameter.dtype for parameter in network.parameters()} == {dtype}
+        assert not any(parameter.requires_grad for parameter in network.parameters())
+    safe = (folder / "vae" / VAE.weights[0]).is_file()
+    again = diffusers.AutoencoderKL.from_pretrained(folder / "vae", use_safetensors=safe).half().state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in network.state_dict().items())
+
+
+def test_a_scheduler_is_made_of_its_settings(folder: Path) -> None:
+    assert load_part(SCHEDULER, folder).config.num_train_timesteps == 123
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
+def test_torn_weights_are_named(folder: Path, share: float) -> None:
+    path = next(path for path in (folder / "vae").iterdir() if path.suffix != ".json")
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(ValueError, match=f"weights {path} must"):
+        load_part(VAE, folder)
+
+
+def test_weights_of_another_network_are_refused(folder: Path) -> None:
+    path = folder / "vae" / "config.json"
+    path.write_text(path.read_text().replace('"layers_per_block": 1', '"layers_per_block": 2'))
+    with pytest.raises(ValueError, match=r"weights .* must (hold every weight|fit the network)"):
+        load_part(VAE, folder)
+    path.write_text(path.read_text().replace('"latent_channels": 2', '"latent_channels": 4'))
+    with pytest.raises(ValueError, match=r"weights .* must fit the network that config.json beside them describes"):
+        load_part(VAE, folder)
+
+
+def test_loading_leaves_the_log_as_it_was(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    logging = diffusers.utils.logging
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    load_part(VAE, folder)
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
+    assert capfd.readouterr().err == ""
+
+
+def test_an_absent_package_is_named_with_its_extra(tmp_path: Path) -> None:
+    with pytest.raises(ImportError, match=r"need no_such_package.*ds4d\[priors\]"):
+        load_part(replace(SCHEDULER, loader="no_such_package.Scheduler"), tmp_path)
+
+
+def test_tensors_come_back_from_either_kind_of_file(tmp_path: Path, generator: torch.Generator) -> None:
+    tensors = {"a.weight": torch.randn(3, 2, generator=generator), "b": torch.arange(4)}
+    save_file(tensors, tmp_path / "x.safetensors")
+    torch.save(tensors, tmp_path / "x.pth")
+    for name in ("x.safetensors", "x.pth"):
+        found = read_tensors(tmp_path / name)
+        assert found.keys() == tensors.keys()
+        assert all(torch.equal(found[key], tensors[key]) for key in tensors)
+    assert read_shapes(tmp_path / "x.safetensors") == {"a.weight": (3, 2), "b": (4,)}
+
+
+def test_a_file_that_carries_code_is_refused_and_not_run(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    torch.save({"a": torch.zeros(1), "b": Hostile(trace)}, tmp_path / "x.bin")
+    with pytest.raises(ValueError, match=r"weights .*x\.bin must be a whole file of tensors"):
+        read_tensors(tmp_path / "x.bin")
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("content", [[torch.zeros(1)], {"epoch": 3}])
+def test_a_file_of_something_else_is_named(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r"weights .*x\.pth must hold tensors by name"):
+        read_tensors(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("name", ["x.safetensors", "x.pth"])
+def test_an_absent_file_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=f"weights {tmp_path / name} must be a whole"):
+        read_tensors(tmp_path / name)
+
+
+def test_settings_must_be_a_json_object(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    for text in ("{", "[]"):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=f"settings {path} must be"):
+            read_settings(path)
+
+
+def test_parts_of_all_models_have_loaders_that_exist() -> None:
+    pytest.importorskip("transformers", reason="needs transformers (pip install 'ds4d[priors]')")
+    loaders = {part.loader for model in MODELS.values() for part in model.parts if part.loader}
+    for loader in loaders:
+        package, name = loader.split(".")
+        assert hasattr(getattr(pytest.importorskip(package), name), "from_pretrained"), loader
