@@ -140,16 +140,23 @@ def test_colours_that_depend_on_the_view(
 
 
 def test_time_plays_and_moves_the_picture(open_page: Callable) -> None:
-    opened = open_page("background=ffffff")
+    opened = open_page("time=0&background=ffffff")
     opened.page.locator("#speed").select_option("0.1")
-    first, start = opened.picture(), opened.seconds()
-    opened.page.wait_for_function("before => parseFloat(label.value) > before", arg=start)
+    first = opened.picture()
+    opened.page.evaluate("play.click()")
+    opened.page.wait_for_function("() => parseFloat(label.value) > 0.05")
     opened.page.evaluate("play.click()")
     stopped = opened.seconds()
-    assert stopped > start and np.abs(opened.picture() - first).max() > 10
+    assert stopped > 0.05 and np.abs(opened.picture() - first).max() > 10
     opened.page.wait_for_timeout(300)
     assert opened.seconds() == stopped, "paused"
     assert opened.complaints() == []
+
+
+def test_plays_by_itself_but_not_where_motion_is_unwelcome(open_page: Callable) -> None:
+    pressed = "() => play.getAttribute('aria-pressed')"
+    assert open_page("").page.evaluate(pressed) == "true"
+    assert open_page("", reduced_motion="reduce").page.evaluate(pressed) == "false"
 
 
 def test_without_loop_the_end_is_the_end(open_page: Callable, scene: BakedGaussians) -> None:

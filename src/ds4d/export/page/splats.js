@@ -206,14 +206,14 @@ class DepthSorter {
     const [p, q] = [1 - share, share];
     let least = Infinity, most = -Infinity;
     for (let n = 0, i = 0; n < count; n++, i += HALFWORDS) {
-      const depth = zero + x * (p * a[i] + q * b[i]) + y * (p * a[i + 1] + q * b[i + 1]) + z * (p * a[i + 2] + q * b[i + 2]);
-      depths[n] = depth;
+      depths[n] = zero + x * (p * a[i] + q * b[i]) + y * (p * a[i + 1] + q * b[i + 1]) + z * (p * a[i + 2] + q * b[i + 2]);
+      const depth = depths[n]; // as it was rounded, so that none lies beyond the ends
       if (depth < least) least = depth;
       if (depth > most) most = depth;
     }
     const scale = 65535 / Math.max(most - least, 1e-9);
     ends.fill(0);
-    for (let n = 0; n < count; n++) ends[((most - depths[n]) * scale + 1) | 0]++;
+    for (let n = 0; n < count; n++) ends[1 + (((most - depths[n]) * scale) | 0)]++;
     for (let k = 1; k <= 65536; k++) ends[k] += ends[k - 1];
     for (let n = 0; n < count; n++) order[ends[((most - depths[n]) * scale) | 0]++] = n;
     return order;
