@@ -95,7 +95,7 @@ def test_nothing_is_written_over_unless_forced(ds4d: Callable, finished_run: Pat
         (["--frames", "0"], "count must be at least 1, got 0"),
         (["--format", "splat", "--sh-degree", "3"], "--sh-degree must not be given with --format splat"),
         (["--resolution", "64"], "--resolution must not be given with --format ply"),
-        (["--format", "mesh"], "--output must end in .glb for a mesh"),
+        (["--format", "mesh"], "--output must end in .glb for --format mesh"),
     ],
 )
 def test_what_does_not_fit_is_refused(

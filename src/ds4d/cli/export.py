@@ -1,4 +1,4 @@
-"""`ds4d export`: a generated object as files that other programs read."""
+"""`ds4d export`: a generated object as files that other programs read, or as a page that plays it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -21,15 +21,17 @@ from ds4d.export import (
     write_animated_glb,
     write_compressed_ply,
     write_gltf,
+    write_html,
     write_ply,
     write_splat,
 )
 from ds4d.geometry import frame_times, inverse_similarity, transform_points
 from ds4d.loop import LoopedScene
 from ds4d.meshing import MeshConfig, animate_mesh
+from ds4d.outputs import FOVY_DEG, viewing_distance
 from ds4d.rendering import renderer_for
 from ds4d.run_folder import RunFolder
-from ds4d.scene import DynamicGaussians, Scene
+from ds4d.scene import BakedGaussians, DynamicGaussians, Scene
 from ds4d.types import Similarity
 
 # Formats of a single moment, one file per time: how their files end, and what writes one.
@@ -39,7 +41,15 @@ WRITERS: dict[str, tuple[str, Callable[..., None]]] = {
     "splat": (".splat", write_splat),
     "gltf": (".glb", write_gltf),
 }
+# Formats of the whole clip, one file: the endings that file may have.
+_WHOLE = {"mesh": (".glb",), "html": (".html", ".htm")}
 _UPRIGHT = {"gltf", "mesh"}  # formats whose own worlds are y up
+# Options that only some formats read.
+_READERS = {
+    "sh_degree": ("ply",),
+    "resolution": ("mesh",),
+    **{name: (*WRITERS, "mesh") for name in ("times", "frames", "loop", "up")},
+}
 
 
 @dataclass(frozen=True)
@@ -48,9 +58,10 @@ class ExportArguments:
 
     Attributes:
         run: folder of the run.
-        output: folder of the files frame0001 and so on; for mesh, the file (.glb).
+        output: folder of the files frame0001 and so on; for mesh and html, the file (.glb, .html).
         format: ply: the layout of 3D Gaussian splatting. compressed-ply: PlayCanvas' packed one. splat: 32 bytes per
             Gaussian. gltf: binary glTF with KHR_gaussian_splatting. mesh: a triangle mesh that moves, as binary glTF.
+            html: a page for any browser, without server or network, that plays the object.
         times: in [0, 1], from the first frame to the last; those of the clip's frames if neither they nor --frames are
             given.
         frames: so many times, evenly from 0 to 1: more than the clip has play it slower, between its frames.
@@ -66,7 +77,7 @@ class ExportArguments:
 
     run: tyro.conf.Positional[Path]
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="PATH")]
-    format: Literal["ply", "compressed-ply", "splat", "gltf", "mesh"] = "ply"
+    format: Literal["ply", "compressed-ply", "splat", "gltf", "mesh", "html"] = "ply"
     times: tuple[float, ...] | None = None
     frames: int | None = None
     loop: bool = False
@@ -82,6 +93,9 @@ def run(words: Sequence[str]) -> int:
     arguments = tyro.cli(ExportArguments, args=list(words), prog="ds4d export")
     _check_options(arguments)
     RunFolder(arguments.run).check_scene()
+    if arguments.format == "html":
+        _write_page(arguments)
+        return 0
     scene = DynamicGaussians.load(arguments.run, choose_device(arguments.device))
     times = _times(arguments, scene)
     playing = LoopedScene(scene) if arguments.loop else scene
@@ -98,13 +112,16 @@ def _check_options(arguments: ExportArguments) -> None:
     """Only the options that the format reads."""
     if arguments.times is not None and arguments.frames is not None:
         raise ValueError("--frames must not be given with --times, which says the times already. Leave one out.")
-    readers = {"sh_degree": "ply", "resolution": "mesh"}
     defaults = {f.name: f.default for f in fields(ExportArguments)}
-    for name, reader in readers.items():
-        if arguments.format != reader and getattr(arguments, name) != defaults[name]:
-            raise ValueError(f"--{name.replace('_', '-')} must not be given with --format {arguments.format}.")
-    if arguments.format == "mesh" and arguments.output.suffix.lower() != ".glb":
-        raise ValueError(f"--output must end in .glb for a mesh, got {arguments.output}. Rename it.")
+    for name, readers in _READERS.items():
+        if arguments.format not in readers and getattr(arguments, name) != defaults[name]:
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(f"{option} must not be given with --format {arguments.format}. Leave it out.")
+    endings = _WHOLE.get(arguments.format)
+    if endings and arguments.output.suffix.lower() not in endings:
+        raise ValueError(
+            f"--output must end in {endings[0]} for --format {arguments.format}, got {arguments.output}. Rename it."
+        )
 
 
 def _times(arguments: ExportArguments, scene: Scene) -> Float[Tensor, " T"]:
@@ -143,6 +160,16 @@ def _write_mesh(arguments: ExportArguments, scene: Scene, times: Float[Tensor, "
     seconds = (mesh.times - mesh.times[0]) * scene.clip.duration
     write_animated_glb(arguments.output, vertices, mesh.triangles, mesh.colors, seconds)
     print(f"wrote {arguments.output} ({len(mesh.triangles)} triangles, {len(times)} times)")
+
+
+def _write_page(arguments: ExportArguments) -> None:
+    """The whole object as a page, seen from the front at first, as in the run's videos."""
+    path = arguments.output
+    claim([path], force=arguments.force)
+    scene = BakedGaussians.load(arguments.run)
+    title = arguments.run.resolve().name
+    write_html(scene, path, distance=viewing_distance(scene), fovy_deg=FOVY_DEG, title=title)
+    print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB); open it in a browser")
 
 
 def _outer_world(arguments: ExportArguments, scene: Scene) -> Similarity:
