@@ -16,7 +16,6 @@ from ds4d.export.ply import write_ply as write_ply
 from ds4d.export.splat import read_splat as read_splat
 from ds4d.export.splat import write_splat as write_splat
 from ds4d.export.up_axis import UpAxis as UpAxis
-from ds4d.export.up_axis import turn_up as turn_up
 from ds4d.export.up_axis import turned_world as turned_world
 from ds4d.export.web_page import write_html as write_html
 from ds4d.export.world import into_world as into_world
