@@ -32,6 +32,7 @@ from ds4d.losses import Term
 from ds4d.motion import Motion
 from ds4d.outputs import write_outputs
 from ds4d.placement import align_shape, describe_start, first_gaussians, place
+from ds4d.prediction import predict_run
 from ds4d.presets import GenerateConfig
 from ds4d.registration import Alignment
 from ds4d.rendering import renderer_for
@@ -55,7 +56,7 @@ class StageStarted:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a part of the run works with, in a few words; `part` is `views`, `features` or `init`."""
+    """What a part of the run works with, in a few words; `part` is `views`, `cost`, `features` or `init`."""
 
     part: str
     what: str
@@ -125,6 +126,7 @@ def generate(
         clip = read_input(source, config, target)
         video = clip.video
     yield Chosen("views", clip.used)
+    yield Chosen("cost", str(predict_run(video.num_times, video.num_views, config, target)))
 
     yield StageStarted("features")
     with watch("features"):
