@@ -17,8 +17,8 @@ from ds4d.geometry import frame_times, orbit_cameras
 from ds4d.heat_map import heat_map, write_heat_map
 from ds4d.imaging import read_rgba
 from ds4d.outputs import OutputsConfig
-from ds4d.types import Cameras, FrameFeatures, MultiViewVideo
-from ds4d.views.sample import ArrayFrames, SampleConfig, moving_mask, sample_video
+from ds4d.types import ArrayFrames, Cameras, FrameFeatures, MultiViewVideo
+from ds4d.views.sample import SampleConfig, moving_mask, sample_video
 
 CPU = torch.device("cpu")
 STRIDE, SIZE, FRAMES = 4, 64, 6

@@ -34,7 +34,7 @@ def test_a_film_becomes_an_object(ds4d: Callable, quick: list[str], sample_folde
         assert line in outcome.err.splitlines()
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert (metrics["frames"], metrics["views"], metrics["picture"]) == (4, 7, [32, 32])
-    framing = json.loads((tmp_path / "run" / "framing.json").read_text())
+    framing = json.loads((tmp_path / "run" / "film.json").read_text())["framing"]
     assert framing["film_width"] == 48 and framing["size"] == 32
     assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["video"]["frames"] == 4
 

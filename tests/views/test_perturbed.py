@@ -9,10 +9,9 @@ import torch
 from jaxtyping import Float, UInt8
 
 from ds4d.geometry import frame_times
-from ds4d.types import Frames, MultiViewVideo
+from ds4d.types import ArrayFrames, Frames, MultiViewVideo
 from ds4d.views import PerturbationConfig, perturb_views
 from ds4d.views.perturbed import PerturbedFrames
-from ds4d.views.sample import ArrayFrames
 
 NOTHING = PerturbationConfig(warp_fixed=0.0, warp_drift=0.0, tint_fixed=0.0, tint_drift=0.0, blur=0.0)
 SPACING = 32  # pixels of a picture 256 high between the dots of a pattern
