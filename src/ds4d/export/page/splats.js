@@ -7,7 +7,7 @@ precision highp float;
 precision highp int;
 precision highp usampler2D;
 
-uniform usampler2D frameA, frameB;
+uniform usampler2D order, frameA, frameB;
 uniform sampler2D rest;        // view-dependent colours, one texel per basis
 uniform float share;           // how far the time lies between the frames
 uniform vec4 low[4], steps[4]; // from whole numbers to values, by texel
@@ -18,15 +18,16 @@ uniform vec3 position;         // of the camera
 uniform vec2 size;             // of the picture, pixels
 uniform float focal;           // pixels
 
-in uint index;
 out vec3 color;
 out vec2 offset;               // from the centre, in standard deviations
 flat out float opacity;
 
 const float BLUR = 0.3, MAX_EXTENT = 3.33;
 
+int index; // of the Gaussian
+
 vec4 part(int which) {
-  ivec2 at = ivec2(4 * (int(index) % ${PER_ROW}) + which, int(index) / ${PER_ROW});
+  ivec2 at = ivec2(4 * (index % ${PER_ROW}) + which, index / ${PER_ROW});
   vec4 whole = mix(vec4(texelFetch(frameA, at, 0)), vec4(texelFetch(frameB, at, 0)), share);
   return low[which] + steps[which] * whole;
 }
@@ -41,7 +42,7 @@ mat3 turn(vec4 q) { // wxyz
 }
 
 vec3 coefficient(int basis) {
-  int at = int(index) * (bases - 1) + basis;
+  int at = index * (bases - 1) + basis;
   return restLow[basis] + restStep[basis] * 255.0 * texelFetch(rest, ivec2(at % 2048, at / 2048), 0).rgb;
 }
 
@@ -63,6 +64,9 @@ vec3 viewDependent(vec3 d) {
 
 void main() {
   gl_Position = vec4(2.0, 2.0, 2.0, 1.0); // outside, until it is known to be seen
+  int place = gl_VertexID / 6, corner = gl_VertexID % 6; // two triangles: corners 0 1 2 and 2 1 3
+  corner = corner < 3 ? corner : corner == 3 ? 2 : corner == 4 ? 1 : 3;
+  index = int(texelFetch(order, ivec2(place % 2048, place / 2048), 0).r);
   vec4 centre = part(0);
   opacity = 1.0 / (1.0 + exp(-centre.w));
   vec3 seen = rotation * (centre.xyz - position);
@@ -86,7 +90,7 @@ void main() {
   vec2 along = xx >= yy ? vec2(most - yy + 1e-9, xy) : vec2(xy, most - xx + 1e-9);
   along = normalize(along);
   float extent = min(MAX_EXTENT, sqrt(2.0 * log(255.0 * opacity)));
-  offset = extent * vec2(gl_VertexID & 1, gl_VertexID >> 1) * 2.0 - extent;
+  offset = extent * vec2(corner & 1, corner >> 1) * 2.0 - extent;
   vec2 pixel = focal * slope + offset.x * sqrt(most) * along + offset.y * sqrt(least) * vec2(-along.y, along.x);
   gl_Position = vec4(2.0 * pixel.x / size.x, -2.0 * pixel.y / size.y, 0.0, 1.0);
 
@@ -115,17 +119,13 @@ class SplatRenderer {
     if (!gl) throw new Error("This browser does not offer WebGL2, which draws the object.");
     this.gl = gl;
     this.frames = data.frames;
+    this.count = scene.numGaussians;
     this.sorter = new DepthSorter(scene);
     this.program = linkProgram(gl);
     gl.useProgram(this.program);
     this.slots = [0, 1].map((unit) => ({ unit, frame: -1, texture: frameTexture(gl, unit, data.rows) }));
     restTexture(gl, 2, data.rest);
-    this.order = gl.createBuffer();
-    gl.bindBuffer(gl.ARRAY_BUFFER, this.order);
-    const index = gl.getAttribLocation(this.program, "index");
-    gl.enableVertexAttribArray(index);
-    gl.vertexAttribIPointer(index, 1, gl.UNSIGNED_INT, 0, 0);
-    gl.vertexAttribDivisor(index, 1);
+    orderTexture(gl, 3, scene.numGaussians);
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
     this.setConstants(scene);
@@ -145,6 +145,7 @@ class SplatRenderer {
     gl.uniform4fv(this.at("low"), spread(scene.low));
     gl.uniform4fv(this.at("steps"), spread(scene.step));
     gl.uniform1i(this.at("rest"), 2);
+    gl.uniform1i(this.at("order"), 3);
     gl.uniform1i(this.at("bases"), scene.shBases);
     if (scene.shBases > 1) {
       gl.uniform3fv(this.at("restLow"), scene.shLow.flatMap((x) => [x, x, x]));
@@ -182,8 +183,10 @@ class SplatRenderer {
     gl.uniform2f(this.at("size"), width, height);
     gl.uniform1f(this.at("focal"), camera.focal(width, height));
     const order = this.sorter.sort(this.frames[a], this.frames[b], share, axes[2], position);
-    gl.bufferData(gl.ARRAY_BUFFER, order, gl.STREAM_DRAW);
-    gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, order.length);
+    gl.activeTexture(gl.TEXTURE3);
+    gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, 2048, order.length / 2048, gl.RED_INTEGER, gl.UNSIGNED_INT, order);
+    // Not one instance per Gaussian: GPUs, and browsers without one, are slow at very small instances.
+    gl.drawArrays(gl.TRIANGLES, 0, 6 * this.count);
   }
 }
 
@@ -194,7 +197,7 @@ class DepthSorter {
     this.low = scene.low.slice(0, 3);
     this.step = scene.step.slice(0, 3);
     this.depths = new Float32Array(this.count);
-    this.order = new Uint32Array(this.count);
+    this.order = new Uint32Array(2048 * Math.ceil(this.count / 2048)); // whole rows of a texture
     this.ends = new Uint32Array(65537);
   }
 
@@ -247,6 +250,11 @@ function frameTexture(gl, unit, rows) {
   const texture = bindTexture(gl, unit);
   gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RGBA16UI, 4 * PER_ROW, rows);
   return texture;
+}
+
+function orderTexture(gl, unit, count) {
+  bindTexture(gl, unit);
+  gl.texStorage2D(gl.TEXTURE_2D, 1, gl.R32UI, 2048, Math.ceil(count / 2048));
 }
 
 function restTexture(gl, unit, rest) {
