@@ -181,7 +181,7 @@ def compare_views(
     rows: dict[str, list[UInt8[np.ndarray, "H W 3"]]] = {}
     for view in sorted({0, video.num_views // 2}):
         name = video.view_names[view]
-        width, height = _fitting(video.frames.width, video.frames.height, config.sheet_size)
+        width, height = fitting_size(video.frames.width, video.frames.height, config.sheet_size)
         cameras = video.cameras.select(frames, torch.full_like(frames, view)).resized(width, height)
         drawn = draw_rgb(scene, renderer, cameras, times)
         rows[f"{name} (input)"] = [
@@ -211,7 +211,7 @@ def _standing(scene: Scene, config: OutputsConfig, count: int, azimuth_deg: floa
     )
 
 
-def _fitting(width: int, height: int, size: int) -> tuple[int, int]:
+def fitting_size(width: int, height: int, size: int) -> tuple[int, int]:
     """The largest picture of this shape inside a square of `size`."""
     scale = size / max(width, height)
     return max(1, round(scale * width)), max(1, round(scale * height))

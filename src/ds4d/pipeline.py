@@ -70,6 +70,19 @@ class ShapeAligned:
 
 
 @dataclass(frozen=True)
+class FitBegins:
+    """All is ready for the first step.
+
+    Attributes:
+        scene: what is fitted; it changes with every step and may be looked at between two events.
+        video: what it is fitted to, with cameras in the inner world.
+    """
+
+    scene: DynamicGaussians
+    video: MultiViewVideo
+
+
+@dataclass(frozen=True)
 class FileWritten:
     """A result stands in the run's folder."""
 
@@ -83,7 +96,7 @@ class Finished:
     metrics: dict[str, Any]
 
 
-Event = StageStarted | Chosen | ShapeAligned | FitEvent | FileWritten | Finished
+Event = StageStarted | Chosen | ShapeAligned | FitBegins | FitEvent | FileWritten | Finished
 
 
 def generate(
@@ -146,6 +159,7 @@ def generate(
 
     yield StageStarted("fit")
     folder.open(record, clip.film_place)  # from here on every interruption leaves a checkpoint
+    yield FitBegins(trainer.scene, trainer.video)
     yield from _fit(trainer, config, folder)
     trainer.scene.save(folder.path)
     watch.seconds["fit"] = trainer.seconds

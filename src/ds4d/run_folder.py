@@ -17,9 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from packaging.version import InvalidVersion, Version
+
 from ds4d import __version__
 from ds4d.config import first_difference, from_dict, to_dict
 from ds4d.imaging import atomic_path
+from ds4d.logs import read_log
 from ds4d.presets import GenerateConfig
 from ds4d.video import Framing
 
@@ -87,6 +90,11 @@ class RunFolder:
         return self.path / "checkpoints" / "last.safetensors"
 
     @property
+    def scene(self) -> Path:
+        """What the scene's tensors mean; where it stands, they do too."""
+        return self.path / "scene.json"
+
+    @property
     def metrics(self) -> Path:
         """The figures of a finished run."""
         return self.path / "metrics.json"
@@ -107,6 +115,19 @@ class RunFolder:
                 f"output {self.path} must be a new or empty folder, got "
                 f"{'one that holds other files' if self.path.is_dir() else 'a file'}. Name another."
             )
+
+    def check_fitted(self) -> None:
+        """Refuses a folder that holds no whole scene yet.
+
+        Raises:
+            ValueError: it is no folder of a run, or its fit is still running or was stopped.
+        """
+        if not self.config.is_file():
+            found = "no such folder" if not self.path.exists() else "one without a config.json"
+            raise ValueError(
+                f"run {self.path} must be the output folder of `ds4d generate`, got {found}. Check the path."
+            )
+        self.check_scene()
 
     def check_resumable(self, record: RunRecord) -> None:
         """Refuses a folder whose run was asked to do something else.
@@ -131,10 +152,12 @@ class RunFolder:
         Raises:
             ValueError: its fit is still going on, or was broken off.
         """
-        if self.config.is_file() and not (self.path / "scene.json").is_file():
+        if self.config.is_file() and not self.scene.is_file():
+            record, steps = read_record(self.config), read_log(self.log)
+            done = steps[-1]["step"] if steps else 0
             raise ValueError(
-                f"run {self.path} must have ended its fit, got one that is still being made or was broken off. "
-                "Wait for it, or go on with it by ds4d generate --resume."
+                f"run {self.path} must be fitted to its end, got step {done} of {record.config.fit.total_steps}. "
+                "Wait for it if it is running, or go on with it by the same command with --resume."
             )
 
     def open(self, record: RunRecord, place: FilmPlace | None = None) -> None:
@@ -173,10 +196,26 @@ def read_record(path: Path) -> RunRecord:
     """
     if not path.is_file():
         raise ValueError(f"{path} must be the config.json of a run, got nothing there. Check the path.")
+    content = None
     try:
-        return from_dict(RunRecord, json.loads(path.read_text(encoding="utf-8")))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return from_dict(RunRecord, content)
     except ValueError as error:
+        if newer := _newer_version(content):
+            raise ValueError(
+                f"{path} must be readable here, got that of ds4d {newer}, newer than this ds4d {__version__}. "
+                f"Update ds4d. ({error})"
+            ) from error
         raise ValueError(f"{path} must be the config.json of a run: {error}") from error
+
+
+def _newer_version(content: Any) -> str | None:
+    """The version that wrote a record, if it is newer than this one."""
+    written_by = str(content.get("ds4d")) if isinstance(content, dict) else ""
+    try:
+        return written_by if Version(written_by) > Version(__version__) else None
+    except InvalidVersion:
+        return None
 
 
 def _compared(record: RunRecord) -> dict[str, Any]:

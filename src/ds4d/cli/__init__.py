@@ -1,4 +1,4 @@
-"""The command line: `ds4d check | views | generate | render | eval | ablate | sample | export | weights | info`.
+"""The command line: `ds4d check | views | generate | view | render | eval | ablate | sample | export | weights | info`.
 
 Each command is a module whose `run` takes its arguments. A module is imported when its command is called, so that
 `ds4d --help` answers at once.
@@ -17,6 +17,7 @@ COMMANDS = {
     "check": ("whether a film is fit for use, and what will be seen of it", "ds4d.cli.check"),
     "views": ("the further views of a video that it is fitted with", "ds4d.cli.views"),
     "generate": ("a video or multi-view frames in, a 4D object out", "ds4d.cli.generate"),
+    "view": ("a generated object in the browser, from all sides and at all times", "ds4d.cli.view"),
     "render": ("pictures or a video of a generated object", "ds4d.cli.render"),
     "eval": ("scores on views that were not fitted", "ds4d.cli.evaluate"),
     "ablate": ("the paper's ablation: its rows fitted to the same data, and their table", "ds4d.cli.ablate"),

@@ -12,6 +12,7 @@ import tyro
 from ds4d.cli.film_options import FilmOptions
 from ds4d.cli.interruption import StopSignals
 from ds4d.cli.progress import screen_for
+from ds4d.cli.watching import watched
 from ds4d.decoupling import DecouplingConfig
 from ds4d.deformation import FieldConfig
 from ds4d.device import DeviceName, choose_device
@@ -41,6 +42,7 @@ class Request:
         device: where to work.
         resume: whether the run in the output folder goes on.
         quiet: whether only warnings and errors are shown.
+        viewer: whether the fit is shown in browsers.
     """
 
     input: Path
@@ -49,16 +51,18 @@ class Request:
     device: DeviceName
     resume: bool
     quiet: bool
+    viewer: bool
 
 
 def run(words: Sequence[str]) -> int:
     """The command; returns the exit status."""
     asked = parse(words)
-    with StopSignals() as stop, screen_for(quiet=asked.quiet) as screen:
+    with StopSignals() as stop, screen_for(quiet=asked.quiet) as screen, watched(asked.viewer, asked.quiet) as watch:
         events = generate(asked.input, asked.settings, asked.output, device=asked.device, resume=asked.resume)
         last = None
         for last in events:
             screen.show(last)
+            watch(last)
             if stop.received and not isinstance(last, Finished):
                 _close(events)
                 break
@@ -105,6 +109,7 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
         device: DeviceName = "auto",
         resume: bool = False,
         quiet: bool = False,
+        viewer: bool = False,
         seed: int = settings.seed,
         checkpoint_every: int = settings.checkpoint_every,
         shape: Annotated[Path | None, tyro.conf.arg(name="init", metavar="MESH")] = None,
@@ -135,6 +140,7 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
             device: where to work; auto takes CUDA where it can be used.
             resume: go on with the run in the output folder, which was started with the same input and settings.
             quiet: say nothing but warnings and errors.
+            viewer: show the object in browsers on this machine while it is fitted; its address is printed.
             seed: of every random draw.
             checkpoint_every: steps from one checkpoint to the next.
             shape: mesh or point cloud (PLY, OBJ, GLB) of the object in the clip's middle frame to begin with, in any
@@ -172,7 +178,7 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
             seed,
             checkpoint_every,
         )
-        return Request(input, output, changed, device, resume, quiet)
+        return Request(input, output, changed, device, resume, quiet, viewer)
 
     return command
 

@@ -1,0 +1,104 @@
+"""What it costs a fit to be watched, as JSON on the standard output.
+
+    python benchmarks/watching.py DATA/gltf/barbarian-run --preset cpu --device cpu --steps 600
+
+Blocks of steps with and without pictures take turns in one fit, so that whatever else the machine does weighs on both
+alike; the watcher is a bare client of viser that takes all it is sent and draws nothing, since a browser on the same
+machine would measure itself. `slower` is the median over neighbouring blocks of the ratio of their times, less 1;
+`in_show` the share of the watched time that the fit stood still for pictures.
+"""
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import statistics
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+import viser
+import websockets
+from machine import machine
+
+from ds4d.device import choose_device
+from ds4d.pipeline import FitBegins, prepare
+from ds4d.presets import PRESETS
+from ds4d.viewer import FitWatch, Viewer
+from ds4d.views import ViewsConfig, load_views
+
+BLOCK = 20  # steps
+CAMERA = {
+    "type": "ViewerCameraMessage", "wxyz": (0.0, 1.0, 0.0, 0.0), "position": (0.0, 0.0, 2.0), "fov": 0.6, "near": 0.01,
+    "far": 100.0, "image_height": 800, "image_width": 1200, "look_at": (0.0, 0.0, 0.0), "up_direction": (0.0, 1.0, 0.0),
+}  # fmt: skip
+
+
+class Watcher:
+    """A client that counts what it is sent, in a thread of its own."""
+
+    def __init__(self, port: int) -> None:
+        self.received = 0
+        threading.Thread(target=lambda: asyncio.run(self._listen(port)), daemon=True).start()
+
+    async def _listen(self, port: int) -> None:
+        protocol = websockets.Subprotocol(f"viser-v{viser.__version__}")
+        async with websockets.connect(f"ws://127.0.0.1:{port}", subprotocols=[protocol], max_size=None) as socket:
+            await socket.send(msgspec.msgpack.encode(CAMERA))
+            async for message in socket:
+                self.received += len(message)
+
+
+def main() -> None:
+    """Parses the words, measures, prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--preset", choices=PRESETS, default="cpu")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--splits", nargs="*", default=("front", "mv"))
+    parser.add_argument("--size", type=int)
+    parser.add_argument("--steps", type=int, default=600)
+    words = parser.parse_args()
+    device = choose_device(words.device)
+    preset = PRESETS[words.preset]()
+    views = ViewsConfig(splits=tuple(words.splits), size=words.size or preset.views.size)
+    fit = dataclasses.replace(preset.fit, static_steps=BLOCK, dynamic_steps=words.steps, coarse_share=0.0)
+    trainer = prepare(load_views(words.data, views), dataclasses.replace(preset, fit=fit), device)
+    viewer = Viewer()
+    watch = FitWatch(viewer)
+    watch.show(FitBegins(trainer.scene, trainer.video))
+    watcher = Watcher(viewer.port)
+    while not viewer.has_visitors:
+        time.sleep(0.01)
+    run = trainer.run()
+    for _ in range(BLOCK):
+        next(run)
+    alone, watched, shown = [], [], 0.0
+    for block in range(words.steps // BLOCK):
+        began = time.perf_counter()
+        for _ in range(BLOCK):
+            event = next(run)
+            if block % 2:
+                before = time.perf_counter()
+                watch.show(event)
+                shown += time.perf_counter() - before
+        (watched if block % 2 else alone).append(time.perf_counter() - began)
+    viewer.close()
+    ratios = [ours / theirs for ours, theirs in zip(watched, alone, strict=False)]
+    print(json.dumps({
+        "machine": machine(),
+        "steps": words.steps,
+        "num_gaussians": trainer.scene.gaussians.num_gaussians,
+        "ms_per_step": {
+            name: round(1e3 * statistics.median(blocks) / BLOCK, 1)
+            for name, blocks in (("alone", alone), ("watched", watched))
+        },
+        "slower": round(statistics.median(ratios) - 1, 4),
+        "in_show": round(shown / sum(watched), 4),
+        "megabytes": round(watcher.received / 1e6, 1),
+    }, indent=1))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

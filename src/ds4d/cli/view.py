@@ -1,0 +1,45 @@
+"""`ds4d view`: a generated object in the browser."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from ds4d.device import DeviceName, choose_device
+from ds4d.viewer import Viewer, open_run
+from ds4d.viewer.addresses import DEFAULT_HOST
+
+
+@dataclass(frozen=True)
+class ViewArguments:
+    """Shows a generated object in any browser: from all sides, at all times, beside its input. Ctrl-C ends it.
+
+    Attributes:
+        run: folder of the run.
+        host: who may look: 127.0.0.1 for this machine alone, 0.0.0.0 for all that reach it.
+        port: to listen on; 8080 or the next free one if not given.
+        device: where depth is drawn; auto takes CUDA where it can be used.
+    """
+
+    run: tyro.conf.Positional[Path]
+    host: str = DEFAULT_HOST
+    port: int | None = None
+    device: DeviceName = "auto"
+
+
+def run(words: Sequence[str]) -> int:
+    """The command; returns the exit status, which is 0 when Ctrl-C has ended it."""
+    arguments = tyro.cli(ViewArguments, args=list(words), prog="ds4d view")
+    opened = open_run(arguments.run, choose_device(arguments.device))
+    viewer = Viewer(arguments.host, arguments.port)
+    try:
+        viewer.show(opened.scene, opened.views)
+        print("\n".join([*viewer.address, "Ctrl-C ends it"]), flush=True)
+        while True:
+            viewer.refresh()
+            viewer.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        viewer.close()

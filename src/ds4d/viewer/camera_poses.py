@@ -1,0 +1,59 @@
+"""Cameras as viser has them: a quaternion and a place, and a vertical angle."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from ds4d.geometry import intrinsics, matrices_to_quats, quats_to_matrices
+from ds4d.types import Cameras
+
+
+@dataclass(frozen=True)
+class CameraPose:
+    """One camera.
+
+    Attributes:
+        wxyz: rotation from the camera's OpenCV axes to the world.
+        position: of its centre, inner world.
+        fovy_deg: full vertical angle of view.
+        aspect: width over height.
+    """
+
+    wxyz: Float[np.ndarray, "4"]
+    position: Float[np.ndarray, "3"]
+    fovy_deg: float
+    aspect: float
+
+    @staticmethod
+    def of(cameras: Cameras, time: int, view: int) -> "CameraPose":
+        """One of cameras with a time axis; its angle of view is that of its focal length."""
+        camtoworld = torch.linalg.inv(cameras.viewmats[time, view].double().cpu())
+        focal = float(cameras.Ks[time, view, 1, 1])
+        return CameraPose(
+            wxyz=matrices_to_quats(camtoworld[:3, :3]).numpy(),
+            position=camtoworld[:3, 3].numpy(),
+            fovy_deg=math.degrees(2 * math.atan(cameras.height / (2 * focal))),
+            aspect=cameras.width / cameras.height,
+        )
+
+    def camera(self, height: int) -> Cameras:
+        """The camera that draws this view at a height in pixels, with axes [1, 1]."""
+        camtoworld = torch.eye(4, dtype=torch.float64)
+        camtoworld[:3, :3] = quats_to_matrices(torch.from_numpy(self.wxyz))
+        camtoworld[:3, 3] = torch.from_numpy(self.position)
+        width = max(1, round(self.aspect * height))
+        viewmat = torch.linalg.inv(camtoworld).float()
+        return Cameras(viewmat[None, None], intrinsics(self.fovy_deg, width, height)[None, None], width, height)
+
+    @property
+    def forward(self) -> Float[np.ndarray, "3"]:
+        """The unit vector along which it looks."""
+        return quats_to_matrices(torch.from_numpy(self.wxyz))[:, 2].numpy()
+
+    @property
+    def target(self) -> Float[np.ndarray, "3"]:
+        """The point on its axis that is nearest to the origin, about which the view then turns."""
+        return self.position + max(0.1, float(-self.position @ self.forward)) * self.forward

@@ -1,0 +1,53 @@
+"""A finished run, read for looking at."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ds4d.input_clip import read_input
+from ds4d.run_folder import RunFolder, read_record
+from ds4d.scene import BakedGaussians
+from ds4d.types import MultiViewVideo
+from ds4d.viewer.input_views import InputViews, placed_views
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """What a viewer shows of a run.
+
+    Attributes:
+        scene: the object.
+        views: its input, with the views that a generator made of it; None where that cannot be read any more.
+    """
+
+    scene: BakedGaussians
+    views: InputViews | None
+
+
+def open_run(path: Path, device: torch.device) -> OpenedRun:
+    """Reads the scene of a run and, where it still stands where the run found it, its input; warns where not.
+
+    Raises:
+        ValueError: the folder holds no fitted scene, is damaged, or was written by another version.
+    """
+    folder = RunFolder(path)
+    folder.check_fitted()
+    scene = BakedGaussians.load(path, device)
+    record = read_record(folder.config)
+    try:
+        video = read_input(record.input, record.config, device).video
+        _check_same_clip(video, scene, record.input)
+    except (ValueError, ImportError) as error:
+        warnings.warn(f"the input is not shown beside the object: {error}", stacklevel=2)
+        return OpenedRun(scene, None)
+    return OpenedRun(scene, placed_views(video, scene.world, path / "heatmap.mp4"))
+
+
+def _check_same_clip(video: MultiViewVideo, scene: BakedGaussians, source: Path) -> None:
+    if len(video.times) != len(scene.clip.times) or not torch.allclose(video.times, torch.tensor(scene.clip.times)):
+        raise ValueError(
+            f"{source} must hold the frames that the run was made of, got {video.num_times} where it had "
+            f"{len(scene.clip.times)}, or other times."
+        )

@@ -1,0 +1,150 @@
+"""Runs that can be looked at, and those that cannot: stopped, running, damaged, newer, without their input."""
+
+import json
+import shutil
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ds4d.imaging import write_video
+from ds4d.outputs import input_picture
+from ds4d.pipeline import generate
+from ds4d.presets import GenerateConfig
+from ds4d.training import StepDone
+from ds4d.viewer import open_run
+from ds4d.viewer.input_views import PICTURE_SIZE
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def run(finished_run: Path, tmp_path: Path) -> Path:
+    """A copy of a run, to be spoilt."""
+    return Path(shutil.copytree(finished_run, tmp_path / "run"))
+
+
+def edit(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_run_opens_with_its_input(finished_run: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        opened = open_run(finished_run, CPU)
+    views = opened.views
+    assert views is not None and len(views.names) == 7 and not views.moves
+    assert views.frame_at(0.0) == 0 and views.frame_at(0.31) == 2 and views.frame_at(1.0) == 5
+    picture = views.picture(2, 3, heat=True)
+    np.testing.assert_array_equal(picture, input_picture(views.video, 2, 3, PICTURE_SIZE, PICTURE_SIZE))
+    assert views.thumbnail(3).shape == (96, 96, 3)
+
+
+def test_the_cameras_stand_in_the_inner_world(finished_run: Path) -> None:
+    """Through them the scene looks like the input."""
+    from ds4d.evaluation import score_training_views
+    from ds4d.rendering import renderer_for
+
+    opened = open_run(finished_run, CPU)
+    assert opened.views is not None
+    scores = score_training_views(opened.scene, renderer_for("cpu"), opened.views.video)
+    metrics = json.loads((finished_run / "metrics.json").read_text())
+    assert float(scores[0]) == pytest.approx(metrics["front_psnr"], abs=1e-3)
+
+
+def test_the_heat_map_stands_for_the_front_view(finished_run: Path) -> None:
+    views = open_run(finished_run, CPU).views
+    assert views is not None and views.heat is not None and len(views.heat) == 6
+    assert views.heat[0].shape[0] == PICTURE_SIZE
+    hot, cold = views.picture(2, 0, heat=True), views.picture(2, 0, heat=False)
+    assert np.abs(hot.astype(int) - cold).mean() > 1
+
+
+def test_without_a_heat_map_there_is_none(run: Path) -> None:
+    (run / "heatmap.mp4").unlink()
+    views = open_run(run, CPU).views
+    assert views is not None and views.heat is None
+    write_video(run / "heatmap.mp4", [np.zeros((8, 8, 3), np.uint8)] * 2, 6.0)  # of another clip
+    views = open_run(run, CPU).views
+    assert views is not None and views.heat is None
+
+
+def test_a_damaged_heat_map_is_named(run: Path) -> None:
+    (run / "heatmap.mp4").write_bytes(b"no video")
+    with pytest.raises(ValueError, match=r"heatmap.mp4 must be a whole video file"):
+        open_run(run, CPU)
+
+
+def test_an_input_that_is_gone_is_said_and_left_away(run: Path) -> None:
+    edit(run / "config.json", input=str(run / "nowhere"))
+    with pytest.warns(UserWarning, match="the input is not shown beside the object: .*nowhere"):
+        assert open_run(run, CPU).views is None
+
+
+def test_an_input_that_has_changed_is_said_and_left_away(run: Path, sample_folder: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(sample_folder, tmp_path / "other"))
+    for path in other.glob("transforms_*.json"):
+        content = json.loads(path.read_text())
+        kept = sorted({frame["time"] for frame in content["frames"]})[:4]
+        content["frames"] = [frame for frame in content["frames"] if frame["time"] in kept]
+        path.write_text(json.dumps(content))
+    edit(run / "config.json", input=str(other))
+    with pytest.warns(UserWarning, match="must hold the frames that the run was made of, got 4 where it had 6"):
+        assert open_run(run, CPU).views is None
+
+
+def test_a_run_that_is_still_fitted_says_how_far_it_is(
+    sample_folder: Path, quick_config: GenerateConfig, tmp_path: Path
+) -> None:
+    config = replace(quick_config, log=replace(quick_config.log, every=2))
+    events = generate(sample_folder, config, tmp_path / "run", device="cpu")
+    for event in events:
+        if isinstance(event, StepDone) and event.step == 5:
+            with pytest.raises(ValueError, match=r"must be fitted to its end, got step 4 of 180.*--resume"):
+                open_run(tmp_path / "run", CPU)  # while it runs
+            events.close()
+    with pytest.raises(ValueError, match=r"got step 4 of 180"):
+        open_run(tmp_path / "run", CPU)  # and when it was stopped
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("baked.safetensors", r"baked.safetensors must exist, got none"),
+        ("config.json", r"must be the output folder of `ds4d generate`, got one without a config.json"),
+    ],
+)
+def test_a_run_with_a_missing_file_is_refused(run: Path, name: str, message: str) -> None:
+    (run / name).unlink()
+    with pytest.raises(ValueError, match=message):
+        open_run(run, CPU)
+
+
+def test_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"nothing must be the output folder .* got no such folder. Check the path"):
+        open_run(tmp_path / "nothing", CPU)
+
+
+def test_half_a_file_is_refused(run: Path) -> None:
+    path = run / "baked.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"baked.safetensors is damaged"):
+        open_run(run, CPU)
+
+
+def test_a_scene_of_a_newer_version_is_refused(run: Path) -> None:
+    edit(run / "scene.json", format=99)
+    with pytest.raises(ValueError, match=r"must have format 2, got 99. Use the ds4d that wrote it"):
+        open_run(run, CPU)
+
+
+def test_settings_of_a_newer_version_are_refused(run: Path) -> None:
+    edit(run / "config.json", ds4d="99.0", magic=1)
+    with pytest.raises(
+        ValueError,
+        match=r"config.json must be readable here, got that of ds4d 99.0, newer than this ds4d .* Update ds4d",
+    ):
+        open_run(run, CPU)
