@@ -143,7 +143,7 @@ def test_runs_that_are_not_there_yet_are_named(
     name, *words = command.split()
     shutil.copy(finished_run / "config.json", tmp_path / "config.json")
     outcome = ds4d(name, tmp_path, *words)
-    assert outcome.status == 2 and f"run {tmp_path} must have ended its fit" in outcome.err
+    assert outcome.status == 2 and f"run {tmp_path} must be fitted to its end" in outcome.err
     for file in finished_run.glob("scene.*"):
         shutil.copy(file, tmp_path)
     record = json.loads((tmp_path / "scene.json").read_text())
