@@ -22,6 +22,7 @@ demo: $(READY)
 	rm -rf demo
 	$(BIN)/ds4d sample demo/data --frames 16 --size 128
 	$(BIN)/ds4d generate demo/data/front.mp4 -o demo/run --preset tiny
+	$(BIN)/ds4d export demo/run --format html -o demo/object.html
 
 format: $(READY)
 	$(BIN)/ruff check --fix-only

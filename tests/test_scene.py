@@ -183,7 +183,11 @@ def without(key: str) -> Callable[[dict], dict]:
     [
         (without("format"), r"scene\.json must be a scene's json, got KeyError"),
         (without("clip"), r"scene\.json must be a scene's json, but _Record must hold the keys clip"),
-        (lambda record: record | {"format": 99}, r"must have format 2, got 99\. Use the ds4d that wrote it"),
+        (
+            lambda record: record | {"format": 99},
+            r"must have format 2, got 99\. It is of a newer ds4d: update this one",
+        ),
+        (lambda record: record | {"format": 1}, r"must have format 2, got 1\. Use the ds4d that wrote it"),
         (lambda record: record | {"weather": "fine"}, r"got weather"),
         (lambda record: record | {"num_gaussians": 13}, r"scene\.safetensors is damaged or does not belong to"),
         (lambda record: record | {"num_gaussians": "many"}, r"num_gaussians must be int, got 'many'"),

@@ -1,7 +1,8 @@
 """Pictures of a scene as files hold them: 8 bit, on white or with straight alpha."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import torch
@@ -27,6 +28,21 @@ def draw_rgb(
     """
     for rendering in _render(scene, renderer, cameras, times):
         yield from _to_bytes(rendering.colors + (1 - rendering.alphas))
+
+
+def draw_over(
+    scene: Scene,
+    renderer: Renderer,
+    cameras: Cameras,
+    times: Float[Tensor, " T"],
+    backgrounds: Iterable[UInt8[np.ndarray, "H W 3"]],
+) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """One picture per time, each over the next of `backgrounds`; other arguments as `draw_rgb`."""
+    waiting = iter(backgrounds)
+    for rendering in _render(scene, renderer, cameras, times):
+        behind = np.stack(list(islice(waiting, len(rendering.colors)))).astype(np.float32) / 255
+        behind = torch.from_numpy(behind).movedim(-1, 1)[:, None].to(rendering.colors)
+        yield from _to_bytes(rendering.colors + (1 - rendering.alphas) * behind)
 
 
 def draw_rgba(

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from ds4d.drawing import draw_rgba
 from ds4d.geometry import transform_cameras
 from ds4d.imaging import premultiply, resize_premultiplied
-from ds4d.run_folder import RunFolder, read_record
+from ds4d.run_folder import FilmPlace, RunFolder, read_record
 from ds4d.scene import Scene
 from ds4d.types import Cameras, Renderer
 from ds4d.video.footage import Footage, read_footage
@@ -59,15 +59,18 @@ def overlay_film(
             "Give that one."
         )
     side = size or place.framing.size
-    camera = Cameras(torch.tensor([[place.viewmat]]), torch.tensor([[place.K]]), *[place.framing.size] * 2)
-    inner = transform_cameras(scene.world, camera).resized(side, side)
-    cameras = replace(
-        inner, viewmats=inner.viewmats.expand(len(times), 1, 4, 4), Ks=inner.Ks.expand(len(times), 1, 3, 3)
-    )
+    cameras = transform_cameras(scene.world, film_cameras(place, len(times))).resized(side, side)
     for picture, drawn in zip(footage.pictures, draw_rgba(scene, renderer, cameras, times), strict=True):
         height, width = picture.shape[:2]
         above = resize_premultiplied(place.framing.put_back(premultiply(drawn)), width, height)
         yield _on_white(_over(above, picture))
+
+
+def film_cameras(place: FilmPlace, count: int) -> Cameras:
+    """The camera that sees the framed pictures of a film, [count, 1], in the user's world; it stands still."""
+    viewmats, Ks = torch.tensor(place.viewmat), torch.tensor(place.K)
+    size = place.framing.size
+    return Cameras(viewmats.expand(count, 1, 4, 4), Ks.expand(count, 1, 3, 3), size, size)
 
 
 def _over(above: UInt8[np.ndarray, "H W 4"], below: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:

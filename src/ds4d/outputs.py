@@ -1,7 +1,7 @@
 """What a finished scene is shown by: videos, a contact sheet, and its Gaussians as a file."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,10 @@ from torch import Tensor
 from ds4d.config import check_ranges
 from ds4d.drawing import draw_rgb
 from ds4d.export import SIDES, contact_sheet, fixed_path, into_world, orbit_path, write_ply
-from ds4d.imaging import resize_premultiplied, write_png, write_video
+from ds4d.export.keyframes import Keyframe, keyframe_path
+from ds4d.films import Shot, write_film
+from ds4d.geometry import nearest_frames, transform_cameras
+from ds4d.imaging import resize_premultiplied, write_png
 from ds4d.scene import Clip, Scene
 from ds4d.types import Cameras, MultiViewVideo, Renderer
 
@@ -79,9 +82,20 @@ def write_outputs(
 
 def write_orbit(path: Path, scene: Scene, renderer: Renderer, config: OutputsConfig) -> None:
     """A video in which time plays while the camera turns round the object."""
+    write_film(path, scene, renderer, orbit_shot(scene, config), config.fps)
+
+
+def write_standing(path: Path, scene: Scene, renderer: Renderer, config: OutputsConfig, azimuth_deg: float) -> None:
+    """A video from a camera that stands still; the clip plays whole, as often as the video's length asks."""
+    write_film(path, scene, renderer, standing_shot(scene, config, azimuth_deg), config.fps)
+
+
+def orbit_shot(scene: Scene, config: OutputsConfig) -> Shot:
+    """A camera that turns round the object while time plays; whole clips where the clip loops."""
     period = playing_times(scene.clip, config)
     count = _least_count(config)
-    times = period.repeat(-(-count // len(period)))[:count]
+    if scene.clip.loops:
+        count = len(period) * -(-count // len(period))
     cameras = orbit_path(
         count,
         elevation_deg=config.elevation_deg,
@@ -90,16 +104,45 @@ def write_orbit(path: Path, scene: Scene, renderer: Renderer, config: OutputsCon
         size=config.size,
         turns=config.turns,
     )
-    write_video(path, draw_rgb(scene, renderer, cameras, times), config.fps)
+    return Shot(cameras, period.repeat(-(-count // len(period)))[:count])
 
 
-def write_standing(path: Path, scene: Scene, renderer: Renderer, config: OutputsConfig, azimuth_deg: float) -> None:
-    """A video from a camera that stands still; the clip plays whole, as often as the video's length asks."""
+def standing_shot(scene: Scene, config: OutputsConfig, azimuth_deg: float) -> Shot:
+    """A camera that stands still while the clip plays whole, as often as the video's length asks."""
     times = playing_times(scene.clip, config)
     cameras = _standing(scene, config, len(times), azimuth_deg, config.size)
-    frames = list(draw_rgb(scene, renderer, cameras, times))
-    repeats = -(-_least_count(config) // len(frames))
-    write_video(path, (frame for _ in range(repeats) for frame in frames), config.fps)
+    return Shot(cameras, times, repeats=-(-_least_count(config) // len(times)))
+
+
+def keyframe_shot(scene: Scene, config: OutputsConfig, keyframes: Sequence[Keyframe]) -> Shot:
+    """A camera that goes from key frame to key frame, for as long as they last; the clip plays as they say, or on."""
+    count = max(1, round(keyframes[-1].at * config.fps) + 1)
+    seconds = torch.arange(count) / config.fps
+    cameras, times = keyframe_path(
+        keyframes, seconds, fovy_deg=FOVY_DEG, distance=viewing_distance(scene), size=config.size
+    )
+    if times is None:
+        period = playing_times(scene.clip, config)
+        times = period.repeat(-(-count // len(period)))[:count]
+    return Shot(cameras, times)
+
+
+def input_shot(scene: Scene, config: OutputsConfig, cameras: Cameras, times: Float[Tensor, " T"], height: int) -> Shot:
+    """The camera of the real video while the clip plays; between its frames, that of the nearer one.
+
+    Args:
+        scene: what is drawn.
+        config: speed and least length.
+        cameras: of the real video's frames, [T, 1], in the user's world.
+        times: of these frames.
+        height: of the pictures, pixels; they keep the input's shape.
+    """
+    playing = playing_times(scene.clip, config)
+    low, high, share = nearest_frames(times, playing)
+    frames = torch.where(share > 0.5, high, low)
+    inner = transform_cameras(scene.world, cameras.select(frames, torch.zeros_like(frames)))
+    width = max(1, round(height * cameras.width / cameras.height))
+    return Shot(inner.resized(width, height), playing, repeats=-(-_least_count(config) // len(playing)))
 
 
 def write_middle(path: Path, scene: Scene) -> None:
@@ -110,10 +153,14 @@ def write_middle(path: Path, scene: Scene) -> None:
 
 
 def playing_times(clip: Clip, config: OutputsConfig) -> Float[Tensor, " F"]:
-    """The times of a video's frames while the clip plays once, from 0 to 1; a single frame if the clip has one."""
+    """The times of a video's frames while the clip plays once, from 0 to 1; a single frame if the clip has one.
+
+    Of a clip that loops, time 1 is left out: it is time 0 of the next round.
+    """
     if len(clip.times) == 1:
         return torch.zeros(1)
-    return torch.linspace(0, 1, max(2, round(clip.duration * config.slow * config.fps)))
+    count = max(2, round(clip.duration * config.slow * config.fps))
+    return torch.linspace(0, 1, count + 1)[:-1] if clip.loops else torch.linspace(0, 1, count)
 
 
 def viewing_distance(scene: Scene) -> float:

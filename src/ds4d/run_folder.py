@@ -127,13 +127,7 @@ class RunFolder:
             raise ValueError(
                 f"run {self.path} must be the output folder of `ds4d generate`, got {found}. Check the path."
             )
-        if not self.scene.is_file():
-            record, steps = read_record(self.config), read_log(self.log)
-            done = steps[-1]["step"] if steps else 0
-            raise ValueError(
-                f"run {self.path} must be fitted to its end, got step {done} of {record.config.fit.total_steps}. "
-                "Wait for it if it is running, or go on with it by the same command with --resume."
-            )
+        self.check_scene()
 
     def check_resumable(self, record: RunRecord) -> None:
         """Refuses a folder whose run was asked to do something else.
@@ -150,6 +144,20 @@ class RunFolder:
             raise ValueError(
                 f"{key} must be that of the run in {self.path}, {old!r}, to resume it, got {new!r}. "
                 "Use the same settings, or name another folder."
+            )
+
+    def check_scene(self) -> None:
+        """Refuses a folder whose scene is not there yet; other folders without one are named when the scene is read.
+
+        Raises:
+            ValueError: its fit is still going on, or was broken off.
+        """
+        if self.config.is_file() and not self.scene.is_file():
+            record, steps = read_record(self.config), read_log(self.log)
+            done = steps[-1]["step"] if steps else 0
+            raise ValueError(
+                f"run {self.path} must be fitted to its end, got step {done} of {record.config.fit.total_steps}. "
+                "Wait for it if it is running, or go on with it by the same command with --resume."
             )
 
     def open(self, record: RunRecord, place: FilmPlace | None = None) -> None:

@@ -280,7 +280,9 @@ def _read_record(folder: Path) -> _Record:
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"scene: {path} must be a scene's json, got {error!r}. Generate it again.") from error
     if version != FORMAT_VERSION:
-        raise ValueError(f"scene: {path} must have format {FORMAT_VERSION}, got {version}. Use the ds4d that wrote it.")
+        newer = isinstance(version, int) and version > FORMAT_VERSION
+        mend = "It is of a newer ds4d: update this one." if newer else "Use the ds4d that wrote it."
+        raise ValueError(f"scene: {path} must have format {FORMAT_VERSION}, got {version}. {mend}")
     try:
         return from_dict(_Record, content)
     except ValueError as error:

@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -17,13 +16,10 @@ import trimesh
 from ds4d import __version__
 from ds4d.cli import COMMANDS
 from ds4d.cli.generate import PresetName, parse
-from ds4d.export import read_ply
-from ds4d.geometry import transform_points
 from ds4d.imaging import image_size, read_rgba
 from ds4d.metrics import METRICS
 from ds4d.presets import PRESETS
 from ds4d.run_folder import read_record
-from ds4d.scene import BakedGaussians, DynamicGaussians
 
 SCORE_VIEWS = Path(__file__).resolve().parents[3] / "shared" / "tools" / "score_views.py"
 
@@ -93,6 +89,9 @@ def test_the_object_goes_back_into_its_film(
     assert min(misfits, key=lambda shift: misfits[shift]) == (0, 0) and misfits[0, 0] < 16
     refused = ds4d("render", run, "--over", film, "-o", video, "--fps", "3")
     assert refused.status == 2 and "--fps must not be given with --over" in refused.err
+    # Its camera alone, without the film: a square, as the film was framed.
+    assert ds4d("render", run, "--input-camera", "--seconds", 0.1, "-o", tmp_path / "alone").status == 0
+    assert image_size(tmp_path / "alone" / "frame0001.png") == (32, 32)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -165,31 +164,6 @@ def test_render_takes_a_size_where_the_file_gives_none(ds4d: Callable, finished_
     assert image_size(tmp_path / "out" / "r_2.png") == (40, 40)
 
 
-def test_render_writes_videos(ds4d: Callable, finished_run: Path, tmp_path: Path) -> None:
-    size = ["--size", 32, "--fps", 6, "--seconds", 1]
-    assert ds4d("render", finished_run, "--orbit", *size, "-o", tmp_path / "orbit.mp4").status == 0
-    assert frame_count(tmp_path / "orbit.mp4") == 6
-    side = ds4d(
-        "render", finished_run, "--azimuth", 90, "--elevation", 20, *size, "--slow", 4, "-o", tmp_path / "s.mp4"
-    )
-    assert side.status == 0 and f"wrote {tmp_path / 's.mp4'}" in side.out
-    assert frame_count(tmp_path / "s.mp4") == 24  # one second, four times slower, six frames a second
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ([], "must be given one of --transforms, --orbit, --azimuth, --over, got none"),
-        (["--orbit", "--azimuth", "3"], "got --orbit and --azimuth"),
-        (["--transforms", "x.json", "--fps", "3"], "--fps must not be given with --transforms"),
-        (["--orbit"], "--output must end in .mp4, .mkv, .mov"),
-    ],
-)
-def test_render_does_one_thing(ds4d: Callable, finished_run: Path, words: list[str], message: str) -> None:
-    outcome = ds4d("render", finished_run, "-o", "out", *words)
-    assert outcome.status == 2 and message in outcome.err
-
-
 def test_eval_agrees_with_the_scores_of_the_files(
     ds4d: Callable, finished_run: Path, sample_folder: Path, tmp_path: Path
 ) -> None:
@@ -219,40 +193,6 @@ def test_eval_writes_its_table(ds4d: Callable, finished_run: Path, sample_folder
     head, row, _ = outcome.out.splitlines()
     assert head.split() == list(METRICS)
     assert row.split()[0] == "front" and float(row.split()[1]) == pytest.approx(record["total"]["psnr"], abs=1e-3)
-
-
-def test_export_writes_the_times_asked_for(ds4d: Callable, finished_run: Path, tmp_path: Path) -> None:
-    outcome = ds4d("export", finished_run, "--format", "ply", "--times", 0, 0.25, 1, "-o", tmp_path)
-    assert outcome.status == 0 and "frame0001.ply (time 0.25)" in outcome.out
-    scene = BakedGaussians.load(finished_run)
-    with torch.no_grad():
-        expected = scene.raw_at(torch.tensor([0.0, 0.25, 1.0]))
-    for index in range(3):
-        raw = read_ply(tmp_path / f"frame{index:04d}.ply")
-        torch.testing.assert_close(transform_points(scene.world, raw.means), expected.means[index], atol=1e-5, rtol=0)
-    assert ds4d("export", finished_run, "--times", 1.5, "-o", tmp_path).status == 2
-
-
-@pytest.mark.parametrize(("up", "order", "signs"), [("y", [0, 1, 2], [1, 1, 1]), ("z", [0, 2, 1], [1, -1, 1])])
-def test_export_turns_any_input_up_and_fills_up_colours(
-    ds4d: Callable, finished_run: Path, tmp_path: Path, up: str, order: list[int], signs: list[int]
-) -> None:
-    """A run whose input had z up is exported with y or z up; this one is made from a run with y up."""
-    scene = DynamicGaussians.load(finished_run)
-    quarter = torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # z becomes y
-    scene.world = replace(scene.world, rotation=quarter)
-    scene.save(tmp_path / "run")
-    with torch.no_grad():
-        inner = scene.raw_at(torch.zeros(1)).means[0]
-    upright = (inner - scene.world.translation) / scene.world.scale
-    words = ["--times", 0, "--up", up, "--sh-degree", 3, "-o", tmp_path / "files"]
-    assert ds4d("export", tmp_path / "run", *words).status == 0
-    raw = read_ply(tmp_path / "files" / "frame0000.ply")
-    torch.testing.assert_close(raw.means, upright[:, order] * torch.tensor(signs), atol=1e-5, rtol=0)
-    assert raw.sh.shape[1] == 16 and not raw.sh[:, scene.gaussians.raw().sh.shape[1] :].any()
-    if up == "z":  # the input's own
-        assert ds4d("export", tmp_path / "run", "--times", 0, "-o", tmp_path / "own").status == 0
-        torch.testing.assert_close(read_ply(tmp_path / "own" / "frame0000.ply").means, raw.means, atol=1e-5, rtol=0)
 
 
 def test_sample_writes_an_input(ds4d: Callable, tmp_path: Path) -> None:

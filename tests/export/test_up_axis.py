@@ -1,11 +1,16 @@
 import pytest
 import torch
 
-from ds4d.export import turn_up
+from ds4d.export import UpAxis, into_world, turned_world
 from ds4d.geometry import evaluate_sh, quats_to_matrices
-from ds4d.types import RawGaussians
+from ds4d.types import RawGaussians, Similarity
 
 UP = {"y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0), "-y": (0.0, -1.0, 0.0)}
+
+
+def turn_up(raw: RawGaussians, up_axis: UpAxis) -> RawGaussians:
+    """The object of a world that is y up, like the inner one, with another axis up."""
+    return into_world(raw, turned_world(Similarity.identity(), up_axis))
 
 
 @pytest.fixture
@@ -44,6 +49,11 @@ def test_orientation_and_colour_turn_with_the_means(raw, up_axis, generator):
     assert not torch.allclose(before, evaluate_sh(raw.sh, directions @ rotation.T), atol=1e-2)
 
 
-def test_unknown_axes_are_refused(raw):
+def test_the_users_own_axis_may_stay(raw):
+    world = Similarity(0.4, torch.eye(3)[[1, 2, 0]], torch.ones(3))
+    assert turned_world(world, None) is world
+
+
+def test_unknown_axes_are_refused():
     with pytest.raises(ValueError, match="up_axis must be one of y, z, -y, got 'x'"):
-        turn_up.__wrapped__(raw, "x")
+        turned_world.__wrapped__(Similarity.identity(), "x")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ds4d.imaging import image_size, premultiply, read_rgba, resize_premultiplied, write_png
+from ds4d.imaging import image_size, premultiply, read_rgba, resize_premultiplied, spread_colors, write_png
 
 
 def _random_rgba(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -145,3 +145,17 @@ def test_the_same_size_changes_nothing_and_no_size_is_refused(rng: np.random.Gen
     assert np.array_equal(resize_premultiplied(rgba, 5, 6), rgba)
     with pytest.raises(ValueError, match="at least 1, got 0 x 6"):
         resize_premultiplied(rgba, 0, 6)
+
+
+def test_colours_spread_to_where_nothing_shows() -> None:
+    rgba = np.zeros((33, 20, 4), np.uint8)
+    rgba[5, 5] = (200, 100, 50, 255)
+    rgba[6, 5] = (255, 0, 255, 3)  # so faint that its colour means nothing
+    rgba[30, 15] = (10, 20, 30, 128)
+    out = spread_colors(rgba)
+    assert np.array_equal(out[..., 3], rgba[..., 3])
+    assert np.array_equal(out[[5, 30], [5, 15]], rgba[[5, 30], [5, 15]])
+    assert out[6, 5].tolist() == [200, 100, 50, 3]
+    assert out[0, 0, :3].tolist() == [200, 100, 50] and out[31, 14, :3].tolist() == [10, 20, 30]
+    nothing = np.zeros((3, 3, 4), np.uint8)
+    assert np.array_equal(spread_colors(nothing), nothing)

@@ -1,60 +1,178 @@
-"""`ds4d export`: the Gaussians of any times as files."""
+"""`ds4d export`: a generated object as files that other programs read, or as a page that plays it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
 import tyro
+from jaxtyping import Float
+from torch import Tensor
 
-from ds4d.export import UpAxis, into_world, turn_up, write_ply
-from ds4d.scene import BakedGaussians, Scene
-from ds4d.types import RawGaussians
+from ds4d.cli.loops import describe_jump
+from ds4d.cli.overwriting import claim, claim_frames
+from ds4d.device import DeviceName, choose_device
+from ds4d.export import (
+    UpAxis,
+    into_world,
+    turned_world,
+    write_animated_glb,
+    write_compressed_ply,
+    write_gltf,
+    write_html,
+    write_ply,
+    write_splat,
+)
+from ds4d.geometry import frame_times, inverse_similarity, transform_points
+from ds4d.loop import LoopedScene
+from ds4d.meshing import MeshConfig, animate_mesh
+from ds4d.outputs import FOVY_DEG, viewing_distance
+from ds4d.rendering import renderer_for
+from ds4d.run_folder import RunFolder
+from ds4d.scene import BakedGaussians, DynamicGaussians, Scene
+from ds4d.types import Similarity
 
-WRITERS = {"ply": write_ply}
+# Formats of a single moment, one file per time: how their files end, and what writes one.
+WRITERS: dict[str, tuple[str, Callable[..., None]]] = {
+    "ply": (".ply", write_ply),
+    "compressed-ply": (".compressed.ply", write_compressed_ply),
+    "splat": (".splat", write_splat),
+    "gltf": (".glb", write_gltf),
+}
+# Formats of the whole clip, one file: the endings that file may have.
+_WHOLE = {"mesh": (".glb",), "html": (".html", ".htm")}
+_UPRIGHT = {"gltf", "mesh"}  # formats whose own worlds are y up
+# Options that only some formats read.
+_READERS = {
+    "sh_degree": ("ply",),
+    "resolution": ("mesh",),
+    **{name: (*WRITERS, "mesh") for name in ("times", "frames", "loop", "up")},
+}
 
 
 @dataclass(frozen=True)
 class ExportArguments:
-    """Writes the Gaussians of any times as files that other programs read, numbered in the order of the times.
+    """Writes a generated object as files that other programs read: numbered ones, one per time, or one for the clip.
 
     Attributes:
         run: folder of the run.
-        output: folder of the files.
-        format: ply is the layout of 3D Gaussian splatting.
-        times: in [0, 1], from the first frame to the last.
-        up: axis of the files' world that points up: z in Blender, -y in many viewers of splats; that of the input's
-            world if not given.
-        sh_degree: of the colours, 0 to 3, filled up with zeros: some viewers read 3 only. The fit's own if not given.
+        output: folder of the files frame0001 and so on; for mesh and html, the file (.glb, .html).
+        format: ply: the layout of 3D Gaussian splatting. compressed-ply: PlayCanvas' packed one. splat: 32 bytes per
+            Gaussian. gltf: binary glTF with KHR_gaussian_splatting. mesh: a triangle mesh that moves, as binary glTF.
+            html: a page for any browser, without server or network, that plays the object.
+        times: in [0, 1], from the first frame to the last; those of the clip's frames if neither they nor --frames are
+            given.
+        frames: so many times, evenly from 0 to 1: more than the clip has play it slower, between its frames.
+        loop: blend the end of the clip into its start.
+        up: axis of the files' world that points up: z in Blender, -y in many viewers of splats. That of the input's
+            world if not given, but y in glTF.
+        sh_degree: of a ply's colours, 0 to 3, filled up with zeros: some viewers read 3 only. The fit's own if not
+            given.
+        resolution: of a mesh: steps of the grid along the object.
+        force: replace files that are there.
+        device: where to work; auto takes CUDA where it can be used.
     """
 
     run: tyro.conf.Positional[Path]
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="DIR")]
-    format: Literal["ply"] = "ply"
-    times: tuple[float, ...] = (0.0, 0.5, 1.0)
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="PATH")]
+    format: Literal["ply", "compressed-ply", "splat", "gltf", "mesh", "html"] = "ply"
+    times: tuple[float, ...] | None = None
+    frames: int | None = None
+    loop: bool = False
     up: UpAxis | None = None
     sh_degree: int | None = None
+    resolution: int = MeshConfig.resolution
+    force: bool = False
+    device: DeviceName = "auto"
 
 
 def run(words: Sequence[str]) -> int:
     """The command; returns the exit status."""
     arguments = tyro.cli(ExportArguments, args=list(words), prog="ds4d export")
-    if not arguments.times:
-        raise ValueError("--times must name at least one time, got none.")
-    scene = BakedGaussians.load(arguments.run)
-    with torch.no_grad():
-        raw = scene.raw_at(torch.tensor(arguments.times))
-    for index, time in enumerate(arguments.times):
-        path = arguments.output / f"frame{index:04d}.{arguments.format}"
-        WRITERS[arguments.format](_placed(raw.at_time(index), scene, arguments.up), path, sh_degree=arguments.sh_degree)
-        print(f"wrote {path} (time {time:g})")
+    _check_options(arguments)
+    RunFolder(arguments.run).check_scene()
+    if arguments.format == "html":
+        _write_page(arguments)
+        return 0
+    scene = DynamicGaussians.load(arguments.run, choose_device(arguments.device))
+    times = _times(arguments, scene)
+    playing = LoopedScene(scene) if arguments.loop else scene
+    if arguments.format == "mesh":
+        _write_mesh(arguments, playing, times)
+    else:
+        _write_sequence(arguments, playing, times)
+    if arguments.loop:
+        print(describe_jump(scene))
     return 0
 
 
-def _placed(raw: RawGaussians, scene: Scene, up: UpAxis | None) -> RawGaussians:
-    """The Gaussians in the input's world, as it is or turned so that `up` points up."""
-    if up is None:
-        return into_world(raw, scene.world)
-    upright = replace(scene.world, rotation=torch.eye(3))  # the inner world is y up; without its turn, so is the outer
-    return turn_up(into_world(raw, upright), up)
+def _check_options(arguments: ExportArguments) -> None:
+    """Only the options that the format reads."""
+    if arguments.times is not None and arguments.frames is not None:
+        raise ValueError("--frames must not be given with --times, which says the times already. Leave one out.")
+    defaults = {f.name: f.default for f in fields(ExportArguments)}
+    for name, readers in _READERS.items():
+        if arguments.format not in readers and getattr(arguments, name) != defaults[name]:
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(f"{option} must not be given with --format {arguments.format}. Leave it out.")
+    endings = _WHOLE.get(arguments.format)
+    if endings and arguments.output.suffix.lower() not in endings:
+        raise ValueError(
+            f"--output must end in {endings[0]} for --format {arguments.format}, got {arguments.output}. Rename it."
+        )
+
+
+def _times(arguments: ExportArguments, scene: Scene) -> Float[Tensor, " T"]:
+    if arguments.frames is not None:
+        return frame_times(arguments.frames)
+    times = torch.tensor(scene.clip.times if arguments.times is None else arguments.times)
+    if len(times) == 0:
+        raise ValueError("--times must name at least one time, got none.")
+    if not ((times >= 0) & (times <= 1)).all():
+        raise ValueError(
+            f"--times must lie in [0, 1], from the first frame to the last, got {times.tolist()}. "
+            "Divide seconds by the clip's duration."
+        )
+    return times
+
+
+def _write_sequence(arguments: ExportArguments, scene: Scene, times: Float[Tensor, " T"]) -> None:
+    suffix, write = WRITERS[arguments.format]
+    if arguments.sh_degree is not None:
+        write = partial(write, sh_degree=arguments.sh_degree)
+    paths = claim_frames(arguments.output, suffix, len(times), force=arguments.force)
+    world = _outer_world(arguments, scene)
+    for path, time in zip(paths, times.split(1), strict=True):
+        with torch.no_grad():
+            raw = scene.raw_at(time.to(scene.device)).at_time(0)
+        write(into_world(raw, world), path)
+        print(f"wrote {path} (time {float(time):g})")
+
+
+def _write_mesh(arguments: ExportArguments, scene: Scene, times: Float[Tensor, " T"]) -> None:
+    if not (times.diff() > 0).all():
+        raise ValueError(f"--times must rise for a mesh, got {times.tolist()}. Sort them.")
+    claim([arguments.output], force=arguments.force)
+    mesh = animate_mesh(scene, renderer_for(scene.device), times, MeshConfig(arguments.resolution))
+    vertices = transform_points(inverse_similarity(_outer_world(arguments, scene)), mesh.vertices)
+    seconds = (mesh.times - mesh.times[0]) * scene.clip.duration
+    write_animated_glb(arguments.output, vertices, mesh.triangles, mesh.colors, seconds)
+    print(f"wrote {arguments.output} ({len(mesh.triangles)} triangles, {len(times)} times)")
+
+
+def _write_page(arguments: ExportArguments) -> None:
+    """The whole object as a page, seen from the front at first, as in the run's videos."""
+    path = arguments.output
+    claim([path], force=arguments.force)
+    scene = BakedGaussians.load(arguments.run)
+    title = arguments.run.resolve().name
+    write_html(scene, path, distance=viewing_distance(scene), fovy_deg=FOVY_DEG, title=title)
+    print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB); open it in a browser")
+
+
+def _outer_world(arguments: ExportArguments, scene: Scene) -> Similarity:
+    """From the files' world to the inner one."""
+    usual = "y" if arguments.format in _UPRIGHT else None
+    return turned_world(scene.world, usual if arguments.up is None else arguments.up)

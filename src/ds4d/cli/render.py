@@ -1,47 +1,70 @@
-"""`ds4d render`: pictures at the cameras of a transforms file, or a video."""
+"""`ds4d render`: pictures at the cameras of a transforms file, or a film."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import tyro
 
+from ds4d.cli.backgrounds import read_background
+from ds4d.cli.loops import describe_jump
+from ds4d.cli.overwriting import claim, claim_frames
 from ds4d.device import DeviceName, choose_device
 from ds4d.evaluation import render_frames
-from ds4d.film_overlay import overlay_film, read_film
-from ds4d.imaging import write_png, write_video
-from ds4d.outputs import OutputsConfig, write_orbit, write_standing
+from ds4d.export.keyframes import read_keyframes
+from ds4d.film_overlay import film_cameras, overlay_film, read_film
+from ds4d.films import OPAQUE, SUFFIXES, Shot, draw_shot, write_film
+from ds4d.imaging import write_png
+from ds4d.loop import LoopedScene
+from ds4d.outputs import OutputsConfig, input_shot, keyframe_shot, orbit_shot, standing_shot
 from ds4d.rendering import renderer_for
-from ds4d.run_folder import RunFolder
-from ds4d.scene import BakedGaussians, Scene
-from ds4d.types import Renderer
-from ds4d.views import TransformsFrame, read_transforms
+from ds4d.run_folder import RunFolder, read_record
+from ds4d.scene import DynamicGaussians, Scene
+from ds4d.types import Cameras, Renderer
+from ds4d.views import TransformsFrame, load_views, read_transforms
 
-_VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov")
+# Options of films that each way of filming does not read.
+_UNREAD = {
+    "transforms": ("elevation", "fps", "seconds", "slow", "time", "loop", "background"),
+    "over": ("elevation", "fps", "seconds", "slow", "time", "loop", "background"),
+    "keyframes": ("elevation", "seconds", "time"),
+    "input_camera": ("elevation",),
+}
 
 
 @dataclass(frozen=True)
 class RenderArguments:
-    """Draws a generated object: pictures at the cameras of a transforms file, or a video.
+    """Draws a generated object: pictures at the cameras of a transforms file, or a film.
 
-    Give one of --transforms, --orbit, --azimuth and --over.
+    Give one of --transforms, --orbit, --azimuth, --keyframes, --input-camera and --over. Films are .mp4, .mkv, .mov
+    (H.264), .webm (VP9, transparent), .gif, or a folder of frame0001.png and so on (transparent).
 
     Attributes:
         run: folder of the run.
-        output: folder of the pictures, or file of the video (.mp4, .mkv, .mov).
+        output: file of the film; a name without an ending is a folder of pictures.
         transforms: draw every frame of this transforms json, at its camera, size and time, as <file_path>.png: RGBA
             with straight alpha.
-        orbit: draw a video in which time plays while the camera turns once round the object.
-        azimuth: draw a video from this side, in degrees: 0 front, 90 right, 180 back, 270 left.
-        over: lay the object over this film, the one the run was made of, where it was filmed; a video of the film's
-            size and speed.
-        elevation: of the video's camera, in degrees, positive from above.
-        size: height and width of the video in pixels, 512 if not given; with --transforms, of frames for which the
-            file gives no size; with --over, of the drawing before it is put into the film.
-        fps: frames per second of the video.
-        seconds: least length of the video; the clip plays again and again.
-        slow: how many times slower than filmed the clip plays.
+        orbit: film in which time plays while the camera turns once round the object.
+        azimuth: film from this side, in degrees: 0 front, 90 right, 180 back, 270 left.
+        keyframes: film along the key frames of this json file, a list of objects with the keys at (seconds), azimuth,
+            elevation, zoom and time.
+        input_camera: film from the camera of the real video.
+        over: lay the object over this film, the one the run was made of, where it was filmed; a film of its size and
+            speed.
+        elevation: of the film's camera, in degrees, positive from above.
+        size: height and width of the film in pixels, 512 if not given; with --input-camera its height, the input's if
+            not given; with --transforms, of frames for which the file gives no size; with --over, of the drawing
+            before it is put into the film.
+        fps: frames per second of the film.
+        seconds: least length of the film; the clip plays again and again.
+        slow: how many times slower than filmed the clip plays; between frames the motion is asked for its own time.
+        time: let time stand still at this moment, in [0, 1], while the camera moves.
+        loop: blend the end of the clip into its start. A clip that is known to loop always is.
+        background: a colour (white, #rrggbb) or a picture behind the object; white if not given, or nothing in films
+            that can be transparent.
+        force: replace files that are there.
         device: where to work; auto takes CUDA where it can be used.
     """
 
@@ -50,51 +73,116 @@ class RenderArguments:
     transforms: Path | None = None
     orbit: bool = False
     azimuth: float | None = None
+    keyframes: Path | None = None
+    input_camera: bool = False
     over: Path | None = None
     elevation: float = OutputsConfig.elevation_deg
     size: int | None = None
     fps: float = OutputsConfig.fps
     seconds: float = OutputsConfig.seconds
     slow: float = OutputsConfig.slow
+    time: float | None = None
+    loop: bool = False
+    background: str | None = None
+    force: bool = False
     device: DeviceName = "auto"
 
 
 def run(words: Sequence[str]) -> int:
     """The command; returns the exit status."""
     arguments = tyro.cli(RenderArguments, args=list(words), prog="ds4d render")
-    _check_choice(arguments)
+    way = _check_choice(arguments)
+    RunFolder(arguments.run).check_scene()
     device = choose_device(arguments.device)
     renderer = renderer_for(device)
-    scene = BakedGaussians.load(arguments.run, device)
+    scene = DynamicGaussians.load(arguments.run, device)
+    if way == "transforms":
+        _write_pictures(arguments, scene, renderer)
+        return 0
     if arguments.over is not None:
         _write_overlay(arguments, scene, renderer, arguments.over)
-    elif arguments.transforms is None:
-        _write_video(arguments, scene, renderer)
-    else:
-        _write_pictures(arguments, scene, renderer, _frames(arguments.transforms, arguments.size))
+        return 0
+    playing = LoopedScene(scene) if arguments.loop or scene.clip.loops else scene
+    _write_film(arguments, playing, renderer, _shot(way, arguments, playing))
+    if arguments.loop:
+        print(describe_jump(scene))
     return 0
 
 
-def _check_choice(arguments: RenderArguments) -> None:
-    """One kind of output, and only the options that it reads."""
-    kinds = {
-        "--transforms": arguments.transforms is not None,
-        "--orbit": arguments.orbit,
-        "--azimuth": arguments.azimuth is not None,
-        "--over": arguments.over is not None,
-    }
-    given = [name for name, there in kinds.items() if there]
+def _check_choice(arguments: RenderArguments) -> str:
+    """The way of filming: one, and only the options that it reads."""
+    ways = ("transforms", "orbit", "azimuth", "keyframes", "input_camera", "over")
+    given = [way for way in ways if getattr(arguments, way) is not None and getattr(arguments, way) is not False]
+    names = [_option(way) for way in ways]
     if len(given) != 1:
-        raise ValueError(f"ds4d render must be given one of {', '.join(kinds)}, got {' and '.join(given) or 'none'}.")
-    if arguments.transforms is None:
-        if arguments.output.suffix.lower() not in _VIDEO_SUFFIXES:
-            raise ValueError(f"--output must end in {', '.join(_VIDEO_SUFFIXES)}, got {arguments.output}. Rename it.")
-        if arguments.over is None:
-            return
+        got = " and ".join(map(_option, given)) or "none"
+        raise ValueError(f"ds4d render must be given one of {', '.join(names)}, got {got}.")
     defaults = {f.name: f.default for f in fields(RenderArguments)}
-    for name in ("elevation", "fps", "seconds", "slow"):
+    way, suffix = given[0], arguments.output.suffix.lower()
+    for name in _UNREAD.get(way, ()):
         if getattr(arguments, name) != defaults[name]:
-            raise ValueError(f"--{name} must not be given with {given[0]}, which says how to draw. Leave it out.")
+            raise ValueError(f"--{name} must not be given with {_option(way)}, which says how to draw. Leave it out.")
+    if way == "over" and suffix not in OPAQUE:
+        raise ValueError(f"--output must end in {', '.join(OPAQUE)}, got {arguments.output}. Rename it.")
+    if way != "transforms" and suffix not in ("", *SUFFIXES):
+        raise ValueError(
+            f"--output must end in {', '.join(SUFFIXES)}, or have no ending for a folder of pictures, got "
+            f"{arguments.output}. Rename it."
+        )
+    if arguments.time is not None and not 0 <= arguments.time <= 1:
+        raise ValueError(
+            f"--time must lie in [0, 1], from the first frame to the last, got {arguments.time:g}. "
+            "Divide seconds by the clip's duration."
+        )
+    return way
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _shot(way: str, arguments: RenderArguments, scene: Scene) -> Shot:
+    config = OutputsConfig(
+        size=512 if arguments.size is None else arguments.size,
+        fps=arguments.fps,
+        seconds=arguments.seconds,
+        slow=arguments.slow,
+        elevation_deg=arguments.elevation,
+    )
+    if arguments.keyframes is not None:
+        shot = keyframe_shot(scene, config, read_keyframes(arguments.keyframes))
+    elif way == "input_camera":
+        cameras = _input_cameras(RunFolder(arguments.run), scene)
+        shot = input_shot(scene, config, cameras, torch.tensor(scene.clip.times), arguments.size or cameras.height)
+    elif arguments.azimuth is not None:
+        shot = standing_shot(scene, config, arguments.azimuth)
+    else:
+        shot = orbit_shot(scene, config)
+    return shot if arguments.time is None else replace(shot, times=torch.full_like(shot.times, arguments.time))
+
+
+def _input_cameras(run: RunFolder, scene: Scene) -> Cameras:
+    """The camera of the real video at every frame, [T, 1], in the user's world."""
+    if run.film.is_file():
+        return film_cameras(run.read_film_place(), len(scene.clip.times))
+    record = read_record(run.config)
+    video = load_views(record.input, record.config.views)
+    return replace(video.cameras, viewmats=video.cameras.viewmats[:, :1], Ks=video.cameras.Ks[:, :1])
+
+
+def _write_film(arguments: RenderArguments, scene: Scene, renderer: Renderer, shot: Shot) -> None:
+    output, background = arguments.output, None
+    if arguments.background is not None:
+        background = read_background(arguments.background, shot.cameras.width, shot.cameras.height)
+    if output.suffix:
+        claim([output], force=arguments.force)
+        write_film(output, scene, renderer, shot, arguments.fps, background)
+        print(f"wrote {output}")
+        return
+    paths = claim_frames(output, ".png", len(shot.times), force=arguments.force)
+    for path, picture in zip(paths, draw_shot(scene, renderer, shot, background), strict=True):
+        write_png(path, picture)
+    print(f"wrote {len(paths)} pictures into {output}")
 
 
 def _frames(path: Path, size: int | None) -> list[TransformsFrame]:
@@ -106,31 +194,20 @@ def _frames(path: Path, size: int | None) -> list[TransformsFrame]:
     return frames
 
 
-def _write_pictures(
-    arguments: RenderArguments, scene: Scene, renderer: Renderer, frames: list[TransformsFrame]
-) -> None:
-    for frame, picture in zip(frames, render_frames(scene, renderer, frames), strict=True):
-        write_png(arguments.output / f"{frame.file_path}.png", picture)
+def _write_pictures(arguments: RenderArguments, scene: Scene, renderer: Renderer) -> None:
+    assert arguments.transforms is not None  # this way of filming
+    frames = _frames(arguments.transforms, arguments.size)
+    paths = [arguments.output / f"{frame.file_path}.png" for frame in frames]
+    claim(paths, force=arguments.force)
+    for path, picture in zip(paths, render_frames(scene, renderer, frames), strict=True):
+        write_png(path, picture)
     print(f"wrote {len(frames)} pictures into {arguments.output}")
 
 
 def _write_overlay(arguments: RenderArguments, scene: Scene, renderer: Renderer, film: Path) -> None:
+    claim([arguments.output], force=arguments.force)
     run = RunFolder(arguments.run)
     footage = read_film(run, film)
-    write_video(arguments.output, overlay_film(scene, renderer, run, footage, arguments.size), footage.fps)
-    print(f"wrote {arguments.output}")
-
-
-def _write_video(arguments: RenderArguments, scene: Scene, renderer: Renderer) -> None:
-    config = OutputsConfig(
-        size=512 if arguments.size is None else arguments.size,
-        fps=arguments.fps,
-        seconds=arguments.seconds,
-        slow=arguments.slow,
-        elevation_deg=arguments.elevation,
-    )
-    if arguments.azimuth is None:
-        write_orbit(arguments.output, scene, renderer, config)
-    else:
-        write_standing(arguments.output, scene, renderer, config, arguments.azimuth)
+    write = OPAQUE[arguments.output.suffix.lower()]
+    write(arguments.output, overlay_film(scene, renderer, run, footage, arguments.size), footage.fps)
     print(f"wrote {arguments.output}")

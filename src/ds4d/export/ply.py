@@ -12,6 +12,7 @@ from jaxtyping import Float
 from plyfile import PlyData, PlyElement, PlyParseError
 from torch import Tensor
 
+from ds4d.export.moments import check_finite, plain_moment
 from ds4d.geometry import sh_degree as degree_of
 from ds4d.imaging import atomic_path
 from ds4d.types import RawGaussians
@@ -24,7 +25,7 @@ _QUATS = tuple(f"rot_{i}" for i in range(4))
 
 
 def write_ply(raw: RawGaussians, path: str | Path, *, sh_degree: int | None = None) -> None:
-    """Writes one moment's Gaussians, whole or not at all, in the world they stand in (see `turn_up` for others).
+    """Writes one moment's Gaussians, whole or not at all, in the world they stand in (see `into_world` for others).
 
     Args:
         raw: without a time axis.
@@ -35,10 +36,7 @@ def write_ply(raw: RawGaussians, path: str | Path, *, sh_degree: int | None = No
     Raises:
         ValueError: `raw` has a time axis, holds NaN or infinity, or has a higher degree than `sh_degree`.
     """
-    if raw.means.ndim != 2:
-        raise ValueError(f"write_ply: raw must have no time axis, got means {list(raw.means.shape)}. Use at_time(i).")
-    _check_finite(raw, f"write_ply: {path}")
-    raw = _pad_sh(raw, sh_degree)
+    raw = _pad_sh(plain_moment(raw, "write_ply", path), sh_degree)
     columns = {
         _MEANS: raw.means,
         _NORMALS: torch.zeros_like(raw.means),
@@ -49,7 +47,7 @@ def write_ply(raw: RawGaussians, path: str | Path, *, sh_degree: int | None = No
         _QUATS: raw.quats,
     }
     names = [name for group in columns for name in group]
-    values = torch.cat(list(columns.values()), dim=1).detach().to("cpu", torch.float32).contiguous().numpy()
+    values = torch.cat(list(columns.values()), dim=1).numpy()
     vertices = values.astype("<f4", copy=False).view([(name, "<f4") for name in names])[:, 0]
     with atomic_path(path) as temporary:
         PlyData([PlyElement.describe(vertices, "vertex")], byte_order="<").write(str(temporary))
@@ -83,7 +81,7 @@ def read_ply(path: str | Path) -> RawGaussians:
         opacity_logits=read(("opacity",))[:, 0],
         sh=torch.cat((read(_SH0)[:, None], read(rest).unflatten(1, (3, len(rest) // 3)).mT), dim=1),
     )
-    _check_finite(raw, str(path))
+    check_finite(raw, str(path))
     return raw
 
 
@@ -114,10 +112,3 @@ def _pad_sh(raw: RawGaussians, degree: int | None) -> RawGaussians:
     sh = raw.sh.new_zeros(raw.num_gaussians, (degree + 1) ** 2, 3)
     sh[:, : raw.sh.shape[1]] = raw.sh
     return RawGaussians(raw.means, raw.quats, raw.log_scales, raw.opacity_logits, sh)
-
-
-def _check_finite(raw: RawGaussians, where: str) -> None:
-    for name in raw.__dataclass_fields__:
-        bad = int((~getattr(raw, name).isfinite()).sum())
-        if bad:
-            raise ValueError(f"{where}: {name} must be finite, got {bad} values that are NaN or infinite.")

@@ -2,9 +2,14 @@
 
 import math
 
-from ds4d.export.up_axis import turn_sh
-from ds4d.geometry import inverse_similarity, matrices_to_quats, multiply_quats, transform_points
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ds4d.geometry import evaluate_sh, inverse_similarity, matrices_to_quats, multiply_quats, transform_points
 from ds4d.types import RawGaussians, Similarity
+
+_SMALL = 0.05  # coefficients so small that no colour reaches the clamp at 0
 
 
 def into_world(raw: RawGaussians, world: Similarity) -> RawGaussians:
@@ -23,3 +28,23 @@ def into_world(raw: RawGaussians, world: Similarity) -> RawGaussians:
         opacity_logits=raw.opacity_logits,
         sh=turn_sh(raw.sh, out.rotation.to(raw.sh)),
     )
+
+
+def turn_sh(sh: Float[Tensor, "*S N K 3"], rotation: Float[Tensor, "3 3"]) -> Float[Tensor, "*S N K 3"]:
+    """Coefficients whose colour along R d is that of `sh` along d.
+
+    Turned harmonics are sums of harmonics of the same degree, so the K x K matrix between them follows exactly from
+    their values in a few directions.
+    """
+    bases = sh.shape[-2]
+    generator = torch.Generator().manual_seed(0)
+    directions = torch.randn(4 * bases, 3, generator=generator, dtype=torch.float64)
+    turned = directions @ rotation.T.to(directions)
+    mixing = torch.linalg.lstsq(_basis(bases, turned), _basis(bases, directions)).solution
+    return torch.einsum("kj,...jc->...kc", mixing.to(sh), sh)
+
+
+def _basis(bases: int, directions: Float[Tensor, "D 3"]) -> Float[Tensor, "D K"]:
+    """The value of every harmonic in every direction."""
+    one_each = _SMALL * torch.eye(bases, dtype=directions.dtype)[:, None, :, None].expand(-1, 1, -1, 3)
+    return (evaluate_sh(one_each, directions)[..., 0].T - 0.5) / _SMALL

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from ds4d.imaging.atomic import atomic_path
 
+_SHOWS = 32  # of 255: the colours of fainter pixels are rounded beyond use
 _READ_ERRORS = (OSError, EOFError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 
 
@@ -104,3 +105,27 @@ def write_png(path: str | Path, pixels: UInt8[np.ndarray, "H W C"]) -> None:
         raise ValueError(f"write_png: pixels of {path} must have 3 or 4 channels, got {pixels.shape[-1]}.")
     with atomic_path(path) as temporary:
         Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, format="PNG")
+
+
+def spread_colors(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
+    """Straight RGBA in which pixels that hardly show have the colours of what shows near them; alpha is untouched.
+
+    Formats that blur or halve colours mix those of neighbours, seen or not: without this, edges turn dark.
+    """
+    rows, columns = np.indices(rgba.shape[:2])
+    weights = np.where(rgba[..., 3:] >= _SHOWS, rgba[..., 3:], 0).astype(np.float32)
+    sums, out, known, level = rgba[..., :3] * weights, rgba.copy(), weights[..., 0] > 0, 0
+    while not known.all() and len(weights) * len(weights[0]) > 1:
+        sums, weights, level = _summed_by_four(sums), _summed_by_four(weights), level + 1
+        cell = rows >> level, columns >> level
+        new = ~known & (weights[cell][..., 0] > 0)
+        out[new, :3] = np.rint((sums / np.maximum(weights, 1))[cell][new])
+        known |= new
+    return out
+
+
+def _summed_by_four(layers: Float32[np.ndarray, "h w C"]) -> Float32[np.ndarray, "H W C"]:
+    """Sums over squares of 2 x 2, those at the edge filled up with nothing."""
+    height, width = layers.shape[:2]
+    even = np.pad(layers, ((0, height % 2), (0, width % 2), (0, 0)))
+    return even.reshape(len(even) // 2, 2, even.shape[1] // 2, 2, -1).sum((1, 3))

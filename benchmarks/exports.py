@@ -1,0 +1,114 @@
+"""What each format costs: the size of its files and how far their pictures lie from the run's own, in dB.
+
+    python benchmarks/exports.py RUN
+
+Gaussians are written at the middle frame, read back and drawn from four sides at 512 px; films are written of one orbit
+and decoded. Prints JSON.
+"""
+
+import argparse
+import json
+import math
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from PIL import Image
+
+from ds4d.drawing import draw_rgb
+from ds4d.export import (
+    read_compressed_ply,
+    read_ply,
+    read_splat,
+    write_compressed_ply,
+    write_ply,
+    write_splat,
+)
+from ds4d.films import SUFFIXES, write_film
+from ds4d.geometry import orbit_cameras
+from ds4d.outputs import FOVY_DEG, OutputsConfig, orbit_shot, viewing_distance
+from ds4d.rendering import renderer_for
+from ds4d.scene import DynamicGaussians
+from ds4d.types import Cameras, RawGaussians
+
+FORMATS: dict[str, tuple[Callable, Callable]] = {
+    "ply": (write_ply, read_ply),
+    "compressed-ply": (write_compressed_ply, read_compressed_ply),
+    "splat": (write_splat, read_splat),
+}
+
+
+def main() -> None:
+    """Measures one run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    scene = DynamicGaussians.load(parser.parse_args().run)
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        record = {"gaussians": scene.gaussians.num_gaussians, **_moments(scene, Path(folder))}
+        record |= _films(scene, Path(folder))
+    print(json.dumps(record, indent=1))
+
+
+def _moments(scene: DynamicGaussians, folder: Path) -> dict[str, dict[str, float | str]]:
+    distance = viewing_distance(scene)
+    cameras = orbit_cameras([0, 90, 180, 270], [10.0] * 4, fovy_deg=FOVY_DEG, distance=distance, width=512, height=512)
+    raw = scene.raw_at(torch.tensor([scene.clip.times[scene.clip.middle]])).at_time(0)
+    truth = _draw(raw, cameras)
+    figures = {}
+    for name, (write, read) in FORMATS.items():
+        path = folder / f"one.{name}"
+        write(raw, path)
+        figures[name] = {"bytes": path.stat().st_size, "db": _decibels(_draw(read(path), cameras), truth)}
+    return figures
+
+
+def _draw(raw: RawGaussians, cameras: Cameras) -> torch.Tensor:
+    rendering = renderer_for("cpu").render(raw.activate(), cameras)
+    return rendering.colors + 1 - rendering.alphas
+
+
+def _films(scene: DynamicGaussians, folder: Path) -> dict[str, dict[str, float | str]]:
+    shot = orbit_shot(scene, OutputsConfig(size=512, fps=24.0, seconds=2.0))
+    shot = replace(shot, repeats=1)
+    truth = _stacked(draw_rgb(scene, renderer_for("cpu"), shot.cameras, shot.times))
+    figures = {}
+    for suffix in SUFFIXES:
+        path = folder / f"film{suffix}"
+        write_film(path, scene, renderer_for("cpu"), shot, 24.0)
+        figures[suffix] = {"bytes": path.stat().st_size, "db": _decibels(_stacked(_decoded(path)), truth)}
+    return figures
+
+
+def _decoded(path: Path) -> list[np.ndarray]:
+    """The film's pictures on white."""
+    if path.suffix == ".gif":
+        with Image.open(path) as animation:
+            pictures = []
+            for index in range(animation.n_frames):
+                animation.seek(index)
+                pictures.append(np.array(animation.convert("RGB")))
+            return pictures
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        if path.suffix != ".webm":
+            return [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+        decoder = av.CodecContext.create("libvpx-vp9", "r")  # the only one that reads the alpha
+        rgba = [f.to_ndarray(format="rgba") for packet in list(container.demux(stream)) for f in decoder.decode(packet)]
+    return [(p[..., :3] * (p[..., 3:] / 255) + 255 - p[..., 3:]).round().astype(np.uint8) for p in rgba]
+
+
+def _stacked(pictures: object) -> torch.Tensor:
+    return torch.from_numpy(np.stack(list(pictures))).movedim(-1, 1) / 255
+
+
+def _decibels(ours: torch.Tensor, theirs: torch.Tensor) -> float | str:
+    error = float((ours.clamp(0, 1) - theirs.clamp(0, 1)).square().mean())
+    return round(-10 * math.log10(error), 1) if error else "exact"
+
+
+if __name__ == "__main__":
+    main()

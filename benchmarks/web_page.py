@@ -1,0 +1,145 @@
+"""What the page that plays an object costs, as JSON on the standard output.
+
+    python benchmarks/web_page.py RUN --gaussians 30000
+
+- `mb`: of the page; `pack_seconds`: to write it.
+- `rounding_db`: our renderer on the frames as the page unpacks them, against the frames themselves, before any picture
+  is rounded to 8 bits.
+- `page_db`: screenshots of the page in a headless Chromium against our renderer's pictures.
+- `ready_seconds`: from opening the file until the object is unpacked and on its way to the GPU.
+- `main_thread_ms`: per picture while it plays, what the page's own script does: sorting, uploading, asking the GPU.
+- `pictures_per_second`: of that Chromium, which draws by processor (SwiftShader).
+- `mega_fragments`: per picture, the pixels of all Gaussians' bounding boxes: what a GPU has to fill at most.
+"""
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from machine import machine
+from PIL import Image
+
+from ds4d.export import fixed_path, pack_frames, unpack_frames, write_html
+from ds4d.gaussians import GaussianParameters
+from ds4d.geometry import quats_to_matrices
+from ds4d.outputs import FOVY_DEG, viewing_distance
+from ds4d.rendering import renderer_for
+from ds4d.scene import BakedGaussians, DynamicGaussians
+from ds4d.types import RawGaussians
+
+SIZE = 512  # pixels
+VIEWS = ((0.0, 0.0), (0.37, 120.0), (1.0, 250.0))  # time and azimuth
+# As in tests/conftest.py.
+FLAGS = ("--no-sandbox", "--disable-gpu", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+TIMED = """() => new Promise((done) => {
+  const draw = SplatRenderer.prototype.draw;
+  let spent = 0, count = 0, began = 0;
+  SplatRenderer.prototype.draw = function (...given) {
+    const start = performance.now();
+    began ||= start;
+    draw.apply(this, given);
+    spent += performance.now() - start;
+    count += 1;
+    if (start - began < 5000) return;
+    SplatRenderer.prototype.draw = draw;
+    done([spent / count, (1000 * (count - 1)) / (start - began)]);
+  };
+})"""
+
+
+def thicken(scene: DynamicGaussians, count: int) -> DynamicGaussians:
+    """The same object of `count` Gaussians: copies scattered within the old ones, moved by the same field."""
+    raw, generator = scene.canonical(), torch.Generator().manual_seed(0)
+
+    def scattered(values: torch.Tensor, by: float) -> torch.Tensor:
+        copies = values.detach()[torch.arange(count) % len(values)]
+        return copies + by * torch.randn(copies.shape, generator=generator)
+
+    copies = RawGaussians(
+        raw.means.detach()[torch.arange(count) % raw.num_gaussians],
+        scattered(raw.quats, 0.1),
+        scattered(raw.log_scales, 0.1) - 0.6,
+        scattered(raw.opacity_logits, 0.3) - 0.7,
+        scattered(raw.sh, 0.03),
+    ).activate()
+    within = copies.scales * torch.randn(count, 3, generator=generator)
+    means = copies.means + torch.einsum("nij,nj->ni", quats_to_matrices(copies.quats), within)
+    logits = copies.opacities.logit()
+    scene.gaussians = GaussianParameters(RawGaussians(means, copies.quats, copies.scales.log(), logits, copies.sh))
+    return scene
+
+
+def pictures(scene: BakedGaussians) -> tuple[np.ndarray, float]:
+    """On white at `VIEWS` [P, H, W, 3], not rounded, and the millions of pixels in a picture's bounding boxes."""
+    drawn, fragments = [], 0.0
+    for view_time, azimuth in VIEWS:
+        camera = fixed_path(
+            1, azimuth_deg=azimuth, elevation_deg=10.0, fovy_deg=FOVY_DEG, distance=viewing_distance(scene), size=SIZE
+        )
+        rendering = renderer_for("cpu").render(scene.at(torch.tensor([view_time])), camera)
+        drawn.append((rendering.colors + 1 - rendering.alphas)[0, 0].clamp(0, 1).movedim(0, -1).numpy())
+        fragments = max(fragments, float((2 * rendering.info["radii"].double()).prod(-1).sum()) / 1e6)
+    return np.stack(drawn), fragments
+
+
+def decibels(one: np.ndarray, other: np.ndarray) -> float:
+    """Peak signal-to-noise ratio of colours in [0, 1]."""
+    return round(float(-10 * np.log10(np.square(one - other).mean())), 1)
+
+
+def in_browser(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """The page's pictures at `VIEWS`, and its times."""
+    from playwright.sync_api import sync_playwright
+
+    shots, executable = [], shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
+        page = browser.new_page(viewport={"width": SIZE, "height": SIZE})
+        ready = []
+        for view_time, azimuth in VIEWS:
+            page.goto("about:blank")
+            page.goto(f"{path.as_uri()}#time={view_time}&azimuth={azimuth}&background=ffffff&bar=0")
+            page.wait_for_selector("body[data-state=ready]")
+            page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            ready.append(page.evaluate("performance.getEntriesByName('ready')[0].startTime") / 1e3)
+            shots.append(np.array(Image.open(BytesIO(page.screenshot())).convert("RGB")) / 255)
+        page.keyboard.press(" ")
+        main_thread_ms, rate = page.evaluate(TIMED)
+        browser.close()
+    times = {"ready_seconds": min(ready), "main_thread_ms": main_thread_ms, "pictures_per_second": rate}
+    return np.stack(shots), {name: round(value, 2) for name, value in times.items()}
+
+
+@torch.no_grad()
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="folder of a run")
+    parser.add_argument("--gaussians", type=int, help="thicken the object to so many")
+    arguments = parser.parse_args()
+    if arguments.gaussians is None:
+        scene = BakedGaussians.load(arguments.run)
+    else:
+        scene = thicken(DynamicGaussians.load(arguments.run), arguments.gaussians).bake()
+    unpacked = BakedGaussians(unpack_frames(pack_frames(scene.frames)), scene.clip, scene.world)
+    truth, fragments = pictures(scene)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "object.html"
+        began = time.perf_counter()
+        write_html(scene, path, distance=viewing_distance(scene), fovy_deg=FOVY_DEG)
+        found = {"frames": len(scene.clip.times), "gaussians": scene.frames.num_gaussians}
+        found |= {"mb": round(path.stat().st_size / 1e6, 2), "pack_seconds": round(time.perf_counter() - began, 1)}
+        shots, times = in_browser(path)
+    found |= {"rounding_db": decibels(pictures(unpacked)[0], truth), "page_db": decibels(shots, truth)}
+    print(json.dumps({**machine(), **found, **times, "mega_fragments": round(fragments, 1)}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

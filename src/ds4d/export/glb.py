@@ -1,0 +1,97 @@
+"""Binary glTF 2.0: one file with a json part and one buffer of numbers."""
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from ds4d.imaging import atomic_path
+
+_COMPONENTS = {"int8": 5120, "uint8": 5121, "int16": 5122, "uint16": 5123, "uint32": 5125, "float32": 5126}
+_KINDS = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
+_TARGETS = {"attribute": 34962, "indices": 34963}
+
+
+class GlbFile:
+    """Numbers collected for one file; `write` puts them there with the json that refers to them."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._views: list[dict[str, Any]] = []
+        self._accessors: list[dict[str, Any]] = []
+
+    def add(
+        self,
+        values: Shaped[np.ndarray, "N C"],
+        use: str | None = None,
+        *,
+        normalized: bool = False,
+        bounds: bool = False,
+    ) -> int:
+        """The index of a new accessor for the rows of `values`.
+
+        Args:
+            values: of a type that glTF knows; rows of one element are scalars.
+            use: "attribute" of vertices, "indices", or None for what the graphics card does not see.
+            normalized: whether whole numbers stand for [0, 1] or [-1, 1].
+            bounds: whether to state the least and largest row, as glTF wants for positions and key times.
+        """
+        rows = _padded_to_words(values) if use == "attribute" else np.ascontiguousarray(values)
+        view: dict[str, Any] = {"buffer": 0, "byteOffset": len(self._buffer), "byteLength": rows.nbytes}
+        if use is not None:
+            view["target"] = _TARGETS[use]
+        if rows.shape != values.shape:
+            view["byteStride"] = rows.shape[1] * rows.itemsize
+        self._buffer += rows.astype(rows.dtype.newbyteorder("<")).tobytes()
+        self._buffer += bytes(-len(self._buffer) % 4)
+        self._views.append(view)
+        accessor: dict[str, Any] = {
+            "bufferView": len(self._views) - 1,
+            "componentType": _COMPONENTS[values.dtype.name],
+            "count": len(values),
+            "type": _KINDS[values.shape[1]],
+        }
+        if normalized:
+            accessor["normalized"] = True
+        if bounds:
+            accessor |= {"min": values.min(0).tolist(), "max": values.max(0).tolist()}
+        self._accessors.append(accessor)
+        return len(self._accessors) - 1
+
+    def write(self, path: str | Path, content: dict[str, Any]) -> None:
+        """Writes the file, whole or not at all.
+
+        Args:
+            path: of the file.
+            content: what glTF's json holds besides `asset`, `buffers`, `bufferViews` and `accessors`.
+        """
+        document = {
+            "asset": {"version": "2.0", "generator": "ds4d"},
+            **content,
+            "buffers": [{"byteLength": len(self._buffer)}],
+            "bufferViews": self._views,
+            "accessors": self._accessors,
+        }
+        text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+        text += b" " * (-len(text) % 4)
+        parts = b"".join(
+            (struct.pack("<I4s", len(part), kind) + part)
+            for kind, part in ((b"JSON", text), (b"BIN\0", bytes(self._buffer)))
+        )
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(parts)) + parts)
+
+
+def to_linear(colors: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
+    """Colours in [0, 1], sRGB, as the linear light that glTF's vertex colours are."""
+    dark = colors <= 0.04045
+    return np.where(dark, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+def _padded_to_words(values: np.ndarray) -> np.ndarray:
+    """Rows filled up to a multiple of four bytes, as attributes of vertices must be."""
+    extra = (-values.shape[1] * values.itemsize % 4) // values.itemsize
+    return np.pad(values, ((0, 0), (0, extra)))

@@ -1,0 +1,73 @@
+"""Gaussians as .splat files: 32 bytes each and nothing else, the format that most viewers in browsers read.
+
+Per Gaussian: centre and standard deviations (3 float32 each), red, green, blue and opacity (a byte each), rotation wxyz
+(a byte each, 128 + 128 q). There is no room for colour that depends on the view: what is kept is its mean.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ds4d.export.moments import plain_moment
+from ds4d.geometry import rgb_to_sh
+from ds4d.geometry.spherical_harmonics import SH0
+from ds4d.imaging import atomic_path
+from ds4d.types import RawGaussians
+
+_RECORD: Any = np.dtype([("mean", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), ("quat", "u1", 4)])
+_FAINTEST = 1 / 510  # opacity of the byte 0, so that its logit is finite
+
+
+def write_splat(raw: RawGaussians, path: str | Path) -> None:
+    """Writes one moment's Gaussians, whole or not at all; the largest and most opaque come first.
+
+    Viewers show files while they load, so the order decides what is seen early.
+
+    Args:
+        raw: without a time axis.
+        path: of the file.
+
+    Raises:
+        ValueError: `raw` has a time axis, or holds NaN or infinity.
+    """
+    drawn = plain_moment(raw, "write_splat", path).activate()
+    weight = drawn.scales.prod(-1) * drawn.opacities
+    order = weight.argsort(descending=True, stable=True)
+    rgba = torch.cat((SH0 * drawn.sh[:, 0] + 0.5, drawn.opacities[:, None]), dim=1)
+    records = np.empty(raw.num_gaussians, _RECORD)
+    records["mean"] = drawn.means[order].numpy()
+    records["scale"] = drawn.scales[order].numpy()
+    records["rgba"] = _to_bytes(255 * rgba[order])
+    records["quat"] = _to_bytes(128 + 128 * drawn.quats[order])
+    with atomic_path(path) as temporary:
+        records.tofile(temporary)
+
+
+def read_splat(path: str | Path) -> RawGaussians:
+    """The Gaussians of a .splat file, colours of degree 0, in the file's order.
+
+    Raises:
+        ValueError: the file is missing, or its length is no multiple of 32 bytes.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"{path} must be a .splat file, got nothing there. Check the path.")
+    content = Path(path).read_bytes()
+    if len(content) % _RECORD.itemsize:
+        raise ValueError(f"{path} must hold whole records of {_RECORD.itemsize} bytes, got {len(content)} bytes.")
+    records = np.frombuffer(content, _RECORD)
+    rgba = torch.from_numpy(records["rgba"].astype(np.float32)) / 255
+    return RawGaussians(
+        means=torch.from_numpy(records["mean"].copy()),
+        quats=torch.from_numpy((records["quat"].astype(np.float32) - 128) / 128),
+        log_scales=torch.from_numpy(records["scale"].copy()).log(),
+        opacity_logits=rgba[:, 3].clamp(_FAINTEST, 1 - _FAINTEST).logit(),
+        sh=rgb_to_sh(rgba[:, None, :3]),
+    )
+
+
+def _to_bytes(values: Float[Tensor, "N C"]) -> np.ndarray:
+    return values.round().clamp(0, 255).to(torch.uint8).numpy()

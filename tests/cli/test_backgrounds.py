@@ -1,0 +1,27 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ds4d.cli.backgrounds import read_background
+from ds4d.imaging import write_png
+
+
+@pytest.mark.parametrize(("word", "color"), [("white", [255] * 3), ("#102030", [16, 32, 48]), ("black", [0] * 3)])
+def test_colours(word: str, color: list[int]) -> None:
+    picture = read_background(word, 3, 2)
+    assert picture.shape == (2, 3, 3) and (picture == color).all()
+
+
+def test_pictures_are_cut_to_shape(tmp_path: Path) -> None:
+    wide = np.zeros((4, 12, 4), np.uint8)
+    wide[:, 4:8] = (250, 10, 20, 255)  # the middle; beside it nothing, which is white
+    write_png(tmp_path / "wide.png", wide)
+    square = read_background(str(tmp_path / "wide.png"), 8, 8)
+    assert square.shape == (8, 8, 3) and np.abs(square[:, 2:6].astype(int) - [250, 10, 20]).max() < 30
+    assert (read_background(str(tmp_path / "wide.png"), 6, 2)[:, [0, -1]] == 255).all()
+
+
+def test_other_words_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"--background must be a colour such as white.*got 'whitish'"):
+        read_background("whitish", 4, 4)

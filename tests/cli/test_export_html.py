@@ -1,0 +1,55 @@
+"""`ds4d export --format html`: one page, refused where it would overwrite or would not be read."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+def test_writes_one_page(ds4d: Callable, finished_run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "object.html"
+    outcome = ds4d("export", finished_run, "--format", "html", "-o", path)
+    assert outcome.status == 0 and f"wrote {path}" in outcome.out and "open it in a browser" in outcome.out
+    assert [each.name for each in path.parent.iterdir()] == ["object.html"]
+    assert f"<title>{finished_run.name}</title>" in path.read_text(encoding="utf-8")
+
+
+def test_writes_over_a_file_only_when_told(ds4d: Callable, finished_run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "object.html"
+    path.write_text("mine")
+    refused = ds4d("export", finished_run, "--format", "html", "-o", path)
+    assert refused.status == 2 and f"{path} must not exist yet" in refused.err and "--force" in refused.err
+    assert path.read_text() == "mine"
+    assert ds4d("export", finished_run, "--format", "html", "-o", path, "--force").status == 0
+    assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_numbered_files_are_not_written_over_either(ds4d: Callable, finished_run: Path, tmp_path: Path) -> None:
+    words = ["export", finished_run, "--times", 0, 1, "-o", tmp_path]
+    (tmp_path / "frame0001.ply").write_text("mine")
+    assert ds4d(*words).status == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["frame0001.ply"], "nothing is written before the check"
+    assert ds4d(*words, "--force").status == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-o", "object.mp4"], "--output must end in .html"),
+        (["-o", "page.html", "--times", 0.5], "--times must not be given with --format html"),
+        (["-o", "page.html", "--sh-degree", 3], "--sh-degree must not be given with --format html"),
+        (["-o", "page.html", "--up", "z"], "--up must not be given with --format html"),
+    ],
+)
+def test_what_it_would_not_read_is_refused(
+    ds4d: Callable, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = ds4d("export", finished_run, "--format", "html", *words)
+    assert outcome.status == 2 and said in outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_without_a_whole_run_is_refused(ds4d: Callable, tmp_path: Path) -> None:
+    outcome = ds4d("export", tmp_path, "--format", "html", "-o", tmp_path / "page.html")
+    assert outcome.status == 2 and "scene.json must exist" in outcome.err and not (tmp_path / "page.html").exists()
