@@ -48,7 +48,7 @@ def test_a_browser_sees_the_fit_which_stays_the_same_to_the_bit(
     list(generate(sample_folder, short, tmp_path / "alone", device="cpu"))
     viewer = Viewer()
     watch = FitWatch(viewer)
-    watch._next = PreviewTimes(every=0.0, share=1.0)  # a picture after every step
+    watch._next = PreviewTimes(every=0.0, share=1e9)  # a picture after every step
     browser = open_browser(viewer)
     try:
         pictures = []

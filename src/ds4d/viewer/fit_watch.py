@@ -24,16 +24,20 @@ class FitWatch:
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
         self._next = PreviewTimes()
+        self._unseen: StepDone | None = None  # the last step, until its picture is sent
 
     def show(self, event: Event) -> None:
         """Takes note of what has happened, and draws the object if it is time."""
         if isinstance(event, FitBegins):
             self._viewer.show(event.scene, InputViews(event.video))
+        if isinstance(event, StepDone):
+            self._unseen = event
         began = clock.perf_counter()
         if self._viewer.has_visitors and self._next.is_due(began, wanted=self._viewer.has_wishes):
-            if isinstance(event, StepDone):
-                self._viewer.panel.say(_describe(event))
-            self._viewer.refresh(scene_changed=isinstance(event, StepDone))
+            if self._unseen is not None:
+                self._viewer.panel.say(_describe(self._unseen))
+            self._viewer.refresh(scene_changed=self._unseen is not None)
+            self._unseen = None
             self._next.note(began, clock.perf_counter())
 
 
