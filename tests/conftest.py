@@ -1,5 +1,6 @@
 """What every test stands on: fixed seeds, few threads, small scenes, and honest skips."""
 
+import builtins
 import importlib.util
 import json
 import os
@@ -102,6 +103,19 @@ def tiny_gaussians(generator: torch.Generator) -> RawGaussians:
 def tiny_cameras() -> Cameras:
     """Three small cameras two units away, none of them square to an axis but the first; not square in pixels."""
     return orbit_cameras([0.0, 100.0, 220.0], [0.0, 20.0, -15.0], fovy_deg=40.0, distance=2.0, width=40, height=32)
+
+
+@pytest.fixture
+def without_pyav(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if PyAV were not installed."""
+    real_import = builtins.__import__
+
+    def refuse_av(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "av":
+            raise ImportError(name)
+        return real_import(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", refuse_av)
 
 
 @pytest.fixture(scope="session")

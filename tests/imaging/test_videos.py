@@ -1,4 +1,3 @@
-import builtins
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,15 +65,8 @@ def test_a_wrong_rate_is_refused(tmp_path: Path, fps: float) -> None:
         write_video(tmp_path / "a.mp4", _frames(1, 32, 32), fps=fps)
 
 
-def test_without_pyav_the_error_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real_import = builtins.__import__
-
-    def refuse_av(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name == "av":
-            raise ImportError(name)
-        return real_import(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", refuse_av)
+@pytest.mark.usefixtures("without_pyav")
+def test_without_pyav_the_error_names_it(tmp_path: Path) -> None:
     with pytest.raises(ImportError, match="pip install av"):
         write_video(tmp_path / "a.mp4", _frames(1, 32, 32), fps=24.0)
 

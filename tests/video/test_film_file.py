@@ -1,8 +1,6 @@
-import builtins
 import struct
 import tracemalloc
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -220,14 +218,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         FilmFile(tmp_path / "none.mp4")
 
 
-def test_without_pyav_the_error_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real_import = builtins.__import__
-
-    def refuse_av(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name == "av":
-            raise ImportError(name)
-        return real_import(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", refuse_av)
+@pytest.mark.usefixtures("without_pyav")
+def test_without_pyav_the_error_names_it(tmp_path: Path) -> None:
     with pytest.raises(ImportError, match="pip install av"):
         FilmFile(tmp_path / "a.mp4")
