@@ -40,7 +40,7 @@ def sample_at_points(
 def locate_points(
     points: Float[Tensor, "*T N 3"], cameras: Cameras, *, shifts: Float[Tensor, "*T V 2 _ _"] | None = None
 ) -> tuple[Float[Tensor, "*T V N 2"], Bool[Tensor, "*T V N"]]:
-    """Where each view's map is to be read for each point, in half pictures from the middle, and whether that lies in it.
+    """Where each view's map is to be read for each point, in half pictures from the middle, and whether it has it.
 
     Arguments as for `sample_at_points`.
     """
