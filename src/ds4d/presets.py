@@ -117,7 +117,16 @@ def fast() -> GenerateConfig:
     """For a GPU: pictures at their own size, many of them in each step."""
     return GenerateConfig(
         field=FieldConfig(deform_color=True),
-        fit=FitConfig(static_steps=300, dynamic_steps=1000, coarse_share=0.3, times_per_step=8, views_per_time=2),
+        fit=FitConfig(
+            static_steps=300,
+            dynamic_steps=1000,
+            coarse_share=0.3,
+            times_per_step=8,
+            views_per_time=2,
+            losses=LossConfig(rigidity=0.5),
+            density=DensityConfig(grow_share=0.1),
+            optimizer=OptimizerConfig(means=Rate(2e-3, 0.05), planes=Rate(2e-2, 0.1), mlp=Rate(2e-3, 0.1)),
+        ),
     )
 
 
