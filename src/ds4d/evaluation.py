@@ -15,6 +15,7 @@ from ds4d.drawing import draw_rgba
 from ds4d.geometry import transform_cameras
 from ds4d.imaging import Lpips, read_rgba
 from ds4d.metrics import average_views, psnr, score_lpips, score_view
+from ds4d.progress import tracked
 from ds4d.scene import Scene
 from ds4d.types import Cameras, MultiViewVideo, Renderer
 from ds4d.views import TransformsFrame, read_transforms
@@ -68,7 +69,7 @@ def evaluate(scene: Scene, renderer: Renderer, data: Path, split: str, *, lpips:
     path = data / f"transforms_{split}.json"
     clips = _clips(read_transforms(path))
     views = {}
-    for name, frames in clips.items():
+    for name, frames in tracked(clips.items(), "scoring the views"):
         truth = _stack([read_rgba(frame.image) for frame in frames], path, name)
         rendered = _stack(list(render_frames(scene, renderer, frames)), path, name)
         views[name] = score_view(truth, rendered)
@@ -86,7 +87,7 @@ def score_training_views(scene: Scene, renderer: Renderer, video: MultiViewVideo
         video: what it was fitted to, with cameras in the inner world.
     """
     scores: list[list[float]] = [[] for _ in range(video.num_views)]
-    for pairs in video.valid.nonzero().split(_BATCH):
+    for pairs in tracked(video.valid.nonzero().split(_BATCH), "scoring the training views"):
         times, views = pairs.unbind(1)
         with torch.no_grad():
             gaussians = scene.at(video.times[times].to(scene.device))
