@@ -162,6 +162,7 @@ def generate(
     yield FitBegins(trainer.scene, trainer.video)
     yield from _fit(trainer, config, folder)
     trainer.scene.save(folder.path)
+    yield FileWritten(folder.path / "scene.safetensors")
     watch.seconds["fit"] = trainer.seconds
 
     yield StageStarted("scores")

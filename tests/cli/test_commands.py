@@ -107,8 +107,11 @@ def test_generate_says_what_it_does_and_what_it_wrote(
     outcome = ds4d("generate", sample_folder, "-o", run, "--splits", "front", "mv", "--seed", 3, *quick)
     assert outcome.status == 0
     for name in ("orbit.mp4", "front.mp4", "right.mp4", "back.mp4", "left.mp4", "contact_sheet.png", "middle.ply"):
-        assert f"wrote {run / name}" in outcome.err and str(run / name) in outcome.out
-    assert "fitting" in outcome.err and "step 6 of 6" in outcome.err
+        assert f"wrote {run / name}" in outcome.out.splitlines()
+    stages = [line for line in outcome.err.splitlines() if line.startswith("stage ")]
+    assert len(stages) == 6 and stages[3] == "stage 4 of 6: fitting"
+    *_, view, export = outcome.out.splitlines()
+    assert view == f"next: ds4d view {run}" and export == f"next: ds4d export {run} --format html -o run.html"
     assert re.search(r"front view \d+\.\d dB", outcome.out)
     config = json.loads((run / "config.json").read_text())["config"]
     assert config["seed"] == 3 and config["views"]["splits"] == ["front", "mv"]
@@ -144,7 +147,7 @@ def test_render_writes_every_frame_of_a_transforms_file(
     outcome = ds4d(
         "render", finished_run, "--transforms", sample_folder / "transforms_test.json", "-o", tmp_path / "out"
     )
-    assert outcome.status == 0 and "wrote 24 pictures" in outcome.out
+    assert outcome.status == 0 and "wrote 24 files into" in outcome.out
     frames = json.loads((sample_folder / "transforms_test.json").read_text())["frames"]
     for frame in frames:
         assert image_size(tmp_path / "out" / f"{frame['file_path']}.png") == (48, 48)
@@ -190,7 +193,8 @@ def test_eval_writes_its_table(ds4d: Callable, finished_run: Path, sample_folder
     outcome = ds4d("eval", finished_run, "--data", sample_folder, "--split", "front")
     record = json.loads((finished_run / "eval.json").read_text())
     assert record["split"] == "front" and set(record["total"]) == set(METRICS)
-    head, row, _ = outcome.out.splitlines()
+    head, row, _, wrote, look = outcome.out.splitlines()
+    assert wrote == f"wrote {finished_run / 'eval.json'}" and look.startswith(f"next: ds4d render {finished_run} ")
     assert head.split() == list(METRICS)
     assert row.split()[0] == "front" and float(row.split()[1]) == pytest.approx(record["total"]["psnr"], abs=1e-3)
 

@@ -1,7 +1,7 @@
 """The command line: `ds4d check | views | generate | view | render | eval | ablate | sample | export | weights | info`.
 
-Each command is a module whose `run` takes its arguments. A module is imported when its command is called, so that
-`ds4d --help` answers at once.
+Each command is a module whose `run` takes its words and a screen and gives back what came of it. A module is imported
+when its command is called, so that `ds4d --help` answers at once.
 """
 
 import difflib
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from ds4d import __version__
+from ds4d.cli.exit_codes import MEANINGS, ExitCode
 
 # What a command does, and the module that does it.
 COMMANDS = {
@@ -35,26 +36,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after `ds4d`; those of the process if None.
 
     Returns:
-        The exit status: 0 done, 1 failed, 2 wrong input, 130 or 143 stopped by Ctrl-C or SIGTERM.
+        The exit status (`ds4d.cli.exit_codes`).
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
         print(_help())
-        return 0 if words else 2
+        return ExitCode.DONE if words else ExitCode.REFUSED
     if words[0] == "--version":
         print(__version__)
-        return 0
+        return ExitCode.DONE
     if words[0] not in COMMANDS:
         near = difflib.get_close_matches(words[0], COMMANDS, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         print(f"ds4d: error: {words[0]!r} is no command.{hint} See ds4d --help.", file=sys.stderr)
-        return 2
+        return ExitCode.REFUSED
     # Before torch is loaded: OpenMP's threads would else burn the cores between torch's loops, while the splatter's own
     # threads need them.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from ds4d.cli.errors import guarded
+    from ds4d.cli.errors import attempt
+    from ds4d.cli.screen import Screen, ScreenOptions
 
-    return guarded(lambda: import_module(COMMANDS[words[0]][1]).run(words[1:]))
+    options = ScreenOptions(**{name: f"--{name}" in words for name in ("quiet", "json")})
+    with Screen(words[0], options) as screen:
+        outcome = attempt(lambda: import_module(COMMANDS[words[0]][1]).run(words[1:], screen))
+    return ExitCode.DONE if outcome is None else screen.answer(outcome)
 
 
 def _help() -> str:
@@ -68,5 +73,8 @@ def _help() -> str:
             *lines,
             "",
             "ds4d COMMAND --help lists the options of a command, ds4d --version says which version this is.",
+            "",
+            "exit codes:",
+            *(f"  {int(code):<10}{meaning}" for code, meaning in MEANINGS.items()),
         ]
     )

@@ -10,18 +10,20 @@ import tyro
 from packaging.requirements import Requirement
 
 from ds4d import __version__
+from ds4d.cli.outcome import Outcome
+from ds4d.cli.screen import Screen, ScreenOptions
 
 
 @dataclass(frozen=True)
-class InfoArguments:
+class InfoArguments(ScreenOptions):
     """Says what this installation can do, and what to install for the rest."""
 
 
-def run(words: Sequence[str]) -> int:
-    """The command; returns the exit status."""
+def run(words: Sequence[str], screen: Screen) -> Outcome:
+    """The command."""
     tyro.cli(InfoArguments, args=list(words), prog="ds4d info")
-    print("\n".join([*_versions(), *_devices(), *_extras()]))
-    return 0
+    parts = {"versions": [*_versions()], "devices": [*_devices()], "extras": [*_extras()]}
+    return Outcome("\n".join(line for lines in parts.values() for line in lines), parts, next=["ds4d weights"])
 
 
 def _versions() -> Iterator[str]:
