@@ -142,21 +142,26 @@ def _from_front(clip: MultiViewVideo, config: GenerateConfig, device: torch.devi
     return InputClip(video, points, None, used)
 
 
-def choose_generator(config: GenerateConfig) -> tuple[str, str]:
-    """The generator that is asked for, or the best one at hand: its key in `GENERATORS`, and why."""
+def choose_generator(config: GenerateConfig, device: torch.device) -> tuple[str, str]:
+    """The generator that is asked for, or else the best at hand for the device: its key in `GENERATORS`, and why."""
     if config.views.views != "auto":
         return config.views.views, "as asked"
     found = find_model(MODELS[f"zero123plus-{config.zero123plus.version}"], config.zero123plus.folder)
     if found is None:
         return "inflate", "embedded; zero123plus weights not found, see ds4d weights"
+    if device.type == "cpu":
+        return "inflate", "embedded; zero123plus takes hours on a CPU: --views zero123plus to have it all the same"
     return "zero123plus", f"from {found}"
 
 
 def _generate(video: Video, config: GenerateConfig, device: torch.device) -> tuple[GeneratedViews, str]:
     """Further views of a film, and what made them."""
-    settings = {"inflate": config.inflate, "zero123plus": config.zero123plus}
-    name, why = choose_generator(config)
-    made = generate_once(GENERATORS[name](settings[name], device), video, seed=config.seed)
+    settings = {
+        "inflate": (config.inflate, device),
+        "zero123plus": (config.zero123plus, device, config.video.matting_model),
+    }
+    name, why = choose_generator(config, device)
+    made = generate_once(GENERATORS[name](*settings[name]), video, seed=config.seed)
     if config.views.novel_weight is not None:
         weights = trust(made.video.num_views, config.views.novel_weight)
         made = replace(made, video=replace(made.video, view_weights=weights))

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -16,6 +17,7 @@ import trimesh
 from ds4d import __version__
 from ds4d.cli import COMMANDS
 from ds4d.cli.generate import PresetName, parse
+from ds4d.fusion import FusionConfig
 from ds4d.imaging import image_size, read_rgba
 from ds4d.metrics import METRICS
 from ds4d.presets import PRESETS
@@ -130,6 +132,24 @@ def test_options_change_their_preset(tmp_path: Path) -> None:
     changed = parse(["in", "-o", "out", "--preset", "cpu", "--fit.losses.ssim.weight", "0.5", "--up", "z"]).settings
     assert changed.fit.losses.ssim.weight == 0.5 and changed.views.up == "z"
     assert changed.fit.static_steps == PRESETS["cpu"]().fit.static_steps
+
+
+def test_frame_features_are_switched_off_by_a_word() -> None:
+    words = ["in", "-o", "out", "--preset", "cpu"]
+    assert parse([*words, "--no-fusion"]).settings == replace(PRESETS["cpu"](), fusion=None)
+    with pytest.raises(ValueError, match="must not be given with --no-fusion"):
+        parse([*words, "--no-fusion", "--fusion.rule", "front"])
+
+
+def test_a_run_without_fusion_begins_others(
+    ds4d: Callable, quick: list[str], sample_folder: Path, tmp_path: Path
+) -> None:
+    assert ds4d("generate", sample_folder, "-o", tmp_path / "run", "--no-fusion", *quick).status == 0
+    config = tmp_path / "run" / "config.json"
+    assert json.loads(config.read_text())["config"]["fusion"] is None
+    words = ["in", "-o", "out", "--config", str(config)]
+    assert parse(words).settings.fusion is None
+    assert parse([*words, "--fusion"]).settings.fusion == FusionConfig()
 
 
 def test_the_usual_preset_suits_the_device(monkeypatch: pytest.MonkeyPatch) -> None:

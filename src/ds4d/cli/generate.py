@@ -99,7 +99,7 @@ def parse(words: Sequence[str]) -> Request:
 
 def _command(settings: GenerateConfig) -> Callable[..., Request]:
     """The command as a function whose defaults are these settings."""
-    film = FilmOptions.of(settings.video)
+    film, usual_fusion = FilmOptions.of(settings.video), settings.fusion or FusionConfig()
 
     def command(
         input: tyro.conf.Positional[Path],
@@ -120,7 +120,8 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
         init: InitConfig = settings.init,
         features: FeaturesConfig = settings.features,
         decoupling: DecouplingConfig = settings.decoupling,
-        fusion: FusionConfig | None = settings.fusion,
+        fused: Annotated[bool, tyro.conf.arg(name="fusion")] = settings.fusion is not None,
+        fusion: FusionConfig = usual_fusion,
         field: FieldConfig | None = settings.field,
         fit: FitConfig = settings.fit,
         guidance: GuidanceConfig = settings.guidance,
@@ -152,13 +153,16 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
             init: the first Gaussians.
             features: what is seen in every frame.
             decoupling: of the features into what stays and what moves (DSFD).
-            fusion: of the views' features on the Gaussians (TSSF); None lets the HexPlane alone move them.
+            fused: bring frame features onto the Gaussians; --no-fusion lets the HexPlane alone move them.
+            fusion: of the views' features on the Gaussians (TSSF).
             field: what moves the Gaussians.
             fit: the schedule of the fit.
             guidance: what a diffusion model (Zero123-XL) thinks of sides that no view shows.
             outputs: pictures and videos.
             log: of the losses.
         """
+        if not fused and fusion != usual_fusion:
+            raise ValueError("--fusion.* must not be given with --no-fusion, which reads none of it. Leave one out.")
         if shape is not None:
             init = replace(init, method="mesh", file=shape)
         changed = GenerateConfig(
@@ -169,7 +173,7 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
             init,
             features,
             decoupling,
-            fusion,
+            fusion if fused else None,
             field,
             fit,
             guidance,
