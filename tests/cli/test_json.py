@@ -102,6 +102,7 @@ def test_warnings_stand_in_the_object(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize(
     ("words", "error"),
     [
+        (["chekc", "none.mp4"], "'chekc' is no command. Did you mean check?"),
         (["check", "none.mp4"], "none.mp4 must be a film"),
         (["export", "none", "-o", "x", "--times", "2"], "must be the output folder|must exist, got none"),
         (["render", "none", "--bogus"], "refused: wrong words"),

@@ -12,6 +12,7 @@ from importlib import import_module
 
 from ds4d import __version__
 from ds4d.cli.exit_codes import MEANINGS, ExitCode
+from ds4d.cli.outcome import Outcome
 
 # What a command does, and the module that does it.
 COMMANDS = {
@@ -45,18 +46,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         print(__version__)
         return ExitCode.DONE
+    from ds4d.cli.screen import Screen, ScreenOptions
+
+    options = ScreenOptions(**{name: f"--{name}" in words for name in ("quiet", "json")})
     if words[0] not in COMMANDS:
         near = difflib.get_close_matches(words[0], COMMANDS, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
-        print(f"ds4d: error: {words[0]!r} is no command.{hint} See ds4d --help.", file=sys.stderr)
-        return ExitCode.REFUSED
+        unknown = Outcome(error=f"{words[0]!r} is no command.{hint} See ds4d --help.", exit_code=ExitCode.REFUSED)
+        return Screen(words[0], options).answer(unknown)
     # Before torch is loaded: OpenMP's threads would else burn the cores between torch's loops, while the splatter's own
     # threads need them.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from ds4d.cli.errors import attempt
-    from ds4d.cli.screen import Screen, ScreenOptions
 
-    options = ScreenOptions(**{name: f"--{name}" in words for name in ("quiet", "json")})
     with Screen(words[0], options) as screen:
         outcome = attempt(lambda: import_module(COMMANDS[words[0]][1]).run(words[1:], screen))
     return ExitCode.DONE if outcome is None else screen.answer(outcome)

@@ -1,6 +1,5 @@
 """`ds4d export`: a generated object as files that other programs read, or as a page that plays it."""
 
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -13,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ds4d.cli.loops import with_jump
-from ds4d.cli.outcome import Outcome, ds4d_command
+from ds4d.cli.outcome import Outcome, browser_command, ds4d_command
 from ds4d.cli.overwriting import claim, claim_frames
 from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.device import DeviceName, choose_device
@@ -175,8 +174,8 @@ def _write_page(arguments: ExportArguments) -> Outcome:
     title = arguments.run.resolve().name
     write_html(scene, path, distance=viewing_distance(scene), fovy_deg=FOVY_DEG, title=title)
     size = path.stat().st_size
-    look = shlex.join(["python", "-m", "webbrowser", path.resolve().as_uri()])
-    return Outcome(f"a page of {size / 1e6:.1f} MB; open it in a browser", {"bytes": size}, [path], [look])
+    text = f"a page of {size / 1e6:.1f} MB; open it in a browser"
+    return Outcome(text, {"bytes": size}, [path], [browser_command(path)])
 
 
 def _outer_world(arguments: ExportArguments, scene: Scene) -> Similarity:

@@ -56,6 +56,11 @@ def ds4d_command(*words: str | Path) -> str:
     return shlex.join(["ds4d", *map(str, words)])
 
 
+def browser_command(page: Path) -> str:
+    """The command that opens a page in the usual browser, on any system."""
+    return shlex.join(["python", "-m", "webbrowser", page.resolve().as_uri()])
+
+
 def plain(value: Any) -> Any:
     """A value as json holds it: what is not finite as null, paths as text."""
     if isinstance(value, Mapping):
