@@ -51,7 +51,8 @@ def test_events_tell_the_stages_in_order(tmp_path: Path, sample_folder: Path, sh
     assert stages == ["views", "features", "placement", "fit", "scores", "outputs"]
     assert sum(isinstance(event, StepDone) for event in events) == 20
     written = [event.path for event in events if isinstance(event, FileWritten)]
-    assert {path.suffix for path in written} == {".mp4", ".png", ".ply"} and all(path.is_file() for path in written)
+    kinds = {".mp4", ".png", ".ply", ".safetensors"}
+    assert {path.suffix for path in written} == kinds and all(path.is_file() for path in written)
     assert {"heatmap.mp4", "heatmap.png"} <= {path.name for path in written}
     assert isinstance(events[-1], Finished)
     assert events[-1].metrics == json.loads((tmp_path / "run" / "metrics.json").read_text())
