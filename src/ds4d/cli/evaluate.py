@@ -12,6 +12,7 @@ from ds4d.device import DeviceName, choose_device
 from ds4d.evaluation import Evaluation, evaluate
 from ds4d.imaging import Lpips, atomic_path
 from ds4d.rendering import renderer_for
+from ds4d.run_folder import RunFolder
 from ds4d.scene import BakedGaussians
 
 
@@ -51,7 +52,7 @@ def run(words: Sequence[str]) -> int:
         "total": _finite(evaluation.total),
         "views": {name: _finite(scores) for name, scores in evaluation.views.items()},
     }
-    with atomic_path(arguments.run / "eval.json") as path:
+    with atomic_path(RunFolder(arguments.run).evaluation) as path:
         path.write_text(json.dumps(record, indent=1), encoding="utf-8")
     return 0
 
