@@ -1,4 +1,4 @@
-"""The command line: `ds4d check | views | generate | view | render | eval | ablate | sample | report | export | weights | info`.
+"""The command line: `ds4d COMMAND ...`, where COMMAND is one of `COMMANDS`.
 
 Each command is a module whose `run` takes its arguments. A module is imported when its command is called, so that
 `ds4d --help` answers at once.

@@ -196,7 +196,9 @@ def _close(events: Iterator[Event]) -> None:
 
 def _summary(output: Path, metrics: dict[str, Any]) -> str:
     seconds = sum(metrics["seconds"].values())
-    files = sorted(path for path in output.iterdir() if path.suffix in (".mp4", ".png", ".ply", ".safetensors", ".html"))
+    files = sorted(
+        path for path in output.iterdir() if path.suffix in (".mp4", ".png", ".ply", ".safetensors", ".html")
+    )
     return "\n".join(
         [
             f"front view {metrics['front_psnr']:.1f} dB, all training views {metrics['train_psnr']:.1f} dB, "

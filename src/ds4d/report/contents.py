@@ -43,7 +43,8 @@ def read_contents(run: RunFolder) -> Contents:
     missing = sorted(_FIGURES - set(metrics))
     if missing:
         raise ValueError(
-            f"{run.metrics} must hold the keys {', '.join(missing)}, got none. An earlier ds4d wrote it: generate it again."
+            f"{run.metrics} must hold the keys {', '.join(missing)}, got none: an earlier ds4d wrote it. "
+            "Generate it again."
         )
     evaluation = read_json(run.evaluation) if run.evaluation.is_file() else None
     return Contents(run, record, metrics, read_log(run.log), evaluation)

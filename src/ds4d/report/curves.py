@@ -9,7 +9,7 @@ from ds4d.report.embedding import data_uri
 _INCHES = (4.4, 2.9)  # shown at the width of a phone, 10-point letters stay as large as the text
 _BESIDES = {"step", "stage", "seconds", "num_gaussians"}  # of a log entry: what is no loss
 
-Curve = tuple[Sequence[float], Sequence[float | None]]  # places along the axis, and values; None leaves a gap
+Curve = tuple[Sequence[float | int], Sequence[float | int | None]]  # places on the axis, values; None leaves a gap
 
 
 def loss_curves(log: Sequence[Mapping[str, Any]]) -> str:

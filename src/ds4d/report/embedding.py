@@ -42,7 +42,9 @@ class Films:
         still = jpeg_uri(picture)
         if path.stat().st_size > self._room:
             size = f"{path.stat().st_size / 1e6:.1f} MB"
-            return still_figure(still, f"{caption}: the first frame. {name} ({size}) is too large to play on this page.")
+            return still_figure(
+                still, f"{caption}: the first frame. {name} ({size}) is too large to play on this page."
+            )
         shape = f'width="{film.size.width}" height="{film.size.height}" poster="{still}" '
         return self._playing(path, caption, shape)
 

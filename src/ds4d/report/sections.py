@@ -25,8 +25,8 @@ def headline(contents: Contents) -> str:
     """The figures that are asked for first."""
     metrics = contents.metrics
     tiles = {
-        "front view": decibels(metrics["front_psnr"]),
-        "all training views": decibels(metrics["train_psnr"]),
+        "PSNR, front view": decibels(metrics["front_psnr"]),
+        "PSNR, all views": decibels(metrics["train_psnr"]),
         "Gaussians": f"{metrics['num_gaussians']:,}",
         "time": duration(sum(metrics["seconds"].values())),
         **{f"peak of {_MEMORY[name]}": gibibytes(count) for name, count in metrics["peak_memory_bytes"].items()},
@@ -42,7 +42,8 @@ def sections(contents: Contents) -> Iterator[tuple[str, str]]:
     yield "Four sides", f'<div class="grid sides">{sides}</div>'
     yield "What moves", _heat(contents, films)
     yield "All round", films.figure("orbit.mp4", "time plays while the camera turns")
-    yield "Over time", picture_figure(contents.run.path / "contact_sheet.png", "two input views above ours, four sides")
+    sheet = picture_figure(contents.run.path / "contact_sheet.png", "two input views above ours, and four sides")
+    yield "Over time", f'<div class="wide">{sheet}</div>'
     yield "What was found in the film", _findings(contents)
     yield "Curves", _curves(contents)
     yield "Figures", _figures(contents)

@@ -37,6 +37,6 @@ def decibels(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f} dB"
 
 
-def gibibytes(count: float) -> str:
+def gibibytes(count: int) -> str:
     """Bytes of memory."""
     return f"{count / 2**30:.2f} GiB"
