@@ -27,7 +27,7 @@ from ds4d.fusion import RULES, visibility
 from ds4d.metrics import psnr
 from ds4d.pipeline import clip_features, prepare
 from ds4d.presets import PRESETS, GenerateConfig
-from ds4d.training import Trainer
+from ds4d.training import StepDone, Trainer
 from ds4d.types import MultiViewVideo
 from ds4d.views import load_views
 
@@ -70,6 +70,8 @@ def fitted(
     due = preset.fusion.depth_every
     for event in trainer.run():
         done = trainer.step - preset.fit.static_steps
+        if not isinstance(event, StepDone):
+            continue
         if done > due and done % due == 0 and trainer.step < preset.fit.total_steps:
             stale.append({"step": event.step, **staleness(trainer)})
     return trainer, stale

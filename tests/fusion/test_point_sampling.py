@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ds4d.fusion import sample_at_points, visibility
+from ds4d.fusion import PointReads, locate_points, sample_at_points, visibility
 from ds4d.geometry import orbit_cameras, project_points
 from ds4d.types import Cameras
 
@@ -79,3 +79,36 @@ def test_where_nothing_is_drawn_nothing_is_hidden(cameras: Cameras, points: Tens
 def test_no_view_sees_what_is_outside_its_picture(cameras: Cameras) -> None:
     seen = visibility(torch.zeros(2, 1, 16, 16), torch.tensor([[3.0, 0.0, 0.0]]), cameras, tolerance=0.03)
     assert not seen.any()
+
+
+@pytest.fixture
+def moments(cameras: Cameras, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Maps of three times and two views, and points."""
+    return torch.randn(3, 2, 4, 6, 8, generator=generator), torch.rand(3, 20, 3, generator=generator) - 0.5
+
+
+def test_reads_when_asked_for_are_those_of_all_at_once(cameras: Cameras, moments: tuple[Tensor, Tensor]) -> None:
+    maps, points = moments
+    samples, in_view = sample_at_points(maps, points, cameras)
+    place, inside = locate_points(points, cameras)
+    reads = PointReads(maps, place)
+    assert reads.num_views == 2 and torch.equal(inside, in_view)
+    torch.testing.assert_close(reads.of_view(1), samples[:, 1])
+    weight = torch.tensor([0.5, -1.0, 2.0, 0.1])
+    torch.testing.assert_close(reads.scores(weight), samples @ weight)
+    weights = torch.stack((torch.linspace(0, 1, 20), torch.linspace(2, -1, 20))).expand(3, 2, 20)
+    torch.testing.assert_close(reads.weighted_sum(weights), (samples * weights[..., None]).sum(1))
+    torch.testing.assert_close(
+        reads.without_real().weighted_sum(weights[:, 1:]), samples[:, 1] * weights[:, 1, :, None]
+    )
+
+
+def test_what_is_read_again_for_its_gradient_has_the_same(cameras: Cameras, moments: tuple[Tensor, Tensor]) -> None:
+    maps, points = moments
+    place, _ = locate_points(points, cameras)
+    weights = torch.linspace(0.1, 2, 3 * 2 * 20).reshape(3, 2, 20).requires_grad_()
+    maps.requires_grad_()
+    samples, _ = sample_at_points(maps, points, cameras)
+    expected = torch.autograd.grad((samples * weights[..., None]).sum(1).square().sum(), (maps, weights))
+    found = torch.autograd.grad(PointReads(maps, place).weighted_sum(weights).square().sum(), (maps, weights))
+    torch.testing.assert_close(found, expected)

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from ds4d.geometry import project_points
 from ds4d.types import Cameras
@@ -32,6 +33,17 @@ def sample_at_points(
     Returns:
         The vectors (those of the nearest border cell outside the picture), and where the point lies in the picture.
     """
+    place, in_view = locate_points(points, cameras, shifts=shifts)
+    return _read(maps, place, align_corners=False), in_view
+
+
+def locate_points(
+    points: Float[Tensor, "*T N 3"], cameras: Cameras, *, shifts: Float[Tensor, "*T V 2 _ _"] | None = None
+) -> tuple[Float[Tensor, "*T V N 2"], Bool[Tensor, "*T V N"]]:
+    """Where each view's map is to be read for each point, in half pictures from the middle, and whether it has it.
+
+    Arguments as for `sample_at_points`.
+    """
     pixels, depths = project_points(points, _with_times(cameras, points))
     in_front = depths > _NEAREST
     # Both axes by plain numbers: a tensor made here could not be part of a CUDA graph.
@@ -40,7 +52,50 @@ def sample_at_points(
     in_view = in_front & (place.abs() <= 1).all(-1)
     if shifts is not None:
         place = place - _read(shifts.to(place.dtype), place, align_corners=True)
-    return _read(maps, place, align_corners=False), in_view
+    return place, in_view
+
+
+class PointReads:
+    """What every view shows at every point (p(i,j)), read when it is asked for and not kept.
+
+    Kept, these are V N C numbers for each time, and again for their gradients. Reading is linear, so scores are read
+    from maps of scores, and sums over the views grow one view at a time, which is read again for its gradient.
+
+    Args:
+        maps: of every view.
+        place: where they are read, as `locate_points` says.
+    """
+
+    def __init__(self, maps: Float[Tensor, "*T V C h w"], place: Float[Tensor, "*T V N 2"]) -> None:
+        self._maps = maps
+        self._views = list(zip(maps.unbind(-4), place.unbind(-3), strict=True))
+        self._place = place
+
+    @property
+    def num_views(self) -> int:
+        """V."""
+        return len(self._views)
+
+    def without_real(self) -> "PointReads":
+        """The generated views alone."""
+        return PointReads(self._maps[..., 1:, :, :, :], self._place[..., 1:, :, :])
+
+    def of_view(self, view: int) -> Float[Tensor, "*T N C"]:
+        """What one view shows at every point."""
+        maps, place = self._views[view]
+        return _read_view(maps, place)
+
+    def scores(self, weight: Float[Tensor, " C"]) -> Float[Tensor, "*T V N"]:
+        """The product of every vector with `weight`."""
+        maps = torch.einsum("c,...chw->...hw", weight, self._maps)
+        return _read(maps.unsqueeze(-3), self._place, align_corners=False)[..., 0]
+
+    def weighted_sum(self, weights: Float[Tensor, "*T V N"]) -> Float[Tensor, "*T N C"]:
+        """Sum over the views of weight times vector."""
+        total = torch.zeros_like(weights[..., 0, :, None])
+        for view, weight in zip(self._views, weights.unbind(-2), strict=True):
+            total = total + checkpoint(_weigh, *view, weight, use_reentrant=False, preserve_rng_state=False)
+        return total
 
 
 def visibility(
@@ -61,6 +116,16 @@ def visibility(
     _, own = project_points(points, _with_times(cameras, points))
     behind = own - drawn[..., 0]
     return torch.sigmoid((tolerance - behind) * (4 / tolerance)) * in_view
+
+
+def _weigh(
+    maps: Float[Tensor, "*T C h w"], place: Float[Tensor, "*T N 2"], weights: Float[Tensor, "*T N"]
+) -> Float[Tensor, "*T N C"]:
+    return _read_view(maps, place) * weights[..., None]
+
+
+def _read_view(maps: Float[Tensor, "*T C h w"], place: Float[Tensor, "*T N 2"]) -> Float[Tensor, "*T N C"]:
+    return _read(maps.unsqueeze(-4), place.unsqueeze(-3), align_corners=False).squeeze(-3)
 
 
 def _read(maps: Tensor, place: Tensor, *, align_corners: bool) -> Float[Tensor, "*T V N C"]:

@@ -1,6 +1,6 @@
 """How the views' vectors at a point become one (paper, TSSF; ablation rows D to H).
 
-Every rule maps samples [*T, V, N, C] and how surely each view sees the point [*T, V, N] to one vector per point
+Every rule maps what each view shows at each point, and how surely it sees the point [*T, V, N], to one vector per point
 [*T, N, C]. View 0 is the real video; the order of the others does not matter. A point that no view sees gets 0.
 """
 
@@ -9,6 +9,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from ds4d.fusion.point_sampling import PointReads
 
 _LEAST = 1e-6
 
@@ -19,9 +21,9 @@ class FusionRule(Protocol):
 
     def __call__(
         self,
-        samples: Float[Tensor, "*T V N C"],
+        samples: PointReads,
         seen: Float[Tensor, "*T V N"],
-        compared: Float[Tensor, "*T V N D"] | None = None,
+        compared: PointReads | None = None,
     ) -> Float[Tensor, "*T N C"]:
         """One vector per point.
 
@@ -43,12 +45,12 @@ class Front(nn.Module):
 
     def forward(
         self,
-        samples: Float[Tensor, "*T V N C"],
+        samples: PointReads,
         seen: Float[Tensor, "*T V N"],
-        compared: Float[Tensor, "*T V N D"] | None = None,
+        compared: PointReads | None = None,
     ) -> Float[Tensor, "*T N C"]:
         """p(i,0), 0 outside the picture."""
-        return samples[..., 0, :, :] * seen[..., 0, :, None]
+        return samples.of_view(0) * seen[..., 0, :, None]
 
 
 class Average(nn.Module):
@@ -59,9 +61,9 @@ class Average(nn.Module):
 
     def forward(
         self,
-        samples: Float[Tensor, "*T V N C"],
+        samples: PointReads,
         seen: Float[Tensor, "*T V N"],
-        compared: Float[Tensor, "*T V N D"] | None = None,
+        compared: PointReads | None = None,
     ) -> Float[Tensor, "*T N C"]:
         """Mean over the views, weighted by how surely they see the point."""
         return _weighted(samples, seen)
@@ -76,12 +78,12 @@ class GlobalAwareness(nn.Module):
 
     def forward(
         self,
-        samples: Float[Tensor, "*T V N C"],
+        samples: PointReads,
         seen: Float[Tensor, "*T V N"],
-        compared: Float[Tensor, "*T V N D"] | None = None,
+        compared: PointReads | None = None,
     ) -> Float[Tensor, "*T N C"]:
         """a(i) = sum over j of w(i,j) p(i,j)."""
-        return _weighted(samples, _softmax(self.score(samples)[..., 0], seen))
+        return _weighted(samples, _softmax(samples.scores(self.score.weight[0]), seen))
 
 
 class DistanceAwareness(nn.Module):
@@ -98,23 +100,26 @@ class DistanceAwareness(nn.Module):
 
     def forward(
         self,
-        samples: Float[Tensor, "*T V N C"],
+        samples: PointReads,
         seen: Float[Tensor, "*T V N"],
-        compared: Float[Tensor, "*T V N D"] | None = None,
+        compared: PointReads | None = None,
     ) -> Float[Tensor, "*T N C"]:
         """a(i) = Linear([p(i,0), sum over j >= 1 of w(i,j) p(i,j)]).
 
         Raises:
             ValueError: there is nothing to compare the views by.
         """
-        front = samples[..., 0, :, :] * seen[..., 0, :, None]
-        if samples.shape[-3] == 1:
+        front = samples.of_view(0) * seen[..., 0, :, None]
+        if samples.num_views == 1:
             return front
         if compared is None:
             raise ValueError("DistanceAwareness: compared must hold the vectors to compare views by, got None.")
-        distances = (compared[..., 1:, :, :] - compared[..., :1, :, :]).abs().sum(-1)
-        weights = _softmax(-_standardized(distances, seen[..., 1:, :]) / self.log_tau.exp(), seen[..., 1:, :])
-        others = _weighted(samples[..., 1:, :, :], weights)
+        real = compared.of_view(0)
+        distances = [(compared.of_view(view) - real).abs().sum(-1) for view in range(1, compared.num_views)]
+        weights = _softmax(
+            -_standardized(torch.stack(distances, dim=-2), seen[..., 1:, :]) / self.log_tau.exp(), seen[..., 1:, :]
+        )
+        others = _weighted(samples.without_real(), weights)
         return self.combine(torch.cat((front, others), dim=-1))
 
 
@@ -131,20 +136,19 @@ class Visible(nn.Module):
 
     def forward(
         self,
-        samples: Float[Tensor, "*T V N C"],
+        samples: PointReads,
         seen: Float[Tensor, "*T V N"],
-        compared: Float[Tensor, "*T V N D"] | None = None,
+        compared: PointReads | None = None,
     ) -> Float[Tensor, "*T N C"]:
         """a(i) = sum over j of w(i,j) p(i,j), w from scores and visibility."""
-        scores = self.score(samples)[..., 0]
+        scores = samples.scores(self.score.weight[0])
         scores = torch.cat((scores[..., :1, :] + self.real_bonus, scores[..., 1:, :]), dim=-2)
         return _weighted(samples, _softmax(scores, seen))
 
 
-def _weighted(samples: Tensor, weights: Tensor) -> Tensor:
+def _weighted(samples: PointReads, weights: Tensor) -> Tensor:
     """Mean over the views by weights of any sum; 0 where all are 0."""
-    total = weights.sum(-2).clamp_min(_LEAST)
-    return torch.einsum("...vnc,...vn->...nc", samples, weights) / total[..., None]
+    return samples.weighted_sum(weights / weights.sum(-2, keepdim=True).clamp_min(_LEAST))
 
 
 def _softmax(scores: Tensor, seen: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ds4d.config import check_ranges
-from ds4d.fusion.point_sampling import sample_at_points, visibility
+from ds4d.fusion.point_sampling import PointReads, locate_points, visibility
 from ds4d.fusion.rules import Average, DistanceAwareness, Front, FusionRule, GlobalAwareness, Visible
 from ds4d.types import Cameras
 
@@ -129,16 +129,17 @@ class Tssf(nn.Module):
             cameras = Cameras(cameras.viewmats[..., :1, :, :], cameras.Ks[..., :1, :, :], cameras.width, cameras.height)
             maps, valid = maps[..., :1, :, :, :], None if valid is None else valid[..., :1]
             shifts = None if shifts is None else shifts[..., :1, :, :, :]
-        samples, in_view = sample_at_points(self.reduced(maps), points, cameras, shifts=shifts)
-        seen = in_view.to(samples.dtype)
+        reduced = self.reduced(maps)
+        place, in_view = locate_points(points, cameras, shifts=shifts)
+        seen = in_view.to(reduced.dtype)
         if depths is not None and self.needs_depths:
-            seen = visibility(depths.to(samples.dtype), points, cameras, tolerance=self.config.tolerance)
+            seen = visibility(depths.to(reduced.dtype), points, cameras, tolerance=self.config.tolerance)
         if valid is not None:
             seen = seen * valid[..., None]
         compared = None
         if distance_maps is not None and self.needs_distances:
-            compared, _ = sample_at_points(distance_maps.to(samples.dtype), points, cameras, shifts=shifts)
-        return self.rule(samples, seen, compared)
+            compared = PointReads(distance_maps.to(reduced.dtype), place)
+        return self.rule(PointReads(reduced, place), seen, compared)
 
     def _check(
         self, maps: Tensor, points: Tensor, cameras: Cameras, distance_maps: Tensor | None, depths: Tensor | None
