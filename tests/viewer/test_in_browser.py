@@ -148,8 +148,9 @@ def test_screenshot(open_browser: Callable, serve: Callable, pictured_run: Path,
     with serve(open_run(pictured_run, torch.device("cpu"))) as viewer:
         browser = open_browser(viewer)
         try:
-            browser.page.set_viewport_size({"width": 1000, "height": 640})
+            browser.page.set_viewport_size({"width": 1000, "height": 680})
             browser.slide_time(0.4)
+            browser.page.mouse.move(30, 300)  # away from the slider, whose hint goes
             assert covered(browser.wait_for(lambda picture: covered(picture) > 0.03)) > 0.03
             browser.page.wait_for_timeout(2000)  # pictures on the cameras come one after the other
             keep_screenshot("viewer", browser.page.screenshot())

@@ -46,7 +46,7 @@ def _draw(
     axis.set(xlabel=across, ylabel=up, yscale="log" if logarithmic else "linear")
     axis.grid(alpha=0.3)
     if len(curves) > 1:
-        axis.legend(fontsize="small", ncols=2)
+        figure.legend(loc="outside upper center", fontsize="small", ncols=3)
     buffer = BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return data_uri("image/svg+xml", buffer.getvalue())
