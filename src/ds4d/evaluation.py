@@ -79,14 +79,19 @@ def evaluate(scene: Scene, renderer: Renderer, data: Path, split: str, *, lpips:
 
 
 def score_training_views(scene: Scene, renderer: Renderer, video: MultiViewVideo) -> Float[Tensor, " V"]:
-    """Mean PSNR on white of every view's pictures, in dB; NaN for a view without any.
+    """Mean PSNR on white of every view's pictures, in dB; NaN for a view without any. Arguments as of the next one."""
+    return score_training_pictures(scene, renderer, video).nanmean(0)
+
+
+def score_training_pictures(scene: Scene, renderer: Renderer, video: MultiViewVideo) -> Float[Tensor, "T V"]:
+    """PSNR on white of every picture, in dB; NaN where a view has none.
 
     Args:
         scene: what was fitted.
         renderer: the splatter for the scene's device.
         video: what it was fitted to, with cameras in the inner world.
     """
-    scores: list[list[float]] = [[] for _ in range(video.num_views)]
+    scores = torch.full((video.num_times, video.num_views), math.nan)
     for pairs in tracked(video.valid.nonzero().split(_BATCH), "scoring the training views"):
         times, views = pairs.unbind(1)
         with torch.no_grad():
@@ -94,9 +99,8 @@ def score_training_views(scene: Scene, renderer: Renderer, video: MultiViewVideo
             drawn = renderer.render(gaussians, video.cameras.select(times, views).to(scene.device))
         colors = (drawn.colors + (1 - drawn.alphas)).squeeze(1).clamp(0, 1).cpu()
         truth = video.gather(times, views).composite(torch.ones(len(times), 3))
-        for view, value in zip(views.tolist(), psnr(colors, truth).tolist(), strict=True):
-            scores[view].append(value)
-    return torch.tensor([sum(values) / len(values) if values else math.nan for values in scores])
+        scores[times, views] = psnr(colors, truth)
+    return scores
 
 
 def _clips(frames: Sequence[TransformsFrame]) -> dict[str, list[TransformsFrame]]:

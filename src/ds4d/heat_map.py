@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ds4d.decoupling import DecouplingConfig, decouple, dynamic_share, reference_basis
 from ds4d.export import contact_sheet
 from ds4d.imaging import resize_premultiplied, write_png, write_video
-from ds4d.outputs import OutputsConfig, input_picture
+from ds4d.outputs import OutputsConfig, input_picture, write_if_possible
 from ds4d.progress import tracked
 from ds4d.types import FrameFeatures, MultiViewVideo
 
@@ -48,8 +48,7 @@ def write_heat_map(
     frames = (
         _overlay(heat[time], video, time, width, height) for time in tracked(range(video.num_times), "heatmap.mp4")
     )
-    write_video(folder / "heatmap.mp4", frames, 1 / seconds)
-    yield folder / "heatmap.mp4"
+    yield from write_if_possible(folder / "heatmap.mp4", lambda path: write_video(path, frames, 1 / seconds))
     width, height = _even(video.frames.width, video.frames.height, config.sheet_size)
     columns = torch.linspace(0, video.num_times - 1, min(config.sheet_columns, video.num_times)).round().long().tolist()
     rows = [

@@ -17,7 +17,7 @@ from ds4d.placement import UP_AXES
 from ds4d.presets import GenerateConfig
 from ds4d.run_folder import FilmPlace
 from ds4d.types import Cameras, Frames, GeneratedViews, MultiViewVideo, PointCloud, Similarity, Video
-from ds4d.video import Framing, VideoConfig, load_video
+from ds4d.video import Finding, Framing, VideoConfig, load_video
 from ds4d.views import (
     GENERATORS,
     POINTS_FILE,
@@ -42,12 +42,14 @@ class InputClip:
         points: the object at its middle frame, where a generator knows its shape.
         framing: where a film's pictures lie in it.
         used: what the clip comes from, in a few words.
+        findings: what was found about a film, the worst first; None where the input is a folder of views.
     """
 
     video: MultiViewVideo
     points: PointCloud | None
     framing: Framing | None
     used: str
+    findings: tuple[Finding, ...] | None = None
 
     @property
     def film_place(self) -> FilmPlace | None:
@@ -119,7 +121,7 @@ def _from_film(path: Path, config: GenerateConfig, device: torch.device) -> Inpu
         video = replace(video, camera=rig_cameras((front,), video.frames.width, video.frames.height))
     made, used = _generate(video, config, device)
     check_masks(made.video)
-    return InputClip(made.video, made.points, loaded.framing, used)
+    return InputClip(made.video, made.points, loaded.framing, used, loaded.findings)
 
 
 def _from_front(clip: MultiViewVideo, config: GenerateConfig, device: torch.device) -> InputClip:

@@ -1,4 +1,4 @@
-"""The command line: `ds4d check | views | generate | view | render | eval | ablate | sample | export | weights | info`.
+"""The command line: `ds4d COMMAND ...`, where COMMAND is one of `COMMANDS`.
 
 Each command is a module whose `run` takes its words and a screen and gives back what came of it. A module is imported
 when its command is called, so that `ds4d --help` answers at once.
@@ -24,6 +24,7 @@ COMMANDS = {
     "eval": ("scores on views that were not fitted", "ds4d.cli.evaluate"),
     "ablate": ("the paper's ablation: its rows fitted to the same data, and their table", "ds4d.cli.ablate"),
     "sample": ("an example input, made here", "ds4d.cli.sample"),
+    "report": ("the page of a finished run: films, curves, figures, settings", "ds4d.cli.report"),
     "export": ("the Gaussians of any times as files", "ds4d.cli.export"),
     "weights": ("pretrained models: what is present, licences, how to get them", "ds4d.cli.weights"),
     "info": ("device, versions, what is installed and what is missing", "ds4d.cli.info"),

@@ -14,6 +14,7 @@ from ds4d.device import DeviceName, choose_device
 from ds4d.evaluation import Evaluation, evaluate
 from ds4d.imaging import Lpips, atomic_path
 from ds4d.rendering import renderer_for
+from ds4d.run_folder import RunFolder
 from ds4d.scene import BakedGaussians
 
 
@@ -52,7 +53,7 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
         "total": plain(evaluation.total),
         "views": plain(evaluation.views),
     }
-    scores, transforms = arguments.run / "eval.json", arguments.data / f"transforms_{arguments.split}.json"
+    scores, transforms = RunFolder(arguments.run).evaluation, arguments.data / f"transforms_{arguments.split}.json"
     with atomic_path(scores) as path:
         path.write_text(json.dumps(record, indent=1), encoding="utf-8")
     look = ds4d_command("render", arguments.run, "--transforms", transforms, "-o", arguments.run / arguments.split)
