@@ -5,7 +5,8 @@ import importlib.util
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ import hypothesis  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from PIL import Image  # noqa: E402
 
 from ds4d.geometry import orbit_cameras, rgb_to_sh  # noqa: E402
 from ds4d.types import Cameras, MultiViewVideo, RawGaussians  # noqa: E402
@@ -37,6 +39,13 @@ from ds4d.types import Cameras, MultiViewVideo, RawGaussians  # noqa: E402
 # No deadline: the first call of a kernel compiles it. Derandomised: a test that passes today passes tomorrow.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=50)
 hypothesis.settings.load_profile("repeatable")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options for the pictures in the documentation (see CONTRIBUTING.md)."""
+    group = parser.getgroup("screenshots")
+    group.addoption("--save-screenshots", metavar="DIR", type=Path, help="where browser tests leave their screenshots")
+    group.addoption("--pictured-run", metavar="RUN", type=Path, help="the run they show; a tiny one if not given")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -293,3 +302,29 @@ def chromium() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=path, args=BROWSER_FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def pictured_run(request: pytest.FixtureRequest) -> Path:
+    """The folder of the run that screenshots show."""
+    return request.config.getoption("--pictured-run") or request.getfixturevalue("finished_run")
+
+
+SCREENSHOT_BYTES = 200_000  # at most, for pictures in the repository
+
+
+@pytest.fixture
+def keep_screenshot(request: pytest.FixtureRequest) -> Callable[[str, bytes], None]:
+    """Takes a screenshot's name and PNG; writes it, in 256 colours, if that is asked for, and refuses blank ones."""
+
+    def keep(name: str, png: bytes) -> None:
+        picture = Image.open(BytesIO(png)).convert("RGB")
+        assert np.asarray(picture).std() > 5, "there is nothing to see"
+        small = BytesIO()
+        picture.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+        assert small.tell() < SCREENSHOT_BYTES
+        if folder := request.config.getoption("--save-screenshots"):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{name}.png").write_bytes(small.getvalue())
+
+    return keep

@@ -15,13 +15,13 @@ TESTS = ROOT / "tests"
 
 # A file imports only from lower floors, or from its own. On floor 1 no room knows another.
 FLOORS = {
-    "types": 0, "geometry": 0, "imaging": 0, "weights": 0, "config": 0, "cache": 0,
+    "types": 0, "geometry": 0, "imaging": 0, "weights": 0, "config": 0, "cache": 0, "progress": 0,
     "video": 1, "features": 1, "decoupling": 1, "fusion": 1, "gaussians": 1, "deformation": 1, "rendering": 1,
     "losses": 1, "metrics": 1, "alignment": 1,
     "views": 2, "guidance": 2, "placement": 2, "clip_features": 2, "motion": 2, "scene": 2, "presets": 2, "pipeline": 2,
     "training": 2, "export": 2, "device": 2, "drawing": 2, "evaluation": 2, "heat_map": 2, "logs": 2, "outputs": 2,
     "prediction": 2, "resources": 2, "run_folder": 2, "ablation": 2, "input_clip": 2, "registration": 2,
-    "film_overlay": 2, "films": 2, "loop": 2, "meshing": 2,
+    "film_overlay": 2, "films": 2, "loop": 2, "meshing": 2, "report": 2, "versions": 2,
     "cli": 3, "viewer": 3, "__main__": 3,
 }  # fmt: skip
 ROOMS_OF_STRANGERS = 1

@@ -9,7 +9,7 @@ import torch
 from ds4d.views.sample import SampleConfig, write_sample
 
 ROOT = Path(__file__).resolve().parents[1]
-RUNNING = ("conventions", "extending", "plug_in")
+RUNNING = ("command_line", "conventions", "extending", "plug_in")
 
 
 def blocks(page: str) -> list[str]:

@@ -15,7 +15,7 @@ from ds4d.input_clip import InputClip, choose_generator, read_input
 from ds4d.presets import GenerateConfig
 from ds4d.types import Cameras
 from ds4d.video import VideoConfig
-from ds4d.views import InflateConfig, ViewsConfig
+from ds4d.views import InflateConfig, ViewsConfig, Zero123PlusConfig
 
 CPU = torch.device("cpu")
 
@@ -150,8 +150,25 @@ def test_zero123plus_without_weights_says_what_to_do(film: Path) -> None:
 
 def test_the_best_generator_at_hand_is_usual(tiny_zero123plus: Path) -> None:
     config = GenerateConfig()
-    assert choose_generator(config)[0] == "inflate"
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert choose_generator(config, gpu)[0] == choose_generator(config, cpu)[0] == "inflate"
     with_weights = replace(config, zero123plus=replace(config.zero123plus, folder=tiny_zero123plus))
-    assert choose_generator(with_weights) == ("zero123plus", f"from {tiny_zero123plus}")
-    asked = replace(with_weights, views=ViewsConfig(views="inflate"))
-    assert choose_generator(asked) == ("inflate", "as asked")
+    assert choose_generator(with_weights, gpu) == ("zero123plus", f"from {tiny_zero123plus}")
+    name, why = choose_generator(with_weights, cpu)
+    assert name == "inflate" and "hours on a CPU: --views zero123plus" in why
+    for views in ("inflate", "zero123plus"):
+        asked = replace(with_weights, views=ViewsConfig(views=views))
+        assert choose_generator(asked, cpu) == choose_generator(asked, gpu) == (views, "as asked")
+
+
+def test_the_films_matting_model_cuts_the_views_out(
+    film: Path, tiny_zero123plus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One option for both: a file that is none is refused where the views are cut, though the film has alpha."""
+    config = GenerateConfig(
+        views=ViewsConfig(views="zero123plus", size=32),
+        video=VideoConfig(frames=1, matting_model=tmp_path / "none.onnx"),
+        zero123plus=Zero123PlusConfig(folder=tiny_zero123plus, view_size=64, steps=1),
+    )
+    with pytest.raises(ValueError, match=r"none\.onnx"):
+        read_input(film, config, torch.device("cpu"))

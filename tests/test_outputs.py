@@ -10,12 +10,23 @@ import torch
 
 from ds4d.drawing import draw_rgb
 from ds4d.export import SIDES, fixed_path, read_ply
-from ds4d.geometry import transform_points
+from ds4d.geometry import transform_cameras, transform_points
 from ds4d.imaging import read_rgba
-from ds4d.outputs import FOVY_DEG, OutputsConfig, playing_times, viewing_distance, write_orbit, write_standing
+from ds4d.outputs import (
+    FOVY_DEG,
+    OutputsConfig,
+    input_picture,
+    playing_times,
+    viewing_distance,
+    write_comparison,
+    write_orbit,
+    write_outputs,
+    write_standing,
+)
 from ds4d.presets import GenerateConfig
 from ds4d.rendering import renderer_for
 from ds4d.scene import Clip, DynamicGaussians
+from ds4d.views import load_views
 
 CLIP = Clip((0.0, 0.5, 1.0), 1.0, False)
 
@@ -72,10 +83,44 @@ def test_standing_videos_repeat_the_clip(tmp_path: Path, scene: DynamicGaussians
     assert np.abs(frames[0].astype(float) - frames[period // 2]).mean() > 0.5
 
 
+def test_the_comparison_shows_the_input_beside_the_object(
+    tmp_path: Path, scene: DynamicGaussians, sample_folder: Path, quick_config: GenerateConfig
+) -> None:
+    video = load_views(sample_folder, quick_config.views)
+    video = replace(video, cameras=transform_cameras(scene.world, video.cameras))
+    config = OutputsConfig(size=48, slow=2.0)
+    write_comparison(tmp_path / "both.mp4", scene, video, renderer_for("cpu"), config)
+    frames = frames_of(tmp_path / "both.mp4")
+    front = video.cameras.select(torch.arange(6), torch.zeros(6, dtype=torch.long))
+    drawn = draw_rgb(scene, renderer_for("cpu"), front, video.times)
+    with av.open(str(tmp_path / "both.mp4")) as container:
+        assert float(container.streams.video[0].average_rate) == pytest.approx(3.0)  # the clip's six, twice as slow
+    assert len(frames) == 6 and frames[0].shape == (48, 96, 3)
+    for time, (frame, ours) in enumerate(zip(frames, drawn, strict=True)):
+        left, right = frame[:, :48].astype(float), frame[:, 48:].astype(float)
+        theirs = input_picture(video, time, 0, 48, 48)
+        errors = [np.abs(half - picture).mean() for half in (left, right) for picture in (theirs, ours)]
+        assert errors[0] < errors[1] and errors[3] < errors[2]
+        assert max(errors[0], errors[3]) < 6  # compression halves the colours' size, which is coarse at 48 pixels
+
+
+@pytest.mark.usefixtures("without_pyav")
+def test_without_pyav_all_but_films_is_written(
+    tmp_path: Path, scene: DynamicGaussians, sample_folder: Path, quick_config: GenerateConfig
+) -> None:
+    video = load_views(sample_folder, quick_config.views)
+    video = replace(video, cameras=transform_cameras(scene.world, video.cameras))
+    with pytest.warns(UserWarning, match=r"\.mp4 is not written: write_video needs PyAV") as told:
+        written = list(write_outputs(scene, video, renderer_for("cpu"), quick_config.outputs, tmp_path))
+    assert [path.name for path in written] == ["contact_sheet.png", "middle.ply"]
+    assert len(told) == 6 and sorted(path.name for path in tmp_path.iterdir()) == ["contact_sheet.png", "middle.ply"]
+
+
 def test_a_run_holds_everything(finished_run: Path, quick_config: GenerateConfig, scene: DynamicGaussians) -> None:
     names = {path.name for path in finished_run.iterdir()}
     assert names >= {
         "config.json", "log.jsonl", "checkpoints", "scene.safetensors", "scene.json", "metrics.json",
+        "comparison.mp4", "report.html",
         "orbit.mp4", "front.mp4", "right.mp4", "back.mp4", "left.mp4", "contact_sheet.png", "loss.png", "middle.ply",
     }  # fmt: skip
     assert not [name for name in names if name.startswith(".")]

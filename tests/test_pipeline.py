@@ -1,13 +1,14 @@
 """The whole flow: what it yields and writes, how it is interrupted and resumed, and that bad input leaves nothing."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from ds4d import __version__
 from ds4d.evaluation import score_training_views
 from ds4d.imaging import read_rgba, write_png
 from ds4d.logs import read_log
@@ -18,7 +19,8 @@ from ds4d.run_folder import read_record
 from ds4d.scene import DynamicGaussians
 from ds4d.training import StepDone, TrainingDiverged
 from ds4d.types import MultiViewVideo
-from ds4d.views import load_views
+from ds4d.video import VideoConfig, inspect_video
+from ds4d.views import ViewsConfig, load_views
 from ds4d.views.sample import SampleConfig, sample_video
 
 CPU = torch.device("cpu")
@@ -51,7 +53,9 @@ def test_events_tell_the_stages_in_order(tmp_path: Path, sample_folder: Path, sh
     assert stages == ["views", "features", "placement", "fit", "scores", "outputs"]
     assert sum(isinstance(event, StepDone) for event in events) == 20
     written = [event.path for event in events if isinstance(event, FileWritten)]
-    assert {path.suffix for path in written} == {".mp4", ".png", ".ply"} and all(path.is_file() for path in written)
+    assert written[-1].name == "report.html"
+    kinds = {".mp4", ".png", ".ply", ".html", ".safetensors"}
+    assert {path.suffix for path in written} == kinds and all(path.is_file() for path in written)
     assert {"heatmap.mp4", "heatmap.png"} <= {path.name for path in written}
     assert isinstance(events[-1], Finished)
     assert events[-1].metrics == json.loads((tmp_path / "run" / "metrics.json").read_text())
@@ -63,12 +67,26 @@ def test_metrics_describe_the_run(finished_run: Path, sample_folder: Path, quick
     assert metrics["steps"] == quick_config.fit.total_steps
     assert set(metrics["seconds"]) == {"views", "features", "placement", "fit", "scores", "outputs"}
     assert metrics["peak_memory_bytes"]["main"] > 100e6
+    assert metrics["versions"]["ds4d"] == __version__ and metrics["versions"]["torch"] == torch.__version__
+    assert metrics["used"] == {"views": "the folder's 7", "features": "filters", "init": "the visual hull"}
+    assert metrics["findings"] is None, "only films are checked"
     scene = DynamicGaussians.load(finished_run)
     assert metrics["num_gaussians"] == scene.gaussians.num_gaussians
     placed = prepare(load_views(sample_folder, quick_config.views), quick_config, CPU).video
     scores = score_training_views(scene, renderer_for("cpu"), placed)
     assert metrics["front_psnr"] == pytest.approx(float(scores[0]), abs=1e-3)
     assert metrics["train_psnr"] == pytest.approx(float(scores.mean()), abs=1e-3)
+    assert len(metrics["front_psnr_by_frame"]) == 6
+    assert sum(metrics["front_psnr_by_frame"]) / 6 == pytest.approx(metrics["front_psnr"], abs=1e-3)
+
+
+def test_what_was_found_in_a_film_is_kept(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
+    film, config = sample_folder / "front.mp4", replace(short, views=ViewsConfig(size=48))
+    with pytest.warns(UserWarning, match="There are only 6 frames"):
+        list(generate(film, config, tmp_path / "run", device="cpu"))
+    findings = json.loads((tmp_path / "run" / "metrics.json").read_text())["findings"]
+    assert findings == [asdict(finding) for finding in inspect_video(film, VideoConfig(size=48)).findings] != []
+    assert "There are only 6 frames" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
 
 def test_losses_are_logged(finished_run: Path, quick_config: GenerateConfig) -> None:
@@ -131,6 +149,9 @@ def test_a_finished_run_has_nothing_left_to_do(
     before = (finished_run / "scene.safetensors").stat().st_mtime_ns
     events = list(generate(sample_folder, quick_config, finished_run, device="cpu", resume=True))
     assert [type(event) for event in events] == [Finished]
+    (finished_run / "report.html").unlink()  # as after an interruption just before the end
+    events = list(generate(sample_folder, quick_config, finished_run, device="cpu", resume=True))
+    assert [type(event) for event in events] == [FileWritten, Finished] and (finished_run / "report.html").is_file()
     assert (finished_run / "scene.safetensors").stat().st_mtime_ns == before
 
 

@@ -15,6 +15,7 @@ from ds4d.drawing import draw_rgba
 from ds4d.geometry import transform_cameras
 from ds4d.imaging import Lpips, read_rgba
 from ds4d.metrics import average_views, psnr, score_lpips, score_view
+from ds4d.progress import tracked
 from ds4d.scene import Scene
 from ds4d.types import Cameras, MultiViewVideo, Renderer
 from ds4d.views import TransformsFrame, read_transforms
@@ -68,7 +69,7 @@ def evaluate(scene: Scene, renderer: Renderer, data: Path, split: str, *, lpips:
     path = data / f"transforms_{split}.json"
     clips = _clips(read_transforms(path))
     views = {}
-    for name, frames in clips.items():
+    for name, frames in tracked(clips.items(), "scoring the views"):
         truth = _stack([read_rgba(frame.image) for frame in frames], path, name)
         rendered = _stack(list(render_frames(scene, renderer, frames)), path, name)
         views[name] = score_view(truth, rendered)
@@ -78,24 +79,28 @@ def evaluate(scene: Scene, renderer: Renderer, data: Path, split: str, *, lpips:
 
 
 def score_training_views(scene: Scene, renderer: Renderer, video: MultiViewVideo) -> Float[Tensor, " V"]:
-    """Mean PSNR on white of every view's pictures, in dB; NaN for a view without any.
+    """Mean PSNR on white of every view's pictures, in dB; NaN for a view without any. Arguments as of the next one."""
+    return score_training_pictures(scene, renderer, video).nanmean(0)
+
+
+def score_training_pictures(scene: Scene, renderer: Renderer, video: MultiViewVideo) -> Float[Tensor, "T V"]:
+    """PSNR on white of every picture, in dB; NaN where a view has none.
 
     Args:
         scene: what was fitted.
         renderer: the splatter for the scene's device.
         video: what it was fitted to, with cameras in the inner world.
     """
-    scores: list[list[float]] = [[] for _ in range(video.num_views)]
-    for pairs in video.valid.nonzero().split(_BATCH):
+    scores = torch.full((video.num_times, video.num_views), math.nan)
+    for pairs in tracked(video.valid.nonzero().split(_BATCH), "scoring the training views"):
         times, views = pairs.unbind(1)
         with torch.no_grad():
             gaussians = scene.at(video.times[times].to(scene.device))
             drawn = renderer.render(gaussians, video.cameras.select(times, views).to(scene.device))
         colors = (drawn.colors + (1 - drawn.alphas)).squeeze(1).clamp(0, 1).cpu()
         truth = video.gather(times, views).composite(torch.ones(len(times), 3))
-        for view, value in zip(views.tolist(), psnr(colors, truth).tolist(), strict=True):
-            scores[view].append(value)
-    return torch.tensor([sum(values) / len(values) if values else math.nan for values in scores])
+        scores[times, views] = psnr(colors, truth)
+    return scores
 
 
 def _clips(frames: Sequence[TransformsFrame]) -> dict[str, list[TransformsFrame]]:

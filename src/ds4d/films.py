@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ds4d.drawing import draw_over, draw_rgb, draw_rgba
 from ds4d.imaging import spread_colors, write_alpha_video, write_gif, write_video
+from ds4d.progress import tracked
 from ds4d.scene import Scene
 from ds4d.types import Cameras, Renderer
 
@@ -67,14 +68,16 @@ def write_film(
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"film {path} must end in {', '.join(SUFFIXES)}. Rename it.")
+    count = len(shot.times)
     if suffix in TRANSPARENT:
-        frames = (spread_colors(frame) for frame in draw_shot(scene, renderer, shot, background))
+        clear = tracked(draw_shot(scene, renderer, shot, background), path.name, count)
+        frames = (spread_colors(frame) for frame in clear)
         return TRANSPARENT[suffix](path, _repeated(frames, shot.repeats), fps)
     if background is None:
         opaque = draw_rgb(scene, renderer, shot.cameras, shot.times)
     else:
         opaque = _draw_before(scene, renderer, shot, background)
-    return OPAQUE[suffix](path, _repeated(opaque, shot.repeats), fps)
+    return OPAQUE[suffix](path, _repeated(tracked(opaque, path.name, count), shot.repeats), fps)
 
 
 def draw_shot(

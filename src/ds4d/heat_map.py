@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from ds4d.decoupling import DecouplingConfig, decouple, dynamic_share, reference_basis
 from ds4d.export import contact_sheet
 from ds4d.imaging import resize_premultiplied, write_png, write_video
-from ds4d.outputs import OutputsConfig, input_picture
+from ds4d.outputs import OutputsConfig, input_picture, write_if_possible
+from ds4d.progress import tracked
 from ds4d.types import FrameFeatures, MultiViewVideo
 
 _OVERLAY = 0.75  # how much of a picture the strongest heat covers
@@ -44,9 +45,10 @@ def write_heat_map(
     heat = (shares / strongest).clamp(0, 1)
     seconds = video.duration * config.slow / video.num_times
     width, height = _even(video.frames.width, video.frames.height, config.size)
-    frames = (_overlay(heat[time], video, time, width, height) for time in range(video.num_times))
-    write_video(folder / "heatmap.mp4", frames, 1 / seconds)
-    yield folder / "heatmap.mp4"
+    frames = (
+        _overlay(heat[time], video, time, width, height) for time in tracked(range(video.num_times), "heatmap.mp4")
+    )
+    yield from write_if_possible(folder / "heatmap.mp4", lambda path: write_video(path, frames, 1 / seconds))
     width, height = _even(video.frames.width, video.frames.height, config.sheet_size)
     columns = torch.linspace(0, video.num_times - 1, min(config.sheet_columns, video.num_times)).round().long().tolist()
     rows = [

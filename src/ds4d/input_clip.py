@@ -17,7 +17,7 @@ from ds4d.placement import UP_AXES
 from ds4d.presets import GenerateConfig
 from ds4d.run_folder import FilmPlace
 from ds4d.types import Cameras, Frames, GeneratedViews, MultiViewVideo, PointCloud, Similarity, Video
-from ds4d.video import Framing, VideoConfig, load_video
+from ds4d.video import Finding, Framing, VideoConfig, load_video
 from ds4d.views import (
     GENERATORS,
     POINTS_FILE,
@@ -42,12 +42,14 @@ class InputClip:
         points: the object at its middle frame, where a generator knows its shape.
         framing: where a film's pictures lie in it.
         used: what the clip comes from, in a few words.
+        findings: what was found about a film, the worst first; None where the input is a folder of views.
     """
 
     video: MultiViewVideo
     points: PointCloud | None
     framing: Framing | None
     used: str
+    findings: tuple[Finding, ...] | None = None
 
     @property
     def film_place(self) -> FilmPlace | None:
@@ -119,7 +121,7 @@ def _from_film(path: Path, config: GenerateConfig, device: torch.device) -> Inpu
         video = replace(video, camera=rig_cameras((front,), video.frames.width, video.frames.height))
     made, used = _generate(video, config, device)
     check_masks(made.video)
-    return InputClip(made.video, made.points, loaded.framing, used)
+    return InputClip(made.video, made.points, loaded.framing, used, loaded.findings)
 
 
 def _from_front(clip: MultiViewVideo, config: GenerateConfig, device: torch.device) -> InputClip:
@@ -142,21 +144,26 @@ def _from_front(clip: MultiViewVideo, config: GenerateConfig, device: torch.devi
     return InputClip(video, points, None, used)
 
 
-def choose_generator(config: GenerateConfig) -> tuple[str, str]:
-    """The generator that is asked for, or the best one at hand: its key in `GENERATORS`, and why."""
+def choose_generator(config: GenerateConfig, device: torch.device) -> tuple[str, str]:
+    """The generator that is asked for, or else the best at hand for the device: its key in `GENERATORS`, and why."""
     if config.views.views != "auto":
         return config.views.views, "as asked"
     found = find_model(MODELS[f"zero123plus-{config.zero123plus.version}"], config.zero123plus.folder)
     if found is None:
         return "inflate", "embedded; zero123plus weights not found, see ds4d weights"
+    if device.type == "cpu":
+        return "inflate", "embedded; zero123plus takes hours on a CPU: --views zero123plus to have it all the same"
     return "zero123plus", f"from {found}"
 
 
 def _generate(video: Video, config: GenerateConfig, device: torch.device) -> tuple[GeneratedViews, str]:
     """Further views of a film, and what made them."""
-    settings = {"inflate": config.inflate, "zero123plus": config.zero123plus}
-    name, why = choose_generator(config)
-    made = generate_once(GENERATORS[name](settings[name], device), video, seed=config.seed)
+    settings = {
+        "inflate": (config.inflate, device),
+        "zero123plus": (config.zero123plus, device, config.video.matting_model),
+    }
+    name, why = choose_generator(config, device)
+    made = generate_once(GENERATORS[name](*settings[name]), video, seed=config.seed)
     if config.views.novel_weight is not None:
         weights = trust(made.video.num_views, config.views.novel_weight)
         made = replace(made, video=replace(made.video, view_weights=weights))

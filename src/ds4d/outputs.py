@@ -1,6 +1,7 @@
 """What a finished scene is shown by: videos, a contact sheet, and its Gaussians as a file."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from ds4d.export import SIDES, contact_sheet, fixed_path, into_world, orbit_path
 from ds4d.export.keyframes import Keyframe, keyframe_path
 from ds4d.films import Shot, write_film
 from ds4d.geometry import nearest_frames, transform_cameras
-from ds4d.imaging import resize_premultiplied, write_png
+from ds4d.imaging import resize_premultiplied, write_png, write_video
 from ds4d.scene import Clip, Scene
 from ds4d.types import Cameras, MultiViewVideo, Renderer
 
@@ -68,6 +69,7 @@ def write_outputs(
     """
     writers: dict[str, Callable[[Path], None]] = {
         "contact_sheet.png": lambda path: write_png(path, compare_views(scene, video, renderer, config)),
+        "comparison.mp4": lambda path: write_comparison(path, scene, video, renderer, config),
         "orbit.mp4": lambda path: write_orbit(path, scene, renderer, config),
     }
     for side, azimuth_deg in SIDES.items():
@@ -76,8 +78,32 @@ def write_outputs(
         )
     writers["middle.ply"] = lambda path: write_middle(path, scene)
     for name, write in writers.items():
-        write(folder / name)
-        yield folder / name
+        yield from write_if_possible(folder / name, write)
+
+
+def write_if_possible(path: Path, write: Callable[[Path], None]) -> Iterator[Path]:
+    """Writes one file and yields its path; where a package for it is missing, warns and goes on without the file."""
+    try:
+        write(path)
+    except ImportError as error:
+        warnings.warn(f"{path.name} is not written: {error}", stacklevel=2)
+    else:
+        yield path
+
+
+def write_comparison(
+    path: Path, scene: Scene, video: MultiViewVideo, renderer: Renderer, config: OutputsConfig
+) -> None:
+    """A video of the clip's frames from the real view's camera: the input on the left, the object on the right."""
+    width, height = fitting_size(video.frames.width, video.frames.height, config.size)
+    frames = torch.arange(video.num_times)
+    cameras = video.cameras.select(frames, torch.zeros_like(frames)).resized(width, height)
+    drawn = draw_rgb(scene, renderer, cameras, video.times)
+    pairs = (
+        np.concatenate((input_picture(video, time, 0, width, height), picture), axis=1)
+        for time, picture in enumerate(drawn)
+    )
+    write_video(path, pairs, video.num_times / (video.duration * config.slow))
 
 
 def write_orbit(path: Path, scene: Scene, renderer: Renderer, config: OutputsConfig) -> None:

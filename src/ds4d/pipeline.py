@@ -9,18 +9,18 @@ the fit is saved, and `resume` goes on from there.
 """
 
 import json
+import math
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ds4d import __version__
 from ds4d.clip_features import observe_clip
 from ds4d.device import DeviceName, choose_device
-from ds4d.evaluation import score_training_views
+from ds4d.evaluation import score_training_pictures
 from ds4d.export import plot_losses
 from ds4d.features import extract_features
 from ds4d.guidance import load_guidance
@@ -36,12 +36,14 @@ from ds4d.prediction import predict_run
 from ds4d.presets import GenerateConfig
 from ds4d.registration import Alignment
 from ds4d.rendering import renderer_for
+from ds4d.report import write_report
 from ds4d.resources import Stopwatch, peak_memory
 from ds4d.run_folder import RunFolder, RunRecord
 from ds4d.scene import BakedGaussians, Clip, DynamicGaussians
 from ds4d.training import Event as FitEvent
 from ds4d.training import StepDone, Trainer, load_checkpoint, save_checkpoint
 from ds4d.types import FrameFeatures, MultiViewVideo, PointCloud
+from ds4d.versions import versions
 
 # Pixels. At half the size, where fits begin, SSIM's window must still fit, and LPIPS' network halve it four times.
 LEAST_SIDE, LEAST_SIDE_FOR_LPIPS = 22, 32
@@ -126,6 +128,8 @@ def generate(
     if resume:
         folder.check_resumable(record)
         if folder.metrics.is_file():
+            if not folder.report.is_file():
+                yield FileWritten(write_report(folder))
             yield Finished(json.loads(folder.metrics.read_text(encoding="utf-8")))
             return
     else:
@@ -144,7 +148,8 @@ def generate(
     yield StageStarted("features")
     with watch("features"):
         features = clip_features(video, config, target)
-    yield Chosen("features", config.features.kind if features is not None else "none")
+    seen_by = config.features.kind if features is not None else "none"
+    yield Chosen("features", seen_by)
 
     yield StageStarted("placement")
     with watch("placement"):
@@ -155,19 +160,21 @@ def generate(
         if resume and folder.checkpoint.is_file():
             load_checkpoint(trainer, folder.checkpoint)
 
-    yield Chosen("init", describe_start(config.init, clip.points))
+    start = describe_start(config.init, clip.points)
+    yield Chosen("init", start)
 
     yield StageStarted("fit")
     folder.open(record, clip.film_place)  # from here on every interruption leaves a checkpoint
     yield FitBegins(trainer.scene, trainer.video)
     yield from _fit(trainer, config, folder)
     trainer.scene.save(folder.path)
+    yield FileWritten(folder.path / "scene.safetensors")
     watch.seconds["fit"] = trainer.seconds
 
     yield StageStarted("scores")
     with watch("scores"):
         scene = BakedGaussians.load(folder.path, target)  # what is scored and shown is what was saved
-        scores = score_training_views(scene, trainer.renderer, trainer.video)
+        scores = score_training_pictures(scene, trainer.renderer, trainer.video)
 
     yield StageStarted("outputs")
     with watch("outputs"):
@@ -182,21 +189,25 @@ def generate(
             yield FileWritten(folder.path / "loss.png")
 
     metrics = {
-        "ds4d": __version__,
+        "versions": versions(),
+        "used": {"views": clip.used, "features": seen_by, "init": start},
+        "findings": None if clip.findings is None else [asdict(finding) for finding in clip.findings],
         "device": _device_name(target),
         "frames": video.num_times,
         "views": video.num_views,
         "picture": [video.frames.width, video.frames.height],
         "steps": trainer.step,
         "num_gaussians": scene.frames.num_gaussians,
-        "front_psnr": float(scores[0]),
-        "train_psnr": float(scores.nanmean()),
+        "front_psnr": float(scores[:, 0].nanmean()),
+        "train_psnr": float(scores.nanmean(0).nanmean()),
+        "front_psnr_by_frame": [None if math.isnan(score) else score for score in scores[:, 0].tolist()],
         "seconds": watch.seconds,
         "peak_memory_bytes": peak_memory(target),
     }
     if aligned is not None:
         metrics["alignment"] = aligned.figures()
     folder.finish(metrics)
+    yield FileWritten(write_report(folder))
     yield Finished(metrics)
 
 

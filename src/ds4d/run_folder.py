@@ -6,9 +6,10 @@ log.jsonl               losses, one json object per line
 tensorboard/            the same for TensorBoard, if asked for
 checkpoints/            the latest state of the fit; its last one stays
 scene.safetensors/json  the fitted scene, baked.safetensors the Gaussians of its frames
-contact_sheet.png, loss.png, orbit.mp4, front/right/back/left.mp4, middle.ply
+contact_sheet.png, loss.png, comparison.mp4, orbit.mp4, front/right/back/left.mp4, middle.ply
 heatmap.png/mp4         where the real video moves, unless it cannot be told (one frame, or a camera that moves)
-metrics.json            written last: a folder that holds one is whole
+metrics.json            figures, versions, what was found about a film; a folder that holds one is whole
+report.html             all of the above on one page, made of them at the end
 eval.json               scores on views that were not fitted, if asked for later
 """
 
@@ -99,6 +100,16 @@ class RunFolder:
         """The figures of a finished run."""
         return self.path / "metrics.json"
 
+    @property
+    def evaluation(self) -> Path:
+        """Scores on views that were not fitted."""
+        return self.path / "eval.json"
+
+    @property
+    def report(self) -> Path:
+        """The whole run on one page."""
+        return self.path / "report.html"
+
     def check_unused(self) -> None:
         """Refuses a folder that holds anything.
 
@@ -187,6 +198,20 @@ class RunFolder:
         """Writes the figures, which says that the run is whole."""
         _write_json(self.metrics, metrics)
 
+    def read_metrics(self) -> dict[str, Any]:
+        """The figures of a whole run, as `finish` wrote them.
+
+        Raises:
+            ValueError: the folder holds no run, or one that is running, was stopped, or is damaged.
+        """
+        self.check_fitted()
+        if not self.metrics.is_file():
+            raise ValueError(
+                f"run {self.path} must be whole, got one without {self.metrics.name}. Wait if it is running, or go on "
+                "with it by the same command with --resume."
+            )
+        return read_json(self.metrics)
+
 
 def read_record(path: Path) -> RunRecord:
     """The record in a config.json.
@@ -207,6 +232,21 @@ def read_record(path: Path) -> RunRecord:
                 f"Update ds4d. ({error})"
             ) from error
         raise ValueError(f"{path} must be the config.json of a run: {error}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a json file of a run.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} must be a json file of a run: {error}. Generate it again.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold an object with keys, got {content!r}. Generate it again.")
+    return content
 
 
 def _newer_version(content: Any) -> str | None:

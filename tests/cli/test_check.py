@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_good_film_is_said_to_be_good(ds4d: Callable, folder: Path, tmp_path: Path) -> None:
     outcome = ds4d("check", str(folder), "-o", str(tmp_path / "out"), "--size", "64", "--fps", "8")
     assert outcome.status == 0, outcome.err
-    *lines, forecast, wrote = outcome.out.splitlines()
+    *lines, forecast, wrote, then = outcome.out.splitlines()
     assert lines == [
         "film: 8 frames of 80 x 60; 8 used, 8 per second, from 0.00 s to 0.88 s",
         "cut out by the film's alpha",
@@ -30,6 +30,7 @@ def test_a_good_film_is_said_to_be_good(ds4d: Callable, folder: Path, tmp_path: 
     ]
     assert re.fullmatch(r"a run with the preset (cpu|fast) on \w+ takes about \d+ \w+ and \d\.\d GiB .*", forecast)
     assert wrote == f"wrote {tmp_path / 'out' / 'check.png'}"
+    assert then == f"next: ds4d generate {folder} -o run"
     assert image_size(tmp_path / "out" / "check.png")[0] > 8 * 192
 
 
@@ -46,6 +47,7 @@ def test_an_unfit_film_is_refused_and_shown(ds4d: Callable, folder: Path, tmp_pa
     assert outcome.status == 2
     assert "fatal: The object is not to be seen in 1 of 9 frames, at 0.33 s. Leave those frames out" in outcome.out
     assert (tmp_path / "out" / "check.png").is_file()
+    assert f"ds4d: error: {folder} is not fit for use." in outcome.err and "next:" not in outcome.out
 
 
 def test_what_is_no_film_is_one_line(ds4d: Callable, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -16,6 +17,7 @@ import trimesh
 from ds4d import __version__
 from ds4d.cli import COMMANDS
 from ds4d.cli.generate import PresetName, parse
+from ds4d.fusion import FusionConfig
 from ds4d.imaging import image_size, read_rgba
 from ds4d.metrics import METRICS
 from ds4d.presets import PRESETS
@@ -107,8 +109,11 @@ def test_generate_says_what_it_does_and_what_it_wrote(
     outcome = ds4d("generate", sample_folder, "-o", run, "--splits", "front", "mv", "--seed", 3, *quick)
     assert outcome.status == 0
     for name in ("orbit.mp4", "front.mp4", "right.mp4", "back.mp4", "left.mp4", "contact_sheet.png", "middle.ply"):
-        assert f"wrote {run / name}" in outcome.err and str(run / name) in outcome.out
-    assert "fitting" in outcome.err and "step 6 of 6" in outcome.err
+        assert f"wrote {run / name}" in outcome.out.splitlines()
+    stages = [line for line in outcome.err.splitlines() if line.startswith("stage ")]
+    assert len(stages) == 6 and stages[3] == "stage 4 of 6: fitting"
+    *_, view, export = outcome.out.splitlines()
+    assert view == f"next: ds4d view {run}" and export == f"next: ds4d export {run} --format html -o run.html"
     assert re.search(r"front view \d+\.\d dB", outcome.out)
     config = json.loads((run / "config.json").read_text())["config"]
     assert config["seed"] == 3 and config["views"]["splits"] == ["front", "mv"]
@@ -129,6 +134,24 @@ def test_options_change_their_preset(tmp_path: Path) -> None:
     assert changed.fit.static_steps == PRESETS["cpu"]().fit.static_steps
 
 
+def test_frame_features_are_switched_off_by_a_word() -> None:
+    words = ["in", "-o", "out", "--preset", "cpu"]
+    assert parse([*words, "--no-fusion"]).settings == replace(PRESETS["cpu"](), fusion=None)
+    with pytest.raises(ValueError, match="must not be given with --no-fusion"):
+        parse([*words, "--no-fusion", "--fusion.rule", "front"])
+
+
+def test_a_run_without_fusion_begins_others(
+    ds4d: Callable, quick: list[str], sample_folder: Path, tmp_path: Path
+) -> None:
+    assert ds4d("generate", sample_folder, "-o", tmp_path / "run", "--no-fusion", *quick).status == 0
+    config = tmp_path / "run" / "config.json"
+    assert json.loads(config.read_text())["config"]["fusion"] is None
+    words = ["in", "-o", "out", "--config", str(config)]
+    assert parse(words).settings.fusion is None
+    assert parse([*words, "--fusion"]).settings.fusion == FusionConfig()
+
+
 def test_the_usual_preset_suits_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert parse(["in", "-o", "out"]).settings == PRESETS["cpu"]()
@@ -144,7 +167,7 @@ def test_render_writes_every_frame_of_a_transforms_file(
     outcome = ds4d(
         "render", finished_run, "--transforms", sample_folder / "transforms_test.json", "-o", tmp_path / "out"
     )
-    assert outcome.status == 0 and "wrote 24 pictures" in outcome.out
+    assert outcome.status == 0 and "wrote 24 files into" in outcome.out
     frames = json.loads((sample_folder / "transforms_test.json").read_text())["frames"]
     for frame in frames:
         assert image_size(tmp_path / "out" / f"{frame['file_path']}.png") == (48, 48)
@@ -190,7 +213,8 @@ def test_eval_writes_its_table(ds4d: Callable, finished_run: Path, sample_folder
     outcome = ds4d("eval", finished_run, "--data", sample_folder, "--split", "front")
     record = json.loads((finished_run / "eval.json").read_text())
     assert record["split"] == "front" and set(record["total"]) == set(METRICS)
-    head, row, _ = outcome.out.splitlines()
+    head, row, _, wrote, look = outcome.out.splitlines()
+    assert wrote == f"wrote {finished_run / 'eval.json'}" and look.startswith(f"next: ds4d render {finished_run} ")
     assert head.split() == list(METRICS)
     assert row.split()[0] == "front" and float(row.split()[1]) == pytest.approx(record["total"]["psnr"], abs=1e-3)
 
@@ -208,6 +232,6 @@ def test_info_tells_what_is_there_and_what_is_missing(ds4d: Callable, monkeypatc
     assert "extra log: installed" in outcome.out and "extra dev: installed" in outcome.out
     from ds4d.cli import info
 
-    real = info._installed
-    monkeypatch.setattr(info, "_installed", lambda name: None if name == "tensorboard" else real(name))
+    real = info.installed_version
+    monkeypatch.setattr(info, "installed_version", lambda name: None if name == "tensorboard" else real(name))
     assert "extra log: missing tensorboard. Add it with: pip install 'ds4d[log]'" in ds4d("info").out

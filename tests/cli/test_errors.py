@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ds4d.cli.errors import guarded
+from ds4d.cli.errors import attempt
+from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.imaging import read_rgba, write_png, write_video
 from ds4d.scene import DynamicGaussians
 from ds4d.training import TrainingDiverged
@@ -209,11 +210,13 @@ def test_pictures_that_would_overwrite_each_other_are_refused(
     refuse(outcome, tmp_path / "out", "file_path must differ", "'test/test0_000' twice")
 
 
-def screen_of(error: Exception, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    def fail() -> int:
+def screen_of(error: BaseException, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    def fail() -> None:
         raise error
 
-    return guarded(fail), capsys.readouterr().err
+    with Screen("render", ScreenOptions()) as screen:
+        status = screen.answer(attempt(fail))
+    return status, capsys.readouterr().err
 
 
 def test_each_kind_of_error_has_its_status(capsys: pytest.CaptureFixture[str]) -> None:
@@ -227,36 +230,35 @@ def test_each_kind_of_error_has_its_status(capsys: pytest.CaptureFixture[str]) -
     assert status == 1 and "no room to write /run/scene.json (No space left on device). Free some" in line
     status, line = screen_of(PermissionError(errno.EACCES, "Permission denied", "/run"), capsys)
     assert status == 2 and "/run cannot be used: Permission denied" in line
-    with pytest.raises(RuntimeError, match="our own bug"):
-        screen_of(RuntimeError("our own bug"), capsys)
+    status, text = screen_of(RuntimeError("our own bug"), capsys)
+    assert status == 1 and text.startswith("Traceback") and "in fail" in text
+    assert text.splitlines()[-1].startswith("ds4d: error: a fault of ds4d, RuntimeError: our own bug. Please report")
+    assert screen_of(KeyboardInterrupt(), capsys) == (130, "ds4d: error: interrupted\n")
+    assert screen_of(SystemExit(143), capsys) == (143, "")
 
 
 @pytest.mark.parametrize("writer", ["picture", "video", "scene"])
-def test_a_full_disk_names_the_file_and_leaves_nothing(
-    tmp_path: Path, finished_run: Path, capsys: pytest.CaptureFixture[str], writer: str
-) -> None:
+def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path: Path, finished_run: Path, writer: str) -> None:
     """Files may not grow beyond a few bytes in this process for a moment, as on a full disk."""
     rng = np.random.default_rng(0)
     scene = DynamicGaussians.load(finished_run)
     noise = rng.integers(0, 255, (64, 64, 3), np.uint8)
 
-    def write() -> int:
+    def write() -> None:
         if writer == "picture":
             write_png(tmp_path / "picture.png", noise)
         elif writer == "video":
             write_video(tmp_path / "video.mp4", [noise] * 12, 12.0)
         else:
             scene.save(tmp_path)
-        return 0
 
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        status = guarded(write)
+        outcome = attempt(write)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert status == 1
-    assert "no room to write" in capsys.readouterr().err
+    assert outcome is not None and outcome.exit_code == 1 and "no room to write" in outcome.error
     assert not list(tmp_path.iterdir())
 
 
@@ -268,9 +270,9 @@ def test_a_file_in_the_way_is_named(ds4d: Callable, quick: list[str], sample_fol
 
 def test_warnings_are_one_line(ds4d: Callable, quick: list[str], stag4d: Path, tmp_path: Path) -> None:
     shutil.rmtree(stag4d / "zero123")
-    outcome = ds4d("generate", stag4d, "-o", tmp_path / "run", "--views", "folder", "--quiet", *quick)
+    outcome = ds4d("generate", stag4d, "-o", tmp_path / "run", "--views", "folder", *quick)
     assert outcome.status == 0
-    assert outcome.err.splitlines() == [
+    assert [line for line in outcome.err.splitlines() if "warning" in line] == [
         f"ds4d: warning: {stag4d} has no folder zero123: only its front view is used.",
         f"ds4d: warning: {stag4d} shows the object from one still side: the others are unknown.",
     ]

@@ -10,6 +10,7 @@ def test_writes_one_page(ds4d: Callable, finished_run: Path, tmp_path: Path) -> 
     path = tmp_path / "new" / "object.html"
     outcome = ds4d("export", finished_run, "--format", "html", "-o", path)
     assert outcome.status == 0 and f"wrote {path}" in outcome.out and "open it in a browser" in outcome.out
+    assert outcome.out.splitlines()[-1] == f"next: python -m webbrowser {path.as_uri()}"
     assert [each.name for each in path.parent.iterdir()] == ["object.html"]
     assert f"<title>{finished_run.name}</title>" in path.read_text(encoding="utf-8")
 

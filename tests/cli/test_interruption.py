@@ -52,7 +52,8 @@ def test_a_terminated_process_leaves_a_checkpoint(quick: list[str], sample_folde
         process.kill()
     assert process.returncode == 128 + signal.SIGTERM
     assert "SIGTERM: stopping at the next step" in err and "Traceback" not in err
-    assert "Go on with:\n  ds4d generate" in out and out.rstrip().endswith("--resume")
+    assert "ds4d: error: stopped by SIGTERM; what was fitted is saved." in err
+    assert out.startswith("next: ds4d generate ") and out.endswith(" --resume\n")
     assert (run / "checkpoints" / "last.safetensors").is_file()
     assert not (run / "scene.json").exists()
 
@@ -72,9 +73,11 @@ def test_ctrl_c_stops_a_run_that_resumes(
 
     monkeypatch.setattr(progress, "describe", interrupt)
     outcome = ds4d(*words)
-    assert outcome.status == 130 and "Go on with:" in outcome.out
+    assert outcome.status == 130 and outcome.out.startswith("next: ds4d generate ")
     monkeypatch.undo()
     monkeypatch.setenv("COLUMNS", "200")
-    outcome = ds4d(*words, "--resume")
-    assert outcome.status == 0 and "step 4 of 6" in outcome.err and "step 3 of 6" not in outcome.err
+    steps: list[int] = []
+    monkeypatch.setattr(progress, "describe", lambda event: steps.append(event.step) or "")
+    assert ds4d(*words, "--resume").status == 0
+    assert steps == [4, 5, 6]
     assert (tmp_path / "run" / "metrics.json").is_file()

@@ -1,15 +1,15 @@
 """A run as it is seen."""
 
-import io
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 
 from ds4d.cli import progress
-from ds4d.pipeline import FileWritten, ShapeAligned, StageStarted
+from ds4d.cli.screen import Screen, ScreenOptions
+from ds4d.pipeline import Chosen, FileWritten, ShapeAligned, StageStarted
+from ds4d.progress import Progress
 from ds4d.registration import Alignment, Turn
 from ds4d.training import DensityChanged, StepDone
 
@@ -24,6 +24,7 @@ ALIGNED = Alignment(
 )
 EVENTS = [
     StageStarted("views"),
+    Chosen("views", "inflate (as asked)"),
     ShapeAligned(ALIGNED),
     StageStarted("fit"),
     *(StepDone(step, 40, "static", 1 / step, {"l1": 0.1}, 77, 0.5 * step) for step in range(1, 41)),
@@ -33,49 +34,46 @@ EVENTS = [
 ]
 
 
-def test_a_terminal_gets_a_bar() -> None:
-    screen = io.StringIO()
-    with progress._Bar(Console(file=screen, force_terminal=True, width=120)) as bar:
+def seen(*, quiet: bool, capsys: pytest.CaptureFixture[str]) -> tuple[str, list[str]]:
+    """Standard output, and the lines of standard error, of a run that takes no time."""
+    with Screen("generate", ScreenOptions(quiet=quiet)) as screen:
         for event in EVENTS:
-            bar.show(event)
-    text = screen.getvalue()
-    for part in (
-        "reading the input, making views where they are needed",
-        "azimuth 30, elevation -10, roll 0",
-        "fitting",
-        "40/40",
-        "loss 0.0250, 77 Gaussians",
-        "wrote run/orbit.mp4",
-    ):
-        assert part in text
-    assert "0:00:00" in text  # the time left
-
-
-def test_elsewhere_there_are_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress.screen_for(quiet=False) as screen:
-        for event in EVENTS:
-            screen.show(event)
+            progress.show(event, screen)
     shown = capsys.readouterr()
-    lines = shown.err.splitlines()
-    assert shown.out == "" and "\x1b" not in shown.err
-    assert lines[1] == (
-        "  the shape's up axis is +z, it is mirrored; the front sees it from azimuth 30, elevation -10, roll 0; "
-        "silhouettes overlap (IoU) 0.91; it has no colours"
+    return shown.out, shown.err.splitlines()
+
+
+def test_a_run_says_its_stages_and_what_they_work_with(capsys: pytest.CaptureFixture[str]) -> None:
+    assert seen(quiet=False, capsys=capsys) == (
+        "",
+        [
+            "stage 1 of 6: reading the input, making views where they are needed",
+            "  views: inflate (as asked)",
+            "  the shape's up axis is +z, it is mirrored; the front sees it from azimuth 30, elevation -10, roll 0; "
+            "silhouettes overlap (IoU) 0.91; it has no colours",
+            "stage 4 of 6: fitting",
+            "stage 6 of 6: drawing pictures and videos",
+        ],
     )
-    assert lines[0] == "reading the input, making views where they are needed" and lines[-1] == "  wrote run/orbit.mp4"
-    steps = [line for line in lines if line.startswith("  step ")]
-    assert len(steps) == 20
-    assert steps[9] == "  step 20 of 40 (static, loss 0.0500, 77 Gaussians), about 10 s left"
+
+
+def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    assert seen(quiet=True, capsys=capsys) == ("", [])
+
+
+def test_steps_are_told_with_their_losses() -> None:
+    heard = []
+
+    class Ear(Screen):
+        def progress(self, progress: Progress, note: str = "") -> None:
+            heard.append((progress, note))
+
+    for event in EVENTS:
+        progress.show(event, Ear("generate", ScreenOptions(quiet=True)))
+    assert len(heard) == 40
+    assert heard[19] == (Progress("fitting", 20, 40), "static, loss 0.0500, 77 Gaussians")
 
 
 def test_an_alignment_says_what_it_could_not_see() -> None:
     line = progress.describe_alignment(replace(ALIGNED, color_error=0.0512, knows_distance=False))
     assert line.endswith("colours differ by 0.05; one view does not tell its distance: size and distance go together")
-
-
-def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress.screen_for(quiet=True) as screen:
-        for event in EVENTS:
-            screen.show(event)
-    shown = capsys.readouterr()
-    assert (shown.out, shown.err) == ("", "")

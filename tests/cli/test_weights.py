@@ -38,7 +38,7 @@ def test_the_table_says_what_is_there_and_how_to_get_the_rest(ds4d: Callable, ro
 
 
 def test_json_holds_the_same_and_the_hash_when_asked_for(ds4d: Callable, root: Path) -> None:
-    rows = {row["name"]: row for row in json.loads(ds4d("weights", "--json").out)}
+    rows = {row["name"]: row for row in json.loads(ds4d("weights", "--json").out)["result"]["models"]}
     assert list(rows) == list(MODELS)
     found = rows["dinov2-small"]
     files = [root / "dinov2-small" / name for name in ("config.json", "model.safetensors")]
@@ -48,7 +48,7 @@ def test_json_holds_the_same_and_the_hash_when_asked_for(ds4d: Callable, root: P
     plus = rows["zero123plus-v1.2"]
     assert not plus["present"] and plus["commercial"] is False and plus["bytes"] is None
     assert plus["looked_in"][0]["path"] == str(root / "zero123plus-v1.2")
-    with_hash = {row["name"]: row for row in json.loads(ds4d("weights", "--json", "--hash").out)}
+    with_hash = {row["name"]: row for row in json.loads(ds4d("weights", "--json", "--hash").out)["result"]["models"]}
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     assert with_hash["dinov2-small"]["sha256"] == digest and with_hash["zero123plus-v1.2"]["sha256"] is None
     assert digest in ds4d("weights", "--hash").out

@@ -259,6 +259,15 @@ def test_fits_a_phone(open_page: Callable) -> None:
         assert box and box["x"] >= 0 and box["x"] + box["width"] <= 360 and box["y"] + box["height"] <= 640, name
 
 
+def test_screenshot(open_page: Callable, pictured_run: Path, tmp_path: Path, keep_screenshot: Callable) -> None:
+    scene = BakedGaussians.load(pictured_run)
+    write_html(scene, tmp_path / "page.html", distance=viewing_distance(scene), fovy_deg=FOVY_DEG)
+    address = f"time=0.4&azimuth=-25&elevation=10&distance={0.85 * viewing_distance(scene)}"
+    opened = open_page(address, path=tmp_path / "page.html", viewport={"width": 900, "height": 560})
+    opened.settle()
+    keep_screenshot("web_page", opened.page.screenshot())
+
+
 def test_an_object_that_stands_still_has_no_timeline(
     open_page: Callable, tmp_path: Path, scene: BakedGaussians
 ) -> None:

@@ -71,6 +71,33 @@ def test_pickled_tensors_serve_as_well(broken: Path, zero123: Zero123, pictures:
     assert torch.equal(other.projection.proj.weight, zero123.projection.proj.weight)
 
 
+def test_half_precision_variants_serve_as_well(tmp_path: Path, zero123_folder: Path, pictures: Tensor) -> None:
+    """A folder saved with `variant="fp16"`, which holds no other weights."""
+    import diffusers
+    import transformers
+
+    folder = tmp_path / "model"
+    shutil.copytree(zero123_folder, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    kinds = {
+        "unet": diffusers.UNet2DConditionModel,
+        "vae": diffusers.AutoencoderKL,
+        "image_encoder": transformers.CLIPVisionModelWithProjection,
+    }
+    for part, kind in kinds.items():
+        kind.from_pretrained(zero123_folder / part).half().save_pretrained(folder / part, variant="fp16")
+    name = "clip_camera_projection/diffusion_pytorch_model"
+    projection = load_file(zero123_folder / f"{name}.safetensors")
+    halves = {key: value.half() for key, value in projection.items()}
+    save_file(halves, folder / f"{name}.fp16.safetensors")
+    assert not [path for path in folder.rglob("*.safetensors") if ".fp16." not in path.name]
+    assert faults(MODELS["zero123-xl"], folder) == []
+    half, full = Zero123.load(folder), Zero123.load(zero123_folder)
+    assert {parameter.dtype for parameter in half.parameters()} == {torch.float32}
+    for ours, theirs in zip(half.parameters(), full.parameters(), strict=True):
+        assert torch.equal(ours, theirs.half().float())
+    torch.testing.assert_close(half.encode(pictures), full.encode(pictures), atol=0.02, rtol=0.02)
+
+
 def test_clip_sees_pictures_as_its_own_preparation_would(zero123: Zero123) -> None:
     """At CLIP's own size there is nothing to resize: colours by its mean and deviation, then its projection."""
     side = zero123.image_encoder.config.image_size

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,8 @@ def opened(finished_run: Path) -> OpenedRun:
     return open_run(finished_run, torch.device("cpu"))
 
 
-@pytest.fixture(scope="module")
-def viewer(opened: OpenedRun) -> Iterator[Viewer]:
-    """A viewer at work, driven by a thread of its own as the command drives it."""
+@contextmanager
+def _at_work(opened: OpenedRun) -> Generator[Viewer, None, None]:
     viewer = Viewer()
     viewer.show(opened.scene, opened.views)
     ended = threading.Event()
@@ -42,6 +42,19 @@ def viewer(opened: OpenedRun) -> Iterator[Viewer]:
     thread.join(PATIENCE)
     viewer.close()
     assert not thread.is_alive()
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[[OpenedRun], AbstractContextManager[Viewer]]:
+    """A viewer of a run at work, driven by a thread of its own as the command drives it."""
+    return _at_work
+
+
+@pytest.fixture(scope="module")
+def viewer(opened: OpenedRun, serve: Callable) -> Iterator[Viewer]:
+    """One that stays for all tests of a file."""
+    with serve(opened) as viewer:
+        yield viewer
 
 
 class Browser:

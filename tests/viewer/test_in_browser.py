@@ -4,6 +4,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 
 from ds4d.geometry import project_points
 from ds4d.rendering import renderer_for
-from ds4d.viewer import OpenedRun, Viewer
+from ds4d.viewer import OpenedRun, Viewer, open_run
 from ds4d.viewer.depth_pictures import draw_depth
 
 SAME = 26.0  # dB; viser cuts Gaussians off earlier, and draws its axes in a corner
@@ -140,6 +141,21 @@ def test_the_heat_map_lies_over_the_real_view(browser: Any, opened: OpenedRun) -
     browser.toggle("heat map")
     expected = np.asarray(Image.fromarray(opened.views.heat[0]).resize((hot.shape[1], hot.shape[0])))
     assert psnr(hot, expected) > 25 > psnr(hot, before)
+
+
+def test_screenshot(open_browser: Callable, serve: Callable, pictured_run: Path, keep_screenshot: Callable) -> None:
+    """Within the clip, seen from the front among the input's cameras."""
+    with serve(open_run(pictured_run, torch.device("cpu"))) as viewer:
+        browser = open_browser(viewer)
+        try:
+            browser.page.set_viewport_size({"width": 1000, "height": 680})
+            browser.slide_time(0.4)
+            browser.page.mouse.move(30, 300)  # away from the slider, whose hint goes
+            assert covered(browser.wait_for(lambda picture: covered(picture) > 0.03)) > 0.03
+            browser.page.wait_for_timeout(2000)  # pictures on the cameras come one after the other
+            keep_screenshot("viewer", browser.page.screenshot())
+        finally:
+            browser.page.close()
 
 
 def test_nothing_but_the_page_is_served(viewer: Viewer, browser: Any) -> None:

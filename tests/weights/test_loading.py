@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ds4d.weights import MODELS, load_part, read_settings, read_shapes, read_tensors
+from ds4d.weights import MODELS, load_part, read_settings, read_shapes, read_tensors, weights_file
 
 diffusers = pytest.importorskip("diffusers", reason="needs diffusers (pip install 'ds4d[priors]')")
 
@@ -15,11 +15,16 @@ VAE = MODELS["zero123-xl"].part("vae")
 SCHEDULER = MODELS["zero123-xl"].part("scheduler")
 
 
-@pytest.fixture(params=[True, False], ids=["safetensors", "bin"])
+@pytest.fixture(params=VAE.weights)
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A model of which one part is there, with either kind of file."""
+    """A model of which one part is there, with each kind of file."""
     settings = {"block_out_channels": (8,), "norm_num_groups": 4, "latent_channels": 2}
-    diffusers.AutoencoderKL(**settings).save_pretrained(tmp_path / "vae", safe_serialization=request.param)
+    vae, variant = diffusers.AutoencoderKL(**settings), "fp16" if ".fp16." in request.param else None
+    if variant:
+        vae.half()
+    safe = request.param.endswith("safetensors")
+    vae.save_pretrained(tmp_path / "vae", safe_serialization=safe, variant=variant)
+    assert (tmp_path / "vae" / request.param).is_file()
     diffusers.DDIMScheduler(num_train_timesteps=123).save_pretrained(tmp_path / "scheduler")
     return tmp_path
 
@@ -40,8 +45,8 @@ def test_a_network_comes_back_frozen_in_the_dtype_asked_for(folder: Path) -> Non
         assert isinstance(network, diffusers.AutoencoderKL) and not network.training
         assert {parameter.dtype for parameter in network.parameters()} == {dtype}
         assert not any(parameter.requires_grad for parameter in network.parameters())
-    safe = (folder / "vae" / VAE.weights[0]).is_file()
-    again = diffusers.AutoencoderKL.from_pretrained(folder / "vae", use_safetensors=safe).half().state_dict()
+    saved = weights_file(VAE, folder)
+    again = {name: value.half() for name, value in read_tensors(saved).items()}
     assert all(torch.equal(value, again[name]) for name, value in network.state_dict().items())
 
 

@@ -124,6 +124,31 @@ def test_pickled_weights_do_where_there_are_no_safetensors(save_outline: Callabl
     assert faults(XL, folder) == [] and pickled in model_files(XL, folder)
 
 
+def test_half_precision_variants_do_where_there_is_nothing_else(save_outline: Callable, tmp_path: Path) -> None:
+    """As diffusers and transformers name them; some public folders hold no others."""
+    folder = save_outline(XL, tmp_path)
+    for part, whole in (("unet", "diffusion_pytorch_model"), ("image_encoder", "model")):
+        for suffix in ("safetensors", "bin"):
+            stem = "pytorch_model" if (part, suffix) == ("image_encoder", "bin") else whole
+            half = folder / part / f"{stem}.fp16.{suffix}"
+            half.write_bytes(b"half")
+            full = folder / part / f"{whole}.safetensors"
+            if full.exists():
+                assert full in model_files(XL, folder) and half not in model_files(XL, folder)
+                full.unlink()
+            assert faults(XL, folder) == [] and half in model_files(XL, folder)
+            half.unlink()
+        assert faults(XL, folder) == [f"no {part}/{whole}.safetensors"]
+        full.write_bytes(b"full")
+
+
+def test_half_precision_variants_are_found_in_the_cache(save_outline: Callable, root: Path, hub: Path) -> None:
+    cached = save_outline(XL, snapshot(hub, XL.source))
+    for path in list(cached.rglob("*.safetensors")):
+        path.rename(path.with_name(f"{path.stem}.fp16.safetensors"))
+    assert find_model(XL) == cached
+
+
 def test_a_model_of_one_file_is_given_as_file_or_folder(tmp_path: Path) -> None:
     model = MODELS["matting"]
     for name in ("u2net.onnx", "notes.txt"):

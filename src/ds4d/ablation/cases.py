@@ -16,8 +16,10 @@ from ds4d.geometry import transform_cameras
 from ds4d.metrics import score_view
 from ds4d.pipeline import prepare
 from ds4d.presets import GenerateConfig
+from ds4d.progress import Progress, tell
 from ds4d.resources import Stopwatch
 from ds4d.scene import Scene
+from ds4d.training import StepDone
 from ds4d.types import Frames, MultiViewVideo, Renderer
 from ds4d.views import PerturbationConfig, ViewsConfig, check_masks, load_views, perturb_views
 
@@ -132,8 +134,9 @@ def fit_case(case: Case, config: GenerateConfig, device: torch.device) -> Score:
         video = load_case(case, config.views)
         check_masks(video)
         trainer = prepare(_fitted(case, video, config.seed), config, device)
-        for _ in trainer.run():
-            pass
+        for event in trainer.run():
+            if isinstance(event, StepDone):
+                tell(Progress("fitting", event.step, event.total_steps))
     scene = trainer.scene.bake()  # what a run saves, and so what `ds4d eval` scores
     if case.scored_on == "unseen views":
         metrics = evaluate(scene, trainer.renderer, case.data, "test").total

@@ -1,7 +1,7 @@
-"""The command line: `ds4d check | views | generate | view | render | eval | ablate | sample | export | weights | info`.
+"""The command line: `ds4d COMMAND ...`, where COMMAND is one of `COMMANDS`.
 
-Each command is a module whose `run` takes its arguments. A module is imported when its command is called, so that
-`ds4d --help` answers at once.
+Each command is a module whose `run` takes its words and a screen and gives back what came of it. A module is imported
+when its command is called, so that `ds4d --help` answers at once.
 """
 
 import difflib
@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from ds4d import __version__
+from ds4d.cli.exit_codes import MEANINGS, ExitCode
+from ds4d.cli.outcome import Outcome
 
 # What a command does, and the module that does it.
 COMMANDS = {
@@ -22,6 +24,7 @@ COMMANDS = {
     "eval": ("scores on views that were not fitted", "ds4d.cli.evaluate"),
     "ablate": ("the paper's ablation: its rows fitted to the same data, and their table", "ds4d.cli.ablate"),
     "sample": ("an example input, made here", "ds4d.cli.sample"),
+    "report": ("the page of a finished run: films, curves, figures, settings", "ds4d.cli.report"),
     "export": ("the Gaussians of any times as files", "ds4d.cli.export"),
     "weights": ("pretrained models: what is present, licences, how to get them", "ds4d.cli.weights"),
     "info": ("device, versions, what is installed and what is missing", "ds4d.cli.info"),
@@ -35,26 +38,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after `ds4d`; those of the process if None.
 
     Returns:
-        The exit status: 0 done, 1 failed, 2 wrong input, 130 or 143 stopped by Ctrl-C or SIGTERM.
+        The exit status (`ds4d.cli.exit_codes`).
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
         print(_help())
-        return 0 if words else 2
+        return ExitCode.DONE if words else ExitCode.REFUSED
     if words[0] == "--version":
         print(__version__)
-        return 0
+        return ExitCode.DONE
+    from ds4d.cli.screen import Screen, ScreenOptions
+
+    options = ScreenOptions(**{name: f"--{name}" in words for name in ("quiet", "json")})
     if words[0] not in COMMANDS:
         near = difflib.get_close_matches(words[0], COMMANDS, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
-        print(f"ds4d: error: {words[0]!r} is no command.{hint} See ds4d --help.", file=sys.stderr)
-        return 2
+        unknown = Outcome(error=f"{words[0]!r} is no command.{hint} See ds4d --help.", exit_code=ExitCode.REFUSED)
+        return Screen(words[0], options).answer(unknown)
     # Before torch is loaded: OpenMP's threads would else burn the cores between torch's loops, while the splatter's own
     # threads need them.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from ds4d.cli.errors import guarded
+    from ds4d.cli.errors import attempt
 
-    return guarded(lambda: import_module(COMMANDS[words[0]][1]).run(words[1:]))
+    with Screen(words[0], options) as screen:
+        outcome = attempt(lambda: import_module(COMMANDS[words[0]][1]).run(words[1:], screen))
+    return ExitCode.DONE if outcome is None else screen.answer(outcome)
 
 
 def _help() -> str:
@@ -68,5 +76,8 @@ def _help() -> str:
             *lines,
             "",
             "ds4d COMMAND --help lists the options of a command, ds4d --version says which version this is.",
+            "",
+            "exit codes:",
+            *(f"  {int(code):<10}{meaning}" for code, meaning in MEANINGS.items()),
         ]
     )

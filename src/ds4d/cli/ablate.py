@@ -1,8 +1,8 @@
 """`ds4d ablate`: the rows of the paper's ablation on the same data, seeds and steps."""
 
+import json
 import math
 import signal
-import sys
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -24,13 +24,17 @@ from ds4d.ablation import (
     plan,
     write_tables,
 )
+from ds4d.cli.displays import describe_seconds
+from ds4d.cli.exit_codes import ExitCode
 from ds4d.cli.generate import PresetName
+from ds4d.cli.outcome import Outcome, ds4d_command
+from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.device import DeviceName, choose_device
 from ds4d.presets import PRESETS, GenerateConfig
 
 
 @dataclass(frozen=True)
-class AblateArguments:
+class AblateArguments(ScreenOptions):
     """Fits the rows of the paper's ablation to the same clips with the same seeds and steps, and makes their table.
 
     Every finished fit is one file in results/. What is there is not fitted again, so the same command goes on where it
@@ -69,20 +73,30 @@ class AblateArguments:
     base: str | None = None
 
 
-def run(words: Sequence[str]) -> int:
-    """The command; returns the exit status."""
+def run(words: Sequence[str], screen: Screen) -> Outcome:
+    """The command; fits that fail do not keep the others from their table."""
     arguments = tyro.cli(AblateArguments, args=list(words), prog="ds4d ablate")
     failed = 0
     if arguments.data:
         with _stoppable():
-            failed = _fit(arguments)
-    if failed and not any((arguments.output / "results").glob("*.json")):
-        return 1  # no fit, no table
-    files = write_tables(arguments.output, arguments.base)
-    print((arguments.output / "table.md").read_text(encoding="utf-8"))
-    for path in files:
-        print(f"wrote {path}")
-    return 1 if failed else 0
+            failed = _fit(arguments, screen)
+    if not failed:
+        return _table(arguments.output, arguments.base)
+    broken = Outcome(
+        error=f"{failed} fit{'s' * (failed > 1)} failed; why stands in {arguments.output / 'failures'}.",
+        next=[ds4d_command("ablate", *words)],
+        exit_code=ExitCode.FAILED,
+    )
+    if not any((arguments.output / "results").glob("*.json")):
+        return broken  # no fit, no table
+    table = _table(arguments.output, arguments.base)
+    return replace(broken, text=table.text, result=table.result, wrote=table.wrote)
+
+
+def _table(folder: Path, base: str | None) -> Outcome:
+    files = write_tables(folder, base)
+    content = json.loads((folder / "table.json").read_text(encoding="utf-8"))
+    return Outcome(text=(folder / "table.md").read_text(encoding="utf-8"), result=content, wrote=files)
 
 
 def describe(event: Event) -> str:
@@ -97,14 +111,14 @@ def describe(event: Event) -> str:
         ((name, result.metrics[name]) for name in ("psnr_dynamic", "psnr") if not math.isnan(result.metrics[name])),
         ("front_psnr", result.metrics["front_psnr"]),
     )
-    left = f", about {_duration(event.seconds_left)} left" if event.number < event.total else ""
+    left = f", about {describe_seconds(event.seconds_left)} left" if event.number < event.total else ""
     return (
         f"fit {event.number} of {event.total}: {result.case} {result.row} seed {result.seed} ... "
         f"{name} {value:.1f}, {result.seconds:.0f} s{left}"
     )
 
 
-def _fit(arguments: AblateArguments) -> int:
+def _fit(arguments: AblateArguments, screen: Screen) -> int:
     """Runs the plan; returns how many fits failed."""
     device = choose_device(arguments.device)
     preset = _settings(arguments, "fast" if device.type == "cuda" else "cpu")
@@ -112,12 +126,8 @@ def _fit(arguments: AblateArguments) -> int:
     fits = plan(cases, preset, arguments.rows, arguments.seeds)
     failed = 0
     for event in ablate(fits, arguments.output, fit_case, device=device, jobs=arguments.jobs):
-        print(describe(event), file=sys.stderr, flush=True)
+        screen.say(describe(event))
         failed += isinstance(event, FitFailed)
-    if failed:
-        print(
-            f"{failed} fit{'s' * (failed > 1)} failed; why stands in {arguments.output / 'failures'}", file=sys.stderr
-        )
     return failed
 
 
@@ -148,9 +158,3 @@ def _stoppable() -> Generator[None, None, None]:
 
 def _leave(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

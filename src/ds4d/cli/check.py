@@ -1,16 +1,19 @@
 """`ds4d check`: whether a film is fit for use, and what will be seen of it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
+from ds4d.cli.exit_codes import ExitCode
 from ds4d.cli.generate import PresetName, usual_preset
+from ds4d.cli.outcome import Outcome, ds4d_command
+from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.device import choose_device
 from ds4d.imaging import write_png
-from ds4d.prediction import predict_run
+from ds4d.prediction import Prediction, predict_run
 from ds4d.presets import PRESETS
 from ds4d.video import Inspection, VideoConfig, draw_inspection, inspect_video
 
@@ -19,7 +22,7 @@ _VIEWS = 7  # the film and the six views that generators make of each of its fra
 
 
 @dataclass(frozen=True)
-class CheckArguments:
+class CheckArguments(ScreenOptions):
     """Looks at a film before anything is made of it: says what is wrong with it, and how to mend that.
 
     Attributes:
@@ -35,15 +38,21 @@ class CheckArguments:
     video: Annotated[VideoConfig, tyro.conf.arg(name="")] = field(default_factory=VideoConfig)
 
 
-def run(words: Sequence[str]) -> int:
-    """The command; returns the exit status: 0 fit for use, 2 not."""
+def run(words: Sequence[str], screen: Screen) -> Outcome:
+    """The command; a film that is not fit for use is refused."""
     arguments = tyro.cli(CheckArguments, args=list(words), prog="ds4d check")
     inspection = inspect_video(arguments.input, arguments.video)
-    print("\n".join([*_lines(inspection), _prediction(inspection, arguments.preset or usual_preset(None))]))
+    preset, device = arguments.preset or usual_preset(None), choose_device("auto")
+    forecast = predict_run(len(inspection.evidence.seconds), _VIEWS, PRESETS[preset](), device)
+    said = f"a run with the preset {preset} on {device.type} takes {forecast}"
+    wrote = []
     if arguments.output is not None:
-        write_png(arguments.output / _SHEET, draw_inspection(inspection))
-        print(f"wrote {arguments.output / _SHEET}")
-    return 0 if inspection.is_fit else 2
+        wrote.append(arguments.output / _SHEET)
+        write_png(wrote[0], draw_inspection(inspection))
+    outcome = Outcome("\n".join([*_lines(inspection), said]), _result(inspection, forecast), wrote)
+    if inspection.is_fit:
+        return replace(outcome, next=[ds4d_command("generate", arguments.input, "-o", "run")])
+    return replace(outcome, error=f"{arguments.input} is not fit for use.", exit_code=ExitCode.REFUSED)
 
 
 def _lines(inspection: Inspection) -> Iterator[str]:
@@ -62,8 +71,13 @@ def _lines(inspection: Inspection) -> Iterator[str]:
         yield "nothing wrong was found"
 
 
-def _prediction(inspection: Inspection, preset: PresetName) -> str:
-    device = choose_device("auto")
-    frames = len(inspection.evidence.seconds)
-    forecast = predict_run(frames, _VIEWS, PRESETS[preset](), device)
-    return f"a run with the preset {preset} on {device.type} takes {forecast}"
+def _result(inspection: Inspection, forecast: Prediction) -> dict[str, Any]:
+    film = inspection.evidence.film
+    return {
+        "fit": inspection.is_fit,
+        "findings": [asdict(finding) for finding in inspection.findings],
+        "frames": len(film.pictures),
+        "fps": film.fps,
+        "cut_out_by": inspection.evidence.cut.way,
+        "predicted": asdict(forecast),
+    }

@@ -1,60 +1,63 @@
 """Errors as users see them: one line that names what is wrong and the mend; a traceback only for our own bugs."""
 
 import errno
-import sys
-import warnings
+import traceback
 from collections.abc import Callable
-from typing import TextIO
 
 import torch
 
+from ds4d.cli.exit_codes import ExitCode
+from ds4d.cli.outcome import Outcome
 from ds4d.training import TrainingDiverged
 
 _NO_ROOM = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
 _FILE_ERRORS = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 
 
-def guarded(command: Callable[[], int]) -> int:
-    """Runs a command and turns what is wrong with its input or its surroundings into one line and an exit status."""
-    with warnings.catch_warnings():
-        warnings.showwarning = _show_warning  # ty: ignore[invalid-assignment] (the hook that Python documents)
-        try:
-            return command()
-        except (ValueError, ImportError) as error:
-            return _fail(str(error), 2)
-        except TrainingDiverged as error:
-            return _fail(str(error), 1)
-        except torch.OutOfMemoryError:
-            return _fail(
-                "the GPU has too little free memory. End other programs that use it, or ask for less: a smaller --size "
-                "or --fit.density.max-gaussians, fewer --fit.times-per-step, or --device cpu.",
-                1,
-            )
-        except OSError as error:
-            if error.errno in _NO_ROOM:
-                return _fail(
-                    f"no room to write {error.filename} ({error.strerror}). Free some on that disk, or name a folder "
-                    "on another; a fit goes on with --resume.",
-                    1,
-                )
-            if isinstance(error, _FILE_ERRORS):
-                return _fail(f"{error.filename} cannot be used: {error.strerror}. Name another, or change it.", 2)
-            raise
-        except KeyboardInterrupt:
-            return _fail("interrupted", 130)
+def attempt(command: Callable[[], Outcome | None]) -> Outcome | None:
+    """What came of a command; whatever is wrong with its input or its surroundings is an outcome, too.
+
+    Returns:
+        None where all has been said: the command answered itself, or its help was asked for.
+    """
+    try:
+        return command()
+    except (ValueError, ImportError) as error:
+        return Outcome(error=str(error), exit_code=ExitCode.REFUSED)
+    except TrainingDiverged as error:
+        return Outcome(error=str(error), exit_code=ExitCode.FAILED)
+    except torch.OutOfMemoryError:
+        message = (
+            "the GPU has too little free memory. End other programs that use it, or ask for less: a smaller --size "
+            "or --fit.density.max-gaussians, fewer --fit.times-per-step, or --device cpu."
+        )
+        return Outcome(error=message, exit_code=ExitCode.FAILED)
+    except KeyboardInterrupt:
+        return Outcome(error="interrupted", exit_code=ExitCode.INTERRUPTED)
+    except SystemExit as leaving:  # the words were not understood and that has been said, or they asked for help
+        return Outcome(exit_code=ExitCode(leaving.code)) if leaving.code else None
+    except Exception as error:
+        return _of_files(error) or _of_ours(error)
 
 
-def _fail(message: str, status: int) -> int:
-    print(f"ds4d: error: {' '.join(message.split())}", file=sys.stderr)
-    return status
+def _of_files(error: Exception) -> Outcome | None:
+    """No room, or no right to use a file; None for other errors."""
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in _NO_ROOM:
+        message = (
+            f"no room to write {error.filename} ({error.strerror}). Free some on that disk, or name a folder on "
+            "another; a fit goes on with --resume."
+        )
+        return Outcome(error=message, exit_code=ExitCode.FAILED)
+    if isinstance(error, _FILE_ERRORS):
+        message = f"{error.filename} cannot be used: {error.strerror}. Name another, or change it."
+        return Outcome(error=message, exit_code=ExitCode.REFUSED)
+    return None
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    print(f"ds4d: warning: {' '.join(str(message).split())}", file=sys.stderr)
+def _of_ours(error: Exception) -> Outcome:
+    """A fault of ds4d, with its traceback."""
+    traceback.print_exception(error)
+    message = f"a fault of ds4d, {type(error).__name__}: {error}. Please report it with the lines above."
+    return Outcome(error=message, exit_code=ExitCode.FAILED)

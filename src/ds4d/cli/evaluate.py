@@ -2,21 +2,24 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
+from ds4d.cli.outcome import Outcome, ds4d_command, plain
+from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.device import DeviceName, choose_device
 from ds4d.evaluation import Evaluation, evaluate
 from ds4d.imaging import Lpips, atomic_path
 from ds4d.rendering import renderer_for
+from ds4d.run_folder import RunFolder
 from ds4d.scene import BakedGaussians
 
 
 @dataclass(frozen=True)
-class EvalArguments:
+class EvalArguments(ScreenOptions):
     """Scores a generated object on the pictures of a transforms file, and writes eval.json into the run's folder.
 
     LPIPS is among the scores where its weights are at hand (see `ds4d weights`).
@@ -34,8 +37,8 @@ class EvalArguments:
     device: DeviceName = "auto"
 
 
-def run(words: Sequence[str]) -> int:
-    """The command; returns the exit status."""
+def run(words: Sequence[str], screen: Screen) -> Outcome:
+    """The command."""
     arguments = tyro.cli(EvalArguments, args=list(words), prog="ds4d eval")
     device = choose_device(arguments.device)
     scene = BakedGaussians.load(arguments.run, device)
@@ -43,17 +46,18 @@ def run(words: Sequence[str]) -> int:
     evaluation = evaluate(
         scene, renderer_for(device), arguments.data, arguments.split, lpips=lpips.to(device) if lpips else None
     )
-    print(_table(evaluation))
     record = {
         "data": str(arguments.data.resolve()),
         "split": arguments.split,
         "images": evaluation.images,
-        "total": _finite(evaluation.total),
-        "views": {name: _finite(scores) for name, scores in evaluation.views.items()},
+        "total": plain(evaluation.total),
+        "views": plain(evaluation.views),
     }
-    with atomic_path(arguments.run / "eval.json") as path:
+    scores, transforms = RunFolder(arguments.run).evaluation, arguments.data / f"transforms_{arguments.split}.json"
+    with atomic_path(scores) as path:
         path.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    return 0
+    look = ds4d_command("render", arguments.run, "--transforms", transforms, "-o", arguments.run / arguments.split)
+    return Outcome(_table(evaluation), record, [scores], [look])
 
 
 def _table(evaluation: Evaluation) -> str:
@@ -68,8 +72,3 @@ def _table(evaluation: Evaluation) -> str:
 
 def _cell(value: float) -> str:
     return f"{'-':>14}" if math.isnan(value) else f"{value:>14.3f}"
-
-
-def _finite(scores: Mapping[str, float]) -> dict[str, float | None]:
-    """NaN is no json."""
-    return {name: None if math.isnan(value) else value for name, value in scores.items()}

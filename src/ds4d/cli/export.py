@@ -1,7 +1,7 @@
 """`ds4d export`: a generated object as files that other programs read, or as a page that plays it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,8 +11,10 @@ import tyro
 from jaxtyping import Float
 from torch import Tensor
 
-from ds4d.cli.loops import describe_jump
+from ds4d.cli.loops import with_jump
+from ds4d.cli.outcome import Outcome, browser_command, ds4d_command
 from ds4d.cli.overwriting import claim, claim_frames
+from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.device import DeviceName, choose_device
 from ds4d.export import (
     UpAxis,
@@ -29,6 +31,7 @@ from ds4d.geometry import frame_times, inverse_similarity, transform_points
 from ds4d.loop import LoopedScene
 from ds4d.meshing import MeshConfig, animate_mesh
 from ds4d.outputs import FOVY_DEG, viewing_distance
+from ds4d.progress import tracked
 from ds4d.rendering import renderer_for
 from ds4d.run_folder import RunFolder
 from ds4d.scene import BakedGaussians, DynamicGaussians, Scene
@@ -53,7 +56,7 @@ _READERS = {
 
 
 @dataclass(frozen=True)
-class ExportArguments:
+class ExportArguments(ScreenOptions):
     """Writes a generated object as files that other programs read: numbered ones, one per time, or one for the clip.
 
     Attributes:
@@ -88,24 +91,21 @@ class ExportArguments:
     device: DeviceName = "auto"
 
 
-def run(words: Sequence[str]) -> int:
-    """The command; returns the exit status."""
+def run(words: Sequence[str], screen: Screen) -> Outcome:
+    """The command."""
     arguments = tyro.cli(ExportArguments, args=list(words), prog="ds4d export")
     _check_options(arguments)
     RunFolder(arguments.run).check_scene()
     if arguments.format == "html":
-        _write_page(arguments)
-        return 0
+        return _write_page(arguments)
     scene = DynamicGaussians.load(arguments.run, choose_device(arguments.device))
     times = _times(arguments, scene)
     playing = LoopedScene(scene) if arguments.loop else scene
-    if arguments.format == "mesh":
-        _write_mesh(arguments, playing, times)
-    else:
-        _write_sequence(arguments, playing, times)
-    if arguments.loop:
-        print(describe_jump(scene))
-    return 0
+    write = _write_mesh if arguments.format == "mesh" else _write_sequence
+    outcome = write(arguments, playing, times)
+    page = Path(f"{arguments.run.resolve().name}.html")
+    look = ds4d_command("export", arguments.run, "--format", "html", "-o", page)
+    return replace(with_jump(outcome, scene) if arguments.loop else outcome, next=[look])
 
 
 def _check_options(arguments: ExportArguments) -> None:
@@ -138,20 +138,20 @@ def _times(arguments: ExportArguments, scene: Scene) -> Float[Tensor, " T"]:
     return times
 
 
-def _write_sequence(arguments: ExportArguments, scene: Scene, times: Float[Tensor, " T"]) -> None:
+def _write_sequence(arguments: ExportArguments, scene: Scene, times: Float[Tensor, " T"]) -> Outcome:
     suffix, write = WRITERS[arguments.format]
     if arguments.sh_degree is not None:
         write = partial(write, sh_degree=arguments.sh_degree)
     paths = claim_frames(arguments.output, suffix, len(times), force=arguments.force)
     world = _outer_world(arguments, scene)
-    for path, time in zip(paths, times.split(1), strict=True):
+    for path, time in zip(tracked(paths, f"writing {suffix}"), times.split(1), strict=True):
         with torch.no_grad():
             raw = scene.raw_at(time.to(scene.device)).at_time(0)
         write(into_world(raw, world), path)
-        print(f"wrote {path} (time {float(time):g})")
+    return Outcome(result={"times": times.tolist()}, wrote=paths)
 
 
-def _write_mesh(arguments: ExportArguments, scene: Scene, times: Float[Tensor, " T"]) -> None:
+def _write_mesh(arguments: ExportArguments, scene: Scene, times: Float[Tensor, " T"]) -> Outcome:
     if not (times.diff() > 0).all():
         raise ValueError(f"--times must rise for a mesh, got {times.tolist()}. Sort them.")
     claim([arguments.output], force=arguments.force)
@@ -159,17 +159,23 @@ def _write_mesh(arguments: ExportArguments, scene: Scene, times: Float[Tensor, "
     vertices = transform_points(inverse_similarity(_outer_world(arguments, scene)), mesh.vertices)
     seconds = (mesh.times - mesh.times[0]) * scene.clip.duration
     write_animated_glb(arguments.output, vertices, mesh.triangles, mesh.colors, seconds)
-    print(f"wrote {arguments.output} ({len(mesh.triangles)} triangles, {len(times)} times)")
+    return Outcome(
+        f"{len(mesh.triangles)} triangles, {len(times)} times",
+        {"triangles": len(mesh.triangles), "times": times.tolist()},
+        [arguments.output],
+    )
 
 
-def _write_page(arguments: ExportArguments) -> None:
+def _write_page(arguments: ExportArguments) -> Outcome:
     """The whole object as a page, seen from the front at first, as in the run's videos."""
     path = arguments.output
     claim([path], force=arguments.force)
     scene = BakedGaussians.load(arguments.run)
     title = arguments.run.resolve().name
     write_html(scene, path, distance=viewing_distance(scene), fovy_deg=FOVY_DEG, title=title)
-    print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB); open it in a browser")
+    size = path.stat().st_size
+    text = f"a page of {size / 1e6:.1f} MB; open it in a browser"
+    return Outcome(text, {"bytes": size}, [path], [browser_command(path)])
 
 
 def _outer_world(arguments: ExportArguments, scene: Scene) -> Similarity:

@@ -1,7 +1,7 @@
 """`ds4d generate`: a film or multi-view frames in, a 4D object out."""
 
 import argparse
-import shlex
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,9 +9,12 @@ from typing import Annotated, Any, Literal, cast
 
 import tyro
 
+from ds4d.cli.exit_codes import ExitCode
 from ds4d.cli.film_options import FilmOptions
 from ds4d.cli.interruption import StopSignals
-from ds4d.cli.progress import screen_for
+from ds4d.cli.outcome import Outcome, ds4d_command
+from ds4d.cli.progress import show
+from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.cli.watching import watched
 from ds4d.decoupling import DecouplingConfig
 from ds4d.deformation import FieldConfig
@@ -21,7 +24,7 @@ from ds4d.fusion import FusionConfig
 from ds4d.guidance import GuidanceConfig
 from ds4d.logs import LogConfig
 from ds4d.outputs import OutputsConfig
-from ds4d.pipeline import Event, Finished, generate
+from ds4d.pipeline import Event, FileWritten, Finished, generate
 from ds4d.placement import InitConfig
 from ds4d.presets import PRESETS, GenerateConfig
 from ds4d.run_folder import RunFolder, read_record
@@ -41,7 +44,6 @@ class Request:
         settings: what decides the result.
         device: where to work.
         resume: whether the run in the output folder goes on.
-        quiet: whether only warnings and errors are shown.
         viewer: whether the fit is shown in browsers.
     """
 
@@ -50,29 +52,27 @@ class Request:
     settings: GenerateConfig
     device: DeviceName
     resume: bool
-    quiet: bool
     viewer: bool
 
 
-def run(words: Sequence[str]) -> int:
-    """The command; returns the exit status."""
-    asked = parse(words)
-    with StopSignals() as stop, screen_for(quiet=asked.quiet) as screen, watched(asked.viewer, asked.quiet) as watch:
+def run(words: Sequence[str], screen: Screen) -> Outcome:
+    """The command."""
+    asked, wrote = parse(words), list[Path]()
+    with StopSignals() as stop, watched(asked.viewer, screen) as watch:
         events = generate(asked.input, asked.settings, asked.output, device=asked.device, resume=asked.resume)
         last = None
         for last in events:
-            screen.show(last)
+            show(last, screen)
             watch(last)
+            if isinstance(last, FileWritten):
+                wrote.append(last.path)
             if stop.received and not isinstance(last, Finished):
                 _close(events)
                 break
     if isinstance(last, Finished):
-        if not asked.quiet:
-            print(_summary(asked.output, last.metrics))
-        return 0
+        return _finished(asked.output, last.metrics, wrote)
     assert stop.received is not None
-    print(_how_to_go_on(asked.output, words))
-    return 128 + stop.received
+    return _stopped(asked.output, words, stop.received)
 
 
 def parse(words: Sequence[str]) -> Request:
@@ -99,16 +99,16 @@ def parse(words: Sequence[str]) -> Request:
 
 def _command(settings: GenerateConfig) -> Callable[..., Request]:
     """The command as a function whose defaults are these settings."""
-    film = FilmOptions.of(settings.video)
+    film, usual_fusion = FilmOptions.of(settings.video), settings.fusion or FusionConfig()
 
     def command(
         input: tyro.conf.Positional[Path],
         output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="RUN")],
+        screen: Annotated[ScreenOptions, tyro.conf.arg(name="")],
         preset: PresetName | None = None,
         config: Path | None = None,
         device: DeviceName = "auto",
         resume: bool = False,
-        quiet: bool = False,
         viewer: bool = False,
         seed: int = settings.seed,
         checkpoint_every: int = settings.checkpoint_every,
@@ -120,7 +120,8 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
         init: InitConfig = settings.init,
         features: FeaturesConfig = settings.features,
         decoupling: DecouplingConfig = settings.decoupling,
-        fusion: FusionConfig | None = settings.fusion,
+        fused: Annotated[bool, tyro.conf.arg(name="fusion")] = settings.fusion is not None,
+        fusion: FusionConfig = usual_fusion,
         field: FieldConfig | None = settings.field,
         fit: FitConfig = settings.fit,
         guidance: GuidanceConfig = settings.guidance,
@@ -134,12 +135,12 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
                 and zero123/ (STAG4D's layout, as ds4d views writes it), or transforms_<split>.json with their pictures
                 (D-NeRF, Blender).
             output: folder of the run: new or empty, except with --resume.
+            screen: how the command speaks.
             preset: settings to start from; the options below change them one by one. fast on CUDA, else cpu, if not
                 given.
             config: settings of an earlier run to start from, its config.json, in place of a preset.
             device: where to work; auto takes CUDA where it can be used.
             resume: go on with the run in the output folder, which was started with the same input and settings.
-            quiet: say nothing but warnings and errors.
             viewer: show the object in browsers on this machine while it is fitted; its address is printed.
             seed: of every random draw.
             checkpoint_every: steps from one checkpoint to the next.
@@ -152,13 +153,16 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
             init: the first Gaussians.
             features: what is seen in every frame.
             decoupling: of the features into what stays and what moves (DSFD).
-            fusion: of the views' features on the Gaussians (TSSF); None lets the HexPlane alone move them.
+            fused: bring frame features onto the Gaussians; --no-fusion lets the HexPlane alone move them.
+            fusion: of the views' features on the Gaussians (TSSF).
             field: what moves the Gaussians.
             fit: the schedule of the fit.
             guidance: what a diffusion model (Zero123-XL) thinks of sides that no view shows.
             outputs: pictures and videos.
             log: of the losses.
         """
+        if not fused and fusion != usual_fusion:
+            raise ValueError("--fusion.* must not be given with --no-fusion, which reads none of it. Leave one out.")
         if shape is not None:
             init = replace(init, method="mesh", file=shape)
         changed = GenerateConfig(
@@ -169,7 +173,7 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
             init,
             features,
             decoupling,
-            fusion,
+            fusion if fused else None,
             field,
             fit,
             guidance,
@@ -178,7 +182,7 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
             seed,
             checkpoint_every,
         )
-        return Request(input, output, changed, device, resume, quiet, viewer)
+        return Request(input, output, changed, device, resume, viewer)
 
     return command
 
@@ -194,20 +198,19 @@ def _close(events: Iterator[Event]) -> None:
     cast(Any, events).close()
 
 
-def _summary(output: Path, metrics: dict[str, Any]) -> str:
+def _finished(output: Path, metrics: dict[str, Any], wrote: Sequence[Path]) -> Outcome:
     seconds = sum(metrics["seconds"].values())
-    files = sorted(path for path in output.iterdir() if path.suffix in (".mp4", ".png", ".ply", ".safetensors"))
-    return "\n".join(
-        [
-            f"front view {metrics['front_psnr']:.1f} dB, all training views {metrics['train_psnr']:.1f} dB, "
-            f"{metrics['num_gaussians']} Gaussians, {seconds:.0f} s on {metrics['device']}",
-            *(f"  {path}" for path in files),
-        ]
+    text = (
+        f"front view {metrics['front_psnr']:.1f} dB, all training views {metrics['train_psnr']:.1f} dB, "
+        f"{metrics['num_gaussians']} Gaussians, {seconds:.0f} s on {metrics['device']}"
     )
+    page = Path(f"{output.resolve().name}.html")
+    look = [ds4d_command("view", output), ds4d_command("export", output, "--format", "html", "-o", page)]
+    return Outcome(text, metrics, wrote, look)
 
 
-def _how_to_go_on(output: Path, words: Sequence[str]) -> str:
-    if not RunFolder(output).config.is_file():
-        return "stopped before the fit began: start again with the same command"
-    again = shlex.join(["ds4d", "generate", *(word for word in words if word != "--resume"), "--resume"])
-    return f"stopped; what was fitted is saved. Go on with:\n  {again}"
+def _stopped(output: Path, words: Sequence[str], number: signal.Signals) -> Outcome:
+    code, begun = ExitCode(128 + number), RunFolder(output).config.is_file()
+    again = ["generate", *(word for word in words if word != "--resume"), *["--resume"] * begun]
+    saved = "what was fitted is saved" if begun else "the fit had not begun, and nothing is saved"
+    return Outcome(error=f"stopped by {number.name}; {saved}.", next=[ds4d_command(*again)], exit_code=code)

@@ -1,7 +1,6 @@
 """`ds4d info`: device, versions, what is installed and what is missing."""
 
 import importlib.metadata
-import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,25 +8,28 @@ import torch
 import tyro
 from packaging.requirements import Requirement
 
-from ds4d import __version__
+from ds4d.cli.outcome import Outcome
+from ds4d.cli.screen import Screen, ScreenOptions
+from ds4d.versions import installed_version, versions
 
 
 @dataclass(frozen=True)
-class InfoArguments:
+class InfoArguments(ScreenOptions):
     """Says what this installation can do, and what to install for the rest."""
 
 
-def run(words: Sequence[str]) -> int:
-    """The command; returns the exit status."""
+def run(words: Sequence[str], screen: Screen) -> Outcome:
+    """The command."""
     tyro.cli(InfoArguments, args=list(words), prog="ds4d info")
-    print("\n".join([*_versions(), *_devices(), *_extras()]))
-    return 0
+    parts = {"versions": [*_versions()], "devices": [*_devices()], "extras": [*_extras()]}
+    return Outcome("\n".join(line for lines in parts.values() for line in lines), parts, next=["ds4d weights"])
 
 
 def _versions() -> Iterator[str]:
-    yield f"ds4d {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    here = versions()
+    yield f"ds4d {here['ds4d']}, Python {here['Python']}, {here['system']}"
     for name in ("torch", "numba", "numpy", "av"):
-        yield f"{name} {_installed(name) or 'missing: pip install ' + name}"
+        yield f"{name} {here.get(name) or 'missing: pip install ' + name}"
 
 
 def _devices() -> Iterator[str]:
@@ -78,12 +80,5 @@ def _requirements_by_extra() -> dict[str, list[Requirement]]:
 
 
 def _satisfied(requirement: Requirement) -> bool:
-    version = _installed(requirement.name)
+    version = installed_version(requirement.name)
     return version is not None and requirement.specifier.contains(version, prereleases=True)
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None

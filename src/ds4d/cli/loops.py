@@ -1,13 +1,18 @@
-"""What a loop had to bridge, in words."""
+"""What a loop had to bridge, in words and figures."""
 
+from dataclasses import asdict, replace
+
+from ds4d.cli.outcome import Outcome
 from ds4d.loop import measure_jump
 from ds4d.scene import Scene
 
 
-def describe_jump(scene: Scene) -> str:
-    """How far the end of a clip lies from its start, in a line."""
+def with_jump(outcome: Outcome, scene: Scene) -> Outcome:
+    """The outcome, and how far the end of the clip lies from its start."""
     jump = measure_jump(scene)
-    return (
+    said = (
         f"loop: the end lies {100 * jump.mean:.1f} % of the object's size from the start on average "
         f"(99 of 100 Gaussians within {100 * jump.most:.1f} %), blended over the last quarter of the clip"
     )
+    text = "\n".join([outcome.text, said] if outcome.text else [said])
+    return replace(outcome, text=text, result={**outcome.result, "jump": asdict(jump)})

@@ -1,12 +1,8 @@
-"""A run as it is seen: a bar with the time left on a terminal, plain lines elsewhere, nothing if asked."""
+"""A run as it is seen: its stages, what each works with, and its steps."""
 
-import sys
-from types import TracebackType
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from ds4d.pipeline import Chosen, Event, FileWritten, ShapeAligned, StageStarted
+from ds4d.cli.screen import Screen
+from ds4d.pipeline import Chosen, Event, ShapeAligned, StageStarted
+from ds4d.progress import Progress
 from ds4d.registration import Alignment
 from ds4d.training import StepDone
 
@@ -18,84 +14,19 @@ STAGES = {
     "scores": "scoring the training views",
     "outputs": "drawing pictures and videos",
 }
-_LINES = 20  # of a fit, where there is no terminal
 
 
-class Screen:
-    """Whatever shows a run; this one shows nothing."""
-
-    def __enter__(self) -> "Screen":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
-
-    def show(self, event: Event) -> None:
-        """Shows what has happened."""
-
-
-def screen_for(*, quiet: bool) -> Screen:
-    """What suits standard error."""
-    if quiet:
-        return Screen()
-    console = Console(stderr=True)
-    return _Bar(console) if console.is_terminal else _Lines()
-
-
-class _Lines(Screen):
-    def show(self, event: Event) -> None:
-        if isinstance(event, StageStarted):
-            _say(STAGES[event.name])
-        elif isinstance(event, Chosen):
-            _say(f"  {event.part}: {event.what}")
-        elif isinstance(event, ShapeAligned):
-            _say(f"  {describe_alignment(event.alignment)}")
-        elif isinstance(event, StepDone):
-            if event.step % max(1, event.total_steps // _LINES) == 0:
-                left = event.seconds / event.step * (event.total_steps - event.step)
-                _say(f"  step {event.step} of {event.total_steps} ({describe(event)}), about {left:.0f} s left")
-        elif isinstance(event, FileWritten):
-            _say(f"  wrote {event.path}")
-
-
-class _Bar(Screen):
-    def __init__(self, console: Console) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=console,
-        )
-        self._task = None
-
-    def __enter__(self) -> Screen:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-
-    def show(self, event: Event) -> None:
-        if isinstance(event, StageStarted):
-            self._task = None
-            if event.name != "fit":
-                self._progress.console.print(STAGES[event.name])
-        elif isinstance(event, ShapeAligned):
-            self._progress.console.print(f"  {describe_alignment(event.alignment)}", highlight=False)
-        elif isinstance(event, StepDone):
-            if self._task is None:
-                self._task = self._progress.add_task(STAGES["fit"], total=event.total_steps, note="")
-            self._progress.update(self._task, completed=event.step, note=describe(event))
-        elif isinstance(event, Chosen):
-            self._progress.console.print(f"  {event.part}: {event.what}", highlight=False)
-        elif isinstance(event, FileWritten):
-            self._progress.console.print(f"  wrote {event.path}", highlight=False)
+def show(event: Event, screen: Screen) -> None:
+    """Shows what has happened in a run."""
+    if isinstance(event, StageStarted):
+        number = list(STAGES).index(event.name) + 1
+        screen.say(f"stage {number} of {len(STAGES)}: {STAGES[event.name]}")
+    elif isinstance(event, Chosen):
+        screen.say(f"  {event.part}: {event.what}")
+    elif isinstance(event, ShapeAligned):
+        screen.say(f"  {describe_alignment(event.alignment)}")
+    elif isinstance(event, StepDone):
+        screen.progress(Progress(STAGES["fit"], event.step, event.total_steps), describe(event))
 
 
 def describe(event: StepDone) -> str:
@@ -116,7 +47,3 @@ def describe_alignment(alignment: Alignment) -> str:
     if not alignment.knows_distance:
         parts.append("one view does not tell its distance: size and distance go together")
     return "; ".join(parts)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -1,16 +1,20 @@
 """`ds4d render`: pictures at the cameras of a transforms file, or a film."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import torch
 import tyro
+from jaxtyping import UInt8
 
 from ds4d.cli.backgrounds import read_background
-from ds4d.cli.loops import describe_jump
+from ds4d.cli.loops import with_jump
+from ds4d.cli.outcome import Outcome, ds4d_command
 from ds4d.cli.overwriting import claim, claim_frames
+from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.device import DeviceName, choose_device
 from ds4d.evaluation import render_frames
 from ds4d.export.keyframes import read_keyframes
@@ -19,6 +23,7 @@ from ds4d.films import OPAQUE, SUFFIXES, Shot, draw_shot, write_film
 from ds4d.imaging import write_png
 from ds4d.loop import LoopedScene
 from ds4d.outputs import OutputsConfig, input_shot, keyframe_shot, orbit_shot, standing_shot
+from ds4d.progress import tracked
 from ds4d.rendering import renderer_for
 from ds4d.run_folder import RunFolder, read_record
 from ds4d.scene import DynamicGaussians, Scene
@@ -35,7 +40,7 @@ _UNREAD = {
 
 
 @dataclass(frozen=True)
-class RenderArguments:
+class RenderArguments(ScreenOptions):
     """Draws a generated object: pictures at the cameras of a transforms file, or a film.
 
     Give one of --transforms, --orbit, --azimuth, --keyframes, --input-camera and --over. Films are .mp4, .mkv, .mov
@@ -88,25 +93,27 @@ class RenderArguments:
     device: DeviceName = "auto"
 
 
-def run(words: Sequence[str]) -> int:
-    """The command; returns the exit status."""
+def run(words: Sequence[str], screen: Screen) -> Outcome:
+    """The command."""
     arguments = tyro.cli(RenderArguments, args=list(words), prog="ds4d render")
     way = _check_choice(arguments)
     RunFolder(arguments.run).check_scene()
     device = choose_device(arguments.device)
     renderer = renderer_for(device)
     scene = DynamicGaussians.load(arguments.run, device)
+    outcome = _draw(way, arguments, scene, renderer)
+    page = Path(f"{arguments.run.resolve().name}.html")
+    return replace(outcome, next=[ds4d_command("export", arguments.run, "--format", "html", "-o", page)])
+
+
+def _draw(way: str, arguments: RenderArguments, scene: DynamicGaussians, renderer: Renderer) -> Outcome:
     if way == "transforms":
-        _write_pictures(arguments, scene, renderer)
-        return 0
+        return Outcome(wrote=_write_pictures(arguments, scene, renderer))
     if arguments.over is not None:
-        _write_overlay(arguments, scene, renderer, arguments.over)
-        return 0
+        return Outcome(wrote=_write_overlay(arguments, scene, renderer, arguments.over))
     playing = LoopedScene(scene) if arguments.loop or scene.clip.loops else scene
-    _write_film(arguments, playing, renderer, _shot(way, arguments, playing))
-    if arguments.loop:
-        print(describe_jump(scene))
-    return 0
+    outcome = Outcome(wrote=_write_film(arguments, playing, renderer, _shot(way, arguments, playing)))
+    return with_jump(outcome, scene) if arguments.loop else outcome
 
 
 def _check_choice(arguments: RenderArguments) -> str:
@@ -170,19 +177,22 @@ def _input_cameras(run: RunFolder, scene: Scene) -> Cameras:
     return replace(video.cameras, viewmats=video.cameras.viewmats[:, :1], Ks=video.cameras.Ks[:, :1])
 
 
-def _write_film(arguments: RenderArguments, scene: Scene, renderer: Renderer, shot: Shot) -> None:
+def _write_film(arguments: RenderArguments, scene: Scene, renderer: Renderer, shot: Shot) -> list[Path]:
     output, background = arguments.output, None
     if arguments.background is not None:
         background = read_background(arguments.background, shot.cameras.width, shot.cameras.height)
     if output.suffix:
         claim([output], force=arguments.force)
         write_film(output, scene, renderer, shot, arguments.fps, background)
-        print(f"wrote {output}")
-        return
+        return [output]
     paths = claim_frames(output, ".png", len(shot.times), force=arguments.force)
-    for path, picture in zip(paths, draw_shot(scene, renderer, shot, background), strict=True):
+    _write_all(paths, draw_shot(scene, renderer, shot, background))
+    return paths
+
+
+def _write_all(paths: list[Path], pictures: Iterable[UInt8[np.ndarray, "H W 4"]]) -> None:
+    for path, picture in zip(tracked(paths, "drawing the pictures"), pictures, strict=True):
         write_png(path, picture)
-    print(f"wrote {len(paths)} pictures into {output}")
 
 
 def _frames(path: Path, size: int | None) -> list[TransformsFrame]:
@@ -194,20 +204,20 @@ def _frames(path: Path, size: int | None) -> list[TransformsFrame]:
     return frames
 
 
-def _write_pictures(arguments: RenderArguments, scene: Scene, renderer: Renderer) -> None:
+def _write_pictures(arguments: RenderArguments, scene: Scene, renderer: Renderer) -> list[Path]:
     assert arguments.transforms is not None  # this way of filming
     frames = _frames(arguments.transforms, arguments.size)
     paths = [arguments.output / f"{frame.file_path}.png" for frame in frames]
     claim(paths, force=arguments.force)
-    for path, picture in zip(paths, render_frames(scene, renderer, frames), strict=True):
-        write_png(path, picture)
-    print(f"wrote {len(frames)} pictures into {arguments.output}")
+    _write_all(paths, render_frames(scene, renderer, frames))
+    return paths
 
 
-def _write_overlay(arguments: RenderArguments, scene: Scene, renderer: Renderer, film: Path) -> None:
+def _write_overlay(arguments: RenderArguments, scene: Scene, renderer: Renderer, film: Path) -> list[Path]:
     claim([arguments.output], force=arguments.force)
     run = RunFolder(arguments.run)
     footage = read_film(run, film)
     write = OPAQUE[arguments.output.suffix.lower()]
-    write(arguments.output, overlay_film(scene, renderer, run, footage, arguments.size), footage.fps)
-    print(f"wrote {arguments.output}")
+    frames = overlay_film(scene, renderer, run, footage, arguments.size)
+    write(arguments.output, tracked(frames, arguments.output.name, len(footage.pictures)), footage.fps)
+    return [arguments.output]

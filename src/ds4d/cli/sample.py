@@ -1,6 +1,5 @@
 """`ds4d sample`: an example input, made here."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,11 +7,13 @@ from typing import Annotated
 
 import tyro
 
+from ds4d.cli.outcome import Outcome, ds4d_command
+from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.views.sample import SampleConfig, write_sample
 
 
 @dataclass(frozen=True)
-class SampleArguments:
+class SampleArguments(ScreenOptions):
     """Draws the project's own moving creature from all sides: views to fit, views to test with, and a video.
 
     Attributes:
@@ -24,12 +25,11 @@ class SampleArguments:
     sample: Annotated[SampleConfig, tyro.conf.arg(name="")] = field(default_factory=SampleConfig)
 
 
-def run(words: Sequence[str]) -> int:
-    """The command; returns the exit status."""
+def run(words: Sequence[str], screen: Screen) -> Outcome:
+    """The command."""
     arguments = tyro.cli(SampleArguments, args=list(words), prog="ds4d sample")
     write_sample(arguments.folder, arguments.sample)
-    folder, fps = shlex.quote(str(arguments.folder)), arguments.sample.fps
-    film = shlex.quote(str(arguments.folder / "front.mp4"))
-    print(f"wrote {folder}. Fit its film, or all its views, with:\n  ds4d generate {film} -o RUN")
-    print(f"  ds4d generate {folder} --splits front mv --fps {fps:g} -o RUN")
-    return 0
+    folder, fps = arguments.folder, f"{arguments.sample.fps:g}"
+    film = ds4d_command("generate", folder / "front.mp4", "-o", "run")
+    views = ds4d_command("generate", folder, "--splits", "front", "mv", "--fps", fps, "-o", "run")
+    return Outcome("fit the sample's film, or all its views", wrote=[folder], next=[film, views])

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import tyro
 
+from ds4d.cli.outcome import Outcome
+from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.device import DeviceName, choose_device
 from ds4d.viewer import Viewer, open_run
 from ds4d.viewer.addresses import DEFAULT_HOST
 
 
 @dataclass(frozen=True)
-class ViewArguments:
+class ViewArguments(ScreenOptions):
     """Shows a generated object in any browser: from all sides, at all times, beside its input. Ctrl-C ends it.
 
     Attributes:
@@ -28,18 +30,19 @@ class ViewArguments:
     device: DeviceName = "auto"
 
 
-def run(words: Sequence[str]) -> int:
-    """The command; returns the exit status, which is 0 when Ctrl-C has ended it."""
+def run(words: Sequence[str], screen: Screen) -> None:
+    """The command: it answers as soon as the page can be opened, and is done when Ctrl-C ends it."""
     arguments = tyro.cli(ViewArguments, args=list(words), prog="ds4d view")
     opened = open_run(arguments.run, choose_device(arguments.device))
     viewer = Viewer(arguments.host, arguments.port)
     try:
         viewer.show(opened.scene, opened.views)
-        print("\n".join([*viewer.address, "Ctrl-C ends it"]), flush=True)
+        text = "\n".join([*viewer.address, "Ctrl-C ends it"])
+        screen.answer(Outcome(text, {"host": viewer.host, "port": viewer.port}))
         while True:
             viewer.refresh()
             viewer.wait()
     except KeyboardInterrupt:
-        return 0
+        return
     finally:
         viewer.close()

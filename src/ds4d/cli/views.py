@@ -1,6 +1,5 @@
 """`ds4d views`: further views of a film, as a folder that can be looked at and fitted."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Annotated
 import tyro
 
 from ds4d.cli.film_options import FilmOptions
+from ds4d.cli.outcome import Outcome, ds4d_command
+from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.device import DeviceName, choose_device
 from ds4d.input_clip import read_input
 from ds4d.presets import GenerateConfig
@@ -17,7 +18,7 @@ from ds4d.views import InflateConfig, ViewsConfig, Zero123PlusConfig, write_view
 
 
 @dataclass(frozen=True)
-class ViewsArguments:
+class ViewsArguments(ScreenOptions):
     """Makes the further views that a film is fitted with, and writes them as a folder that ds4d generate reads.
 
     Look at contact_sheet.png in it: the fitted object will be as good as these views.
@@ -44,8 +45,8 @@ class ViewsArguments:
     zero123plus: Zero123PlusConfig = field(default_factory=Zero123PlusConfig)
 
 
-def run(words: Sequence[str]) -> int:
-    """The command; returns the exit status."""
+def run(words: Sequence[str], screen: Screen) -> Outcome:
+    """The command."""
     asked = tyro.cli(ViewsArguments, args=list(words), prog="ds4d views", config=(tyro.conf.AvoidSubcommands,))
     config = GenerateConfig(
         views=asked.views,
@@ -56,7 +57,9 @@ def run(words: Sequence[str]) -> int:
     )
     clip = read_input(asked.input, config, choose_device(asked.device))
     write_views(GeneratedViews(clip.video, clip.points), asked.output, made_by=clip.used)
-    output = shlex.quote(str(asked.output))
-    print(f"views: {clip.used}\nwrote {output}. Look at contact_sheet.png, and fit it with:")
-    print(f"  ds4d generate {output} -o RUN")
-    return 0
+    return Outcome(
+        f"views: {clip.used}; look at contact_sheet.png",
+        {"views": clip.video.num_views, "frames": clip.video.num_times, "made_by": clip.used},
+        [asked.output],
+        [ds4d_command("generate", asked.output, "-o", "run")],
+    )

@@ -1,19 +1,19 @@
 """A fit shown in browsers, if asked for."""
 
-import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
+from ds4d.cli.screen import Screen
 from ds4d.pipeline import Event
 
 
 @contextmanager
-def watched(wanted: bool, quiet: bool) -> Generator[Callable[[Event], None], None, None]:
+def watched(wanted: bool, screen: Screen) -> Generator[Callable[[Event], None], None, None]:
     """What a run's events are told to: a viewer that is open as long as the block, or nobody.
 
     Args:
         wanted: whether there is a viewer.
-        quiet: whether its address is kept back.
+        screen: where its address is told.
 
     Raises:
         ValueError: no port is free.
@@ -26,8 +26,7 @@ def watched(wanted: bool, quiet: bool) -> Generator[Callable[[Event], None], Non
 
     viewer = Viewer()
     try:
-        if not quiet:
-            print("\n".join(["to watch the fit:", *(f"  {line}" for line in viewer.address)]), file=sys.stderr)
+        screen.say("\n".join(["to watch the fit:", *(f"  {line}" for line in viewer.address)]))
         yield FitWatch(viewer).show
     finally:
         viewer.close()

@@ -1,6 +1,5 @@
 """`ds4d weights`: the pretrained models that stages can use, where they are looked for and what is there."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,33 +10,29 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from ds4d.cli.outcome import Outcome
+from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.weights import MODELS, PretrainedModel, faults, find_model, model_files, places, weights_digest
 
 _COMMERCIAL = {True: "yes", False: "no", None: "it depends"}
 
 
 @dataclass(frozen=True)
-class WeightsArguments:
+class WeightsArguments(ScreenOptions):
     """Lists the pretrained models that stages can use. Nothing is ever downloaded.
 
     Attributes:
-        json: whether to print json for scripts instead of a table.
         hash: whether to read what is present and print the SHA-256 of its files, one after the other.
     """
 
-    json: bool = False
     hash: bool = False
 
 
-def run(words: Sequence[str]) -> int:
-    """The command; returns the exit status."""
+def run(words: Sequence[str], screen: Screen) -> Outcome:
+    """The command."""
     arguments = tyro.cli(WeightsArguments, args=list(words), prog="ds4d weights")
     rows = [_row(model, arguments.hash) for model in MODELS.values()]
-    if arguments.json:
-        print(json.dumps(rows, indent=1))
-    else:
-        _show(rows)
-    return 0
+    return Outcome(_table(rows), {"models": rows})
 
 
 def _row(model: PretrainedModel, with_hash: bool) -> dict[str, Any]:
@@ -63,23 +58,23 @@ def _row(model: PretrainedModel, with_hash: bool) -> dict[str, Any]:
     return row
 
 
-def _show(rows: list[dict[str, Any]]) -> None:
+def _table(rows: list[dict[str, Any]]) -> str:
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("stage", "model", "present", "commercial use", "licence"):
         table.add_column(name, no_wrap=name != "licence")
     for row in rows:
         table.add_row(row["stage"], row["name"], _state(row), _COMMERCIAL[row["commercial"]], row["licence"])
-    console.print(table)
+    with console.capture() as shown:
+        console.print(table)
     sections = {
         "Present:": [line for row in rows if row["present"] for line in _place(row)],
         "Not usable:": [line for row in rows if not row["present"] for line in _damage(row)],
         f"Looked for in $DS4D_WEIGHTS ({os.environ.get('DS4D_WEIGHTS', 'not set')}) and in the Hugging Face cache. "
         "To get what is absent:": [row["get"] for row in rows if not row["present"]],
     }
-    for title, lines in sections.items():
-        if lines:
-            console.print("\n" + "\n  ".join([title, *lines]), soft_wrap=True, markup=False)
+    listed = ["\n  ".join([title, *lines]) for title, lines in sections.items() if lines]
+    return "\n\n".join([shown.get().rstrip(), *listed])
 
 
 def _state(row: dict[str, Any]) -> str:

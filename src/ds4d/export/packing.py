@@ -19,6 +19,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from ds4d.geometry import sh_degree
+from ds4d.progress import tracked
 from ds4d.types import RawGaussians
 
 # Parts of the Gaussians, with the channels of each and the bits of a channel: fewer are seen, more are not.
@@ -73,7 +74,7 @@ def pack_frames(frames: RawGaussians) -> PackedFrames:
         if bad:
             raise ValueError(f"pack_frames: {name} must be finite, got {bad} values that are NaN or infinite.")
     planes, low, step = [], [], []
-    for name, values in _channels(frames).items():
+    for name, values in tracked(_channels(frames).items(), "packing the page"):
         for channel in values.unbind(-1):
             whole, least, width = _round(channel.double().numpy(force=True), CHANNELS[name][1])
             planes.append(whole)

@@ -14,6 +14,7 @@ from ds4d.cache import read_cached, write_cached
 from ds4d.config import to_dict
 from ds4d.features.dinov2 import Dinov2, Dinov2Config
 from ds4d.features.filters import FilterBank, FilterBankConfig
+from ds4d.progress import tracked
 from ds4d.types import FrameFeatures, MultiViewVideo
 
 
@@ -135,7 +136,8 @@ def _extract(
 ) -> Float[Tensor, "T V C h w"]:
     extractor = EXTRACTORS[config.kind](_extractor_config(config)).to(device)
     maps: Tensor | None = None
-    for part in _pairs(video, chosen).split(extractor.batch_size):
+    parts = _pairs(video, chosen).split(extractor.batch_size)
+    for part in tracked(parts, "looking at the pictures"):
         times, places = part.unbind(1)
         views = torch.tensor(chosen)[places]
         batch = video.gather(times, views)

@@ -15,6 +15,7 @@ from ds4d.meshing.colors import colour_vertices
 from ds4d.meshing.solid import ball_round, cameras_round, carve_depths
 from ds4d.meshing.surface_nets import extract_surface
 from ds4d.meshing.triangles import average_neighbours, keep_large_parts, smooth
+from ds4d.progress import tracked
 from ds4d.scene import Scene
 from ds4d.types import Cameras, RawGaussians, Renderer, Rendering
 
@@ -104,9 +105,8 @@ def _carried(
     """
     carriers, weights = _carriers(vertices, rest)
     with torch.no_grad():
-        moves = torch.stack(
-            [scene.raw_at(time).means[0].cpu() - rest.means for time in times.to(scene.device).split(1)]
-        )
+        moments = tracked(times.to(scene.device).split(1), "moving the mesh")
+        moves = torch.stack([scene.raw_at(time).means[0].cpu() - rest.means for time in moments])
     paths = [
         _median_paths(moves[:, rows].movedim(0, 2).flatten(2), weight)
         for rows, weight in zip(carriers.split(_ROWS_AT_ONCE), weights.split(_ROWS_AT_ONCE), strict=True)

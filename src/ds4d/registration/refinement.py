@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ds4d.progress import tracked
 from ds4d.registration.likeness import Likeness, compare
 from ds4d.registration.poses import Poses
 from ds4d.registration.targets import Targets
@@ -46,7 +47,7 @@ def refine_poses(
         held = shifts - (moved @ along)[:, None] * along
         return Poses(quats, poses.mirrored, log_scales.exp(), held)
 
-    for _ in range(_STEPS):
+    for _ in tracked(range(_STEPS), "aligning the shape"):
         optimizer.zero_grad()
         errors = _picture_errors(_draw(current(), shape, targets, renderer), targets, coloured=coloured)
         errors.sum().backward()

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ds4d.geometry import project_points, spread_rotations
+from ds4d.progress import tracked
 from ds4d.registration.likeness import Likeness, compare
 from ds4d.registration.poses import Poses, angles_between
 from ds4d.registration.targets import Targets
@@ -36,12 +37,12 @@ def search_poses(
     """
     rotations = spread_rotations(max(_FEWEST_ROTATIONS, _PICTURES // targets.cameras.num_views))
     found, errors = [], []
-    for mirrored in (False, True):
-        for quats in rotations.split(_CHUNK):
-            rough = _first_guess(quats, mirrored, positions, targets)
-            fitted = _fit_silhouettes(rough, positions, targets)
-            found.append(fitted)
-            errors.append(_likeness(fitted, positions, colors, targets).error)
+    ways = [(quats, mirrored) for mirrored in (False, True) for quats in rotations.split(_CHUNK)]
+    for quats, mirrored in tracked(ways, "turning the shape"):
+        rough = _first_guess(quats, mirrored, positions, targets)
+        fitted = _fit_silhouettes(rough, positions, targets)
+        found.append(fitted)
+        errors.append(_likeness(fitted, positions, colors, targets).error)
     names = ("quats", "mirrored", "scales", "shifts")
     poses = Poses(**{name: torch.cat([getattr(part, name) for part in found]) for name in names})
     return poses.select(_best_apart(torch.cat(errors), poses.turns, keep))

@@ -24,7 +24,7 @@ class VideoConfig:
         matting: where the cut-out comes from: the file's alpha, a plain background's color, a model; auto takes the
             first of these that there is.
         matting_model: onnx file of the model (U2-Net, IS-Net or RMBG); that of $DS4D_MATTING_MODEL or `ds4d weights` if
-            None.
+            None. Views by Zero123++ are cut out with it, too.
         openings: enclosed regions of a plain background's colour: cut out, kept as parts of the object, or (auto) cut
             out if the background is colourful, or if they join it at some time, as the opening under an arm does.
         keep: the largest connected object, or all there are.

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
+from ds4d.progress import tracked
 from ds4d.video.config import VideoConfig
 from ds4d.video.matting_model import MODEL_VARIABLE, MattingModel, apply_matte, matting_model_path
 from ds4d.video.plain_background import cut_plain, find_plain_background
@@ -67,7 +68,10 @@ def _by_alpha(pictures: Sequence[UInt8[np.ndarray, "H W 4"]]) -> CutOut | None:
 
 def _by_color(pictures: Sequence[UInt8[np.ndarray, "H W 4"]], config: VideoConfig) -> CutOut | None:
     background = find_plain_background(pictures)
-    return None if background is None else CutOut(list(cut_plain(pictures, background, config.openings)), "color")
+    if background is None:
+        return None
+    cut = cut_plain(pictures, background, config.openings)
+    return CutOut(list(tracked(cut, "cutting out the object", len(pictures))), "color")
 
 
 def _by_model(pictures: Sequence[UInt8[np.ndarray, "H W 4"]], config: VideoConfig) -> CutOut | None:
@@ -75,6 +79,6 @@ def _by_model(pictures: Sequence[UInt8[np.ndarray, "H W 4"]], config: VideoConfi
     if path is None:
         return None
     model = MattingModel(path)
-    alphas = steady_mattes([model.alpha(picture) for picture in pictures])
+    alphas = steady_mattes([model.alpha(picture) for picture in tracked(pictures, "cutting out the object")])
     cut = [apply_matte(picture, alpha) for picture, alpha in zip(pictures, alphas, strict=True)]
     return CutOut([np.where(p[..., 3:] < ALPHA_FLOOR, 0, p).astype(np.uint8) for p in cut], "model")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from ds4d.progress import tracked
 from ds4d.video.config import VideoConfig
 from ds4d.video.film_file import FilmFile
 from ds4d.video.frame_choice import choose_frames
@@ -49,7 +50,9 @@ def read_footage(path: Path, config: VideoConfig) -> Footage:
     source = PictureFiles(path, config.fps) if is_pictures else FilmFile(path)
     indices = choose_frames(source.seconds, config)
     alpha = config.matting in ("auto", "alpha")
-    read = dict(source.read(sorted(set(indices)), _longer_side(len(indices), config.size), alpha=alpha))
+    wanted = sorted(set(indices))
+    frames = source.read(wanted, _longer_side(len(indices), config.size), alpha=alpha)
+    read = dict(tracked(frames, "reading the film", len(wanted)))
     shown = [index for index in indices if index in read]
     if not shown:
         raise ValueError(f"{path} must hold frames that can be decoded, got none. Export or download it again.")

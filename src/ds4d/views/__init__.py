@@ -40,7 +40,7 @@ class ViewsConfig:
 
     Attributes:
         views: made of the film by zero123plus (needs weights) or inflate (embedded), or those of a folder. auto: the
-            folder's if the input is one, else zero123plus if its weights are found, else inflate.
+            folder's if the input is one, else zero123plus on a GPU if its weights are found, else inflate.
         elevation: how far above the object the camera of a film stands, degrees. Zero123++ places its views by the
             horizon, so a wrong one tilts the object. To estimate it, make the views, and fit with 0 and with 20: under
             the right one the object stands upright and silhouettes agree.

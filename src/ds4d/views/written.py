@@ -21,6 +21,7 @@ from plyfile import PlyData, PlyElement
 
 from ds4d.geometry import rig_of, write_rig
 from ds4d.imaging import contact_sheet, resize_premultiplied, write_png
+from ds4d.progress import tracked
 from ds4d.types import Cameras, GeneratedViews, MultiViewVideo, PointCloud
 from ds4d.views.stag4d import RIG_FILE
 
@@ -47,7 +48,7 @@ def write_views(made: GeneratedViews, folder: Path, *, made_by: str) -> None:
     rig = rig_of(still, clip.view_names)
     staging = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
     try:
-        for time in range(clip.num_times):
+        for time in tracked(range(clip.num_times), "writing the views"):
             write_png(staging / "ref" / f"{time}_rgba.png", _straight(clip.frames.read(time, 0)))
             for view in range(1, clip.num_views):
                 path = staging / "zero123" / f"{time}_rgba" / f"{view - 1}.png"

@@ -97,12 +97,12 @@ def load_part(part: Part, path: Path, *, dtype: torch.dtype = torch.float32) -> 
 
 
 def _load_network(loader: Any, folder: Path, file: Path) -> Any:
-    safe = file.suffix == ".safetensors"
+    safe, variant = file.suffix == ".safetensors", Path(file.stem).suffix.lstrip(".") or None
     if safe:
         read_shapes(file)
     try:
         network, report = loader.from_pretrained(
-            folder, local_files_only=True, use_safetensors=safe, output_loading_info=True
+            folder, local_files_only=True, use_safetensors=safe, variant=variant, output_loading_info=True
         )
     except (RuntimeError, ValueError, OSError) as error:  # shapes that do not fit, contradicting settings, a torn file
         raise ValueError(

@@ -66,13 +66,19 @@ class PretrainedModel:
         return (self.get or f"hf download {self.source} --local-dir FOLDER").replace("FOLDER", folder)
 
 
+def _with_half(*names: str) -> tuple[str, ...]:
+    """Each name of a file of weights, then that of its half-precision variant, as diffusers and transformers say it."""
+    return tuple(variant for name in names for variant in (name, name.replace(".", ".fp16.")))
+
+
 def _diffusers(folder: str, kind: str) -> Part:
-    weights = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+    weights = _with_half("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
     return Part(folder, "config.json", {"_class_name": (kind,)}, weights, loader=f"diffusers.{kind}")
 
 
 def _transformers(folder: str, name: str, **says: tuple[str | int, ...]) -> Part:
-    return Part(folder, "config.json", says, ("model.safetensors", "pytorch_model.bin"), loader=f"transformers.{name}")
+    weights = _with_half("model.safetensors", "pytorch_model.bin")
+    return Part(folder, "config.json", says, weights, loader=f"transformers.{name}")
 
 
 def _pipeline(kind: str) -> Part:

@@ -139,7 +139,7 @@ def test_the_identity_tells_what_decides_the_views(tiny_zero123plus: Path, tmp_p
     settings.write_text(settings.read_text().replace("v_prediction", "epsilon"))
     assert generator(tmp_path / "other").identity != own
     (tmp_path / "net.onnx").write_bytes(b"network")
-    assert generator(tiny_zero123plus, matting_model=tmp_path / "net.onnx").identity != own
+    assert Zero123Plus(generator(tiny_zero123plus).config, CPU, tmp_path / "net.onnx").identity != own
 
 
 def test_an_anchor_beyond_the_film_is_named(tiny_zero123plus: Path, film: Video) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ds4d.views.zero123plus.networks import Zero123PlusNetworks
-from ds4d.weights import MODELS, read_tensors
+from ds4d.weights import MODELS, read_tensors, weights_file
 
 MODEL = MODELS["zero123plus-v1.1"]
 
@@ -104,7 +104,8 @@ def test_pickled_weights_with_names_of_older_versions_load(
     shutil.copytree(tiny_zero123plus, folder)
     for name in ("unet", "vae", "vision_encoder", "text_encoder"):
         part = MODEL.part(name)
-        path, pickled = (folder / name / weights for weights in part.weights)
+        path = weights_file(part, folder)
+        pickled = path.with_name(next(each for each in part.weights if each.endswith(".bin")))
         tensors = read_tensors(path)
         if name == "text_encoder":
             tensors = {f"text_model.{key.removeprefix('text_model.')}": value for key, value in tensors.items()}

@@ -16,6 +16,7 @@ from torch import Tensor
 from ds4d.config import check_ranges, to_dict
 from ds4d.geometry import RIGS
 from ds4d.imaging import resize_premultiplied
+from ds4d.progress import tracked
 from ds4d.rendering import renderer_for
 from ds4d.types import Cameras, GeneratedViews, PointCloud, Video
 from ds4d.views.closed_surface import DepthPair, surface_gaussians
@@ -72,7 +73,7 @@ class Inflate:
         """See `ViewGenerator`; nothing here is drawn at random."""
         cameras = stag4d_cameras(video)
         views, points = [], None
-        for first in range(0, video.num_times, _FRAMES_AT_ONCE):
+        for first in tracked(range(0, video.num_times, _FRAMES_AT_ONCE), "inflating the frames"):
             times = range(first, min(first + _FRAMES_AT_ONCE, video.num_times))
             pair, film_camera = self.lift(video, times, cameras)
             views.extend(self._draw(pair, film_camera, cameras))

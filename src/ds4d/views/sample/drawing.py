@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from ds4d.progress import tracked
 from ds4d.types import Cameras
 from ds4d.views.sample.anatomy import pose_parts
 from ds4d.views.sample.creature import JOINTS, PARTS
@@ -31,7 +32,9 @@ def render_sample(
         ValueError: a camera stands in the creature or looks away from it, or the cameras' times are not T.
     """
     pictures = np.zeros((len(times), cameras.num_views, cameras.height, cameras.width, 4), np.uint8)
-    for time, view, shapes, camera in _exposures(cameras, times, supersampling):
+    exposures = _exposures(cameras, times, supersampling)
+    count = len(times) * cameras.num_views
+    for time, view, shapes, camera in tracked(exposures, "drawing the sample", count):
         hits = trace(shapes, camera, align=supersampling)
         colors = shade(hits, PARTS, shapes, camera.viewmat)
         rgba = np.concatenate((colors, hits.parts[None] != NOTHING))

@@ -55,8 +55,6 @@ class Zero123PlusConfig:
         frames_at_once: in the networks; halved for as long as a GPU has too little memory.
         half: whether a GPU computes in half precision; the CPU never does.
         offload: whether each network is on the GPU only while it works.
-        matting_model: onnx file that cuts the views out (U2-Net, IS-Net or RMBG); that of ds4d weights if None. Where
-            there is none, the views' grey tells them from their background.
     """
 
     version: Literal["v1.1", "v1.2"] = "v1.1"
@@ -68,7 +66,6 @@ class Zero123PlusConfig:
     frames_at_once: int = 4
     half: bool = True
     offload: bool = False
-    matting_model: Path | None = None
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -90,23 +87,25 @@ class Zero123Plus:
     Args:
         config: which version, and how.
         device: where it runs; single precision on the CPU, which takes hours for a clip.
+        matting_model: onnx file that cuts the views out, the film's own (`VideoConfig`); that of ds4d weights if None.
+            Where there is none, the views' grey tells them from their background.
 
     Raises:
         ValueError: its weights are not there, or not whole.
     """
 
-    def __init__(self, config: Zero123PlusConfig, device: torch.device) -> None:
+    def __init__(self, config: Zero123PlusConfig, device: torch.device, matting_model: Path | None = None) -> None:
         self.config, self.device = config, device
         self.model = MODELS[f"zero123plus-{config.version}"]
         self.folder = require_model(self.model, config.folder)
-        self.matting_model = matting_model_path(config.matting_model)
+        self.matting_model = matting_model_path(matting_model)
         self.dtype = torch.float16 if config.half and device.type == "cuda" else torch.float32
 
     @cached_property
     def identity(self) -> str:
         """See `ViewGenerator`; the first call reads all weights."""
         settings = to_dict(self.config)
-        for name in ("folder", "frames_at_once", "half", "offload", "matting_model"):
+        for name in ("folder", "frames_at_once", "half", "offload"):
             del settings[name]
         weights = [weights_digest(self.model, self.folder)]
         if self.matting_model:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from ds4d.progress import tracked
 from ds4d.weights import PretrainedModel, load_part, read_settings
 
 # The authors move latents and colours to where the noise schedule expects them; from their public description.
@@ -103,7 +104,7 @@ class Zero123PlusNetworks:
     def decode(self, latents: Float[Tensor, "T C h w"]) -> Generator[Float[Tensor, "3 H W"], None, None]:
         """The sheets in [0, 1], one after the other."""
         with self.on_device(self.vae):
-            for latent in latents.to(self.dtype):
+            for latent in tracked(latents.to(self.dtype), "decoding the views"):
                 unscaled = (latent / _LATENT_SCALE + _LATENT_SHIFT) / self.vae.config.scaling_factor
                 sheet = self.vae.decode(unscaled[None]).sample[0].float()
                 yield (sheet / _COLOR_SCALE / 2 + 0.5).clamp(0, 1)

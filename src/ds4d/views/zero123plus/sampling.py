@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ds4d.progress import tracked
 from ds4d.views.zero123plus.networks import Condition, Zero123PlusNetworks
 from ds4d.views.zero123plus.reference_attention import ReferenceUnet
 
@@ -45,7 +46,8 @@ def sample_sheets(
     twins = [torch.Generator().manual_seed(seed) for _ in range(count)]  # equal noise for every frame
     with networks.on_device(networks.unet):
         unet = _GuidedUnet(networks, condition, guidance, anchor, frames_at_once)
-        for timestep, sigma in zip(scheduler.timesteps, scheduler.sigmas, strict=False):
+        schedule = list(zip(scheduler.timesteps, scheduler.sigmas, strict=False))
+        for timestep, sigma in tracked(schedule, "denoising the views"):
             noise = torch.randn(2, 1, *condition.latents.shape[2:], generator=generator).to(device)
             references = scheduler.scale_model_input(condition.latents.float() + sigma * noise, timestep)
             outputs = unet(scheduler.scale_model_input(sheets, timestep), references, timestep)

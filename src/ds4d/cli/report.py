@@ -1,0 +1,44 @@
+"""`ds4d report`: a finished run on one page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ds4d.cli.outcome import Outcome, browser_command
+from ds4d.cli.overwriting import claim
+from ds4d.cli.screen import Screen, ScreenOptions
+from ds4d.report import write_report
+from ds4d.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class ReportArguments(ScreenOptions):
+    """Writes the page of a finished run anew, for instance when ds4d eval has added scores, or beside other pages.
+
+    Attributes:
+        run: folder of the run.
+        output: the page; report.html in the run's folder if not given.
+        force: replace a page that is there.
+    """
+
+    run: tyro.conf.Positional[Path]
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="FILE")] = None
+    force: bool = False
+
+
+def run(words: Sequence[str], screen: Screen) -> Outcome:
+    """The command."""
+    arguments = tyro.cli(ReportArguments, args=list(words), prog="ds4d report")
+    folder = RunFolder(arguments.run)
+    folder.read_metrics()  # what is wrong with the run is said before what is wrong with the output
+    output = folder.report if arguments.output is None else arguments.output
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"--output must end in .html, got {output}. Rename it.")
+    claim([output], force=arguments.force)
+    write_report(folder, output)
+    size = output.stat().st_size
+    text = f"a page of {size / 1e6:.1f} MB; open it in a browser"
+    return Outcome(text, {"bytes": size}, [output], [browser_command(output)])

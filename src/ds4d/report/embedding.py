@@ -1,0 +1,86 @@
+"""Films and pictures within a page, as data URIs."""
+
+import base64
+from html import escape
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ds4d.video.film_file import FilmFile
+
+MOST_BYTES = 7_000_000  # of all films together; written in base64 they are a third larger
+_POSTER_SIDE = 640  # pixels, longer side
+_QUALITY = 88  # of JPEG; hardly visible
+
+
+class Films:
+    """The films of a run, embedded one after the other as long as there is room.
+
+    Args:
+        folder: of the run.
+        room: bytes of the films that may be embedded.
+    """
+
+    def __init__(self, folder: Path, room: int = MOST_BYTES) -> None:
+        self._folder = folder
+        self._room = room
+
+    def figure(self, name: str, caption: str) -> str:
+        """A film that plays, a still of it where there is no room left, or a line that says why there is neither."""
+        path = self._folder / name
+        if not path.is_file():
+            return _note(f"{caption}: {name} is not in the folder of the run.")
+        try:
+            film = FilmFile(path)
+            picture = Image.fromarray(next(film.read([0], _POSTER_SIDE, alpha=False))[1][..., :3].astype(np.uint8))
+        except ImportError:  # it can be embedded all the same
+            return self._playing(path, caption, "")
+        except ValueError as error:
+            return _note(f"{caption}: {error}")
+        still = jpeg_uri(picture)
+        if path.stat().st_size > self._room:
+            size = f"{path.stat().st_size / 1e6:.1f} MB"
+            return still_figure(
+                still, f"{caption}: the first frame. {name} ({size}) is too large to play on this page."
+            )
+        shape = f'width="{film.size.width}" height="{film.size.height}" poster="{still}" '
+        return self._playing(path, caption, shape)
+
+    def _playing(self, path: Path, caption: str, attributes: str) -> str:
+        self._room -= path.stat().st_size
+        source = data_uri("video/mp4", path.read_bytes())
+        return (
+            f'<figure><video autoplay muted loop playsinline controls {attributes}src="{source}" '
+            f'aria-label="{escape(caption)}"></video><figcaption>{escape(caption)}</figcaption></figure>'
+        )
+
+
+def picture_figure(path: Path, caption: str) -> str:
+    """A picture of a run, or a line that says that it is not there."""
+    if not path.is_file():
+        return _note(f"{caption}: {path.name} is not in the folder of the run.")
+    with Image.open(path) as picture:
+        return still_figure(jpeg_uri(picture.convert("RGB")), caption)
+
+
+def still_figure(uri: str, caption: str) -> str:
+    """A picture with its caption."""
+    return f'<figure><img src="{uri}" alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
+
+
+def jpeg_uri(picture: Image.Image) -> str:
+    """A picture as JPEG."""
+    buffer = BytesIO()
+    picture.save(buffer, "JPEG", quality=_QUALITY)
+    return data_uri("image/jpeg", buffer.getvalue())
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """The content of a file as an address that holds it all."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _note(text: str) -> str:
+    return f'<p class="note">{escape(text)}</p>'

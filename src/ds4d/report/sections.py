@@ -1,0 +1,133 @@
+"""The parts of the page, each from a run's records to HTML."""
+
+from collections.abc import Iterator
+from html import escape
+
+from ds4d.config import to_dict
+from ds4d.export import SIDES
+from ds4d.report.contents import Contents
+from ds4d.report.curves import count_curve, loss_curves, score_curve
+from ds4d.report.embedding import Films, picture_figure, still_figure
+from ds4d.report.tables import decibels, duration, flatten, gibibytes, table
+
+_STAGES = {
+    "views": "input and views",
+    "features": "features of the frames",
+    "placement": "placing the object",
+    "fit": "fit",
+    "scores": "scores",
+    "outputs": "films and pictures",
+}
+_MEMORY = {"main": "main memory", "gpu": "GPU"}
+
+
+def headline(contents: Contents) -> str:
+    """The figures that are asked for first."""
+    metrics = contents.metrics
+    tiles = {
+        "PSNR, front view": decibels(metrics["front_psnr"]),
+        "PSNR, all views": decibels(metrics["train_psnr"]),
+        "Gaussians": f"{metrics['num_gaussians']:,}",
+        "time": duration(sum(metrics["seconds"].values())),
+        **{f"peak of {_MEMORY[name]}": gibibytes(count) for name, count in metrics["peak_memory_bytes"].items()},
+    }
+    return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in tiles.items())
+
+
+def sections(contents: Contents) -> Iterator[tuple[str, str]]:
+    """Titles and contents of all sections, in order. Films that come first are the last to be left out."""
+    films = Films(contents.run.path)
+    yield "Input and output", films.figure("comparison.mp4", "the input, and the object from the same camera")
+    sides = "".join(films.figure(f"{side}.mp4", side) for side in SIDES)
+    yield "Four sides", f'<div class="grid sides">{sides}</div>'
+    yield "What moves", _heat(contents, films)
+    yield "All round", films.figure("orbit.mp4", "time plays while the camera turns")
+    sheet = picture_figure(contents.run.path / "contact_sheet.png", "two input views above ours, and four sides")
+    yield "Over time", f'<div class="wide">{sheet}</div>'
+    yield "What was found in the film", _findings(contents)
+    yield "Curves", _curves(contents)
+    yield "Figures", _figures(contents)
+    if contents.evaluation is not None:
+        yield "Views that were not fitted", _evaluation(contents.evaluation)
+    yield "Time and memory", _costs(contents)
+    yield "Settings", _folded("all settings", table(flatten(to_dict(contents.record.config))))
+    yield "Versions", table(contents.metrics["versions"].items())
+
+
+def _heat(contents: Contents, films: Films) -> str:
+    if contents.metrics["used"]["features"] == "none":
+        why = "the clip has one frame" if contents.metrics["frames"] == 1 else "a camera moves"
+        return f'<p class="note">No heat map: {why}, and features of frames are compared in place.</p>'
+    caption = "dynamic features of the real view: red to yellow is what moves"
+    if (contents.run.path / "heatmap.mp4").is_file():
+        return films.figure("heatmap.mp4", caption)
+    return picture_figure(contents.run.path / "heatmap.png", caption)
+
+
+def _findings(contents: Contents) -> str:
+    findings = contents.metrics["findings"]
+    if findings is None:
+        return '<p class="note">The input is a folder of views; only films are checked.</p>'
+    if not findings:
+        return "<p>Nothing wrong was found.</p>"
+    lines = (
+        f'<li class="{escape(finding["severity"])}"><b>{escape(finding["severity"])}</b> '
+        f"{escape(finding['what'])} {escape(finding['mend'])}</li>"
+        for finding in findings
+    )
+    return f"<ul>{''.join(lines)}</ul>"
+
+
+def _curves(contents: Contents) -> str:
+    figures = []
+    if contents.log:
+        figures.append(still_figure(loss_curves(contents.log), "losses over the steps, logarithmic"))
+        figures.append(still_figure(count_curve(contents.log), "Gaussians over the steps"))
+    if contents.metrics["frames"] > 1:
+        figures.append(
+            still_figure(score_curve(contents.metrics["front_psnr_by_frame"]), "PSNR of the front view, frame by frame")
+        )
+    return f'<div class="grid curves">{"".join(figures)}</div>'
+
+
+def _figures(contents: Contents) -> str:
+    metrics = contents.metrics
+    width, height = metrics["picture"]
+    rows = {
+        "frames": f"{metrics['frames']}",
+        "views": f"{metrics['views']}: {metrics['used']['views']}",
+        "pictures": f"{width} x {height} pixels",
+        "features": metrics["used"]["features"],
+        "first Gaussians": metrics["used"]["init"],
+        "steps": f"{metrics['steps']}",
+        "last loss": f"{contents.log[-1]['loss']:.5f}" if contents.log else "-",
+        "Gaussians": f"{metrics['num_gaussians']:,}",
+        "PSNR, front view": decibels(metrics["front_psnr"]),
+        "PSNR, all training views": decibels(metrics["train_psnr"]),
+    }
+    aligned = flatten(metrics.get("alignment", {}), "alignment")
+    return table([*rows.items(), *aligned])
+
+
+def _evaluation(evaluation: dict) -> str:
+    names = list(evaluation["total"])
+    rows = {**evaluation["views"], f"mean of {len(evaluation['views'])} views": evaluation["total"]}
+    cells = [
+        [view, *("-" if scores[name] is None else f"{scores[name]:.3f}" for name in names)]
+        for view, scores in rows.items()
+    ]
+    return table(cells, head=("view", *names))
+
+
+def _costs(contents: Contents) -> str:
+    seconds = contents.metrics["seconds"]
+    total = sum(seconds.values())
+    rows = [[_STAGES[name], duration(value), f"{value / total:.0%}"] for name, value in seconds.items()]
+    rows.append(["together", duration(total), ""])
+    peaks = contents.metrics["peak_memory_bytes"].items()
+    rows += [[f"peak of {_MEMORY[name]}", gibibytes(count), ""] for name, count in peaks]
+    return table([["device", contents.metrics["device"]]]) + table(rows, head=("stage", "time", "share"))
+
+
+def _folded(title: str, content: str) -> str:
+    return f"<details><summary>{escape(title)}</summary>{content}</details>"

@@ -1,0 +1,74 @@
+"""Whatever may take long says how far it is, in every command."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ds4d.cli import displays
+
+FILM = ["reading the film", "cutting out the object"]
+RUN = ["scoring the training views", "orbit.mp4", "back.mp4", "heatmap.mp4"]
+
+
+@pytest.fixture(autouse=True)
+def _every_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A line for each step, and nothing found on disk that would spare work."""
+    monkeypatch.setattr(displays, "_LEAST_PAUSE", 0.0)
+    monkeypatch.setattr(displays, "_PAUSE_SHARE", 0.0)
+    monkeypatch.setenv("DS4D_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(
+    ("words", "works"),
+    [
+        ("check FILM", FILM),
+        ("views FILM -o OUT --size 32 --views inflate", [*FILM, "inflating the frames", "writing the views"]),
+        ("generate FILM -o OUT QUICK", [*FILM, "looking at the pictures", "fitting", *RUN]),
+        ("generate DATA -o OUT QUICK --init MESH", ["turning the shape", "aligning the shape", "fitting", *RUN]),
+        ("render RUN --orbit --size 16 --seconds 0.1 -o OUT", ["drawing the pictures"]),
+        ("render RUN --azimuth 90 --size 16 --seconds 0.1 -o OUT.webm", ["OUT.webm"]),
+        ("eval RUN --data DATA --split front", ["scoring the views"]),
+        ("ablate DATA -o OUT --rows B --seeds 1 --size 24 --steps 4 --device cpu", ["fitting", "scoring the views"]),
+        ("export RUN --times 0 1 -o OUT", ["writing .ply"]),
+        ("export RUN --format mesh --resolution 16 --times 0 1 -o OUT.glb", ["moving the mesh"]),
+        ("export RUN --format html -o OUT.html", ["packing the page"]),
+        ("sample OUT --frames 1 --size 16 --supersampling 1", ["drawing the sample"]),
+    ],
+)
+def test_long_work_is_told_to_its_end(
+    ds4d: Callable,
+    finished_run: Path,
+    sample_folder: Path,
+    quick: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    works: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stand_for = {
+        "FILM": [sample_folder / "front.mp4"],
+        "DATA": [sample_folder],
+        "RUN": [finished_run],
+        "QUICK": [*quick, "--init.num-gaussians", 300],
+        "MESH": [finished_run / "middle.ply"],
+    }
+    outcome = ds4d(*(part for word in words.split() for part in stand_for.get(word, [word])))
+    assert outcome.status == 0, outcome.err
+    for work in works:
+        steps = re.findall(rf"^  {re.escape(work)}: (\d+) of (\d+)", outcome.err, flags=re.MULTILINE)
+        assert steps and steps[-1][0] == steps[-1][1], work
+
+
+def test_denoising_is_told_step_by_step(
+    ds4d: Callable, tiny_zero123plus: Path, sample_folder: Path, tmp_path: Path
+) -> None:
+    words = ["views", sample_folder / "front.mp4", "--frames", 2, "--size", 32, "--views", "zero123plus"]
+    tiny = ["--zero123plus.folder", tiny_zero123plus, "--zero123plus.view-size", 64, "--zero123plus.steps", 3]
+    outcome = ds4d(*words, *tiny, "-o", tmp_path / "views")  # random networks may draw nothing that can be cut out
+    for work, total in (("denoising", 3), ("decoding", 2)):
+        steps = re.findall(rf"^  {work} the views: (\d) of {total}(.*)$", outcome.err, flags=re.MULTILINE)
+        assert [int(done) for done, _ in steps] == list(range(total + 1))
+        assert all("left" in rest for _, rest in steps[1:-1])
