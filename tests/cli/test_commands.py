@@ -208,6 +208,6 @@ def test_info_tells_what_is_there_and_what_is_missing(ds4d: Callable, monkeypatc
     assert "extra log: installed" in outcome.out and "extra dev: installed" in outcome.out
     from ds4d.cli import info
 
-    real = info._installed
-    monkeypatch.setattr(info, "_installed", lambda name: None if name == "tensorboard" else real(name))
+    real = info.installed_version
+    monkeypatch.setattr(info, "installed_version", lambda name: None if name == "tensorboard" else real(name))
     assert "extra log: missing tensorboard. Add it with: pip install 'ds4d[log]'" in ds4d("info").out

@@ -84,7 +84,9 @@ def _curves(contents: Contents) -> str:
         figures.append(still_figure(loss_curves(contents.log), "losses over the steps, logarithmic"))
         figures.append(still_figure(count_curve(contents.log), "Gaussians over the steps"))
     if contents.metrics["frames"] > 1:
-        figures.append(still_figure(score_curve(contents.metrics["front_psnr_by_frame"]), "PSNR of the front view, frame by frame"))
+        figures.append(
+            still_figure(score_curve(contents.metrics["front_psnr_by_frame"]), "PSNR of the front view, frame by frame")
+        )
     return f'<div class="grid curves">{"".join(figures)}</div>'
 
 
