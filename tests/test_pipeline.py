@@ -89,6 +89,16 @@ def test_what_was_found_in_a_film_is_kept(tmp_path: Path, sample_folder: Path, s
     assert "There are only 6 frames" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("without_pyav")
+def test_without_pyav_a_run_ends_with_stills(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
+    with pytest.warns(UserWarning, match="heatmap.mp4 is not written: write_video needs PyAV"):
+        events = list(generate(sample_folder, short, tmp_path / "run", device="cpu"))
+    assert isinstance(events[-1], Finished) and not list((tmp_path / "run").glob("*.mp4"))
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "comparison.mp4 is not in the folder of the run" in page
+    assert "<video" not in page and page.count("<img") == 5  # the heat map, the contact sheet, three curves
+
+
 def test_losses_are_logged(finished_run: Path, quick_config: GenerateConfig) -> None:
     steps = [entry["step"] for entry in read_log(finished_run / "log.jsonl")]
     assert steps == list(range(10, quick_config.fit.total_steps + 1, 10))

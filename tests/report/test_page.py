@@ -158,13 +158,18 @@ def test_missing_and_damaged_films_are_named_and_stills_remain(run: Path, read_p
     ]
 
 
+def test_a_damaged_picture_is_named(run: Path, read_page: Callable) -> None:
+    (run / "contact_sheet.png").write_bytes(b"no picture")
+    assert "contact_sheet.png" in read_page(run).text["Over time"]
+
+
 def test_films_beyond_the_room_are_stills(run: Path) -> None:
     """The first has just enough room and leaves none to the next."""
     films = Films(run, room=(run / "comparison.mp4").stat().st_size)
     assert "<video" in films.figure("comparison.mp4", "both")
     still = films.figure("front.mp4", "front")
     assert "<img" in still and "<video" not in still
-    assert "front: the first frame. front.mp4 (0.0 MB) is too large to play on this page." in still
+    assert "front: front.mp4 (0.0 MB) is too large to play on this page. Its first frame." in still
     assert "<video" in Films(run).figure("front.mp4", "front")
 
 

@@ -5,9 +5,9 @@ from html import escape
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
+from ds4d.imaging import read_rgba
 from ds4d.video.film_file import FilmFile
 
 MOST_BYTES = 7_000_000  # of all films together; written in base64 they are a third larger
@@ -33,36 +33,45 @@ class Films:
         if not path.is_file():
             return _note(f"{caption}: {name} is not in the folder of the run.")
         try:
-            film = FilmFile(path)
-            picture = Image.fromarray(next(film.read([0], _POSTER_SIDE, alpha=False))[1][..., :3].astype(np.uint8))
-        except ImportError:  # it can be embedded all the same
-            return self._playing(path, caption, "")
+            still = _still(path)
         except ValueError as error:
             return _note(f"{caption}: {error}")
-        still = jpeg_uri(picture)
-        if path.stat().st_size > self._room:
-            size = f"{path.stat().st_size / 1e6:.1f} MB"
-            return still_figure(
-                still, f"{caption}: the first frame. {name} ({size}) is too large to play on this page."
-            )
-        shape = f'width="{film.size.width}" height="{film.size.height}" poster="{still}" '
-        return self._playing(path, caption, shape)
-
-    def _playing(self, path: Path, caption: str, attributes: str) -> str:
-        self._room -= path.stat().st_size
+        size = path.stat().st_size
+        if size > self._room:
+            text = f"{caption}: {name} ({size / 1e6:.1f} MB) is too large to play on this page."
+            return still_figure(still[0], f"{text} Its first frame.") if still else _note(text)
+        self._room -= size
+        shape = 'poster="{}" width="{}" height="{}" '.format(*still) if still else ""
         source = data_uri("video/mp4", path.read_bytes())
         return (
-            f'<figure><video autoplay muted loop playsinline controls {attributes}src="{source}" '
+            f'<figure><video autoplay muted loop playsinline controls {shape}src="{source}" '
             f'aria-label="{escape(caption)}"></video><figcaption>{escape(caption)}</figcaption></figure>'
         )
 
 
+def _still(path: Path) -> tuple[str, int, int] | None:
+    """The first frame of a film as a data URI, and the film's width and height; None where PyAV is not installed.
+
+    Raises:
+        ValueError: the film is damaged.
+    """
+    try:
+        film = FilmFile(path)
+        _, picture = next(film.read([0], _POSTER_SIDE, alpha=False))
+    except ImportError:
+        return None
+    return jpeg_uri(Image.fromarray(picture[..., :3])), film.size.width, film.size.height
+
+
 def picture_figure(path: Path, caption: str) -> str:
-    """A picture of a run, or a line that says that it is not there."""
+    """A picture of a run, or a line that says why there is none."""
     if not path.is_file():
         return _note(f"{caption}: {path.name} is not in the folder of the run.")
-    with Image.open(path) as picture:
-        return still_figure(jpeg_uri(picture.convert("RGB")), caption)
+    try:
+        picture = Image.fromarray(read_rgba(path)[..., :3])
+    except ValueError as error:
+        return _note(f"{caption}: {error}")
+    return still_figure(jpeg_uri(picture), caption)
 
 
 def still_figure(uri: str, caption: str) -> str:
