@@ -196,13 +196,19 @@ def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, quick_config: "GenerateConfig") -> Path:
-    """The folder of a whole run on the sample."""
+    """The folder of a whole run on the sample; not to be written into."""
     from ds4d.pipeline import Finished, generate
 
     folder = tmp_path_factory.mktemp("runs") / "run"
     events = list(generate(sample_folder, quick_config, folder, device="cpu"))
     assert isinstance(events[-1], Finished)
     return folder
+
+
+@pytest.fixture
+def run(finished_run: Path, tmp_path: Path) -> Path:
+    """A copy of a whole run, for what writes into it."""
+    return Path(shutil.copytree(finished_run, tmp_path / "run"))
 
 
 @pytest.fixture(scope="session")

@@ -188,17 +188,15 @@ def test_render_takes_a_size_where_the_file_gives_none(ds4d: Callable, finished_
 
 
 def test_eval_agrees_with_the_scores_of_the_files(
-    ds4d: Callable, finished_run: Path, sample_folder: Path, tmp_path: Path
+    ds4d: Callable, run: Path, sample_folder: Path, tmp_path: Path
 ) -> None:
     """The program that scores runs from outside, on the files that `render` writes."""
     if not SCORE_VIEWS.is_file():
         pytest.skip(f"needs {SCORE_VIEWS}")
-    outcome = ds4d("eval", finished_run, "--data", sample_folder)
+    outcome = ds4d("eval", run, "--data", sample_folder)
     assert outcome.status == 0 and "mean of 4 views" in outcome.out
-    ours = json.loads((finished_run / "eval.json").read_text())
-    assert (
-        ds4d("render", finished_run, "--transforms", sample_folder / "transforms_test.json", "-o", tmp_path).status == 0
-    )
+    ours = json.loads((run / "eval.json").read_text())
+    assert ds4d("render", run, "--transforms", sample_folder / "transforms_test.json", "-o", tmp_path).status == 0
     score = [sys.executable, SCORE_VIEWS, tmp_path, sample_folder, "--json", tmp_path / "scores.json"]
     subprocess.run(score, check=True, capture_output=True)
     theirs = json.loads((tmp_path / "scores.json").read_text())
@@ -209,12 +207,12 @@ def test_eval_agrees_with_the_scores_of_the_files(
             assert ours["views"][view][name] == pytest.approx(scores[name], abs=1e-3), (view, name)
 
 
-def test_eval_writes_its_table(ds4d: Callable, finished_run: Path, sample_folder: Path) -> None:
-    outcome = ds4d("eval", finished_run, "--data", sample_folder, "--split", "front")
-    record = json.loads((finished_run / "eval.json").read_text())
+def test_eval_writes_its_table(ds4d: Callable, run: Path, sample_folder: Path) -> None:
+    outcome = ds4d("eval", run, "--data", sample_folder, "--split", "front")
+    record = json.loads((run / "eval.json").read_text())
     assert record["split"] == "front" and set(record["total"]) == set(METRICS)
     head, row, _, wrote, look = outcome.out.splitlines()
-    assert wrote == f"wrote {finished_run / 'eval.json'}" and look.startswith(f"next: ds4d render {finished_run} ")
+    assert wrote == f"wrote {run / 'eval.json'}" and look.startswith(f"next: ds4d render {run} ")
     assert head.split() == list(METRICS)
     assert row.split()[0] == "front" and float(row.split()[1]) == pytest.approx(record["total"]["psnr"], abs=1e-3)
 

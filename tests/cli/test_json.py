@@ -34,19 +34,19 @@ def table(title: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def words(finished_run: Path, sample_folder: Path, quick: list[str], tmp_path: Path) -> dict[str, list[object]]:
+def words(run: Path, sample_folder: Path, quick: list[str], tmp_path: Path) -> dict[str, list[object]]:
     """Words that each command understands and can do at once."""
     film = sample_folder / "front.mp4"
     return {
         "check": [film, "--size", 48, "-o", tmp_path / "out"],
         "views": [film, "-o", tmp_path / "out", "--size", 32, "--frames", 2],
         "generate": [sample_folder, "-o", tmp_path / "out", *quick],
-        "render": [finished_run, "--orbit", "--size", 16, "--seconds", 0.1, "--loop", "-o", tmp_path / "out"],
-        "eval": [finished_run, "--data", sample_folder, "--split", "front"],
+        "render": [run, "--orbit", "--size", 16, "--seconds", 0.1, "--loop", "-o", tmp_path / "out"],
+        "eval": [run, "--data", sample_folder, "--split", "front"],
         "ablate": [sample_folder, "-o", tmp_path / "out", "--rows", "A", "B", "--seeds", 1, "--device", "cpu"],
         "sample": [tmp_path / "out", "--frames", 1, "--size", 16, "--supersampling", 1],
-        "report": [finished_run, "-o", tmp_path / "out.html"],
-        "export": [finished_run, "--times", 0, 1, "--loop", "-o", tmp_path / "out"],
+        "report": [run, "-o", tmp_path / "out.html"],
+        "export": [run, "--times", 0, 1, "--loop", "-o", tmp_path / "out"],
         "weights": ["--hash"],
         "info": [],
     }
