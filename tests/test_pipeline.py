@@ -15,7 +15,7 @@ from ds4d.logs import read_log
 from ds4d.pipeline import FileWritten, Finished, StageStarted, clip_features, generate, prepare
 from ds4d.presets import GenerateConfig
 from ds4d.rendering import renderer_for
-from ds4d.run_folder import read_record
+from ds4d.run_folder import RunFolder, read_record
 from ds4d.scene import DynamicGaussians
 from ds4d.training import StepDone, TrainingDiverged
 from ds4d.types import MultiViewVideo
@@ -107,6 +107,7 @@ def test_losses_are_logged(finished_run: Path, quick_config: GenerateConfig) -> 
 def test_the_record_makes_the_run_again(finished_run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
     record = read_record(finished_run / "config.json")
     assert (record.input, record.device, record.config) == (sample_folder.resolve(), "cpu", quick_config)
+    assert record.views == "folder"
 
 
 @pytest.mark.parametrize("stop", [3, 11])
@@ -151,6 +152,20 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(
     resumed = list(generate(sample_folder, short, tmp_path / "run", device="cpu", resume=True))
     assert [event.step for event in resumed if isinstance(event, StepDone)] == list(range(9, 21))
     assert [entry["step"] for entry in read_log(tmp_path / "run" / "log.jsonl")] == list(range(2, 21, 2))
+
+
+def test_a_film_goes_on_with_the_views_it_began_with(
+    tmp_path: Path, sample_folder: Path, short: GenerateConfig
+) -> None:
+    """Whatever generator would be the best at hand where it goes on."""
+    film, config, run = sample_folder / "front.mp4", replace(short, views=ViewsConfig(size=48)), tmp_path / "run"
+    with pytest.warns(UserWarning, match="There are only 6 frames"):
+        stop_after(3, film, config, run, device="cpu")
+    record = read_record(run / "config.json")
+    assert (record.config.views.views, record.views) == ("auto", "inflate")
+    RunFolder(run).open(replace(record, views="zero123plus"))
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match="See ds4d weights"):
+        list(generate(film, config, run, device="cpu", resume=True))
 
 
 def test_a_finished_run_has_nothing_left_to_do(

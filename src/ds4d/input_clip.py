@@ -4,6 +4,7 @@ A film is cut out and framed, and a generator makes further views of it. A folde
 but one still view, or if a generator is asked for, its front view is the film, with its own camera.
 """
 
+import contextlib
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,10 @@ from ds4d.views import (
     GENERATORS,
     POINTS_FILE,
     ViewsConfig,
+    ViewsSource,
     check_masks,
+    find_views,
+    front_alone,
     generate_once,
     holds_views,
     load_views,
@@ -41,13 +45,15 @@ class InputClip:
         video: the clip, in the user's world.
         points: the object at its middle frame, where a generator knows its shape.
         framing: where a film's pictures lie in it.
-        used: what the clip comes from, in a few words.
+        views: where its views come from, never `auto`.
+        used: the same, in a few words.
         findings: what was found about a film, the worst first; None where the input is a folder of views.
     """
 
     video: MultiViewVideo
     points: PointCloud | None
     framing: Framing | None
+    views: ViewsSource
     used: str
     findings: tuple[Finding, ...] | None = None
 
@@ -75,13 +81,17 @@ class FrontFrames:
         return self._frames.read(time, 0)
 
 
-def read_input(source: str | Path, config: GenerateConfig, device: torch.device) -> InputClip:
+def read_input(
+    source: str | Path, config: GenerateConfig, device: torch.device, *, make_views: bool = True
+) -> InputClip:
     """The clip that an input holds, or that a generator makes of it, its masks checked.
 
     Args:
         source: a film, or a folder of views (`ds4d.views.load_views`).
         config: how it is read, and what makes its views.
         device: where a generator works.
+        make_views: whether a generator makes the views that it has not made before; else a film whose views are not
+            on disk keeps its real view alone, with a warning.
 
     Raises:
         ValueError: the input is unfit, or an option does not apply to it; the message names what and the mend.
@@ -89,7 +99,7 @@ def read_input(source: str | Path, config: GenerateConfig, device: torch.device)
     """
     path, asked = Path(source), config.views.views
     if not (asked == "folder" or holds_views(path)):
-        return _from_film(path, config, device)
+        return _from_film(path, config, device, make_views)
     if config.video != VideoConfig():
         raise ValueError(f"options of films must not be given here: {path} is a folder of views. Leave them out.")
     clip = load_views(path, config.views)
@@ -98,8 +108,8 @@ def read_input(source: str | Path, config: GenerateConfig, device: torch.device)
     if asked == "folder" or (asked == "auto" and not is_film):
         if is_film:
             warnings.warn(f"{path} shows the object from one still side: the others are unknown.", stacklevel=2)
-        return InputClip(clip, _points_beside(path), None, f"the folder's {clip.num_views}")
-    return _from_front(clip, config, device)
+        return InputClip(clip, _points_beside(path), None, "folder", f"the folder's {clip.num_views}")
+    return _from_front(clip, config, device, make_views)
 
 
 def _points_beside(folder: Path) -> PointCloud | None:
@@ -111,7 +121,7 @@ def _points_beside(folder: Path) -> PointCloud | None:
     return PointCloud(positions, torch.full_like(positions, 0.5) if colors is None else colors)
 
 
-def _from_film(path: Path, config: GenerateConfig, device: torch.device) -> InputClip:
+def _from_film(path: Path, config: GenerateConfig, device: torch.device, make_views: bool) -> InputClip:
     asked = config.views
     asked.refuse_set(("splits", "rig", "up"), f"{path} is a film")
     loaded = load_video(path, replace(config.video, size=asked.size or config.video.size, fps=asked.fps))
@@ -119,12 +129,12 @@ def _from_film(path: Path, config: GenerateConfig, device: torch.device) -> Inpu
     if (asked.elevation, asked.fovy) != (ViewsConfig.elevation, ViewsConfig.fovy):
         front = replace(RIGS["stag4d"][0], elevation=asked.elevation, fovy=asked.fovy)
         video = replace(video, camera=rig_cameras((front,), video.frames.width, video.frames.height))
-    made, used = _generate(video, config, device)
+    made, name, used = _generate(video, config, device, make_views)
     check_masks(made.video)
-    return InputClip(made.video, made.points, loaded.framing, used, loaded.findings)
+    return InputClip(made.video, made.points, loaded.framing, name, used, loaded.findings)
 
 
-def _from_front(clip: MultiViewVideo, config: GenerateConfig, device: torch.device) -> InputClip:
+def _from_front(clip: MultiViewVideo, config: GenerateConfig, device: torch.device, make_views: bool) -> InputClip:
     """Views of a clip's front view, whose camera and world are kept."""
     front = Cameras(clip.cameras.viewmats[:, :1], clip.cameras.Ks[:, :1], clip.cameras.width, clip.cameras.height)
     if not (front.is_static and clip.valid[:, 0].all()):
@@ -135,16 +145,16 @@ def _from_front(clip: MultiViewVideo, config: GenerateConfig, device: torch.devi
     still = Cameras(front.viewmats[0], front.Ks[0], front.width, front.height)
     upright = Similarity(1.0, rotation_to_y(torch.tensor(UP_AXES[clip.up])), torch.zeros(3))
     film = Video(FrontFrames(clip.frames), clip.num_times / clip.duration, transform_cameras(upright, still))
-    made, used = _generate(film, config, device)
+    made, name, used = _generate(film, config, device, make_views)
     back = inverse_similarity(upright)
     video = replace(
         made.video, cameras=transform_cameras(back, made.video.cameras), times=clip.times, loops=clip.loops, up=clip.up
     )
     points = made.points and replace(made.points, positions=transform_points(back, made.points.positions))
-    return InputClip(video, points, None, used)
+    return InputClip(video, points, None, name, used)
 
 
-def choose_generator(config: GenerateConfig, device: torch.device) -> tuple[str, str]:
+def choose_generator(config: GenerateConfig, device: torch.device) -> tuple[ViewsSource, str]:
     """The generator that is asked for, or else the best at hand for the device: its key in `GENERATORS`, and why."""
     if config.views.views != "auto":
         return config.views.views, "as asked"
@@ -156,15 +166,30 @@ def choose_generator(config: GenerateConfig, device: torch.device) -> tuple[str,
     return "zero123plus", f"from {found}"
 
 
-def _generate(video: Video, config: GenerateConfig, device: torch.device) -> tuple[GeneratedViews, str]:
-    """Further views of a film, and what made them."""
+def _generate(
+    video: Video, config: GenerateConfig, device: torch.device, make_views: bool
+) -> tuple[GeneratedViews, ViewsSource, str]:
+    """Further views of a film, what made them, and that in a few words."""
     settings = {
         "inflate": (config.inflate, device),
         "zero123plus": (config.zero123plus, device, config.video.matting_model),
     }
     name, why = choose_generator(config, device)
-    made = generate_once(GENERATORS[name](*settings[name]), video, seed=config.seed)
+    if make_views:
+        made = generate_once(GENERATORS[name](*settings[name]), video, seed=config.seed)
+    else:
+        made = _find(name, settings[name], video, config.seed)
     if config.views.novel_weight is not None:
         weights = trust(made.video.num_views, config.views.novel_weight)
         made = replace(made, video=replace(made.video, view_weights=weights))
-    return made, f"{name} ({why})"
+    return made, name, f"{name} ({why})"
+
+
+def _find(name: str, settings: tuple[Any, ...], video: Video, seed: int) -> GeneratedViews:
+    """The views that a generator has made of a film before, or the film alone."""
+    # Without its weights, or a package that it runs on, nobody knows what they would have made.
+    with contextlib.suppress(ValueError, ImportError):
+        if found := find_views(GENERATORS[name](*settings), video, seed=seed):
+            return found
+    warnings.warn(f"the views by {name} are not kept here: the real view is shown alone.", stacklevel=2)
+    return front_alone(video)

@@ -12,7 +12,7 @@ import json
 import math
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from ds4d.registration import Alignment
 from ds4d.rendering import renderer_for
 from ds4d.report import write_report
 from ds4d.resources import Stopwatch, peak_memory
-from ds4d.run_folder import RunFolder, RunRecord
+from ds4d.run_folder import RunFolder, RunRecord, read_record
 from ds4d.scene import BakedGaussians, Clip, DynamicGaussians
 from ds4d.training import Event as FitEvent
 from ds4d.training import StepDone, Trainer, load_checkpoint, save_checkpoint
@@ -124,9 +124,10 @@ def generate(
         TrainingDiverged: a loss became NaN or Inf.
     """
     folder, target = RunFolder(Path(output)), choose_device(device)
-    record = RunRecord(Path(source).resolve(), target.type, config)
+    record = RunRecord(Path(source).resolve(), target.type, config, config.views.views)
     if resume:
         folder.check_resumable(record)
+        record = replace(record, views=read_record(folder.config).views)
         if folder.metrics.is_file():
             if not folder.report.is_file():
                 yield FileWritten(write_report(folder))
@@ -140,7 +141,7 @@ def generate(
 
     yield StageStarted("views")
     with watch("views"):
-        clip = read_input(source, config, target)
+        clip = read_input(source, record.reading, target)
         video = clip.video
     yield Chosen("views", clip.used)
     yield Chosen("cost", str(predict_run(video.num_times, video.num_views, config, target)))
@@ -164,7 +165,9 @@ def generate(
     yield Chosen("init", start)
 
     yield StageStarted("fit")
-    folder.open(record, clip.film_place)  # from here on every interruption leaves a checkpoint
+    folder.open(
+        replace(record, views=clip.views), clip.film_place
+    )  # from here on every interruption leaves a checkpoint
     yield FitBegins(trainer.scene, trainer.video)
     yield from _fit(trainer, config, folder)
     trainer.scene.save(folder.path)

@@ -14,7 +14,7 @@ eval.json               scores on views that were not fitted, if asked for later
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from ds4d.imaging import atomic_path
 from ds4d.logs import read_log
 from ds4d.presets import GenerateConfig
 from ds4d.video import Framing
+from ds4d.views import ViewsSource
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,23 @@ class RunRecord:
     """What a run was asked to do.
 
     Attributes:
-        input: the folder it reads.
+        input: the film or folder it reads.
         device: what it works on; it may be resumed on another.
-        config: all settings.
+        config: all settings, as they were asked for.
+        views: where its views come from; `auto` until that is known.
         ds4d: the version that wrote it.
     """
 
     input: Path
     device: str
     config: GenerateConfig
+    views: ViewsSource = "auto"
     ds4d: str = __version__
+
+    @property
+    def reading(self) -> GenerateConfig:
+        """The settings that read the same views on every machine, whatever is at hand there."""
+        return replace(self.config, views=replace(self.config.views, views=self.views))
 
 
 @dataclass(frozen=True)

@@ -11,20 +11,29 @@ import pytest
 import torch
 
 from ds4d.imaging import write_video
+from ds4d.input_clip import read_input
 from ds4d.outputs import input_picture
 from ds4d.pipeline import generate
 from ds4d.presets import GenerateConfig
+from ds4d.run_folder import read_record
 from ds4d.training import StepDone
 from ds4d.viewer import open_run
 from ds4d.viewer.input_views import PICTURE_SIZE
+from ds4d.views import ViewsConfig
 
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def run(finished_run: Path, tmp_path: Path) -> Path:
-    """A copy of a run, to be spoilt."""
-    return Path(shutil.copytree(finished_run, tmp_path / "run"))
+@pytest.fixture(scope="module")
+def film_run(sample_folder: Path, quick_config: GenerateConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run on a film, fitted to views that a generator made of it."""
+    folder = tmp_path_factory.mktemp("film") / "run"
+    fit = replace(quick_config.fit, static_steps=2, dynamic_steps=4)
+    outputs = replace(quick_config.outputs, size=16, seconds=0.2)
+    config = replace(quick_config, views=ViewsConfig(size=48), fit=fit, outputs=outputs)
+    with pytest.warns(UserWarning, match="There are only 6 frames"):
+        list(generate(sample_folder / "front.mp4", config, folder, device="cpu"))
+    return folder
 
 
 def edit(path: Path, **changes: object) -> None:
@@ -94,6 +103,34 @@ def test_an_input_that_has_changed_is_said_and_left_away(run: Path, sample_folde
     edit(run / "config.json", input=str(other))
     with pytest.warns(UserWarning, match="must hold the frames that the run was made of, got 4 where it had 6"):
         assert open_run(run, CPU).views is None
+
+
+def test_a_films_run_opens_with_the_views_it_was_fitted_to(film_run: Path, sample_folder: Path) -> None:
+    views = open_run(film_run, CPU).views
+    fitted = read_input(sample_folder / "front.mp4", read_record(film_run / "config.json").config, CPU).video
+    assert views is not None and views.names == fitted.view_names and len(views.names) == 7
+    np.testing.assert_array_equal(views.video.frames.read(3, 4), fitted.frames.read(3, 4))
+
+
+def test_where_a_films_views_are_not_kept_the_real_one_is_shown_and_none_are_made(
+    film_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = open_run(film_run, CPU).views
+    monkeypatch.setenv("DS4D_CACHE", str(tmp_path))
+    with pytest.warns(UserWarning, match="the views by inflate are not kept here: the real view is shown alone"):
+        alone = open_run(film_run, CPU).views
+    assert kept is not None and alone is not None and alone.names == ("front",)
+    assert not (tmp_path / "views").exists(), "made views are kept"
+    np.testing.assert_array_equal(alone.picture(2, 0, heat=False), kept.picture(2, 0, heat=False))
+    np.testing.assert_array_equal(alone.pose(2, 0).position, kept.pose(2, 0).position)
+
+
+def test_views_of_weights_that_are_not_here_are_not_kept_here(film_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(film_run, tmp_path / "run"))
+    edit(run / "config.json", views="zero123plus")
+    with pytest.warns(UserWarning, match="the views by zero123plus are not kept here"):
+        views = open_run(run, CPU).views
+    assert views is not None and views.names == ("front",)
 
 
 def test_a_run_that_is_still_fitted_says_how_far_it_is(

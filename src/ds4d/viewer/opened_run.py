@@ -19,7 +19,8 @@ class OpenedRun:
 
     Attributes:
         scene: the object.
-        views: its input, with the views that a generator made of it; None where that cannot be read any more.
+        views: its input, with the views that a generator made of it where they are kept; None where the input cannot
+            be read any more.
     """
 
     scene: BakedGaussians
@@ -37,9 +38,10 @@ def open_run(path: Path, device: torch.device) -> OpenedRun:
     scene = BakedGaussians.load(path, device)
     record = read_record(folder.config)
     try:
-        video = read_input(record.input, record.config, device).video
+        made_on = torch.device(record.device)  # views are found by what made them
+        video = read_input(record.input, record.reading, made_on, make_views=False).video
         _check_same_clip(video, scene, record.input)
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, OSError) as error:
         warnings.warn(f"the input is not shown beside the object: {error}", stacklevel=2)
         return OpenedRun(scene, None)
     return OpenedRun(scene, placed_views(video, scene.world, path / "heatmap.mp4"))

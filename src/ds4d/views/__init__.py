@@ -6,10 +6,12 @@ from typing import Any, Literal
 
 from ds4d.config import check_ranges
 from ds4d.types import MultiViewVideo
+from ds4d.views.caching import find_views as find_views
 from ds4d.views.caching import generate_once as generate_once
 from ds4d.views.frame_store import FrameStore as FrameStore
 from ds4d.views.generation import NOVEL_WEIGHT
 from ds4d.views.generation import ViewGenerator as ViewGenerator
+from ds4d.views.generation import front_alone as front_alone
 from ds4d.views.generation import join_views as join_views
 from ds4d.views.generation import stag4d_cameras as stag4d_cameras
 from ds4d.views.inflate import Inflate as Inflate
@@ -33,6 +35,8 @@ _FPS = 24.0  # of clips whose files do not tell
 # Each is made from its settings and the device to work on.
 GENERATORS: dict[str, type[Any]] = {"inflate": Inflate, "zero123plus": Zero123Plus}
 
+ViewsSource = Literal["auto", "zero123plus", "inflate", "folder"]
+
 
 @dataclass(frozen=True)
 class ViewsConfig:
@@ -55,7 +59,7 @@ class ViewsConfig:
             for filmed or rendered ones (transforms).
     """
 
-    views: Literal["auto", "zero123plus", "inflate", "folder"] = "auto"
+    views: ViewsSource = "auto"
     elevation: float = 0.0
     fovy: float = 49.1
     splits: tuple[str, ...] = ()

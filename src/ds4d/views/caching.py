@@ -17,14 +17,18 @@ def generate_once(generator: ViewGenerator, video: Video, *, seed: int) -> Gener
         video: the film.
         seed: of the generator's random draws.
     """
-    key = _key(generator, video, seed)
-    kept = read_cached("views", key)
-    if kept is not None:
-        return _unpack(video, kept)
+    if kept := find_views(generator, video, seed=seed):
+        return kept
     made = generator.generate(video, seed=seed)
     if isinstance(made.video.frames, FilmWithViews):
-        write_cached("views", key, _pack(made, made.video.frames))
+        write_cached("views", _key(generator, video, seed), _pack(made, made.video.frames))
     return made
+
+
+def find_views(generator: ViewGenerator, video: Video, *, seed: int) -> GeneratedViews | None:
+    """What the generator has made of the film before; None where that is not on disk."""
+    kept = read_cached("views", _key(generator, video, seed))
+    return None if kept is None else _unpack(video, kept)
 
 
 def _key(generator: ViewGenerator, video: Video, seed: int) -> str:

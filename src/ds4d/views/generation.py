@@ -1,6 +1,7 @@
 """What every generator of views shares: its protocol, where its cameras stand, and the clip that it gives back."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -83,3 +84,11 @@ def join_views(
         view_weights=trust(count, NOVEL_WEIGHT),
         duration=video.num_times / video.fps,
     )
+
+
+def front_alone(video: Video) -> GeneratedViews:
+    """The film without further views."""
+    cameras = stag4d_cameras(video)
+    front = replace(cameras, viewmats=cameras.viewmats[:1], Ks=cameras.Ks[:1])
+    none = np.empty((video.num_times, 0, video.frames.height, video.frames.width, 4), np.uint8)
+    return GeneratedViews(join_views(video, none, front, ()))
