@@ -6,7 +6,7 @@ Gaussians of every frame, for playing). The json is written last, so a folder th
 
 import json
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -24,6 +24,7 @@ from ds4d.gaussians import GaussianParameters
 from ds4d.geometry import nearest_frames
 from ds4d.imaging import atomic_path
 from ds4d.motion import Motion
+from ds4d.progress import tracked
 from ds4d.types import Cameras, Gaussians, RawGaussians, Similarity
 
 FORMAT_VERSION = 2
@@ -126,12 +127,7 @@ class DynamicGaussians(nn.Module):
 
     def bake(self) -> "BakedGaussians":
         """Evaluates all frames once: what is left needs neither feature maps nor networks."""
-        times = torch.tensor(self.clip.times, device=self.device)
-        with torch.no_grad():
-            frames = [self.raw_at(time) for time in times.split(_BAKED_AT_ONCE)]
-        parts = {name: torch.cat([getattr(part, name) for part in frames]) for name in _MOVING}
-        sh = torch.cat([part.sh for part in frames]) if frames[0].sh.ndim == 4 else frames[0].sh
-        return BakedGaussians(RawGaussians(**parts, sh=sh), self.clip, self.world)
+        return bake_at(self, torch.tensor(self.clip.times))
 
     def save(self, folder: Path) -> None:
         """Writes `scene.safetensors`, `baked.safetensors` and `scene.json` into an existing folder.
@@ -240,6 +236,22 @@ class BakedGaussians:
         except (TypeError, ValueError) as error:
             raise _strange(path, folder, error) from error
         return BakedGaussians(frames.to(device), record.clip, record.world.similarity())
+
+
+def bake_at(scene: Scene, times: Float[Tensor, " T"]) -> BakedGaussians:
+    """Evaluates a scene once, with other frames than its clip's own if asked.
+
+    Args:
+        scene: of which nothing else is needed then.
+        times: of the frames, in [0, 1], rising.
+    """
+    with torch.no_grad():
+        several = tracked(times.to(scene.device).split(_BAKED_AT_ONCE), "moving the Gaussians")
+        frames = [scene.raw_at(some) for some in several]
+    parts = {name: torch.cat([getattr(part, name) for part in frames]) for name in _MOVING}
+    sh = torch.cat([part.sh for part in frames]) if frames[0].sh.ndim == 4 else frames[0].sh
+    clip = replace(scene.clip, times=tuple(times.tolist()))
+    return BakedGaussians(RawGaussians(**parts, sh=sh), clip, scene.world)
 
 
 _BAKED_AT_ONCE = 4  # frames

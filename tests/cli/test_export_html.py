@@ -1,18 +1,52 @@
 """`ds4d export --format html`: one page, refused where it would overwrite or would not be read."""
 
+import base64
+import json
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+
+from ds4d.export import PackedFrames, unpack_frames
+from ds4d.scene import DynamicGaussians
+from ds4d.types import RawGaussians
 
 
 def test_writes_one_page(ds4d: Callable, finished_run: Path, tmp_path: Path) -> None:
     path = tmp_path / "new" / "object.html"
     outcome = ds4d("export", finished_run, "--format", "html", "-o", path)
     assert outcome.status == 0 and f"wrote {path}" in outcome.out and "open it in a browser" in outcome.out
-    assert outcome.out.splitlines()[-1] == f"next: python -m webbrowser {path.as_uri()}"
+    assert outcome.out.splitlines()[-1] == f"next: {sys.executable} -m webbrowser {path.as_uri()}"
     assert [each.name for each in path.parent.iterdir()] == ["object.html"]
     assert f"<title>{finished_run.name}</title>" in path.read_text(encoding="utf-8")
+
+
+def held(path: Path) -> tuple[list[float], RawGaussians]:
+    """The times of a page's frames, and the frames."""
+    parts = re.findall(r'<script id="(scene|data)"[^>]*>(.*?)</script>', path.read_text(encoding="utf-8"), re.DOTALL)
+    told, data = json.loads(dict(parts)["scene"]), dict(parts)["data"]
+    numbers = [told[name] for name in ("numTimes", "numGaussians", "shBases")]
+    ranges = [tuple(told[name]) for name in ("low", "step", "shLow", "shStep")]
+    return told["times"], unpack_frames(PackedFrames(base64.b64decode(data), *numbers, *ranges))
+
+
+def test_holds_the_frames_asked_for_and_a_loop(ds4d: Callable, finished_run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "object.html"
+    assert ds4d("export", finished_run, "--format", "html", "-o", path).status == 0
+    times, frames = held(path)
+    assert times == list(DynamicGaussians.load(finished_run).clip.times)
+    assert (frames.means[0] - frames.means[-1]).abs().max() > 0.01
+    outcome = ds4d("export", finished_run, "--format", "html", "--frames", 9, "--loop", "-o", path, "--force")
+    assert outcome.status == 0 and "loop: the end lies" in outcome.out
+    times, frames = held(path)
+    torch.testing.assert_close(torch.tensor(times), torch.linspace(0, 1, 9))
+    torch.testing.assert_close(frames.means[0], frames.means[-1], atol=1e-3, rtol=0)
+    with torch.no_grad():
+        between = DynamicGaussians.load(finished_run).raw_at(torch.tensor([0.125])).means[0]
+    torch.testing.assert_close(frames.means[1], between, atol=1e-3, rtol=0)
 
 
 def test_writes_over_a_file_only_when_told(ds4d: Callable, finished_run: Path, tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_render_does_one_thing(
     assert outcome.status == 2 and message in outcome.err and not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("command", ["render --orbit -o o.mp4", "export -o x"])
+@pytest.mark.parametrize("command", ["render --orbit -o o.mp4", "export -o x", "eval --data x"])
 def test_runs_that_are_not_there_yet_are_named(
     ds4d: Callable, finished_run: Path, tmp_path: Path, command: str
 ) -> None:

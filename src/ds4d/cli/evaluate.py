@@ -40,8 +40,10 @@ class EvalArguments(ScreenOptions):
 def run(words: Sequence[str], screen: Screen) -> Outcome:
     """The command."""
     arguments = tyro.cli(EvalArguments, args=list(words), prog="ds4d eval")
+    run = RunFolder(arguments.run)
+    run.check_scene()
     device = choose_device(arguments.device)
-    scene = BakedGaussians.load(arguments.run, device)
+    scene = BakedGaussians.load(run.path, device)
     lpips = Lpips.at_hand()
     evaluation = evaluate(
         scene, renderer_for(device), arguments.data, arguments.split, lpips=lpips.to(device) if lpips else None
@@ -53,11 +55,11 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
         "total": plain(evaluation.total),
         "views": plain(evaluation.views),
     }
-    scores, transforms = RunFolder(arguments.run).evaluation, arguments.data / f"transforms_{arguments.split}.json"
-    with atomic_path(scores) as path:
+    with atomic_path(run.evaluation) as path:
         path.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    transforms = arguments.data / f"transforms_{arguments.split}.json"
     look = ds4d_command("render", arguments.run, "--transforms", transforms, "-o", arguments.run / arguments.split)
-    return Outcome(_table(evaluation), record, [scores], [look])
+    return Outcome(_table(evaluation), record, [run.evaluation], [look])
 
 
 def _table(evaluation: Evaluation) -> str:

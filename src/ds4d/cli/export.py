@@ -1,7 +1,7 @@
 """`ds4d export`: a generated object as files that other programs read, or as a page that plays it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ds4d.cli.loops import with_jump
-from ds4d.cli.outcome import Outcome, browser_command, ds4d_command
+from ds4d.cli.outcome import Outcome, page_command, written_page
 from ds4d.cli.overwriting import claim, claim_frames
 from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.device import DeviceName, choose_device
@@ -34,7 +34,7 @@ from ds4d.outputs import FOVY_DEG, viewing_distance
 from ds4d.progress import tracked
 from ds4d.rendering import renderer_for
 from ds4d.run_folder import RunFolder
-from ds4d.scene import BakedGaussians, DynamicGaussians, Scene
+from ds4d.scene import DynamicGaussians, Scene, bake_at
 from ds4d.types import Similarity
 
 # Formats of a single moment, one file per time: how their files end, and what writes one.
@@ -51,7 +51,7 @@ _UPRIGHT = {"gltf", "mesh"}  # formats whose own worlds are y up
 _READERS = {
     "sh_degree": ("ply",),
     "resolution": ("mesh",),
-    **{name: (*WRITERS, "mesh") for name in ("times", "frames", "loop", "up")},
+    **{name: (*WRITERS, "mesh") for name in ("times", "up")},
 }
 
 
@@ -66,11 +66,12 @@ class ExportArguments(ScreenOptions):
             Gaussian. gltf: binary glTF with KHR_gaussian_splatting. mesh: a triangle mesh that moves, as binary glTF.
             html: a page for any browser, without server or network, that plays the object.
         times: in [0, 1], from the first frame to the last; those of the clip's frames if neither they nor --frames are
-            given.
-        frames: so many times, evenly from 0 to 1: more than the clip has play it slower, between its frames.
+            given. Not for html.
+        frames: so many times, evenly from 0 to 1, also between those of the clip. A mesh or a page of more frames plays
+            as fast as one of fewer; numbered files, played at the clip's rate, are slower.
         loop: blend the end of the clip into its start.
         up: axis of the files' world that points up: z in Blender, -y in many viewers of splats. That of the input's
-            world if not given, but y in glTF.
+            world if not given, but y in glTF. Not for html.
         sh_degree: of a ply's colours, 0 to 3, filled up with zeros: some viewers read 3 only. The fit's own if not
             given.
         resolution: of a mesh: steps of the grid along the object.
@@ -96,16 +97,12 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
     arguments = tyro.cli(ExportArguments, args=list(words), prog="ds4d export")
     _check_options(arguments)
     RunFolder(arguments.run).check_scene()
-    if arguments.format == "html":
-        return _write_page(arguments)
     scene = DynamicGaussians.load(arguments.run, choose_device(arguments.device))
     times = _times(arguments, scene)
     playing = LoopedScene(scene) if arguments.loop else scene
-    write = _write_mesh if arguments.format == "mesh" else _write_sequence
+    write = {"mesh": _write_mesh, "html": _write_page}.get(arguments.format, _write_sequence)
     outcome = write(arguments, playing, times)
-    page = Path(f"{arguments.run.resolve().name}.html")
-    look = ds4d_command("export", arguments.run, "--format", "html", "-o", page)
-    return replace(with_jump(outcome, scene) if arguments.loop else outcome, next=[look])
+    return with_jump(outcome, scene) if arguments.loop else outcome
 
 
 def _check_options(arguments: ExportArguments) -> None:
@@ -148,7 +145,7 @@ def _write_sequence(arguments: ExportArguments, scene: Scene, times: Float[Tenso
         with torch.no_grad():
             raw = scene.raw_at(time.to(scene.device)).at_time(0)
         write(into_world(raw, world), path)
-    return Outcome(result={"times": times.tolist()}, wrote=paths)
+    return Outcome(result={"times": times.tolist()}, wrote=paths, next=[page_command(arguments.run)])
 
 
 def _write_mesh(arguments: ExportArguments, scene: Scene, times: Float[Tensor, " T"]) -> Outcome:
@@ -163,19 +160,18 @@ def _write_mesh(arguments: ExportArguments, scene: Scene, times: Float[Tensor, "
         f"{len(mesh.triangles)} triangles, {len(times)} times",
         {"triangles": len(mesh.triangles), "times": times.tolist()},
         [arguments.output],
+        [page_command(arguments.run)],
     )
 
 
-def _write_page(arguments: ExportArguments) -> Outcome:
+def _write_page(arguments: ExportArguments, scene: Scene, times: Float[Tensor, " T"]) -> Outcome:
     """The whole object as a page, seen from the front at first, as in the run's videos."""
     path = arguments.output
     claim([path], force=arguments.force)
-    scene = BakedGaussians.load(arguments.run)
+    baked = bake_at(scene, times)
     title = arguments.run.resolve().name
-    write_html(scene, path, distance=viewing_distance(scene), fovy_deg=FOVY_DEG, title=title)
-    size = path.stat().st_size
-    text = f"a page of {size / 1e6:.1f} MB; open it in a browser"
-    return Outcome(text, {"bytes": size}, [path], [browser_command(path)])
+    write_html(baked, path, distance=viewing_distance(baked), fovy_deg=FOVY_DEG, title=title)
+    return written_page(path)
 
 
 def _outer_world(arguments: ExportArguments, scene: Scene) -> Similarity:

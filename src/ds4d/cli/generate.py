@@ -12,7 +12,7 @@ import tyro
 from ds4d.cli.exit_codes import ExitCode
 from ds4d.cli.film_options import FilmOptions
 from ds4d.cli.interruption import StopSignals
-from ds4d.cli.outcome import Outcome, ds4d_command
+from ds4d.cli.outcome import Outcome, ds4d_command, page_command
 from ds4d.cli.progress import show
 from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.cli.watching import watched
@@ -204,9 +204,7 @@ def _finished(output: Path, metrics: dict[str, Any], wrote: Sequence[Path]) -> O
         f"front view {metrics['front_psnr']:.1f} dB, all training views {metrics['train_psnr']:.1f} dB, "
         f"{metrics['num_gaussians']} Gaussians, {seconds:.0f} s on {metrics['device']}"
     )
-    page = Path(f"{output.resolve().name}.html")
-    look = [ds4d_command("view", output), ds4d_command("export", output, "--format", "html", "-o", page)]
-    return Outcome(text, metrics, wrote, look)
+    return Outcome(text, metrics, wrote, [ds4d_command("view", output), page_command(output)])
 
 
 def _stopped(output: Path, words: Sequence[str], number: signal.Signals) -> Outcome:

@@ -3,6 +3,7 @@
 import math
 import os
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,9 +57,17 @@ def ds4d_command(*words: str | Path) -> str:
     return shlex.join(["ds4d", *map(str, words)])
 
 
-def browser_command(page: Path) -> str:
-    """The command that opens a page in the usual browser, on any system."""
-    return shlex.join(["python", "-m", "webbrowser", page.resolve().as_uri()])
+def page_command(run: Path) -> str:
+    """The command that makes a page of a run, to look at and to hand on."""
+    return ds4d_command("export", run, "--format", "html", "-o", f"{run.resolve().name}.html")
+
+
+def written_page(page: Path) -> Outcome:
+    """What came of a command that has written a page: its size, and how to open it."""
+    size = page.stat().st_size
+    # Python's own opener of browsers is there on any system, if not always under the name python.
+    look = shlex.join([sys.executable, "-m", "webbrowser", page.resolve().as_uri()])
+    return Outcome(f"a page of {size / 1e6:.1f} MB; open it in a browser", {"bytes": size}, [page], [look])
 
 
 def plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from ds4d.cli.backgrounds import read_background
 from ds4d.cli.loops import with_jump
-from ds4d.cli.outcome import Outcome, ds4d_command
+from ds4d.cli.outcome import Outcome, page_command
 from ds4d.cli.overwriting import claim, claim_frames
 from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.device import DeviceName, choose_device
@@ -101,9 +101,7 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
     device = choose_device(arguments.device)
     renderer = renderer_for(device)
     scene = DynamicGaussians.load(arguments.run, device)
-    outcome = _draw(way, arguments, scene, renderer)
-    page = Path(f"{arguments.run.resolve().name}.html")
-    return replace(outcome, next=[ds4d_command("export", arguments.run, "--format", "html", "-o", page)])
+    return replace(_draw(way, arguments, scene, renderer), next=[page_command(arguments.run)])
 
 
 def _draw(way: str, arguments: RenderArguments, scene: DynamicGaussians, renderer: Renderer) -> Outcome:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from ds4d.cli.outcome import Outcome, browser_command
+from ds4d.cli.outcome import Outcome, written_page
 from ds4d.cli.overwriting import claim
 from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.report import write_report
@@ -39,6 +39,4 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
         raise ValueError(f"--output must end in .html, got {output}. Rename it.")
     claim([output], force=arguments.force)
     write_report(folder, output)
-    size = output.stat().st_size
-    text = f"a page of {size / 1e6:.1f} MB; open it in a browser"
-    return Outcome(text, {"bytes": size}, [output], [browser_command(output)])
+    return written_page(output)
