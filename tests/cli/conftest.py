@@ -1,6 +1,7 @@
 """Running commands as users do, in this process."""
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,3 +45,11 @@ def quick() -> list[str]:
         "--field.hexplane.resolution", "8", "--outputs.size", "32", "--outputs.seconds", "0.2", "--outputs.fps", "4",
         "--outputs.sheet-size", "32", "--outputs.sheet-columns", "2",
     ]  # fmt: skip
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C as in a terminal: what runs in a shell's background begins with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -4,7 +4,9 @@ import json
 import math
 import os
 import re
+import shlex
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,6 +42,8 @@ def test_the_table_is_shown_and_written(ds4d: Callable, sample_folder: Path, tmp
     assert said[6] == "fit 6 of 6: views ours seed 1 ... psnr_dynamic 20.0, 14 s"
     assert "| psnr_dynamic" in outcome.out and f"wrote {tmp_path / 'table.png'}" in outcome.out
     assert (tmp_path / "table.md").read_text() in outcome.out
+    look = f"next: {sys.executable} -m webbrowser {(tmp_path / 'table.png').as_uri()}"
+    assert outcome.out.splitlines()[-1] == look
     settings = json.loads((tmp_path / "results" / "views-E-seed1.json").read_text())["settings"]
     assert settings["preset"]["views"]["size"] == PRESETS["cpu"]().views.size
     again = ds4d(*words)
@@ -92,17 +96,26 @@ def test_wrong_words_are_refused_before_anything_is_fitted(
     assert not (tmp_path / "out").exists()
 
 
-def test_sigterm_unwinds_the_run(
-    ds4d: Callable, sample_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_unwinds_the_run_and_the_same_command_goes_on(
+    ds4d: Callable,
+    sample_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    interruptible: None,
+    number: signal.Signals,
+    code: int,
 ) -> None:
     def stopped(case: Case, config: GenerateConfig, device: torch.device) -> Score:
         if config.seed == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         return Score({"psnr": 20.0, "psnr_dynamic": math.nan, "front_psnr": 30.0}, 1.0, 7)
 
     monkeypatch.setattr(ablate, "fit_case", stopped)
     before = signal.getsignal(signal.SIGTERM)
-    outcome = ds4d("ablate", sample_folder, "-o", tmp_path, "--rows", "B", "--seeds", 3)
-    assert outcome.status == 143 and "psnr 20.0, 1 s" in outcome.err
+    words = ["ablate", str(sample_folder), "-o", str(tmp_path), "--rows", "B", "--seeds", "3"]
+    outcome = ds4d(*words)
+    assert outcome.status == code and "psnr 20.0, 1 s" in outcome.err and "fits that were done are kept" in outcome.err
+    assert outcome.out == f"next: {shlex.join(['ds4d', *words])}\n"
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["views-B-seed0.json"]
     assert signal.getsignal(signal.SIGTERM) is before

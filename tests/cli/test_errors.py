@@ -6,6 +6,7 @@ import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -225,7 +226,7 @@ def test_each_kind_of_error_has_its_status(capsys: pytest.CaptureFixture[str]) -
     status, line = screen_of(TrainingDiverged(7, {"l1": float("nan")}), capsys)
     assert status == 1 and "l1 must be finite, got NaN or Inf at step 7" in line
     status, line = screen_of(torch.OutOfMemoryError("CUDA out of memory.\nTried to"), capsys)
-    assert status == 1 and "too little free memory" in line and "a smaller --size" in line
+    assert status == 1 and "the GPU has too little free memory" in line and "a smaller --size" in line
     status, line = screen_of(OSError(errno.ENOSPC, "No space left on device", "/run/scene.json"), capsys)
     assert status == 1 and "no room to write /run/scene.json (No space left on device). Free some" in line
     status, line = screen_of(PermissionError(errno.EACCES, "Permission denied", "/run"), capsys)
@@ -233,8 +234,15 @@ def test_each_kind_of_error_has_its_status(capsys: pytest.CaptureFixture[str]) -
     status, text = screen_of(RuntimeError("our own bug"), capsys)
     assert status == 1 and text.startswith("Traceback") and "in fail" in text
     assert text.splitlines()[-1].startswith("ds4d: error: a fault of ds4d, RuntimeError: our own bug. Please report")
-    assert screen_of(KeyboardInterrupt(), capsys) == (130, "ds4d: error: interrupted\n")
-    assert screen_of(SystemExit(143), capsys) == (143, "")
+    assert screen_of(KeyboardInterrupt(), capsys) == (130, "ds4d: error: stopped by Ctrl-C\n")
+    assert screen_of(SystemExit(143), capsys) == (143, "ds4d: error: stopped by SIGTERM\n")
+
+
+@pytest.mark.parametrize("take", [lambda: np.empty(10**17), lambda: torch.empty(10**15)], ids=["numpy", "torch"])
+def test_a_machine_that_is_too_small_is_no_fault_of_ours(take: Callable[[], Any]) -> None:
+    outcome = attempt(take)
+    assert outcome is not None and outcome.exit_code == 1
+    assert outcome.error.startswith("the machine has too little free memory.") and "--device" not in outcome.error
 
 
 @pytest.mark.parametrize("writer", ["picture", "video", "scene"])

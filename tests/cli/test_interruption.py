@@ -1,27 +1,22 @@
 """Ctrl-C and SIGTERM: a checkpoint is saved, the exit status says which signal it was, and the run can go on."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ds4d.cli.interruption import StopSignals
+from ds4d.cli.screen import Screen
 from ds4d.logs import read_log
+from ds4d.progress import Progress
 
 PATIENCE = 120  # seconds until a process that does nothing is a failure
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Ctrl-C as in a terminal: what runs in a shell's background begins with SIGINT ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("interruptible")
@@ -56,6 +51,22 @@ def test_a_terminated_process_leaves_a_checkpoint(quick: list[str], sample_folde
     assert out.startswith("next: ds4d generate ") and out.endswith(" --resume\n")
     assert (run / "checkpoints" / "last.safetensors").is_file()
     assert not (run / "scene.json").exists()
+
+
+def test_a_terminated_command_says_so_and_leaves_no_half_file(
+    ds4d: Callable, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(screen: Screen, progress: Progress, note: str = "") -> None:
+        if progress.work == "film.mp4" and progress.done == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Screen, "progress", stop)
+    before = signal.getsignal(signal.SIGTERM)
+    words = ["--azimuth", 0, "--size", 32, "--fps", 6, "--seconds", 1, "-o", tmp_path / "film.mp4", "--json"]
+    outcome = ds4d("render", finished_run, *words)
+    answer = json.loads(outcome.out)
+    assert outcome.status == answer["exit_code"] == 143 and answer["error"] == "stopped by SIGTERM"
+    assert not list(tmp_path.iterdir()) and signal.getsignal(signal.SIGTERM) is before
 
 
 def test_ctrl_c_stops_a_run_that_resumes(

@@ -25,7 +25,7 @@ COMMANDS = {
     "ablate": ("the paper's ablation: its rows fitted to the same data, and their table", "ds4d.cli.ablate"),
     "sample": ("an example input, made here", "ds4d.cli.sample"),
     "report": ("the page of a finished run: films, curves, figures, settings", "ds4d.cli.report"),
-    "export": ("the Gaussians of any times as files", "ds4d.cli.export"),
+    "export": ("a page that plays it, or its Gaussians or a moving mesh as files", "ds4d.cli.export"),
     "weights": ("pretrained models: what is present, licences, how to get them", "ds4d.cli.weights"),
     "info": ("device, versions, what is installed and what is missing", "ds4d.cli.info"),
 }
@@ -59,8 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # threads need them.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from ds4d.cli.errors import attempt
+    from ds4d.cli.interruption import terminable
 
-    with Screen(words[0], options) as screen:
+    with Screen(words[0], options) as screen, terminable():
         outcome = attempt(lambda: import_module(COMMANDS[words[0]][1]).run(words[1:], screen))
     return ExitCode.DONE if outcome is None else screen.answer(outcome)
 
@@ -71,7 +72,7 @@ def _help() -> str:
         [
             "usage: ds4d COMMAND ...",
             "",
-            "Synchronised views of a moving object in, dynamic 3D Gaussians out.",
+            "A film of a moving object in, dynamic 3D Gaussians out.",
             "",
             *lines,
             "",

@@ -2,13 +2,9 @@
 
 import json
 import math
-import signal
-import threading
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import tyro
@@ -25,9 +21,9 @@ from ds4d.ablation import (
     write_tables,
 )
 from ds4d.cli.displays import describe_seconds
-from ds4d.cli.exit_codes import ExitCode
+from ds4d.cli.exit_codes import MEANINGS, ExitCode
 from ds4d.cli.generate import PresetName
-from ds4d.cli.outcome import Outcome, ds4d_command
+from ds4d.cli.outcome import Outcome, browser_command, ds4d_command
 from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.device import DeviceName, choose_device
 from ds4d.presets import PRESETS, GenerateConfig
@@ -76,17 +72,17 @@ class AblateArguments(ScreenOptions):
 def run(words: Sequence[str], screen: Screen) -> Outcome:
     """The command; fits that fail do not keep the others from their table."""
     arguments = tyro.cli(AblateArguments, args=list(words), prog="ds4d ablate")
-    failed = 0
+    failed, again = 0, [ds4d_command("ablate", *words)]
     if arguments.data:
-        with _stoppable():
+        try:
             failed = _fit(arguments, screen)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            code = ExitCode.INTERRUPTED if isinstance(stop, KeyboardInterrupt) else ExitCode.TERMINATED
+            return Outcome(error=f"{MEANINGS[code]}; fits that were done are kept.", next=again, exit_code=code)
     if not failed:
         return _table(arguments.output, arguments.base)
-    broken = Outcome(
-        error=f"{failed} fit{'s' * (failed > 1)} failed; why stands in {arguments.output / 'failures'}.",
-        next=[ds4d_command("ablate", *words)],
-        exit_code=ExitCode.FAILED,
-    )
+    why = f"{failed} fit{'s' * (failed > 1)} failed; why stands in {arguments.output / 'failures'}."
+    broken = Outcome(error=why, next=again, exit_code=ExitCode.FAILED)
     if not any((arguments.output / "results").glob("*.json")):
         return broken  # no fit, no table
     table = _table(arguments.output, arguments.base)
@@ -96,7 +92,8 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
 def _table(folder: Path, base: str | None) -> Outcome:
     files = write_tables(folder, base)
     content = json.loads((folder / "table.json").read_text(encoding="utf-8"))
-    return Outcome(text=(folder / "table.md").read_text(encoding="utf-8"), result=content, wrote=files)
+    text = (folder / "table.md").read_text(encoding="utf-8")
+    return Outcome(text, content, files, [browser_command(files[-1])])
 
 
 def describe(event: Event) -> str:
@@ -141,20 +138,3 @@ def _settings(arguments: AblateArguments, usual: PresetName) -> GenerateConfig:
         fit = replace(preset.fit, static_steps=static, dynamic_steps=arguments.steps - static)
         preset = replace(preset, fit=fit)
     return preset
-
-
-@contextmanager
-def _stoppable() -> Generator[None, None, None]:
-    """SIGTERM unwinds the run as Ctrl-C does, so that the processes of the fits end with it."""
-    if threading.current_thread() is not threading.main_thread():  # Python allows handlers nowhere else
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)

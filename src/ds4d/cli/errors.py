@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from ds4d.cli.exit_codes import ExitCode
+from ds4d.cli.exit_codes import MEANINGS, ExitCode
 from ds4d.cli.outcome import Outcome
 from ds4d.training import TrainingDiverged
 
@@ -26,18 +26,15 @@ def attempt(command: Callable[[], Outcome | None]) -> Outcome | None:
         return Outcome(error=str(error), exit_code=ExitCode.REFUSED)
     except TrainingDiverged as error:
         return Outcome(error=str(error), exit_code=ExitCode.FAILED)
-    except torch.OutOfMemoryError:
-        message = (
-            "the GPU has too little free memory. End other programs that use it, or ask for less: a smaller --size "
-            "or --fit.density.max-gaussians, fewer --fit.times-per-step, or --device cpu."
-        )
-        return Outcome(error=message, exit_code=ExitCode.FAILED)
     except KeyboardInterrupt:
-        return Outcome(error="interrupted", exit_code=ExitCode.INTERRUPTED)
-    except SystemExit as leaving:  # the words were not understood and that has been said, or they asked for help
+        return Outcome(error=MEANINGS[ExitCode.INTERRUPTED], exit_code=ExitCode.INTERRUPTED)
+    except SystemExit as leaving:
+        if leaving.code == ExitCode.TERMINATED:
+            return Outcome(error=MEANINGS[ExitCode.TERMINATED], exit_code=ExitCode.TERMINATED)
+        # The words were not understood and that has been said, or they asked for help.
         return Outcome(exit_code=ExitCode(leaving.code)) if leaving.code else None
     except Exception as error:
-        return _of_files(error) or _of_ours(error)
+        return _of_files(error) or _of_memory(error) or _of_ours(error)
 
 
 def _of_files(error: Exception) -> Outcome | None:
@@ -54,6 +51,20 @@ def _of_files(error: Exception) -> Outcome | None:
         message = f"{error.filename} cannot be used: {error.strerror}. Name another, or change it."
         return Outcome(error=message, exit_code=ExitCode.REFUSED)
     return None
+
+
+def _of_memory(error: Exception) -> Outcome | None:
+    """Too little memory, of the GPU or of the machine; None for other errors."""
+    on_gpu = isinstance(error, torch.OutOfMemoryError)
+    # Torch has no error of its own for the machine's memory, but the name of its allocator.
+    if not (on_gpu or isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)):
+        return None
+    message = (
+        f"the {'GPU' if on_gpu else 'machine'} has too little free memory. End other programs that use it, or ask for "
+        "less: a smaller --size or --fit.density.max-gaussians, fewer --fit.times-per-step"
+        f"{', or --device cpu' if on_gpu else ''}."
+    )
+    return Outcome(error=message, exit_code=ExitCode.FAILED)
 
 
 def _of_ours(error: Exception) -> Outcome:

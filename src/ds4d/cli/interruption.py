@@ -1,9 +1,28 @@
-"""Ctrl-C and SIGTERM as a wish, fulfilled where the work can be stopped."""
+"""Ctrl-C and SIGTERM: as an order that unwinds what is done, or as a wish, fulfilled where the work can be stopped."""
 
 import signal
 import sys
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
+
+
+@contextmanager
+def terminable() -> Generator[None, None, None]:
+    """Inside the block SIGTERM unwinds as Ctrl-C does: nothing half-written stays, and processes of its own end."""
+    if threading.current_thread() is not threading.main_thread():  # Python allows handlers nowhere else
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 class StopSignals:

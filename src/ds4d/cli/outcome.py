@@ -65,9 +65,13 @@ def page_command(run: Path) -> str:
 def written_page(page: Path) -> Outcome:
     """What came of a command that has written a page: its size, and how to open it."""
     size = page.stat().st_size
-    # Python's own opener of browsers is there on any system, if not always under the name python.
-    look = shlex.join([sys.executable, "-m", "webbrowser", page.resolve().as_uri()])
-    return Outcome(f"a page of {size / 1e6:.1f} MB; open it in a browser", {"bytes": size}, [page], [look])
+    text = f"a page of {size / 1e6:.1f} MB; open it in a browser"
+    return Outcome(text, {"bytes": size}, [page], [browser_command(page)])
+
+
+def browser_command(file: Path) -> str:
+    """The command that shows a page or a picture in the usual browser, by this Python, whatever its name."""
+    return shlex.join([sys.executable, "-m", "webbrowser", file.resolve().as_uri()])
 
 
 def plain(value: Any) -> Any:

@@ -108,8 +108,8 @@ def _carried(
         moments = tracked(times.to(scene.device).split(1), "moving the mesh")
         moves = torch.stack([scene.raw_at(time).means[0].cpu() - rest.means for time in moments])
     paths = [
-        _median_paths(moves[:, rows].movedim(0, 2).flatten(2), weight)
-        for rows, weight in zip(carriers.split(_ROWS_AT_ONCE), weights.split(_ROWS_AT_ONCE), strict=True)
+        _median_paths(moves[:, carriers[rows]].movedim(0, 2).flatten(2), weights[rows])
+        for rows in tracked(torch.arange(len(vertices)).split(_ROWS_AT_ONCE), "smoothing the paths")
     ]
     return vertices + average_neighbours(torch.cat(paths), triangles, _ROUNDS).unflatten(1, (-1, 3)).movedim(1, 0)
 
@@ -128,8 +128,8 @@ def _look(scene: Scene, renderer: Renderer, time: Float[Tensor, " 1"], cameras: 
     parts = []
     with torch.no_grad():
         gaussians = scene.at(time)
-        for viewmats, Ks in zip(cameras.viewmats.split(_VIEWS_AT_ONCE), cameras.Ks.split(_VIEWS_AT_ONCE), strict=True):
-            some = Cameras(viewmats[None], Ks[None], cameras.width, cameras.height)
+        for rows in tracked(torch.arange(cameras.num_views).split(_VIEWS_AT_ONCE), "drawing all sides"):
+            some = Cameras(cameras.viewmats[None, rows], cameras.Ks[None, rows], cameras.width, cameras.height)
             parts.append(renderer.render(gaussians, some.to(scene.device)))
     colors, alphas, depths = (
         torch.cat([getattr(part, name)[0].cpu() for part in parts]) for name in ("colors", "alphas", "depths")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ds4d.gaussians.visual_hull import voxel_centres
 from ds4d.geometry import intrinsics, look_at, project_points
+from ds4d.progress import tracked
 from ds4d.types import Cameras, RawGaussians, Rendering
 
 _FAR = 5.0  # how far cameras stand off, in radii
@@ -78,7 +79,7 @@ def carve_depths(rendering: Rendering, cameras: Cameras, ball: Ball, resolution:
     """
     points = voxel_centres(torch.stack((ball.centre - ball.radius, ball.centre + ball.radius)), resolution)
     total, count = torch.zeros(len(points)), torch.zeros(len(points))
-    for view in range(cameras.num_views):
+    for view in tracked(range(cameras.num_views), "fusing the depths"):
         alone = Cameras(cameras.viewmats[view, None], cameras.Ks[view, None], cameras.width, cameras.height)
         pixels, depths = project_points(points, alone)
         surface = torch.where(rendering.alphas[view] > 0.5, rendering.depths[view], torch.inf).flatten()
