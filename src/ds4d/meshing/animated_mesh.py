@@ -60,6 +60,7 @@ class AnimatedMesh:
     colors: Float[Tensor, "P 3"]
 
 
+@torch.no_grad()
 def animate_mesh(scene: Scene, renderer: Renderer, times: Float[Tensor, " T"], config: MeshConfig) -> AnimatedMesh:
     """The surface of the middle frame, carried along by the Gaussians near it.
 
@@ -73,8 +74,7 @@ def animate_mesh(scene: Scene, renderer: Renderer, times: Float[Tensor, " T"], c
         ValueError: the Gaussians cover nothing.
     """
     middle = torch.tensor(scene.clip.times, device=scene.device)[[scene.clip.middle]]
-    with torch.no_grad():
-        rest = scene.raw_at(middle).at_time(0).to("cpu")
+    rest = scene.raw_at(middle).at_time(0).to("cpu")
     ball = ball_round(rest)
     step = 2 * ball.radius / config.resolution
     cameras = cameras_round(ball, _VIEWS, _PIXELS_PER_STEP * config.resolution)
@@ -104,9 +104,8 @@ def _carried(
     follows the median of its carriers' whole paths, and its neighbours, a little.
     """
     carriers, weights = _carriers(vertices, rest)
-    with torch.no_grad():
-        moments = tracked(times.to(scene.device).split(1), "moving the mesh")
-        moves = torch.stack([scene.raw_at(time).means[0].cpu() - rest.means for time in moments])
+    moments = tracked(times.to(scene.device).split(1), "moving the mesh")
+    moves = torch.stack([scene.raw_at(time).means[0].cpu() - rest.means for time in moments])
     paths = [
         _median_paths(moves[:, carriers[rows]].movedim(0, 2).flatten(2), weights[rows])
         for rows in tracked(torch.arange(len(vertices)).split(_ROWS_AT_ONCE), "smoothing the paths")
@@ -126,11 +125,10 @@ def _median_paths(paths: Float[Tensor, "P K D"], weights: Float[Tensor, "P K"]) 
 def _look(scene: Scene, renderer: Renderer, time: Float[Tensor, " 1"], cameras: Cameras) -> Rendering:
     """The moment seen from all cameras [V], on the CPU."""
     parts = []
-    with torch.no_grad():
-        gaussians = scene.at(time)
-        for rows in tracked(torch.arange(cameras.num_views).split(_VIEWS_AT_ONCE), "drawing all sides"):
-            some = Cameras(cameras.viewmats[None, rows], cameras.Ks[None, rows], cameras.width, cameras.height)
-            parts.append(renderer.render(gaussians, some.to(scene.device)))
+    gaussians = scene.at(time)
+    for rows in tracked(torch.arange(cameras.num_views).split(_VIEWS_AT_ONCE), "drawing all sides"):
+        some = Cameras(cameras.viewmats[None, rows], cameras.Ks[None, rows], cameras.width, cameras.height)
+        parts.append(renderer.render(gaussians, some.to(scene.device)))
     colors, alphas, depths = (
         torch.cat([getattr(part, name)[0].cpu() for part in parts]) for name in ("colors", "alphas", "depths")
     )
