@@ -88,7 +88,7 @@ def test_nothing_is_written_over_unless_forced(ds4d: Callable, finished_run: Pat
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--times", "1.5"], "--times must lie in [0, 1], from the first frame to the last, got [1.5]"),
+        (["--times", "1.5"], "--times must lie in [0, 1], from the first frame to the last, got 1.5"),
         (["--times", "-0.1", "0.5"], "--times must lie in [0, 1]"),
         (["--times", "nan"], "--times must lie in [0, 1]"),
         (["--times", "0", "--frames", "3"], "--frames must not be given with --times"),

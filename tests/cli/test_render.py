@@ -76,6 +76,8 @@ def test_key_frames_lead_camera_and_time(ds4d: Callable, finished_run: Path, tmp
     ours = read_rgba(tmp_path / "pictures" / "frame0007.png").astype(int)
     over_white = ours[..., :3] * ours[..., 3:] / 255 + 255 - ours[..., 3:]
     assert np.abs(over_white - last).max() <= 3
+    slow = ds4d("render", finished_run, *words, "--slow", 2, "--force")
+    assert slow.status == 2 and "--slow must not be given with key frames that give the time" in slow.err
 
 
 def test_the_input_camera_sees_the_input(
@@ -125,6 +127,8 @@ def test_nothing_is_written_over_unless_forced(ds4d: Callable, finished_run: Pat
         (["--over", "film.mp4", "-o", "film.webm"], "--output must end in .mp4, .mkv, .mov, .gif, got film.webm"),
         (["--orbit", "--time", "1.01"], "--time must lie in [0, 1], from the first frame to the last, got 1.01"),
         (["--orbit", "--background", "nowhere.png"], "--background must be a colour such as white"),
+        (["--orbit", "--time", "0.5", "--slow", "2"], "--slow must not be given with --time"),
+        (["--orbit", "--time", "0.5", "--loop"], "--loop must not be given with --time"),
         (["--keyframes", "absent.json"], "key frames absent.json must be a json file"),
     ],
 )

@@ -88,6 +88,12 @@ class Browser:
         """Ticks a box, or takes the tick away."""
         self.page.get_by_role("checkbox", name=label).click()
 
+    def choose_background(self, color: str) -> None:
+        """Types a colour, as rgb(...)."""
+        field = self.page.locator("input[value^='rgb(']")
+        field.fill(color)
+        field.press("Enter")
+
     def slide_time(self, share: float) -> float:
         """Clicks on the time slider at a share of its length; returns the time that it then shows."""
         track = self.page.get_by_role("slider").first.locator("xpath=..").bounding_box()

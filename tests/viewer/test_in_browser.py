@@ -14,6 +14,7 @@ from PIL import Image
 
 from ds4d.geometry import project_points
 from ds4d.rendering import renderer_for
+from ds4d.scene import BakedGaussians
 from ds4d.viewer import OpenedRun, Viewer, open_run
 from ds4d.viewer.depth_pictures import draw_depth
 
@@ -130,6 +131,31 @@ def test_depth_and_points_are_shown(browser: Any, opened: OpenedRun) -> None:
 def covered(picture: np.ndarray) -> float:
     """The share of a picture that is not white."""
     return float((picture < 250).any(-1).mean())
+
+
+def test_the_background_is_as_chosen(browser: Any) -> None:
+    def corner(picture: np.ndarray) -> list[int]:
+        return picture[20, 20].tolist()
+
+    assert corner(browser.canvas()) == [255, 255, 255]
+    browser.choose_background("rgb(32, 64, 96)")
+    assert corner(browser.wait_for(lambda picture: corner(picture) == [32, 64, 96])) == [32, 64, 96]
+    browser.choose_background("rgb(255, 255, 255)")
+    assert corner(browser.wait_for(lambda picture: corner(picture) == [255] * 3)) == [255] * 3
+
+
+def test_another_scene_takes_the_place_of_the_first(
+    browser: Any, viewer: Viewer, opened: OpenedRun, drawn: Callable
+) -> None:
+    """At the same time: what is shown must not depend on the time having moved."""
+    scene = opened.scene
+    nobody = replace(scene.frames, opacity_logits=torch.full_like(scene.frames.opacity_logits, -20.0))
+    assert covered(browser.wait_for(lambda picture: covered(picture) > 0.03)) > 0.03
+    viewer.show(BakedGaussians(nobody, scene.clip, scene.world), opened.views)
+    assert covered(browser.wait_for(lambda picture: covered(picture) < 0.02)) < 0.02
+    viewer.show(scene, opened.views)
+    picture = browser.wait_for(lambda picture: psnr(picture, drawn(0.0, 0, picture)) > SAME)
+    assert psnr(picture, drawn(0.0, 0, picture)) > SAME
 
 
 def test_the_heat_map_lies_over_the_real_view(browser: Any, opened: OpenedRun) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,24 +73,41 @@ def test_the_heat_map_stands_for_the_front_view(finished_run: Path) -> None:
     assert np.abs(hot.astype(int) - cold).mean() > 1
 
 
-def test_without_a_heat_map_there_is_none(run: Path) -> None:
-    (run / "heatmap.mp4").unlink()
-    views = open_run(run, CPU).views
-    assert views is not None and views.heat is None
-    write_video(run / "heatmap.mp4", [np.zeros((8, 8, 3), np.uint8)] * 2, 6.0)  # of another clip
-    views = open_run(run, CPU).views
-    assert views is not None and views.heat is None
-
-
-def test_a_damaged_heat_map_is_named(run: Path) -> None:
-    (run / "heatmap.mp4").write_bytes(b"no video")
-    with pytest.raises(ValueError, match=r"heatmap.mp4 must be a whole video file"):
-        open_run(run, CPU)
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.unlink(), "heatmap.mp4 must be a film .* got nothing there"),
+        (lambda path: path.write_bytes(b"no video"), "heatmap.mp4 must be a whole video file"),
+        (
+            lambda path: write_video(path, [np.zeros((8, 8, 3), np.uint8)] * 2, 6.0),
+            "heatmap.mp4 must hold a picture for each of 6 frames, got 2",
+        ),
+    ],
+    ids=["missing", "damaged", "of another clip"],
+)
+def test_a_heat_map_that_cannot_be_shown_is_said_and_left_away(
+    run: Path, spoil: Callable[[Path], object], message: str
+) -> None:
+    spoil(run / "heatmap.mp4")
+    with pytest.warns(UserWarning, match=f"the heat map is not shown: .*{message}"):
+        views = open_run(run, CPU).views
+    assert views is not None and views.heat is None and len(views.names) == 7
 
 
 def test_an_input_that_is_gone_is_said_and_left_away(run: Path) -> None:
     edit(run / "config.json", input=str(run / "nowhere"))
     with pytest.warns(UserWarning, match="the input is not shown beside the object: .*nowhere"):
+        assert open_run(run, CPU).views is None
+
+
+def test_an_input_that_may_not_be_read_is_said_and_left_away(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may read everything, so the refusal is the system's own error without the system."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "/there")
+
+    monkeypatch.setattr(Path, "glob", refuse)
+    with pytest.warns(UserWarning, match="the input is not shown beside the object: .*Permission denied: '/there'"):
         assert open_run(run, CPU).views is None
 
 

@@ -1,5 +1,6 @@
 """A viewer without a browser: what it offers for which object, where it listens, and that it keeps to itself."""
 
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from ds4d.scene import BakedGaussians, Clip, DynamicGaussians
 from ds4d.types import RawGaussians, Similarity
 from ds4d.viewer import OpenedRun, Viewer
+from ds4d.viewer.fit_watch import PreviewTimes
 from ds4d.viewer.input_views import InputViews
 
 
@@ -53,6 +55,14 @@ def test_two_viewers_stand_side_by_side(viewer: Viewer) -> None:
     assert viewer.address[0] == f"open http://127.0.0.1:{viewer.port}"
 
 
+def test_only_this_machine_can_look(viewer: Viewer) -> None:
+    """Another of its addresses answers nobody."""
+    with socket.create_connection(("127.0.0.1", viewer.port)):
+        pass
+    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.2", viewer.port)):
+        pass
+
+
 def test_it_cannot_be_published(viewer: Viewer) -> None:
     """Viser's own way out, which would ask a server of its makers."""
     assert viewer._server.request_share_url() is None
@@ -67,6 +77,10 @@ def test_cameras_that_move_are_followed(opened: OpenedRun) -> None:
     assert moving.moves and not opened.views.moves
     assert (moving.pose(3, 0).position == opened.views.pose(0, 2).position).all()
     assert (moving.pose(2, 0).position == opened.views.pose(0, 0).position).all()
+
+
+def test_pictures_take_little_of_a_fits_time() -> None:
+    assert 0 < PreviewTimes()._share <= 0.05
 
 
 def test_a_scene_of_its_own_needs_no_input(viewer: Viewer, finished_run: Path) -> None:

@@ -1,7 +1,7 @@
 """`ds4d export`: a generated object as files that other programs read, or as a page that plays it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ds4d.cli.loops import with_jump
+from ds4d.cli.options import check_times, refuse_set
 from ds4d.cli.outcome import Outcome, page_command, written_page
 from ds4d.cli.overwriting import claim, claim_frames
 from ds4d.cli.screen import Screen, ScreenOptions
@@ -109,11 +110,8 @@ def _check_options(arguments: ExportArguments) -> None:
     """Only the options that the format reads."""
     if arguments.times is not None and arguments.frames is not None:
         raise ValueError("--frames must not be given with --times, which says the times already. Leave one out.")
-    defaults = {f.name: f.default for f in fields(ExportArguments)}
-    for name, readers in _READERS.items():
-        if arguments.format not in readers and getattr(arguments, name) != defaults[name]:
-            option = f"--{name.replace('_', '-')}"
-            raise ValueError(f"{option} must not be given with --format {arguments.format}. Leave it out.")
+    unread = [name for name, readers in _READERS.items() if arguments.format not in readers]
+    refuse_set(arguments, unread, f"--format {arguments.format}")
     endings = _WHOLE.get(arguments.format)
     if endings and arguments.output.suffix.lower() not in endings:
         raise ValueError(
@@ -124,15 +122,11 @@ def _check_options(arguments: ExportArguments) -> None:
 def _times(arguments: ExportArguments, scene: Scene) -> Float[Tensor, " T"]:
     if arguments.frames is not None:
         return frame_times(arguments.frames)
-    times = torch.tensor(scene.clip.times if arguments.times is None else arguments.times)
+    times = scene.clip.times if arguments.times is None else arguments.times
     if len(times) == 0:
         raise ValueError("--times must name at least one time, got none.")
-    if not ((times >= 0) & (times <= 1)).all():
-        raise ValueError(
-            f"--times must lie in [0, 1], from the first frame to the last, got {times.tolist()}. "
-            "Divide seconds by the clip's duration."
-        )
-    return times
+    check_times("times", times)
+    return torch.tensor(times)
 
 
 def _write_sequence(arguments: ExportArguments, scene: Scene, times: Float[Tensor, " T"]) -> Outcome:

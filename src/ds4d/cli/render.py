@@ -1,7 +1,7 @@
 """`ds4d render`: pictures at the cameras of a transforms file, or a film."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 
 from ds4d.cli.backgrounds import read_background
 from ds4d.cli.loops import with_jump
+from ds4d.cli.options import check_times, option, refuse_set
 from ds4d.cli.outcome import Outcome, page_command
 from ds4d.cli.overwriting import claim, claim_frames
 from ds4d.cli.screen import Screen, ScreenOptions
@@ -118,15 +119,11 @@ def _check_choice(arguments: RenderArguments) -> str:
     """The way of filming: one, and only the options that it reads."""
     ways = ("transforms", "orbit", "azimuth", "keyframes", "input_camera", "over")
     given = [way for way in ways if getattr(arguments, way) is not None and getattr(arguments, way) is not False]
-    names = [_option(way) for way in ways]
     if len(given) != 1:
-        got = " and ".join(map(_option, given)) or "none"
-        raise ValueError(f"ds4d render must be given one of {', '.join(names)}, got {got}.")
-    defaults = {f.name: f.default for f in fields(RenderArguments)}
+        got = " and ".join(map(option, given)) or "none"
+        raise ValueError(f"ds4d render must be given one of {', '.join(map(option, ways))}, got {got}.")
     way, suffix = given[0], arguments.output.suffix.lower()
-    for name in _UNREAD.get(way, ()):
-        if getattr(arguments, name) != defaults[name]:
-            raise ValueError(f"--{name} must not be given with {_option(way)}, which says how to draw. Leave it out.")
+    refuse_set(arguments, _UNREAD.get(way, ()), option(way))
     if way == "over" and suffix not in OPAQUE:
         raise ValueError(f"--output must end in {', '.join(OPAQUE)}, got {arguments.output}. Rename it.")
     if way != "transforms" and suffix not in ("", *SUFFIXES):
@@ -134,16 +131,10 @@ def _check_choice(arguments: RenderArguments) -> str:
             f"--output must end in {', '.join(SUFFIXES)}, or have no ending for a folder of pictures, got "
             f"{arguments.output}. Rename it."
         )
-    if arguments.time is not None and not 0 <= arguments.time <= 1:
-        raise ValueError(
-            f"--time must lie in [0, 1], from the first frame to the last, got {arguments.time:g}. "
-            "Divide seconds by the clip's duration."
-        )
+    if arguments.time is not None:
+        check_times("time", [arguments.time])
+        refuse_set(arguments, ("slow", "loop"), "--time")
     return way
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 def _shot(way: str, arguments: RenderArguments, scene: Scene) -> Shot:
@@ -155,7 +146,10 @@ def _shot(way: str, arguments: RenderArguments, scene: Scene) -> Shot:
         elevation_deg=arguments.elevation,
     )
     if arguments.keyframes is not None:
-        shot = keyframe_shot(scene, config, read_keyframes(arguments.keyframes))
+        keyframes = read_keyframes(arguments.keyframes)
+        if keyframes[0].time is not None:
+            refuse_set(arguments, ["slow"], "key frames that give the time")
+        shot = keyframe_shot(scene, config, keyframes)
     elif way == "input_camera":
         cameras = _input_cameras(RunFolder(arguments.run), scene)
         shot = input_shot(scene, config, cameras, torch.tensor(scene.clip.times), arguments.size or cameras.height)

@@ -1,5 +1,6 @@
 """What a run was made of, for the eye: the input's cameras, its pictures, and the heat over the real ones."""
 
+import warnings
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -63,15 +64,22 @@ def placed_views(video: MultiViewVideo, world: Similarity, heat_map: Path) -> In
     Args:
         video: its input, in the user's world.
         world: the user's world to the inner one.
-        heat_map: the run's heatmap.mp4, which may be missing.
+        heat_map: the run's heatmap.mp4; where it cannot be shown there is a warning and no heat.
     """
     placed = replace(video, cameras=transform_cameras(world, video.cameras))
-    heat = _read_heat(heat_map) if heat_map.is_file() else None
-    return InputViews(placed, heat if heat is not None and len(heat) == video.num_times else None)
+    if video.num_times == 1 or not video.cameras.is_static:
+        return InputViews(placed)  # of such clips there is no heat map
+    try:
+        return InputViews(placed, _read_heat(heat_map, video.num_times))
+    except (ValueError, ImportError) as error:
+        warnings.warn(f"the heat map is not shown: {error}", stacklevel=2)
+        return InputViews(placed)
 
 
-def _read_heat(path: Path) -> list[UInt8[np.ndarray, "H W 3"]]:
+def _read_heat(path: Path, count: int) -> list[UInt8[np.ndarray, "H W 3"]]:
     film = FilmFile(path)
+    if len(film.seconds) != count:
+        raise ValueError(f"{path} must hold a picture for each of {count} frames, got {len(film.seconds)}.")
     width, height = fitting_size(film.size.width, film.size.height, PICTURE_SIZE)
     frames = film.read(range(len(film.seconds)), PICTURE_SIZE, alpha=False)
     return [resize_premultiplied(picture, width, height)[..., :3] for _, picture in frames]

@@ -91,7 +91,7 @@ class Viewer:
             scene: may change between two calls of `refresh`.
             views: None where the input cannot be shown.
         """
-        self._scene, self._views = scene, views
+        self._scene, self._views, self._drawn = scene, views, None
         self._renderer = renderer_for(scene.device)
         self.panel.suit(
             duration=scene.clip.duration,
