@@ -23,8 +23,8 @@ from machine import machine
 
 from ds4d.device import choose_device
 from ds4d.evaluation import evaluate, render_frames, score_training_views
-from ds4d.export import contact_sheet, orbit_path
-from ds4d.imaging import read_rgba, write_png
+from ds4d.export import orbit_path
+from ds4d.imaging import contact_sheet, read_rgba, write_png
 from ds4d.metrics import METRICS
 from ds4d.pipeline import prepare
 from ds4d.presets import PRESETS, GenerateConfig

@@ -1,4 +1,4 @@
-"""Synchronised views of a moving object in, dynamic 3D Gaussians out: first part of an implementation of DS4D.
+"""A film of a moving object in, dynamic 3D Gaussians out: an implementation of DS4D.
 
 `generate` runs the whole flow, `PRESETS` are its settings by name, `load_views` reads an input by itself, and
 `DynamicGaussians` is the result. The paper's two modules serve other trainers of Gaussians as well (docs/plug_in.md):

@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ds4d.decoupling import DecouplingConfig, decouple, dynamic_share, reference_basis
-from ds4d.export import contact_sheet
-from ds4d.imaging import resize_premultiplied, write_png, write_video
+from ds4d.imaging import contact_sheet, resize_premultiplied, write_png, write_video
 from ds4d.outputs import OutputsConfig, input_picture, write_if_possible
 from ds4d.progress import tracked
 from ds4d.types import FrameFeatures, MultiViewVideo

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from ds4d.config import check_ranges
 from ds4d.drawing import draw_rgb
-from ds4d.export import SIDES, contact_sheet, fixed_path, into_world, orbit_path, write_ply
+from ds4d.export import SIDES, fixed_path, into_world, orbit_path, write_ply
 from ds4d.export.keyframes import Keyframe, keyframe_path
 from ds4d.films import Shot, write_film
 from ds4d.geometry import nearest_frames, transform_cameras
-from ds4d.imaging import resize_premultiplied, write_png, write_video
+from ds4d.imaging import contact_sheet, resize_premultiplied, write_png, write_video
 from ds4d.scene import Clip, Scene
 from ds4d.types import Cameras, MultiViewVideo, Renderer
 

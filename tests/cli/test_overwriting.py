@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ds4d.cli.overwriting import claim, claim_frames
+from ds4d.cli.overwriting import claim, claim_frames, leave_alone
 
 
 def test_what_is_there_is_refused_unless_forced(tmp_path: Path) -> None:
@@ -26,7 +26,9 @@ def test_frames_are_numbered_from_one_and_stand_alone(tmp_path: Path) -> None:
         path.write_text("mine")
     with pytest.raises(ValueError, match=r"frame0001\.ply and 4 more must not exist"):
         claim_frames(tmp_path, ".ply", 3, force=False)
-    claim_frames(tmp_path, ".ply", 3, force=True)
+    paths = claim_frames(tmp_path, ".ply", 3, force=True)
+    assert (tmp_path / "frame0005.ply").exists(), "until the new ones are written"
+    leave_alone(paths)
     assert sorted(path.name for path in tmp_path.glob("*.ply")) == [
         "frame.ply", "frame0001.ply", "frame0002.ply", "frame0003.ply", "frame0009.compressed.ply",
     ]  # fmt: skip

@@ -14,7 +14,7 @@ from torch import Tensor
 from ds4d.cli.loops import with_jump
 from ds4d.cli.options import check_times, refuse_set
 from ds4d.cli.outcome import Outcome, page_command, written_page
-from ds4d.cli.overwriting import claim, claim_frames
+from ds4d.cli.overwriting import claim, claim_frames, leave_alone
 from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.device import DeviceName, choose_device
 from ds4d.export import (
@@ -139,6 +139,7 @@ def _write_sequence(arguments: ExportArguments, scene: Scene, times: Float[Tenso
         with torch.no_grad():
             raw = scene.raw_at(time.to(scene.device)).at_time(0)
         write(into_world(raw, world), path)
+    leave_alone(paths)
     return Outcome(result={"times": times.tolist()}, wrote=paths, next=[page_command(arguments.run)])
 
 

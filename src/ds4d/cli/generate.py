@@ -39,7 +39,7 @@ class Request:
     """What the command is asked to do.
 
     Attributes:
-        input: folder of the views.
+        input: the film, or the folder of views.
         output: folder of the run.
         settings: what decides the result.
         device: where to work.

@@ -1,7 +1,7 @@
 """Nothing is written over unless that was asked for."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 _FRAME = re.compile(r"frame\d{4,}(\..+)")
@@ -30,20 +30,27 @@ def claim_frames(folder: Path, suffix: str, count: int, *, force: bool) -> list[
         folder: of the sequence, there or not.
         suffix: of its files, with the dot.
         count: of its files.
-        force: whether a sequence that is there may be replaced; its frames beyond `count` are removed.
+        force: whether a sequence that is there may be replaced; see `leave_alone`.
 
     Raises:
         ValueError: the folder holds frames of this kind, and `force` is not set.
     """
     paths = [folder / f"frame{index + 1:04d}{suffix}" for index in range(count)]
-    old = sorted(path for path in folder.glob(f"frame*{suffix}") if _is_frame(path, suffix))
-    claim(old, force=force)
-    for path in set(old) - set(paths):
-        path.unlink()
+    claim(_sequence(folder, suffix), force=force)
     return paths
 
 
-def _is_frame(path: Path, suffix: str) -> bool:
-    """Whether a file is one of a numbered sequence of just this kind: .ply is not .compressed.ply."""
-    match = _FRAME.fullmatch(path.name)
-    return match is not None and match[1] == suffix
+def leave_alone(paths: Sequence[Path]) -> None:
+    """Removes what a longer sequence has left beside a new one, once that is written.
+
+    Args:
+        paths: of all frames, as `claim_frames` gives them.
+    """
+    for path in set(_sequence(paths[0].parent, paths[0].name.removeprefix("frame0001"))) - set(paths):
+        path.unlink()
+
+
+def _sequence(folder: Path, suffix: str) -> list[Path]:
+    """The files of a numbered sequence of just this kind: .ply is not .compressed.ply."""
+    matches = ((path, _FRAME.fullmatch(path.name)) for path in sorted(folder.glob(f"frame*{suffix}")))
+    return [path for path, match in matches if match is not None and match[1] == suffix]

@@ -14,7 +14,7 @@ from ds4d.cli.backgrounds import read_background
 from ds4d.cli.loops import with_jump
 from ds4d.cli.options import check_times, option, refuse_set
 from ds4d.cli.outcome import Outcome, page_command
-from ds4d.cli.overwriting import claim, claim_frames
+from ds4d.cli.overwriting import claim, claim_frames, leave_alone
 from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.device import DeviceName, choose_device
 from ds4d.evaluation import render_frames
@@ -179,6 +179,7 @@ def _write_film(arguments: RenderArguments, scene: Scene, renderer: Renderer, sh
         return [output]
     paths = claim_frames(output, ".png", len(shot.times), force=arguments.force)
     _write_all(paths, draw_shot(scene, renderer, shot, background))
+    leave_alone(paths)
     return paths
 
 

@@ -1,4 +1,4 @@
-"""What is handed on: Gaussians, meshes and web pages as files, contact sheets, plots, camera paths of videos."""
+"""What is handed on: Gaussians, meshes and web pages as files, plots, camera paths of videos."""
 
 from ds4d.export.animated_glb import write_animated_glb as write_animated_glb
 from ds4d.export.camera_paths import SIDES as SIDES
@@ -19,4 +19,3 @@ from ds4d.export.up_axis import UpAxis as UpAxis
 from ds4d.export.up_axis import turned_world as turned_world
 from ds4d.export.web_page import write_html as write_html
 from ds4d.export.world import into_world as into_world
-from ds4d.imaging import contact_sheet as contact_sheet

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from ds4d.export.moments import check_finite
 from ds4d.geometry import sh_degree
 from ds4d.progress import tracked
 from ds4d.types import RawGaussians
@@ -69,10 +70,7 @@ def pack_frames(frames: RawGaussians) -> PackedFrames:
     """
     if frames.means.ndim != 3:
         raise ValueError(f"pack_frames: frames must have a time axis, got means {list(frames.means.shape)}.")
-    for name in frames.__dataclass_fields__:
-        bad = int((~getattr(frames, name).isfinite()).sum())
-        if bad:
-            raise ValueError(f"pack_frames: {name} must be finite, got {bad} values that are NaN or infinite.")
+    check_finite(frames, "pack_frames")
     planes, low, step = [], [], []
     for name, values in tracked(_channels(frames).items(), "packing the page"):
         for channel in values.unbind(-1):

@@ -19,6 +19,7 @@ _PARTS = {
     "splats": "splats.js",
     "player": "player.js",
 }
+_ELEVATION_DEG = 10.0  # of the first camera, positive from above
 
 
 def write_html(
@@ -27,7 +28,6 @@ def write_html(
     *,
     distance: float,
     fovy_deg: float,
-    elevation_deg: float = 10.0,
     title: str = "4D object",
 ) -> None:
     """Writes the page, whole or not at all. It shows the object in the inner world and blends between the frames.
@@ -37,14 +37,13 @@ def write_html(
         path: of the file.
         distance: of the first camera from the origin, inner units; it stands in front of the object.
         fovy_deg: full angle that the picture's shorter side sees.
-        elevation_deg: of the first camera, positive from above.
         title: of the page.
 
     Raises:
         ValueError: a frame holds NaN or infinity, or colours change over time in a way that the page cannot play.
     """
     packed = pack_frames(scene.frames)
-    camera = {"azimuth": 0.0, "elevation": elevation_deg, "distance": distance, "fovy": fovy_deg}
+    camera = {"azimuth": 0.0, "elevation": _ELEVATION_DEG, "distance": distance, "fovy": fovy_deg}
     page = _page(
         title=html.escape(title),
         scene=json.dumps(_description(packed, scene) | {"camera": camera}).replace("<", "\\u003c"),
