@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from ds4d.drawing import draw_rgba
 from ds4d.geometry import transform_cameras
-from ds4d.imaging import premultiply, resize_premultiplied
+from ds4d.imaging import on_white, premultiply, resize_premultiplied
 from ds4d.run_folder import FilmPlace, RunFolder, read_record
 from ds4d.scene import Scene
 from ds4d.types import Cameras, Renderer
@@ -63,7 +63,7 @@ def overlay_film(
     for picture, drawn in zip(footage.pictures, draw_rgba(scene, renderer, cameras, times), strict=True):
         height, width = picture.shape[:2]
         above = resize_premultiplied(place.framing.put_back(premultiply(drawn)), width, height)
-        yield _on_white(_over(above, picture))
+        yield on_white(_over(above, picture))
 
 
 def film_cameras(place: FilmPlace, count: int) -> Cameras:
@@ -77,7 +77,3 @@ def _over(above: UInt8[np.ndarray, "H W 4"], below: UInt8[np.ndarray, "H W 4"]) 
     """Premultiplied pictures, one over the other."""
     left = (255 - above[..., 3:].astype(np.uint16)) * below
     return above + ((left + 127) // 255).astype(np.uint8)
-
-
-def _on_white(picture: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 3"]:
-    return picture[..., :3] + (255 - picture[..., 3:])

@@ -2,7 +2,7 @@
 
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 from ds4d.config import check_ranges
 from ds4d.imaging import atomic_path
 from ds4d.training import StepDone
+
+_BESIDES = {"step", "stage", "seconds", "num_gaussians"}  # of an entry: what is no loss
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,17 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         if line.endswith("\n"):
             entries.append(json.loads(line))
     return entries
+
+
+def loss_names(log: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The losses that stand in entries of a log, in the order of their first mention."""
+    return list(dict.fromkeys(name for entry in log for name in entry if name not in _BESIDES))
+
+
+def over_steps(log: Iterable[Mapping[str, Any]], name: str) -> tuple[list[int], list[float | int]]:
+    """The steps whose entries have a value of this name, and the values."""
+    entries = [entry for entry in log if name in entry]
+    return [entry["step"] for entry in entries], [entry[name] for entry in entries]
 
 
 def _line(entry: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from ds4d.export import SIDES, fixed_path, into_world, orbit_path, write_ply
 from ds4d.export.keyframes import Keyframe, keyframe_path
 from ds4d.films import Shot, write_film
 from ds4d.geometry import nearest_frames, transform_cameras
-from ds4d.imaging import contact_sheet, resize_premultiplied, write_png, write_video
+from ds4d.imaging import contact_sheet, on_white, resize_premultiplied, write_png, write_video
 from ds4d.scene import Clip, Scene
 from ds4d.types import Cameras, MultiViewVideo, Renderer
 
@@ -247,8 +247,7 @@ def input_picture(video: MultiViewVideo, time: int, view: int, width: int, heigh
     """One picture of the clip on white; all white where the view has none."""
     if not video.valid[time, view]:
         return np.full((height, width, 3), 255, np.uint8)
-    rgba = resize_premultiplied(np.array(video.frames.read(time, view)), width, height)
-    return rgba[..., :3] + (255 - rgba[..., 3:])
+    return on_white(resize_premultiplied(np.array(video.frames.read(time, view)), width, height))
 
 
 def _square(picture: UInt8[np.ndarray, "H W 3"], size: int) -> UInt8[np.ndarray, "S S 3"]:

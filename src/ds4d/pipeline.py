@@ -188,7 +188,7 @@ def generate(
             for path in write_heat_map(shares, trainer.video, config.outputs, folder.path):
                 yield FileWritten(path)
         if history := read_log(folder.log):
-            plot_losses([_curves(entry) for entry in history], folder.path / "loss.png")
+            plot_losses(history, folder.path / "loss.png")
             yield FileWritten(folder.path / "loss.png")
 
     metrics = {
@@ -322,11 +322,6 @@ def _fit(trainer: Trainer, config: GenerateConfig, folder: RunFolder) -> Iterato
         for log in logs:
             log.close()
     save_checkpoint(trainer, folder.checkpoint)
-
-
-def _curves(entry: dict[str, Any]) -> dict[str, float | int]:
-    """The losses of a log entry, without what else stands there."""
-    return {name: value for name, value in entry.items() if name not in ("stage", "seconds", "num_gaussians")}
 
 
 def _device_name(device: torch.device) -> str:

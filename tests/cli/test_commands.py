@@ -213,7 +213,7 @@ def test_eval_writes_its_table(ds4d: Callable, run: Path, sample_folder: Path) -
     assert record["split"] == "front" and set(record["total"]) == set(METRICS)
     head, row, _, wrote, look = outcome.out.splitlines()
     assert wrote == f"wrote {run / 'eval.json'}" and look.startswith(f"next: ds4d render {run} ")
-    assert head.split() == list(METRICS)
+    assert head.split() == ["view", *METRICS]
     assert row.split()[0] == "front" and float(row.split()[1]) == pytest.approx(record["total"]["psnr"], abs=1e-3)
 
 

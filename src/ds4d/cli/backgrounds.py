@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import ImageColor
 
-from ds4d.imaging import premultiply, read_rgba, resize_premultiplied
+from ds4d.imaging import on_white, premultiply, read_rgba, resize_premultiplied
 
 
 def read_background(word: str, width: int, height: int) -> UInt8[np.ndarray, "H W 3"]:
@@ -39,5 +39,4 @@ def _cut(rgba: UInt8[np.ndarray, "h w 4"], width: int, height: int) -> UInt8[np.
         rgba, max(width, round(scale * rgba.shape[1])), max(height, round(scale * rgba.shape[0]))
     )
     top, left = (large.shape[0] - height) // 2, (large.shape[1] - width) // 2
-    cut = large[top : top + height, left : left + width]
-    return cut[..., :3] + (255 - cut[..., 3:])
+    return on_white(large[top : top + height, left : left + width])

@@ -1,19 +1,20 @@
 """`ds4d eval`: scores on views that were not fitted."""
 
 import json
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 
 from ds4d.cli.outcome import Outcome, ds4d_command, plain
 from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.device import DeviceName, choose_device
-from ds4d.evaluation import Evaluation, evaluate
+from ds4d.evaluation import evaluate
 from ds4d.imaging import Lpips, atomic_path
 from ds4d.rendering import renderer_for
+from ds4d.report.tables import score_rows
 from ds4d.run_folder import RunFolder
 from ds4d.scene import BakedGaussians
 
@@ -59,18 +60,10 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
         path.write_text(json.dumps(record, indent=1), encoding="utf-8")
     transforms = arguments.data / f"transforms_{arguments.split}.json"
     look = ds4d_command("render", arguments.run, "--transforms", transforms, "-o", arguments.run / arguments.split)
-    return Outcome(_table(evaluation), record, [run.evaluation], [look])
+    return Outcome(_table(record), record, [run.evaluation], [look])
 
 
-def _table(evaluation: Evaluation) -> str:
-    rows = {**evaluation.views, f"mean of {len(evaluation.views)} views": evaluation.total}
-    width = max(len(name) for name in rows) + 2
-    head = " " * width + "".join(f"{name:>14}" for name in evaluation.total)
-    body = [
-        f"{name:<{width}}" + "".join(_cell(scores[key]) for key in evaluation.total) for name, scores in rows.items()
-    ]
-    return "\n".join([head, *body])
-
-
-def _cell(value: float) -> str:
-    return f"{'-':>14}" if math.isnan(value) else f"{value:>14.3f}"
+def _table(record: Mapping[str, Any]) -> str:
+    rows = score_rows(record)
+    width = max(len(name) for name, *_ in rows) + 2
+    return "\n".join(f"{name:<{width}}" + "".join(f"{cell:>14}" for cell in cells) for name, *cells in rows)

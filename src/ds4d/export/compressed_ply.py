@@ -18,7 +18,7 @@ from jaxtyping import Float, Int, UInt32
 from plyfile import PlyData, PlyElement, PlyParseError
 from torch import Tensor
 
-from ds4d.export.moments import plain_moment
+from ds4d.export.moments import byte_logits, plain_moment
 from ds4d.geometry import rgb_to_sh
 from ds4d.geometry.spherical_harmonics import SH0
 from ds4d.imaging import atomic_path
@@ -35,7 +35,6 @@ _WORDS = ("packed_position", "packed_rotation", "packed_scale", "packed_color")
 _AXIS_BITS, _COLOR_BITS, _QUAT_BITS = (11, 10, 11), (8, 8, 8, 8), (2, 10, 10, 10)
 _SCALE_LIMIT = 20.0  # readers keep logarithmic scales within this
 _SH_RANGE = 8.0  # a byte spans so much, round 0
-_FAINTEST = 1 / 510  # opacity of the byte 0, so that its logit is finite
 _MORTON_BITS = 10  # per axis
 
 
@@ -100,7 +99,7 @@ def read_compressed_ply(path: str | Path) -> RawGaussians:
         means=ranged[:, 0],
         quats=_unpack_quats(words[1]),
         log_scales=ranged[:, 1],
-        opacity_logits=rgba[:, 3].clamp(_FAINTEST, 1 - _FAINTEST).logit(),
+        opacity_logits=byte_logits(rgba[:, 3]),
         sh=sh,
     )
 

@@ -2,7 +2,12 @@
 
 from pathlib import Path
 
+from jaxtyping import Float
+from torch import Tensor
+
 from ds4d.types import RawGaussians
+
+_FAINTEST = 1 / 510  # opacity of the byte 0
 
 
 def plain_moment(raw: RawGaussians, writer: str, path: str | Path) -> RawGaussians:
@@ -32,3 +37,8 @@ def check_finite(raw: RawGaussians, where: str) -> None:
         bad = int((~getattr(raw, name).isfinite()).sum())
         if bad:
             raise ValueError(f"{where}: {name} must be finite, got {bad} values that are NaN or infinite.")
+
+
+def byte_logits(opacities: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """Logits of opacities that were rounded to bytes; those of 0 and 1 are finite."""
+    return opacities.clamp(_FAINTEST, 1 - _FAINTEST).logit()

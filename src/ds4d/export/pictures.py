@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ds4d.imaging import atomic_path
+from ds4d.logs import loss_names, over_steps
 
 
-def plot_losses(history: Sequence[Mapping[str, float | int]], path: str | Path) -> None:
+def plot_losses(history: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     """Draws loss curves over the steps on a logarithmic axis.
 
     Args:
-        history: one entry per logged step: `step`, and losses by their names. Entries may lack names that others have;
-            losses of 0 leave gaps.
+        history: entries of a `LossLog`. They may lack losses that others have; losses of 0 leave gaps.
         path: of the picture; its suffix chooses the format (.png, .svg, .pdf).
 
     Raises:
@@ -23,16 +24,11 @@ def plot_losses(history: Sequence[Mapping[str, float | int]], path: str | Path) 
         raise ValueError("plot_losses: history must hold at least one entry, each with the key step.")
     figure = Figure(figsize=(9, 4), layout="constrained")
     axis = figure.subplots()
-    for name in dict.fromkeys(name for entry in history for name in entry if name != "step"):
-        axis.plot(*_curve(history, name), label=name, linewidth=1)
+    for name in loss_names(history):
+        axis.plot(*over_steps(history, name), label=name, linewidth=1)
     axis.set(yscale="log", xlabel="step", ylabel="loss")
     axis.grid(alpha=0.3)
     if axis.lines:
         axis.legend(ncols=2, fontsize="small")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
-
-
-def _curve(history: Sequence[Mapping[str, float | int]], name: str) -> tuple[list[float | int], list[float | int]]:
-    entries = [entry for entry in history if name in entry]
-    return [entry["step"] for entry in entries], [entry[name] for entry in entries]

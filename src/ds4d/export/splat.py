@@ -12,14 +12,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ds4d.export.moments import plain_moment
+from ds4d.export.moments import byte_logits, plain_moment
 from ds4d.geometry import rgb_to_sh
 from ds4d.geometry.spherical_harmonics import SH0
 from ds4d.imaging import atomic_path
 from ds4d.types import RawGaussians
 
 _RECORD: Any = np.dtype([("mean", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), ("quat", "u1", 4)])
-_FAINTEST = 1 / 510  # opacity of the byte 0, so that its logit is finite
 
 
 def write_splat(raw: RawGaussians, path: str | Path) -> None:
@@ -64,7 +63,7 @@ def read_splat(path: str | Path) -> RawGaussians:
         means=torch.from_numpy(records["mean"].copy()),
         quats=torch.from_numpy((records["quat"].astype(np.float32) - 128) / 128),
         log_scales=torch.from_numpy(records["scale"].copy()).log(),
-        opacity_logits=rgba[:, 3].clamp(_FAINTEST, 1 - _FAINTEST).logit(),
+        opacity_logits=byte_logits(rgba[:, 3]),
         sh=rgb_to_sh(rgba[:, None, :3]),
     )
 

@@ -4,6 +4,7 @@ from ds4d.imaging.atomic import atomic_path as atomic_path
 from ds4d.imaging.contact_sheets import contact_sheet as contact_sheet
 from ds4d.imaging.gifs import write_gif as write_gif
 from ds4d.imaging.images import image_size as image_size
+from ds4d.imaging.images import on_white as on_white
 from ds4d.imaging.images import premultiply as premultiply
 from ds4d.imaging.images import read_rgba as read_rgba
 from ds4d.imaging.images import resize_premultiplied as resize_premultiplied

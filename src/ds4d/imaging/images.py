@@ -67,6 +67,11 @@ def premultiply(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
     return out
 
 
+def on_white(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 3"]:
+    """A premultiplied picture over white."""
+    return rgba[..., :3] + (255 - rgba[..., 3:])
+
+
 def resize_premultiplied(rgba: UInt8[np.ndarray, "h w 4"], width: int, height: int) -> UInt8[np.ndarray, "H W 4"]:
     """A premultiplied picture at another size; colour stays at most alpha, hence 0 where alpha is 0.
 

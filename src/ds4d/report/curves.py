@@ -4,34 +4,28 @@ from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
+from ds4d.logs import loss_names, over_steps
 from ds4d.report.embedding import data_uri
 
 _INCHES = (4.4, 2.9)  # shown at the width of a phone, 10-point letters stay as large as the text
-_BESIDES = {"step", "stage", "seconds", "num_gaussians"}  # of a log entry: what is no loss
 
 Curve = tuple[Sequence[float | int], Sequence[float | int | None]]  # places on the axis, values; None leaves a gap
 
 
 def loss_curves(log: Sequence[Mapping[str, Any]]) -> str:
     """The losses over the steps on a logarithmic axis, as a data URI."""
-    names = dict.fromkeys(name for entry in log for name in entry if name not in _BESIDES)
-    curves = {name: _over_steps(log, name) for name in names}
+    curves: dict[str, Curve] = {name: over_steps(log, name) for name in loss_names(log)}
     return _draw(curves, "step", "loss", logarithmic=True)
 
 
 def count_curve(log: Sequence[Mapping[str, Any]]) -> str:
     """The number of Gaussians over the steps, as a data URI."""
-    return _draw({"Gaussians": _over_steps(log, "num_gaussians")}, "step", "Gaussians")
+    return _draw({"Gaussians": over_steps(log, "num_gaussians")}, "step", "Gaussians")
 
 
 def score_curve(scores: Sequence[float | None]) -> str:
     """The PSNR of every frame, dB, as a data URI."""
     return _draw({"PSNR": (range(len(scores)), scores)}, "frame", "dB", marker=".")
-
-
-def _over_steps(log: Sequence[Mapping[str, Any]], name: str) -> Curve:
-    entries = [entry for entry in log if name in entry]
-    return [entry["step"] for entry in entries], [entry[name] for entry in entries]
 
 
 def _draw(

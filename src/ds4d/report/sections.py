@@ -8,7 +8,7 @@ from ds4d.export import SIDES
 from ds4d.report.contents import Contents
 from ds4d.report.curves import count_curve, loss_curves, score_curve
 from ds4d.report.embedding import Films, picture_figure, still_figure
-from ds4d.report.tables import decibels, duration, flatten, gibibytes, table
+from ds4d.report.tables import decibels, duration, flatten, gibibytes, score_rows, table
 
 _STAGES = {
     "views": "input and views",
@@ -110,13 +110,8 @@ def _figures(contents: Contents) -> str:
 
 
 def _evaluation(evaluation: dict) -> str:
-    names = list(evaluation["total"])
-    rows = {**evaluation["views"], f"mean of {len(evaluation['views'])} views": evaluation["total"]}
-    cells = [
-        [view, *("-" if scores[name] is None else f"{scores[name]:.3f}" for name in names)]
-        for view, scores in rows.items()
-    ]
-    return table(cells, head=("view", *names))
+    head, *rows = score_rows(evaluation)
+    return table(rows, head)
 
 
 def _costs(contents: Contents) -> str:

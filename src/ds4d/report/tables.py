@@ -40,3 +40,11 @@ def decibels(value: float | None) -> str:
 def gibibytes(count: int) -> str:
     """Bytes of memory."""
     return f"{count / 2**30:.2f} GiB"
+
+
+def score_rows(evaluation: Mapping[str, Any]) -> list[list[str]]:
+    """The scores in an eval.json: a row for each view and one for their mean, below a row of names."""
+    total, views = evaluation["total"], evaluation["views"]
+    rows = {**views, f"mean of {len(views)} views": total}
+    cells = [["-" if scores[name] is None else f"{scores[name]:.3f}" for name in total] for scores in rows.values()]
+    return [["view", *total], *([name, *row] for name, row in zip(rows, cells, strict=True))]

@@ -20,7 +20,7 @@ from jaxtyping import UInt8
 from plyfile import PlyData, PlyElement
 
 from ds4d.geometry import rig_of, write_rig
-from ds4d.imaging import contact_sheet, resize_premultiplied, write_png
+from ds4d.imaging import contact_sheet, on_white, resize_premultiplied, write_png
 from ds4d.progress import tracked
 from ds4d.types import Cameras, GeneratedViews, MultiViewVideo, PointCloud
 from ds4d.views.stag4d import RIG_FILE
@@ -91,7 +91,7 @@ def draw_views(clip: MultiViewVideo) -> UInt8[np.ndarray, "h w 3"]:
     rows = []
     for view in range(clip.num_views):
         tiles = [resize_premultiplied(clip.frames.read(time, view), width, _TILE) for time in times]
-        rows.append([tile[..., :3] + (255 - tile[..., 3:]) for tile in tiles])
+        rows.append([on_white(tile) for tile in tiles])
     return contact_sheet(rows, column_labels=[f"frame {time}" for time in times], row_labels=clip.view_names)
 
 

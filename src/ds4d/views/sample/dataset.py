@@ -10,13 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from ds4d.geometry import RigView, frame_times, opencv_to_opengl, rig_cameras
-from ds4d.imaging import premultiply, write_png, write_video
+from ds4d.imaging import on_white, premultiply, write_png, write_video
 from ds4d.types import ArrayFrames, MultiViewVideo
 from ds4d.views.sample.drawing import render_sample
 from ds4d.views.sizes import expand_over_times
@@ -139,7 +138,7 @@ def _write_split(folder: Path, split: str, config: SampleConfig) -> None:
     head = {"camera_angle_x": math.radians(_FOVY_DEG), "w": config.size, "h": config.size, "extension": ".png"}
     (folder / f"transforms_{split}.json").write_text(json.dumps({**head, "frames": frames}, indent=1))
     if split == "front":
-        write_video(folder / "front.mp4", (_on_white(picture) for picture in pictures[:, 0]), config.fps)
+        write_video(folder / "front.mp4", (on_white(premultiply(picture)) for picture in pictures[:, 0]), config.fps)
 
 
 def _camera_keys(view: RigView, camtoworld: Float[Tensor, "4 4"]) -> dict[str, Any]:
@@ -150,8 +149,3 @@ def _camera_keys(view: RigView, camtoworld: Float[Tensor, "4 4"]) -> dict[str, A
         "distance": view.distance,
         "transform_matrix": [[round(value, 9) + 0.0 for value in row] for row in camtoworld.tolist()],
     }
-
-
-def _on_white(picture: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 3"]:
-    premultiplied = premultiply(picture)
-    return premultiplied[..., :3] + (255 - premultiplied[..., 3:])
