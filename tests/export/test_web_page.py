@@ -170,6 +170,35 @@ def test_without_loop_the_end_is_the_end(open_page: Callable, scene: BakedGaussi
     page.wait_for_function("end => parseFloat(label.value) < end", arg=duration)
 
 
+def test_with_loop_the_start_comes_after_the_end(open_page: Callable, scene: BakedGaussians) -> None:
+    page = open_page("time=0.9").page
+    page.locator("#play").click()
+    page.wait_for_function("half => parseFloat(label.value) < half", arg=0.5 * scene.clip.duration)
+    assert page.locator("#play").get_attribute("aria-pressed") == "true"
+
+
+@pytest.mark.parametrize("speed", ["0.1", "0.5"])
+def test_time_passes_at_the_speed_chosen(open_page: Callable, speed: str) -> None:
+    page = open_page("time=0").page
+    page.locator("#speed").select_option(speed)
+    passed = page.evaluate("""async () => {
+        const now = () => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(
+            (clock) => done([clock / 1000, parseFloat(label.value)]))));
+        play.click();
+        const [began, from] = await now();
+        await new Promise(done => setTimeout(done, 1200));
+        const [ended, to] = await now();
+        return (to - from) / (ended - began);
+    }""")
+    assert passed == pytest.approx(float(speed), rel=0.35)  # a browser without a GPU draws some eight times a second
+
+
+def test_the_background_is_as_picked(open_page: Callable) -> None:
+    opened = open_page("time=0")
+    opened.page.locator("#background").fill("#2060a0")
+    assert opened.picture()[2, 2].tolist() == [0x20, 0x60, 0xA0]
+
+
 def test_the_timeline_scrubs(open_page: Callable, scene: BakedGaussians) -> None:
     opened = open_page("time=0&background=ffffff")
     before = opened.picture()
@@ -186,6 +215,8 @@ def test_the_keyboard_works(open_page: Callable, scene: BakedGaussians) -> None:
         assert opened.seconds() == pytest.approx(expected, abs=0.006)
     page.keyboard.press("]")
     assert page.locator("#speed").input_value() == "2"
+    page.keyboard.press("[")
+    assert page.locator("#speed").input_value() == "1"
     page.keyboard.press("l")
     assert page.locator("#loop").get_attribute("aria-pressed") == "false"
     page.keyboard.press("b")
@@ -212,9 +243,9 @@ def _drag(page: Any, button: str) -> None:
         lambda page: _drag(page, "right"),
         lambda page: page.mouse.wheel(0, 300),
         lambda page: page.keyboard.press("+"),
-        lambda page: page.keyboard.press("a"),
+        *(lambda page, key=key: page.keyboard.press(key) for key in "-adws"),
     ],
-    ids=["orbit", "pan", "zoom", "zoom by key", "orbit by key"],
+    ids=["orbit", "pan", "zoom", "zoom by key", *"-adws"],
 )
 def test_the_view_follows_and_comes_back(open_page: Callable, act: Callable) -> None:
     opened = open_page("time=0&background=ffffff", viewport={"width": SIZE, "height": 2 * SIZE})
@@ -223,6 +254,9 @@ def test_the_view_follows_and_comes_back(open_page: Callable, act: Callable) -> 
     act(opened.page)
     assert _psnr(opened.picture(), before) < 35
     opened.page.evaluate("reset.click()")
+    assert np.array_equal(opened.picture(), before)
+    act(opened.page)
+    opened.page.keyboard.press("r")
     assert np.array_equal(opened.picture(), before)
 
 
@@ -249,6 +283,19 @@ def test_fingers_work(open_page: Callable, start: list, end: list, smaller: bool
     assert _psnr(after, before) < 35
     if smaller:
         assert (after < 250).any(-1).sum() < 0.6 * (before < 250).any(-1).sum()
+
+
+def test_two_fingers_move_the_object(open_page: Callable) -> None:
+    opened = open_page(
+        "time=0&background=ffffff", viewport={"width": SIZE, "height": 2 * SIZE}, has_touch=True, is_mobile=True
+    )
+
+    def middle() -> np.ndarray:
+        return np.argwhere((opened.picture() < 250).any(-1)).mean(0)
+
+    before = middle()
+    _touch(opened.page, [(60, 60), (120, 60)], [(75, 100), (135, 100)])
+    assert middle() - before == pytest.approx(np.array([40, 15]), abs=6)  # pixels, down and to the right
 
 
 def test_fits_a_phone(open_page: Callable) -> None:
@@ -291,6 +338,12 @@ def test_holds_its_title_as_text_and_no_address(page_path: Path) -> None:
     assert "http:" not in text and "https:" not in text and "{{" not in text
     scene = re.search(r'<script id="scene" type="application/json">(.*?)</script>', text)
     assert scene and json.loads(scene[1])["camera"]["azimuth"] == 0
+
+
+def test_a_gaussian_costs_few_bytes_a_frame(page_path: Path, scene: BakedGaussians) -> None:
+    """With 15.6 of them 30,000 Gaussians in 32 frames fill 15 MB."""
+    data = re.search(r'id="data" type="text/plain">(.*?)</script>', page_path.read_text(encoding="utf-8"))
+    assert data and 5 < len(data[1]) / scene.frames.means[..., 0].numel() < 15.6
 
 
 def test_leaves_nothing_behind_when_refused(scene: BakedGaussians, tmp_path: Path) -> None:
