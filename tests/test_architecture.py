@@ -15,7 +15,7 @@ TESTS = ROOT / "tests"
 
 # A file imports only from lower floors, or from its own. On floor 1 no room knows another.
 FLOORS = {
-    "types": 0, "geometry": 0, "imaging": 0, "weights": 0, "config": 0, "cache": 0, "progress": 0,
+    "types": 0, "geometry": 0, "imaging": 0, "weights": 0, "config": 0, "cache": 0, "progress": 0, "threads": 0,
     "video": 1, "features": 1, "decoupling": 1, "fusion": 1, "gaussians": 1, "deformation": 1, "rendering": 1,
     "losses": 1, "metrics": 1, "alignment": 1,
     "views": 2, "guidance": 2, "placement": 2, "clip_features": 2, "motion": 2, "scene": 2, "presets": 2, "pipeline": 2,
