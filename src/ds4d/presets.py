@@ -106,7 +106,7 @@ def cpu() -> GenerateConfig:
             coarse_share=0.6,
             times_per_step=2,
             views_per_time=4,
-            density=DensityConfig(max_gaussians=12_000, every=50),
+            density=DensityConfig(max_gaussians=16_000, every=50),
             optimizer=_QUICK,
         ),
         outputs=OutputsConfig(size=384),
