@@ -26,10 +26,12 @@ def interruptible() -> Iterator[None]:
 
 @pytest.mark.usefixtures("interruptible")
 def test_the_first_signal_is_a_wish_and_the_second_an_order() -> None:
-    with StopSignals() as stop:
-        assert stop.received is None
+    said: list[str] = []
+    with StopSignals(said.append) as stop:
+        assert stop.received is None and not said
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.received is signal.SIGINT
+        assert said == ["\nSIGINT: stopping at the next step; once more stops at once"]
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(PATIENCE)
@@ -72,8 +74,9 @@ def test_ctrl_c_stops_a_run_that_resumes(
         return real(event)
 
     monkeypatch.setattr(progress, "describe", interrupt)
-    outcome = ds4d(*words)
-    assert outcome.status == 130 and outcome.out.startswith("next: ds4d generate ")
+    outcome = ds4d(*words, "--quiet")
+    assert (outcome.status, outcome.out) == (130, "")
+    assert outcome.err == "ds4d: error: stopped by SIGINT; what was fitted is saved.\n"
     monkeypatch.undo()
     monkeypatch.setenv("COLUMNS", "200")
     steps: list[int] = []

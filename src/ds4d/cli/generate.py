@@ -58,7 +58,7 @@ class Request:
 def run(words: Sequence[str], screen: Screen) -> Outcome:
     """The command."""
     asked, wrote = parse(words), list[Path]()
-    with StopSignals() as stop, watched(asked.viewer, screen) as watch:
+    with StopSignals(screen.say) as stop, watched(asked.viewer, screen) as watch:
         events = generate(asked.input, asked.settings, asked.output, device=asked.device, resume=asked.resume)
         last = None
         for last in events:
