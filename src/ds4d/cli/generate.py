@@ -16,6 +16,7 @@ from ds4d.cli.outcome import Outcome, ds4d_command
 from ds4d.cli.progress import show
 from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.cli.watching import watched
+from ds4d.config import to_dict
 from ds4d.decoupling import DecouplingConfig
 from ds4d.deformation import FieldConfig
 from ds4d.device import DeviceName, choose_device
@@ -27,7 +28,7 @@ from ds4d.outputs import OutputsConfig
 from ds4d.pipeline import Event, FileWritten, Finished, generate
 from ds4d.placement import InitConfig
 from ds4d.presets import PRESETS, GenerateConfig
-from ds4d.run_folder import RunFolder, read_record
+from ds4d.run_folder import RunFigures, RunFolder, read_record
 from ds4d.training import FitConfig
 from ds4d.views import InflateConfig, ViewsConfig, Zero123PlusConfig
 
@@ -70,7 +71,7 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
                 _close(events)
                 break
     if isinstance(last, Finished):
-        return _finished(asked.output, last.metrics, wrote)
+        return _finished(asked.output, last.figures, wrote)
     assert stop.received is not None
     return _stopped(asked.output, words, stop.received)
 
@@ -198,15 +199,14 @@ def _close(events: Iterator[Event]) -> None:
     cast(Any, events).close()
 
 
-def _finished(output: Path, metrics: dict[str, Any], wrote: Sequence[Path]) -> Outcome:
-    seconds = sum(metrics["seconds"].values())
+def _finished(output: Path, figures: RunFigures, wrote: Sequence[Path]) -> Outcome:
     text = (
-        f"front view {metrics['front_psnr']:.1f} dB, all training views {metrics['train_psnr']:.1f} dB, "
-        f"{metrics['num_gaussians']} Gaussians, {seconds:.0f} s on {metrics['device']}"
+        f"front view {figures.front_psnr:.1f} dB, all training views {figures.train_psnr:.1f} dB, "
+        f"{figures.num_gaussians} Gaussians, {sum(figures.seconds.values()):.0f} s on {figures.device}"
     )
     page = Path(f"{output.resolve().name}.html")
     look = [ds4d_command("view", output), ds4d_command("export", output, "--format", "html", "-o", page)]
-    return Outcome(text, metrics, wrote, look)
+    return Outcome(text, to_dict(figures), wrote, look)
 
 
 def _stopped(output: Path, words: Sequence[str], number: signal.Signals) -> Outcome:
