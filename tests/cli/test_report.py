@@ -8,12 +8,6 @@ from pathlib import Path
 import pytest
 
 
-@pytest.fixture
-def run(finished_run: Path, tmp_path: Path) -> Path:
-    """A copy of a whole run."""
-    return Path(shutil.copytree(finished_run, tmp_path / "run"))
-
-
 def test_writes_the_page_anew(ds4d: Callable, run: Path, tmp_path: Path) -> None:
     (run / "report.html").write_text("old")
     done = ds4d("report", run)
