@@ -87,9 +87,11 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
         next=[ds4d_command("ablate", *words)],
         exit_code=ExitCode.FAILED,
     )
+    if not any((arguments.output / "results").glob("*.json")):
+        return broken  # no fit, no table
     try:
         table = _table(arguments.output, arguments.base)
-    except ValueError as error:  # all fits failed, or all of the base row
+    except ValueError as error:  # none of the base row, for instance
         return replace(broken, text=f"no table: {error}")
     return replace(broken, text=table.text, result=table.result, wrote=table.wrote)
 
