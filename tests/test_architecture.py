@@ -88,6 +88,12 @@ def test_imports_only_lower_floors(path: Path) -> None:
     assert not _forbidden_rooms(room, _tree(path))
 
 
+def test_the_table_for_contributors_is_the_same() -> None:
+    rows = re.findall(r"^\| (\d) \| (.*) \|$", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE)
+    shown = {room: int(floor) for floor, cells in rows for room in re.findall(r"`(\w+)`", cells)}
+    assert shown == {room: floor for room, floor in FLOORS.items() if room != "__main__"}
+
+
 @pytest.mark.parametrize(
     ("room", "line"),
     [

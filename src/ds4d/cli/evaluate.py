@@ -1,6 +1,5 @@
 """`ds4d eval`: scores on views that were not fitted."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +9,12 @@ import tyro
 
 from ds4d.cli.outcome import Outcome, ds4d_command, plain
 from ds4d.cli.screen import Screen, ScreenOptions
+from ds4d.config import to_dict
 from ds4d.device import DeviceName, choose_device
 from ds4d.evaluation import Evaluation, evaluate
-from ds4d.imaging import Lpips, atomic_path
+from ds4d.imaging import Lpips
 from ds4d.rendering import renderer_for
-from ds4d.run_folder import RunFolder
+from ds4d.run_folder import EvaluationRecord, RunFolder
 from ds4d.scene import BakedGaussians
 
 
@@ -46,18 +46,14 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
     evaluation = evaluate(
         scene, renderer_for(device), arguments.data, arguments.split, lpips=lpips.to(device) if lpips else None
     )
-    record = {
-        "data": str(arguments.data.resolve()),
-        "split": arguments.split,
-        "images": evaluation.images,
-        "total": plain(evaluation.total),
-        "views": plain(evaluation.views),
-    }
-    scores, transforms = RunFolder(arguments.run).evaluation, arguments.data / f"transforms_{arguments.split}.json"
-    with atomic_path(scores) as path:
-        path.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    record = EvaluationRecord(
+        arguments.data.resolve(), arguments.split, evaluation.images, plain(evaluation.total), plain(evaluation.views)
+    )
+    folder, transforms = RunFolder(arguments.run), arguments.data / f"transforms_{arguments.split}.json"
+    folder.write_evaluation(record)
     look = ds4d_command("render", arguments.run, "--transforms", transforms, "-o", arguments.run / arguments.split)
-    return Outcome(_table(evaluation), record, [scores], [look])
+    page = ds4d_command("report", arguments.run)
+    return Outcome(_table(evaluation), to_dict(record), [folder.evaluation], [look, page])
 
 
 def _table(evaluation: Evaluation) -> str:
