@@ -10,6 +10,7 @@ scored as DIR/<method>/<set>/<file_path>.png.
 """
 
 import argparse
+import dataclasses
 import json
 import sys
 import time
@@ -24,8 +25,13 @@ from machine import machine
 from torch import Tensor
 from torch.nn import functional as F
 
+from ds4d.device import choose_device
+from ds4d.evaluation import render_frames, score_training_pictures
 from ds4d.imaging import read_rgba, write_png
+from ds4d.input_clip import read_input
 from ds4d.metrics import METRICS, average_views, score_view
+from ds4d.pipeline import prepare
+from ds4d.presets import PRESETS
 from ds4d.rendering import renderer_for
 from ds4d.types import Cameras, Video
 from ds4d.views import Inflate, InflateConfig, TransformsFrame, ViewsConfig, load_views, read_transforms, stag4d_cameras
@@ -88,6 +94,25 @@ def inflated(video: Video, config: InflateConfig) -> Drawing:
     return draw
 
 
+def fitted(folder: Path, preset: str, config: InflateConfig, device: torch.device) -> tuple[Drawing, dict[str, float]]:
+    """Draws the object fitted to the inflated views, and how well it shows the front again, in how many seconds."""
+    settings = PRESETS[preset]()
+    asked = dataclasses.replace(settings.views, views="inflate", splits=("front",))
+    settings = dataclasses.replace(settings, views=asked, inflate=config)
+    began = time.perf_counter()
+    clip = read_input(folder, settings, device)
+    trainer = prepare(clip.video, settings, device, points=clip.points)
+    for _ in trainer.run():
+        pass
+    seconds = time.perf_counter() - began
+    front = score_training_pictures(trainer.scene, trainer.renderer, trainer.video)[:, 0]
+
+    def draw(frames: Sequence[TransformsFrame]) -> list[np.ndarray]:
+        return list(render_frames(trainer.scene, trainer.renderer, frames))
+
+    return draw, {"front_psnr": float(front.nanmean()), "seconds": round(seconds, 1)}
+
+
 def score(draw: Drawing, folder: Path, pictures: Path | None) -> dict[str, float]:
     """The drawing's metrics on the test views."""
     clips: dict[str | None, list[TransformsFrame]] = {}
@@ -122,22 +147,28 @@ def main() -> None:
     parser.add_argument("--facing", action="store_true", help="give inflate the true facing of turned sets")
     parser.add_argument("--thickness", type=float, default=InflateConfig.thickness)
     parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--preset", choices=PRESETS, help="fit objects too, by this preset")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="of the fits")
     args = parser.parse_args()
-    rows: dict[str, list[dict[str, Any]]] = {"card": [], "inflate": []}
+    rows: dict[str, list[dict[str, Any]]] = {"card": [], "inflate": [], **({"fit": []} if args.preset else {})}
     for folder in args.sets:
         video = film_of(folder)
         facing = facing_of(folder) if args.facing else InflateConfig.facing
         config = InflateConfig(facing=facing, thickness=args.thickness)
-        for method, draw in {"card": card(video), "inflate": inflated(video, config)}.items():
-            began = time.perf_counter()
+        for method in rows:
+            began, more = time.perf_counter(), {}
+            if method == "fit":
+                draw, more = fitted(folder, args.preset, config, choose_device(args.device))
+            else:
+                draw = card(video) if method == "card" else inflated(video, config)
             scores = score(draw, folder, args.pictures and args.pictures / method)
-            rows[method].append({"set": folder.name, **scores})
+            rows[method].append({"set": folder.name, **scores, **more})
             print(method, folder.name, round(time.perf_counter() - began, 1), "s", file=sys.stderr, flush=True)
     mean = {
         method: {name: round(float(np.nanmean([row[name] for row in found])), 4) for name in METRICS}
         for method, found in rows.items()
     }
-    print(json.dumps({**machine(), "facing": args.facing, "mean": mean, "sets": rows}, indent=1))
+    print(json.dumps({**machine(), "facing": args.facing, "preset": args.preset, "mean": mean, "sets": rows}, indent=1))
 
 
 if __name__ == "__main__":

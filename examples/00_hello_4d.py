@@ -29,7 +29,8 @@ def main(folder: Path, config: GenerateConfig) -> None:
     views = ViewsConfig(splits=("front", "mv"), fps=12.0)
     for event in ds4d.generate(folder / "data", replace(config, views=views), folder / "run", device="cpu"):
         if isinstance(event, Finished):
-            print(f"{event.metrics['front_psnr']:.1f} dB on the front view, {event.metrics['num_gaussians']} Gaussians")
+            figures = event.figures
+            print(f"{figures.front_psnr:.1f} dB on the front view, {figures.num_gaussians} Gaussians")
 
     scene = ds4d.DynamicGaussians.load(folder / "run")
     camera = fixed_path(1, azimuth_deg=-45.0, elevation_deg=30.0, fovy_deg=34.0, distance=2.0, size=256)

@@ -15,7 +15,7 @@ TESTS = ROOT / "tests"
 
 # A file imports only from lower floors, or from its own. On floor 1 no room knows another.
 FLOORS = {
-    "types": 0, "geometry": 0, "imaging": 0, "weights": 0, "config": 0, "cache": 0, "progress": 0,
+    "types": 0, "geometry": 0, "imaging": 0, "weights": 0, "config": 0, "cache": 0, "progress": 0, "threads": 0,
     "video": 1, "features": 1, "decoupling": 1, "fusion": 1, "gaussians": 1, "deformation": 1, "rendering": 1,
     "losses": 1, "metrics": 1, "alignment": 1,
     "views": 2, "guidance": 2, "placement": 2, "clip_features": 2, "motion": 2, "scene": 2, "presets": 2, "pipeline": 2,
@@ -86,6 +86,12 @@ def test_imports_only_lower_floors(path: Path) -> None:
     room = _room(path)
     assert room in {"", *FLOORS}, f"{room} is new: give it a floor in FLOORS"
     assert not _forbidden_rooms(room, _tree(path))
+
+
+def test_the_table_for_contributors_is_the_same() -> None:
+    rows = re.findall(r"^\| (\d) \| (.*) \|$", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE)
+    shown = {room: int(floor) for floor, cells in rows for room in re.findall(r"`(\w+)`", cells)}
+    assert shown == {room: floor for room, floor in FLOORS.items() if room != "__main__"}
 
 
 @pytest.mark.parametrize(

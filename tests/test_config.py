@@ -27,6 +27,8 @@ class Outer:
     file: Path | None = None
     count: int = 3
     flag: bool = False
+    rates: dict[str, float | None] = field(default_factory=dict)
+    anything: Any = None
 
 
 def through_json(value: Any) -> Any:
@@ -37,7 +39,7 @@ def through_json(value: Any) -> Any:
     "config",
     [
         Outer("x"),
-        Outer("x", "b", Inner(0.1, ()), Inner(2.0, (3,)), Path("a/b.ply"), -1, True),
+        Outer("x", "b", Inner(0.1, ()), Inner(2.0, (3,)), Path("a/b.ply"), -1, True, {"a": 0.5, "b": None}, [1, "c"]),
         GenerateConfig(),
         replace(GenerateConfig(), field=None, init=replace(GenerateConfig().init, method="points", file=Path("p.ply"))),
     ],
@@ -57,6 +59,8 @@ def test_what_is_left_out_keeps_its_default() -> None:
         ({"name": "x", "inner": {"rat": 1}}, r"Inner must only hold the keys rate, steps, got rat"),
         ({}, r"Outer must hold the keys name, got none"),
         ({"name": 3}, r"Outer\.name must be str, got 3"),
+        ({"name": "x", "rates": [1.0]}, r"Outer\.rates must be dict, got \[1\.0\]"),
+        ({"name": "x", "rates": {"a": "fast"}}, r"Outer\.rates\.a must be float or NoneType, got 'fast'"),
         ({"name": "x", "kind": "c"}, r"Outer\.kind must be one of 'a', 'b', got 'c'"),
         ({"name": "x", "count": 1.5}, r"Outer\.count must be int, got 1\.5"),
         ({"name": "x", "count": True}, r"Outer\.count must be int, got True"),

@@ -79,6 +79,9 @@ def test_options_of_folders_are_refused_for_films_and_the_other_way_round(film: 
         read(film, up="z")
     with pytest.raises(ValueError, match="options of films must not be given here"):
         read(sample_folder, replace(GenerateConfig(), video=VideoConfig(start=0.1)))
+    matting = GenerateConfig(video=VideoConfig(matting_model=Path("none.onnx")))
+    with pytest.raises(ValueError, match="options of films must not be given here"):
+        read(sample_folder, matting)
     with pytest.raises(ValueError, match="--elevation must not be given here"):
         read(sample_folder, elevation=10.0)
     with pytest.raises(ValueError, match="must be a folder of multi-view frames"):
@@ -161,14 +164,15 @@ def test_the_best_generator_at_hand_is_usual(tiny_zero123plus: Path) -> None:
         assert choose_generator(asked, cpu) == choose_generator(asked, gpu) == (views, "as asked")
 
 
-def test_the_films_matting_model_cuts_the_views_out(
-    film: Path, tiny_zero123plus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("source", ["front.mp4", "."])
+def test_the_matting_model_cuts_the_views_out(
+    sample_folder: Path, source: str, tiny_zero123plus: Path, tmp_path: Path
 ) -> None:
-    """One option for both: a file that is none is refused where the views are cut, though the film has alpha."""
+    """One option for both: a file that is none is refused where the views are cut, though the input has alpha."""
     config = GenerateConfig(
         views=ViewsConfig(views="zero123plus", size=32),
-        video=VideoConfig(frames=1, matting_model=tmp_path / "none.onnx"),
+        video=VideoConfig(matting_model=tmp_path / "none.onnx"),
         zero123plus=Zero123PlusConfig(folder=tiny_zero123plus, view_size=64, steps=1),
     )
     with pytest.raises(ValueError, match=r"none\.onnx"):
-        read_input(film, config, torch.device("cpu"))
+        read_input(sample_folder / source, config, CPU)

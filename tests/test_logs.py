@@ -44,6 +44,17 @@ def test_a_new_log_begins_anew(tmp_path: Path) -> None:
     assert read_log(tmp_path / "absent.jsonl") == []
 
 
+@pytest.mark.parametrize("line", ["\0\0\0", "[]", '{"step": 20}'])
+def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "log.jsonl"
+    log = LossLog(path, keep_until=0)
+    log.write(step(10))
+    log.close()
+    path.write_text(f"{path.read_text()}{line}\n")
+    with pytest.raises(ValueError, match=r"log\.jsonl: line 2 must be an object with the keys loss, num_gaussians"):
+        read_log(path)
+
+
 def test_tensorboard_gets_the_same_numbers(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -1,5 +1,6 @@
 """The whole flow: what it yields and writes, how it is interrupted and resumed, and that bad input leaves nothing."""
 
+import errno
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ds4d import __version__
+from ds4d import __version__, pipeline
 from ds4d.evaluation import score_training_views
 from ds4d.imaging import read_rgba, write_png
 from ds4d.logs import read_log
@@ -58,7 +59,7 @@ def test_events_tell_the_stages_in_order(tmp_path: Path, sample_folder: Path, sh
     assert {path.suffix for path in written} == kinds and all(path.is_file() for path in written)
     assert {"heatmap.mp4", "heatmap.png"} <= {path.name for path in written}
     assert isinstance(events[-1], Finished)
-    assert events[-1].metrics == json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert events[-1].figures == RunFolder(tmp_path / "run").read_figures()
 
 
 def test_metrics_describe_the_run(finished_run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
@@ -168,16 +169,42 @@ def test_a_film_goes_on_with_the_views_it_began_with(
         list(generate(film, config, run, device="cpu", resume=True))
 
 
-def test_a_finished_run_has_nothing_left_to_do(
-    finished_run: Path, sample_folder: Path, quick_config: GenerateConfig
-) -> None:
-    before = (finished_run / "scene.safetensors").stat().st_mtime_ns
-    events = list(generate(sample_folder, quick_config, finished_run, device="cpu", resume=True))
+def test_a_finished_run_has_nothing_left_to_do(run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
+    before = (run / "scene.safetensors").stat().st_mtime_ns
+    events = list(generate(sample_folder, quick_config, run, device="cpu", resume=True))
+    assert events == [Finished(RunFolder(run).read_figures())]
+    (run / "report.html").unlink()  # as after an interruption just before the end
+    events = list(generate(sample_folder, quick_config, run, device="cpu", resume=True))
+    assert [type(event) for event in events] == [FileWritten, Finished] and (run / "report.html").is_file()
+    assert (run / "scene.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_finished_run_is_whole_without_its_page(run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
+    (run / "report.html").unlink()
+    (run / "eval.json").write_text("{}")
+    with pytest.warns(
+        UserWarning, match=r"report\.html is not written, but may be later by ds4d report: .*eval\.json must"
+    ):
+        events = list(generate(sample_folder, quick_config, run, device="cpu", resume=True))
     assert [type(event) for event in events] == [Finished]
-    (finished_run / "report.html").unlink()  # as after an interruption just before the end
-    events = list(generate(sample_folder, quick_config, finished_run, device="cpu", resume=True))
-    assert [type(event) for event in events] == [FileWritten, Finished] and (finished_run / "report.html").is_file()
-    assert (finished_run / "scene.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_new_run_is_whole_without_its_page(
+    tmp_path: Path, sample_folder: Path, short: GenerateConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(folder: RunFolder) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device", str(folder.report))
+
+    monkeypatch.setattr(pipeline, "write_report", fail)
+    with pytest.warns(UserWarning, match=r"report\.html is not written, .* No space left on device"):
+        events = list(generate(sample_folder, short, tmp_path / "run", device="cpu"))
+    assert isinstance(events[-1], Finished) and (tmp_path / "run" / "metrics.json").is_file()
+
+
+def test_damaged_figures_are_named(run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
+    (run / "metrics.json").write_text("{")
+    with pytest.raises(ValueError, match=r"metrics\.json must be a json file of a run"):
+        list(generate(sample_folder, quick_config, run, device="cpu", resume=True))
 
 
 def test_another_run_is_neither_overwritten_nor_continued(

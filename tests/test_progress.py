@@ -25,6 +25,18 @@ def test_a_stream_says_how_long_it_will_be() -> None:
     assert [(each.done, each.total) for each in heard] == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
+def test_a_stream_that_ends_early_is_done() -> None:
+    heard: list[Progress] = []
+    with listening(heard.append):
+        assert list(tracked(iter("ab"), "spelling", 4)) == ["a", "b"]
+    assert heard[-2:] == [Progress("spelling", 2, 4), Progress("spelling", 2, 2)]
+
+
+def test_what_cannot_be_counted_needs_a_total() -> None:
+    with pytest.raises(TypeError, match="len"):
+        next(tracked(iter("ab"), "spelling"))
+
+
 def test_without_a_listener_the_items_are_all_there_is() -> None:
     assert list(tracked([1, 2], "counting")) == [1, 2]
 

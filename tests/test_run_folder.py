@@ -9,9 +9,30 @@ import pytest
 from ds4d import __version__
 from ds4d.deformation import FieldConfig
 from ds4d.presets import GenerateConfig, tiny
-from ds4d.run_folder import RunFolder, RunRecord, read_record
+from ds4d.run_folder import EvaluationRecord, RunFigures, RunFolder, RunRecord, Used, read_record
+from ds4d.video import Finding
 
 RECORD = RunRecord(Path("/data/creature"), "cpu", tiny())
+FIGURES = RunFigures(
+    versions={"ds4d": __version__, "torch": "2.7"},
+    used=Used("inflate (as asked)", "filters", "the visual hull"),
+    findings=(Finding("note", "It is dark.", ""),),
+    device="cpu, 2 threads",
+    frames=2,
+    views=7,
+    picture=(48, 32),
+    steps=20,
+    num_gaussians=300,
+    front_psnr=30.5,
+    train_psnr=28.0,
+    front_psnr_by_frame=(30.5, None),
+    seconds={"fit": 12.0},
+    peak_memory_bytes={"main": 2**30},
+    alignment={"silhouette_iou": 0.9, "color_error": None, "up_axis": "+z", "offset": [0.0, 1.0, 2.0]},
+)
+EVALUATION = EvaluationRecord(
+    Path("/data"), "test", 2, {"psnr": 21.0, "iou": None}, {"test0": {"psnr": 21.0, "iou": None}}
+)
 
 
 def test_the_record_says_everything(tmp_path: Path) -> None:
@@ -95,3 +116,32 @@ def test_settings_of_a_record_are_whole() -> None:
         "views", "video", "inflate", "zero123plus", "init", "features", "decoupling", "fusion", "field", "fit",
         "guidance", "outputs", "log", "seed", "checkpoint_every",
     }  # fmt: skip
+
+
+def test_figures_and_scores_come_back(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.open(RECORD)
+    folder.scene.write_text("{}")
+    folder.finish(FIGURES)
+    assert folder.read_figures() == FIGURES
+    assert folder.read_evaluation() is None
+    folder.write_evaluation(EVALUATION)
+    assert folder.read_evaluation() == EVALUATION
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{}", "must hold the keys data, split, images, total, views"),
+        ("[1]", "must be an object with keys"),
+        ("{", "Expecting property name"),
+        (
+            '{"data": "/d", "split": "test", "images": 1, "total": {"psnr": 1.0}, "views": {"test0": {}}}',
+            r"views\.test0 must hold psnr, got \. Call ds4d eval again",
+        ),
+    ],
+)
+def test_damaged_scores_are_refused(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "eval.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"eval\.json must be a json file of a run by ds4d .*{message}"):
+        RunFolder(tmp_path).read_evaluation()

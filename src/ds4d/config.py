@@ -111,6 +111,11 @@ def _as(option: Any, value: Any, where: str) -> tuple[bool, Any]:
     if typing.get_origin(option) is tuple:
         fits = isinstance(value, list | tuple)
         return fits, tuple(_value(typing.get_args(option)[0], item, where) for item in value) if fits else None
+    if typing.get_origin(option) is dict:
+        kind, fits = typing.get_args(option)[1], isinstance(value, Mapping)
+        return fits, {key: _value(kind, item, f"{where}.{key}") for key, item in value.items()} if fits else None
+    if option is Any:
+        return True, value
     if option is Path:
         return isinstance(value, str), Path(value) if isinstance(value, str) else None
     if option is float:  # json writes 1.0 and 1 alike

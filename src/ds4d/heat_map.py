@@ -47,7 +47,9 @@ def write_heat_map(
     frames = (
         _overlay(heat[time], video, time, width, height) for time in tracked(range(video.num_times), "heatmap.mp4")
     )
-    yield from write_if_possible(folder / "heatmap.mp4", lambda path: write_video(path, frames, 1 / seconds))
+    film = write_if_possible(folder / "heatmap.mp4", lambda path: write_video(path, frames, 1 / seconds))
+    if film is not None:
+        yield film
     width, height = _even(video.frames.width, video.frames.height, config.sheet_size)
     columns = torch.linspace(0, video.num_times - 1, min(config.sheet_columns, video.num_times)).round().long().tolist()
     rows = [

@@ -100,12 +100,15 @@ def read_input(
     path, asked = Path(source), config.views.views
     if not (asked == "folder" or holds_views(path)):
         return _from_film(path, config, device, make_views)
-    if config.video != VideoConfig():
-        raise ValueError(f"options of films must not be given here: {path} is a folder of views. Leave them out.")
     clip = load_views(path, config.views)
     check_masks(clip)
     is_film = clip.num_views == 1 and clip.cameras.is_static and bool(clip.valid.all())
-    if asked == "folder" or (asked == "auto" and not is_film):
+    is_whole = asked == "folder" or (asked == "auto" and not is_film)
+    # Views that are made are cut out, too.
+    unread = config.video if is_whole else replace(config.video, matting_model=None)
+    if unread != VideoConfig():
+        raise ValueError(f"options of films must not be given here: {path} is a folder of views. Leave them out.")
+    if is_whole:
         if is_film:
             warnings.warn(f"{path} shows the object from one still side: the others are unknown.", stacklevel=2)
         return InputClip(clip, _points_beside(path), None, "folder", f"the folder's {clip.num_views}")

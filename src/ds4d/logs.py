@@ -12,6 +12,7 @@ from ds4d.imaging import atomic_path
 from ds4d.training import StepDone
 
 _BESIDES = {"step", "stage", "seconds", "num_gaussians"}  # of an entry: what is no loss
+_HEAD = {*_BESIDES, "loss"}  # of every entry; its terms follow
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,28 @@ def check_tensorboard() -> None:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The entries of a `LossLog`; a last line that was cut off is left out."""
+    """The entries of a `LossLog`; a last line that was cut off is left out.
+
+    Raises:
+        ValueError: another line is damaged.
+    """
     if not path.is_file():
         return []
-    entries = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            entries.append(json.loads(line))
-    return entries
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [_entry(path, number, line) for number, line in enumerate(lines, start=1) if line.endswith("\n")]
+
+
+def _entry(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        entry = None
+    if not isinstance(entry, dict) or not entry.keys() >= _HEAD:
+        raise ValueError(
+            f"{path}: line {number} must be an object with the keys {', '.join(sorted(_HEAD))}, got {line[:60]!r}. "
+            "Remove the line."
+        )
+    return entry
 
 
 def loss_names(log: Iterable[Mapping[str, Any]]) -> list[str]:

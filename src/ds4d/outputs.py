@@ -78,17 +78,18 @@ def write_outputs(
         )
     writers["middle.ply"] = lambda path: write_middle(path, scene)
     for name, write in writers.items():
-        yield from write_if_possible(folder / name, write)
+        if written := write_if_possible(folder / name, write):
+            yield written
 
 
-def write_if_possible(path: Path, write: Callable[[Path], None]) -> Iterator[Path]:
-    """Writes one file and yields its path; where a package for it is missing, warns and goes on without the file."""
+def write_if_possible(path: Path, write: Callable[[Path], None]) -> Path | None:
+    """Writes one file and returns its path; where a package for it is missing, warns and returns None."""
     try:
         write(path)
     except ImportError as error:
         warnings.warn(f"{path.name} is not written: {error}", stacklevel=2)
-    else:
-        yield path
+        return None
+    return path
 
 
 def write_comparison(

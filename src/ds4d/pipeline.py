@@ -8,15 +8,15 @@
 the fit is saved, and `resume` goes on from there.
 """
 
-import json
 import math
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from ds4d.clip_features import observe_clip
 from ds4d.device import DeviceName, choose_device
@@ -26,7 +26,7 @@ from ds4d.features import extract_features
 from ds4d.guidance import load_guidance
 from ds4d.heat_map import heat_map, write_heat_map
 from ds4d.imaging import Lpips
-from ds4d.input_clip import read_input
+from ds4d.input_clip import InputClip, read_input
 from ds4d.logs import LossLog, TensorBoardLog, check_tensorboard, read_log
 from ds4d.losses import Term
 from ds4d.motion import Motion
@@ -38,7 +38,7 @@ from ds4d.registration import Alignment
 from ds4d.rendering import renderer_for
 from ds4d.report import write_report
 from ds4d.resources import Stopwatch, peak_memory
-from ds4d.run_folder import RunFolder, RunRecord, read_record
+from ds4d.run_folder import RunFigures, RunFolder, RunRecord, Used, read_record
 from ds4d.scene import BakedGaussians, Clip, DynamicGaussians
 from ds4d.training import Event as FitEvent
 from ds4d.training import StepDone, Trainer, load_checkpoint, save_checkpoint
@@ -93,9 +93,9 @@ class FileWritten:
 
 @dataclass(frozen=True)
 class Finished:
-    """The run is whole; its figures, as metrics.json holds them."""
+    """The run is whole; metrics.json holds its figures."""
 
-    metrics: dict[str, Any]
+    figures: RunFigures
 
 
 Event = StageStarted | Chosen | ShapeAligned | FitBegins | FitEvent | FileWritten | Finished
@@ -129,9 +129,10 @@ def generate(
         folder.check_resumable(record)
         record = replace(record, views=read_record(folder.config).views)
         if folder.metrics.is_file():
+            figures = folder.read_figures()
             if not folder.report.is_file():
-                yield FileWritten(write_report(folder))
-            yield Finished(json.loads(folder.metrics.read_text(encoding="utf-8")))
+                yield from _write_page(folder)
+            yield Finished(figures)
             return
     else:
         folder.check_unused()
@@ -149,8 +150,12 @@ def generate(
     yield StageStarted("features")
     with watch("features"):
         features = clip_features(video, config, target)
-    seen_by = config.features.kind if features is not None else "none"
-    yield Chosen("features", seen_by)
+    used = Used(
+        views=clip.used,
+        features=config.features.kind if features is not None else "none",
+        init=describe_start(config.init, clip.points),
+    )
+    yield Chosen("features", used.features)
 
     yield StageStarted("placement")
     with watch("placement"):
@@ -160,14 +165,11 @@ def generate(
         trainer = prepare(video, config, target, features, aligned, clip.points)
         if resume and folder.checkpoint.is_file():
             load_checkpoint(trainer, folder.checkpoint)
-
-    start = describe_start(config.init, clip.points)
-    yield Chosen("init", start)
+    yield Chosen("init", used.init)
 
     yield StageStarted("fit")
-    folder.open(
-        replace(record, views=clip.views), clip.film_place
-    )  # from here on every interruption leaves a checkpoint
+    # From here on every interruption leaves a checkpoint.
+    folder.open(replace(record, views=clip.views), clip.film_place)
     yield FitBegins(trainer.scene, trainer.video)
     yield from _fit(trainer, config, folder)
     trainer.scene.save(folder.path)
@@ -181,37 +183,13 @@ def generate(
 
     yield StageStarted("outputs")
     with watch("outputs"):
-        for path in write_outputs(scene, trainer.video, trainer.renderer, config.outputs, folder.path):
+        for path in _draw(scene, trainer, features, config, folder):
             yield FileWritten(path)
-        if features is not None:
-            shares = heat_map(features, config.decoupling)
-            for path in write_heat_map(shares, trainer.video, config.outputs, folder.path):
-                yield FileWritten(path)
-        if history := read_log(folder.log):
-            plot_losses(history, folder.path / "loss.png")
-            yield FileWritten(folder.path / "loss.png")
 
-    metrics = {
-        "versions": versions(),
-        "used": {"views": clip.used, "features": seen_by, "init": start},
-        "findings": None if clip.findings is None else [asdict(finding) for finding in clip.findings],
-        "device": _device_name(target),
-        "frames": video.num_times,
-        "views": video.num_views,
-        "picture": [video.frames.width, video.frames.height],
-        "steps": trainer.step,
-        "num_gaussians": scene.frames.num_gaussians,
-        "front_psnr": float(scores[:, 0].nanmean()),
-        "train_psnr": float(scores.nanmean(0).nanmean()),
-        "front_psnr_by_frame": [None if math.isnan(score) else score for score in scores[:, 0].tolist()],
-        "seconds": watch.seconds,
-        "peak_memory_bytes": peak_memory(target),
-    }
-    if aligned is not None:
-        metrics["alignment"] = aligned.figures()
-    folder.finish(metrics)
-    yield FileWritten(write_report(folder))
-    yield Finished(metrics)
+    figures = _measure(clip, used, aligned, trainer, scores, watch.seconds, target)
+    folder.finish(figures)
+    yield from _write_page(folder)
+    yield Finished(figures)
 
 
 def clip_features(video: MultiViewVideo, config: GenerateConfig, device: torch.device) -> FrameFeatures | None:
@@ -322,6 +300,59 @@ def _fit(trainer: Trainer, config: GenerateConfig, folder: RunFolder) -> Iterato
         for log in logs:
             log.close()
     save_checkpoint(trainer, folder.checkpoint)
+
+
+def _draw(
+    scene: BakedGaussians, trainer: Trainer, features: FrameFeatures | None, config: GenerateConfig, folder: RunFolder
+) -> Iterator[Path]:
+    """Writes all pictures and videos of a run, and yields the path of each when it is there."""
+    yield from write_outputs(scene, trainer.video, trainer.renderer, config.outputs, folder.path)
+    if features is not None:
+        shares = heat_map(features, config.decoupling)
+        yield from write_heat_map(shares, trainer.video, config.outputs, folder.path)
+    if history := read_log(folder.log):
+        plot_losses(history, folder.path / "loss.png")
+        yield folder.path / "loss.png"
+
+
+def _measure(
+    clip: InputClip,
+    used: Used,
+    aligned: Alignment | None,
+    trainer: Trainer,
+    scores: Float[Tensor, "T V"],
+    seconds: dict[str, float],
+    device: torch.device,
+) -> RunFigures:
+    """The figures of a run; `scores` are the PSNR of all training pictures, dB."""
+    front, frames = scores[:, 0], clip.video.frames
+    return RunFigures(
+        versions=versions(),
+        used=used,
+        findings=clip.findings,
+        device=_device_name(device),
+        frames=clip.video.num_times,
+        views=clip.video.num_views,
+        picture=(frames.width, frames.height),
+        steps=trainer.step,
+        num_gaussians=trainer.scene.gaussians.num_gaussians,
+        front_psnr=float(front.nanmean()),
+        train_psnr=float(scores.nanmean(0).nanmean()),
+        front_psnr_by_frame=tuple(None if math.isnan(score) else score for score in front.tolist()),
+        seconds=seconds,
+        peak_memory_bytes=peak_memory(device),
+        alignment=None if aligned is None else aligned.figures(),
+    )
+
+
+def _write_page(folder: RunFolder) -> Iterator[FileWritten]:
+    """Writes the page of a run, which is whole without it: what is in its way is warned of."""
+    try:
+        path = write_report(folder)
+    except (OSError, ValueError) as error:
+        warnings.warn(f"{folder.report.name} is not written, but may be later by ds4d report: {error}", stacklevel=3)
+    else:
+        yield FileWritten(path)
 
 
 def _device_name(device: torch.device) -> str:

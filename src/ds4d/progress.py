@@ -49,13 +49,19 @@ def tracked(items: Iterable[T], work: str, total: int | None = None) -> Iterator
     Args:
         items: one per step.
         work: what is done with them, in a few words.
-        total: how many there are, if they cannot be counted beforehand.
+        total: how many there are, if they cannot be counted beforehand; should fewer come, all are done all the same.
+
+    Raises:
+        TypeError: the items have no length, and no total is given.
     """
     count = len(cast(Sized, items)) if total is None else total
     tell(Progress(work, 0, count))
+    done = 0
     for done, item in enumerate(items, start=1):
         yield item
         tell(Progress(work, done, count))
+    if done < count:
+        tell(Progress(work, done, done))
 
 
 def tell(progress: Progress) -> None:

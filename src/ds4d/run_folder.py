@@ -16,7 +16,7 @@ eval.json               scores on views that were not fitted, if asked for later
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from packaging.version import InvalidVersion, Version
 
@@ -25,8 +25,10 @@ from ds4d.config import first_difference, from_dict, to_dict
 from ds4d.imaging import atomic_path
 from ds4d.logs import read_log
 from ds4d.presets import GenerateConfig
-from ds4d.video import Framing
+from ds4d.video import Finding, Framing
 from ds4d.views import ViewsSource
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,90 @@ class FilmPlace:
     framing: Framing
     viewmat: tuple[tuple[float, ...], ...]
     K: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Used:
+    """What a run worked with, in a few words each.
+
+    Attributes:
+        views: what they come from.
+        features: the extractor's name, or none.
+        init: what the first Gaussians come from.
+    """
+
+    views: str
+    features: str
+    init: str
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """The figures of a whole run.
+
+    Attributes:
+        versions: of ds4d and what it stands on, by name.
+        used: what the run worked with.
+        findings: what was found about a film, the worst first; None where the input is a folder of views.
+        device: its name.
+        frames: of the clip.
+        views: of the clip.
+        picture: width and height of the fitted pictures, pixels.
+        steps: of the fit.
+        num_gaussians: at its end.
+        front_psnr: mean over the pictures of the first view, dB.
+        train_psnr: mean over the means of all views, dB.
+        front_psnr_by_frame: of each picture of the first view, dB; None where there is none.
+        seconds: of each stage.
+        peak_memory_bytes: by kind of memory, main and gpu.
+        alignment: how the shape of a file was laid over the views, if the run began with one.
+    """
+
+    versions: dict[str, str]
+    used: Used
+    findings: tuple[Finding, ...] | None
+    device: str
+    frames: int
+    views: int
+    picture: tuple[int, ...]
+    steps: int
+    num_gaussians: int
+    front_psnr: float
+    train_psnr: float
+    front_psnr_by_frame: tuple[float | None, ...]
+    seconds: dict[str, float]
+    peak_memory_bytes: dict[str, int]
+    alignment: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class EvaluationRecord:
+    """Scores of a run on views that it was not fitted to.
+
+    Attributes:
+        data: the folder of the views.
+        split: name of its transforms file.
+        images: how many pictures were scored.
+        total: means over the views by measure; None where nothing could be measured.
+        views: the same measures for each view.
+
+    Raises:
+        ValueError: a view lacks a measure.
+    """
+
+    data: Path
+    split: str
+    images: int
+    total: dict[str, float | None]
+    views: dict[str, dict[str, float | None]]
+
+    def __post_init__(self) -> None:
+        for view, scores in self.views.items():
+            if scores.keys() != self.total.keys():
+                raise ValueError(
+                    f"EvaluationRecord: views.{view} must hold {', '.join(self.total)}, got {', '.join(scores)}. "
+                    "Call ds4d eval again."
+                )
 
 
 @dataclass(frozen=True)
@@ -197,20 +283,17 @@ class RunFolder:
                 f"{self.path} must be a run that was made of a film, got one without {self.film.name}. Make one with: "
                 "ds4d generate FILM -o RUN"
             )
-        try:
-            return from_dict(FilmPlace, json.loads(self.film.read_text(encoding="utf-8")))
-        except ValueError as error:
-            raise ValueError(f"{self.film} must say where a film's pictures lie: {error}") from error
+        return _read_json(FilmPlace, self.film)
 
-    def finish(self, metrics: dict[str, Any]) -> None:
+    def finish(self, figures: RunFigures) -> None:
         """Writes the figures, which says that the run is whole."""
-        _write_json(self.metrics, metrics)
+        _write_json(self.metrics, to_dict(figures))
 
-    def read_metrics(self) -> dict[str, Any]:
+    def read_figures(self) -> RunFigures:
         """The figures of a whole run, as `finish` wrote them.
 
         Raises:
-            ValueError: the folder holds no run, or one that is running, was stopped, or is damaged.
+            ValueError: the folder holds no run, or one that is running, was stopped, is damaged or of another version.
         """
         self.check_fitted()
         if not self.metrics.is_file():
@@ -218,7 +301,19 @@ class RunFolder:
                 f"run {self.path} must be whole, got one without {self.metrics.name}. Wait if it is running, or go on "
                 "with it by the same command with --resume."
             )
-        return read_json(self.metrics)
+        return _read_json(RunFigures, self.metrics)
+
+    def write_evaluation(self, record: EvaluationRecord) -> None:
+        """Writes scores on views that were not fitted, in place of those that are there."""
+        _write_json(self.evaluation, to_dict(record))
+
+    def read_evaluation(self) -> EvaluationRecord | None:
+        """The scores on views that were not fitted; None where there are none.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        return _read_json(EvaluationRecord, self.evaluation) if self.evaluation.is_file() else None
 
 
 def read_record(path: Path) -> RunRecord:
@@ -242,21 +337,6 @@ def read_record(path: Path) -> RunRecord:
         raise ValueError(f"{path} must be the config.json of a run: {error}") from error
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a json file of a run.
-
-    Raises:
-        ValueError: the file is damaged.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} must be a json file of a run: {error}. Generate it again.") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold an object with keys, got {content!r}. Generate it again.")
-    return content
-
-
 def _newer_version(content: Any) -> str | None:
     """The version that wrote a record, if it is newer than this one."""
     written_by = str(content.get("ds4d")) if isinstance(content, dict) else ""
@@ -277,6 +357,13 @@ def _look_up(nested: Any, key: str) -> Any:
     for name in key.split("."):
         nested = nested.get(name) if isinstance(nested, dict) else None
     return nested
+
+
+def _read_json(cls: type[T], path: Path) -> T:
+    try:
+        return from_dict(cls, json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ValueError(f"{path} must be a json file of a run by ds4d {__version__}: {error}") from error
 
 
 def _write_json(path: Path, content: Any) -> None:

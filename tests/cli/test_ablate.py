@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,21 @@ def test_failing_fits_are_said_and_the_rest_stands(ds4d: Callable, sample_folder
     assert "fit 3 of 4: views-A-seed1 failed: RuntimeError: out of luck" in outcome.err
     assert f"1 fit failed; why stands in {tmp_path / 'failures'}" in outcome.err
     assert re.search(r"\| fits +\| +1/2 \| +2/2 \|", outcome.out)
+
+
+@pytest.mark.parametrize(
+    ("rows", "shown"), [(["A"], "next: "), (["A", "B", "--base", "A"], "no table: base must be a row that has results")]
+)
+def test_where_a_table_cannot_be_made_of_what_is_left_failing_fits_are_said_all_the_same(
+    ds4d: Callable, sample_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[str], shown: str
+) -> None:
+    def fail(case: Case, config: GenerateConfig, device: torch.device) -> Score:
+        return figures(case, replace(config, seed=1), device)
+
+    monkeypatch.setattr(ablate, "fit_case", fail)
+    outcome = ds4d("ablate", sample_folder, "-o", tmp_path, "--seeds", 1, "--rows", *rows)
+    assert outcome.status == 1 and "1 fit failed; why stands in" in outcome.err
+    assert outcome.out.startswith(shown)
 
 
 @pytest.mark.parametrize(

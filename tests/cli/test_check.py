@@ -1,11 +1,16 @@
 import re
+import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ds4d.cli.generate import parse
 from ds4d.imaging import image_size, write_png
+from ds4d.presets import PRESETS
+from ds4d.video import VideoConfig
 
 
 @pytest.fixture
@@ -30,8 +35,19 @@ def test_a_good_film_is_said_to_be_good(ds4d: Callable, folder: Path, tmp_path: 
     ]
     assert re.fullmatch(r"a run with the preset (cpu|fast) on \w+ takes about \d+ \w+ and \d\.\d GiB .*", forecast)
     assert wrote == f"wrote {tmp_path / 'out' / 'check.png'}"
-    assert then == f"next: ds4d generate {folder} -o run"
+    assert then == f"next: ds4d generate {folder} -o run --fps 8.0 --size 64"
     assert image_size(tmp_path / "out" / "check.png")[0] > 8 * 192
+
+
+def test_what_is_useful_next_asks_for_the_film_as_it_was_checked(ds4d: Callable, folder: Path) -> None:
+    options = ["--preset", "tiny", "--start", "0.1", "--size", "64", "--matting", "alpha", "--keep", "all"]
+    said = ds4d("check", folder, *options).out.splitlines()[-1]
+    words = shlex.split(said.removeprefix("next: ds4d generate "))
+    checked = VideoConfig(start=0.1, size=64, matting="alpha", keep="all")
+    asked = parse(words).settings
+    assert replace(asked.video, size=asked.views.size) == checked
+    assert replace(asked, views=PRESETS["tiny"]().views, video=VideoConfig()) == PRESETS["tiny"]()
+    assert ds4d("check", folder).out.endswith(f"next: ds4d generate {folder} -o run\n")
 
 
 def test_warnings_leave_a_film_fit(ds4d: Callable, folder: Path, tmp_path: Path) -> None:

@@ -134,10 +134,16 @@ def test_options_change_their_preset(tmp_path: Path) -> None:
     assert changed.fit.static_steps == PRESETS["cpu"]().fit.static_steps
 
 
+def test_an_option_without_its_value_is_told_like_every_other(ds4d: Callable) -> None:
+    outcome = ds4d("generate", "in", "-o", "out", "--preset")
+    assert outcome.status == 2 and "--preset" in outcome.err
+    assert "__main__" not in outcome.err and "usage: pytest" not in outcome.err and "ds4d generate" in outcome.err
+
+
 def test_frame_features_are_switched_off_by_a_word() -> None:
     words = ["in", "-o", "out", "--preset", "cpu"]
     assert parse([*words, "--no-fusion"]).settings == replace(PRESETS["cpu"](), fusion=None)
-    with pytest.raises(ValueError, match="must not be given with --no-fusion"):
+    with pytest.raises(ValueError, match=r"where nothing is fused\. Add --fusion"):
         parse([*words, "--no-fusion", "--fusion.rule", "front"])
 
 
@@ -211,8 +217,9 @@ def test_eval_writes_its_table(ds4d: Callable, run: Path, sample_folder: Path) -
     outcome = ds4d("eval", run, "--data", sample_folder, "--split", "front")
     record = json.loads((run / "eval.json").read_text())
     assert record["split"] == "front" and set(record["total"]) == set(METRICS)
-    head, row, _, wrote, look = outcome.out.splitlines()
+    head, row, _, wrote, look, page = outcome.out.splitlines()
     assert wrote == f"wrote {run / 'eval.json'}" and look.startswith(f"next: ds4d render {run} ")
+    assert page == f"next: ds4d report {run}"
     assert head.split() == ["view", *METRICS]
     assert row.split()[0] == "front" and float(row.split()[1]) == pytest.approx(record["total"]["psnr"], abs=1e-3)
 

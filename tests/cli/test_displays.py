@@ -94,6 +94,34 @@ def test_a_full_bar_stays_until_other_work_begins() -> None:
     assert "2/2" in file.getvalue() and "loss 2" in file.getvalue() and "0:00:00" in file.getvalue()
 
 
+def test_names_are_shown_letter_by_letter() -> None:
+    file = io.StringIO()
+    bars = Bars(Console(file=file, force_terminal=True, width=100, emoji=False))
+    bars.say("reading a:cat:b/[red].mp4")
+    bars.progress(Progress("[bold]a.mp4", 1, 3), "[dim]:cat:")
+    bars.close()
+    for name in ("reading a:cat:b/[red].mp4", "[bold]a.mp4", "[dim]:cat:"):
+        assert name in file.getvalue()
+
+
+def test_work_that_ends_early_makes_room_for_other_work() -> None:
+    file = io.StringIO()
+    bars = Bars(Console(file=file, force_terminal=True, width=100))
+    for done, total in ((0, 9), (1, 9), (1, 1)):
+        bars.progress(Progress("reading", done, total))
+    bars.close()  # shows how far it came
+    bars.progress(Progress("drawing", 0, 3))
+    bars.close()
+    last = file.getvalue()[file.getvalue().rindex("drawing") :]
+    assert "1/1" in file.getvalue() and "reading" not in last
+
+
+@pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE"])
+def test_a_file_gets_lines_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "1")
+    assert isinstance(display_for(quiet=False), Lines)
+
+
 def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     display = display_for(quiet=True)
     assert type(display) is Display and isinstance(display_for(quiet=False), Lines)

@@ -231,6 +231,8 @@ def test_each_kind_of_error_has_its_status(capsys: pytest.CaptureFixture[str]) -
     assert status == 1 and "no room to write /run/scene.json (No space left on device). Free some" in line
     status, line = screen_of(PermissionError(errno.EACCES, "Permission denied", "/run"), capsys)
     assert status == 2 and "/run cannot be used: Permission denied" in line
+    status, line = screen_of(OSError(errno.EROFS, "Read-only file system", "/run"), capsys)
+    assert status == 2 and "/run cannot be used: Read-only file system. Name another" in line
     status, text = screen_of(RuntimeError("our own bug"), capsys)
     assert status == 1 and text.startswith("Traceback") and "in fail" in text
     assert text.splitlines()[-1].startswith("ds4d: error: a fault of ds4d, RuntimeError: our own bug. Please report")

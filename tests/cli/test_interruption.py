@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from ds4d.cli import generate, run_events
 from ds4d.cli.interruption import StopSignals
 from ds4d.cli.screen import Screen
 from ds4d.logs import read_log
+from ds4d.pipeline import FileWritten
 from ds4d.progress import Progress
 
 PATIENCE = 120  # seconds until a process that does nothing is a failure
@@ -21,10 +23,12 @@ PATIENCE = 120  # seconds until a process that does nothing is a failure
 
 @pytest.mark.usefixtures("interruptible")
 def test_the_first_signal_is_a_wish_and_the_second_an_order() -> None:
-    with StopSignals() as stop:
-        assert stop.received is None
+    said: list[str] = []
+    with StopSignals(said.append) as stop:
+        assert stop.received is None and not said
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.received is signal.SIGINT
+        assert said == ["\nSIGINT: stopping at the next step; once more stops at once"]
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(PATIENCE)
@@ -72,23 +76,37 @@ def test_a_terminated_command_says_so_and_leaves_no_half_file(
 def test_ctrl_c_stops_a_run_that_resumes(
     ds4d: Callable, quick: list[str], sample_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ds4d.cli import progress
-
     words = ["generate", sample_folder, "-o", tmp_path / "run", *quick]
-    real = progress.describe
+    real = run_events.describe
 
     def interrupt(event) -> str:
         if event.step == 3:
             os.kill(os.getpid(), signal.SIGINT)
         return real(event)
 
-    monkeypatch.setattr(progress, "describe", interrupt)
-    outcome = ds4d(*words)
-    assert outcome.status == 130 and outcome.out.startswith("next: ds4d generate ")
+    monkeypatch.setattr(run_events, "describe", interrupt)
+    outcome = ds4d(*words, "--quiet")
+    assert (outcome.status, outcome.out) == (130, "")
+    assert outcome.err == "ds4d: error: stopped by SIGINT; what was fitted is saved.\n"
     monkeypatch.undo()
     monkeypatch.setenv("COLUMNS", "200")
     steps: list[int] = []
-    monkeypatch.setattr(progress, "describe", lambda event: steps.append(event.step) or "")
+    monkeypatch.setattr(run_events, "describe", lambda event: steps.append(event.step) or "")
     assert ds4d(*words, "--resume").status == 0
     assert steps == [4, 5, 6]
     assert (tmp_path / "run" / "metrics.json").is_file()
+
+
+def test_what_was_written_before_a_stop_is_named(
+    ds4d: Callable, quick: list[str], sample_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(event, screen) -> None:
+        if isinstance(event, FileWritten) and event.path.name == "orbit.mp4":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(generate, "show", interrupt)
+    outcome = ds4d("generate", sample_folder, "-o", tmp_path / "run", *quick)
+    assert outcome.status == 143
+    names = ["scene.safetensors", "contact_sheet.png", "comparison.mp4", "orbit.mp4"]
+    assert outcome.out.splitlines()[:-1] == [f"wrote {tmp_path / 'run' / name}" for name in names]
+    assert outcome.out.splitlines()[-1].endswith(" --resume")

@@ -42,7 +42,7 @@ def _every_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 )
 def test_long_work_is_told_to_its_end(
     ds4d: Callable,
-    finished_run: Path,
+    run: Path,
     sample_folder: Path,
     quick: list[str],
     tmp_path: Path,
@@ -54,9 +54,9 @@ def test_long_work_is_told_to_its_end(
     stand_for = {
         "FILM": [sample_folder / "front.mp4"],
         "DATA": [sample_folder],
-        "RUN": [finished_run],
+        "RUN": [run],
         "QUICK": [*quick, "--init.num-gaussians", 300],
-        "MESH": [finished_run / "middle.ply"],
+        "MESH": [run / "middle.ply"],
     }
     outcome = ds4d(*(part for word in words.split() for part in stand_for.get(word, [word])))
     assert outcome.status == 0, outcome.err

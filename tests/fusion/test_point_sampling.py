@@ -112,3 +112,18 @@ def test_what_is_read_again_for_its_gradient_has_the_same(cameras: Cameras, mome
     expected = torch.autograd.grad((samples * weights[..., None]).sum(1).square().sum(), (maps, weights))
     found = torch.autograd.grad(PointReads(maps, place).weighted_sum(weights).square().sum(), (maps, weights))
     torch.testing.assert_close(found, expected)
+
+
+def test_what_is_read_is_not_kept_for_the_gradient(cameras: Cameras, generator: torch.Generator) -> None:
+    maps = torch.randn(2, 4, 6, 8, generator=generator).requires_grad_()
+    place, _ = locate_points(torch.rand(500, 3, generator=generator) - 0.5, cameras)
+    weights = torch.ones(2, 500, requires_grad=True)
+    kept = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        PointReads(maps, place).weighted_sum(weights)
+    assert sum(kept) < 2 * 500 * 4

@@ -91,3 +91,27 @@ def test_the_gpu_agrees_with_the_cpu(generator: torch.Generator) -> None:
     """Reduced-precision (TF32) convolutions would be off by 1e-3 and more."""
     a, b = _pair(generator, 4, 3, 64, 64)
     assert ssim(a.cuda(), b.cuda()).cpu() == pytest.approx(ssim(a, b), abs=1e-5)
+
+
+def test_the_cpus_own_kernel_equals_the_tensor_form(generator: torch.Generator) -> None:
+    """Single precision takes the one, double precision the other; also for gradients of one picture or of both."""
+    a, b = _pair(generator, 2, 2, 3, 20, 33)
+    pulls = torch.tensor([[1.0, -2.0], [0.5, 0.0]])
+    wide_a, wide_b = a.double().requires_grad_(), b.double().requires_grad_()
+    expected = ssim(wide_a, wide_b)
+    (expected * pulls).sum().backward()
+    for ask_a, ask_b in ((True, True), (True, False), (False, True)):
+        narrow_a, narrow_b = a.clone().requires_grad_(ask_a), b.clone().requires_grad_(ask_b)
+        found = ssim(narrow_a, narrow_b)
+        torch.testing.assert_close(found, expected.float(), rtol=0, atol=1e-6)
+        (found * pulls).sum().backward()
+        for narrow, wide in ((narrow_a, wide_a), (narrow_b, wide_b)):
+            if narrow.requires_grad:
+                torch.testing.assert_close(narrow.grad, wide.grad.float(), rtol=1e-4, atol=1e-8)
+
+
+def test_pictures_that_are_no_numbers_score_none(generator: torch.Generator) -> None:
+    a, b = _pair(generator, 2, 3, 16, 16)
+    a[1, 0, 8, 8] = torch.nan
+    first, second = ssim(a, b)
+    assert first.isfinite() and second.isnan()

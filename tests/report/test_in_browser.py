@@ -65,5 +65,7 @@ def test_films_play(open_report: Callable, finished_run: Path) -> None:
 def test_screenshot(open_report: Callable, pictured_run: Path, tmp_path: Path, keep_screenshot: Callable) -> None:
     path = write_report(RunFolder(pictured_run), tmp_path / "report.html")
     page, _, _ = open_report(path, 1000, 1080)
-    page.wait_for_timeout(1500)  # films have begun, and their controls have gone
+    begun = "video => video.currentTime > 0 || video.error"  # not every Chromium plays them
+    page.wait_for_function(f"() => [...document.querySelectorAll('video')].slice(0, 5).every({begun})")
+    page.evaluate("document.querySelectorAll('video').forEach(video => { video.controls = false; })")  # they fade
     keep_screenshot("report", page.screenshot())

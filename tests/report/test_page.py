@@ -12,6 +12,7 @@ from PIL import Image
 
 from ds4d.report import write_report
 from ds4d.report.embedding import Films
+from ds4d.report.tables import duration
 from ds4d.run_folder import RunFolder
 
 SECTIONS = [
@@ -58,6 +59,20 @@ def test_time_and_memory(run: Path, read_page: Callable, change_metrics: Callabl
     for text in ("fit 1 min 57 s 98%", "placing the object 1.0 s 1%", "together 2 min 0 s", "peak of GPU 1.00 GiB"):
         assert text in page.text["Time and memory"]
     assert "time 2 min 0 s" in page.text[""] and "peak of main memory 1.50 GiB" in page.text[""]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.0, "0.0 s"), (89.9, "89.9 s"), (119.7, "2 min 0 s"), (3599.7, "1 h 0 min"), (9000.0, "2 h 30 min")],
+)
+def test_durations(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+def test_stages_of_other_names_keep_them(run: Path, read_page: Callable, change_metrics: Callable) -> None:
+    change_metrics(seconds={"polish": 1.0, "fit": 3.0}, peak_memory_bytes={"tape": 2**30})
+    shown = read_page(run).text["Time and memory"]
+    assert "polish 1.0 s 25%" in shown and "peak of tape 1.00 GiB" in shown
 
 
 def test_films_are_the_runs_own(run: Path, read_page: Callable, decode: Callable) -> None:

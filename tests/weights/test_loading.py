@@ -50,6 +50,16 @@ def test_a_network_comes_back_frozen_in_the_dtype_asked_for(folder: Path) -> Non
     assert all(torch.equal(value, again[name]) for name, value in network.state_dict().items())
 
 
+def test_whole_precision_comes_before_half(tmp_path: Path) -> None:
+    """Whatever kind of file it is: the half-precision files of a model often lie beside its old whole ones."""
+    (tmp_path / "vae").mkdir()
+    for name in reversed(VAE.weights):
+        (tmp_path / "vae" / name).touch()
+        assert weights_file(VAE, tmp_path) == tmp_path / "vae" / name
+    stem = "diffusion_pytorch_model"
+    assert VAE.weights == (f"{stem}.safetensors", f"{stem}.bin", f"{stem}.fp16.safetensors", f"{stem}.fp16.bin")
+
+
 def test_a_scheduler_is_made_of_its_settings(folder: Path) -> None:
     assert load_part(SCHEDULER, folder).config.num_train_timesteps == 123
 

@@ -49,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.DONE
     from ds4d.cli.screen import Screen, ScreenOptions
 
-    options = ScreenOptions(**{name: f"--{name}" in words for name in ("quiet", "json")})
+    helps = not {"-h", "--help"}.isdisjoint(words)  # help is text, whatever else is asked for
+    options = ScreenOptions(quiet="--quiet" in words, json="--json" in words and not helps)
     if words[0] not in COMMANDS:
         near = difflib.get_close_matches(words[0], COMMANDS, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""

@@ -85,7 +85,10 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
     broken = Outcome(error=why, next=again, exit_code=ExitCode.FAILED)
     if not any((arguments.output / "results").glob("*.json")):
         return broken  # no fit, no table
-    table = _table(arguments.output, arguments.base)
+    try:
+        table = _table(arguments.output, arguments.base)
+    except ValueError as error:  # none of the base row, for instance
+        return replace(broken, text=f"no table: {error}")
     return replace(broken, text=table.text, result=table.result, wrote=table.wrote)
 
 

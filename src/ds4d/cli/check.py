@@ -1,7 +1,7 @@
 """`ds4d check`: whether a film is fit for use, and what will be seen of it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,8 +51,18 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
         write_png(wrote[0], draw_inspection(inspection))
     outcome = Outcome("\n".join([*_lines(inspection), said]), _result(inspection, forecast), wrote)
     if inspection.is_fit:
-        return replace(outcome, next=[ds4d_command("generate", arguments.input, "-o", "run")])
+        return replace(outcome, next=[ds4d_command("generate", arguments.input, "-o", "run", *_options(arguments))])
     return replace(outcome, error=f"{arguments.input} is not fit for use.", exit_code=ExitCode.REFUSED)
+
+
+def _options(arguments: CheckArguments) -> Iterator[str]:
+    """What was asked for besides the film, in the words of `ds4d generate`."""
+    if arguments.preset is not None:
+        yield from ("--preset", arguments.preset)
+    for option in fields(VideoConfig):
+        value = getattr(arguments.video, option.name)
+        if value != option.default:
+            yield from (f"--{option.name.replace('_', '-')}", str(value))
 
 
 def _lines(inspection: Inspection) -> Iterator[str]:

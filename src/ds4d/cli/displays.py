@@ -24,15 +24,14 @@ class Display:
         """Shows how far some work is, with a few words about the last step."""
 
     def close(self) -> None:
-        """Ends it."""
+        """Ends it, until there is more to show."""
 
 
 def display_for(*, quiet: bool) -> Display:
     """What suits standard error."""
     if quiet:
         return Display()
-    console = Console(stderr=True)
-    return Bars(console) if console.is_terminal else Lines()
+    return Bars(Console(stderr=True, emoji=False)) if sys.stderr.isatty() else Lines()
 
 
 class Lines(Display):
@@ -75,12 +74,13 @@ class Bars(Display):
 
     def __init__(self, console: Console) -> None:
         self._bars = RichProgress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=console,
+            redirect_stdout=False,
         )
         self._tasks: dict[str, TaskID] = {}
         self._latest: dict[str, Progress] = {}
@@ -95,7 +95,7 @@ class Bars(Display):
         if latest is None or progress.done < latest.done:
             self._begin(progress)
         self._latest[progress.work] = progress
-        self._bars.update(self._tasks[progress.work], completed=progress.done, note=note)
+        self._bars.update(self._tasks[progress.work], completed=progress.done, total=progress.total, note=note)
 
     def close(self) -> None:
         """See `Display`."""

@@ -29,12 +29,19 @@ def attempt(command: Callable[[], Outcome | None]) -> Outcome | None:
     except KeyboardInterrupt:
         return Outcome(error=MEANINGS[ExitCode.INTERRUPTED], exit_code=ExitCode.INTERRUPTED)
     except SystemExit as leaving:
-        if leaving.code == ExitCode.TERMINATED:
-            return Outcome(error=MEANINGS[ExitCode.TERMINATED], exit_code=ExitCode.TERMINATED)
-        # The words were not understood and that has been said, or they asked for help.
-        return Outcome(exit_code=ExitCode(leaving.code)) if leaving.code else None
+        return _of_leaving(leaving.code)
     except Exception as error:
         return _of_files(error) or _of_memory(error) or _of_ours(error)
+
+
+def _of_leaving(code: str | int | None) -> Outcome | None:
+    """Words that were not understood, which has been said; a signal; whatever else ends a program; None for help."""
+    if not code:
+        return None
+    if code == ExitCode.TERMINATED:
+        return Outcome(error=MEANINGS[ExitCode.TERMINATED], exit_code=ExitCode.TERMINATED)
+    known = ExitCode(code) if code in MEANINGS else ExitCode.FAILED
+    return Outcome(error=code if isinstance(code, str) else None, exit_code=known)
 
 
 def _of_files(error: Exception) -> Outcome | None:
@@ -47,7 +54,7 @@ def _of_files(error: Exception) -> Outcome | None:
             "another; a fit goes on with --resume."
         )
         return Outcome(error=message, exit_code=ExitCode.FAILED)
-    if isinstance(error, _FILE_ERRORS):
+    if isinstance(error, _FILE_ERRORS) or error.errno == errno.EROFS:
         message = f"{error.filename} cannot be used: {error.strerror}. Name another, or change it."
         return Outcome(error=message, exit_code=ExitCode.REFUSED)
     return None

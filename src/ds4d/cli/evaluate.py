@@ -1,21 +1,20 @@
 """`ds4d eval`: scores on views that were not fitted."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import tyro
 
 from ds4d.cli.outcome import Outcome, ds4d_command, plain
 from ds4d.cli.screen import Screen, ScreenOptions
+from ds4d.config import to_dict
 from ds4d.device import DeviceName, choose_device
 from ds4d.evaluation import evaluate
-from ds4d.imaging import Lpips, atomic_path
+from ds4d.imaging import Lpips
 from ds4d.rendering import renderer_for
 from ds4d.report.tables import score_rows
-from ds4d.run_folder import RunFolder
+from ds4d.run_folder import EvaluationRecord, RunFolder
 from ds4d.scene import BakedGaussians
 
 
@@ -49,21 +48,17 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
     evaluation = evaluate(
         scene, renderer_for(device), arguments.data, arguments.split, lpips=lpips.to(device) if lpips else None
     )
-    record = {
-        "data": str(arguments.data.resolve()),
-        "split": arguments.split,
-        "images": evaluation.images,
-        "total": plain(evaluation.total),
-        "views": plain(evaluation.views),
-    }
-    with atomic_path(run.evaluation) as path:
-        path.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    record = EvaluationRecord(
+        arguments.data.resolve(), arguments.split, evaluation.images, plain(evaluation.total), plain(evaluation.views)
+    )
+    run.write_evaluation(record)
     transforms = arguments.data / f"transforms_{arguments.split}.json"
     look = ds4d_command("render", arguments.run, "--transforms", transforms, "-o", arguments.run / arguments.split)
-    return Outcome(_table(record), record, [run.evaluation], [look])
+    page = ds4d_command("report", arguments.run)
+    return Outcome(_table(record), to_dict(record), [run.evaluation], [look, page])
 
 
-def _table(record: Mapping[str, Any]) -> str:
+def _table(record: EvaluationRecord) -> str:
     rows = score_rows(record)
     width = max(len(name) for name, *_ in rows) + 2
     return "\n".join(f"{name:<{width}}" + "".join(f"{cell:>14}" for cell in cells) for name, *cells in rows)

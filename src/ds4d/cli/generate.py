@@ -13,9 +13,10 @@ from ds4d.cli.exit_codes import ExitCode
 from ds4d.cli.film_options import FilmOptions
 from ds4d.cli.interruption import StopSignals
 from ds4d.cli.outcome import Outcome, ds4d_command, page_command
-from ds4d.cli.progress import show
+from ds4d.cli.run_events import show
 from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.cli.watching import watched
+from ds4d.config import to_dict
 from ds4d.decoupling import DecouplingConfig
 from ds4d.deformation import FieldConfig
 from ds4d.device import DeviceName, choose_device
@@ -27,7 +28,7 @@ from ds4d.outputs import OutputsConfig
 from ds4d.pipeline import Event, FileWritten, Finished, generate
 from ds4d.placement import InitConfig
 from ds4d.presets import PRESETS, GenerateConfig
-from ds4d.run_folder import RunFolder, read_record
+from ds4d.run_folder import RunFigures, RunFolder, read_record
 from ds4d.training import FitConfig
 from ds4d.views import InflateConfig, ViewsConfig, Zero123PlusConfig
 
@@ -58,7 +59,7 @@ class Request:
 def run(words: Sequence[str], screen: Screen) -> Outcome:
     """The command."""
     asked, wrote = parse(words), list[Path]()
-    with StopSignals() as stop, watched(asked.viewer, screen) as watch:
+    with StopSignals(screen.say) as stop, watched(asked.viewer, screen) as watch:
         events = generate(asked.input, asked.settings, asked.output, device=asked.device, resume=asked.resume)
         last = None
         for last in events:
@@ -70,9 +71,9 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
                 _close(events)
                 break
     if isinstance(last, Finished):
-        return _finished(asked.output, last.metrics, wrote)
+        return _finished(asked.output, last.figures, wrote)
     assert stop.received is not None
-    return _stopped(asked.output, words, stop.received)
+    return _stopped(asked.output, words, stop.received, wrote)
 
 
 def parse(words: Sequence[str]) -> Request:
@@ -82,10 +83,13 @@ def parse(words: Sequence[str]) -> Request:
         SystemExit: an option is unknown or unfit, or help is asked for.
         ValueError: the named settings cannot be used.
     """
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for name in ("--preset", "--config", "--device"):
         early.add_argument(name)
-    chosen, _ = early.parse_known_args(words)
+    try:
+        chosen, _ = early.parse_known_args(words)
+    except argparse.ArgumentError:  # an option without its value, which is refused below, too
+        chosen = early.parse_args([])
     if chosen.preset and chosen.config:
         raise ValueError(f"--config must stand alone, got --preset {chosen.preset} as well. Leave one of them out.")
     if chosen.config:
@@ -104,7 +108,7 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
     def command(
         input: tyro.conf.Positional[Path],
         output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="RUN")],
-        screen: Annotated[ScreenOptions, tyro.conf.arg(name="")],
+        screen: Annotated[ScreenOptions, tyro.conf.arg(name="")],  # for the help alone: main has read it
         preset: PresetName | None = None,
         config: Path | None = None,
         device: DeviceName = "auto",
@@ -162,7 +166,7 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
             log: of the losses.
         """
         if not fused and fusion != usual_fusion:
-            raise ValueError("--fusion.* must not be given with --no-fusion, which reads none of it. Leave one out.")
+            raise ValueError("--fusion.* must not be given where nothing is fused. Add --fusion, or leave them out.")
         if shape is not None:
             init = replace(init, method="mesh", file=shape)
         changed = GenerateConfig(
@@ -198,17 +202,17 @@ def _close(events: Iterator[Event]) -> None:
     cast(Any, events).close()
 
 
-def _finished(output: Path, metrics: dict[str, Any], wrote: Sequence[Path]) -> Outcome:
-    seconds = sum(metrics["seconds"].values())
+def _finished(output: Path, figures: RunFigures, wrote: Sequence[Path]) -> Outcome:
     text = (
-        f"front view {metrics['front_psnr']:.1f} dB, all training views {metrics['train_psnr']:.1f} dB, "
-        f"{metrics['num_gaussians']} Gaussians, {seconds:.0f} s on {metrics['device']}"
+        f"front view {figures.front_psnr:.1f} dB, all training views {figures.train_psnr:.1f} dB, "
+        f"{figures.num_gaussians} Gaussians, {sum(figures.seconds.values()):.0f} s on {figures.device}"
     )
-    return Outcome(text, metrics, wrote, [ds4d_command("view", output), page_command(output)])
+    return Outcome(text, to_dict(figures), wrote, [ds4d_command("view", output), page_command(output)])
 
 
-def _stopped(output: Path, words: Sequence[str], number: signal.Signals) -> Outcome:
+def _stopped(output: Path, words: Sequence[str], number: signal.Signals, wrote: Sequence[Path]) -> Outcome:
     code, begun = ExitCode(128 + number), RunFolder(output).config.is_file()
     again = ["generate", *(word for word in words if word != "--resume"), *["--resume"] * begun]
     saved = "what was fitted is saved" if begun else "the fit had not begun, and nothing is saved"
-    return Outcome(error=f"stopped by {number.name}; {saved}.", next=[ds4d_command(*again)], exit_code=code)
+    error = f"stopped by {number.name}; {saved}."
+    return Outcome(wrote=wrote, next=[ds4d_command(*again)], error=error, exit_code=code)

@@ -1,9 +1,8 @@
 """Ctrl-C and SIGTERM: as an order that unwinds what is done, or as a wish, fulfilled where the work can be stopped."""
 
 import signal
-import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
@@ -28,11 +27,15 @@ def _leave(number: int, frame: FrameType | None) -> None:
 class StopSignals:
     """Notes the first Ctrl-C or SIGTERM inside its block; a second one acts at once, as usual.
 
+    Args:
+        say: told at once that the signal has been heard.
+
     Attributes:
         received: the signal, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
         self.received: signal.Signals | None = None
         self._before: dict[signal.Signals, object] = {}
 
@@ -50,7 +53,7 @@ class StopSignals:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
         self._restore()
-        print(f"\n{self.received.name}: stopping at the next step; once more stops at once", file=sys.stderr)
+        self._say(f"\n{self.received.name}: stopping at the next step; once more stops at once")
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

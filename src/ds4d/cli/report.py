@@ -21,7 +21,7 @@ class ReportArguments(ScreenOptions):
     Attributes:
         run: folder of the run.
         output: the page; report.html in the run's folder if not given.
-        force: replace a page that is there.
+        force: replace a file that is there; the run's own page is always made anew.
     """
 
     run: tyro.conf.Positional[Path]
@@ -33,10 +33,11 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
     """The command."""
     arguments = tyro.cli(ReportArguments, args=list(words), prog="ds4d report")
     folder = RunFolder(arguments.run)
-    folder.read_metrics()  # what is wrong with the run is said before what is wrong with the output
+    folder.read_figures()  # what is wrong with the run is said before what is wrong with the output
     output = folder.report if arguments.output is None else arguments.output
     if output.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"--output must end in .html, got {output}. Rename it.")
-    claim([output], force=arguments.force)
+    if output != folder.report:
+        claim([output], force=arguments.force)
     write_report(folder, output)
     return written_page(output)

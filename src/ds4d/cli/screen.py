@@ -1,10 +1,11 @@
 """Where a command speaks: while it works on standard error, and of what came of it on standard output."""
 
 import json
+import os
 import sys
 import time
 import warnings
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Annotated, TextIO
@@ -33,6 +34,8 @@ class ScreenOptions:
 class Screen:
     """The screen of one command; inside its block, progress and warnings are shown.
 
+    With `json`, whatever else is printed inside the block, by any package, goes to standard error.
+
     Args:
         command: its name.
         options: how it speaks.
@@ -41,6 +44,7 @@ class Screen:
     def __init__(self, command: str, options: ScreenOptions) -> None:
         self.options = options
         self._command, self._began = command, time.perf_counter()
+        self._stdout = sys.stdout
         self._display = display_for(quiet=options.quiet)
         self._warnings: list[str] = []
         self._has_answered = False
@@ -49,6 +53,8 @@ class Screen:
     def __enter__(self) -> "Screen":
         self._inside.enter_context(warnings.catch_warnings())
         warnings.showwarning = self._warn  # ty: ignore[invalid-assignment] (the hook that Python documents)
+        if self.options.json:
+            self._inside.enter_context(redirect_stdout(sys.stderr))
         self._inside.enter_context(listening(self.progress))
         self._inside.callback(self._display.close)
         return self
@@ -68,17 +74,24 @@ class Screen:
 
     def answer(self, outcome: Outcome) -> ExitCode:
         """Says what came of the command; returns its exit code."""
+        self._display.close()
         if outcome.error:
             print(f"ds4d: error: {' '.join(outcome.error.split())}", file=sys.stderr)
         if self.options.json:
             if not self._has_answered:
                 seconds = round(time.perf_counter() - self._began, 3)
                 record = {"command": self._command, **outcome.record(), "warnings": self._warnings, "seconds": seconds}
-                print(json.dumps(record, indent=1, allow_nan=False), flush=True)
+                self._print(json.dumps(record, indent=1, allow_nan=False))
         elif not self.options.quiet and (spoken := outcome.spoken()):
-            print(spoken, flush=True)
+            self._print(spoken)
         self._has_answered = True
         return outcome.exit_code
+
+    def _print(self, text: str) -> None:
+        try:
+            print(text, file=self._stdout, flush=True)
+        except BrokenPipeError:  # who reads has heard enough, as `head` does; Python flushes once more as it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stdout.fileno())
 
     def _warn(
         self,

@@ -67,9 +67,8 @@ class PointReads:
     """
 
     def __init__(self, maps: Float[Tensor, "*T V C h w"], place: Float[Tensor, "*T V N 2"]) -> None:
-        self._maps = maps
+        self._maps, self._place = maps, place
         self._views = list(zip(maps.unbind(-4), place.unbind(-3), strict=True))
-        self._place = place
 
     @property
     def num_views(self) -> int:
@@ -93,8 +92,8 @@ class PointReads:
     def weighted_sum(self, weights: Float[Tensor, "*T V N"]) -> Float[Tensor, "*T N C"]:
         """Sum over the views of weight times vector."""
         total = torch.zeros_like(weights[..., 0, :, None])
-        for view, weight in zip(self._views, weights.unbind(-2), strict=True):
-            total = total + checkpoint(_weigh, *view, weight, use_reentrant=False, preserve_rng_state=False)
+        for (maps, place), weight in zip(self._views, weights.unbind(-2), strict=True):
+            total = total + _weigh_and_forget(maps, place, weight)
         return total
 
 
@@ -116,6 +115,13 @@ def visibility(
     _, own = project_points(points, _with_times(cameras, points))
     behind = own - drawn[..., 0]
     return torch.sigmoid((tolerance - behind) * (4 / tolerance)) * in_view
+
+
+def _weigh_and_forget(maps: Tensor, place: Tensor, weights: Tensor) -> Tensor:
+    """`_weigh`, which keeps nothing for the gradient but its arguments."""
+    if not torch.is_grad_enabled():
+        return _weigh(maps, place, weights)
+    return checkpoint(_weigh, maps, place, weights, use_reentrant=False, preserve_rng_state=False)
 
 
 def _weigh(

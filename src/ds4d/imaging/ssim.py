@@ -7,12 +7,10 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import conv2d
+from torch.autograd.function import once_differentiable
 
-_RADIUS = 5
-_SIGMA = 1.5
-_C1 = 0.01**2
-_C2 = 0.03**2
+from ds4d.imaging.ssim_settings import C1, C2, RADIUS, SIGMA
+from ds4d.threads import share
 
 
 def ssim(a: Float[Tensor, "*B 3 H W"], b: Float[Tensor, "*B 3 H W"]) -> Float[Tensor, "*B"]:
@@ -30,35 +28,55 @@ def ssim(a: Float[Tensor, "*B 3 H W"], b: Float[Tensor, "*B 3 H W"]) -> Float[Te
     Raises:
         ValueError: the pictures are smaller than the window.
     """
-    window = 2 * _RADIUS + 1
+    window = 2 * RADIUS + 1
     if min(a.shape[-2:]) < window:
         raise ValueError(f"ssim: pictures must be at least {window} pixels high and wide, got {list(a.shape[-2:])}.")
     batch = a.shape[:-3]
     a, b = a.flatten(0, -4) if batch else a[None], b.flatten(0, -4) if batch else b[None]
+    if a.dtype == b.dtype == torch.float32 and a.device.type == b.device.type == "cpu":
+        planes = _PlaneSsim.apply(a.flatten(0, 1), b.flatten(0, 1))
+        return planes.unflatten(0, (-1, 3)).mean(-1).reshape(batch)
     # In terms of the sum and the difference both ratios are 1 minus something that vanishes with the difference: four
     # blurred maps do the work of five, and rounding in the variances of bright pictures hardly shows.
     total, difference = a + b, a - b
     maps = torch.cat((total, difference, total * total, difference * difference), dim=1)
-    mean_total, mean_difference, square_total, square_difference = _blur(maps).chunk(4, dim=1)
+    blurred = _BandBlur.apply(maps, _band(maps.shape[-2], maps), _band(maps.shape[-1], maps))
+    mean_total, mean_difference, square_total, square_difference = blurred.chunk(4, dim=1)
     bias, energy = mean_difference * mean_difference, mean_total * mean_total
     noise, signal = square_difference - bias, square_total - energy
-    luminance = 1 - bias / (0.5 * (energy + bias) + _C1)
-    structure = 1 - noise / (0.5 * (signal + noise) + _C2)
+    luminance = 1 - bias / (0.5 * (energy + bias) + C1)
+    structure = 1 - noise / (0.5 * (signal + noise) + C2)
     return (luminance * structure).mean(dim=(1, 2, 3)).reshape(batch)
 
 
-def _blur(maps: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C h w"]:
-    """Gaussian window, valid region: one axis after the other, every map by itself."""
-    channels = maps.shape[1]
-    if maps.device.type != "cpu":
-        return _BandBlur.apply(maps, _band(maps.shape[-2], maps), _band(maps.shape[-1], maps))
-    maps = maps.contiguous(memory_format=torch.channels_last)  # three times as fast
-    kernel = _window(maps).expand(channels, 1, -1)
-    return conv2d(conv2d(maps, kernel[:, :, :, None], groups=channels), kernel[:, :, None, :], groups=channels)
+class _PlaneSsim(torch.autograd.Function):
+    """Mean SSIM of planes on the CPU; its gradients are found on the way there."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        from ds4d.imaging.ssim_kernel import score_planes  # imports numba
+
+        planes = [picture.detach().contiguous().numpy() for picture in (a, b)]
+        scores = torch.empty(len(a))
+        wanted = ctx.needs_input_grad
+        gradients = [torch.empty(len(a) if asked else 0, *a.shape[1:]) for asked in wanted]
+        arrays = [gradient.numpy() for gradient in gradients]
+        share(score_planes, len(a), 1, *planes, _window(scores).numpy(), scores.numpy(), *arrays)
+        ctx.save_for_backward(*gradients)
+        return scores
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, pulls: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        first, second = (
+            gradient * pulls[:, None, None] if asked else None
+            for gradient, asked in zip(ctx.saved_tensors, ctx.needs_input_grad, strict=True)
+        )
+        return first, second
 
 
 class _BandBlur(torch.autograd.Function):
-    """The blur as products with band matrices: narrow convolutions of single maps leave a GPU idle.
+    """The blur as products with band matrices, valid region: narrow convolutions of single maps leave a GPU idle.
 
     Variances are small differences of large numbers, which TF32's ten bits do not hold: both passes multiply in full
     precision, whatever the process allows elsewhere.
@@ -88,14 +106,14 @@ def _full_precision() -> Generator[None, None, None]:
 
 
 def _window(like: Tensor) -> Float[Tensor, " window"]:
-    offsets = torch.arange(-_RADIUS, _RADIUS + 1, dtype=like.dtype, device=like.device)
-    kernel = torch.exp(-offsets.square() / (2 * _SIGMA**2))
+    offsets = torch.arange(-RADIUS, RADIUS + 1, dtype=like.dtype, device=like.device)
+    kernel = torch.exp(-offsets.square() / (2 * SIGMA**2))
     return kernel / kernel.sum()
 
 
 def _band(size: int, like: Tensor) -> Float[Tensor, "inside size"]:
     """The window's filter along one axis as a matrix: row i holds the window at columns i to i + 2 radius."""
     columns = torch.arange(size, dtype=like.dtype, device=like.device)
-    offsets = columns - columns[: size - 2 * _RADIUS, None] - _RADIUS
-    weights = torch.exp(-offsets.square() / (2 * _SIGMA**2)) * (offsets.abs() <= _RADIUS)
+    offsets = columns - columns[: size - 2 * RADIUS, None] - RADIUS
+    weights = torch.exp(-offsets.square() / (2 * SIGMA**2)) * (offsets.abs() <= RADIUS)
     return weights / weights.sum(-1, keepdim=True)

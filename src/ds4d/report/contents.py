@@ -4,13 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ds4d.logs import read_log
-from ds4d.run_folder import RunFolder, RunRecord, read_json, read_record
-
-# What the page shows of metrics.json.
-_FIGURES = {
-    "versions", "used", "findings", "device", "frames", "views", "picture", "steps", "num_gaussians", "front_psnr",
-    "train_psnr", "front_psnr_by_frame", "seconds", "peak_memory_bytes",
-}  # fmt: skip
+from ds4d.run_folder import EvaluationRecord, RunFigures, RunFolder, RunRecord, read_record
 
 
 @dataclass(frozen=True)
@@ -20,16 +14,16 @@ class Contents:
     Attributes:
         run: its folder, with the films and pictures.
         record: what it was asked to do.
-        metrics: its figures, as `ds4d.pipeline.generate` writes them.
+        figures: its figures.
         log: its losses, one entry per logged step.
         evaluation: scores on views that were not fitted, where `ds4d eval` was called.
     """
 
     run: RunFolder
     record: RunRecord
-    metrics: dict[str, Any]
+    figures: RunFigures
     log: list[dict[str, Any]]
-    evaluation: dict[str, Any] | None
+    evaluation: EvaluationRecord | None
 
 
 def read_contents(run: RunFolder) -> Contents:
@@ -38,13 +32,4 @@ def read_contents(run: RunFolder) -> Contents:
     Raises:
         ValueError: the run is not whole, is damaged, or was written by another version.
     """
-    metrics = run.read_metrics()
-    record = read_record(run.config)
-    missing = sorted(_FIGURES - set(metrics))
-    if missing:
-        raise ValueError(
-            f"{run.metrics} must hold the keys {', '.join(missing)}, got none: an earlier ds4d wrote it. "
-            "Generate it again."
-        )
-    evaluation = read_json(run.evaluation) if run.evaluation.is_file() else None
-    return Contents(run, record, metrics, read_log(run.log), evaluation)
+    return Contents(run, read_record(run.config), run.read_figures(), read_log(run.log), run.read_evaluation())

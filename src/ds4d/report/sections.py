@@ -9,6 +9,7 @@ from ds4d.report.contents import Contents
 from ds4d.report.curves import count_curve, loss_curves, score_curve
 from ds4d.report.embedding import Films, picture_figure, still_figure
 from ds4d.report.tables import decibels, duration, flatten, gibibytes, score_rows, table
+from ds4d.run_folder import EvaluationRecord
 
 _STAGES = {
     "views": "input and views",
@@ -23,13 +24,13 @@ _MEMORY = {"main": "main memory", "gpu": "GPU"}
 
 def headline(contents: Contents) -> str:
     """The figures that are asked for first."""
-    metrics = contents.metrics
+    figures = contents.figures
     tiles = {
-        "PSNR, front view": decibels(metrics["front_psnr"]),
-        "PSNR, all views": decibels(metrics["train_psnr"]),
-        "Gaussians": f"{metrics['num_gaussians']:,}",
-        "time": duration(sum(metrics["seconds"].values())),
-        **{f"peak of {_MEMORY[name]}": gibibytes(count) for name, count in metrics["peak_memory_bytes"].items()},
+        "PSNR, front view": decibels(figures.front_psnr),
+        "PSNR, all views": decibels(figures.train_psnr),
+        "Gaussians": f"{figures.num_gaussians:,}",
+        "time": duration(sum(figures.seconds.values())),
+        **{f"peak of {_MEMORY.get(name, name)}": gibibytes(count) for name, count in figures.peak_memory_bytes.items()},
     }
     return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in tiles.items())
 
@@ -51,12 +52,12 @@ def sections(contents: Contents) -> Iterator[tuple[str, str]]:
         yield "Views that were not fitted", _evaluation(contents.evaluation)
     yield "Time and memory", _costs(contents)
     yield "Settings", _folded("all settings", table(flatten(to_dict(contents.record.config))))
-    yield "Versions", table(contents.metrics["versions"].items())
+    yield "Versions", table(contents.figures.versions.items())
 
 
 def _heat(contents: Contents, films: Films) -> str:
-    if contents.metrics["used"]["features"] == "none":
-        why = "the clip has one frame" if contents.metrics["frames"] == 1 else "a camera moves"
+    if contents.figures.used.features == "none":
+        why = "the clip has one frame" if contents.figures.frames == 1 else "a camera moves"
         return f'<p class="note">No heat map: {why}, and features of frames are compared in place.</p>'
     caption = "dynamic features of the real view: red to yellow is what moves"
     if (contents.run.path / "heatmap.mp4").is_file():
@@ -65,63 +66,62 @@ def _heat(contents: Contents, films: Films) -> str:
 
 
 def _findings(contents: Contents) -> str:
-    findings = contents.metrics["findings"]
+    findings = contents.figures.findings
     if findings is None:
         return '<p class="note">The input is a folder of views; only films are checked.</p>'
     if not findings:
         return "<p>Nothing wrong was found.</p>"
     lines = (
-        f'<li class="{escape(finding["severity"])}"><b>{escape(finding["severity"])}</b> '
-        f"{escape(finding['what'])} {escape(finding['mend'])}</li>"
+        f'<li class="{finding.severity}"><b>{finding.severity}</b> {escape(finding.what)} {escape(finding.mend)}</li>'
         for finding in findings
     )
     return f"<ul>{''.join(lines)}</ul>"
 
 
 def _curves(contents: Contents) -> str:
-    figures = []
+    pictures = []
     if contents.log:
-        figures.append(still_figure(loss_curves(contents.log), "losses over the steps, logarithmic"))
-        figures.append(still_figure(count_curve(contents.log), "Gaussians over the steps"))
-    if contents.metrics["frames"] > 1:
-        figures.append(
-            still_figure(score_curve(contents.metrics["front_psnr_by_frame"]), "PSNR of the front view, frame by frame")
+        pictures.append(still_figure(loss_curves(contents.log), "losses over the steps, logarithmic"))
+        pictures.append(still_figure(count_curve(contents.log), "Gaussians over the steps"))
+    if contents.figures.frames > 1:
+        pictures.append(
+            still_figure(score_curve(contents.figures.front_psnr_by_frame), "PSNR of the front view, frame by frame")
         )
-    return f'<div class="grid curves">{"".join(figures)}</div>'
+    return f'<div class="grid curves">{"".join(pictures)}</div>'
 
 
 def _figures(contents: Contents) -> str:
-    metrics = contents.metrics
-    width, height = metrics["picture"]
+    figures = contents.figures
+    width, height = figures.picture
     rows = {
-        "frames": f"{metrics['frames']}",
-        "views": f"{metrics['views']}: {metrics['used']['views']}",
+        "frames": f"{figures.frames}",
+        "views": f"{figures.views}: {figures.used.views}",
         "pictures": f"{width} x {height} pixels",
-        "features": metrics["used"]["features"],
-        "first Gaussians": metrics["used"]["init"],
-        "steps": f"{metrics['steps']}",
+        "features": figures.used.features,
+        "first Gaussians": figures.used.init,
+        "steps": f"{figures.steps}",
         "last loss": f"{contents.log[-1]['loss']:.5f}" if contents.log else "-",
-        "Gaussians": f"{metrics['num_gaussians']:,}",
-        "PSNR, front view": decibels(metrics["front_psnr"]),
-        "PSNR, all training views": decibels(metrics["train_psnr"]),
+        "Gaussians": f"{figures.num_gaussians:,}",
+        "PSNR, front view": decibels(figures.front_psnr),
+        "PSNR, all training views": decibels(figures.train_psnr),
     }
-    aligned = flatten(metrics.get("alignment", {}), "alignment")
+    aligned = flatten(figures.alignment or {}, "alignment")
     return table([*rows.items(), *aligned])
 
 
-def _evaluation(evaluation: dict) -> str:
+def _evaluation(evaluation: EvaluationRecord) -> str:
     head, *rows = score_rows(evaluation)
     return table(rows, head)
 
 
 def _costs(contents: Contents) -> str:
-    seconds = contents.metrics["seconds"]
+    seconds = contents.figures.seconds
     total = sum(seconds.values())
-    rows = [[_STAGES[name], duration(value), f"{value / total:.0%}"] for name, value in seconds.items()]
+    rows = [[_STAGES.get(name, name), duration(value), f"{value / total:.0%}"] for name, value in seconds.items()]
     rows.append(["together", duration(total), ""])
-    peaks = contents.metrics["peak_memory_bytes"].items()
-    rows += [[f"peak of {_MEMORY[name]}", gibibytes(count), ""] for name, count in peaks]
-    return table([["device", contents.metrics["device"]]]) + table(rows, head=("stage", "time", "share"))
+    peaks = contents.figures.peak_memory_bytes.items()
+    rows += [[f"peak of {_MEMORY.get(name, name)}", gibibytes(count), ""] for name, count in peaks]
+    return table([["device", contents.figures.device]]) + table(rows, head=("stage", "time", "share"))
 
 
 def _folded(title: str, content: str) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from ds4d.run_folder import EvaluationRecord
+
 
 def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> str:
     """Rows of text, the first cell of each being its name."""
@@ -29,7 +31,8 @@ def duration(seconds: float) -> str:
     """Seconds as people say them."""
     if seconds < 90:
         return f"{seconds:.1f} s"
-    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def decibels(value: float | None) -> str:
@@ -42,9 +45,9 @@ def gibibytes(count: int) -> str:
     return f"{count / 2**30:.2f} GiB"
 
 
-def score_rows(evaluation: Mapping[str, Any]) -> list[list[str]]:
-    """The scores in an eval.json: a row for each view and one for their mean, below a row of names."""
-    total, views = evaluation["total"], evaluation["views"]
+def score_rows(evaluation: EvaluationRecord) -> list[list[str]]:
+    """Scores as `ds4d eval` wrote them: a row for each view and one for their mean, below a row of names."""
+    total, views = evaluation.total, evaluation.views
     rows = {**views, f"mean of {len(views)} views": total}
     cells = [["-" if scores[name] is None else f"{scores[name]:.3f}" for name in total] for scores in rows.values()]
     return [["view", *total], *([name, *row] for name, row in zip(rows, cells, strict=True))]

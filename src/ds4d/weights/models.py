@@ -67,8 +67,11 @@ class PretrainedModel:
 
 
 def _with_half(*names: str) -> tuple[str, ...]:
-    """Each name of a file of weights, then that of its half-precision variant, as diffusers and transformers say it."""
-    return tuple(variant for name in names for variant in (name, name.replace(".", ".fp16.")))
+    """Names of files of weights, the best first, then those of their half-precision variants in the same order.
+
+    Diffusers and transformers say it so. What is whole comes before what is half, whatever kind of file it is.
+    """
+    return (*names, *(name.replace(".", ".fp16.") for name in names))
 
 
 def _diffusers(folder: str, kind: str) -> Part:

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ds4d.rendering.threads import share
+from ds4d.threads import share
 
 _ROWS = 64  # worth handing to another thread
 

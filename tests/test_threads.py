@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from ds4d.rendering.threads import share
+from ds4d.threads import share
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ds4d.cli import progress
+from ds4d.cli import run_events
 from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.pipeline import Chosen, FileWritten, ShapeAligned, StageStarted
 from ds4d.progress import Progress
@@ -38,7 +38,7 @@ def seen(*, quiet: bool, capsys: pytest.CaptureFixture[str]) -> tuple[str, list[
     """Standard output, and the lines of standard error, of a run that takes no time."""
     with Screen("generate", ScreenOptions(quiet=quiet)) as screen:
         for event in EVENTS:
-            progress.show(event, screen)
+            run_events.show(event, screen)
     shown = capsys.readouterr()
     return shown.out, shown.err.splitlines()
 
@@ -69,11 +69,11 @@ def test_steps_are_told_with_their_losses() -> None:
             heard.append((progress, note))
 
     for event in EVENTS:
-        progress.show(event, Ear("generate", ScreenOptions(quiet=True)))
+        run_events.show(event, Ear("generate", ScreenOptions(quiet=True)))
     assert len(heard) == 40
     assert heard[19] == (Progress("fitting", 20, 40), "static, loss 0.0500, 77 Gaussians")
 
 
 def test_an_alignment_says_what_it_could_not_see() -> None:
-    line = progress.describe_alignment(replace(ALIGNED, color_error=0.0512, knows_distance=False))
+    line = run_events.describe_alignment(replace(ALIGNED, color_error=0.0512, knows_distance=False))
     assert line.endswith("colours differ by 0.05; one view does not tell its distance: size and distance go together")
