@@ -6,7 +6,7 @@ import torch
 
 from ds4d.presets import GenerateConfig
 
-_GAUSSIANS, _SIDE, _CORES = 12_000, 256, 2  # of the preset cpu, and of the machine that it was measured on
+_GAUSSIANS, _SIDE, _CORES = 16_000, 256, 2  # of the preset cpu, and of the machine that it was measured on
 _VIDEO_SIDE, _VIDEOS = 384, 5  # the orbit and four sides
 
 
@@ -25,8 +25,8 @@ class _Cost:
     program: float
 
 
-_CPU = _Cost(picture=0.026, frame=0.08, program=1.0)  # preset cpu, two cores
-_GPU = _Cost(picture=0.00065, frame=0.003, program=2.2)  # preset fast, one H200
+_CPU = _Cost(picture=0.037, frame=0.08, program=1.25)  # preset cpu, two cores
+_GPU = _Cost(picture=0.00075, frame=0.003, program=2.2)  # preset fast, one H200
 
 
 @dataclass(frozen=True)

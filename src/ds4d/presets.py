@@ -101,7 +101,7 @@ def cpu() -> GenerateConfig:
         field=FieldConfig(HexPlaneConfig(channels=8), width=32, deform_color=True),
         fit=FitConfig(
             static_steps=150,
-            dynamic_steps=900,
+            dynamic_steps=825,
             static_views=4,
             coarse_share=0.6,
             times_per_step=2,
