@@ -104,5 +104,5 @@ def test_a_run_of_views_has_no_film(tmp_path: Path, finished_run: Path) -> None:
 
 def test_a_damaged_record_is_named(run: RunFolder) -> None:
     run.film.write_text('{"framing": 3}')
-    with pytest.raises(ValueError, match=r"film\.json must say where a film's pictures lie"):
+    with pytest.raises(ValueError, match=r"film\.json must be a json file of a run.*FilmPlace must hold the keys"):
         run.read_film_place()
