@@ -12,6 +12,7 @@
 
 import argparse
 import dataclasses
+import gc
 import json
 import time
 from pathlib import Path
@@ -57,6 +58,7 @@ def steps(video: MultiViewVideo, preset: GenerateConfig, device: torch.device, c
         found[rule] = {name: round(value, 1) for name, value in row.items()}
         found[rule]["ratio"] = {name: round(value / base[name], 2) for name, value in row.items()}
         del trainer, run
+        gc.collect()  # a trainer and its graphs refer to one another, and would count as the next rule's memory
     return found
 
 

@@ -213,6 +213,7 @@ def test_at_time_picks_one_time_and_keeps_shared_colours(tiny_gaussians: RawGaus
 
 
 def test_to_converts_every_field(tiny_gaussians: RawGaussians, tiny_cameras: Cameras) -> None:
-    converted = tiny_gaussians.to(torch.float64)
-    assert {getattr(converted, name).dtype for name in converted.__dataclass_fields__} == {torch.float64}
+    for gaussians in (tiny_gaussians, tiny_gaussians.activate()):
+        converted = gaussians.to(torch.float64)
+        assert {getattr(converted, name).dtype for name in converted.__dataclass_fields__} == {torch.float64}
     assert {tiny_cameras.to(torch.float64).viewmats.dtype, tiny_cameras.to(torch.float64).Ks.dtype} == {torch.float64}

@@ -90,6 +90,10 @@ class Gaussians:
         """N."""
         return self.means.shape[-2]
 
+    def to(self, *args: Any) -> "Gaussians":
+        """The same Gaussians on another device or in another dtype (arguments as `Tensor.to`)."""
+        return Gaussians(**{name: getattr(self, name).to(*args) for name in self.__dataclass_fields__})
+
 
 def _check_gaussians(gaussians: RawGaussians | Gaussians, scales: str, opacities: str) -> None:
     owner = type(gaussians).__name__

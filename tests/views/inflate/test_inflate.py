@@ -102,3 +102,15 @@ def test_identity_tells_settings_apart() -> None:
     cpu = torch.device("cpu")
     identities = {Inflate(InflateConfig(facing=facing), cpu).identity for facing in (60.0, 61.0, 90.0)}
     assert len(identities) == 3 and all(json.loads(identity)["name"] == "inflate" for identity in identities)
+
+
+@pytest.mark.gpu
+def test_drawn_on_a_gpu_the_views_are_those_of_the_cpu() -> None:
+    drawn, points = [], []
+    for device in ("cpu", "cuda"):
+        made = Inflate(InflateConfig(), torch.device(device)).generate(film(picture(), frames=2), seed=0)
+        assert made.points is not None
+        drawn.append(np.stack([made.video.frames.read(time, view) for time in range(2) for view in range(7)]))
+        points.append(made.points.positions)
+    assert np.abs(drawn[0].astype(int) - drawn[1]).max() <= 2  # of 255
+    assert torch.equal(*points)

@@ -99,7 +99,7 @@ class Inflate:
         novel = Cameras(
             small.viewmats[1:].expand(count, -1, 4, 4), small.Ks[1:].expand(count, -1, 3, 3), small.width, small.height
         )
-        rendering = self.renderer.render(gaussians, novel)
+        rendering = self.renderer.render(gaussians.to(self.device), novel.to(self.device))
         colors = rendering.colors.clamp_max(rendering.alphas)
         rgba = (torch.cat((colors, rendering.alphas), dim=2) * 255).round().byte()
         yield from rgba.movedim(2, -1).contiguous().cpu().numpy()
