@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ds4d.config import check_ranges
+from ds4d.deformation.hexplane_cpu import read_products
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,15 @@ class HexPlane(nn.Module):
             times: in [0, 1].
         """
         unit = 2 * (points - self.aabb[0]) / (self.aabb[1] - self.aabb[0]) - 1
+        spatial, lines = list(self._spatial), [_rows_at(planes, times) for planes in self._temporal]
+        if unit.device.type == "cpu" and all(x.dtype == torch.float32 for x in (unit, spatial[0], lines[0])):
+            return read_products(unit, spatial, lines)
         x, y, z = unit.unbind(-1)
         pairs = torch.stack((torch.stack((x, y), -1), torch.stack((x, z), -1), torch.stack((y, z), -1)))
         features = []
-        for spatial, temporal in zip(self._spatial, self._temporal, strict=True):
-            in_space = F.grid_sample(spatial, pairs[:, :, None], align_corners=True, padding_mode="border")
-            in_time = _read_lines(_rows_at(temporal, times), unit)
-            features.append(_product(in_space[..., 0], 0) * _product(in_time, 1))
+        for planes, along in zip(spatial, lines, strict=True):
+            in_space = F.grid_sample(planes, pairs[:, :, None], align_corners=True, padding_mode="border")
+            features.append(_product(in_space[..., 0], 0) * _product(_read_lines(along, unit), 1))
         return torch.cat(features, dim=1).mT
 
 
