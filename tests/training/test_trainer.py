@@ -37,7 +37,7 @@ def test_events_tell_steps_stages_and_growth(quick_video: MultiViewVideo, short:
 def test_terms_are_named_and_sum_up_to_the_loss(quick_video: MultiViewVideo, short: GenerateConfig) -> None:
     static, *_, dynamic = (event for event in prepare(quick_video, short, CPU).run() if isinstance(event, StepDone))
     assert set(static.terms) == {"l1", "ssim", "mask"}
-    assert set(dynamic.terms) == {*static.terms, "plane_smoothness", "time_smoothness", "time_l1"}
+    assert set(dynamic.terms) == {*static.terms, "plane_smoothness", "time_smoothness", "time_l1", "straying"}
     losses = short.fit.losses
     weights = {name: getattr(getattr(losses, name), "weight", getattr(losses, name)) for name in dynamic.terms}
     total = sum(weights[name] * value for name, value in dynamic.terms.items())
