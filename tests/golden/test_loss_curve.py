@@ -20,7 +20,6 @@ TOLERANCES = {
     "plane_smoothness": 0.02,
     "time_smoothness": 0.3,
     "time_l1": 0.15,
-    "straying": 0.0,
     "num_gaussians": 0.0,
 }
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ds4d.geometry import quats_to_matrices
-from ds4d.losses import plane_smoothness, rigidity, straying, time_l1, time_smoothness
+from ds4d.losses import plane_smoothness, rigidity, time_l1, time_smoothness
 
 STEPS = torch.arange(6.0)
 
@@ -89,12 +89,3 @@ def test_neighbours_on_one_spot_have_finite_gradients(pair_of_neighbours: torch.
     moved = torch.zeros(1, 2, 3, requires_grad=True)
     rigidity(points, moved, pair_of_neighbours).backward()
     assert points.grad.isfinite().all() and moved.grad.isfinite().all()
-
-
-def test_only_what_has_left_the_room_costs_and_is_drawn_straight_back() -> None:
-    moved = torch.tensor([[[0.0, 0, 0], [0, 0.7, 0], [0, 0, -1.75], [3.0, 4, 0]]], requires_grad=True)
-    cost = straying(moved)
-    assert cost.item() == pytest.approx((1.0 + 4.25) / 4)
-    cost.backward()
-    pulls = torch.tensor([[[0.0, 0, 0], [0, 0, 0], [0, 0, -0.25], [0.15, 0.2, 0]]])
-    torch.testing.assert_close(moved.grad, pulls)

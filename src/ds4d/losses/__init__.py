@@ -10,6 +10,5 @@ from ds4d.losses.photometric import l1 as l1
 from ds4d.losses.photometric import squared as squared
 from ds4d.losses.regularizers import plane_smoothness as plane_smoothness
 from ds4d.losses.regularizers import rigidity as rigidity
-from ds4d.losses.regularizers import straying as straying
 from ds4d.losses.regularizers import time_l1 as time_l1
 from ds4d.losses.regularizers import time_smoothness as time_smoothness

@@ -44,7 +44,6 @@ class LossConfig:
         time_smoothness: weight of the bending of the HexPlane's time planes along time.
         time_l1: weight of the distance of the time planes from 1.
         rigidity: weight of the change of the distance between neighbouring Gaussians.
-        straying: weight of the distance by which Gaussians have left the room in which the object moves.
     """
 
     l1: Term = Term(0.8)
@@ -56,7 +55,6 @@ class LossConfig:
     time_smoothness: float = 1e-2
     time_l1: float = 1e-3
     rigidity: float = 0.0
-    straying: float = 10.0
 
     def __post_init__(self) -> None:
         check_ranges(self, **{name: "[0, inf)" for name in REGULARIZERS})
@@ -134,10 +132,6 @@ def _rigidity(inputs: LossInputs) -> Tensor:
     return regularizers.rigidity(inputs.canonical_means, inputs.means, inputs.neighbours)
 
 
-def _straying(inputs: LossInputs) -> Tensor:
-    return regularizers.straying(inputs.means)
-
-
 # One value per picture.
 PICTURE_LOSSES: dict[str, Callable[[LossInputs], Tensor]] = {"l1": _l1, "mse": _mse, "ssim": _ssim, "mask": _mask}
 # One value, about the field; left out while nothing is deformed.
@@ -146,7 +140,6 @@ REGULARIZERS: dict[str, Callable[[LossInputs], Tensor]] = {
     "time_smoothness": _time_smoothness,
     "time_l1": _time_l1,
     "rigidity": _rigidity,
-    "straying": _straying,
 }
 
 

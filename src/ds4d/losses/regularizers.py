@@ -9,8 +9,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-_ROOM = 0.75  # inner units: half as far again as the object reaches in the frames that placed it
-
 
 def plane_smoothness(spatial_planes: Sequence[Float[Tensor, "3 C _ _"]]) -> Float[Tensor, ""]:
     """Mean squared second difference along both axes of the space planes; 0 for linear content, and below 3 cells."""
@@ -43,14 +41,6 @@ def rigidity(
     gaps = moved[:, neighbours] - moved[:, :, None]
     now = (gaps.square().sum(-1) + 1e-12).sqrt()
     return (now - rest).abs().mean()
-
-
-def straying(moved: Float[Tensor, "T N 3"]) -> Float[Tensor, ""]:
-    """Mean distance of the centres from the ball in which the object moves, in inner units; 0 for those inside.
-
-    A Gaussian that has left all pictures is seen by no other loss, and would fly on.
-    """
-    return (moved.norm(dim=-1) - _ROOM).clamp_min(0).mean()
 
 
 def _bending(plane: Tensor, axis: int) -> Tensor:
