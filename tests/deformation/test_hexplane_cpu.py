@@ -14,7 +14,7 @@ OUTSIDE = torch.tensor([[9.0, 0.3, 1.0], [-9.0, -9.0, -9.0], [0.1, 0.2, torch.in
 SIZES = {
     "as in a fit": (HexPlaneConfig(channels=8, resolution=8, multipliers=(1, 2, 4)), [0.2, 0.63]),
     "the smallest": (HexPlaneConfig(channels=1, resolution=2, multipliers=(1,), time_resolution=2), [0.4]),
-    "two blocks a scale": (HexPlaneConfig(channels=11, resolution=5, multipliers=(2, 1), time_resolution=4), [0.7]),
+    "many channels": (HexPlaneConfig(channels=11, resolution=5, multipliers=(2, 1), time_resolution=4), [0.7]),
     "at rows and ends": (HexPlaneConfig(channels=3, resolution=5, multipliers=(1,)), [0.0, 0.3, 0.5, 1.0]),
 }
 
