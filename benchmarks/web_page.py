@@ -1,14 +1,17 @@
 """What the page that plays an object costs, as JSON on the standard output.
 
     python benchmarks/web_page.py RUN --gaussians 30000
+    python benchmarks/web_page.py RUN --gaussians 30000 --angle vulkan --sizes 512 1080      # on a GPU
 
 - `mb`: of the page; `pack_seconds`: to write it.
 - `rounding_db`: our renderer on the frames as the page unpacks them, against the frames themselves, before any picture
   is rounded to 8 bits.
 - `page_db`: screenshots of the page in a headless Chromium against our renderer's pictures.
 - `ready_seconds`: from opening the file until the object is unpacked and on its way to the GPU.
-- `main_thread_ms`: per picture while it plays, what the page's own script does: sorting, uploading, asking the GPU.
-- `pictures_per_second`: of that Chromium, which draws by processor (SwiftShader).
+- `drawn_by`: what Chromium draws with: a GPU, or the processor (SwiftShader).
+- `playing`, by the picture's height: `main_thread_ms` per picture, what the page's own script does: sorting, uploading,
+  asking the GPU; `pictures_per_second`, no display holding them back; `finished_ms` per picture, the script waiting for
+  each until it is drawn.
 - `mega_fragments`: per picture, the pixels of all Gaussians' bounding boxes: what a GPU has to fill at most.
 """
 
@@ -36,15 +39,24 @@ from ds4d.types import RawGaussians
 
 SIZE = 512  # pixels
 VIEWS = ((0.0, 0.0), (0.37, 120.0), (1.0, 250.0))  # time and azimuth
-# As in tests/conftest.py.
-FLAGS = ("--no-sandbox", "--disable-gpu", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
-TIMED = """() => new Promise((done) => {
-  const draw = SplatRenderer.prototype.draw;
+ANY = ("--no-sandbox", "--use-gl=angle", "--disable-gpu-vsync", "--disable-frame-rate-limit")
+FLAGS = {
+    "swiftshader": ("--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
+    "gl-egl": ("--use-angle=gl-egl", "--ignore-gpu-blocklist"),
+    "vulkan": ("--use-angle=vulkan", "--enable-features=Vulkan", "--disable-vulkan-surface", "--ignore-gpu-blocklist"),
+}
+DRAWN_BY = """() => {
+  const gl = document.querySelector("canvas").getContext("webgl2");
+  return gl.getParameter(gl.getExtension("WEBGL_debug_renderer_info").UNMASKED_RENDERER_WEBGL);
+}"""
+TIMED = """(wait) => new Promise((done) => {
+  const draw = SplatRenderer.prototype.draw, pixel = new Uint8Array(4);
   let spent = 0, count = 0, began = 0;
   SplatRenderer.prototype.draw = function (...given) {
     const start = performance.now();
     began ||= start;
     draw.apply(this, given);
+    if (wait) this.gl.readPixels(0, 0, 1, 1, this.gl.RGBA, this.gl.UNSIGNED_BYTE, pixel);
     spent += performance.now() - start;
     count += 1;
     if (start - began < 5000) return;
@@ -94,13 +106,13 @@ def decibels(one: np.ndarray, other: np.ndarray) -> float:
     return round(float(-10 * np.log10(np.square(one - other).mean())), 1)
 
 
-def in_browser(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+def in_browser(path: Path, angle: str, sizes: list[int]) -> tuple[np.ndarray, dict[str, Any]]:
     """The page's pictures at `VIEWS`, and its times."""
     from playwright.sync_api import sync_playwright
 
     shots, executable = [], shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=executable, args=[*ANY, *FLAGS[angle]])
         page = browser.new_page(viewport={"width": SIZE, "height": SIZE})
         ready = []
         for view_time, azimuth in VIEWS:
@@ -110,11 +122,20 @@ def in_browser(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
             page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
             ready.append(page.evaluate("performance.getEntriesByName('ready')[0].startTime") / 1e3)
             shots.append(np.array(Image.open(BytesIO(page.screenshot())).convert("RGB")) / 255)
+        found: dict[str, Any] = {"drawn_by": page.evaluate(DRAWN_BY), "ready_seconds": round(min(ready), 2)}
         page.keyboard.press(" ")
-        main_thread_ms, rate = page.evaluate(TIMED)
+        found["playing"] = {}
+        for size in sizes:
+            page.set_viewport_size({"width": size, "height": size})
+            script, rate = page.evaluate(TIMED, False)
+            times = {
+                "main_thread_ms": script,
+                "pictures_per_second": rate,
+                "finished_ms": page.evaluate(TIMED, True)[0],
+            }
+            found["playing"][size] = {name: round(value, 2) for name, value in times.items()}
         browser.close()
-    times = {"ready_seconds": min(ready), "main_thread_ms": main_thread_ms, "pictures_per_second": rate}
-    return np.stack(shots), {name: round(value, 2) for name, value in times.items()}
+    return np.stack(shots), found
 
 
 @torch.no_grad()
@@ -123,6 +144,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a run")
     parser.add_argument("--gaussians", type=int, help="thicken the object to so many")
+    parser.add_argument("--angle", choices=FLAGS, default="swiftshader", help="what Chromium draws with")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[SIZE], help="of the pictures while it plays, pixels")
     arguments = parser.parse_args()
     if arguments.gaussians is None:
         scene = BakedGaussians.load(arguments.run)
@@ -136,7 +159,7 @@ def main() -> None:
         write_html(scene, path, distance=viewing_distance(scene), fovy_deg=FOVY_DEG)
         found = {"frames": len(scene.clip.times), "gaussians": scene.frames.num_gaussians}
         found |= {"mb": round(path.stat().st_size / 1e6, 2), "pack_seconds": round(time.perf_counter() - began, 1)}
-        shots, times = in_browser(path)
+        shots, times = in_browser(path, arguments.angle, arguments.sizes)
     found |= {"rounding_db": decibels(pictures(unpacked)[0], truth), "page_db": decibels(shots, truth)}
     print(json.dumps({**machine(), **found, **times, "mega_fragments": round(fragments, 1)}, indent=1))
 

@@ -68,6 +68,13 @@ def test_times_become_the_leading_axis(tiny_gaussians: RawGaussians) -> None:
     torch.testing.assert_close(alone.means[0], drawn.means[1])
 
 
+def test_reach_is_the_farthest_of_all_frames(tiny_gaussians: RawGaussians) -> None:
+    scene = moving_scene(tiny_gaussians)
+    farthest = scene.raw_at(torch.tensor(CLIP.times)).means.norm(dim=-1).amax(0)
+    torch.testing.assert_close(scene.reach(), farthest)
+    assert (scene.reach() > tiny_gaussians.means.norm(dim=-1)).any()
+
+
 def test_without_a_field_nothing_moves(tiny_gaussians: RawGaussians) -> None:
     raw = moving_scene(tiny_gaussians, None).raw_at(torch.tensor([0.0, 1.0]))
     assert torch.equal(raw.means, tiny_gaussians.means.expand(2, -1, -1))

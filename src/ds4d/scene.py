@@ -114,6 +114,12 @@ class DynamicGaussians(nn.Module):
         """Gaussians ready to be drawn at any times in [0, 1], with a leading axis T; inner world."""
         return self.raw_at(times).activate()
 
+    @torch.no_grad()
+    def reach(self) -> Float[Tensor, " N"]:
+        """The farthest that each Gaussian's centre gets from the origin at any frame's time, inner units."""
+        pieces = torch.tensor(self.clip.times, device=self.device).split(_BAKED_AT_ONCE)
+        return torch.stack([self.raw_at(times).means.norm(dim=-1).amax(0) for times in pieces]).amax(0)
+
     def folded(self) -> "DynamicGaussians":
         """The finished scene: the learned map of the features is applied to the maps, which need no more room then.
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ds4d.gaussians import DensityConfig, DensityControl, Resampling
+from ds4d.gaussians import DensityConfig, DensityControl, Resampling, without_strays
 from ds4d.types import RawGaussians
 
 CPU = torch.device("cpu")
@@ -141,3 +141,16 @@ def test_gaussians_that_no_picture_could_show_are_removed() -> None:
     control.counts = torch.tensor([3.0, 0.0, 1.0, 0.0])
     sources = control.resampling(gaussians(4), torch.Generator()).sources
     assert sources.tolist() == [0, 2]
+
+
+def test_what_flies_out_of_the_room_is_left_out_and_the_rest_stays_as_it_is() -> None:
+    kept = without_strays(gaussians(4), torch.tensor([0.1, 0.76, 0.74, 3.0]))
+    assert kept is not None
+    assert kept.sources.tolist() == [0, 2] and not kept.fresh.any()
+    torch.testing.assert_close(kept.means, gaussians(4).means[[0, 2]])
+    assert kept.log_scales.shape == (2, 3)
+
+
+@pytest.mark.parametrize("reach", [[0.1, 0.74], [0.8, 2.0]])
+def test_nobody_is_left_out_where_none_strays_or_all_do(reach: list[float]) -> None:
+    assert without_strays(gaussians(2), torch.tensor(reach)) is None

@@ -34,6 +34,20 @@ def test_events_tell_steps_stages_and_growth(quick_video: MultiViewVideo, short:
     assert steps[-1].num_gaussians == changes[1].after
 
 
+def test_what_has_flown_off_is_gone_after_the_last_step(quick_video: MultiViewVideo, short: GenerateConfig) -> None:
+    trainer = prepare(quick_video, short, CPU)
+    events = trainer.run()
+    while trainer.step < short.fit.total_steps:
+        next(events)
+    with torch.no_grad():
+        trainer.scene.gaussians.means[5] = 2.0
+    before = trainer.scene.gaussians.num_gaussians
+    *_, last = events
+    assert last == DensityChanged(12, before, before - 1)
+    assert trainer.scene.reach().max() < 0.75 and trainer.scene.gaussians.num_gaussians == before - 1
+    assert not list(trainer.run())  # there is nothing more to do
+
+
 def test_terms_are_named_and_sum_up_to_the_loss(quick_video: MultiViewVideo, short: GenerateConfig) -> None:
     static, *_, dynamic = (event for event in prepare(quick_video, short, CPU).run() if isinstance(event, StepDone))
     assert set(static.terms) == {"l1", "ssim", "mask"}

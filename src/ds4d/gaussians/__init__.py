@@ -2,6 +2,7 @@
 
 from ds4d.gaussians.density import DensityConfig as DensityConfig
 from ds4d.gaussians.density import DensityControl as DensityControl
+from ds4d.gaussians.density import without_strays as without_strays
 from ds4d.gaussians.initialization import gaussians_from_points as gaussians_from_points
 from ds4d.gaussians.initialization import nearest_rows as nearest_rows
 from ds4d.gaussians.initialization import random_ball as random_ball

@@ -15,6 +15,8 @@ from ds4d.gaussians.parameters import Resampling
 from ds4d.geometry import quats_to_matrices
 from ds4d.types import RawGaussians
 
+_ROOM = 0.75  # inner units: half as far again as the object reached in the frames that placed it
+
 
 @dataclass(frozen=True)
 class DensityConfig:
@@ -107,6 +109,23 @@ class DensityControl:
             log_scales[-halves:] -= torch.tensor(1.6).log()
         fresh = torch.arange(len(sources), device=sources.device) >= len(old)
         return Resampling(sources, fresh, means, log_scales)
+
+
+def without_strays(raw: RawGaussians, reach: Float[Tensor, " N"]) -> Resampling | None:
+    """The set without Gaussians that leave the room in which the object moves; None if none does, or none stays.
+
+    Where a part moves too fast to be followed, a few Gaussians are shot off at some time. The pictures of the fit see
+    them faintly or not at all, so that nothing brings them back; from other sides they are specks in the air.
+
+    Args:
+        raw: the canonical set.
+        reach: the farthest that each gets from the origin at any time, inner units.
+    """
+    inside = reach <= _ROOM
+    if inside.all() or not inside.any():
+        return None
+    rows = inside.nonzero().squeeze(1)
+    return Resampling(rows, torch.zeros_like(rows, dtype=torch.bool), raw.means[rows], raw.log_scales[rows])
 
 
 def _offsets(raw: RawGaussians, rows: Tensor, generator: torch.Generator) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ds4d.alignment import AlignmentConfig, ViewAlignment
 from ds4d.config import check_ranges
 from ds4d.drawing import draw_depths
-from ds4d.gaussians import DensityConfig, DensityControl, nearest_rows
+from ds4d.gaussians import DensityConfig, DensityControl, Resampling, nearest_rows, without_strays
 from ds4d.imaging import Lpips
 from ds4d.losses import LossConfig, LossInputs, Objective
 from ds4d.scene import DynamicGaussians
@@ -144,6 +144,9 @@ class Trainer:
             )
             if change is not None:
                 yield change
+        strays = without_strays(self.scene.canonical(), self.scene.reach())
+        if strays is not None:
+            yield self._resample(strays)
 
     @property
     def is_static_stage(self) -> bool:
@@ -287,8 +290,11 @@ class Trainer:
         return alignment
 
     def _change_density(self) -> DensityChanged:
+        return self._resample(self.density.resampling(self.scene.canonical(), self.generator))
+
+    def _resample(self, resampling: Resampling) -> DensityChanged:
         before = self.scene.gaussians.num_gaussians
-        self.optimizer.resample(self.density.resampling(self.scene.canonical(), self.generator))
+        self.optimizer.resample(resampling)
         after = self.scene.gaussians.num_gaussians
         self.density.reset(after, self.scene.device)
         self.neighbours = self._find_neighbours()
