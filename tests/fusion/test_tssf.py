@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ds4d.fusion import RULES, FusionConfig, Tssf, principal_map, sample_at_points, standardize, visibility
 from ds4d.types import Cameras
@@ -41,6 +42,19 @@ def test_reducing_the_maps_equals_reducing_what_was_read(maps: Tensor, points: T
     from_maps, _ = sample_at_points(tssf.reduced(maps), points, tiny_cameras)
     read, _ = sample_at_points(maps, points, tiny_cameras)
     torch.testing.assert_close(from_maps, tssf.reduce(read))
+
+
+def test_reducing_is_a_convolution_by_single_cells(maps: Tensor, generator: torch.Generator) -> None:
+    tssf = made("average")
+    assert tssf.reduce is not None
+    weight = tssf.reduce.weight
+    reduced = tssf.reduced(maps)
+    expected = F.conv2d(maps.flatten(0, 1), weight[..., None, None]).unflatten(0, (T, V))
+    torch.testing.assert_close(reduced, expected)
+    pulls = torch.randn(expected.shape, generator=generator)
+    torch.testing.assert_close(
+        torch.autograd.grad(reduced, weight, pulls), torch.autograd.grad(expected, weight, pulls)
+    )
 
 
 @every_rule

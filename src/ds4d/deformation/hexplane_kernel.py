@@ -1,7 +1,7 @@
 """Reads of the HexPlane and their gradients on the CPU: dozens of passes over the points become one and another back.
 
-Compiled by numba at the first use and kept on disk; importing this module imports numba. The channels of a cell lie side
-by side. Letters in shapes: T time, N points, S scales, C channels, R cells along an axis of a scale's planes.
+Compiled by numba at the first use and kept on disk; importing this module imports numba. The channels of a cell lie
+side by side. Letters in shapes: T time, N points, S scales, C channels, R cells along an axis of a scale's planes.
 """
 
 from typing import no_type_check

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from ds4d.fusion.compiled_reads import can_weigh, weighted_reads
 from ds4d.geometry import project_points
 from ds4d.types import Cameras
 
@@ -44,22 +45,35 @@ def locate_points(
 
     Arguments as for `sample_at_points`.
     """
+    place, in_view, _ = project_places(points, cameras)
+    return warp_places(place, shifts), in_view
+
+
+def project_places(
+    points: Float[Tensor, "*T N 3"], cameras: Cameras
+) -> tuple[Float[Tensor, "*T V N 2"], Bool[Tensor, "*T V N"], Float[Tensor, "*T V N"]]:
+    """Where each point appears, in half pictures from the middle, whether it lies in the picture, and its depth."""
     pixels, depths = project_points(points, _with_times(cameras, points))
     in_front = depths > _NEAREST
-    # Both axes by plain numbers: a tensor made here could not be part of a CUDA graph.
-    place = torch.stack((2 * pixels[..., 0] / cameras.width - 1, 2 * pixels[..., 1] / cameras.height - 1), dim=-1)
-    place = torch.where(in_front[..., None], place, torch.full_like(place, 2.0))
-    in_view = in_front & (place.abs() <= 1).all(-1)
-    if shifts is not None:
-        place = place - _read(shifts.to(place.dtype), place, align_corners=True)
-    return place, in_view
+    sizes = (cameras.width, cameras.height)
+    # Axis by axis, by plain numbers: a tensor made here could not be part of a CUDA graph.
+    x, y = ((2 * pixels[..., i] / size - 1).masked_fill(~in_front, 2.0) for i, size in enumerate(sizes))
+    return torch.stack((x, y), dim=-1), in_front & (x.abs() <= 1) & (y.abs() <= 1), depths
+
+
+def warp_places(
+    place: Float[Tensor, "*T V N 2"], shifts: Float[Tensor, "*T V 2 _ _"] | None
+) -> Float[Tensor, "*T V N 2"]:
+    """Where warped pictures show what belongs to places; `shifts` as for `sample_at_points`."""
+    return place if shifts is None else place - _read(shifts.to(place.dtype), place, align_corners=True)
 
 
 class PointReads:
     """What every view shows at every point (p(i,j)), read when it is asked for and not kept.
 
     Kept, these are V N C numbers for each time, and again for their gradients. Reading is linear, so scores are read
-    from maps of scores, and sums over the views grow one view at a time, which is read again for its gradient.
+    from maps of scores. Sums over the views are a kernel's on the CPU; elsewhere they grow one view at a time, which is
+    read again for its gradient.
 
     Args:
         maps: of every view.
@@ -91,6 +105,8 @@ class PointReads:
 
     def weighted_sum(self, weights: Float[Tensor, "*T V N"]) -> Float[Tensor, "*T N C"]:
         """Sum over the views of weight times vector."""
+        if can_weigh(self._maps, self._place, weights):
+            return weighted_reads(self._maps, self._place, weights)
         total = torch.zeros_like(weights[..., 0, :, None])
         for (maps, place), weight in zip(self._views, weights.unbind(-2), strict=True):
             total = total + _weigh_and_forget(maps, place, weight)
@@ -111,8 +127,19 @@ def visibility(
         cameras: as for `sample_at_points`.
         tolerance: inner units, above 0.
     """
-    drawn, in_view = sample_at_points(torch.where(depths > 0, depths, torch.full_like(depths, 1e3)), points, cameras)
-    _, own = project_points(points, _with_times(cameras, points))
+    return visibility_at(depths, *project_places(points, cameras), tolerance=tolerance)
+
+
+def visibility_at(
+    depths: Float[Tensor, "*T V 1 h w"],
+    place: Float[Tensor, "*T V N 2"],
+    in_view: Bool[Tensor, "*T V N"],
+    own: Float[Tensor, "*T V N"],
+    *,
+    tolerance: float,
+) -> Float[Tensor, "*T V N"]:
+    """`visibility` of points that `project_places` has placed, `own` being their depths."""
+    drawn = _read(torch.where(depths > 0, depths, torch.full_like(depths, 1e3)), place, align_corners=False)
     behind = own - drawn[..., 0]
     return torch.sigmoid((tolerance - behind) * (4 / tolerance)) * in_view
 

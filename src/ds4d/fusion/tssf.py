@@ -11,12 +11,13 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ds4d.config import check_ranges
-from ds4d.fusion.point_sampling import PointReads, locate_points, visibility
+from ds4d.fusion.point_sampling import PointReads, project_places, visibility_at, warp_places
 from ds4d.fusion.rules import Average, DistanceAwareness, Front, FusionRule, GlobalAwareness, Visible
 from ds4d.types import Cameras
 
@@ -89,6 +90,9 @@ class Tssf(nn.Module):
         if self.reduce is None:
             return maps.float()
         flat = maps.flatten(0, -4).to(self.reduce.weight.dtype)
+        if flat.device.type == "cpu":  # a product by cells is faster there, and leaves a cell's channels side by side
+            weight = self.reduce.weight.T.expand(len(flat), -1, -1)
+            return torch.bmm(flat.flatten(-2).mT, weight).mT.reshape(*maps.shape[:-3], -1, *maps.shape[-2:])
         return F.conv2d(flat, self.reduce.weight[..., None, None]).unflatten(0, maps.shape[:-3])
 
     def folded(self) -> "Tssf":
@@ -130,13 +134,14 @@ class Tssf(nn.Module):
             maps, valid = maps[..., :1, :, :, :], None if valid is None else valid[..., :1]
             shifts = None if shifts is None else shifts[..., :1, :, :, :]
         reduced = self.reduced(maps)
-        place, in_view = locate_points(points, cameras, shifts=shifts)
-        seen = in_view.to(reduced.dtype)
-        if depths is not None and self.needs_depths:
-            seen = visibility(depths.to(reduced.dtype), points, cameras, tolerance=self.config.tolerance)
+        place, in_view, own = project_places(points, cameras)
+        if depths is not None and self.needs_depths:  # drawn from what is fitted, so places are not warped yet
+            seen = visibility_at(depths.to(reduced.dtype), place, in_view, own, tolerance=self.config.tolerance)
+        else:
+            seen = in_view.to(reduced.dtype)
         if valid is not None:
             seen = seen * valid[..., None]
-        compared = None
+        place, compared = warp_places(place, shifts), None
         if distance_maps is not None and self.needs_distances:
             compared = PointReads(distance_maps.to(reduced.dtype), place)
         return self.rule(PointReads(reduced, place), seen, compared)
