@@ -101,13 +101,15 @@ def cpu() -> GenerateConfig:
         field=FieldConfig(HexPlaneConfig(channels=8), width=32, deform_color=True),
         fit=FitConfig(
             static_steps=150,
-            dynamic_steps=825,
+            dynamic_steps=1100,
             static_views=4,
             coarse_share=0.6,
             times_per_step=2,
             views_per_time=4,
+            losses=LossConfig(rigidity=0.5),
             density=DensityConfig(max_gaussians=16_000, every=50),
             optimizer=_QUICK,
+            neighbours=4,
         ),
         outputs=OutputsConfig(size=384),
     )
