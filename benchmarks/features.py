@@ -2,8 +2,8 @@
 
     python benchmarks/features.py DATA/gltf/barbarian-run --device cuda
 
-- `steps`: milliseconds and peak memory of one step of the fit, without features and with every fusion rule, at 30k
-  Gaussians unless told otherwise; `ratio` is to the step without.
+- `steps`: milliseconds and peak memory (less what earlier fits still hold) of one step of the fit, without features and
+  with every fusion rule, at 30k Gaussians unless told otherwise; `ratio` is to the step without.
 - `stale_depths`: the depth test's error just before its pictures are drawn anew, over a whole fit: the mean change of a
   point's visibility that drawing them brings, and the share of (point, view) pairs that change sides.
 - `between_frames`: dB between the fitted scene at times midway between two frames, its maps blended and its networks

@@ -18,7 +18,7 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("preset", "device", "seconds", "gibibytes"),
     # docs/benchmarks.md: the minion's whole command on two cores; fits on a GPU (16 s), and five videos of 144 frames.
-    [("cpu", CPU, 293, 1.3), ("fast", GPU, 20, 2.2)],
+    [("cpu", CPU, 277, 1.3), ("fast", GPU, 20, 2.2)],
 )
 def test_forecasts_are_near_what_was_measured(two_cores, preset: str, device, seconds: float, gibibytes: float) -> None:
     config = PRESETS[preset]()

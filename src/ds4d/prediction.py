@@ -25,7 +25,7 @@ class _Cost:
     program: float
 
 
-_CPU = _Cost(picture=0.037, frame=0.08, program=1.25)  # preset cpu, two cores
+_CPU = _Cost(picture=0.0235, frame=0.08, program=1.25)  # preset cpu, two cores
 _GPU = _Cost(picture=0.00075, frame=0.003, program=2.2)  # preset fast, one H200
 
 

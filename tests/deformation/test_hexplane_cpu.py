@@ -36,6 +36,7 @@ def read(planes: HexPlane, where: Tensor, times: Tensor) -> list[Tensor]:
     planes.zero_grad()
     where, times = where.clone().requires_grad_(), times.clone().requires_grad_()
     features = planes(where, times)
+    assert ("_ReadProducts" in str(features.grad_fn)) == (features.dtype == torch.float32)
     pulls = torch.randn(features.shape, generator=torch.Generator().manual_seed(3)).to(features)
     features.backward(pulls)
     leaves = (where, times, *planes.parameters())

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ds4d.fusion import PointReads, locate_points, sample_at_points, visibility
+from ds4d.fusion import PointReads, project_places, sample_at_points, visibility
 from ds4d.geometry import orbit_cameras, project_points
 from ds4d.types import Cameras
 
@@ -90,7 +90,7 @@ def moments(cameras: Cameras, generator: torch.Generator) -> tuple[Tensor, Tenso
 def test_reads_when_asked_for_are_those_of_all_at_once(cameras: Cameras, moments: tuple[Tensor, Tensor]) -> None:
     maps, points = moments
     samples, in_view = sample_at_points(maps, points, cameras)
-    place, inside = locate_points(points, cameras)
+    place, inside, _ = project_places(points, cameras)
     reads = PointReads(maps, place)
     assert reads.num_views == 2 and torch.equal(inside, in_view)
     torch.testing.assert_close(reads.of_view(1), samples[:, 1])
@@ -111,7 +111,7 @@ both_ways = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_what_is_read_again_for_its_gradient_has_the_same(
     cameras: Cameras, moments: tuple[Tensor, Tensor], dtype: torch.dtype
 ) -> None:
-    maps, place = moments[0].to(dtype), locate_points(moments[1], cameras)[0].to(dtype)
+    maps, place = moments[0].to(dtype), project_places(moments[1], cameras)[0].to(dtype)
     weights = torch.linspace(0.1, 2, 3 * 2 * 20, dtype=dtype).reshape(3, 2, 20).requires_grad_()
     maps.requires_grad_()
     reads = PointReads(maps, place)
@@ -126,7 +126,7 @@ def test_what_is_read_is_not_kept_for_the_gradient(
     cameras: Cameras, generator: torch.Generator, dtype: torch.dtype
 ) -> None:
     maps = torch.randn(2, 4, 6, 8, generator=generator, dtype=dtype).requires_grad_()
-    place, _ = locate_points(torch.rand(500, 3, generator=generator) - 0.5, cameras)
+    place, _, _ = project_places(torch.rand(500, 3, generator=generator) - 0.5, cameras)
     place, weights = place.to(dtype), torch.ones(2, 500, dtype=dtype, requires_grad=True)
     kept = []
 

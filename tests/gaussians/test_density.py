@@ -151,6 +151,6 @@ def test_what_flies_out_of_the_room_is_left_out_and_the_rest_stays_as_it_is() ->
     assert kept.log_scales.shape == (2, 3)
 
 
-@pytest.mark.parametrize("reach", [[0.1, 0.74], [0.8, 2.0]])
+@pytest.mark.parametrize("reach", [[0.1, 0.74], [0.8, 2.0], [0.1, float("nan")]])
 def test_nobody_is_left_out_where_none_strays_or_all_do(reach: list[float]) -> None:
     assert without_strays(gaussians(2), torch.tensor(reach)) is None

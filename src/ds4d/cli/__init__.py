@@ -57,9 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         unknown = Outcome(error=f"{words[0]!r} is no command.{hint} See ds4d --help.", exit_code=ExitCode.REFUSED)
         return Screen(words[0], options).answer(unknown)
     # Before torch is loaded: OpenMP's threads would else burn the cores between torch's loops, while the splatter's own
-    # threads need them. GNU's may wait some microseconds for the next loop, which is cheaper than to fall asleep.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+    # threads need them. GNU's may wait a fraction of a millisecond for the next loop: cheaper than to fall asleep.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     from ds4d.cli.errors import attempt
     from ds4d.cli.interruption import terminable
 

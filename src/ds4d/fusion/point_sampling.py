@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from ds4d.fusion.compiled_reads import can_weigh, weighted_reads
+from ds4d.fusion.reads_cpu import can_weigh, weighted_reads
 from ds4d.geometry import project_points
 from ds4d.types import Cameras
 
@@ -34,25 +34,21 @@ def sample_at_points(
     Returns:
         The vectors (those of the nearest border cell outside the picture), and where the point lies in the picture.
     """
-    place, in_view = locate_points(points, cameras, shifts=shifts)
-    return _read(maps, place, align_corners=False), in_view
-
-
-def locate_points(
-    points: Float[Tensor, "*T N 3"], cameras: Cameras, *, shifts: Float[Tensor, "*T V 2 _ _"] | None = None
-) -> tuple[Float[Tensor, "*T V N 2"], Bool[Tensor, "*T V N"]]:
-    """Where each view's map is to be read for each point, in half pictures from the middle, and whether it has it.
-
-    Arguments as for `sample_at_points`.
-    """
     place, in_view, _ = project_places(points, cameras)
-    return warp_places(place, shifts), in_view
+    return _read(maps, warp_places(place, shifts), align_corners=False), in_view
 
 
 def project_places(
     points: Float[Tensor, "*T N 3"], cameras: Cameras
 ) -> tuple[Float[Tensor, "*T V N 2"], Bool[Tensor, "*T V N"], Float[Tensor, "*T V N"]]:
-    """Where each point appears, in half pictures from the middle, whether it lies in the picture, and its depth."""
+    """Where each point appears in each view, whether it lies in the picture, and how far before the camera.
+
+    Arguments as for `sample_at_points`.
+
+    Returns:
+        Places in half pictures from the middle, those of points behind the camera outside the picture; whether the
+        place lies in the picture; depths along the camera's z axis.
+    """
     pixels, depths = project_points(points, _with_times(cameras, points))
     in_front = depths > _NEAREST
     sizes = (cameras.width, cameras.height)
@@ -77,7 +73,7 @@ class PointReads:
 
     Args:
         maps: of every view.
-        place: where they are read, as `locate_points` says.
+        place: where they are read, as `project_places` says.
     """
 
     def __init__(self, maps: Float[Tensor, "*T V C h w"], place: Float[Tensor, "*T V N 2"]) -> None:

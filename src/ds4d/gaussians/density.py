@@ -15,7 +15,9 @@ from ds4d.gaussians.parameters import Resampling
 from ds4d.geometry import quats_to_matrices
 from ds4d.types import RawGaussians
 
-_ROOM = 0.75  # inner units: half as far again as the object reached in the frames that placed it
+_ROOM = (
+    0.75  # inner units, half as far again as the ball (radius 0.5) that held the object in the frames that placed it
+)
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class DensityControl:
         return Resampling(sources, fresh, means, log_scales)
 
 
+@torch.no_grad()
 def without_strays(raw: RawGaussians, reach: Float[Tensor, " N"]) -> Resampling | None:
     """The set without Gaussians that leave the room in which the object moves; None if none does, or none stays.
 
@@ -121,10 +124,10 @@ def without_strays(raw: RawGaussians, reach: Float[Tensor, " N"]) -> Resampling 
         raw: the canonical set.
         reach: the farthest that each gets from the origin at any time, inner units.
     """
-    inside = reach <= _ROOM
-    if inside.all() or not inside.any():
+    astray = reach > _ROOM  # what is no number stays, to be found by whoever saves it
+    if not astray.any() or astray.all():
         return None
-    rows = inside.nonzero().squeeze(1)
+    rows = (~astray).nonzero().squeeze(1)
     return Resampling(rows, torch.zeros_like(rows, dtype=torch.bool), raw.means[rows], raw.log_scales[rows])
 
 

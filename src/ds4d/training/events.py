@@ -42,7 +42,7 @@ class StepDone:
 
 @dataclass(frozen=True)
 class DensityChanged:
-    """Density control replaced the set of Gaussians after this step."""
+    """The set of Gaussians was replaced after this step, by density control or, after the last, without strays."""
 
     step: int
     before: int

@@ -121,6 +121,8 @@ class Trainer:
     def run(self) -> Iterator[Event]:
         """Steps until the schedule ends; stop iterating at any event to interrupt, and iterate again to go on.
 
+        After the last step `without_strays` may leave some Gaussians out, which one more `DensityChanged` tells.
+
         Raises:
             TrainingDiverged: a loss is NaN or Inf.
         """

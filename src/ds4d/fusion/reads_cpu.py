@@ -38,7 +38,7 @@ class _WeighReads(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, place: Tensor, weights: Tensor) -> Tensor:
-        from ds4d.fusion.read_kernel import weigh_reads  # imports numba
+        from ds4d.fusion.reads_kernel import weigh_reads  # imports numba
 
         inputs = [x.detach().contiguous() for x in (maps.movedim(2, -1), place, weights)]
         batch, _, count = weights.shape
@@ -50,7 +50,7 @@ class _WeighReads(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, pulls: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
-        from ds4d.fusion.read_kernel import weigh_reads_backward
+        from ds4d.fusion.reads_kernel import weigh_reads_backward
 
         maps, place, weights = ctx.saved_tensors
         of_maps, _, of_weights = ctx.needs_input_grad

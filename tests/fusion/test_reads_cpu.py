@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ds4d.fusion import PointReads
-from ds4d.fusion.compiled_reads import can_weigh, weighted_reads
+from ds4d.fusion.reads_cpu import can_weigh, weighted_reads
 
 Inputs = tuple[Tensor, Tensor, Tensor]
 
