@@ -62,7 +62,6 @@ class Inflate:
 
     def __init__(self, config: InflateConfig, device: torch.device) -> None:
         self.config, self.device = config, device
-        self.renderer = renderer_for(device)
 
     @property
     def identity(self) -> str:
@@ -99,7 +98,7 @@ class Inflate:
         novel = Cameras(
             small.viewmats[1:].expand(count, -1, 4, 4), small.Ks[1:].expand(count, -1, 3, 3), small.width, small.height
         )
-        rendering = self.renderer.render(gaussians.to(self.device), novel.to(self.device))
+        rendering = renderer_for(self.device).render(gaussians.to(self.device), novel.to(self.device))
         colors = rendering.colors.clamp_max(rendering.alphas)
         rgba = (torch.cat((colors, rendering.alphas), dim=2) * 255).round().byte()
         yield from rgba.movedim(2, -1).contiguous().cpu().numpy()
