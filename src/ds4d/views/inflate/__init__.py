@@ -41,7 +41,7 @@ class InflateConfig:
     """
 
     facing: float = 90.0
-    thickness: float = 1.25
+    thickness: float = 1.0
 
     def __post_init__(self) -> None:
         check_ranges(self, thickness="(0, inf)")
