@@ -42,14 +42,14 @@ class _ReadProducts(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, unit: Tensor, planes: Tensor, lines: Tensor, times: int, scales: np.ndarray) -> Tensor:
-        from ds4d.deformation.hexplane_kernel import read_points
+        from ds4d.deformation.hexplane_kernel import read_at_points
 
         unit = unit.contiguous()
         ctx.save_for_backward(unit, planes, lines)
         ctx.scales = scales
         features = torch.empty(times, len(unit), len(scales) * planes.shape[1])
         points, *rows = (x.detach().numpy() for x in (unit, planes, lines))
-        share(read_points, len(unit), _POINTS, points, scales, *rows, features.numpy())
+        share(read_at_points, len(unit), _POINTS, points, scales, *rows, features.numpy())
         return features
 
     @staticmethod

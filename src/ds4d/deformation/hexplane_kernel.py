@@ -16,7 +16,7 @@ _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 
 @no_type_check
 @njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
-def read_points(first, end, unit, scales, planes, lines, features):
+def read_at_points(first, end, unit, scales, planes, lines, features):
     """Products of the six reads of each point, at each time and scale. Items: points.
 
     Args:
@@ -46,12 +46,12 @@ def read_points(first, end, unit, scales, planes, lines, features):
 @no_type_check
 @njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
 def pull_scales(first, end, unit, scales, planes, lines, pulls, by_planes, by_lines, by_unit):
-    """Gradients of what `read_points` read. Items: scales; each owns its rows and takes the points in their order.
+    """Gradients of what `read_at_points` read. Items: scales; each owns its rows and takes the points in their order.
 
     Args:
         first: scale to begin with.
         end: scale to end before.
-        unit: as `read_points` took it, like the three that follow.
+        unit: as `read_at_points` took it, like the three that follow.
         scales: likewise.
         planes: likewise.
         lines: likewise.

@@ -15,9 +15,7 @@ from ds4d.gaussians.parameters import Resampling
 from ds4d.geometry import quats_to_matrices
 from ds4d.types import RawGaussians
 
-_ROOM = (
-    0.75  # inner units, half as far again as the ball (radius 0.5) that held the object in the frames that placed it
-)
+_ROOM = 0.75  # inner units: half as far again as the ball that held the object in the frames that placed it
 
 
 @dataclass(frozen=True)
