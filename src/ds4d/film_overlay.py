@@ -11,24 +11,28 @@ from jaxtyping import UInt8
 from ds4d.drawing import draw_rgba
 from ds4d.geometry import transform_cameras
 from ds4d.imaging import on_white, premultiply, resize_premultiplied
-from ds4d.run_folder import FilmPlace, RunFolder, read_record
 from ds4d.scene import Scene
 from ds4d.types import Cameras, Renderer
+from ds4d.video import FilmPlace, VideoConfig
 from ds4d.video.footage import Footage, read_footage
 
 _LONGEST = 4096  # pixels; larger films are overlaid at this size
 
 
-def read_film(run: RunFolder, film: Path) -> Footage:
+def read_film(film: Path, place: FilmPlace, config: VideoConfig) -> Footage:
     """The frames of a film that a run was made of, as large as the film.
 
+    Args:
+        film: the file.
+        place: where the run's pictures lie in it.
+        config: how the run read it.
+
     Raises:
-        ValueError: the run was not made of a film, or not of one of this size and length.
+        ValueError: the film has another size.
     """
-    place, config = run.read_film_place(), read_record(run.config).config
     framing = place.framing
     longest = min(_LONGEST, max(framing.film_width, framing.film_height, framing.size))
-    footage = read_footage(film, replace(config.video, size=longest, fps=config.views.fps))
+    footage = read_footage(film, replace(config, size=longest))
     if (footage.size.width, footage.size.height) != (framing.film_width, framing.film_height):
         raise ValueError(
             f"--over {film} must be the film that the run was made of, {framing.film_width} x {framing.film_height} "
@@ -38,21 +42,21 @@ def read_film(run: RunFolder, film: Path) -> Footage:
 
 
 def overlay_film(
-    scene: Scene, renderer: Renderer, run: RunFolder, footage: Footage, size: int | None
+    scene: Scene, renderer: Renderer, place: FilmPlace, footage: Footage, size: int | None
 ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
     """The film's frames with the object drawn over them where it was filmed; what is transparent becomes white.
 
     Args:
         scene: of the run.
         renderer: the splatter for the scene's device.
-        run: says where the pictures lie in the film, and where the camera stood.
+        place: where the pictures lie in the film, and where the camera stood.
         footage: what `read_film` gave.
         size: of the drawing before it is put back, pixels; that of the framed pictures if None.
 
     Raises:
         ValueError: the film has not as many frames as the run.
     """
-    place, times = run.read_film_place(), torch.tensor(scene.clip.times)
+    times = torch.tensor(scene.clip.times)
     if len(footage.pictures) != len(times):
         raise ValueError(
             f"--over must be the film that the run was made of, {len(times)} frames, got {len(footage.pictures)}. "

@@ -16,9 +16,8 @@ from ds4d.gaussians import read_points
 from ds4d.geometry import RIGS, inverse_similarity, rig_cameras, rotation_to_y, transform_cameras, transform_points
 from ds4d.placement import UP_AXES
 from ds4d.presets import GenerateConfig
-from ds4d.run_folder import FilmPlace
 from ds4d.types import Cameras, Frames, GeneratedViews, MultiViewVideo, PointCloud, Similarity, Video
-from ds4d.video import Finding, Framing, VideoConfig, load_video
+from ds4d.video import FilmPlace, Finding, Framing, VideoConfig, load_video
 from ds4d.views import (
     GENERATORS,
     POINTS_FILE,

@@ -25,7 +25,7 @@ from ds4d.config import first_difference, from_dict, to_dict
 from ds4d.imaging import atomic_path
 from ds4d.logs import read_log
 from ds4d.presets import GenerateConfig
-from ds4d.video import Finding, Framing
+from ds4d.video import FilmPlace, Finding
 from ds4d.views import ViewsSource
 
 T = TypeVar("T")
@@ -53,21 +53,6 @@ class RunRecord:
     def reading(self) -> GenerateConfig:
         """The settings that read the same views on every machine, whatever is at hand there."""
         return replace(self.config, views=replace(self.config.views, views=self.views))
-
-
-@dataclass(frozen=True)
-class FilmPlace:
-    """How the pictures of a run lie in the film that they come from.
-
-    Attributes:
-        framing: the square that was cut from it.
-        viewmat: of the film's camera, 4 x 4, in the user's world.
-        K: of that camera for the framed pictures, 3 x 3, pixels.
-    """
-
-    framing: Framing
-    viewmat: tuple[tuple[float, ...], ...]
-    K: tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)

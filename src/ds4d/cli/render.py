@@ -209,8 +209,9 @@ def _write_pictures(arguments: RenderArguments, scene: Scene, renderer: Renderer
 def _write_overlay(arguments: RenderArguments, scene: Scene, renderer: Renderer, film: Path) -> list[Path]:
     claim([arguments.output], force=arguments.force)
     run = RunFolder(arguments.run)
-    footage = read_film(run, film)
+    place, config = run.read_film_place(), read_record(run.config).config
+    footage = read_film(film, place, replace(config.video, fps=config.views.fps))
     write = OPAQUE[arguments.output.suffix.lower()]
-    frames = overlay_film(scene, renderer, run, footage, arguments.size)
+    frames = overlay_film(scene, renderer, place, footage, arguments.size)
     write(arguments.output, tracked(frames, arguments.output.name, len(footage.pictures)), footage.fps)
     return [arguments.output]

@@ -2,6 +2,7 @@
 
 from ds4d.video.config import VideoConfig as VideoConfig
 from ds4d.video.findings import Finding as Finding
+from ds4d.video.framing import FilmPlace as FilmPlace
 from ds4d.video.framing import Framing as Framing
 from ds4d.video.loading import Inspection as Inspection
 from ds4d.video.loading import LoadedVideo as LoadedVideo

@@ -48,6 +48,21 @@ class Framing:
         return film
 
 
+@dataclass(frozen=True)
+class FilmPlace:
+    """How the pictures of a run lie in the film that they come from.
+
+    Attributes:
+        framing: the square that was cut from it.
+        viewmat: of the film's camera, 4 x 4, in the user's world.
+        K: of that camera for the framed pictures, 3 x 3, pixels.
+    """
+
+    framing: Framing
+    viewmat: tuple[tuple[float, ...], ...]
+    K: tuple[tuple[float, ...], ...]
+
+
 def frame_clip(pictures: Sequence[UInt8[np.ndarray, "h w 4"]], film: Size, size: int, fill: float) -> Framing:
     """The square round all that the object covers during the clip.
 

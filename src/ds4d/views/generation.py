@@ -11,9 +11,7 @@ from jaxtyping import UInt8
 from ds4d.geometry import RIGS, frame_times, rig_cameras, rig_cameras_round
 from ds4d.imaging import resize_premultiplied
 from ds4d.types import Cameras, Frames, GeneratedViews, MultiViewVideo, Video
-from ds4d.views.sizes import expand_over_times, trust
-
-NOVEL_WEIGHT = 0.5  # trust in a generated view; the filmed one has 1
+from ds4d.views.sizes import NOVEL_WEIGHT, expand_over_times, trust
 
 
 @runtime_checkable

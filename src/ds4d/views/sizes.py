@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ds4d.types import Cameras
 
+NOVEL_WEIGHT = 0.5  # trust in a generated view; the filmed one has 1
 _ASPECT_TOLERANCE = 0.01
 
 SizedFile = tuple[Path, tuple[int, int]]
