@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from machine import machine
 
-from ds4d.imaging import premultiply, read_rgba, write_video
-from ds4d.video import VideoConfig, inspect_video
-from ds4d.views import read_transforms
+from ds4d.data import read_transforms
+from ds4d.io import premultiply, read_rgba, write_video
+from ds4d.preprocess import VideoConfig, inspect_video
 
 BACKGROUNDS = {"white": (255, 255, 255), "black": (0, 0, 0), "green": (20, 190, 60)}
 

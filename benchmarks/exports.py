@@ -19,21 +19,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ds4d.drawing import draw_rgb
-from ds4d.export import (
-    read_compressed_ply,
-    read_ply,
-    read_splat,
-    write_compressed_ply,
-    write_ply,
-    write_splat,
-)
-from ds4d.films import SUFFIXES, write_film
+from ds4d.export import read_compressed_ply, read_ply, read_splat, write_compressed_ply, write_ply, write_splat
 from ds4d.geometry import orbit_cameras
-from ds4d.outputs import FOVY_DEG, OutputsConfig, orbit_shot, viewing_distance
 from ds4d.rendering import renderer_for
-from ds4d.scene import DynamicGaussians
+from ds4d.scene import DynamicGaussians, draw_rgb
 from ds4d.types import Cameras, RawGaussians
+from ds4d.visualize import FOVY_DEG, SUFFIXES, OutputsConfig, orbit_shot, viewing_distance, write_film
 
 FORMATS: dict[str, tuple[Callable, Callable]] = {
     "ply": (write_ply, read_ply),

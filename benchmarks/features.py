@@ -21,16 +21,17 @@ from typing import Any
 import torch
 from machine import machine
 
-from ds4d.ablation.memory import peaks, reset_peaks
-from ds4d.device import choose_device
-from ds4d.drawing import draw_depths, draw_rgb
+from ds4d.config import GenerateConfig
+from ds4d.core import choose_device
+from ds4d.core.memory import peaks, reset_peaks
+from ds4d.data import load_views
 from ds4d.fusion import RULES, visibility
 from ds4d.metrics import psnr
 from ds4d.pipeline import clip_features, prepare
-from ds4d.presets import PRESETS, GenerateConfig
+from ds4d.presets import PRESETS
+from ds4d.scene import draw_depths, draw_rgb
 from ds4d.training import StepDone, Trainer
 from ds4d.types import MultiViewVideo
-from ds4d.views import load_views
 
 
 def steps(video: MultiViewVideo, preset: GenerateConfig, device: torch.device, counted: int) -> dict[str, Any]:

@@ -21,18 +21,18 @@ import torch
 from jaxtyping import UInt8
 from machine import machine
 
-from ds4d.device import choose_device
+from ds4d.config import GenerateConfig
+from ds4d.core import choose_device, peak_memory
+from ds4d.data import PerturbationConfig, load_views, perturb_views, read_transforms
 from ds4d.evaluation import evaluate, render_frames, score_training_views
-from ds4d.export import orbit_path
-from ds4d.imaging import contact_sheet, read_rgba, write_png
+from ds4d.io import contact_sheet, read_rgba, write_png
 from ds4d.metrics import METRICS
 from ds4d.pipeline import prepare
-from ds4d.presets import PRESETS, GenerateConfig
-from ds4d.resources import peak_memory
+from ds4d.presets import PRESETS
 from ds4d.scene import DynamicGaussians
 from ds4d.training import Trainer
 from ds4d.types import Renderer
-from ds4d.views import PerturbationConfig, load_views, perturb_views, read_transforms
+from ds4d.visualize import orbit_path
 
 
 def fit(

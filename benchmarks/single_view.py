@@ -25,17 +25,18 @@ from machine import machine
 from torch import Tensor
 from torch.nn import functional as F
 
-from ds4d.device import choose_device
+from ds4d.core import choose_device
+from ds4d.data import TransformsFrame, ViewsConfig, load_views, read_transforms
 from ds4d.evaluation import render_frames, score_training_pictures
-from ds4d.imaging import read_rgba, write_png
-from ds4d.input_clip import read_input
+from ds4d.io import read_rgba, write_png
 from ds4d.metrics import METRICS, average_views, score_view
-from ds4d.pipeline import prepare
+from ds4d.multiview import stag4d_cameras
+from ds4d.multiview.closed_surface import surface_gaussians
+from ds4d.multiview.inflate import Inflate, InflateConfig
+from ds4d.pipeline import prepare, read_input
 from ds4d.presets import PRESETS
 from ds4d.rendering import renderer_for
 from ds4d.types import Cameras, Video
-from ds4d.views import Inflate, InflateConfig, TransformsFrame, ViewsConfig, load_views, read_transforms, stag4d_cameras
-from ds4d.views.closed_surface import surface_gaussians
 
 Drawing = Callable[[Sequence[TransformsFrame]], list[UInt8[np.ndarray, "H W 4"]]]
 

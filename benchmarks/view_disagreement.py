@@ -2,7 +2,7 @@
 
     python benchmarks/view_disagreement.py DATA/minions --preset cpu --device cpu
 
-Fits the clip with its views' alignment (`ds4d.alignment`) and reports what the alignment has found: the warps of each
+Fits the clip with its views' alignment (`ds4d.losses`) and reports what the alignment has found: the warps of each
 generated view in pixels of a picture 256 high, split into what stays and what changes over time, and its colour gains.
 A warp that all views share with the object's shape cannot be told from another shape, so these are lower bounds.
 Sharpness is the mean length of the brightness's gradient on the object, over that of the real view at the same size.
@@ -19,13 +19,13 @@ from jaxtyping import Float
 from machine import machine
 from torch import Tensor
 
-from ds4d.device import choose_device
+from ds4d.core import choose_device
+from ds4d.data import load_views
 from ds4d.evaluation import score_training_views
 from ds4d.pipeline import prepare
 from ds4d.presets import PRESETS
 from ds4d.training import Trainer
 from ds4d.types import MultiViewVideo
-from ds4d.views import load_views
 
 _HEIGHT = 256
 

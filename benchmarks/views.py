@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from machine import machine
 
+from ds4d.multiview import stag4d_cameras
+from ds4d.multiview.inflate import Inflate, InflateConfig
+from ds4d.preprocess import VideoConfig, load_video
 from ds4d.types import ArrayFrames, Video
-from ds4d.video import VideoConfig, load_video
-from ds4d.views import Inflate, InflateConfig, stag4d_cameras
 
 
 def disc(frames: int, size: int) -> Video:

@@ -22,11 +22,11 @@ import viser
 import websockets
 from machine import machine
 
-from ds4d.device import choose_device
+from ds4d.core import choose_device
+from ds4d.data import ViewsConfig, load_views
 from ds4d.pipeline import FitBegins, prepare
 from ds4d.presets import PRESETS
 from ds4d.viewer import FitWatch, Viewer
-from ds4d.views import ViewsConfig, load_views
 
 BLOCK = 20  # steps
 CAMERA = {

@@ -13,14 +13,14 @@ from pathlib import Path
 import torch
 
 import ds4d
-from ds4d.drawing import draw_rgb
-from ds4d.export import fixed_path
-from ds4d.imaging import write_png
+from ds4d.config import GenerateConfig
+from ds4d.data import ViewsConfig
+from ds4d.data.synthetic import SampleConfig, write_sample
+from ds4d.io import write_png
 from ds4d.pipeline import Finished
-from ds4d.presets import GenerateConfig
 from ds4d.rendering import renderer_for
-from ds4d.views import ViewsConfig
-from ds4d.views.sample import SampleConfig, write_sample
+from ds4d.scene import draw_rgb
+from ds4d.visualize import fixed_path
 
 
 def main(folder: Path, config: GenerateConfig) -> None:

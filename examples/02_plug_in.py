@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 import ds4d
+from ds4d.data.synthetic import SampleConfig, sample_video, surface_points
 from ds4d.features import FilterBank, FilterBankConfig
 from ds4d.geometry import frame_times, rgb_to_sh
 from ds4d.rendering import renderer_for
 from ds4d.types import Gaussians, Rendering
-from ds4d.views.sample import SampleConfig, sample_video, surface_points
 
 FRAMES, SIZE, COUNT = 8, 64, 1000
 TIMES, FUSION = frame_times(FRAMES), ds4d.FusionConfig(rule="visible", channels=8, depth_size=SIZE, depth_every=25)

@@ -5,7 +5,8 @@ import importlib.util
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import trimesh
 
-    from ds4d.imaging import Lpips
-    from ds4d.presets import GenerateConfig
+    from ds4d.config import GenerateConfig
+    from ds4d.metrics import Lpips
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -27,6 +28,7 @@ os.environ.setdefault("DS4D_CACHE", str(ROOT / ".pytest_cache" / "ds4d"))
 os.environ.pop("DS4D_WEIGHTS", None)
 os.environ["HF_HUB_CACHE"] = str(ROOT / ".pytest_cache" / "hub")
 
+import av  # noqa: E402
 import hypothesis  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
@@ -130,14 +132,13 @@ def without_pyav(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def quick_config() -> "GenerateConfig":
     """Settings of a fit that takes seconds and still has everything: both stages, both sizes, growth, checkpoints."""
+    from ds4d.config import GenerateConfig
+    from ds4d.data import ViewsConfig
     from ds4d.deformation import FieldConfig, HexPlaneConfig
-    from ds4d.gaussians import DensityConfig, HullConfig
-    from ds4d.logs import LogConfig
-    from ds4d.outputs import OutputsConfig
-    from ds4d.placement import InitConfig
-    from ds4d.presets import GenerateConfig
-    from ds4d.training import FitConfig, OptimizerConfig, Rate
-    from ds4d.views import ViewsConfig
+    from ds4d.geometry import HullConfig
+    from ds4d.init import InitConfig
+    from ds4d.training import DensityConfig, FitConfig, LogConfig, OptimizerConfig, Rate
+    from ds4d.visualize import OutputsConfig
 
     return GenerateConfig(
         views=ViewsConfig(fps=6.0),
@@ -161,7 +162,7 @@ def quick_config() -> "GenerateConfig":
 @pytest.fixture(scope="session")
 def quick_video() -> MultiViewVideo:
     """Six frames of the sample scene from seven sides, in memory."""
-    from ds4d.views.sample import SampleConfig, sample_video
+    from ds4d.data.synthetic import SampleConfig, sample_video
 
     return sample_video(SampleConfig(frames=6, size=48, supersampling=2))
 
@@ -171,9 +172,9 @@ def creature_mesh(quick_video: MultiViewVideo) -> "trimesh.Trimesh":
     """The sample creature in the middle frame of `quick_video` as a mesh with vertex colours, unlit."""
     import trimesh
 
-    from ds4d.views.sample.anatomy import pose_parts
-    from ds4d.views.sample.creature import JOINTS, PARTS
-    from ds4d.views.sample.paints import GAMMA
+    from ds4d.data.synthetic.anatomy import pose_parts
+    from ds4d.data.synthetic.creature import JOINTS, PARTS
+    from ds4d.data.synthetic.textures import GAMMA
 
     ball = trimesh.creation.icosphere(subdivisions=2)
     meshes = []
@@ -187,7 +188,7 @@ def creature_mesh(quick_video: MultiViewVideo) -> "trimesh.Trimesh":
 @pytest.fixture(scope="session")
 def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same frames, and four unseen views, as files."""
-    from ds4d.views.sample import SampleConfig, write_sample
+    from ds4d.data.synthetic import SampleConfig, write_sample
 
     folder = tmp_path_factory.mktemp("sample") / "views"
     write_sample(folder, SampleConfig(frames=6, size=48, supersampling=2))
@@ -229,7 +230,7 @@ def lpips_weights() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
 @pytest.fixture(scope="session")
 def lpips(lpips_weights: tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]) -> "Lpips":
     """LPIPS on that VGG16."""
-    from ds4d.imaging import Lpips
+    from ds4d.metrics import Lpips
 
     return Lpips(*lpips_weights)
 
@@ -287,6 +288,85 @@ def tiny_zero123plus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_text(json.dumps(content))
     (folder / "tokenizer" / "merges.txt").write_text("#version: 0.2\n")
     return folder
+
+
+RED = (200, 40, 30)
+
+
+def _disc(
+    left: float,
+    top: float,
+    radius: float,
+    *,
+    size: tuple[int, int] = (64, 48),
+    color: tuple[int, int, int] = RED,
+    spot: tuple[int, int, int] | None = None,
+) -> np.ndarray:
+    """An RGBA picture (straight alpha, soft outline) of a disc at a place, with a spot of half its radius inside."""
+    width, height = size
+    ys, xs = np.mgrid[:height, :width] + 0.5
+    distance = np.hypot(xs - left, ys - top)
+    alpha = (radius + 0.5 - distance).clip(0, 1)
+    inner = (radius / 2 + 0.5 - distance).clip(0, 1)[..., None]
+    colors = np.broadcast_to(np.float64(color), (height, width, 3))
+    if spot is not None:
+        colors = inner * np.float64(spot) + (1 - inner) * colors
+    return np.rint(np.dstack((colors, 255 * alpha))).astype(np.uint8)
+
+
+def _over(rgba: np.ndarray, background: tuple[int, int, int] | np.ndarray) -> np.ndarray:
+    """An RGB picture of an RGBA one on a background."""
+    alpha = rgba[..., 3:] / 255
+    return np.rint(alpha * rgba[..., :3] + (1 - alpha) * np.float64(background)).astype(np.uint8)
+
+
+def _write_film(
+    path: Path,
+    frames: Sequence[np.ndarray],
+    *,
+    fps: int = 10,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    stamps: Sequence[int] | None = None,
+    options: dict[str, str] | None = None,
+    container_options: dict[str, str] | None = None,
+) -> Path:
+    """Encodes RGB or RGBA frames; `stamps` are their times in units of 1 / fps where they are not evenly spaced."""
+    with av.open(str(path), "w", options=container_options or {}) as container:
+        stream = container.add_stream(codec, rate=fps, options=options or {})
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = pix_fmt
+        stream.time_base = stream.codec_context.time_base = Fraction(1, fps)
+        for index, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgba" if pixels.shape[2] == 4 else "rgb24")
+            frame.pts, frame.time_base = index if stamps is None else stamps[index], Fraction(1, fps)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture
+def disc() -> Callable[..., np.ndarray]:
+    """Draws one RGBA picture: (left, top, radius, *, size, color, spot)."""
+    return _disc
+
+
+@pytest.fixture
+def over() -> Callable[..., np.ndarray]:
+    """Lays an RGBA picture over a background: (rgba, background) -> RGB."""
+    return _over
+
+
+@pytest.fixture
+def write_film(tmp_path: Path) -> Callable[..., Path]:
+    """Encodes frames into a file: (name, frames, *, fps, codec, pix_fmt, stamps, options, container_options)."""
+    return lambda name, frames, **settings: _write_film(tmp_path / name, frames, **settings)
+
+
+@pytest.fixture
+def rolling_disc() -> list[np.ndarray]:
+    """Twelve RGBA frames, 64 x 48: a red disc of radius 9 that rolls from left to right."""
+    return [_disc(14 + 3 * time, 26, 9) for time in range(12)]
 
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -13,25 +13,12 @@ ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src" / "ds4d"
 TESTS = ROOT / "tests"
 
-# A file imports only from lower floors, or from its own. On floor 1 no room knows another.
-FLOORS = {
-    "types": 0, "geometry": 0, "imaging": 0, "weights": 0, "config": 0, "cache": 0, "progress": 0, "threads": 0,
-    "video": 1, "features": 1, "decoupling": 1, "fusion": 1, "gaussians": 1, "deformation": 1, "rendering": 1,
-    "losses": 1, "metrics": 1, "alignment": 1,
-    "views": 2, "guidance": 2, "placement": 2, "clip_features": 2, "motion": 2, "scene": 2, "presets": 2, "pipeline": 2,
-    "training": 2, "export": 2, "device": 2, "drawing": 2, "evaluation": 2, "heat_map": 2, "logs": 2, "outputs": 2,
-    "prediction": 2, "resources": 2, "run_folder": 2, "ablation": 2, "input_clip": 2, "registration": 2,
-    "film_overlay": 2, "films": 2, "loop": 2, "meshing": 2, "report": 2, "versions": 2,
-    "cli": 3, "viewer": 3, "__main__": 3,
-}  # fmt: skip
-ROOMS_OF_STRANGERS = 1
-
 # Packages of the extras: imported where they are used, so that the rest works without them.
 OPTIONAL_PACKAGES = {"accelerate", "diffusers", "gsplat", "onnxruntime", "tensorboard", "transformers", "viser"}
 # Packages no file may need: torchvision breaks CPU installs, the others are replaced by a few lines of ours.
-BANNED_PACKAGES = {"torchvision", "cv2", "scipy", "pickle", "lpips", "timm", "torch.utils.tensorboard"}
+BANNED_PACKAGES = {"torchvision", "cv2", "pickle", "lpips", "timm", "torch.utils.tensorboard"}
 # The files that may name a CUDA device: the back end that needs one, and the choice of a device for the user.
-MAY_NAME_CUDA = {"rendering/gsplat_backend.py", "device.py"}
+MAY_NAME_CUDA = {"rendering/gsplat_backend.py", "core/device.py"}
 SLOW_PACKAGES = {"av", "numba", "matplotlib", "gsplat", "tyro", "trimesh", "viser"}
 # Settings that are looked up by a name: of a loss term, and of a group of parameters.
 READ_BY_NAME = {"LossConfig", "OptimizerConfig"}
@@ -63,49 +50,6 @@ def _imported_modules(tree: ast.AST) -> Iterator[str]:
 
 def _is_inside(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
-
-
-def _forbidden_rooms(room: str, tree: ast.AST) -> list[str]:
-    """Rooms of the package that a file of `room` imports and must not."""
-    wrong = []
-    for module in _imported_modules(tree):
-        if not _is_inside(module, "ds4d"):
-            continue
-        target = module.split(".")[1]
-        if room == "" or target in (room, "__version__"):
-            continue
-        if target not in FLOORS:
-            wrong.append(f"{module} (not a room: import from the room that defines it)")
-        elif FLOORS[target] > FLOORS[room] or FLOORS[target] == FLOORS[room] == ROOMS_OF_STRANGERS:
-            wrong.append(module)
-    return wrong
-
-
-@each_file
-def test_imports_only_lower_floors(path: Path) -> None:
-    room = _room(path)
-    assert room in {"", *FLOORS}, f"{room} is new: give it a floor in FLOORS"
-    assert not _forbidden_rooms(room, _tree(path))
-
-
-def test_the_table_for_contributors_is_the_same() -> None:
-    rows = re.findall(r"^\| (\d) \| (.*) \|$", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE)
-    shown = {room: int(floor) for floor, cells in rows for room in re.findall(r"`(\w+)`", cells)}
-    assert shown == {room: floor for room, floor in FLOORS.items() if room != "__main__"}
-
-
-@pytest.mark.parametrize(
-    ("room", "line"),
-    [
-        ("geometry", "from ds4d.losses import l1"),
-        ("losses", "from ds4d.rendering import RENDERERS"),
-        ("training", "def f():\n    import ds4d.cli.main"),
-        ("fusion", "from ds4d import viewer"),
-        ("scene", "from ds4d import DynamicGaussians"),
-    ],
-)
-def test_the_floor_check_finds_wrong_imports(room: str, line: str) -> None:
-    assert _forbidden_rooms(room, ast.parse(line))
 
 
 @each_file

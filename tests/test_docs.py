@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ds4d.views.sample import SampleConfig, write_sample
+from ds4d.data.synthetic import SampleConfig, write_sample
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNNING = ("command_line", "conventions", "extending", "plug_in")

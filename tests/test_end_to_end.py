@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ds4d.data import TransformsFrame, read_transforms
 from ds4d.evaluation import Evaluation, evaluate, render_frames
-from ds4d.imaging import read_rgba
+from ds4d.io import read_rgba
 from ds4d.metrics import average_views, score_view
 from ds4d.rendering import renderer_for
 from ds4d.scene import DynamicGaussians
-from ds4d.views import TransformsFrame, read_transforms
 
 
 @pytest.fixture(scope="module")

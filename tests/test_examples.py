@@ -7,8 +7,8 @@ from types import ModuleType
 
 import pytest
 
-from ds4d.imaging import image_size
-from ds4d.presets import GenerateConfig
+from ds4d.config import GenerateConfig
+from ds4d.io import image_size
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 

@@ -6,14 +6,13 @@ import sys
 import pytest
 
 import ds4d
-from ds4d.clip_features import ClipFeatures, observe_features
+from ds4d.data import load_views
 from ds4d.decoupling import DecouplingConfig, decouple, reference_basis
 from ds4d.fusion import FusionConfig, Tssf
 from ds4d.pipeline import generate
 from ds4d.presets import PRESETS
-from ds4d.scene import DynamicGaussians
+from ds4d.scene import ClipFeatures, DynamicGaussians, observe_features
 from ds4d.types import Cameras, FrameFeatures
-from ds4d.views import load_views
 
 NAMES = {
     "PRESETS": PRESETS,
@@ -38,7 +37,7 @@ def test_public_names_are_those_of_their_rooms() -> None:
 
 
 PLUGGED_IN = ("Cameras", "ClipFeatures", "FrameFeatures", "Tssf", "decouple", "observe_features", "reference_basis")
-OURS = ("alignment", "cli", "evaluation", "gaussians", "losses", "motion", "pipeline", "presets", "scene", "training")
+OURS = ("cli", "evaluation", "guidance", "init", "losses", "pipeline", "presets", "training")
 
 
 def test_the_papers_modules_do_without_our_trainer() -> None:

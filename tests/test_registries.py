@@ -7,16 +7,17 @@ from typing import Any, get_args, get_type_hints
 import pytest
 import torch
 
-from ds4d.config import from_dict, to_dict
+from ds4d.config import GenerateConfig
+from ds4d.core import from_dict, to_dict
 from ds4d.decoupling import REFERENCES, DecouplingConfig
 from ds4d.features import EXTRACTORS, FeaturesConfig
 from ds4d.fusion import RULES, FusionConfig
 from ds4d.geometry import RIGS, project_points, rig_cameras
 from ds4d.losses import PICTURE_LOSSES, REGULARIZERS
-from ds4d.presets import PRESETS, GenerateConfig
+from ds4d.multiview import GENERATORS
+from ds4d.presets import PRESETS
 from ds4d.rendering import RENDERERS, renderer_for
 from ds4d.types import Renderer
-from ds4d.views import GENERATORS
 from ds4d.weights import MODELS
 
 

@@ -11,14 +11,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ds4d.clip_features import ClipFeatures, observe_features
+    from ds4d.data import load_views
     from ds4d.decoupling import DecouplingConfig, decouple, reference_basis
     from ds4d.fusion import FusionConfig, Tssf
     from ds4d.pipeline import generate
     from ds4d.presets import PRESETS
-    from ds4d.scene import DynamicGaussians
+    from ds4d.scene import ClipFeatures, DynamicGaussians, observe_features
     from ds4d.types import Cameras, FrameFeatures
-    from ds4d.views import load_views
 
 __version__ = "0.1.0"
 __all__ = [
@@ -39,7 +38,7 @@ __all__ = [
 
 _HOMES = {
     "Cameras": "ds4d.types",
-    "ClipFeatures": "ds4d.clip_features",
+    "ClipFeatures": "ds4d.scene.frame_features",
     "DecouplingConfig": "ds4d.decoupling",
     "DynamicGaussians": "ds4d.scene",
     "FrameFeatures": "ds4d.types",
@@ -48,8 +47,8 @@ _HOMES = {
     "Tssf": "ds4d.fusion",
     "decouple": "ds4d.decoupling",
     "generate": "ds4d.pipeline",
-    "load_views": "ds4d.views",
-    "observe_features": "ds4d.clip_features",
+    "load_views": "ds4d.data",
+    "observe_features": "ds4d.scene.frame_features",
     "reference_basis": "ds4d.decoupling",
 }
 

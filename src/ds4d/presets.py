@@ -1,66 +1,17 @@
-"""All settings of a run, and good ones by name."""
+"""Good settings by name."""
 
-import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from ds4d.config import check_ranges
-from ds4d.decoupling import DecouplingConfig
+from ds4d.config import GenerateConfig
+from ds4d.data import ViewsConfig
 from ds4d.deformation import FieldConfig, HexPlaneConfig
 from ds4d.features import FeaturesConfig
-from ds4d.fusion import FusionConfig
-from ds4d.gaussians import DensityConfig, HullConfig
+from ds4d.geometry import HullConfig
 from ds4d.guidance import GuidanceConfig
-from ds4d.logs import LogConfig
+from ds4d.init import InitConfig
 from ds4d.losses import LossConfig, Term
-from ds4d.outputs import OutputsConfig
-from ds4d.placement import InitConfig
-from ds4d.training import FitConfig, OptimizerConfig, Rate
-from ds4d.video import VideoConfig
-from ds4d.views import InflateConfig, ViewsConfig, Zero123PlusConfig
-
-
-@dataclass(frozen=True)
-class GenerateConfig:
-    """Everything that decides what a run makes of its input.
-
-    Attributes:
-        views: where the views come from, and how folders of views are read.
-        video: how films are read.
-        inflate: how a silhouette becomes a shape.
-        zero123plus: which Zero123++, and how it is run.
-        init: the first Gaussians.
-        features: what is seen in every frame.
-        decoupling: of the features into what stays and what moves (DSFD).
-        fusion: of the views' features on the Gaussians (TSSF); None lets the HexPlane alone move them.
-        field: what moves them; None for an object that stands still.
-        fit: the schedule.
-        guidance: what a diffusion model thinks of sides that no view shows.
-        outputs: pictures and videos.
-        log: of the losses.
-        seed: of every random draw.
-        checkpoint_every: steps from one checkpoint to the next.
-    """
-
-    views: ViewsConfig = dataclasses.field(default_factory=ViewsConfig)
-    video: VideoConfig = dataclasses.field(default_factory=VideoConfig)
-    inflate: InflateConfig = dataclasses.field(default_factory=InflateConfig)
-    zero123plus: Zero123PlusConfig = dataclasses.field(default_factory=Zero123PlusConfig)
-    init: InitConfig = dataclasses.field(default_factory=InitConfig)
-    features: FeaturesConfig = dataclasses.field(default_factory=FeaturesConfig)
-    decoupling: DecouplingConfig = dataclasses.field(default_factory=DecouplingConfig)
-    fusion: FusionConfig | None = dataclasses.field(default_factory=FusionConfig)
-    field: FieldConfig | None = dataclasses.field(default_factory=FieldConfig)
-    fit: FitConfig = dataclasses.field(default_factory=FitConfig)
-    guidance: GuidanceConfig = dataclasses.field(default_factory=GuidanceConfig)
-    outputs: OutputsConfig = dataclasses.field(default_factory=OutputsConfig)
-    log: LogConfig = dataclasses.field(default_factory=LogConfig)
-    seed: int = 0
-    checkpoint_every: int = 500
-
-    def __post_init__(self) -> None:
-        check_ranges(self, seed="[0, inf)", checkpoint_every="[1, inf)")
-
+from ds4d.training import DensityConfig, FitConfig, OptimizerConfig, Rate
+from ds4d.visualize import OutputsConfig
 
 # Few steps want higher rates than the defaults, and Gaussians that come to rest.
 _QUICK = OptimizerConfig(

@@ -8,7 +8,8 @@ import pytest
 from ds4d.ablation import Case, plan
 from ds4d.ablation.results import Result, write_result
 from ds4d.ablation.runner import Fit
-from ds4d.presets import GenerateConfig, tiny
+from ds4d.config import GenerateConfig
+from ds4d.presets import tiny
 
 
 @pytest.fixture

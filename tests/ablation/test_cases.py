@@ -10,13 +10,13 @@ import torch
 
 from ds4d.ablation import Case, cases, find_cases, fit_case
 from ds4d.ablation.cases import score_against_view, without_view
+from ds4d.config import GenerateConfig
+from ds4d.data import ViewsConfig
 from ds4d.evaluation import evaluate
-from ds4d.imaging import write_png
+from ds4d.io import write_png
 from ds4d.metrics import METRICS
 from ds4d.pipeline import prepare
-from ds4d.presets import GenerateConfig
 from ds4d.types import MultiViewVideo
-from ds4d.views import ViewsConfig
 
 CPU = torch.device("cpu")
 

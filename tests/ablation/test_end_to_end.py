@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from ds4d.ablation import FitDone, ablate, find_cases, fit_case, plan, write_tables
-from ds4d.presets import GenerateConfig
+from ds4d.config import GenerateConfig
 
 
 def test_two_rows_on_the_sample(sample_folder: Path, quick_config: GenerateConfig, tmp_path: Path) -> None:

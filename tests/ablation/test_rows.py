@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from ds4d.ablation import ROWS, rows
-from ds4d.config import first_difference, to_dict
-from ds4d.presets import PRESETS, GenerateConfig
+from ds4d.config import GenerateConfig
+from ds4d.core import first_difference, to_dict
+from ds4d.presets import PRESETS
 
 # What the paper's table says of each row: first Gaussians, rule of the fusion, decoupled or not; and whether the
 # generated views are aligned, which is ours.

@@ -11,7 +11,8 @@ import torch
 from ds4d.ablation import Case, FitDone, FitFailed, Planned, ablate
 from ds4d.ablation.cases import Score
 from ds4d.ablation.results import read_results
-from ds4d.presets import GenerateConfig, tiny
+from ds4d.config import GenerateConfig
+from ds4d.presets import tiny
 
 CPU = torch.device("cpu")
 Plan = Callable[..., list]

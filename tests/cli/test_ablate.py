@@ -17,7 +17,8 @@ import torch
 from ds4d.ablation import Case
 from ds4d.ablation.cases import Score
 from ds4d.cli import ablate
-from ds4d.presets import PRESETS, GenerateConfig
+from ds4d.config import GenerateConfig
+from ds4d.presets import PRESETS
 
 
 def figures(case: Case, config: GenerateConfig, device: torch.device) -> Score:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ds4d.cli.backgrounds import read_background
-from ds4d.imaging import write_png
+from ds4d.io import write_png
 
 
 @pytest.mark.parametrize(("word", "color"), [("white", [255] * 3), ("#102030", [16, 32, 48]), ("black", [0] * 3)])

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from ds4d.cli.generate import parse
-from ds4d.imaging import image_size, write_png
+from ds4d.io import image_size, write_png
+from ds4d.preprocess import VideoConfig
 from ds4d.presets import PRESETS
-from ds4d.video import VideoConfig
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ from ds4d import __version__
 from ds4d.cli import COMMANDS
 from ds4d.cli.generate import PresetName, parse
 from ds4d.fusion import FusionConfig
-from ds4d.imaging import image_size, read_rgba
+from ds4d.io import image_size, read_rgba
 from ds4d.metrics import METRICS
 from ds4d.presets import PRESETS
-from ds4d.run_folder import read_record
+from ds4d.runs import read_record
 
 SCORE_VIEWS = Path(__file__).resolve().parents[3] / "shared" / "tools" / "score_views.py"
 

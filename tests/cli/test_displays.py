@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from ds4d.cli.displays import Bars, Display, Lines, describe_seconds, display_for
-from ds4d.progress import Progress
+from ds4d.core import Progress
 
 
 class Clock:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ds4d.cli.errors import attempt
 from ds4d.cli.screen import Screen, ScreenOptions
-from ds4d.imaging import read_rgba, write_png, write_video
+from ds4d.io import read_rgba, write_png, write_video
 from ds4d.scene import DynamicGaussians
 from ds4d.training import TrainingDiverged
 

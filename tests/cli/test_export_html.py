@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ds4d.export import PackedFrames, unpack_frames
+from ds4d.export.html import PackedFrames, unpack_frames
 from ds4d.scene import DynamicGaussians
 from ds4d.types import RawGaussians
 

@@ -14,9 +14,9 @@ import pytest
 from ds4d.cli import generate, run_events
 from ds4d.cli.interruption import StopSignals
 from ds4d.cli.screen import Screen
-from ds4d.logs import read_log
+from ds4d.core import Progress
 from ds4d.pipeline import FileWritten
-from ds4d.progress import Progress
+from ds4d.training import read_log
 
 PATIENCE = 120  # seconds until a process that does nothing is a failure
 

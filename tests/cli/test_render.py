@@ -11,12 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from ds4d.drawing import draw_rgb
-from ds4d.imaging import image_size, read_rgba
+from ds4d.io import image_size, read_rgba
 from ds4d.metrics import psnr
-from ds4d.outputs import OutputsConfig, standing_shot
 from ds4d.rendering import renderer_for
-from ds4d.scene import BakedGaussians, DynamicGaussians
+from ds4d.scene import BakedGaussians, DynamicGaussians, draw_rgb
+from ds4d.visualize import OutputsConfig, standing_shot
 
 SIZE = ["--size", "32", "--fps", "6", "--seconds", "1"]
 

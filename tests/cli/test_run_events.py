@@ -8,9 +8,9 @@ import torch
 
 from ds4d.cli import run_events
 from ds4d.cli.screen import Screen, ScreenOptions
+from ds4d.core import Progress
+from ds4d.init.registration import Alignment, Turn
 from ds4d.pipeline import Chosen, FileWritten, ShapeAligned, StageStarted
-from ds4d.progress import Progress
-from ds4d.registration import Alignment, Turn
 from ds4d.training import DensityChanged, StepDone
 
 ALIGNED = Alignment(

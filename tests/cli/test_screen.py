@@ -10,7 +10,7 @@ import pytest
 from ds4d.cli.errors import attempt
 from ds4d.cli.outcome import Outcome
 from ds4d.cli.screen import Screen, ScreenOptions
-from ds4d.progress import Progress
+from ds4d.core import Progress
 
 
 def test_an_answer_amid_the_bars_of_a_terminal_is_on_standard_output(

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from ds4d.geometry import orbit_cameras, project_points
+from ds4d.multiview import GENERATORS, ViewGenerator
+from ds4d.multiview.inflate import Inflate, InflateConfig
+from ds4d.multiview.zero123plus import Zero123Plus, Zero123PlusConfig
 from ds4d.types import Cameras, Frames, Video
-from ds4d.views import GENERATORS, Inflate, InflateConfig, ViewGenerator, Zero123Plus, Zero123PlusConfig
 
 # How to make a quick one of each; a generator that needs weights gets tiny random ones.
 MAKERS: dict[str, Callable[[pytest.FixtureRequest], ViewGenerator]] = {

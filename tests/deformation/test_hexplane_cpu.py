@@ -65,7 +65,7 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch: pytest.MonkeyPat
     planes, where, times = filled(SIZES["as in a fit"][0]), points(5000), torch.tensor([0.1, 0.9])
     found = []
     for threads in (1, 2, 3):
-        monkeypatch.setattr("ds4d.threads.torch.get_num_threads", lambda count=threads: count)
+        monkeypatch.setattr("ds4d.core.threads.torch.get_num_threads", lambda count=threads: count)
         found.append(read(planes, where, times))
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, normalize
 
+from ds4d.data.synthetic import SampleConfig, sample_video, surface_points
 from ds4d.features import FeaturesConfig, extract_features
 from ds4d.geometry import project_points
 from ds4d.types import FrameFeatures, MultiViewVideo
-from ds4d.views.sample import SampleConfig, sample_video, surface_points
 
 STRIDE = 4
 Place = tuple[int, int]  # time, view

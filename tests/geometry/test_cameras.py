@@ -9,14 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ds4d.geometry import (
-    intrinsics,
-    look_at,
-    opencv_to_opengl,
-    opengl_to_opencv,
-    orbit_cameras,
-    project_points,
-)
+from ds4d.geometry import intrinsics, look_at, opencv_to_opengl, opengl_to_opencv, orbit_cameras, project_points
 from ds4d.types import Cameras
 
 X, Y, Z = torch.eye(3).unbind()

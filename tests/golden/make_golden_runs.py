@@ -24,21 +24,20 @@ from typing import Any
 # Set before torch is loaded: what a fit gives must not depend on the caller's thread settings.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
+import numpy as np
+import torch
 
+from ds4d.config import GenerateConfig
+from ds4d.data import PerturbationConfig, ViewsConfig, perturb_views
+from ds4d.data.synthetic import SampleConfig, sample_video, write_sample
 from ds4d.decoupling import DecouplingConfig
 from ds4d.deformation import FieldConfig, HexPlaneConfig
 from ds4d.fusion import FusionConfig
-from ds4d.gaussians import DensityConfig, HullConfig
-from ds4d.input_clip import read_input
+from ds4d.geometry import HullConfig
+from ds4d.init import InitConfig
 from ds4d.losses import LossConfig, Term
-from ds4d.pipeline import prepare
-from ds4d.placement import InitConfig
-from ds4d.presets import GenerateConfig
-from ds4d.training import FitConfig, StepDone, Trainer
-from ds4d.views import PerturbationConfig, ViewsConfig, perturb_views
-from ds4d.views.sample import SampleConfig, sample_video, write_sample
+from ds4d.pipeline import prepare, read_input
+from ds4d.training import DensityConfig, FitConfig, StepDone, Trainer
 
 GOLDEN = Path(__file__).with_name("golden_runs.json")
 SAMPLE = SampleConfig(frames=4, size=40, supersampling=1)

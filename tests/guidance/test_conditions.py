@@ -6,21 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from ds4d.config import GenerateConfig
+from ds4d.data.synthetic.dataset import SPLITS
 from ds4d.geometry import orbit_cameras
 from ds4d.guidance import ClipConditions, Zero123
-from ds4d.guidance.poses import (
-    FOVY_DEG,
-    angles_deg,
-    camera_centres,
-    directions_of,
-    distance_for,
-    square_picture,
-)
+from ds4d.guidance.poses import FOVY_DEG, angles_deg, camera_centres, directions_of, distance_for, square_picture
 from ds4d.pipeline import prepare
-from ds4d.presets import GenerateConfig
 from ds4d.rendering import renderer_for
 from ds4d.types import Cameras, MultiViewVideo
-from ds4d.views.sample.dataset import SPLITS
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from ds4d.config import GenerateConfig
 from ds4d.guidance import GuidanceConfig
+from ds4d.losses import ViewLoss
 from ds4d.pipeline import prepare
-from ds4d.presets import GenerateConfig
-from ds4d.training import StepDone, Trainer, ViewLoss, load_checkpoint, save_checkpoint
+from ds4d.training import StepDone, Trainer, load_checkpoint, save_checkpoint
 from ds4d.types import MultiViewVideo
 
 CPU = torch.device("cpu")

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from ds4d.config import GenerateConfig
 from ds4d.guidance import GuidanceConfig, GuidanceRequest, ScoreDistillation, Zero123
 from ds4d.guidance.poses import FOVY_DEG, angles_deg, camera_centres
 from ds4d.pipeline import prepare
-from ds4d.presets import GenerateConfig
 from ds4d.rendering import renderer_for
 from ds4d.scene import DynamicGaussians
 from ds4d.types import MultiViewVideo, Rendering

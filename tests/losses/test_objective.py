@@ -6,8 +6,8 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from ds4d.imaging import Lpips
 from ds4d.losses import PICTURE_LOSSES, REGULARIZERS, LossConfig, LossInputs, Objective, Term
+from ds4d.metrics import Lpips
 
 OF_PICTURES = [*PICTURE_LOSSES, "lpips"]
 OFF = {**{name: Term() for name in OF_PICTURES}, **{name: 0.0 for name in REGULARIZERS}}

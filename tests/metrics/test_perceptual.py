@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ds4d.imaging import Lpips
-from ds4d.metrics import average_views, score_lpips
+from ds4d.metrics import Lpips, average_views, score_lpips
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ds4d.imaging import Lpips
+from ds4d.metrics import Lpips
 
 FILE = Path(__file__).with_name("lpips_cases.safetensors")
 

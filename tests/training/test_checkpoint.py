@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from ds4d.config import GenerateConfig
 from ds4d.pipeline import prepare
-from ds4d.presets import GenerateConfig
 from ds4d.training import DensityChanged, Trainer, TrainingDiverged, load_checkpoint, save_checkpoint
 from ds4d.types import MultiViewVideo
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import ds4d.training.trainer as trainer_module
+from ds4d.config import GenerateConfig
 from ds4d.fusion import FusionConfig
 from ds4d.pipeline import prepare
-from ds4d.presets import GenerateConfig
 from ds4d.types import MultiViewVideo
 
 

@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ds4d.imaging import Lpips
+from ds4d.config import GenerateConfig
 from ds4d.losses import Term
+from ds4d.metrics import Lpips
 from ds4d.pipeline import prepare
-from ds4d.presets import GenerateConfig
 from ds4d.types import MultiViewVideo
 
 CPU = torch.device("cpu")

@@ -5,12 +5,9 @@ from dataclasses import fields
 import pytest
 import torch
 
-from ds4d.clip_features import ClipFeatures
 from ds4d.deformation import FieldConfig, HexPlaneConfig
 from ds4d.fusion import FusionConfig
-from ds4d.gaussians import Resampling
-from ds4d.motion import Motion
-from ds4d.scene import Clip, DynamicGaussians
+from ds4d.scene import Clip, ClipFeatures, DynamicGaussians, Motion, Resampling
 from ds4d.training.optimizers import OptimizerConfig, Rate, SceneOptimizer
 from ds4d.types import Cameras, RawGaussians, Similarity
 

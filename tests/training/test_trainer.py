@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 import torch
 
+from ds4d.config import GenerateConfig
 from ds4d.pipeline import prepare
-from ds4d.presets import GenerateConfig
 from ds4d.training import DensityChanged, FitConfig, StepDone, Trainer, TrainingDiverged
 from ds4d.types import MultiViewVideo
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ds4d.config import GenerateConfig
 from ds4d.pipeline import FitBegins, StageStarted, generate
-from ds4d.presets import GenerateConfig
 from ds4d.training import StepDone
 from ds4d.viewer import FitWatch, Viewer
 from ds4d.viewer.fit_watch import PreviewTimes

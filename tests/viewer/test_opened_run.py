@@ -11,16 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from ds4d.imaging import write_video
-from ds4d.input_clip import read_input
-from ds4d.outputs import input_picture
-from ds4d.pipeline import generate
-from ds4d.presets import GenerateConfig
-from ds4d.run_folder import read_record
+from ds4d.config import GenerateConfig
+from ds4d.data import ViewsConfig
+from ds4d.io import write_video
+from ds4d.pipeline import generate, read_input
+from ds4d.runs import read_record
 from ds4d.training import StepDone
 from ds4d.viewer import open_run
 from ds4d.viewer.input_views import PICTURE_SIZE
-from ds4d.views import ViewsConfig
+from ds4d.visualize import input_picture
 
 CPU = torch.device("cpu")
 

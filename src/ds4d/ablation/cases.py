@@ -10,18 +10,16 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from ds4d.drawing import draw_rgba
+from ds4d.config import GenerateConfig
+from ds4d.core import Progress, Stopwatch, tell
+from ds4d.data import PerturbationConfig, ViewsConfig, check_masks, load_views, perturb_views
 from ds4d.evaluation import evaluate, score_training_views
 from ds4d.geometry import transform_cameras
 from ds4d.metrics import score_view
 from ds4d.pipeline import prepare
-from ds4d.presets import GenerateConfig
-from ds4d.progress import Progress, tell
-from ds4d.resources import Stopwatch
-from ds4d.scene import Scene
+from ds4d.scene import Scene, draw_rgba
 from ds4d.training import StepDone
 from ds4d.types import Frames, MultiViewVideo, Renderer
-from ds4d.views import PerturbationConfig, ViewsConfig, check_masks, load_views, perturb_views
 
 ScoredOn = Literal["unseen views", "a held-out view", "the front view"]
 MultiView = Literal["exact", "perturbed"]
@@ -76,7 +74,7 @@ def find_cases(
     generated views and scored on that.
 
     Args:
-        folders: of views (see `ds4d.views.load_views`).
+        folders: of views (see `ds4d.data.load_views`).
         views: how they are read.
         mv: whether the views besides the front are perturbed, where there are unseen views to score.
         hold_out: whether views are held out, where there are no unseen ones.

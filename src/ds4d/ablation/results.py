@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ds4d import __version__
-from ds4d.config import first_difference
-from ds4d.imaging import atomic_path
+from ds4d.core import first_difference
+from ds4d.io import atomic_path
 
 RESULTS = "results"
 

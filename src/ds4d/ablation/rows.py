@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-from ds4d.alignment import AlignmentConfig
+from ds4d.config import GenerateConfig
 from ds4d.fusion import FusionConfig
-from ds4d.presets import GenerateConfig
+from ds4d.losses import AlignmentConfig
 
 
 @dataclass(frozen=True)

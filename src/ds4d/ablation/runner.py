@@ -20,12 +20,12 @@ from typing import Any, cast
 import torch
 
 from ds4d.ablation.cases import Case, Score
-from ds4d.ablation.memory import peaks, reset_peaks
 from ds4d.ablation.results import Result, check_comparable, fit_name, read_results, result_path, write_result
 from ds4d.ablation.rows import rows
-from ds4d.config import to_dict
-from ds4d.imaging import atomic_path
-from ds4d.presets import GenerateConfig
+from ds4d.config import GenerateConfig
+from ds4d.core import to_dict
+from ds4d.core.memory import peaks, reset_peaks
+from ds4d.io import atomic_path
 
 FAILURES = "failures"
 _IRRELEVANT = ("outputs", "log", "checkpoint_every", "seed")  # to what a fit finds; the seed stands by itself

@@ -14,7 +14,7 @@ from typing import Any
 from ds4d.ablation.comparison import MEASURES, Difference, Mean, cells, difference, mean_of, means_by_case
 from ds4d.ablation.results import Result, read_results
 from ds4d.ablation.rows import ROWS
-from ds4d.imaging import atomic_path
+from ds4d.io import atomic_path
 
 BASE = "B"
 PLOTTED = ("psnr", "psnr_object", "psnr_dynamic")

@@ -9,24 +9,15 @@ from typing import Annotated
 
 import tyro
 
-from ds4d.ablation import (
-    Event,
-    FitFailed,
-    MultiView,
-    Planned,
-    ablate,
-    find_cases,
-    fit_case,
-    plan,
-    write_tables,
-)
+from ds4d.ablation import Event, FitFailed, MultiView, Planned, ablate, find_cases, fit_case, plan, write_tables
 from ds4d.cli.displays import describe_seconds
 from ds4d.cli.exit_codes import MEANINGS, ExitCode
 from ds4d.cli.generate import PresetName
 from ds4d.cli.outcome import Outcome, browser_command, ds4d_command
 from ds4d.cli.screen import Screen, ScreenOptions
-from ds4d.device import DeviceName, choose_device
-from ds4d.presets import PRESETS, GenerateConfig
+from ds4d.config import GenerateConfig
+from ds4d.core import DeviceName, choose_device
+from ds4d.presets import PRESETS
 
 
 @dataclass(frozen=True)

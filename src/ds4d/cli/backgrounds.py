@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import ImageColor
 
-from ds4d.imaging import on_white, premultiply, read_rgba, resize_premultiplied
+from ds4d.io import on_white, premultiply, read_rgba, resize_premultiplied
 
 
 def read_background(word: str, width: int, height: int) -> UInt8[np.ndarray, "H W 3"]:

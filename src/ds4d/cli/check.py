@@ -11,11 +11,11 @@ from ds4d.cli.exit_codes import ExitCode
 from ds4d.cli.generate import PresetName, usual_preset
 from ds4d.cli.outcome import Outcome, ds4d_command
 from ds4d.cli.screen import Screen, ScreenOptions
-from ds4d.device import choose_device
-from ds4d.imaging import write_png
-from ds4d.prediction import Prediction, predict_run
+from ds4d.core import choose_device
+from ds4d.io import write_png
+from ds4d.preprocess import Inspection, VideoConfig, draw_inspection, inspect_video
 from ds4d.presets import PRESETS
-from ds4d.video import Inspection, VideoConfig, draw_inspection, inspect_video
+from ds4d.runs import Prediction, predict_run
 
 _SHEET = "check.png"
 _VIEWS = 7  # the film and the six views that generators make of each of its frames

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from ds4d.progress import Progress
+from ds4d.core import Progress
 
 # Between two plain lines lie at least so many seconds, and more in work that has taken long.
 _LEAST_PAUSE, _PAUSE_SHARE = 5.0, 0.05

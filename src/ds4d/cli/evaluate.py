@@ -8,13 +8,12 @@ import tyro
 
 from ds4d.cli.outcome import Outcome, ds4d_command, plain
 from ds4d.cli.screen import Screen, ScreenOptions
-from ds4d.config import to_dict
-from ds4d.device import DeviceName, choose_device
+from ds4d.core import DeviceName, choose_device, to_dict
 from ds4d.evaluation import evaluate
-from ds4d.imaging import Lpips
+from ds4d.metrics import Lpips
 from ds4d.rendering import renderer_for
-from ds4d.report.tables import score_rows
-from ds4d.run_folder import EvaluationRecord, RunFolder
+from ds4d.runs import EvaluationRecord, RunFolder
+from ds4d.runs.report.tables import score_rows
 from ds4d.scene import BakedGaussians
 
 

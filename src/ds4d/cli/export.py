@@ -16,27 +16,16 @@ from ds4d.cli.options import check_times, refuse_set
 from ds4d.cli.outcome import Outcome, page_command, written_page
 from ds4d.cli.overwriting import claim, claim_frames, leave_alone
 from ds4d.cli.screen import Screen, ScreenOptions
-from ds4d.device import DeviceName, choose_device
-from ds4d.export import (
-    UpAxis,
-    into_world,
-    turned_world,
-    write_animated_glb,
-    write_compressed_ply,
-    write_gltf,
-    write_html,
-    write_ply,
-    write_splat,
-)
-from ds4d.geometry import frame_times, inverse_similarity, transform_points
-from ds4d.loop import LoopedScene
-from ds4d.meshing import MeshConfig, animate_mesh
-from ds4d.outputs import FOVY_DEG, viewing_distance
-from ds4d.progress import tracked
+from ds4d.core import DeviceName, choose_device, tracked
+from ds4d.export import write_compressed_ply, write_gltf, write_ply, write_splat
+from ds4d.export.html import write_html
+from ds4d.export.mesh import MeshConfig, animate_mesh, write_animated_glb
+from ds4d.geometry import UpAxis, frame_times, into_world, inverse_similarity, transform_points, turned_world
 from ds4d.rendering import renderer_for
-from ds4d.run_folder import RunFolder
-from ds4d.scene import DynamicGaussians, Scene, bake_at
+from ds4d.runs import RunFolder
+from ds4d.scene import DynamicGaussians, LoopedScene, Scene, bake_at
 from ds4d.types import Similarity
+from ds4d.visualize import FOVY_DEG, viewing_distance
 
 # Formats of a single moment, one file per time: how their files end, and what writes one.
 WRITERS: dict[str, tuple[str, Callable[..., None]]] = {

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from ds4d.video import VideoConfig
+from ds4d.preprocess import VideoConfig
 
 
 @dataclass(frozen=True)

@@ -16,21 +16,22 @@ from ds4d.cli.outcome import Outcome, ds4d_command, page_command
 from ds4d.cli.run_events import show
 from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.cli.watching import watched
-from ds4d.config import to_dict
+from ds4d.config import GenerateConfig
+from ds4d.core import DeviceName, choose_device, to_dict
+from ds4d.data import ViewsConfig
 from ds4d.decoupling import DecouplingConfig
 from ds4d.deformation import FieldConfig
-from ds4d.device import DeviceName, choose_device
 from ds4d.features import FeaturesConfig
 from ds4d.fusion import FusionConfig
 from ds4d.guidance import GuidanceConfig
-from ds4d.logs import LogConfig
-from ds4d.outputs import OutputsConfig
+from ds4d.init import InitConfig
+from ds4d.multiview.inflate import InflateConfig
+from ds4d.multiview.zero123plus import Zero123PlusConfig
 from ds4d.pipeline import Event, FileWritten, Finished, generate
-from ds4d.placement import InitConfig
-from ds4d.presets import PRESETS, GenerateConfig
-from ds4d.run_folder import RunFigures, RunFolder, read_record
-from ds4d.training import FitConfig
-from ds4d.views import InflateConfig, ViewsConfig, Zero123PlusConfig
+from ds4d.presets import PRESETS
+from ds4d.runs import RunFigures, RunFolder, read_record
+from ds4d.training import FitConfig, LogConfig
+from ds4d.visualize import OutputsConfig
 
 PresetName = Literal["tiny", "cpu", "fast", "paper"]
 

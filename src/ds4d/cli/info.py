@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 
 from ds4d.cli.outcome import Outcome
 from ds4d.cli.screen import Screen, ScreenOptions
-from ds4d.versions import installed_version, versions
+from ds4d.core import installed_version, versions
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@
 from dataclasses import asdict, replace
 
 from ds4d.cli.outcome import Outcome
-from ds4d.loop import measure_jump
-from ds4d.scene import Scene
+from ds4d.scene import Scene, measure_jump
 
 
 def with_jump(outcome: Outcome, scene: Scene) -> Outcome:

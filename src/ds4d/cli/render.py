@@ -16,20 +16,30 @@ from ds4d.cli.options import check_times, option, refuse_set
 from ds4d.cli.outcome import Outcome, page_command
 from ds4d.cli.overwriting import claim, claim_frames, leave_alone
 from ds4d.cli.screen import Screen, ScreenOptions
-from ds4d.device import DeviceName, choose_device
+from ds4d.core import DeviceName, choose_device, tracked
+from ds4d.data import TransformsFrame, load_views, read_transforms
 from ds4d.evaluation import render_frames
-from ds4d.export.keyframes import read_keyframes
-from ds4d.film_overlay import film_cameras, overlay_film, read_film
-from ds4d.films import OPAQUE, SUFFIXES, Shot, draw_shot, write_film
-from ds4d.imaging import write_png
-from ds4d.loop import LoopedScene
-from ds4d.outputs import OutputsConfig, input_shot, keyframe_shot, orbit_shot, standing_shot
-from ds4d.progress import tracked
+from ds4d.io import write_png
 from ds4d.rendering import renderer_for
-from ds4d.run_folder import RunFolder, read_record
-from ds4d.scene import DynamicGaussians, Scene
+from ds4d.runs import RunFolder, read_record
+from ds4d.scene import DynamicGaussians, LoopedScene, Scene
 from ds4d.types import Cameras, Renderer
-from ds4d.views import TransformsFrame, load_views, read_transforms
+from ds4d.visualize import (
+    OPAQUE,
+    SUFFIXES,
+    OutputsConfig,
+    Shot,
+    draw_shot,
+    film_cameras,
+    input_shot,
+    keyframe_shot,
+    orbit_shot,
+    overlay_film,
+    read_film,
+    standing_shot,
+    write_film,
+)
+from ds4d.visualize.keyframes import read_keyframes
 
 # Options of films that each way of filming does not read.
 _UNREAD = {

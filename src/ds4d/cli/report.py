@@ -10,8 +10,8 @@ import tyro
 from ds4d.cli.outcome import Outcome, written_page
 from ds4d.cli.overwriting import claim
 from ds4d.cli.screen import Screen, ScreenOptions
-from ds4d.report import write_report
-from ds4d.run_folder import RunFolder
+from ds4d.runs import RunFolder
+from ds4d.runs.report import write_report
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """A run as it is seen: its stages, what each works with, and its steps."""
 
 from ds4d.cli.screen import Screen
+from ds4d.core import Progress
+from ds4d.init.registration import Alignment
 from ds4d.pipeline import Chosen, Event, ShapeAligned, StageStarted
-from ds4d.progress import Progress
-from ds4d.registration import Alignment
 from ds4d.training import StepDone
 
 STAGES = {

@@ -9,7 +9,7 @@ import tyro
 
 from ds4d.cli.outcome import Outcome, ds4d_command
 from ds4d.cli.screen import Screen, ScreenOptions
-from ds4d.views.sample import SampleConfig, write_sample
+from ds4d.data.synthetic import SampleConfig, write_sample
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import tyro
 from ds4d.cli.displays import display_for
 from ds4d.cli.exit_codes import ExitCode
 from ds4d.cli.outcome import Outcome
-from ds4d.progress import Progress, listening
+from ds4d.core import Progress, listening
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import tyro
 
 from ds4d.cli.outcome import Outcome
 from ds4d.cli.screen import Screen, ScreenOptions
-from ds4d.device import DeviceName, choose_device
+from ds4d.core import DeviceName, choose_device
 from ds4d.viewer import Viewer, open_run
 from ds4d.viewer.addresses import DEFAULT_HOST
 

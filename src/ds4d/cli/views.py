@@ -10,11 +10,13 @@ import tyro
 from ds4d.cli.film_options import FilmOptions
 from ds4d.cli.outcome import Outcome, ds4d_command
 from ds4d.cli.screen import Screen, ScreenOptions
-from ds4d.device import DeviceName, choose_device
-from ds4d.input_clip import read_input
-from ds4d.presets import GenerateConfig
+from ds4d.config import GenerateConfig
+from ds4d.core import DeviceName, choose_device
+from ds4d.data import ViewsConfig, write_views
+from ds4d.multiview.inflate import InflateConfig
+from ds4d.multiview.zero123plus import Zero123PlusConfig
+from ds4d.pipeline import read_input
 from ds4d.types import GeneratedViews
-from ds4d.views import InflateConfig, ViewsConfig, Zero123PlusConfig, write_views
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ds4d.config import check_ranges
+from ds4d.core import check_ranges
 from ds4d.deformation.hexplane import HexPlane, HexPlaneConfig
 from ds4d.types import RawGaussians
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ds4d.config import check_ranges
+from ds4d.core import check_ranges
 from ds4d.deformation.hexplane_cpu import read_products
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ds4d.export.glb import GlbFile, to_linear
-from ds4d.export.moments import plain_moment
+from ds4d.export.single_frame import plain_moment
 from ds4d.geometry.spherical_harmonics import SH0, sh_degree
 from ds4d.types import RawGaussians
 

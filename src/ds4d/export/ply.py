@@ -12,9 +12,9 @@ from jaxtyping import Float
 from plyfile import PlyData, PlyElement, PlyParseError
 from torch import Tensor
 
-from ds4d.export.moments import check_finite, plain_moment
+from ds4d.export.single_frame import check_finite, plain_moment
 from ds4d.geometry import sh_degree as degree_of
-from ds4d.imaging import atomic_path
+from ds4d.io import atomic_path
 from ds4d.types import RawGaussians
 
 _MEANS = ("x", "y", "z")

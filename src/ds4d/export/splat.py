@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ds4d.export.moments import byte_logits, plain_moment
+from ds4d.export.single_frame import byte_logits, plain_moment
 from ds4d.geometry import rgb_to_sh
 from ds4d.geometry.spherical_harmonics import SH0
-from ds4d.imaging import atomic_path
+from ds4d.io import atomic_path
 from ds4d.types import RawGaussians
 
 _RECORD: Any = np.dtype([("mean", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), ("quat", "u1", 4)])

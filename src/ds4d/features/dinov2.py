@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from ds4d.config import check_ranges
+from ds4d.core import check_ranges
 from ds4d.weights import (
     MODELS,
     Part,

@@ -10,11 +10,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ds4d.cache import read_cached, write_cached
-from ds4d.config import to_dict
+from ds4d.core import to_dict, tracked
 from ds4d.features.dinov2 import Dinov2, Dinov2Config
 from ds4d.features.filters import FilterBank, FilterBankConfig
-from ds4d.progress import tracked
+from ds4d.io import read_cached, write_cached
 from ds4d.types import FrameFeatures, MultiViewVideo
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pad
 
-from ds4d.config import check_ranges
+from ds4d.core import check_ranges
 
 # Rows: brightness, red against green, yellow against blue. The hues have twice the range of the brightness, which
 # changes with the light.

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ds4d.threads import share
+from ds4d.core import share
 
 # Items of a kernel that are worth handing to another thread.
 _PLACES, _MAPS = 1000, 1

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ds4d.config import check_ranges
+from ds4d.core import check_ranges
 from ds4d.fusion.point_sampling import PointReads, project_places, visibility_at, warp_places
 from ds4d.fusion.rules import Average, DistanceAwareness, Front, FusionRule, GlobalAwareness, Visible
 from ds4d.types import Cameras

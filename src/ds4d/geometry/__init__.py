@@ -28,3 +28,12 @@ from ds4d.geometry.spherical_harmonics import rgb_to_sh as rgb_to_sh
 from ds4d.geometry.spherical_harmonics import sh_degree as sh_degree
 from ds4d.geometry.times import frame_times as frame_times
 from ds4d.geometry.times import nearest_frames as nearest_frames
+from ds4d.geometry.up_axis import UpAxis as UpAxis
+from ds4d.geometry.up_axis import turned_world as turned_world
+from ds4d.geometry.visual_hull import HullConfig as HullConfig
+from ds4d.geometry.visual_hull import carve as carve
+from ds4d.geometry.visual_hull import colour_points as colour_points
+from ds4d.geometry.visual_hull import occupied_bounds as occupied_bounds
+from ds4d.geometry.visual_hull import sample_surface as sample_surface
+from ds4d.geometry.visual_hull import surface_voxels as surface_voxels
+from ds4d.geometry.world import into_world as into_world

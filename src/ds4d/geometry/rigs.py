@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from ds4d.geometry.cameras import orbit_cameras
-from ds4d.imaging import atomic_path
+from ds4d.io import atomic_path
 from ds4d.types import Cameras
 
 _RIG_TOLERANCE = 1e-4  # of a matrix entry, and of a picture's height

@@ -12,12 +12,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from ds4d.config import check_ranges
+from ds4d.core import check_ranges
 from ds4d.geometry import orbit_cameras
 from ds4d.guidance.conditions import ClipConditions
 from ds4d.guidance.poses import FOVY_DEG, angles_deg, directions_of, distance_for, relative_poses
 from ds4d.guidance.zero123 import Zero123
-from ds4d.training import RenderRequest
+from ds4d.losses import RenderRequest
 from ds4d.types import Cameras, MultiViewVideo, Rendering
 
 

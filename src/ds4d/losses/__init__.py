@@ -12,3 +12,7 @@ from ds4d.losses.regularizers import plane_smoothness as plane_smoothness
 from ds4d.losses.regularizers import rigidity as rigidity
 from ds4d.losses.regularizers import time_l1 as time_l1
 from ds4d.losses.regularizers import time_smoothness as time_smoothness
+from ds4d.losses.view_correction import AlignmentConfig as AlignmentConfig
+from ds4d.losses.view_correction import ViewAlignment as ViewAlignment
+from ds4d.losses.view_loss import RenderRequest as RenderRequest
+from ds4d.losses.view_loss import ViewLoss as ViewLoss

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ds4d.config import check_ranges
-from ds4d.imaging import Lpips, ssim
+from ds4d.core import check_ranges
 from ds4d.losses import photometric, regularizers
+from ds4d.metrics import Lpips, ssim
 
 
 @dataclass(frozen=True)

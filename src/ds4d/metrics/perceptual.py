@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from ds4d.imaging import Lpips
+from ds4d.metrics.lpips import Lpips
 from ds4d.metrics.view_scores import on_white
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 
-from ds4d.imaging import ssim
 from ds4d.metrics.psnr import LEAST_MSE
+from ds4d.metrics.ssim import ssim
 
 METRICS = ("psnr", "psnr_object", "psnr_dynamic", "ssim", "iou", "motion_error", "still_flicker")
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ds4d.threads import share
+from ds4d.core import share
 
 # Items of a kernel that are worth handing to another thread.
 _GAUSSIANS, _TILES, _IMAGES = 1000, 8, 1

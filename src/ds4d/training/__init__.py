@@ -2,13 +2,21 @@
 
 from ds4d.training.checkpoint import load_checkpoint as load_checkpoint
 from ds4d.training.checkpoint import save_checkpoint as save_checkpoint
+from ds4d.training.densification import DensityConfig as DensityConfig
+from ds4d.training.densification import DensityControl as DensityControl
+from ds4d.training.densification import without_strays as without_strays
 from ds4d.training.events import DensityChanged as DensityChanged
 from ds4d.training.events import Event as Event
 from ds4d.training.events import StepDone as StepDone
 from ds4d.training.events import TrainingDiverged as TrainingDiverged
+from ds4d.training.logs import LogConfig as LogConfig
+from ds4d.training.logs import LossLog as LossLog
+from ds4d.training.logs import TensorBoardLog as TensorBoardLog
+from ds4d.training.logs import check_tensorboard as check_tensorboard
+from ds4d.training.logs import loss_names as loss_names
+from ds4d.training.logs import over_steps as over_steps
+from ds4d.training.logs import read_log as read_log
 from ds4d.training.optimizers import OptimizerConfig as OptimizerConfig
 from ds4d.training.optimizers import Rate as Rate
 from ds4d.training.trainer import FitConfig as FitConfig
 from ds4d.training.trainer import Trainer as Trainer
-from ds4d.training.view_losses import RenderRequest as RenderRequest
-from ds4d.training.view_losses import ViewLoss as ViewLoss

@@ -7,7 +7,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
-from ds4d.imaging import atomic_path
+from ds4d.io import atomic_path
 from ds4d.training.events import TrainingDiverged
 from ds4d.training.trainer import Trainer
 

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ds4d.alignment import ViewAlignment
-from ds4d.config import check_ranges
-from ds4d.gaussians import Resampling
-from ds4d.scene import DynamicGaussians
+from ds4d.core import check_ranges
+from ds4d.losses import ViewAlignment
+from ds4d.scene import DynamicGaussians, Resampling
 
 
 @dataclass(frozen=True)

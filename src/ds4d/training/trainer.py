@@ -11,19 +11,18 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ds4d.alignment import AlignmentConfig, ViewAlignment
-from ds4d.config import check_ranges
-from ds4d.drawing import draw_depths
-from ds4d.gaussians import DensityConfig, DensityControl, Resampling, nearest_rows, without_strays
-from ds4d.imaging import Lpips
-from ds4d.losses import LossConfig, LossInputs, Objective
-from ds4d.scene import DynamicGaussians
+from ds4d.core import check_ranges
+from ds4d.init import nearest_rows
+from ds4d.losses import AlignmentConfig, LossConfig, LossInputs, Objective, ViewAlignment
+from ds4d.losses.view_loss import ViewLoss
+from ds4d.metrics import Lpips
+from ds4d.scene import DynamicGaussians, Resampling, draw_depths
+from ds4d.training.cuda_graphs import MotionChanges, ObjectiveValues, Readback, Replayed
+from ds4d.training.densification import DensityConfig, DensityControl, without_strays
 from ds4d.training.events import DensityChanged, Event, StepDone, TrainingDiverged
-from ds4d.training.graphs import MotionChanges, ObjectiveValues, Readback, Replayed
+from ds4d.training.images import PictureSource
 from ds4d.training.optimizers import OptimizerConfig, SceneOptimizer
-from ds4d.training.pictures import PictureSource
 from ds4d.training.sampling import Draw, Sampler
-from ds4d.training.view_losses import ViewLoss
 from ds4d.types import Cameras, Gaussians, MultiViewVideo, RawGaussians, Renderer, Rendering
 
 

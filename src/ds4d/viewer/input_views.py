@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ds4d.geometry import transform_cameras
-from ds4d.imaging import resize_premultiplied
-from ds4d.outputs import fitting_size, input_picture
+from ds4d.io import resize_premultiplied
+from ds4d.io.video_reader import FilmFile
 from ds4d.types import MultiViewVideo, Similarity
-from ds4d.video.film_file import FilmFile
 from ds4d.viewer.camera_poses import CameraPose
+from ds4d.visualize import fitting_size, input_picture
 
 PICTURE_SIZE = 320  # pixels, longer side of the picture beside the object
 _THUMBNAIL_SIZE = 96  # of those in the cameras

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from ds4d.input_clip import read_input
-from ds4d.run_folder import RunFolder, read_record
+from ds4d.pipeline import read_input
+from ds4d.runs import RunFolder, read_record
 from ds4d.scene import BakedGaussians
 from ds4d.types import MultiViewVideo
 from ds4d.viewer.input_views import InputViews, placed_views

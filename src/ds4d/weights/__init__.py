@@ -8,10 +8,10 @@ from ds4d.weights.loading import weights_file as weights_file
 from ds4d.weights.models import MODELS as MODELS
 from ds4d.weights.models import Part as Part
 from ds4d.weights.models import PretrainedModel as PretrainedModel
-from ds4d.weights.places import Place as Place
-from ds4d.weights.places import faults as faults
-from ds4d.weights.places import find_model as find_model
-from ds4d.weights.places import model_files as model_files
-from ds4d.weights.places import places as places
-from ds4d.weights.places import require_model as require_model
-from ds4d.weights.places import weights_digest as weights_digest
+from ds4d.weights.search import Place as Place
+from ds4d.weights.search import faults as faults
+from ds4d.weights.search import find_model as find_model
+from ds4d.weights.search import model_files as model_files
+from ds4d.weights.search import places as places
+from ds4d.weights.search import require_model as require_model
+from ds4d.weights.search import weights_digest as weights_digest

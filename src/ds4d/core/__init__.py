@@ -1,0 +1,17 @@
+"""Progress, threads, devices, versions, memory, and settings to and from JSON."""
+
+from ds4d.core.config_io import check_ranges as check_ranges
+from ds4d.core.config_io import first_difference as first_difference
+from ds4d.core.config_io import from_dict as from_dict
+from ds4d.core.config_io import to_dict as to_dict
+from ds4d.core.device import DeviceName as DeviceName
+from ds4d.core.device import choose_device as choose_device
+from ds4d.core.profiling import Stopwatch as Stopwatch
+from ds4d.core.profiling import peak_memory as peak_memory
+from ds4d.core.progress import Progress as Progress
+from ds4d.core.progress import listening as listening
+from ds4d.core.progress import tell as tell
+from ds4d.core.progress import tracked as tracked
+from ds4d.core.threads import share as share
+from ds4d.core.versions import installed_version as installed_version
+from ds4d.core.versions import versions as versions

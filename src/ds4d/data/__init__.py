@@ -1,0 +1,17 @@
+"""Multi-view data sets: folders of views read and written, perturbed views, the synthetic scene."""
+
+from ds4d.data.frame_store import FrameStore as FrameStore
+from ds4d.data.loading import ViewsConfig as ViewsConfig
+from ds4d.data.loading import ViewsSource as ViewsSource
+from ds4d.data.loading import holds_views as holds_views
+from ds4d.data.loading import load_views as load_views
+from ds4d.data.masks import check_masks as check_masks
+from ds4d.data.perturb import PerturbationConfig as PerturbationConfig
+from ds4d.data.perturb import perturb_views as perturb_views
+from ds4d.data.stag4d import load_stag4d as load_stag4d
+from ds4d.data.transforms import load_transforms as load_transforms
+from ds4d.data.transforms_file import TransformsFrame as TransformsFrame
+from ds4d.data.transforms_file import read_transforms as read_transforms
+from ds4d.data.writer import POINTS_FILE as POINTS_FILE
+from ds4d.data.writer import draw_views as draw_views
+from ds4d.data.writer import write_views as write_views

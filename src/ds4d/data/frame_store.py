@@ -1,0 +1,70 @@
+"""Pictures of a multi-view clip, read from files when asked for."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from jaxtyping import UInt8
+
+from ds4d.io import premultiply, read_rgba, resize_premultiplied
+
+_GIBIBYTE = 2**30
+
+
+class FrameStore:
+    """The `Frames` of files on disk: premultiplied, at one size, the latest ones kept in memory.
+
+    Args:
+        paths: T rows of V files; None where a view has no picture at that time.
+        width: of the pictures given out, pixels.
+        height: of the pictures given out, pixels.
+        alpha_floor: alphas below it (of 255) count as 0 before anything is resampled; generators may leave grey
+            under an alpha of 1. 0 keeps all.
+        cache_bytes: memory for pictures already read; the longest unused go first.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Sequence[Path | None]],
+        width: int,
+        height: int,
+        *,
+        alpha_floor: int = 0,
+        cache_bytes: int = _GIBIBYTE,
+    ) -> None:
+        self.paths = tuple(tuple(row) for row in paths)
+        self.num_times, self.num_views = len(self.paths), len(self.paths[0])
+        self.width, self.height = width, height
+        self._alpha_floor = alpha_floor
+        self._capacity = cache_bytes // (4 * width * height)
+        self._cache: OrderedDict[Path, UInt8[np.ndarray, "H W 4"]] = OrderedDict()
+        self._lock = Lock()
+
+    def read(self, time: int, view: int) -> UInt8[np.ndarray, "H W 4"]:
+        """One picture: colour premultiplied by alpha, then alpha, 8 bit; the array is read-only.
+
+        Raises:
+            ValueError: the view has no picture at that time, or its file cannot be read.
+        """
+        path = self.paths[time][view]
+        if path is None:
+            raise ValueError(f"FrameStore: view {view} has no picture at time index {time}. Ask `valid` first.")
+        with self._lock:
+            if path in self._cache:
+                self._cache.move_to_end(path)
+                return self._cache[path]
+        pixels = self._load(path)
+        with self._lock:
+            self._cache[path] = pixels
+            while len(self._cache) > self._capacity:
+                self._cache.popitem(last=False)
+        return pixels
+
+    def _load(self, path: Path) -> UInt8[np.ndarray, "H W 4"]:
+        rgba = read_rgba(path)
+        rgba[rgba[..., 3] < self._alpha_floor] = 0
+        pixels = resize_premultiplied(premultiply(rgba), self.width, self.height)
+        pixels.flags.writeable = False  # it is shared with the cache
+        return pixels

@@ -1,0 +1,151 @@
+"""The sample as training data: a folder of pictures with cameras, or a clip in memory."""
+
+import json
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ds4d.data.image_sizes import expand_over_times
+from ds4d.data.synthetic.rendering import render_sample
+from ds4d.geometry import RigView, frame_times, opencv_to_opengl, rig_cameras
+from ds4d.io import on_white, premultiply, write_png, write_video
+from ds4d.types import ArrayFrames, MultiViewVideo
+
+_FOVY_DEG, _DISTANCE = 33.9, 2.0
+
+
+def _views(name: str, azimuths: Sequence[float], elevations: Sequence[float]) -> tuple[RigView, ...]:
+    angles = enumerate(zip(azimuths, elevations, strict=True))
+    return tuple(RigView(f"{name}{i}", azimuth, elevation, _FOVY_DEG, _DISTANCE) for i, (azimuth, elevation) in angles)
+
+
+SPLITS: dict[str, tuple[RigView, ...]] = {
+    "front": (RigView("front", 0.0, 0.0, _FOVY_DEG, _DISTANCE),),
+    "mv": _views("mv", [30.0 + 60.0 * i for i in range(6)], [20.0, -10.0] * 3),
+    "test": _views("test", [-75.0, 15.0, 105.0, 195.0], [0.0, 5.0, 10.0, 5.0]),
+}
+_RECORD = "sample.json"
+_OUTPUTS = {*SPLITS, *(f"transforms_{split}.json" for split in SPLITS), "front.mp4", _RECORD}
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """Size of the sample.
+
+    Attributes:
+        frames: T, over one period of the motion; the last frame shows the first pose again.
+        size: height and width of the pictures, pixels.
+        supersampling: rays per pixel along each axis.
+        fps: frames per second of the video.
+    """
+
+    frames: int = 24
+    size: int = 256
+    supersampling: int = 3
+    fps: float = 12.0
+
+    def __post_init__(self) -> None:
+        for name in ("frames", "size", "supersampling", "fps"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"SampleConfig: {name} must be above 0, got {getattr(self, name)}.")
+
+
+def sample_video(config: SampleConfig, splits: Sequence[str] = ("front", "mv")) -> MultiViewVideo:
+    """The clip that `write_sample` writes, in memory.
+
+    Args:
+        config: size of the sample.
+        splits: keys of `SPLITS`; the first view of the first one is view 0.
+    """
+    rig = tuple(view for split in splits for view in SPLITS[split])
+    cameras = rig_cameras(rig, config.size, config.size)
+    times = frame_times(config.frames)
+    pictures = render_sample(cameras, times, supersampling=config.supersampling)
+    flat = pictures.reshape(-1, config.size, 4)
+    return MultiViewVideo(
+        frames=ArrayFrames(premultiply(flat).reshape(pictures.shape)),
+        cameras=expand_over_times(cameras, config.frames),
+        valid=torch.ones(config.frames, len(rig), dtype=torch.bool),
+        times=times,
+        view_names=tuple(view.name for view in rig),
+        view_weights=torch.ones(len(rig)),
+        duration=config.frames / config.fps,
+        loops=True,
+    )
+
+
+def write_sample(folder: str | Path, config: SampleConfig) -> None:
+    """Writes the sample: pictures and transforms_<split>.json (D-NeRF keys) of `SPLITS`, and the front view as video.
+
+    `load_transforms` reads front and mv for training; test is for scoring. The folder appears whole or not at all.
+
+    Args:
+        folder: new, empty, or an earlier output of this function, which is replaced.
+        config: size of the sample.
+
+    Raises:
+        ValueError: the folder holds anything else.
+    """
+    target = Path(folder).resolve()
+    _refuse_foreign(target)
+    staging = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
+    staging.mkdir(parents=True)
+    try:
+        for split in SPLITS:
+            _write_split(staging, split, config)
+        (staging / _RECORD).write_text(json.dumps({"made_by": "ds4d sample", **asdict(config)}, indent=1))
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(staging, target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _refuse_foreign(target: Path) -> None:
+    if not target.exists():
+        return
+    found = {path.name for path in target.iterdir()} if target.is_dir() else {target.name}
+    ours = target.is_dir() and (not found or (_RECORD in found and found <= _OUTPUTS))
+    if not ours:
+        names = ", ".join(sorted(found - _OUTPUTS or found)[:3])
+        raise ValueError(
+            f"sample folder {target} must be new, empty or an earlier sample, got one with {names}. "
+            "Choose another folder, or empty this one."
+        )
+
+
+def _write_split(folder: Path, split: str, config: SampleConfig) -> None:
+    rig, times = SPLITS[split], frame_times(config.frames)
+    cameras = rig_cameras(rig, config.size, config.size)
+    pictures = render_sample(cameras, times, supersampling=config.supersampling)
+    camtoworlds = opencv_to_opengl(cameras.viewmats.double())
+    frames = []
+    for frame, time in enumerate(times.tolist()):
+        for view, camtoworld, picture in zip(rig, camtoworlds, pictures[frame], strict=True):
+            name = f"{split}/{frame:03d}" if len(rig) == 1 else f"{split}/{view.name}_{frame:03d}"
+            write_png(folder / f"{name}.png", picture)
+            place = {"file_path": f"./{name}", "image": f"{name}.png", "time": round(time, 6), "frame": frame}
+            frames.append({**place, "split": split, **_camera_keys(view, camtoworld)})
+    head = {"camera_angle_x": math.radians(_FOVY_DEG), "w": config.size, "h": config.size, "extension": ".png"}
+    (folder / f"transforms_{split}.json").write_text(json.dumps({**head, "frames": frames}, indent=1))
+    if split == "front":
+        write_video(folder / "front.mp4", (on_white(premultiply(picture)) for picture in pictures[:, 0]), config.fps)
+
+
+def _camera_keys(view: RigView, camtoworld: Float[Tensor, "4 4"]) -> dict[str, Any]:
+    return {
+        "view": view.name,
+        "azimuth": view.azimuth,
+        "elevation": view.elevation,
+        "distance": view.distance,
+        "transform_matrix": [[round(value, 9) + 0.0 for value in row] for row in camtoworld.tolist()],
+    }

@@ -1,0 +1,89 @@
+"""True pictures of the sample creature from any camera at any time."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from ds4d.core import tracked
+from ds4d.data.synthetic.anatomy import pose_parts
+from ds4d.data.synthetic.creature import JOINTS, PARTS
+from ds4d.data.synthetic.ray_tracing import NOTHING, Hits, Pinhole, trace
+from ds4d.data.synthetic.shading import shade
+from ds4d.types import Cameras
+
+Shapes = Float[np.ndarray, "P 4 4"]
+
+_MOVES = np.array([part.joint is not None for part in PARTS])
+
+
+def render_sample(
+    cameras: Cameras, times: Float[Tensor, " T"], *, supersampling: int = 3
+) -> UInt8[np.ndarray, "T V H W 4"]:
+    """Pictures with straight alpha, as files hold them; colour is 0 where alpha is 0.
+
+    Args:
+        cameras: [V] or [T, V], outside the ball of radius 0.5 round the origin that holds the creature.
+        times: in [0, 1]; time 1 shows the pose of time 0 again.
+        supersampling: rays per pixel along each axis; their premultiplied sRGB values are averaged.
+
+    Raises:
+        ValueError: a camera stands in the creature or looks away from it, or the cameras' times are not T.
+    """
+    pictures = np.zeros((len(times), cameras.num_views, cameras.height, cameras.width, 4), np.uint8)
+    exposures = _exposures(cameras, times, supersampling)
+    count = len(times) * cameras.num_views
+    for time, view, shapes, camera in tracked(exposures, "drawing the sample", count):
+        hits = trace(shapes, camera, align=supersampling)
+        colors = shade(hits, PARTS, shapes, camera.viewmat)
+        rgba = np.concatenate((colors, hits.parts[None] != NOTHING))
+        _window(pictures[time, view], hits, supersampling)[...] = _straight(_pixel_means(rgba, supersampling))
+    return pictures
+
+
+def moving_mask(cameras: Cameras, times: Float[Tensor, " T"]) -> Bool[np.ndarray, "T V H W"]:
+    """The pixels in whose centre a part is seen that moves at some time. Arguments as `render_sample`."""
+    mask = np.zeros((len(times), cameras.num_views, cameras.height, cameras.width), bool)
+    for time, view, shapes, camera in _exposures(cameras, times, rays_per_pixel=1):
+        hits = trace(shapes, camera, align=1)
+        _window(mask[time, view], hits, 1)[...] = _MOVES[hits.parts] & (hits.parts != NOTHING)
+    return mask
+
+
+def _exposures(
+    cameras: Cameras, times: Float[Tensor, " T"], rays_per_pixel: int
+) -> Iterator[tuple[int, int, Shapes, Pinhole]]:
+    """For every picture: indices of its time and view, the pose of the parts, the camera that shoots the rays."""
+    if cameras.viewmats.ndim == 4 and len(cameras.viewmats) != len(times):
+        raise ValueError(
+            f"sample: cameras must have the {len(times)} times asked for or no time axis, "
+            f"got {len(cameras.viewmats)} times."
+        )
+    finer = cameras.resized(cameras.width * rays_per_pixel, cameras.height * rays_per_pixel)
+    grid = (len(times), cameras.num_views)
+    viewmats = finer.viewmats.expand(*grid, 4, 4).double().numpy()
+    Ks = finer.Ks.expand(*grid, 3, 3).double().numpy()
+    for time, moment in enumerate(times.tolist()):
+        shapes = pose_parts(PARTS, JOINTS, moment)
+        for view in range(cameras.num_views):
+            yield time, view, shapes, Pinhole(viewmats[time, view], Ks[time, view], finer.width, finer.height)
+
+
+def _window(picture: np.ndarray, hits: Hits, rays_per_pixel: int) -> np.ndarray:
+    """The pixels of a picture that the rays of `hits` cover."""
+    top, left = hits.top // rays_per_pixel, hits.left // rays_per_pixel
+    height, width = (count // rays_per_pixel for count in hits.parts.shape)
+    return picture[top : top + height, left : left + width]
+
+
+def _pixel_means(rays: Float[np.ndarray, "C h w"], rays_per_pixel: int) -> Float[np.ndarray, "C H W"]:
+    channels, height, width = rays.shape
+    blocks = rays.reshape(channels, height // rays_per_pixel, rays_per_pixel, width // rays_per_pixel, rays_per_pixel)
+    return blocks.mean((2, 4))
+
+
+def _straight(premultiplied: Float[np.ndarray, "4 H W"]) -> UInt8[np.ndarray, "H W 4"]:
+    alphas = premultiplied[3:]
+    colors = premultiplied[:3] / np.maximum(alphas, 1e-6)
+    return (255 * np.concatenate((colors, alphas))).round().astype(np.uint8).transpose(1, 2, 0)

@@ -1,0 +1,58 @@
+"""Points on the sample creature's surface, followed through time."""
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ds4d.data.synthetic.anatomy import pose_parts
+from ds4d.data.synthetic.creature import JOINTS, PARTS
+
+
+def surface_points(times: Float[Tensor, " T"], count: int, seed: int) -> Float[Tensor, "T N 3"]:
+    """World positions over time of `count` points of the surface, spread evenly over its area.
+
+    The points are those of the surface at time 0 that no other part covers; the same seed gives the same points
+    whatever the times.
+
+    Args:
+        times: in [0, 1].
+        count: N.
+        seed: of the choice of the points.
+    """
+    owners, on_sphere = _choose(count, np.random.default_rng(seed))
+    shapes = np.stack([pose_parts(PARTS, JOINTS, time)[owners] for time in times.tolist()])
+    points = np.einsum("tnij,nj->tni", shapes[..., :3, :3], on_sphere) + shapes[..., :3, 3]
+    return torch.from_numpy(points).float()
+
+
+def _choose(count: int, rng: np.random.Generator) -> tuple[Int[np.ndarray, " N"], Float[np.ndarray, "N 3"]]:
+    """Parts and positions on their unit spheres, drawn by area from as many candidates on each part."""
+    shapes = pose_parts(PARTS, JOINTS, 0.0)
+    owners = np.repeat(np.arange(len(PARTS)), count)
+    on_sphere = rng.normal(size=(len(owners), 3))
+    on_sphere /= np.linalg.norm(on_sphere, axis=-1, keepdims=True)
+    linear, centres = shapes[:, :3, :3], shapes[:, :3, 3]
+    inverses = np.linalg.inv(linear)
+    points = np.einsum("nij,nj->ni", linear[owners], on_sphere) + centres[owners]
+    # An affine map stretches the sphere's area at u by |det A| |A^-T u|.
+    areas = np.abs(np.linalg.det(linear))[owners] * np.linalg.norm(
+        np.einsum("nji,nj->ni", inverses[owners], on_sphere), axis=-1
+    )
+    areas[_covered(points, owners, inverses, centres)] = 0
+    chosen = rng.choice(len(owners), size=count, replace=False, p=areas / areas.sum())
+    return owners[chosen], on_sphere[chosen]
+
+
+def _covered(
+    points: Float[np.ndarray, "N 3"],
+    owners: Int[np.ndarray, " N"],
+    inverses: Float[np.ndarray, "P 3 3"],
+    centres: Float[np.ndarray, "P 3"],
+) -> Bool[np.ndarray, " N"]:
+    """Whether each point lies inside a part that is not its own."""
+    covered = np.zeros(len(points), bool)
+    for part, (inverse, centre) in enumerate(zip(inverses, centres, strict=True)):
+        inside = np.square((points - centre) @ inverse.T).sum(-1) < 1
+        covered |= inside & (owners != part)
+    return covered

@@ -1,0 +1,164 @@
+"""Multi-view videos from transforms files (D-NeRF, Blender, multi-view captures)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ds4d.data.frame_store import FrameStore
+from ds4d.data.image_sizes import SizedFile, common_size, expand_over_times, trust
+from ds4d.data.transforms_file import TransformsFrame, read_transforms
+from ds4d.io import image_size
+from ds4d.types import Cameras, MultiViewVideo
+
+_SAME_TIME = 1e-4
+_SAME_POSE = 1e-5
+_ASPECT_TOLERANCE = 0.01
+
+Grid = list[list[TransformsFrame | None]]
+
+
+def load_transforms(
+    folder: str | Path,
+    *,
+    splits: Sequence[str] = (),
+    up: Literal["y", "z"] = "y",
+    size: int | None = None,
+    fps: float = 24.0,
+    novel_weight: float = 1.0,
+) -> MultiViewVideo:
+    """The views of one or several transforms_<split>.json, cameras and world as the files give them.
+
+    Frames are grouped into views by their key `view`. Without it, frames at distinct times are one camera, which may
+    move; else frames with the same pose are one camera that stands still.
+
+    Args:
+        folder: holds the transforms files and the pictures.
+        splits: the files to read; the first view of the first split is view 0. Empty: `train` if there is one, else
+            `front` with `mv` beside it.
+        up: axis of the files' world that points up, "y" or "z".
+        size: height of the pictures in pixels; that of view 0 if None.
+        fps: frames per second of the clip (the files' times run from 0 to 1), above 0.
+        novel_weight: trust in the views besides the first, above 0.
+
+    Raises:
+        ValueError: see `read_transforms`; besides, a picture is missing or of another size, two pictures claim the
+            same view and time, or frames cannot be grouped into views.
+    """
+    folder = Path(folder)
+    splits = tuple(splits) or _default_splits(folder)
+    frames = [frame for split in splits for frame in read_transforms(folder / f"transforms_{split}.json")]
+    times, time_indices = _distinct_times([frame.time for frame in frames])
+    frame_views = _view_names(frames, time_indices, splits[0], folder)
+    names = tuple(dict.fromkeys(frame_views))
+    grid = _grid(frames, time_indices, [names.index(name) for name in frame_views])
+    width, height = common_size(
+        [[None if frame is None else _sized_file(frame) for frame in row] for row in grid], size
+    )
+    cameras = _cameras(grid, times, width, height)
+    return MultiViewVideo(
+        frames=FrameStore([[None if frame is None else frame.image for frame in row] for row in grid], width, height),
+        cameras=cameras,
+        valid=torch.tensor([[frame is not None for frame in row] for row in grid]),
+        times=times,
+        view_names=names,
+        view_weights=trust(len(names), novel_weight),
+        duration=len(times) / fps,
+        up=up,
+    )
+
+
+def _default_splits(folder: Path) -> tuple[str, ...]:
+    found = sorted(path.stem.removeprefix("transforms_") for path in folder.glob("transforms_*.json"))
+    if "train" in found:
+        return ("train",)
+    if "front" in found:
+        return ("front", "mv") if "mv" in found else ("front",)
+    raise ValueError(
+        f"{folder} must hold transforms_train.json or transforms_front.json, got splits {found}. "
+        "Name the splits to train on (not those to score on)."
+    )
+
+
+def _distinct_times(seconds: Sequence[float]) -> tuple[Float[Tensor, " T"], list[int]]:
+    """The rising times that occur, and the index of each frame's time; times a rounding apart are one."""
+    order = sorted(range(len(seconds)), key=seconds.__getitem__)
+    times: list[float] = []
+    indices = [0] * len(seconds)
+    for position in order:
+        if not times or seconds[position] - times[-1] > _SAME_TIME:
+            times.append(seconds[position])
+        indices[position] = len(times) - 1
+    return torch.tensor(times), indices
+
+
+def _view_names(frames: list[TransformsFrame], time_indices: list[int], split: str, folder: Path) -> list[str]:
+    """The name of each frame's view, by the rules of `load_transforms`."""
+    nameless = [frame for frame in frames if frame.view is None]
+    if not nameless:
+        return [str(frame.view) for frame in frames]
+    if len(nameless) < len(frames):
+        raise ValueError(
+            f"{folder}: all frames or none must have the key view, {nameless[0].file_path} has none. Add it."
+        )
+    if len(set(time_indices)) == len(frames):
+        return [split] * len(frames)
+    poses = torch.stack([frame.viewmat.flatten() for frame in frames])
+    same = torch.cdist(poses, poses, p=float("inf")) < _SAME_POSE
+    first_alike = same.int().argmax(dim=1).tolist()
+    cameras = sorted(set(first_alike))
+    if len(cameras) == len(frames) and len(set(time_indices)) > 1:
+        raise ValueError(
+            f"{folder}: frames share times but no camera stands still, so views cannot be told apart. "
+            "Add the key view (the camera's name) to each frame."
+        )
+    return [f"camera{cameras.index(first)}" for first in first_alike]
+
+
+def _grid(frames: list[TransformsFrame], time_indices: list[int], view_indices: list[int]) -> Grid:
+    """Rows of T, columns of V; None where a view has no picture at that time."""
+    grid: Grid = [[None] * (max(view_indices) + 1) for _ in range(max(time_indices) + 1)]
+    for frame, time, view in zip(frames, time_indices, view_indices, strict=True):
+        other = grid[time][view]
+        if other is not None:
+            raise ValueError(
+                f"{frame.image} and {other.image} claim the same view at time {frame.time}. "
+                "Remove one, or name their views with the key view."
+            )
+        grid[time][view] = frame
+    return grid
+
+
+def _sized_file(frame: TransformsFrame) -> SizedFile:
+    """The frame's picture with its size, which may differ from the camera's but not in shape."""
+    width, height = image_size(frame.image)
+    if abs(frame.width * height / (frame.height * width) - 1) > _ASPECT_TOLERANCE:
+        raise ValueError(
+            f"{frame.image} must have the shape of its camera, {frame.width} x {frame.height}, "
+            f"got {width} x {height}. Correct w and h in the transforms file."
+        )
+    return frame.image, (width, height)
+
+
+def _cameras(grid: Grid, times: Float[Tensor, " T"], width: int, height: int) -> Cameras:
+    """One camera per time and view; where a view has no picture, its camera nearest in time stands in."""
+    columns = [_filled(column, times) for column in zip(*grid, strict=True)]
+    viewmats = torch.stack([torch.stack([frame.viewmat for frame in column]) for column in columns], dim=1)
+    Ks = torch.stack([torch.stack([_scaled_K(frame, width, height) for frame in column]) for column in columns], dim=1)
+    if ((viewmats - viewmats[:1]).abs() < _SAME_POSE).all() and (
+        (Ks - Ks[:1]).abs() < _SAME_POSE * Ks[:1] + 1e-8
+    ).all():
+        return expand_over_times(Cameras(viewmats[0], Ks[0], width, height), len(times))
+    return Cameras(viewmats, Ks, width, height)
+
+
+def _filled(column: Sequence[TransformsFrame | None], times: Float[Tensor, " T"]) -> list[TransformsFrame]:
+    existing = [(times[index].item(), frame) for index, frame in enumerate(column) if frame is not None]
+    return [min(existing, key=lambda entry: abs(entry[0] - time))[1] for time in times.tolist()]
+
+
+def _scaled_K(frame: TransformsFrame, width: int, height: int) -> Float[Tensor, "3 3"]:
+    return frame.K * torch.tensor([width / frame.width, height / frame.height, 1.0])[:, None]

@@ -1,0 +1,7 @@
+"""Scores of a scene against images."""
+
+from ds4d.evaluation.scoring import Evaluation as Evaluation
+from ds4d.evaluation.scoring import evaluate as evaluate
+from ds4d.evaluation.scoring import render_frames as render_frames
+from ds4d.evaluation.scoring import score_training_pictures as score_training_pictures
+from ds4d.evaluation.scoring import score_training_views as score_training_views

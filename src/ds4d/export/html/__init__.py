@@ -1,0 +1,6 @@
+"""A page that plays the object in a browser, from one file."""
+
+from ds4d.export.html.packing import PackedFrames as PackedFrames
+from ds4d.export.html.packing import pack_frames as pack_frames
+from ds4d.export.html.packing import unpack_frames as unpack_frames
+from ds4d.export.html.page import write_html as write_html

@@ -1,0 +1,136 @@
+"""Pictures as 8-bit RGBA arrays: reading, premultiplying, resampling, writing.
+
+Files hold straight alpha. Inside, colour is premultiplied before it is resampled, so that the colour hidden under a
+transparent pixel never bleeds into its neighbours.
+"""
+
+import struct
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import Image
+
+from ds4d.io.atomic import atomic_path
+
+_SHOWS = 32  # of 255: the colours of fainter pixels are rounded beyond use
+_READ_ERRORS = (OSError, EOFError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Generator[Image.Image, None, None]:
+    """The picture at `path`, its pixels not yet read; whatever goes wrong inside becomes a ValueError with its name."""
+    if not Path(path).is_file():
+        raise ValueError(f"picture {path} must be a file, got nothing there. Check the path, or make it again.")
+    try:
+        with Image.open(path) as image:
+            yield image
+    except _READ_ERRORS as error:
+        raise ValueError(
+            f"picture {path} must be a whole image file, got one that cannot be read ({error}). "
+            "Export or download it again."
+        ) from error
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Width and height in pixels, from the file's header alone.
+
+    Raises:
+        ValueError: the file is missing or not an image.
+    """
+    with _opened(path) as image:
+        return image.size
+
+
+def read_rgba(path: str | Path) -> UInt8[np.ndarray, "H W 4"]:
+    """A picture with straight alpha; 255 where the file has none. Deeper pixels come down to 8 bit.
+
+    Raises:
+        ValueError: the file is missing, truncated, not an image, or holds floating-point pixels.
+    """
+    with _opened(path) as image:
+        if image.mode == "F":
+            raise ValueError("floating-point pixels have no agreed range; save it with 8 or 16 bits")
+        if image.mode.startswith("I"):  # Pillow would clip 16-bit grey at 255 instead of scaling it
+            grey = np.clip(np.rint(np.asarray(image, np.float64) / 257), 0, 255).astype(np.uint8)
+            image = Image.fromarray(grey)
+        return np.array(image.convert("RGBA"))
+
+
+def premultiply(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
+    """Straight to premultiplied alpha, rounded to nearest: 0 where alpha is 0, unchanged where alpha is 255."""
+    product = rgba[..., :3] * rgba[..., 3:].astype(np.uint16) + np.uint16(128)
+    out = rgba.copy()
+    out[..., :3] = (product + (product >> 8)) >> 8  # exact rounded division by 255
+    return out
+
+
+def on_white(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 3"]:
+    """A premultiplied picture over white."""
+    return rgba[..., :3] + (255 - rgba[..., 3:])
+
+
+def resize_premultiplied(rgba: UInt8[np.ndarray, "h w 4"], width: int, height: int) -> UInt8[np.ndarray, "H W 4"]:
+    """A premultiplied picture at another size; colour stays at most alpha, hence 0 where alpha is 0.
+
+    Each axis shrinks by averaging (plain means where the factor is whole) and grows bicubically.
+
+    Args:
+        rgba: premultiplied picture.
+        width: of the result, pixels.
+        height: of the result, pixels.
+    """
+    if width < 1 or height < 1:
+        raise ValueError(f"resize_premultiplied: width and height must be at least 1, got {width} x {height}.")
+    old_height, old_width = rgba.shape[:2]
+    if (old_width, old_height) == (width, height):
+        return rgba
+    # "RGBa" is Pillow's premultiplied mode; in mode "RGBA" its resize would multiply by alpha once more.
+    image = Image.frombytes("RGBa", (old_width, old_height), rgba.tobytes())
+    image = image.resize((width, old_height), _resampling(old_width, width))
+    image = image.resize((width, height), _resampling(old_height, height))
+    out = np.array(image)
+    np.minimum(out[..., :3], out[..., 3:], out=out[..., :3])  # bicubic overshoot
+    return out
+
+
+def _resampling(old: int, new: int) -> Image.Resampling:
+    """The filter for one axis; Pillow widens it when shrinking, so that every pixel counts."""
+    if new > old:
+        return Image.Resampling.BICUBIC
+    # Pillow's box takes pixels whole or not at all, which is uneven at broken factors.
+    return Image.Resampling.BOX if old % new == 0 else Image.Resampling.HAMMING
+
+
+def write_png(path: str | Path, pixels: UInt8[np.ndarray, "H W C"]) -> None:
+    """Writes RGB (C = 3) or RGBA with straight alpha (C = 4), whole or not at all."""
+    if pixels.shape[-1] not in (3, 4):
+        raise ValueError(f"write_png: pixels of {path} must have 3 or 4 channels, got {pixels.shape[-1]}.")
+    with atomic_path(path) as temporary:
+        Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, format="PNG")
+
+
+def spread_colors(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
+    """Straight RGBA in which pixels that hardly show have the colours of what shows near them; alpha is untouched.
+
+    Formats that blur or halve colours mix those of neighbours, seen or not: without this, edges turn dark.
+    """
+    rows, columns = np.indices(rgba.shape[:2])
+    weights = np.where(rgba[..., 3:] >= _SHOWS, rgba[..., 3:], 0).astype(np.float32)
+    sums, out, known, level = rgba[..., :3] * weights, rgba.copy(), weights[..., 0] > 0, 0
+    while not known.all() and len(weights) * len(weights[0]) > 1:
+        sums, weights, level = _summed_by_four(sums), _summed_by_four(weights), level + 1
+        cell = rows >> level, columns >> level
+        new = ~known & (weights[cell][..., 0] > 0)
+        out[new, :3] = np.rint((sums / np.maximum(weights, 1))[cell][new])
+        known |= new
+    return out
+
+
+def _summed_by_four(layers: Float32[np.ndarray, "h w C"]) -> Float32[np.ndarray, "H W C"]:
+    """Sums over squares of 2 x 2, those at the edge filled up with nothing."""
+    height, width = layers.shape[:2]
+    even = np.pad(layers, ((0, height % 2), (0, width % 2), (0, 0)))
+    return even.reshape(len(even) // 2, 2, even.shape[1] // 2, 2, -1).sum((1, 3))

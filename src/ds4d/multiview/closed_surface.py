@@ -1,0 +1,135 @@
+"""A front and a back depth behind every pixel, as a closed surface of coloured Gaussians.
+
+Where the depths come from does not matter here: from a silhouette (`ds4d.multiview.inflate`) or from a learned model.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from ds4d.geometry import matrices_to_quats, rgb_to_sh
+from ds4d.types import Cameras, Gaussians
+
+_OPACITY = 0.99
+_SPREAD = 0.6  # standard deviation of a Gaussian in units of the gap between pixels: no holes, little blur
+_THICKNESS = 0.2  # of a Gaussian across the surface, in the same units
+_RIM_SHARE = 0.4  # of a Gaussian's width at the rim: a whole one would reach beyond it and swell the silhouette
+
+
+@dataclass(frozen=True)
+class DepthPair:
+    """What one camera sees of an object, and how deep the object is there.
+
+    Attributes:
+        front: depth along the camera's z axis where each pixel's ray enters the object, world units.
+        back: the same where it leaves the object, not below `front`.
+        inside: the silhouettes; elsewhere nothing is read.
+        front_colors: straight, in [0, 1].
+        back_colors: of the far side.
+    """
+
+    front: Float[Tensor, "T H W"]
+    back: Float[Tensor, "T H W"]
+    inside: Bool[Tensor, "T H W"]
+    front_colors: Float[Tensor, "T 3 H W"]
+    back_colors: Float[Tensor, "T 3 H W"]
+
+    def at_time(self, time: int) -> "DepthPair":
+        """One time, which keeps its axis."""
+        return DepthPair(**{name: getattr(self, name)[time : time + 1] for name in self.__dataclass_fields__})
+
+
+def surface_gaussians(pair: DepthPair, camera: Cameras) -> Gaussians:
+    """One Gaussian per pixel and side, flat on the surface and as wide as its pixel, however the surface slants.
+
+    Front and back meet at the silhouette's rim, half-way between them.
+
+    Args:
+        pair: the depths.
+        camera: which saw them: one view without a time axis, for pictures of their size.
+
+    Returns:
+        Gaussians [T, N]; times with fewer pixels are filled up with Gaussians that are not drawn.
+    """
+    middle = 0.5 * (pair.front + pair.back)
+    sides = [_tangents(depths, middle, pair.inside, camera) for depths in (pair.front, pair.back)]
+    points, across, down = (torch.cat([side[i].flatten(1, 2) for side in sides], 1) for i in range(3))
+    colors = torch.cat([c.flatten(2).mT for c in (pair.front_colors, pair.back_colors)], 1)
+    drawn = pair.inside.flatten(1).repeat(1, 2)
+    rows, shown = _packed(drawn)
+    points, across, down, colors = (_rows(x, rows) for x in (points, across, down, colors))
+    quats, scales = _flat_ellipsoids(across, down)
+    return Gaussians(points, quats, scales, _OPACITY * shown.float(), rgb_to_sh(colors)[:, :, None])
+
+
+def _tangents(
+    depths: Float[Tensor, "T H W"], middle: Float[Tensor, "T H W"], inside: Bool[Tensor, "T H W"], camera: Cameras
+) -> tuple[Float[Tensor, "T H W 3"], Float[Tensor, "T H W 3"], Float[Tensor, "T H W 3"]]:
+    """World points on one side, and how they move from one column, and one row, to the next.
+
+    At the rim a Gaussian is narrow, lies at its pixel's inner edge, and reaches along the ray to where the sides meet.
+    """
+    height, width = depths.shape[1:]
+    K, rotation, translation = camera.Ks[0], camera.viewmats[0, :3, :3], camera.viewmats[0, :3, 3]
+    xs = (torch.arange(width, device=depths.device) + 0.5 - K[0, 2]) / K[0, 0]
+    ys = (torch.arange(height, device=depths.device) + 0.5 - K[1, 2]) / K[1, 1]
+    rays = torch.stack((xs.expand(height, -1), ys[:, None].expand(-1, width), torch.ones_like(depths[0])), dim=-1)
+    at_rim, tangents = torch.zeros_like(inside), []
+    points = rays * depths[..., None]
+    for axis, focal in ((0, K[0, 0]), (1, K[1, 1])):
+        slopes, outward = _slopes(depths, middle, inside, -1 - axis)
+        tangent = rays * slopes[..., None]
+        tangent[..., axis] += depths / focal * torch.where(outward != 0, _RIM_SHARE, 1.0)
+        points[..., axis] -= 0.5 * (1 - _RIM_SHARE) * outward * depths / focal
+        at_rim |= outward != 0
+        tangents.append(tangent @ rotation)
+    towards_meeting = torch.where(at_rim, 0.5 * _SPREAD * (middle - depths), 0.0)
+    points = points + rays * towards_meeting[..., None]
+    return (points - translation) @ rotation, tangents[0], tangents[1]
+
+
+def _slopes(
+    depths: Float[Tensor, "T H W"], middle: Float[Tensor, "T H W"], inside: Bool[Tensor, "T H W"], axis: int
+) -> tuple[Float[Tensor, "T H W"], Float[Tensor, "T H W"]]:
+    """How depth changes along an axis, and where the rim is: 1 after a pixel, -1 before it, 0 on no side or on both.
+
+    Within, these are central differences; at the rim, the way to where the sides meet. The picture's edge is no rim.
+    """
+    size = depths.shape[axis]
+    before, after = depths.roll(1, axis), depths.roll(-1, axis)
+    empty_before, empty_after = ~inside.roll(1, axis), ~inside.roll(-1, axis)
+    for values, empty, edge in ((before, empty_before, 0), (after, empty_after, size - 1)):
+        values.narrow(axis, edge, 1).copy_(depths.narrow(axis, edge, 1))  # what was rolled over the edge
+        empty.narrow(axis, edge, 1).fill_(False)
+    outward = empty_after.float() - empty_before.float()
+    slopes = torch.where(outward != 0, outward * (middle - depths), 0.5 * (after - before))
+    return torch.where(empty_after & empty_before, 0.0, slopes), outward
+
+
+def _packed(drawn: Bool[Tensor, "T P"]) -> tuple[Tensor, Tensor]:
+    """The columns that are drawn at each time [T, N], the others left out, and which of the N count."""
+    most = int(drawn.sum(1).max())
+    shown, rows = drawn.int().sort(dim=1, descending=True, stable=True)
+    return rows[:, :most], shown[:, :most] > 0
+
+
+def _rows(values: Float[Tensor, "T P 3"], rows: Tensor) -> Float[Tensor, "T N 3"]:
+    return values.gather(1, rows[..., None].expand(-1, -1, 3))
+
+
+def _flat_ellipsoids(
+    across: Float[Tensor, "T N 3"], down: Float[Tensor, "T N 3"]
+) -> tuple[Float[Tensor, "T N 4"], Float[Tensor, "T N 3"]]:
+    """Rotations and scales of flat Gaussians that cover parallelograms, by the first fundamental form's main axes."""
+    e, f, g = (across * across).sum(-1), (across * down).sum(-1), (down * down).sum(-1)
+    angle = 0.5 * torch.atan2(2 * f, e - g)[..., None]
+    first = angle.cos() * across + angle.sin() * down
+    second = angle.cos() * down - angle.sin() * across
+    gap = torch.minimum(e, g).sqrt()
+    normal = F.normalize(first.cross(second, dim=-1), dim=-1)
+    axes = torch.stack((F.normalize(first, dim=-1), F.normalize(second, dim=-1), normal), dim=-1)
+    lengths = torch.stack((_SPREAD * first.norm(dim=-1), _SPREAD * second.norm(dim=-1), _THICKNESS * gap), dim=-1)
+    return matrices_to_quats(axes), lengths.clamp_min(1e-7)

@@ -1,0 +1,138 @@
+"""The embedded default: each frame lifted to a closed shape from its silhouette, drawn from further sides. No weights.
+
+It looks like a soft toy: right from near the front, plain from behind.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from ds4d.core import check_ranges, to_dict, tracked
+from ds4d.geometry import RIGS
+from ds4d.io import resize_premultiplied
+from ds4d.multiview.base import join_views, stag4d_cameras
+from ds4d.multiview.closed_surface import DepthPair, surface_gaussians
+from ds4d.multiview.inflate.back_colors import fill_from_rim
+from ds4d.multiview.inflate.thickness import union_of_balls
+from ds4d.rendering import renderer_for
+from ds4d.types import Cameras, GeneratedViews, PointCloud, Video
+
+_VERSION = 1  # of the views for given settings
+_FRAMES_AT_ONCE = 8
+_LIFTED_HEIGHT, _DRAWN_HEIGHT = 128, 256  # pixels, at most: of the frames that are lifted, and of the views
+_RIM_BLUR = 3.0  # of the rim's colours before they spread over the far side, pixels of a picture 256 high
+
+
+@dataclass(frozen=True)
+class InflateConfig:
+    """How a silhouette becomes a shape.
+
+    Attributes:
+        facing: where the object faces, in degrees round its upright axis: 0 the camera, 90 the picture's right, -90 its
+            left. 90 and -90 are seen square on; so is, by default, everything.
+        thickness: of the shape, 1 being as thick as balls that fit the silhouette.
+    """
+
+    facing: float = 90.0
+    thickness: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_ranges(self, thickness="(0, inf)")
+        if not 20 <= abs(self.facing) <= 160:
+            raise ValueError(
+                f"InflateConfig: facing must lie between 20 and 160 degrees to either side, got {self.facing}. "
+                "Leave it out for an object that faces the camera or turns its back."
+            )
+
+
+class Inflate:
+    """Views by inflation of silhouettes.
+
+    Args:
+        config: the shape.
+        device: where it is drawn.
+    """
+
+    def __init__(self, config: InflateConfig, device: torch.device) -> None:
+        self.config, self.device = config, device
+
+    @property
+    def identity(self) -> str:
+        """See `ViewGenerator`."""
+        return json.dumps({"name": "inflate", "version": _VERSION, **to_dict(self.config)})
+
+    def generate(self, video: Video, *, seed: int) -> GeneratedViews:
+        """See `ViewGenerator`; nothing here is drawn at random."""
+        cameras = stag4d_cameras(video)
+        views, points = [], None
+        for first in tracked(range(0, video.num_times, _FRAMES_AT_ONCE), "inflating the frames"):
+            times = range(first, min(first + _FRAMES_AT_ONCE, video.num_times))
+            pair, film_camera = self.lift(video, times, cameras)
+            views.extend(self._draw(pair, film_camera, cameras))
+            if video.num_times // 2 in times:
+                points = surface_points(pair.at_time(video.num_times // 2 - first), film_camera)
+        names = [view.name for view in RIGS["stag4d"][1:]]
+        return GeneratedViews(join_views(video, np.stack(views), cameras, names), points)
+
+    def lift(self, video: Video, times: range, cameras: Cameras) -> tuple[DepthPair, Cameras]:
+        """The shapes of some frames, and the film's camera for pictures of their size."""
+        height = min(_LIFTED_HEIGHT, video.frames.height)
+        width = max(1, round(height * video.frames.width / video.frames.height))
+        camera = Cameras(cameras.viewmats[:1], cameras.Ks[:1], cameras.width, cameras.height).resized(width, height)
+        rgba = np.stack([resize_premultiplied(video.frames.read(time, 0), width, height) for time in times])
+        return inflate(torch.from_numpy(rgba).movedim(-1, 1).float() / 255, camera, self.config), camera
+
+    def _draw(self, pair: DepthPair, film_camera: Cameras, cameras: Cameras) -> Iterator[UInt8[np.ndarray, "V h w 4"]]:
+        """The views of each time, premultiplied."""
+        height = min(_DRAWN_HEIGHT, cameras.height)
+        small = cameras.resized(max(1, round(height * cameras.width / cameras.height)), height)
+        gaussians = surface_gaussians(pair, film_camera)
+        count = len(gaussians.means)
+        novel = Cameras(
+            small.viewmats[1:].expand(count, -1, 4, 4), small.Ks[1:].expand(count, -1, 3, 3), small.width, small.height
+        )
+        rendering = renderer_for(self.device).render(gaussians.to(self.device), novel.to(self.device))
+        colors = rendering.colors.clamp_max(rendering.alphas)
+        rgba = (torch.cat((colors, rendering.alphas), dim=2) * 255).round().byte()
+        yield from rgba.movedim(2, -1).contiguous().cpu().numpy()
+
+
+def inflate(pictures: Float[Tensor, "T 4 H W"], camera: Cameras, config: InflateConfig) -> DepthPair:
+    """Front and back depths of the inflated silhouettes, the object's middle at the depth of the world's origin.
+
+    Args:
+        pictures: premultiplied colour and alpha, in [0, 1].
+        camera: which took them.
+        config: the shape.
+    """
+    alphas = pictures[:, 3]
+    inside = alphas > 0.5
+    colors = (pictures[:, :3] / alphas[:, None].clamp_min(1e-6)).clamp(0, 1)
+    distance = camera.viewmats[0, 2, 3]
+    pixel = distance / camera.Ks[0, 1, 1]  # world units at the origin's depth
+    half = config.thickness * pixel * union_of_balls(inside)
+    middle = (distance - _towards_camera(inside, config.facing) * pixel).clamp_min(0.25 * distance)
+    half = half.minimum(0.5 * middle)
+    back = fill_from_rim(colors, inside, blur=_RIM_BLUR * pictures.shape[-2] / 256)
+    return DepthPair(middle - half, middle + half, inside, colors, back)
+
+
+def surface_points(pair: DepthPair, camera: Cameras) -> PointCloud:
+    """Both sides' points at the one time of a pair."""
+    gaussians = surface_gaussians(pair, camera)
+    colors = torch.cat([c[0].flatten(1).T[pair.inside[0].flatten()] for c in (pair.front_colors, pair.back_colors)])
+    return PointCloud(gaussians.means[0], colors)
+
+
+def _towards_camera(inside: Tensor, facing_deg: float) -> Float[Tensor, "T H W"]:
+    """How far the middle of the shape comes towards the camera, pixels: cot(facing) (x - median x)."""
+    slope = 1 / math.tan(math.radians(facing_deg))
+    columns = torch.arange(inside.shape[-1], dtype=torch.float32)
+    medians = torch.stack([columns.expand_as(mask)[mask].median() if mask.any() else columns.mean() for mask in inside])
+    return slope * (columns - medians[:, None, None]).expand(inside.shape)

@@ -1,0 +1,217 @@
+"""The whole flow, from a film or a folder of views to a folder with a 4D object.
+
+    film, cut out and framed -> further views --+
+    or a folder of views, checked --------------+-> frame features -> placed in the inner world -> first Gaussians
+        -> fit -> scene -> scores, videos
+
+`generate` yields what happens as it happens and knows no screen. Closing the iterator interrupts the run: the state of
+the fit is saved, and `resume` goes on from there.
+"""
+
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ds4d.config import GenerateConfig
+from ds4d.core import DeviceName, Stopwatch, choose_device, peak_memory, versions
+from ds4d.evaluation import score_training_pictures
+from ds4d.init import align_shape, describe_start
+from ds4d.init.registration import Alignment
+from ds4d.pipeline.events import Chosen, Event, FileWritten, Finished, FitBegins, ShapeAligned, StageStarted
+from ds4d.pipeline.inputs import InputClip, read_input
+from ds4d.pipeline.setup import clip_features, prepare
+from ds4d.runs import RunFigures, RunFolder, RunRecord, Used, predict_run, read_record
+from ds4d.runs.report import write_report
+from ds4d.scene import BakedGaussians
+from ds4d.training import Event as FitEvent
+from ds4d.training import (
+    LossLog,
+    StepDone,
+    TensorBoardLog,
+    Trainer,
+    check_tensorboard,
+    load_checkpoint,
+    read_log,
+    save_checkpoint,
+)
+from ds4d.types import FrameFeatures
+from ds4d.visualize import heat_map, plot_losses, write_heat_map, write_outputs
+
+
+def generate(
+    source: str | Path,
+    config: GenerateConfig,
+    output: str | Path,
+    *,
+    device: DeviceName = "auto",
+    resume: bool = False,
+) -> Iterator[Event]:
+    """Film or views in, 4D object out. Nothing is written before the input has been read and found good.
+
+    Args:
+        source: a film, or a folder of multi-view frames (see `ds4d.pipeline.inputs`).
+        config: all settings.
+        output: folder of the run (see `ds4d.runs.folder`), new or empty unless `resume` is set.
+        device: where to work.
+        resume: go on with the run in `output`, which was started with the same input and settings.
+
+    Raises:
+        ValueError: the input, the settings or the output folder are unfit; the message names what and the mend.
+        ImportError: an extra that the device or the settings need is not installed; the message names it.
+        TrainingDiverged: a loss became NaN or Inf.
+    """
+    folder, target = RunFolder(Path(output)), choose_device(device)
+    record = RunRecord(Path(source).resolve(), target.type, config, config.views.views)
+    if resume:
+        folder.check_resumable(record)
+        record = replace(record, views=read_record(folder.config).views)
+        if folder.metrics.is_file():
+            figures = folder.read_figures()
+            if not folder.report.is_file():
+                yield from _write_page(folder)
+            yield Finished(figures)
+            return
+    else:
+        folder.check_unused()
+    if config.log.tensorboard:
+        check_tensorboard()
+    watch = Stopwatch()
+
+    yield StageStarted("views")
+    with watch("views"):
+        clip = read_input(source, record.reading, target)
+        video = clip.video
+    yield Chosen("views", clip.used)
+    yield Chosen("cost", str(predict_run(video.num_times, video.num_views, config, target)))
+
+    yield StageStarted("features")
+    with watch("features"):
+        features = clip_features(video, config, target)
+    used = Used(
+        views=clip.used,
+        features=config.features.kind if features is not None else "none",
+        init=describe_start(config.init, clip.points),
+    )
+    yield Chosen("features", used.features)
+
+    yield StageStarted("placement")
+    with watch("placement"):
+        aligned = align_shape(video, config.init, config.seed)
+        if aligned is not None:
+            yield ShapeAligned(aligned)
+        trainer = prepare(video, config, target, features, aligned, clip.points)
+        if resume and folder.checkpoint.is_file():
+            load_checkpoint(trainer, folder.checkpoint)
+    yield Chosen("init", used.init)
+
+    yield StageStarted("fit")
+    # From here on every interruption leaves a checkpoint.
+    folder.open(replace(record, views=clip.views), clip.film_place)
+    yield FitBegins(trainer.scene, trainer.video)
+    yield from _fit(trainer, config, folder)
+    trainer.scene.save(folder.path)
+    yield FileWritten(folder.path / "scene.safetensors")
+    watch.seconds["fit"] = trainer.seconds
+
+    yield StageStarted("scores")
+    with watch("scores"):
+        scene = BakedGaussians.load(folder.path, target)  # what is scored and shown is what was saved
+        scores = score_training_pictures(scene, trainer.renderer, trainer.video)
+
+    yield StageStarted("outputs")
+    with watch("outputs"):
+        for path in _draw(scene, trainer, features, config, folder):
+            yield FileWritten(path)
+
+    figures = _measure(clip, used, aligned, trainer, scores, watch.seconds, target)
+    folder.finish(figures)
+    yield from _write_page(folder)
+    yield Finished(figures)
+
+
+def _fit(trainer: Trainer, config: GenerateConfig, folder: RunFolder) -> Iterator[FitEvent]:
+    """Runs the fit, logging it; whenever it is interrupted, and at its end, a checkpoint is left."""
+    logs: list[LossLog | TensorBoardLog] = [LossLog(folder.log, keep_until=trainer.step)]
+    if config.log.tensorboard:
+        logs.append(TensorBoardLog(folder.path / "tensorboard"))
+    try:
+        for event in trainer.run():
+            if isinstance(event, StepDone):
+                if event.step % config.log.every == 0:
+                    for log in logs:
+                        log.write(event)
+                if event.step % config.checkpoint_every == 0:
+                    save_checkpoint(trainer, folder.checkpoint)
+            yield event
+    except GeneratorExit:
+        save_checkpoint(trainer, folder.checkpoint)
+        raise
+    finally:
+        for log in logs:
+            log.close()
+    save_checkpoint(trainer, folder.checkpoint)
+
+
+def _draw(
+    scene: BakedGaussians, trainer: Trainer, features: FrameFeatures | None, config: GenerateConfig, folder: RunFolder
+) -> Iterator[Path]:
+    """Writes all pictures and videos of a run, and yields the path of each when it is there."""
+    yield from write_outputs(scene, trainer.video, trainer.renderer, config.outputs, folder.path)
+    if features is not None:
+        shares = heat_map(features, config.decoupling)
+        yield from write_heat_map(shares, trainer.video, config.outputs, folder.path)
+    if history := read_log(folder.log):
+        plot_losses(history, folder.path / "loss.png")
+        yield folder.path / "loss.png"
+
+
+def _measure(
+    clip: InputClip,
+    used: Used,
+    aligned: Alignment | None,
+    trainer: Trainer,
+    scores: Float[Tensor, "T V"],
+    seconds: dict[str, float],
+    device: torch.device,
+) -> RunFigures:
+    """The figures of a run; `scores` are the PSNR of all training pictures, dB."""
+    front, frames = scores[:, 0], clip.video.frames
+    return RunFigures(
+        versions=versions(),
+        used=used,
+        findings=clip.findings,
+        device=_device_name(device),
+        frames=clip.video.num_times,
+        views=clip.video.num_views,
+        picture=(frames.width, frames.height),
+        steps=trainer.step,
+        num_gaussians=trainer.scene.gaussians.num_gaussians,
+        front_psnr=float(front.nanmean()),
+        train_psnr=float(scores.nanmean(0).nanmean()),
+        front_psnr_by_frame=tuple(None if math.isnan(score) else score for score in front.tolist()),
+        seconds=seconds,
+        peak_memory_bytes=peak_memory(device),
+        alignment=None if aligned is None else aligned.figures(),
+    )
+
+
+def _write_page(folder: RunFolder) -> Iterator[FileWritten]:
+    """Writes the page of a run, which is whole without it: what is in its way is warned of."""
+    try:
+        path = write_report(folder)
+    except (OSError, ValueError) as error:
+        warnings.warn(f"{folder.report.name} is not written, but may be later by ds4d report: {error}", stacklevel=3)
+    else:
+        yield FileWritten(path)
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"

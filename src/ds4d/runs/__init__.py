@@ -1,0 +1,10 @@
+"""The folder of a run: paths, records, estimates of cost, the report."""
+
+from ds4d.runs.estimate import Prediction as Prediction
+from ds4d.runs.estimate import predict_run as predict_run
+from ds4d.runs.folder import EvaluationRecord as EvaluationRecord
+from ds4d.runs.folder import RunFigures as RunFigures
+from ds4d.runs.folder import RunFolder as RunFolder
+from ds4d.runs.folder import RunRecord as RunRecord
+from ds4d.runs.folder import Used as Used
+from ds4d.runs.folder import read_record as read_record

@@ -1,0 +1,92 @@
+"""Pictures of a scene as files hold them: 8 bit, on white or with straight alpha."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from ds4d.scene.scene import DynamicGaussians, Scene
+from ds4d.types import Cameras, Renderer, Rendering
+
+_BATCH = 8  # pictures drawn at once: enough to keep every core and a GPU busy, few enough for any memory
+
+
+def draw_rgb(
+    scene: Scene, renderer: Renderer, cameras: Cameras, times: Float[Tensor, " T"]
+) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """One picture on white per time.
+
+    Args:
+        scene: what is drawn.
+        renderer: the splatter for the scene's device.
+        cameras: one per time [T, 1], in the inner world.
+        times: in [0, 1].
+    """
+    for rendering in _render(scene, renderer, cameras, times):
+        yield from _to_bytes(rendering.colors + (1 - rendering.alphas))
+
+
+def draw_over(
+    scene: Scene,
+    renderer: Renderer,
+    cameras: Cameras,
+    times: Float[Tensor, " T"],
+    backgrounds: Iterable[UInt8[np.ndarray, "H W 3"]],
+) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """One picture per time, each over the next of `backgrounds`; other arguments as `draw_rgb`."""
+    waiting = iter(backgrounds)
+    for rendering in _render(scene, renderer, cameras, times):
+        behind = np.stack(list(islice(waiting, len(rendering.colors)))).astype(np.float32) / 255
+        behind = torch.from_numpy(behind).movedim(-1, 1)[:, None].to(rendering.colors)
+        yield from _to_bytes(rendering.colors + (1 - rendering.alphas) * behind)
+
+
+def draw_rgba(
+    scene: Scene, renderer: Renderer, cameras: Cameras, times: Float[Tensor, " T"]
+) -> Iterator[UInt8[np.ndarray, "H W 4"]]:
+    """One picture with straight alpha per time, black where nothing is; arguments as `draw_rgb`."""
+    for rendering in _render(scene, renderer, cameras, times):
+        straight = rendering.colors / rendering.alphas.clamp_min(1e-8)
+        yield from _to_bytes(torch.cat((straight, rendering.alphas), dim=-3))
+
+
+def draw_depths(scene: DynamicGaussians, renderer: Renderer) -> None:
+    """Draws the depths of all frames into all views that features are read from, for the test of what hides a point.
+
+    Args:
+        scene: as it is now; the depths of its clip's features are replaced.
+        renderer: the splatter for the scene's device.
+    """
+    motion = scene.motion
+    assert motion is not None and motion.views is not None  # asked only for scenes that test depths
+    views, depths, raw = motion.views, motion.views.depths, scene.canonical()
+    assert depths is not None
+    height, width = depths.shape[-2:]
+    small = views.cameras.resized(width, height)
+    for rows in torch.arange(len(scene.clip.times), device=scene.device).split(_BATCH):
+        lead = (len(rows), small.num_views)
+        cameras = replace(small, viewmats=small.viewmats.expand(*lead, 4, 4), Ks=small.Ks.expand(*lead, 3, 3))
+        with torch.no_grad():
+            changes = motion.changes(raw.means, views.times[rows], *views.at_frames(rows))
+            rendering = renderer.render(motion.field.apply_changes(raw, changes).activate(), cameras)
+        solid = rendering.alphas > 0.5  # fainter is no surface
+        depths[rows] = torch.where(solid, rendering.depths, 0).to(depths.dtype)
+
+
+def _render(scene: Scene, renderer: Renderer, cameras: Cameras, times: Float[Tensor, " T"]) -> Iterator[Rendering]:
+    for first in range(0, len(times), _BATCH):
+        rows = slice(first, first + _BATCH)
+        batch = replace(cameras, viewmats=cameras.viewmats[rows], Ks=cameras.Ks[rows]).to(scene.device)
+        # Entered anew for each batch: a generator that yields inside would switch gradients off for its caller.
+        with torch.no_grad():
+            rendering = renderer.render(scene.at(times[rows].to(scene.device)), batch)
+        yield rendering
+
+
+def _to_bytes(pictures: Float[Tensor, "T 1 C H W"]) -> Iterator[UInt8[np.ndarray, "H W C"]]:
+    bytes_ = (pictures.squeeze(1).clamp(0, 1) * 255).round().byte().movedim(1, -1)
+    yield from bytes_.contiguous().cpu().numpy()

@@ -1,0 +1,125 @@
+"""Where the losses of a fit are written while it runs."""
+
+import importlib.util
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ds4d.core import check_ranges
+from ds4d.io import atomic_path
+from ds4d.training.events import StepDone
+
+_BESIDES = {"step", "stage", "seconds", "num_gaussians"}  # of an entry: what is no loss
+_HEAD = {*_BESIDES, "loss"}  # of every entry; its terms follow
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    """How losses are logged.
+
+    Attributes:
+        every: steps from one entry to the next.
+        tensorboard: whether TensorBoard's files are written as well (extra `log`).
+    """
+
+    every: int = 10
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        check_ranges(self, every="[1, inf)")
+
+
+class LossLog:
+    """A text file with one json object per line: step, stage, seconds, num_gaussians, loss, and each term.
+
+    Args:
+        path: of the file; it is made anew, or gone on with.
+        keep_until: entries of later steps are dropped, for the fit takes those steps again; 0 begins anew.
+    """
+
+    def __init__(self, path: Path, *, keep_until: int) -> None:
+        kept = [entry for entry in read_log(path) if entry["step"] <= keep_until] if keep_until else []
+        with atomic_path(path) as temporary:
+            temporary.write_text("".join(map(_line, kept)), encoding="utf-8")
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, done: StepDone) -> None:
+        """Adds one entry; it is on disk afterwards."""
+        head = {"step": done.step, "stage": done.stage, "seconds": round(done.seconds, 3)}
+        self._file.write(_line({**head, "num_gaussians": done.num_gaussians, "loss": done.loss, **done.terms}))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Ends the file."""
+        self._file.close()
+
+
+class TensorBoardLog:
+    """The same as TensorBoard scalars, in a folder of their own.
+
+    Raises:
+        ImportError: the extra `log` is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        check_tensorboard()
+        from tensorboard.summary import Writer
+
+        self._writer = Writer(str(folder))
+
+    def write(self, done: StepDone) -> None:
+        """Adds the losses of one step."""
+        for name, value in {"loss": done.loss, "num_gaussians": done.num_gaussians, **done.terms}.items():
+            self._writer.add_scalar(name, value, done.step)
+
+    def close(self) -> None:
+        """Ends the files."""
+        self._writer.close()
+
+
+def check_tensorboard() -> None:
+    """Raises ImportError with the mend where the extra `log` is not installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ImportError("log.tensorboard needs TensorBoard. Run: pip install 'ds4d[log]'")
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The entries of a `LossLog`; a last line that was cut off is left out.
+
+    Raises:
+        ValueError: another line is damaged.
+    """
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [_entry(path, number, line) for number, line in enumerate(lines, start=1) if line.endswith("\n")]
+
+
+def _entry(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        entry = None
+    if not isinstance(entry, dict) or not entry.keys() >= _HEAD:
+        raise ValueError(
+            f"{path}: line {number} must be an object with the keys {', '.join(sorted(_HEAD))}, got {line[:60]!r}. "
+            "Remove the line."
+        )
+    return entry
+
+
+def loss_names(log: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The losses that stand in entries of a log, in the order of their first mention."""
+    return list(dict.fromkeys(name for entry in log for name in entry if name not in _BESIDES))
+
+
+def over_steps(log: Iterable[Mapping[str, Any]], name: str) -> tuple[list[int], list[float | int]]:
+    """The steps whose entries have a value of this name, and the values."""
+    entries = [entry for entry in log if name in entry]
+    return [entry["step"] for entry in entries], [entry[name] for entry in entries]
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+    return json.dumps(entry) + "\n"

@@ -1,9 +1,0 @@
-"""The generators of views by name."""
-
-from typing import Any
-
-from ds4d.views.inflate import Inflate
-from ds4d.views.zero123plus import Zero123Plus
-
-# Each is made from its settings and the device to work on.
-GENERATORS: dict[str, type[Any]] = {"inflate": Inflate, "zero123plus": Zero123Plus}

@@ -1,0 +1,30 @@
+"""Camera paths, videos, contact sheets, saliency maps and plots of a scene."""
+
+from ds4d.visualize.camera_paths import SIDES as SIDES
+from ds4d.visualize.camera_paths import fixed_path as fixed_path
+from ds4d.visualize.camera_paths import orbit_path as orbit_path
+from ds4d.visualize.loss_plot import plot_losses as plot_losses
+from ds4d.visualize.outputs import FOVY_DEG as FOVY_DEG
+from ds4d.visualize.outputs import OutputsConfig as OutputsConfig
+from ds4d.visualize.outputs import fitting_size as fitting_size
+from ds4d.visualize.outputs import input_picture as input_picture
+from ds4d.visualize.outputs import input_shot as input_shot
+from ds4d.visualize.outputs import keyframe_shot as keyframe_shot
+from ds4d.visualize.outputs import orbit_shot as orbit_shot
+from ds4d.visualize.outputs import playing_times as playing_times
+from ds4d.visualize.outputs import standing_shot as standing_shot
+from ds4d.visualize.outputs import viewing_distance as viewing_distance
+from ds4d.visualize.outputs import write_comparison as write_comparison
+from ds4d.visualize.outputs import write_orbit as write_orbit
+from ds4d.visualize.outputs import write_outputs as write_outputs
+from ds4d.visualize.outputs import write_standing as write_standing
+from ds4d.visualize.overlay import film_cameras as film_cameras
+from ds4d.visualize.overlay import overlay_film as overlay_film
+from ds4d.visualize.overlay import read_film as read_film
+from ds4d.visualize.saliency import heat_map as heat_map
+from ds4d.visualize.saliency import write_heat_map as write_heat_map
+from ds4d.visualize.videos import OPAQUE as OPAQUE
+from ds4d.visualize.videos import SUFFIXES as SUFFIXES
+from ds4d.visualize.videos import Shot as Shot
+from ds4d.visualize.videos import draw_shot as draw_shot
+from ds4d.visualize.videos import write_film as write_film

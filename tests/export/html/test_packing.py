@@ -1,0 +1,126 @@
+"""Packed frames come back but for rounding, which is bounded, small in the picture, and never hides NaN."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from ds4d.export.html import pack_frames, unpack_frames
+from ds4d.geometry import quats_to_matrices
+from ds4d.metrics import psnr
+from ds4d.rendering import renderer_for
+from ds4d.scene import BakedGaussians
+from ds4d.types import RawGaussians
+from ds4d.visualize import fixed_path
+
+
+@pytest.fixture
+def frames(tiny_gaussians: RawGaussians, generator: torch.Generator) -> RawGaussians:
+    """Five frames of twelve Gaussians of which every part but the view-dependent colour changes."""
+    still = tiny_gaussians.expand_times(5)
+
+    def shaken(values: Tensor) -> Tensor:
+        return values + 0.1 * torch.randn(values.shape, generator=generator)
+
+    sh = still.sh.expand(5, -1, -1, -1).clone()
+    sh[:, :, 0] = shaken(sh[:, :, 0])
+    return RawGaussians(
+        shaken(still.means), shaken(still.quats), shaken(still.log_scales), shaken(still.opacity_logits), sh
+    )
+
+
+def _spread(values: Tensor) -> Tensor:
+    """The range of each channel, which stands last."""
+    flat = values.flatten(0, -2)
+    return flat.amax(0) - flat.amin(0)
+
+
+def test_no_value_is_off_by_more_than_half_a_step(frames: RawGaussians) -> None:
+    back = unpack_frames(pack_frames(frames))
+    quats = torch.nn.functional.normalize(frames.quats, dim=-1)
+    for name, original, bits in (
+        ("means", frames.means, 14),
+        ("quats", quats, 9),
+        ("log_scales", frames.log_scales, 8),
+        ("opacity_logits", frames.opacity_logits[..., None], 8),
+        ("sh", frames.sh[:, :, 0], 8),
+    ):
+        values = getattr(back, name)
+        values = {"opacity_logits": values[..., None], "sh": back.sh[:, :, 0]}.get(name, values)
+        steps = _spread(original) / (2**bits - 1)
+        assert ((values - original).abs() <= 0.501 * steps + 1e-6).all(), name
+    rest = frames.sh[0, :, 1:]
+    steps = (rest.amax(dim=(0, 2)) - rest.amin(dim=(0, 2))) / 255
+    assert ((back.sh[:, :, 1:] - rest).abs() <= 0.501 * steps[:, None] + 1e-6).all()
+
+
+def test_errors_do_not_add_up_over_many_frames() -> None:
+    count = 300
+    means = torch.linspace(0, 1, count)[:, None, None].expand(count, 2, 3) * torch.tensor([1.0, -0.3, 0.01])
+    frames = RawGaussians(
+        means, torch.ones(count, 2, 4), torch.zeros(count, 2, 3), torch.zeros(count, 2), torch.zeros(2, 1, 3)
+    )
+    assert (unpack_frames(pack_frames(frames)).means - means).abs().max() <= 0.51 / (2**14 - 1)
+
+
+def test_what_has_been_packed_once_stays_as_it_is(frames: RawGaussians) -> None:
+    once = unpack_frames(pack_frames(frames))
+    twice = unpack_frames(pack_frames(once))
+    for name in ("means", "log_scales", "opacity_logits", "sh"):
+        torch.testing.assert_close(getattr(twice, name), getattr(once, name), atol=1e-6, rtol=0)
+
+
+def test_one_still_frame_without_view_dependence(tiny_gaussians: RawGaussians) -> None:
+    frame = replace(tiny_gaussians, sh=tiny_gaussians.sh[:, :1]).expand_times(1)
+    back = unpack_frames(pack_frames(frame))
+    assert back.sh.shape == (1, 12, 1, 3)
+    torch.testing.assert_close(back.means, frame.means, atol=1e-4, rtol=0)
+
+
+def test_quaternions_that_change_sign_turn_the_short_way(frames: RawGaussians) -> None:
+    flipped = frames.quats.clone()
+    flipped[1::2] *= -1
+    back = unpack_frames(pack_frames(replace(frames, quats=flipped)))
+    assert ((back.quats[1:] * back.quats[:-1]).sum(-1) > 0).all()
+    torch.testing.assert_close(quats_to_matrices(back.quats), quats_to_matrices(frames.quats), atol=0.02, rtol=0)
+
+
+def test_invisible_extremes_cost_the_others_nothing(frames: RawGaussians) -> None:
+    logits, scales = frames.opacity_logits.clone(), frames.log_scales.clone()
+    logits[:, 0], scales[:, 0] = -80.0, -40.0
+    back = unpack_frames(pack_frames(replace(frames, opacity_logits=logits, log_scales=scales)))
+    assert (back.opacity_logits[:, 0].sigmoid() < 1 / 255).all() and (back.log_scales[:, 0].exp() < 2e-4).all()
+    assert (back.opacity_logits[:, 1:] - logits[:, 1:]).abs().max() < 16 / 255
+    assert (back.log_scales[:, 1:] - scales[:, 1:]).abs().max() < 9 / 255
+
+
+@pytest.mark.parametrize("name", ["means", "quats", "log_scales", "opacity_logits", "sh"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_refused_by_name(frames: RawGaussians, name: str, bad: float) -> None:
+    values = getattr(frames, name).clone()
+    values.view(-1)[3] = bad
+    with pytest.raises(ValueError, match=f"pack_frames: {name} must be finite, got 1 "):
+        pack_frames(replace(frames, **{name: values}))
+
+
+def test_frames_it_cannot_hold_are_refused(frames: RawGaussians, tiny_gaussians: RawGaussians) -> None:
+    with pytest.raises(ValueError, match="must have a time axis"):
+        pack_frames(tiny_gaussians)
+    sh = frames.sh.clone()
+    sh[2, 0, 1] += 1
+    with pytest.raises(ValueError, match="view-dependent part of sh must stand still"):
+        pack_frames(replace(frames, sh=sh))
+
+
+def test_a_fitted_object_loses_nothing_that_is_seen(finished_run: Path) -> None:
+    scene = BakedGaussians.load(finished_run)
+    packed = BakedGaussians(unpack_frames(pack_frames(scene.frames)), scene.clip, scene.world)
+    times = torch.tensor([0.0, 0.3, 1.0])
+    cameras = fixed_path(3, azimuth_deg=30.0, elevation_deg=20.0, fovy_deg=34.0, distance=2.0, size=128)
+    pictures = []
+    for each in (packed, scene):
+        rendering = renderer_for("cpu").render(each.at(times), cameras)
+        pictures.append((rendering.colors + 1 - rendering.alphas).flatten(0, 1))
+    assert psnr(*pictures).min() > 50  # dB; 8-bit pictures differ by 59 dB from their originals

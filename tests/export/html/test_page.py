@@ -1,0 +1,354 @@
+"""The page in a real browser, from the file system: it draws what our renderer draws, plays, and obeys."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ds4d.export.html import write_html
+from ds4d.rendering import renderer_for
+from ds4d.scene import BakedGaussians, Clip, draw_rgb
+from ds4d.types import RawGaussians, Similarity
+from ds4d.visualize import FOVY_DEG, fixed_path, viewing_distance
+
+SIZE = 192  # pixels: a browser without a GPU draws them in time
+PATIENCE = 30_000  # milliseconds until something that does not happen is a failure
+# What the browser says of its own way to read screenshots back.
+HARMLESS = "GPU stall due to ReadPixels"
+
+
+class Opened:
+    """A page in the browser, with all it has said and asked for."""
+
+    def __init__(self, chromium: Any, path: Path, address: str = "", **options: Any) -> None:
+        options.setdefault("viewport", {"width": SIZE, "height": SIZE})
+        self.page = chromium.new_page(**options)
+        self.page.set_default_timeout(PATIENCE)
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(f"{path.as_uri()}#{address}")
+        self.page.wait_for_selector("body:not([data-state=loading])")
+
+    def settle(self) -> None:
+        """Waits for two frames, after which whatever was asked for has been drawn."""
+        self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    def picture(self) -> np.ndarray:
+        """What is drawn, without the controls over it."""
+        self.page.add_style_tag(content="#bar, #hint { display: none !important }")
+        self.settle()
+        return np.array(Image.open(BytesIO(self.page.screenshot())).convert("RGB")).astype(float)
+
+    def seconds(self) -> float:
+        """The time that the label shows."""
+        self.settle()
+        return float(self.page.locator("#label").inner_text().split(" /")[0])
+
+    def complaints(self) -> list[str]:
+        """What the console holds that it should not."""
+        return [line for line in self.said if HARMLESS not in line]
+
+
+@pytest.fixture(scope="module")
+def scene(finished_run: Path) -> BakedGaussians:
+    """The object of a quick fit."""
+    return BakedGaussians.load(finished_run)
+
+
+@pytest.fixture(scope="module")
+def page_path(scene: BakedGaussians, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its page."""
+    path = tmp_path_factory.mktemp("page") / "object.html"
+    write_html(scene, path, distance=viewing_distance(scene), fovy_deg=FOVY_DEG, title="<b>& one object")
+    return path
+
+
+@pytest.fixture
+def open_page(chromium: Any, page_path: Path) -> Iterator[Callable[..., Opened]]:
+    """Opens the page at an address, paused unless asked otherwise; closes it after the test."""
+    opened: list[Opened] = []
+
+    def open_at(address: str = "time=0", *, path: Path = page_path, **options: Any) -> Opened:
+        opened.append(Opened(chromium, path, address, **options))
+        return opened[-1]
+
+    yield open_at
+    for each in opened:
+        each.page.close()
+
+
+def _ours(scene: BakedGaussians, time: float, azimuth: float, elevation: float, distance: float) -> np.ndarray:
+    camera = fixed_path(
+        1, azimuth_deg=azimuth, elevation_deg=elevation, fovy_deg=FOVY_DEG, distance=distance, size=SIZE
+    )
+    return next(iter(draw_rgb(scene, renderer_for("cpu"), camera, torch.tensor([time])))).astype(float)
+
+
+def _psnr(picture: np.ndarray, target: np.ndarray) -> float:
+    return float(-10 * np.log10(np.square((picture - target) / 255).mean()))
+
+
+@pytest.mark.parametrize(
+    ("time", "azimuth", "elevation", "nearness"),
+    [(0.0, 0.0, 10.0, 1.0), (0.5, 120.0, 30.0, 1.0), (0.37, 250.0, -40.0, 0.4), (1.0, 45.0, 0.0, 1.5)],
+)
+def test_draws_what_our_renderer_draws(
+    scene: BakedGaussians, open_page: Callable, time: float, azimuth: float, elevation: float, nearness: float
+) -> None:
+    """At frames and between them, from all sides, from so near that Gaussians leave the picture."""
+    distance = nearness * viewing_distance(scene)
+    opened = open_page(
+        f"time={time}&azimuth={azimuth}&elevation={elevation}&distance={distance}&background=ffffff&bar=0"
+    )
+    picture = opened.picture()
+    assert _psnr(picture, _ours(scene, time, azimuth, elevation, distance)) > 40  # dB; 50 are usual
+    assert picture.std() > 20, "there is nothing to see"
+    assert opened.complaints() == []
+    assert len(opened.asked) == 1, "nothing but the file itself"
+
+
+@pytest.mark.parametrize("bases", [4, 9, 16])
+def test_colours_that_depend_on_the_view(
+    open_page: Callable, tmp_path: Path, generator: torch.Generator, bases: int
+) -> None:
+    count = 700  # more than one row of a texture
+    sh = torch.randn(count, bases, 3, generator=generator) * 0.3
+    means = 0.5 * torch.rand(3, count, 3, generator=generator) - 0.25
+    frames = RawGaussians(
+        means,
+        torch.randn(count, 4, generator=generator).expand(3, -1, -1),
+        torch.full((3, count, 3), -3.5) + torch.randn(3, count, 3, generator=generator) * 0.5,
+        torch.randn(3, count, generator=generator),
+        sh,
+    )
+    scene = BakedGaussians(frames, Clip((0.0, 0.2, 1.0), 2.0, loops=False), Similarity.identity())
+    write_html(scene, tmp_path / "page.html", distance=1.5, fovy_deg=FOVY_DEG)
+    opened = open_page("time=0.6&azimuth=70&elevation=25&background=ffffff&bar=0", path=tmp_path / "page.html")
+    assert _psnr(opened.picture(), _ours(scene, 0.6, 70.0, 25.0, 1.5)) > 38  # dB; 8 bits per coefficient, many layers
+
+
+def test_time_plays_and_moves_the_picture(open_page: Callable) -> None:
+    opened = open_page("time=0&background=ffffff")
+    opened.page.locator("#speed").select_option("0.1")
+    first = opened.picture()
+    opened.page.evaluate("play.click()")
+    opened.page.wait_for_function("() => parseFloat(label.value) > 0.05")
+    opened.page.evaluate("play.click()")
+    stopped = opened.seconds()
+    assert stopped > 0.05 and np.abs(opened.picture() - first).max() > 10
+    opened.page.wait_for_timeout(300)
+    assert opened.seconds() == stopped, "paused"
+    assert opened.complaints() == []
+
+
+def test_plays_by_itself_but_not_where_motion_is_unwelcome(open_page: Callable) -> None:
+    pressed = "() => play.getAttribute('aria-pressed')"
+    assert open_page("").page.evaluate(pressed) == "true"
+    assert open_page("", reduced_motion="reduce").page.evaluate(pressed) == "false"
+
+
+def test_without_loop_the_end_is_the_end(open_page: Callable, scene: BakedGaussians) -> None:
+    opened = open_page("time=0.9")
+    page, duration = opened.page, round(scene.clip.duration, 2)
+    page.locator("#loop").click()
+    page.locator("#play").click()
+    page.wait_for_function("() => play.getAttribute('aria-pressed') === 'false'")
+    assert opened.seconds() == duration
+    page.locator("#play").click()  # from the start again
+    page.wait_for_function("end => parseFloat(label.value) < end", arg=duration)
+
+
+def test_with_loop_the_start_comes_after_the_end(open_page: Callable, scene: BakedGaussians) -> None:
+    page = open_page("time=0.9").page
+    page.locator("#play").click()
+    page.wait_for_function("half => parseFloat(label.value) < half", arg=0.5 * scene.clip.duration)
+    assert page.locator("#play").get_attribute("aria-pressed") == "true"
+
+
+@pytest.mark.parametrize("speed", ["0.1", "0.5"])
+def test_time_passes_at_the_speed_chosen(open_page: Callable, speed: str) -> None:
+    page = open_page("time=0").page
+    page.locator("#speed").select_option(speed)
+    passed = page.evaluate("""async () => {
+        const now = () => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(
+            (clock) => done([clock / 1000, parseFloat(label.value)]))));
+        play.click();
+        const [began, from] = await now();
+        await new Promise(done => setTimeout(done, 1200));
+        const [ended, to] = await now();
+        return (to - from) / (ended - began);
+    }""")
+    assert passed == pytest.approx(float(speed), rel=0.35)  # a browser without a GPU draws some eight times a second
+
+
+def test_the_background_is_as_picked(open_page: Callable) -> None:
+    opened = open_page("time=0")
+    opened.page.locator("#background").fill("#2060a0")
+    assert opened.picture()[2, 2].tolist() == [0x20, 0x60, 0xA0]
+
+
+def test_the_timeline_scrubs(open_page: Callable, scene: BakedGaussians) -> None:
+    opened = open_page("time=0&background=ffffff")
+    before = opened.picture()
+    opened.page.evaluate("scrub.value = 0.5; scrub.dispatchEvent(new Event('input'))")
+    assert opened.seconds() == pytest.approx(0.5 * scene.clip.duration, abs=0.01)
+    assert np.abs(opened.picture() - before).max() > 10
+
+
+def test_the_keyboard_works(open_page: Callable, scene: BakedGaussians) -> None:
+    opened = open_page("time=0")
+    page, frame = opened.page, scene.clip.duration / (len(scene.clip.times) - 1)
+    for key, expected in (("ArrowRight", frame), ("ArrowRight", 2 * frame), ("ArrowLeft", frame)):
+        page.keyboard.press(key)
+        assert opened.seconds() == pytest.approx(expected, abs=0.006)
+    page.keyboard.press("]")
+    assert page.locator("#speed").input_value() == "2"
+    page.keyboard.press("[")
+    assert page.locator("#speed").input_value() == "1"
+    page.keyboard.press("l")
+    assert page.locator("#loop").get_attribute("aria-pressed") == "false"
+    page.keyboard.press("b")
+    assert page.locator("#background").input_value() == "#ffffff"
+    for key, pressed in ((" ", "true"), (" ", "false")):
+        page.keyboard.press(key)
+        assert page.locator("#play").get_attribute("aria-pressed") == pressed
+    page.keyboard.press("f")
+    page.wait_for_function("() => document.fullscreenElement !== null")
+    assert opened.complaints() == []
+
+
+def _drag(page: Any, button: str) -> None:
+    page.mouse.move(80, 60)
+    page.mouse.down(button=button)
+    page.mouse.move(110, 70, steps=3)
+    page.mouse.up(button=button)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda page: _drag(page, "left"),
+        lambda page: _drag(page, "right"),
+        lambda page: page.mouse.wheel(0, 300),
+        lambda page: page.keyboard.press("+"),
+        *(lambda page, key=key: page.keyboard.press(key) for key in "-adws"),
+    ],
+    ids=["orbit", "pan", "zoom", "zoom by key", *"-adws"],
+)
+def test_the_view_follows_and_comes_back(open_page: Callable, act: Callable) -> None:
+    opened = open_page("time=0&background=ffffff", viewport={"width": SIZE, "height": 2 * SIZE})
+    before = opened.picture()
+    opened.page.mouse.move(80, 60)
+    act(opened.page)
+    assert _psnr(opened.picture(), before) < 35
+    opened.page.evaluate("reset.click()")
+    assert np.array_equal(opened.picture(), before)
+    act(opened.page)
+    opened.page.keyboard.press("r")
+    assert np.array_equal(opened.picture(), before)
+
+
+def _touch(page: Any, start: list[tuple[int, int]], end: list[tuple[int, int]]) -> None:
+    """Fingers that go from one place to another on the glass."""
+    session = page.context.new_cdp_session(page)
+    for kind, points in (("touchStart", start), ("touchMove", end), ("touchEnd", [])):
+        places = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(points)]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "smaller"),
+    [([(80, 60)], [(120, 60)], None), ([(60, 60), (140, 60)], [(80, 60), (120, 60)], True)],
+    ids=["one finger turns", "two fingers zoom"],
+)
+def test_fingers_work(open_page: Callable, start: list, end: list, smaller: bool | None) -> None:
+    opened = open_page(
+        "time=0&background=ffffff", viewport={"width": SIZE, "height": 2 * SIZE}, has_touch=True, is_mobile=True
+    )
+    before = opened.picture()
+    _touch(opened.page, start, end)
+    after = opened.picture()
+    assert _psnr(after, before) < 35
+    if smaller:
+        assert (after < 250).any(-1).sum() < 0.6 * (before < 250).any(-1).sum()
+
+
+def test_two_fingers_move_the_object(open_page: Callable) -> None:
+    opened = open_page(
+        "time=0&background=ffffff", viewport={"width": SIZE, "height": 2 * SIZE}, has_touch=True, is_mobile=True
+    )
+
+    def middle() -> np.ndarray:
+        return np.argwhere((opened.picture() < 250).any(-1)).mean(0)
+
+    before = middle()
+    _touch(opened.page, [(60, 60), (120, 60)], [(75, 100), (135, 100)])
+    assert middle() - before == pytest.approx(np.array([40, 15]), abs=6)  # pixels, down and to the right
+
+
+def test_fits_a_phone(open_page: Callable) -> None:
+    opened = open_page("time=0", viewport={"width": 360, "height": 640})
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= 360
+    for name in ("play", "scrub", "label", "speed", "loop", "background", "reset", "fullscreen"):
+        box = opened.page.locator(f"#{name}").bounding_box()
+        assert box and box["x"] >= 0 and box["x"] + box["width"] <= 360 and box["y"] + box["height"] <= 640, name
+
+
+def test_screenshot(open_page: Callable, pictured_run: Path, tmp_path: Path, keep_screenshot: Callable) -> None:
+    scene = BakedGaussians.load(pictured_run)
+    write_html(scene, tmp_path / "page.html", distance=viewing_distance(scene), fovy_deg=FOVY_DEG)
+    address = f"time=0.4&azimuth=-25&elevation=10&distance={0.85 * viewing_distance(scene)}"
+    opened = open_page(address, path=tmp_path / "page.html", viewport={"width": 900, "height": 560})
+    opened.settle()
+    keep_screenshot("web_page", opened.page.screenshot())
+
+
+def test_an_object_that_stands_still_has_no_timeline(
+    open_page: Callable, tmp_path: Path, scene: BakedGaussians
+) -> None:
+    still = BakedGaussians(scene.frames.at_time(0).expand_times(1), Clip((0.0,), 0.0, loops=False), scene.world)
+    write_html(still, tmp_path / "page.html", distance=2.0, fovy_deg=FOVY_DEG)
+    opened = open_page("background=ffffff", path=tmp_path / "page.html")
+    assert not opened.page.locator("#timeline").is_visible() and opened.page.locator("#reset").is_visible()
+    assert opened.picture().std() > 10 and opened.complaints() == []
+
+
+def test_a_damaged_page_says_so(open_page: Callable, page_path: Path, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(re.sub(r'(id="data" type="text/plain">.{400}).*?(</script>)', r"\1\2", page_path.read_text()))
+    opened = open_page(path=path)
+    assert "The object cannot be shown." in opened.page.locator("#message").inner_text()
+
+
+def test_holds_its_title_as_text_and_no_address(page_path: Path) -> None:
+    text = page_path.read_text(encoding="utf-8")
+    assert "<title>&lt;b&gt;&amp; one object</title>" in text
+    assert "http:" not in text and "https:" not in text and "{{" not in text
+    scene = re.search(r'<script id="scene" type="application/json">(.*?)</script>', text)
+    assert scene and json.loads(scene[1])["camera"]["azimuth"] == 0
+
+
+def test_a_gaussian_costs_few_bytes_a_frame(page_path: Path, scene: BakedGaussians) -> None:
+    """With 15.6 of them 30,000 Gaussians in 32 frames fill 15 MB."""
+    data = re.search(r'id="data" type="text/plain">(.*?)</script>', page_path.read_text(encoding="utf-8"))
+    assert data and 5 < len(data[1]) / scene.frames.means[..., 0].numel() < 15.6
+
+
+def test_leaves_nothing_behind_when_refused(scene: BakedGaussians, tmp_path: Path) -> None:
+    means = scene.frames.means.clone()
+    means[1, 2, 0] = torch.nan
+    broken = BakedGaussians(replace(scene.frames, means=means), scene.clip, scene.world)
+    with pytest.raises(ValueError, match="means must be finite, got 1 "):
+        write_html(broken, tmp_path / "page.html", distance=2.0, fovy_deg=FOVY_DEG)
+    assert list(tmp_path.iterdir()) == []

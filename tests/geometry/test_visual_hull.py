@@ -1,0 +1,195 @@
+"""The visual hull of shapes whose silhouettes are known in closed form."""
+
+import math
+
+import pytest
+import torch
+
+from ds4d.geometry import (
+    HullConfig,
+    carve,
+    colour_points,
+    occupied_bounds,
+    orbit_cameras,
+    sample_surface,
+    surface_voxels,
+)
+from ds4d.types import Cameras
+
+RADIUS = 0.3
+BOX = torch.tensor([[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]])
+EXACT = HullConfig(resolution=40, grow=0.0, spare_votes=0)
+
+
+def ring(count: int = 12, size: int = 96) -> Cameras:
+    """Cameras all round, from above and below in turn."""
+    azimuths = [360.0 * i / count for i in range(count)]
+    elevations = [(0.0, 35.0, -35.0, 70.0)[i % 4] for i in range(count)]
+    return orbit_cameras(azimuths, elevations, fovy_deg=40.0, distance=2.0, width=size, height=size)
+
+
+def ball_silhouettes(cameras: Cameras) -> torch.Tensor:
+    """Alphas [V, 1, H, W] of a ball at the origin: the pixels whose ray passes within RADIUS of it."""
+    rows, columns = torch.meshgrid(torch.arange(cameras.height), torch.arange(cameras.width), indexing="ij")
+    pixels = torch.stack((columns + 0.5, rows + 0.5, torch.ones(rows.shape)), dim=-1)
+    rays = torch.einsum("vij,hwj->vhwi", torch.linalg.inv(cameras.Ks), pixels)
+    rays = torch.nn.functional.normalize(rays, dim=-1)
+    centre = cameras.viewmats[:, :3, 3]
+    along = (rays * centre[:, None, None]).sum(-1, keepdim=True)
+    distances = (centre[:, None, None] - along * rays).norm(dim=-1)
+    return (distances < RADIUS).float()[:, None]
+
+
+def voxel_radii(resolution: int) -> torch.Tensor:
+    axis = (torch.arange(resolution) + 0.5) / resolution - 0.5
+    return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).norm(dim=-1)
+
+
+def test_the_hull_of_a_ball_holds_the_ball_and_little_more() -> None:
+    hull = carve(ball_silhouettes(ring()), ring(), BOX, EXACT)
+    radii = voxel_radii(EXACT.resolution)
+    pixel = 2 / ring().Ks[0, 0, 0].item()  # of a pixel at the ball's distance
+    assert hull[radii < RADIUS - pixel].all()
+    assert not hull[radii > 1.25 * RADIUS].any()
+    # Cones that touch a ball hold more than the ball, whole pixels take a little of that away.
+    assert 0.95 < hull.float().mean().item() / (4 / 3 * math.pi * RADIUS**3) < 1.15
+
+
+def test_more_views_only_take_away() -> None:
+    cameras = ring()
+    few = Cameras(cameras.viewmats[:4], cameras.Ks[:4], cameras.width, cameras.height)
+    alphas = ball_silhouettes(cameras)
+    hull, larger = carve(alphas, cameras, BOX, EXACT), carve(alphas[:4], few, BOX, EXACT)
+    assert (hull & ~larger).sum() == 0 < (larger & ~hull).sum()
+
+
+def test_silhouettes_are_grown_in_pixels_of_a_256_pixel_picture() -> None:
+    cameras = ring(size=128)
+    alphas = ball_silhouettes(cameras)
+    grown = carve(alphas, cameras, BOX, HullConfig(resolution=40, grow=4.0, spare_votes=0))
+    pixel = 2 / cameras.Ks[0, 0, 0].item()
+    radii = voxel_radii(40)
+    assert grown[radii < RADIUS + pixel].all()
+    assert not carve(alphas, cameras, BOX, EXACT)[radii > RADIUS + pixel].all()
+
+
+def test_spare_votes_give_back_what_one_bad_mask_cuts_off() -> None:
+    cameras = ring()
+    alphas = ball_silhouettes(cameras)
+    whole = carve(alphas, cameras, BOX, EXACT)
+    alphas[5, :, :48] = 0  # the upper half of one mask is missing
+    strict = carve(alphas, cameras, BOX, EXACT)
+    forgiving = carve(alphas, cameras, BOX, HullConfig(resolution=40, grow=0.0, spare_votes=1))
+    assert strict.sum() < 0.7 * whole.sum()
+    assert forgiving.sum() > 0.9 * whole.sum()
+    assert (forgiving & ~whole).sum() < 0.01 * whole.sum()  # voxels on the outline, where whole pixels disagree
+
+
+def test_spare_votes_change_nothing_where_the_views_agree() -> None:
+    cameras = ring()
+    alphas = ball_silhouettes(cameras)
+    spare = carve(alphas, cameras, BOX, HullConfig(resolution=40, grow=0.0, spare_votes=2))
+    assert torch.equal(spare, carve(alphas, cameras, BOX, EXACT))
+
+
+def test_bounds_are_the_faces_of_the_outermost_voxels() -> None:
+    hull = torch.zeros(4, 4, 4, dtype=torch.bool)
+    hull[1, 2, 0] = hull[2, 2, 3] = True
+    box = torch.tensor([[0.0, 0, 0], [4, 8, 4]])
+    assert occupied_bounds(hull, box).tolist() == [[1, 4, 0], [3, 6, 4]]
+
+
+def test_silhouettes_that_do_not_overlap_are_an_error() -> None:
+    with pytest.raises(ValueError, match="silhouettes must overlap"):
+        occupied_bounds(torch.zeros(4, 4, 4, dtype=torch.bool), BOX)
+
+
+@pytest.mark.parametrize(("low", "high"), [(2, 7), (0, 5), (0, 8)], ids=["inside", "in the corner", "everything"])
+def test_surface_of_a_cube(low: int, high: int) -> None:
+    hull = torch.zeros(8, 8, 8, dtype=torch.bool)
+    hull[low:high, low:high, low:high] = True
+    side = high - low
+    surface = surface_voxels(hull)
+    assert surface.sum() == side**3 - (side - 2) ** 3
+    assert not surface[low + 1 : high - 1, low + 1 : high - 1, low + 1 : high - 1].any()
+    assert not (surface & ~hull).any()
+
+
+def test_surface_points_lie_evenly_in_surface_voxels(generator: torch.Generator) -> None:
+    hull = torch.zeros(8, 8, 8, dtype=torch.bool)
+    hull[2:6, 2:6, 2:6] = True
+    box = torch.tensor([[0.0, 0, 0], [8, 16, 8]])
+    points = sample_surface(hull, box, 200, generator)
+    voxels = (points / torch.tensor([1, 2, 1])).floor().long()
+    assert surface_voxels(hull)[tuple(voxels.T)].all()
+    _, counts = voxels.unique(dim=0, return_counts=True)
+    assert len(counts) == 56 and counts.min() >= 3 and counts.max() <= 4  # 200 points over 56 voxels
+
+
+def test_an_empty_hull_has_no_surface_to_sample(generator: torch.Generator) -> None:
+    with pytest.raises(ValueError, match="at least one voxel"):
+        sample_surface(torch.zeros(4, 4, 4, dtype=torch.bool), BOX, 10, generator)
+
+
+def two_sided_pictures() -> tuple[torch.Tensor, torch.Tensor, Cameras]:
+    """A ball seen from the front, where it is red, and from behind, where it is blue."""
+    cameras = orbit_cameras([0.0, 180.0], [0.0, 0.0], fovy_deg=40.0, distance=2.0, width=64, height=64)
+    alphas = ball_silhouettes(cameras)
+    paint = torch.tensor([[1.0, 0, 0], [0, 0, 1]])[:, :, None, None]
+    return paint * alphas, alphas, cameras
+
+
+def ball_points(count: int = 40_000) -> torch.Tensor:
+    directions = torch.randn(count, 3, generator=torch.Generator().manual_seed(1))
+    return RADIUS * torch.nn.functional.normalize(directions, dim=-1)
+
+
+def test_points_take_the_colour_of_the_side_that_sees_them() -> None:
+    images, alphas, cameras = two_sided_pictures()
+    points = ball_points()
+    colors = colour_points(points, images, alphas, cameras, torch.ones(2), tolerance=0.05)
+    towards_front = points[:, 2] / RADIUS
+    inner = points[:, :2].norm(dim=-1) < 0.85 * RADIUS  # clear of the outline, where a cell holds both sides
+    torch.testing.assert_close(
+        colors[inner & (towards_front > 0.3)].mean(0), torch.tensor([1.0, 0, 0]), atol=0.01, rtol=0
+    )
+    torch.testing.assert_close(
+        colors[inner & (towards_front < -0.3)].mean(0), torch.tensor([0.0, 0, 1]), atol=0.01, rtol=0
+    )
+
+
+def test_views_count_by_their_weight() -> None:
+    """A sheet seen from both sides takes the weighted mean of the two."""
+    images, alphas, cameras = two_sided_pictures()
+    sheet = torch.cartesian_prod(torch.linspace(-0.1, 0.1, 9), torch.linspace(-0.1, 0.1, 9), torch.zeros(1))
+    colors = colour_points(sheet, images, alphas, cameras, torch.tensor([0.75, 0.25]), tolerance=0.05)
+    torch.testing.assert_close(colors, torch.tensor([0.75, 0, 0.25]).expand(81, 3), atol=1e-5, rtol=0)
+
+
+def test_points_that_no_view_covers_are_grey() -> None:
+    images, alphas, cameras = two_sided_pictures()
+    outside = torch.tensor([[0.6, 0.0, 0.0], [0.0, 5.0, 0.0], [0.4, 0.4, 0.0]])
+    colors = colour_points(outside, images, alphas, cameras, torch.ones(2), tolerance=0.05)
+    assert colors.tolist() == [[0.5] * 3] * 3
+
+
+def test_points_that_no_view_covers_may_bring_their_colour() -> None:
+    images, alphas, cameras = two_sided_pictures()
+    points = torch.tensor([[0.6, 0.0, 0.0], [0.0, 0.0, RADIUS]])
+    green = torch.tensor([0.0, 1.0, 0.0]).expand(2, 3)
+    colors = colour_points(points, images, alphas, cameras, torch.ones(2), tolerance=0.05, unseen=green)
+    assert colors[0].tolist() == [0, 1, 0] and colors[1, 1] == 0
+
+
+def test_nothing_stands_where_a_view_shows_no_object_even_beyond_its_picture() -> None:
+    """A ball in the middle: the corners of the box lie outside the narrow pictures and are carved all the same."""
+    cameras = orbit_cameras([0.0, 90.0], [0.0, 0.0], fovy_deg=20.0, distance=2.0, width=64, height=64)
+    rows, columns = torch.meshgrid(torch.arange(64) - 31.5, torch.arange(64) - 31.5, indexing="ij")
+    disc = ((rows.square() + columns.square()).sqrt() < 20).float().expand(2, 1, 64, 64)
+    aabb = torch.tensor([[-1.0, -1, -1], [1, 1, 1]])
+    box = occupied_bounds(carve(disc, cameras, aabb, HullConfig(resolution=32)), aabb)
+    assert box.abs().max() < 0.4
+
+    cut_off = disc.roll(31, dims=-2)  # now the object leaves the pictures: nothing is known beyond them
+    box = occupied_bounds(carve(cut_off, cameras, aabb, HullConfig(resolution=32)), aabb)
+    assert box.abs().max() == 1

@@ -1,0 +1,103 @@
+"""Shapes from anywhere, brought to where the views show them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ds4d.data import ViewsConfig, load_views
+from ds4d.geometry import project_points
+from ds4d.init.registration import Alignment, align
+from ds4d.rendering import CpuRenderer
+from ds4d.types import Cameras, MultiViewVideo, PointCloud
+
+UP = torch.tensor([0.0, 1.0, 0.0])
+SIZE, PLACE = 37.0, torch.tensor([5.0, -200.0, 11.0])  # of the shape in its own world
+
+
+def moved(positions: Float[Tensor, "N 3"], turn: Float[Tensor, "3 3"]) -> Float[Tensor, "N 3"]:
+    """A shape as another program would give it: turned, perhaps mirrored, of another size, elsewhere."""
+    return SIZE * positions @ turn.T + PLACE
+
+
+def check_pose(found: Alignment, turn: Float[Tensor, "3 3"], *, degrees: float, size: float) -> None:
+    """That the matrix undoes what was done to the shape."""
+    left = found.matrix[:3, :3] @ (SIZE * turn)
+    scale = torch.linalg.det(left).abs().pow(1 / 3)
+    assert torch.linalg.det(left) > 0
+    angle = torch.rad2deg(torch.arccos((((left / scale).trace() - 1) / 2).clamp(-1, 1)))
+    assert angle < degrees
+    assert scale.item() == pytest.approx(1, abs=size)
+
+
+def test_a_mirrored_shape_in_any_pose_is_brought_back(
+    creature: PointCloud, middle_views: Callable, random_turn: Callable
+) -> None:
+    """The shape is unlit and the views are lit: colours need to be like each other, no more."""
+    turn = random_turn(3, mirrored=True)
+    found = align(moved(creature.positions, turn), creature.colors, *middle_views(7), CpuRenderer(), up=UP)
+    check_pose(found, turn, degrees=2, size=0.08)
+    assert (found.positions - creature.positions).norm(dim=-1).mean() < 0.02  # a pixel is 0.025
+    assert found.silhouette_iou > 0.85 and found.color_error is not None and found.color_error < 0.15
+    assert found.turn.mirrored and found.knows_distance
+    torch.testing.assert_close(
+        moved(creature.positions, turn) @ found.matrix[:3, :3].T + found.matrix[:3, 3],
+        found.positions,
+        atol=1e-4,
+        rtol=0,
+    )
+    figures = found.figures()
+    assert figures["scale"] == pytest.approx(1 / SIZE, rel=0.08)
+    assert figures["silhouette_iou"] == found.silhouette_iou and figures["up_axis"] == found.turn.up_axis
+
+
+def test_colours_tell_front_from_back_where_one_silhouette_cannot(
+    creature: PointCloud, middle_views: Callable, random_turn: Callable
+) -> None:
+    """With one view the distance is not known; what it shows comes to lie on the right pixels all the same."""
+    turn = random_turn(8, mirrored=False)
+    pictures, cameras, weights = middle_views(1)
+    found = align(moved(creature.positions, turn), creature.colors, pictures, cameras, weights, CpuRenderer(), up=UP)
+    assert not found.knows_distance and not found.turn.mirrored
+    linear = found.matrix[:3, :3] @ (SIZE * turn)
+    angle = torch.rad2deg(torch.arccos(((linear / torch.linalg.det(linear).pow(1 / 3)).trace() - 1) / 2))
+    assert angle < 3
+    pixels, _ = project_points(found.positions, cameras)
+    true_pixels, _ = project_points(creature.positions, cameras)
+    assert (pixels - true_pixels).norm(dim=-1).mean() < 1
+
+
+def test_silhouettes_of_several_views_are_enough_without_colours(data_dir: Path, random_turn: Callable) -> None:
+    """Real footage, and a cloud of 2048 points of its surface that knows no colours."""
+    folder = data_dir / "gltf" / "barbarian-run"
+    video = load_views(folder, ViewsConfig(splits=("front", "mv"), size=128))
+    points = torch.from_numpy(np.load(folder / "points.npy")[video.middle].astype(np.float32))
+    turn = random_turn(4, mirrored=True)
+    pictures, cameras = middle_of(video)
+    found = align(moved(points, turn), None, pictures, cameras, torch.ones(7), CpuRenderer(), up=UP)
+    check_pose(found, turn, degrees=2, size=0.08)
+    assert (found.positions - points).norm(dim=-1).mean() < 0.015
+    assert found.silhouette_iou > 0.85 and found.color_error is None
+
+
+def middle_of(video: MultiViewVideo):
+    views = torch.arange(video.num_views)
+    times = torch.full_like(views, video.middle)
+    cameras = Cameras(
+        video.cameras.viewmats[video.middle], video.cameras.Ks[video.middle], video.frames.width, video.frames.height
+    )
+    return video.gather(times, views), cameras
+
+
+def test_what_is_alike_on_both_sides_is_not_mirrored(middle_views: Callable) -> None:
+    """A ball fits no better as its mirror image, and overlaps with the creature as far as a ball can."""
+    directions = torch.randn(800, 3, generator=torch.Generator().manual_seed(0))
+    ball = torch.nn.functional.normalize(directions, dim=-1)
+    found, again = (align(ball, None, *middle_views(1), CpuRenderer(), up=UP) for _ in range(2))
+    assert not found.turn.mirrored
+    assert 0.3 < found.silhouette_iou < 0.75
+    assert torch.equal(again.matrix, found.matrix)  # to the bit

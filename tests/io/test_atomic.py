@@ -1,0 +1,40 @@
+import errno
+from pathlib import Path
+
+import pytest
+
+from ds4d.io import atomic_path
+
+
+def test_the_file_takes_its_name_when_the_block_ends(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "scene.json"
+    with atomic_path(target) as temporary:
+        temporary.write_text("whole")
+        assert temporary.parent == target.parent and temporary.suffix == ".json"
+        assert not target.exists()
+    assert target.read_text() == "whole"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_after_an_error_the_old_file_stays_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "scene.json"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("name", [None, "temporary"])
+def test_errors_of_the_disk_carry_the_files_own_name(tmp_path: Path, name: str | None) -> None:
+    target = tmp_path / "scene.json"
+    with pytest.raises(OSError, match="No space left") as caught, atomic_path(target) as temporary:
+        raise OSError(errno.ENOSPC, "No space left on device", name and str(temporary))
+    assert caught.value.filename == str(target) and caught.value.errno == errno.ENOSPC
+
+
+def test_errors_of_other_files_keep_their_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught, atomic_path(tmp_path / "scene.json"):
+        (tmp_path / "other").read_text()
+    assert caught.value.filename == str(tmp_path / "other")

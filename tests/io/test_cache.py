@@ -1,0 +1,129 @@
+"""The cache: what is kept is found again, the longest unused goes first, and no failure reaches the caller."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+import ds4d.io.cache as cache_module
+from ds4d.io import LIMIT_BYTES, cache_folder, read_cached, write_cached
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DS4D_CACHE", str(tmp_path))
+    return tmp_path / "features"
+
+
+def maps(value: float = 0.0) -> Tensor:
+    """8192 bytes."""
+    return torch.full((2, 2, 4, 16, 16), value).half()
+
+
+def used(folder: Path, key: str, seconds: int) -> None:
+    """Sets when a file was last used."""
+    os.utime(folder / f"{key}.safetensors", (seconds, seconds))
+
+
+def kept(folder: Path) -> set[str]:
+    return {path.stem for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("dtype", [torch.half, torch.float32])
+def test_maps_come_back_as_they_were(dtype: torch.dtype) -> None:
+    written = torch.randn(2, 3, 4, 5, 6).to(dtype)
+    write_cached("features", "key", {"maps": written.transpose(0, 1)})
+    found = read_cached("features", "key")
+    assert found is not None and found["maps"].dtype == dtype
+    assert torch.equal(found["maps"], written.transpose(0, 1))
+
+
+def test_an_unknown_key_has_none() -> None:
+    assert read_cached("features", "key") is None
+    write_cached("features", "key", {"maps": maps()})
+    assert read_cached("features", "other") is None
+
+
+def test_the_place_is_the_environments_or_the_homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DS4D_CACHE", str(tmp_path / "a"))
+    assert cache_folder("features") == tmp_path / "a" / "features"
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for value in (None, ""):
+        monkeypatch.delenv("DS4D_CACHE") if value is None else monkeypatch.setenv("DS4D_CACHE", value)
+        assert cache_folder("features") == tmp_path / "home" / ".cache" / "ds4d" / "features"
+
+
+def test_the_longest_unused_goes_first(folder: Path) -> None:
+    for index, key in enumerate("abc"):
+        write_cached("features", key, {"maps": maps(index)})
+    for key, seconds in (("a", 300), ("b", 100), ("c", 200)):
+        used(folder, key, seconds)
+    write_cached("features", "d", {"maps": maps()}, limit_bytes=3 * 9000)
+    assert kept(folder) == {"a", "c", "d"}
+    write_cached("features", "e", {"maps": maps()}, limit_bytes=2 * 9000)
+    assert kept(folder) == {"d", "e"}
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 2 * 9000
+
+
+def test_reading_counts_as_use(folder: Path) -> None:
+    for key in "ab":
+        write_cached("features", key, {"maps": maps()})
+        used(folder, key, 100 if key == "a" else 200)
+    assert read_cached("features", "a") is not None
+    write_cached("features", "c", {"maps": maps()}, limit_bytes=2 * 9000)
+    assert kept(folder) == {"a", "c"}
+
+
+def test_maps_larger_than_the_limit_are_not_kept(folder: Path) -> None:
+    write_cached("features", "small", {"maps": maps()})
+    write_cached("features", "large", {"maps": maps()}, limit_bytes=8192)
+    assert kept(folder) == {"small"}
+
+
+def test_other_files_are_left_alone(folder: Path) -> None:
+    write_cached("features", "a", {"maps": maps()})
+    (folder / "notes.txt").write_text("mine")
+    write_cached("features", "b", {"maps": maps()}, limit_bytes=9000)
+    assert kept(folder) == {"b", "notes"}
+
+
+def test_rooms_have_folders_and_limits_of_their_own(folder: Path) -> None:
+    write_cached("features", "a", {"maps": maps()})
+    write_cached("views", "a", {"pictures": maps(1), "points": maps(2)}, limit_bytes=20_000)
+    assert kept(folder) == {"a"}
+    found = read_cached("views", "a")
+    assert found is not None and torch.equal(found["pictures"], maps(1)) and torch.equal(found["points"], maps(2))
+
+
+def test_the_limit_is_four_gibibytes() -> None:
+    assert LIMIT_BYTES == 4 * 1024**3
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("I/O error")])
+def test_a_failed_write_is_a_warning_and_leaves_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+        path.write_bytes(b"half of it")
+        raise error
+
+    monkeypatch.setattr(cache_module, "save_file", fail)
+    with pytest.warns(UserWarning, match="features are not kept"):
+        write_cached("features", "key", {"maps": maps()})
+    assert kept(folder) == set()
+
+
+def test_a_failed_write_keeps_the_older_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_cached("features", "key", {"maps": maps(1)})
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cache_module, "save_file", fail)
+    with pytest.warns(UserWarning, match="not kept"):
+        write_cached("features", "key", {"maps": maps(2)})
+    found = read_cached("features", "key")
+    assert found is not None and torch.equal(found["maps"], maps(1))

@@ -1,0 +1,115 @@
+"""Shapes from silhouettes: where they stand, how they are tilted, and how they look from other sides."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ds4d.geometry import orbit_cameras
+from ds4d.multiview.inflate import Inflate, InflateConfig, inflate
+from ds4d.types import ArrayFrames, Video
+
+CAMERA = orbit_cameras([0.0], [0.0], fovy_deg=49.1, distance=2.0, width=64, height=64)
+PIXEL = 2 * 0.9136 / 64  # world units at the origin
+
+
+def picture(left: int = 20, right: int = 44) -> Tensor:
+    """A box, red on its left half and green on its right one."""
+    rgba = torch.zeros(1, 4, 64, 64)
+    rgba[:, 3, 24:40, left:right] = 1
+    rgba[:, 0, 24:40, left : (left + right) // 2] = 1
+    rgba[:, 1, 24:40, (left + right) // 2 : right] = 1
+    return rgba
+
+
+def film(rgba: Tensor, frames: int = 1) -> Video:
+    pictures = (rgba.movedim(1, -1) * 255).byte().numpy()[:, None].repeat(frames, 0)
+    return Video(ArrayFrames(pictures), 6.0)
+
+
+def test_the_middle_of_the_shape_lies_at_the_origins_depth_and_it_is_as_thick_as_said() -> None:
+    pair = inflate(picture(), CAMERA, InflateConfig(thickness=1.0))
+    middle = 0.5 * (pair.front + pair.back)[pair.inside]
+    torch.testing.assert_close(middle, torch.full_like(middle, 2.0))
+    assert (pair.back - pair.front)[0, 31, 31] == pytest.approx(15 * PIXEL, rel=0.05)
+    thick = inflate(picture(), CAMERA, InflateConfig(thickness=1.5))
+    torch.testing.assert_close((thick.back - thick.front), 1.5 * (pair.back - pair.front))
+
+
+@pytest.mark.parametrize(("facing", "slope"), [(60.0, 1 / 3**0.5), (120.0, -1 / 3**0.5), (-60.0, -1 / 3**0.5)])
+def test_what_faces_to_the_side_and_forward_is_nearer_there(facing: float, slope: float) -> None:
+    pair = inflate(picture(), CAMERA, InflateConfig(facing=facing))
+    middle = 0.5 * (pair.front + pair.back)[0, 31]
+    assert middle[43] - middle[20] == pytest.approx(-slope * 23 * PIXEL, rel=1e-3)
+    assert middle[31:33].mean() == pytest.approx(2.0, abs=PIXEL)
+
+
+@pytest.mark.parametrize("facing", [0.0, 19.9, -170.0, 180.0, float("nan")])
+def test_what_faces_the_camera_has_no_tilt(facing: float) -> None:
+    with pytest.raises(ValueError, match=r"InflateConfig: facing must lie between 20 and 160 degrees to either side"):
+        InflateConfig(facing=facing)
+
+
+def test_square_on_is_the_default_to_the_bit() -> None:
+    rgba = picture()
+    for facing in (90.0, -90.0):
+        pair = inflate(rgba, CAMERA, InflateConfig(facing=facing))
+        torch.testing.assert_close(pair.front, inflate(rgba, CAMERA, InflateConfig()).front)
+
+
+def test_its_own_sides_are_seen_from_the_sides() -> None:
+    """From azimuth 90 one sees the object's right end, green; from 270 the red one. View 1 and 4 of the rig."""
+    clip = Inflate(InflateConfig(), torch.device("cpu")).generate(film(picture()), seed=0).video
+    for view, strong, weak in ((2, 1, 0), (5, 0, 1)):
+        rgba = clip.frames.read(0, view).astype(int)
+        assert clip.view_names[view] == f"view{view - 1}"
+        assert rgba[..., strong].sum() > 3 * rgba[..., weak].sum()
+
+
+def test_from_behind_it_is_the_mirror_image_of_the_front() -> None:
+    wide, camera = picture(10, 40), orbit_cameras([0.0], [0.0], fovy_deg=49.1, distance=2.0, width=64, height=64)
+    clip = Inflate(InflateConfig(), torch.device("cpu")).generate(replace(film(wide), camera=camera), seed=0).video
+    columns = [np.average(np.arange(64), weights=clip.frames.read(0, view)[..., 3].sum(0)) for view in (0, 3, 4)]
+    assert columns[0] < 28 and columns[1] > 34 and columns[2] > 34  # azimuth 0, 150 and 210
+
+
+def test_the_shape_is_closed_and_nothing_shines_through() -> None:
+    """From every side the silhouette is filled, and what is black in front stays hidden behind a white rim's back."""
+    rgba = torch.zeros(1, 4, 64, 64)
+    rgba[:, :, 16:48, 16:48] = 1
+    rgba[:, :3, 20:44, 20:44] = 0
+    clip = Inflate(InflateConfig(), torch.device("cpu")).generate(film(rgba), seed=0).video
+    for view in range(1, 7):
+        alpha = clip.frames.read(0, view)[..., 3]
+        row = alpha[int(np.nonzero(alpha > 127)[0].mean())]
+        columns = np.nonzero(row > 127)[0]
+        assert (row[columns[0] + 2 : columns[-1] - 1] > 245).all()
+    for view in (3, 4):
+        assert clip.frames.read(0, view)[26:38, 26:38, :3].min() > 220
+
+
+def test_the_film_is_lifted_piece_by_piece_with_the_same_result() -> None:
+    clip = Inflate(InflateConfig(), torch.device("cpu")).generate(film(picture(), 11), seed=0).video
+    for view in range(1, 7):
+        np.testing.assert_array_equal(clip.frames.read(0, view), clip.frames.read(10, view))
+
+
+def test_identity_tells_settings_apart() -> None:
+    cpu = torch.device("cpu")
+    identities = {Inflate(InflateConfig(facing=facing), cpu).identity for facing in (60.0, 61.0, 90.0)}
+    assert len(identities) == 3 and all(json.loads(identity)["name"] == "inflate" for identity in identities)
+
+
+@pytest.mark.gpu
+def test_drawn_on_a_gpu_the_views_are_those_of_the_cpu() -> None:
+    drawn, points = [], []
+    for device in ("cpu", "cuda"):
+        made = Inflate(InflateConfig(), torch.device(device)).generate(film(picture(), frames=2), seed=0)
+        assert made.points is not None
+        drawn.append(np.stack([made.video.frames.read(time, view) for time in range(2) for view in range(7)]))
+        points.append(made.points.positions)
+    assert np.abs(drawn[0].astype(int) - drawn[1]).max() <= 2  # of 255
+    assert torch.equal(*points)

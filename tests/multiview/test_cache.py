@@ -1,0 +1,66 @@
+"""Views are made once for the same film, settings and seed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ds4d.geometry import orbit_cameras
+from ds4d.multiview import generate_once
+from ds4d.multiview.inflate import Inflate, InflateConfig
+from ds4d.types import ArrayFrames, GeneratedViews, Video
+
+
+class Counting(Inflate):
+    """Says how often it was asked."""
+
+    asked = 0
+
+    def generate(self, video: Video, *, seed: int) -> GeneratedViews:
+        """See `Inflate`."""
+        self.asked += 1
+        return super().generate(video, seed=seed)
+
+
+@pytest.fixture
+def film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Video:
+    monkeypatch.setenv("DS4D_CACHE", str(tmp_path))
+    pictures = np.zeros((2, 1, 24, 24, 4), np.uint8)
+    pictures[:, :, 8:16, 6:18] = (200, 100, 50, 255)
+    return Video(ArrayFrames(pictures), 6.0)
+
+
+def made(config: InflateConfig | None = None) -> Counting:
+    return Counting(config or InflateConfig(), torch.device("cpu"))
+
+
+def test_the_second_time_they_are_found_as_they_were(film: Video) -> None:
+    first, second = made(), made()
+    fresh, kept = generate_once(first, film, seed=0), generate_once(second, film, seed=0)
+    assert (first.asked, second.asked) == (1, 0)
+    assert kept.video.view_names == fresh.video.view_names and kept.video.duration == fresh.video.duration
+    assert torch.equal(kept.video.cameras.viewmats, fresh.video.cameras.viewmats)
+    assert torch.equal(kept.video.cameras.Ks, fresh.video.cameras.Ks)
+    for time in range(2):
+        for view in range(7):
+            np.testing.assert_array_equal(kept.video.frames.read(time, view), fresh.video.frames.read(time, view))
+    assert kept.points is not None and fresh.points is not None
+    assert torch.equal(kept.points.positions, fresh.points.positions)
+
+
+def test_anything_else_makes_others(film: Video) -> None:
+    generate_once(made(), film, seed=0)
+    changed = np.stack([[film.frames.read(time, 0)] for time in range(2)])
+    changed[1, 0, 10, 10, 0] -= 1
+    camera = orbit_cameras([0.0], [10.0], fovy_deg=49.1, distance=2.0, width=24, height=24)
+    for generator, video, seed in (
+        (made(), film, 1),
+        (made(InflateConfig(facing=60.0)), film, 0),
+        (made(), replace(film, frames=ArrayFrames(changed)), 0),
+        (made(), replace(film, camera=camera), 0),
+        (made(), replace(film, fps=12.0), 0),
+    ):
+        generate_once(generator, video, seed=seed)
+        assert generator.asked == 1

@@ -1,0 +1,112 @@
+"""Cutting views out of grey: sheets of the real model, and views whose object is partly as grey as the background."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jaxtyping import Bool, UInt8
+
+from ds4d.io import read_rgba
+from ds4d.multiview.zero123plus.grey_background import cut_views, heights
+
+NAMES = [f"view{k}" for k in range(6)]
+
+
+def overlap(first: Bool[np.ndarray, "*N"], second: Bool[np.ndarray, "*N"]) -> float:
+    return float((first & second).sum() / (first | second).sum())
+
+
+def two_tone(grey: int, *, height: int = 40) -> UInt8[np.ndarray, "1 6 64 64 3"]:
+    """An upright box, its upper quarter orange, the rest of one grey, before 127; the same in six views."""
+    views = np.full((1, 6, 64, 64, 3), 127, np.uint8)
+    top = 32 - height // 2
+    views[:, :, top : top + height, 20:44] = grey
+    views[:, :, top : top + height // 4, 20:44] = (220, 120, 40)
+    return views
+
+
+def box(height: int = 40) -> Bool[np.ndarray, "64 64"]:
+    inside = np.zeros((64, 64), bool)
+    inside[32 - height // 2 : 32 + height // 2, 20:44] = True
+    return inside
+
+
+def test_heights_count_rows_from_the_first_to_the_last() -> None:
+    alphas = np.zeros((3, 10, 4), np.uint8)
+    alphas[0, 2, 1] = alphas[0, 7, 2] = 255
+    alphas[1, 9, 0] = 128
+    alphas[2] = 127
+    assert heights(alphas).tolist() == [6, 1, 0]
+
+
+def test_views_of_the_real_model_are_cut_as_a_large_segmentation_network_does(data_dir: Path) -> None:
+    """The masks in these files are SAM's."""
+    folder = data_dir / "minions"
+    views = np.stack([[read_rgba(folder / f"zero123/{t}_rgba/{k}.png") for k in range(6)] for t in (0, 1)])
+    fronts = np.stack([read_rgba(folder / f"ref/{t}_rgba.png")[..., 3] for t in (0, 1)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cut = cut_views(views[..., :3], heights(fronts) / 720, NAMES, same_size=True, model=None)
+    assert (cut[..., :3] <= cut[..., 3:]).all()
+    for view in range(6):
+        assert overlap(cut[:, view, ..., 3] > 127, views[:, view, ..., 3] == 255) > 0.95
+
+
+@pytest.mark.parametrize("grey", [133, 121, 160])
+def test_parts_nearly_as_grey_as_the_background_do_not_vanish(grey: int) -> None:
+    cut = cut_views(two_tone(grey), np.array([40 / 64]), NAMES, same_size=True, model=None)
+    assert all(overlap(cut[0, view, ..., 3] > 127, box()) > 0.95 for view in range(6))
+
+
+def test_what_is_exactly_as_grey_is_told() -> None:
+    views = two_tone(200)
+    views[:, 0] = two_tone(127)[:, 0]
+    with pytest.warns(UserWarning, match=r"view0 shows the object at \d\d% of the height that the film says.*matting"):
+        cut_views(views, np.array([40 / 64]), NAMES, same_size=True, model=None)
+
+
+def test_a_shadow_that_makes_the_object_too_high_is_no_part_of_it() -> None:
+    views = two_tone(200)
+    views[:, :, 52:60, 16:48] = 121  # on the ground
+    cut = cut_views(views, np.array([40 / 64]), NAMES, same_size=True, model=None)
+    assert all(overlap(cut[0, view, ..., 3] > 127, box()) > 0.95 for view in range(6))
+
+
+def test_where_sizes_differ_views_are_compared_with_one_another() -> None:
+    """The film's object is a third as high; five views show all of theirs, one only its head."""
+    views = two_tone(200)
+    views[:, 2] = two_tone(127)[:, 2]
+    with pytest.warns(UserWarning) as caught:
+        cut_views(views, np.array([0.2]), NAMES, same_size=False, model=None)
+    assert [str(each.message).split()[0] for each in caught] == ["view2"]
+
+
+def test_noise_in_the_grey_is_no_object() -> None:
+    noise = np.random.default_rng(0).integers(-2, 3, (1, 6, 64, 64, 3))
+    views = (two_tone(200) + noise).astype(np.uint8)
+    cut = cut_views(views, np.array([40 / 64]), NAMES, same_size=True, model=None)
+    assert all(overlap(cut[0, view, ..., 3] > 127, box()) > 0.95 for view in range(6))
+
+
+def test_a_matting_model_decides_where_there_is_one(tmp_path: Path) -> None:
+    """This one takes what is red for the object."""
+    onnx = pytest.importorskip("onnx", reason="needs onnx")
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime (pip install 'ds4d[matting]')")
+    helper, floats = onnx.helper, onnx.TensorProto.FLOAT
+    pick = [
+        helper.make_node("Constant", [], [name], value=helper.make_tensor(name, onnx.TensorProto.INT64, [1], [value]))
+        for name, value in (("zero", 0), ("one", 1))
+    ]
+    graph = helper.make_graph(
+        [*pick, helper.make_node("Slice", ["picture", "zero", "one", "one"], ["mask"])],
+        "red",
+        [helper.make_tensor_value_info("picture", floats, [1, 3, 64, 64])],
+        [helper.make_tensor_value_info("mask", floats, [1, 1, 64, 64])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(tmp_path / "red.onnx"))
+    views = two_tone(127)
+    cut = cut_views(views, np.array([40 / 64]), NAMES, same_size=True, model=tmp_path / "red.onnx")
+    red = views[0, 0, ..., 0] > 200
+    assert overlap(cut[0, 0, ..., 3] > 127, red) > 0.95

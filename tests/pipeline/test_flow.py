@@ -1,0 +1,360 @@
+"""The whole flow: what it yields and writes, how it is interrupted and resumed, and that bad input leaves nothing."""
+
+import errno
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ds4d import __version__
+from ds4d.config import GenerateConfig
+from ds4d.data import ViewsConfig, load_views
+from ds4d.data.synthetic import SampleConfig, sample_video
+from ds4d.evaluation import score_training_views
+from ds4d.io import read_rgba, write_png
+from ds4d.pipeline import FileWritten, Finished, StageStarted, clip_features, generate, prepare
+from ds4d.preprocess import VideoConfig, inspect_video
+from ds4d.rendering import renderer_for
+from ds4d.runs import RunFolder, read_record
+from ds4d.scene import DynamicGaussians
+from ds4d.training import StepDone, TrainingDiverged, read_log
+from ds4d.types import MultiViewVideo
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def short(quick_config: GenerateConfig) -> GenerateConfig:
+    """Twenty steps with growth after each sixth, checkpoints after each eighth, and hardly any pictures."""
+    density = replace(quick_config.fit.density, every=6, start=0.0, stop=1.0)
+    return replace(
+        quick_config,
+        fit=replace(quick_config.fit, static_steps=4, dynamic_steps=16, density=density),
+        outputs=replace(quick_config.outputs, size=16, seconds=0.2, sheet_columns=1, sheet_size=16),
+        log=replace(quick_config.log, every=2),
+        checkpoint_every=8,
+    )
+
+
+def stop_after(step: int, *arguments, **options) -> None:
+    """Runs the pipeline until a step is done, and closes it."""
+    events = generate(*arguments, **options)
+    for event in events:
+        if isinstance(event, StepDone) and event.step == step:
+            events.close()
+
+
+def test_events_tell_the_stages_in_order(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
+    events = list(generate(sample_folder, short, tmp_path / "run", device="cpu"))
+    stages = [event.name for event in events if isinstance(event, StageStarted)]
+    assert stages == ["views", "features", "placement", "fit", "scores", "outputs"]
+    assert sum(isinstance(event, StepDone) for event in events) == 20
+    written = [event.path for event in events if isinstance(event, FileWritten)]
+    assert written[-1].name == "report.html"
+    kinds = {".mp4", ".png", ".ply", ".html", ".safetensors"}
+    assert {path.suffix for path in written} == kinds and all(path.is_file() for path in written)
+    assert {"heatmap.mp4", "heatmap.png"} <= {path.name for path in written}
+    assert isinstance(events[-1], Finished)
+    assert events[-1].figures == RunFolder(tmp_path / "run").read_figures()
+
+
+def test_metrics_describe_the_run(finished_run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
+    metrics = json.loads((finished_run / "metrics.json").read_text())
+    assert (metrics["frames"], metrics["views"], metrics["picture"]) == (6, 7, [48, 48])
+    assert metrics["steps"] == quick_config.fit.total_steps
+    assert set(metrics["seconds"]) == {"views", "features", "placement", "fit", "scores", "outputs"}
+    assert metrics["peak_memory_bytes"]["main"] > 100e6
+    assert metrics["versions"]["ds4d"] == __version__ and metrics["versions"]["torch"] == torch.__version__
+    assert metrics["used"] == {"views": "the folder's 7", "features": "filters", "init": "the visual hull"}
+    assert metrics["findings"] is None, "only films are checked"
+    scene = DynamicGaussians.load(finished_run)
+    assert metrics["num_gaussians"] == scene.gaussians.num_gaussians
+    placed = prepare(load_views(sample_folder, quick_config.views), quick_config, CPU).video
+    scores = score_training_views(scene, renderer_for("cpu"), placed)
+    assert metrics["front_psnr"] == pytest.approx(float(scores[0]), abs=1e-3)
+    assert metrics["train_psnr"] == pytest.approx(float(scores.mean()), abs=1e-3)
+    assert len(metrics["front_psnr_by_frame"]) == 6
+    assert sum(metrics["front_psnr_by_frame"]) / 6 == pytest.approx(metrics["front_psnr"], abs=1e-3)
+
+
+def test_what_was_found_in_a_film_is_kept(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
+    film, config = sample_folder / "front.mp4", replace(short, views=ViewsConfig(size=48))
+    with pytest.warns(UserWarning, match="There are only 6 frames"):
+        list(generate(film, config, tmp_path / "run", device="cpu"))
+    findings = json.loads((tmp_path / "run" / "metrics.json").read_text())["findings"]
+    assert findings == [asdict(finding) for finding in inspect_video(film, VideoConfig(size=48)).findings] != []
+    assert "There are only 6 frames" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("without_pyav")
+def test_without_pyav_a_run_ends_with_stills(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
+    with pytest.warns(UserWarning, match="heatmap.mp4 is not written: write_video needs PyAV"):
+        events = list(generate(sample_folder, short, tmp_path / "run", device="cpu"))
+    assert isinstance(events[-1], Finished) and not list((tmp_path / "run").glob("*.mp4"))
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "comparison.mp4 is not in the folder of the run" in page
+    assert "<video" not in page and page.count("<img") == 5  # the heat map, the contact sheet, three curves
+
+
+def test_losses_are_logged(finished_run: Path, quick_config: GenerateConfig) -> None:
+    steps = [entry["step"] for entry in read_log(finished_run / "log.jsonl")]
+    assert steps == list(range(10, quick_config.fit.total_steps + 1, 10))
+
+
+def test_the_record_makes_the_run_again(finished_run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
+    record = read_record(finished_run / "config.json")
+    assert (record.input, record.device, record.config) == (sample_folder.resolve(), "cpu", quick_config)
+    assert record.views == "folder"
+
+
+@pytest.mark.parametrize("stop", [3, 11])
+def test_an_interrupted_run_goes_on_to_the_same_scene(
+    tmp_path: Path, sample_folder: Path, short: GenerateConfig, stop: int
+) -> None:
+    """Bit for bit, with density events on both sides of the interruption."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    list(generate(sample_folder, short, whole, device="cpu"))
+    stop_after(stop, sample_folder, short, broken, device="cpu")
+    assert (broken / "checkpoints" / "last.safetensors").is_file()
+    assert not (broken / "metrics.json").exists()
+    events = list(generate(sample_folder, short, broken, device="cpu", resume=True))
+    assert [event.step for event in events if isinstance(event, StepDone)] == list(range(stop + 1, 21))
+    for name in ("scene.safetensors", "scene.json"):
+        assert (broken / name).read_bytes() == (whole / name).read_bytes()
+    for ours, theirs in zip(read_log(broken / "log.jsonl"), read_log(whole / "log.jsonl"), strict=True):
+        assert ours | {"seconds": 0} == theirs | {"seconds": 0}
+
+
+@pytest.mark.parametrize("stage", ["views", "features", "placement", "fit"])
+def test_a_run_that_is_stopped_before_its_first_step_leaves_nothing(
+    tmp_path: Path, sample_folder: Path, short: GenerateConfig, stage: str
+) -> None:
+    events = generate(sample_folder, short, tmp_path / "run", device="cpu")
+    for event in events:
+        if event == StageStarted(stage):
+            events.close()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(
+    tmp_path: Path, sample_folder: Path, short: GenerateConfig
+) -> None:
+    events = generate(sample_folder, short, tmp_path / "run", device="cpu")
+    checkpoint = tmp_path / "run" / "checkpoints" / "last.safetensors"
+    for event in events:
+        if isinstance(event, StepDone) and event.step == 10:
+            kept = checkpoint.read_bytes()  # of step 8
+            events.close()
+    checkpoint.write_bytes(kept)
+    resumed = list(generate(sample_folder, short, tmp_path / "run", device="cpu", resume=True))
+    assert [event.step for event in resumed if isinstance(event, StepDone)] == list(range(9, 21))
+    assert [entry["step"] for entry in read_log(tmp_path / "run" / "log.jsonl")] == list(range(2, 21, 2))
+
+
+def test_a_film_goes_on_with_the_views_it_began_with(
+    tmp_path: Path, sample_folder: Path, short: GenerateConfig
+) -> None:
+    """Whatever generator would be the best at hand where it goes on."""
+    film, config, run = sample_folder / "front.mp4", replace(short, views=ViewsConfig(size=48)), tmp_path / "run"
+    with pytest.warns(UserWarning, match="There are only 6 frames"):
+        stop_after(3, film, config, run, device="cpu")
+    record = read_record(run / "config.json")
+    assert (record.config.views.views, record.views) == ("auto", "inflate")
+    RunFolder(run).open(replace(record, views="zero123plus"))
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match="See ds4d weights"):
+        list(generate(film, config, run, device="cpu", resume=True))
+
+
+def test_a_finished_run_has_nothing_left_to_do(run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
+    before = (run / "scene.safetensors").stat().st_mtime_ns
+    events = list(generate(sample_folder, quick_config, run, device="cpu", resume=True))
+    assert events == [Finished(RunFolder(run).read_figures())]
+    (run / "report.html").unlink()  # as after an interruption just before the end
+    events = list(generate(sample_folder, quick_config, run, device="cpu", resume=True))
+    assert [type(event) for event in events] == [FileWritten, Finished] and (run / "report.html").is_file()
+    assert (run / "scene.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_finished_run_is_whole_without_its_page(run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
+    (run / "report.html").unlink()
+    (run / "eval.json").write_text("{}")
+    with pytest.warns(
+        UserWarning, match=r"report\.html is not written, but may be later by ds4d report: .*eval\.json must"
+    ):
+        events = list(generate(sample_folder, quick_config, run, device="cpu", resume=True))
+    assert [type(event) for event in events] == [Finished]
+
+
+def test_a_new_run_is_whole_without_its_page(
+    tmp_path: Path, sample_folder: Path, short: GenerateConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(folder: RunFolder) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device", str(folder.report))
+
+    monkeypatch.setattr(flow, "write_report", fail)
+    with pytest.warns(UserWarning, match=r"report\.html is not written, .* No space left on device"):
+        events = list(generate(sample_folder, short, tmp_path / "run", device="cpu"))
+    assert isinstance(events[-1], Finished) and (tmp_path / "run" / "metrics.json").is_file()
+
+
+def test_damaged_figures_are_named(run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
+    (run / "metrics.json").write_text("{")
+    with pytest.raises(ValueError, match=r"metrics\.json must be a json file of a run"):
+        list(generate(sample_folder, quick_config, run, device="cpu", resume=True))
+
+
+def test_another_run_is_neither_overwritten_nor_continued(
+    finished_run: Path, sample_folder: Path, quick_config: GenerateConfig
+) -> None:
+    with pytest.raises(ValueError, match="holds another run"):
+        next(generate(sample_folder, quick_config, finished_run, device="cpu"))
+    with pytest.raises(ValueError, match="seed must be that of the run"):
+        next(generate(sample_folder, replace(quick_config, seed=1), finished_run, device="cpu", resume=True))
+
+
+def test_bad_input_leaves_nothing_behind(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
+    with pytest.raises(ValueError, match="must be a film or a folder of pictures, got nothing there"):
+        list(generate(tmp_path / "absent", short, tmp_path / "run", device="cpu"))
+    wrong = replace(short, init=replace(short.init, method="points", file=tmp_path / "absent.ply"))
+    with pytest.raises(ValueError, match=r"absent\.ply must exist"):
+        list(generate(sample_folder, wrong, tmp_path / "run", device="cpu"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_fit_that_diverges_keeps_its_last_good_checkpoint(
+    tmp_path: Path, sample_folder: Path, short: GenerateConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ds4d.training.trainer as trainer_module
+
+    real = trainer_module.Trainer._take_step
+
+    def take_step(self) -> tuple[float, dict[str, float]]:
+        if self.step == 13:
+            raise TrainingDiverged(14, {"l1": float("nan")})
+        return real(self)
+
+    monkeypatch.setattr(trainer_module.Trainer, "_take_step", take_step)
+    with pytest.raises(TrainingDiverged, match="l1 must be finite, got NaN or Inf at step 14"):
+        list(generate(sample_folder, short, tmp_path / "run", device="cpu"))
+    monkeypatch.undo()
+    assert not (tmp_path / "run" / "scene.json").exists()
+    resumed = generate(sample_folder, short, tmp_path / "run", device="cpu", resume=True)
+    assert next(event.step for event in resumed if isinstance(event, StepDone)) == 9
+
+
+def write_front(folder: Path, sample_folder: Path, frames: int) -> Path:
+    """The sample's front view in STAG4D's layout, wider than high."""
+    for index in range(frames):
+        picture = read_rgba(sample_folder / "front" / f"{index:03d}.png")
+        write_png(folder / "ref" / f"{index}_rgba.png", np.pad(picture, ((0, 0), (10, 10), (0, 0))))
+    return folder
+
+
+def test_one_frame_becomes_an_object_at_rest(
+    tmp_path: Path, quick_video: MultiViewVideo, short: GenerateConfig
+) -> None:
+    data = tmp_path / "data"
+    for view in range(7):
+        rgba = np.array(quick_video.frames.read(2, view))
+        write_png(data / ("ref/0_rgba.png" if view == 0 else f"zero123/0_rgba/{view - 1}.png"), rgba)
+    list(generate(data, short, tmp_path / "run", device="cpu"))
+    scene = DynamicGaussians.load(tmp_path / "run")
+    assert scene.field is None and scene.clip.times == (0.0,)
+    assert (tmp_path / "run" / "orbit.mp4").is_file()
+
+
+def test_one_view_is_enough_and_warned_of(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
+    alone = replace(short, views=replace(short.views, views="folder"))
+    with pytest.warns(UserWarning, match="shows the object from one still side"):
+        list(generate(write_front(tmp_path / "data", sample_folder, 3), alone, tmp_path / "run", device="cpu"))
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["views"] == 1 and metrics["picture"] == [68, 48]
+
+
+def test_the_seed_decides_and_the_process_does_not(quick_video: MultiViewVideo, short: GenerateConfig) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    first = prepare(quick_video, short, CPU).scene.state_dict()
+    assert torch.equal(torch.rand(3), expected)  # the user's own random numbers are as they would have been
+    again = prepare(quick_video, short, CPU).scene.state_dict()
+    other = prepare(quick_video, replace(short, seed=1), CPU).scene.state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    changed = {name for name in first if not torch.equal(first[name], other[name])}
+    assert {"gaussians.means", "motion.field.trunk.0.weight", "motion.tssf.reduce.weight"} <= changed
+
+
+def test_tensorboard_is_written_if_asked_for(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
+    config = replace(short, log=replace(short.log, tensorboard=True))
+    stop_after(4, sample_folder, config, tmp_path / "run", device="cpu")
+    assert list((tmp_path / "run" / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_tensorboard_asked_for_and_absent(
+    tmp_path: Path, sample_folder: Path, short: GenerateConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    config = replace(short, log=replace(short.log, tensorboard=True))
+    with pytest.raises(ImportError, match=r"log\.tensorboard needs TensorBoard\. Run: pip install 'ds4d\[log\]'"):
+        list(generate(sample_folder, config, tmp_path / "run", device="cpu"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_moving_camera_makes_a_run(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
+    """D-NeRF's kind of data: at each time one picture, from somewhere else."""
+    frames = [
+        frame
+        for split in ("front", "mv")
+        for frame in json.loads((sample_folder / f"transforms_{split}.json").read_text())["frames"]
+    ]
+    views = ["front", "mv0", "mv1", "mv2", "mv3", "mv4"]
+    chosen = [next(f for f in frames if f["view"] == view and f["frame"] == i) for i, view in enumerate(views)]
+    data = tmp_path / "data"
+    data.mkdir()
+    for folder in ("front", "mv"):
+        (data / folder).symlink_to(sample_folder / folder)
+    kept = ("file_path", "time", "transform_matrix")
+    content = {"camera_angle_x": json.loads((sample_folder / "transforms_mv.json").read_text())["camera_angle_x"]}
+    content["frames"] = [{key: frame[key] for key in kept} for frame in chosen]
+    (data / "transforms_train.json").write_text(json.dumps(content))
+    list(generate(data, short, tmp_path / "run", device="cpu"))
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert (metrics["frames"], metrics["views"]) == (6, 1)
+    assert metrics["front_psnr"] > 12  # pictures with nothing on them have 7
+
+
+def test_cuda_asked_for_and_absent(
+    tmp_path: Path, sample_folder: Path, short: GenerateConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=r"device must be cpu or auto here, got cuda: torch finds no CUDA device"):
+        next(generate(sample_folder, short, tmp_path / "run", device="cuda"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_features_are_made_of_the_views_that_have_a_use_for_them(
+    quick_video: MultiViewVideo, quick_config: GenerateConfig
+) -> None:
+    fused, alone = quick_config, replace(quick_config, fusion=None)
+    found = [clip_features(quick_video, config, CPU) for config in (fused, alone)]
+    assert [features and features.maps.shape[:2] for features in found] == [(6, 7), (6, 1)]
+
+
+def test_a_camera_that_moves_is_fitted_without_features_and_with_a_warning(
+    quick_video: MultiViewVideo, quick_config: GenerateConfig
+) -> None:
+    viewmats = quick_video.cameras.viewmats.clone()
+    viewmats[1, 3, 0, 3] += 0.01
+    moving = replace(quick_video, cameras=replace(quick_video.cameras, viewmats=viewmats))
+    with pytest.warns(UserWarning, match="a camera moves, and frame features are compared in place"):
+        motion = prepare(moving, quick_config, CPU).scene.motion
+    assert motion is not None and motion.tssf is None and motion.field.point_channels == 0
+    assert clip_features(moving, replace(quick_config, fusion=None), CPU) is None
+
+
+def test_a_single_frame_needs_no_features(quick_config: GenerateConfig) -> None:
+    video = sample_video(SampleConfig(frames=1, size=48, supersampling=1))
+    assert clip_features(video, quick_config, CPU) is None

@@ -1,0 +1,194 @@
+"""The page of a run: its parts with the figures of the run, itself alone, and what is missing said."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from ds4d.runs import RunFolder
+from ds4d.runs.report import write_report
+from ds4d.runs.report.embedding import Films
+from ds4d.runs.report.tables import duration
+
+SECTIONS = [
+    "", "Input and output", "Four sides", "What moves", "All round", "Over time", "What was found in the film",
+    "Curves", "Figures", "Time and memory", "Settings", "Versions",
+]  # fmt: skip
+FILMS = ["comparison.mp4", "front.mp4", "right.mp4", "back.mp4", "left.mp4", "heatmap.mp4", "orbit.mp4"]
+
+
+def test_a_run_ends_with_its_page(finished_run: Path, tmp_path: Path) -> None:
+    """The same that is made of its folder later, wherever that has gone."""
+    elsewhere = Path(shutil.copytree(finished_run, tmp_path / "elsewhere" / finished_run.name))
+    (elsewhere / "report.html").unlink()
+    assert write_report(RunFolder(elsewhere)) == elsewhere / "report.html"
+    assert _text(elsewhere / "report.html") == _text(finished_run / "report.html")
+
+
+def _text(path: Path) -> str:
+    """A page without its pictures of curves, in which matplotlib numbers parts by chance."""
+    return re.sub(r"data:image/svg[^\"]*", "", path.read_text(encoding="utf-8"))
+
+
+def test_all_parts_are_there_with_the_runs_figures(run: Path, read_page: Callable) -> None:
+    page = read_page(run)
+    assert list(page.text) == SECTIONS
+    metrics = json.loads((run / "metrics.json").read_text())
+    for shown in (
+        f"{metrics['front_psnr']:.1f} dB",
+        f"{metrics['train_psnr']:.1f} dB",
+        f"{metrics['num_gaussians']:,}",
+    ):
+        assert shown in page.text[""] and shown in page.text["Figures"]
+    assert "6 frames of views, 7 views" in page.text[""] and "48 x 48 pixels" in page.text["Figures"]
+    for name, version in metrics["versions"].items():
+        assert f"{name} {version}" in page.text["Versions"]
+    for setting in ("seed 0", "fit.dynamic_steps 160", "outputs.size 32", "init.file none"):
+        assert setting in page.text["Settings"]
+
+
+def test_time_and_memory(run: Path, read_page: Callable, change_metrics: Callable) -> None:
+    seconds = {"views": 0.25, "features": 0.0, "placement": 1.0, "fit": 117.0, "scores": 0.5, "outputs": 1.25}
+    change_metrics(seconds=seconds, peak_memory_bytes={"main": 3 * 2**29, "gpu": 2**30})
+    page = read_page(run)
+    for text in ("fit 1 min 57 s 98%", "placing the object 1.0 s 1%", "together 2 min 0 s", "peak of GPU 1.00 GiB"):
+        assert text in page.text["Time and memory"]
+    assert "time 2 min 0 s" in page.text[""] and "peak of main memory 1.50 GiB" in page.text[""]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.0, "0.0 s"), (89.9, "89.9 s"), (119.7, "2 min 0 s"), (3599.7, "1 h 0 min"), (9000.0, "2 h 30 min")],
+)
+def test_durations(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+def test_stages_of_other_names_keep_them(run: Path, read_page: Callable, change_metrics: Callable) -> None:
+    change_metrics(seconds={"polish": 1.0, "fit": 3.0}, peak_memory_bytes={"tape": 2**30})
+    shown = read_page(run).text["Time and memory"]
+    assert "polish 1.0 s 25%" in shown and "peak of tape 1.00 GiB" in shown
+
+
+def test_films_are_the_runs_own(run: Path, read_page: Callable, decode: Callable) -> None:
+    videos = read_page(run).of("video")
+    assert [decode(video["src"]) for video in videos] == [(run / name).read_bytes() for name in FILMS]
+    for video in videos:
+        assert {"muted", "loop", "playsinline", "autoplay", "controls"} <= set(video)
+        assert Image.open(BytesIO(decode(video["poster"]))).size == (int(video["width"]), int(video["height"]))
+
+
+def test_curves_are_drawn_from_the_log(run: Path, read_page: Callable, decode: Callable) -> None:
+    before = [decode(image["src"]).decode() for image in read_page(run).of("img") if "svg" in image["src"][:20]]
+    assert len(before) == 3 and all("<svg" in curve for curve in before)
+    (run / "log.jsonl").write_text("")
+    page = read_page(run)
+    assert sum("svg" in image["src"][:20] for image in page.of("img")) == 1, "the scores of the frames stay"
+    assert "last loss -" in page.text["Figures"]
+
+
+@pytest.mark.parametrize(
+    ("findings", "said"),
+    [
+        (None, "The input is a folder of views; only films are checked."),
+        ([], "Nothing wrong was found."),
+        ([{"severity": "warning", "what": "It is dark.", "mend": "Light it."}], "warning It is dark. Light it."),
+    ],
+)
+def test_findings(run: Path, read_page: Callable, change_metrics: Callable, findings: list | None, said: str) -> None:
+    change_metrics(findings=findings)
+    assert said in " ".join(read_page(run).text["What was found in the film"].split())
+
+
+def test_scores_on_other_views_are_shown_once_there(run: Path, read_page: Callable) -> None:
+    scores = {"psnr": 21.03, "iou": None}
+    (run / "eval.json").write_text(
+        json.dumps({"data": "/d", "split": "test", "images": 2, "total": scores, "views": {"test0": scores}})
+    )
+    assert "test0 21.030 - mean of 1 views 21.030 -" in read_page(run).text["Views that were not fitted"]
+
+
+def test_it_needs_nothing_else(run: Path, read_page: Callable) -> None:
+    page = read_page(run)
+    besides = re.sub(r"data:[a-z/+-]+[0-9]?;base64,[\w+/=]*", "", page.source)
+    assert len(besides) < 40_000 and not re.search(r"https?:|//|url\(|@import", besides)
+    assert not {"script", "link", "iframe", "object"} & {name for name, _ in page.tags}
+    addresses = [
+        value for _, attributes in page.tags for name in ("src", "href", "poster") if (value := attributes.get(name))
+    ]
+    assert len(addresses) > 10 and all(address.startswith("data:") for address in addresses)
+    assert len(page.source) < 10e6
+    assert not [path.name for path in run.iterdir() if path.name.startswith(".")]
+
+
+def test_text_is_escaped(run: Path, read_page: Callable, change_metrics: Callable) -> None:
+    bad = '<script>alert("1")</script>&amp;'
+    record = json.loads((run / "config.json").read_text())
+    record["input"] = f"/data/{bad.replace('/', '')}"
+    record["config"]["views"]["splits"] = [bad]
+    (run / "config.json").write_text(json.dumps(record))
+    used = {"views": bad, "features": "filters", "init": bad}
+    finding = {"severity": "note", "what": bad, "mend": bad}
+    change_metrics(findings=[finding], used=used, device=bad, versions={"ds4d": "1", "torch": bad})
+    page = read_page(run.rename(run.with_name("<b>&run")))
+    assert "script" not in {name for name, _ in page.tags} and "b" in {name for name, _ in page.tags}
+    assert "<b>&run" in page.text[""] and "<b>&run" not in page.source
+    for section in ("What was found in the film", "Figures", "Settings", "Versions", "Time and memory"):
+        assert bad in page.text[section]
+
+
+@pytest.mark.parametrize(
+    ("frames", "features", "said"),
+    [
+        (1, "none", "No heat map: the clip has one frame"),
+        (6, "none", "No heat map: a camera moves"),
+        (6, "filters", "heatmap.png is not in the folder of the run"),
+    ],
+)
+def test_why_there_is_no_heat_map(
+    run: Path, read_page: Callable, change_metrics: Callable, frames: int, features: str, said: str
+) -> None:
+    for name in ("heatmap.mp4", "heatmap.png"):
+        (run / name).unlink()
+    change_metrics(frames=frames, used={"views": "", "features": features, "init": ""})
+    assert said in read_page(run).text["What moves"]
+
+
+def test_missing_and_damaged_films_are_named_and_stills_remain(run: Path, read_page: Callable) -> None:
+    for name in FILMS:
+        (run / name).unlink()
+    (run / "front.mp4").write_bytes(b"no film")
+    page = read_page(run)
+    assert page.of("video") == []
+    assert "comparison.mp4 is not in the folder of the run" in page.text["Input and output"]
+    assert "front.mp4 must be a whole video file" in page.text["Four sides"]
+    assert [image["alt"] for image in page.of("img")][:2] == [
+        "dynamic features of the real view: red to yellow is what moves",
+        "two input views above ours, and four sides",
+    ]
+
+
+def test_a_damaged_picture_is_named(run: Path, read_page: Callable) -> None:
+    (run / "contact_sheet.png").write_bytes(b"no picture")
+    assert "contact_sheet.png" in read_page(run).text["Over time"]
+
+
+def test_films_beyond_the_room_are_stills(run: Path) -> None:
+    """The first has just enough room and leaves none to the next."""
+    films = Films(run, room=(run / "comparison.mp4").stat().st_size)
+    assert "<video" in films.figure("comparison.mp4", "both")
+    still = films.figure("front.mp4", "front")
+    assert "<img" in still and "<video" not in still
+    assert "front: front.mp4 (0.0 MB) is too large to play on this page. Its first frame." in still
+    assert "<video" in Films(run).figure("front.mp4", "front")
+
+
+@pytest.mark.usefixtures("without_pyav")
+def test_without_pyav_films_play_all_the_same(run: Path, read_page: Callable) -> None:
+    videos = read_page(run).of("video")
+    assert len(videos) == len(FILMS) and not any("poster" in video for video in videos)

@@ -1,0 +1,42 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ds4d.presets import PRESETS
+from ds4d.runs import Prediction, predict_run
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the benchmarks were measured."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+
+
+@pytest.mark.parametrize(
+    ("preset", "device", "seconds", "gibibytes"),
+    # docs/benchmarks.md: the minion's whole command on two cores; fits on a GPU (16 s), and five videos of 144 frames.
+    [("cpu", CPU, 277, 1.3), ("fast", GPU, 20, 2.2)],
+)
+def test_forecasts_are_near_what_was_measured(two_cores, preset: str, device, seconds: float, gibibytes: float) -> None:
+    config = PRESETS[preset]()
+    config = replace(config, views=replace(config.views, size=256))
+    forecast = predict_run(32, 7, config, device)
+    assert forecast.seconds == pytest.approx(seconds, rel=0.3)
+    assert forecast.gibibytes == pytest.approx(gibibytes, rel=0.2)
+
+
+def test_more_work_takes_longer_and_more_cores_less(monkeypatch: pytest.MonkeyPatch, two_cores) -> None:
+    times = {name: predict_run(32, 7, PRESETS[name](), CPU).seconds for name in ("tiny", "cpu", "fast", "paper")}
+    assert times["tiny"] < times["cpu"] < times["fast"] < times["paper"]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    assert predict_run(32, 7, PRESETS["cpu"](), CPU).seconds == pytest.approx(times["cpu"] / 4)
+    few, many = (predict_run(frames, 7, PRESETS["cpu"](), CPU).gibibytes for frames in (8, 800))
+    assert many - few == pytest.approx(4 * 792 * 7 * 256**2 / 2**30)
+
+
+def test_forecasts_are_spoken_in_round_numbers() -> None:
+    assert str(Prediction(268.0, 1.055)) == "about 4 minutes and 1.1 GiB of main memory"
+    assert str(Prediction(40.2, 0.9)) == "about 40 seconds and 0.9 GiB of main memory"

@@ -1,0 +1,159 @@
+"""Whose a folder is, and whether a run may go on in it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ds4d import __version__
+from ds4d.config import GenerateConfig
+from ds4d.deformation import FieldConfig
+from ds4d.preprocess import Finding
+from ds4d.presets import tiny
+from ds4d.runs import EvaluationRecord, RunFigures, RunFolder, RunRecord, Used, read_record
+
+RECORD = RunRecord(Path("/data/creature"), "cpu", tiny())
+FIGURES = RunFigures(
+    versions={"ds4d": __version__, "torch": "2.7"},
+    used=Used("inflate (as asked)", "filters", "the visual hull"),
+    findings=(Finding("note", "It is dark.", ""),),
+    device="cpu, 2 threads",
+    frames=2,
+    views=7,
+    picture=(48, 32),
+    steps=20,
+    num_gaussians=300,
+    front_psnr=30.5,
+    train_psnr=28.0,
+    front_psnr_by_frame=(30.5, None),
+    seconds={"fit": 12.0},
+    peak_memory_bytes={"main": 2**30},
+    alignment={"silhouette_iou": 0.9, "color_error": None, "up_axis": "+z", "offset": [0.0, 1.0, 2.0]},
+)
+EVALUATION = EvaluationRecord(
+    Path("/data"), "test", 2, {"psnr": 21.0, "iou": None}, {"test0": {"psnr": 21.0, "iou": None}}
+)
+
+
+def test_the_record_says_everything(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "new" / "run")
+    folder.check_unused()
+    folder.open(RECORD)
+    assert read_record(folder.config) == RECORD
+    content = json.loads(folder.config.read_text())
+    assert content["ds4d"] == __version__ and content["input"] == "/data/creature"
+    assert content["config"]["fit"]["static_steps"] == tiny().fit.static_steps
+
+
+def test_an_empty_folder_may_be_used(tmp_path: Path) -> None:
+    RunFolder(tmp_path).check_unused()
+
+
+def test_folders_that_hold_something_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"must be a new or empty folder, got one that holds other files"):
+        RunFolder(tmp_path).check_unused()
+    with pytest.raises(ValueError, match=r"notes\.txt must be a new or empty folder, got a file"):
+        RunFolder(tmp_path / "notes.txt").check_unused()
+    RunFolder(tmp_path).open(RECORD)
+    with pytest.raises(ValueError, match=r"got one that holds another run\. Name another folder, or .* --resume"):
+        RunFolder(tmp_path).check_unused()
+
+
+def test_the_same_run_may_go_on_on_another_device(tmp_path: Path) -> None:
+    RunFolder(tmp_path).open(RECORD)
+    RunFolder(tmp_path).check_resumable(replace(RECORD, device="cuda"))
+
+
+def test_the_same_run_may_go_on_with_other_pictures_and_logs(tmp_path: Path) -> None:
+    RunFolder(tmp_path).open(RECORD)
+    config = replace(tiny(), outputs=replace(tiny().outputs, size=100), log=replace(tiny().log, every=3))
+    RunFolder(tmp_path).check_resumable(replace(RECORD, config=config))
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (replace(RECORD, input=Path("/elsewhere")), r"input must be that of the run in .*, '/data/creature'"),
+        (replace(RECORD, config=replace(tiny(), seed=5)), r"seed must be .*, 0, to resume it, got 5"),
+        (replace(RECORD, config=replace(tiny(), field=FieldConfig(width=7))), r"field\.[\w.]+ must be"),
+        (replace(RECORD, config=replace(tiny(), field=None)), r"field must be .* got None"),
+        (
+            replace(RECORD, config=replace(tiny(), fit=replace(tiny().fit, dynamic_steps=401))),
+            rf"fit\.dynamic_steps must be .*, {tiny().fit.dynamic_steps}, to resume it, got 401\. Use the same",
+        ),
+    ],
+)
+def test_another_run_may_not_go_on(tmp_path: Path, other: RunRecord, message: str) -> None:
+    RunFolder(tmp_path).open(RECORD)
+    with pytest.raises(ValueError, match=message):
+        RunFolder(tmp_path).check_resumable(other)
+
+
+def test_nothing_cannot_be_resumed(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"must hold a run to resume, got none\. Leave --resume out"):
+        RunFolder(tmp_path).check_resumable(RECORD)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "must be the config.json of a run: "),
+        ("[]", "must be an object with keys"),
+        ('{"input": "x", "device": "cpu"}', "must hold the keys config"),
+        ('{"input": "x", "device": "cpu", "config": {"speed": 3}}', "got speed"),
+    ],
+)
+def test_damaged_records_are_refused(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"config\.json .*{message}"):
+        read_record(tmp_path / "config.json")
+
+
+def test_settings_of_a_record_are_whole() -> None:
+    """A run of today can be made again tomorrow, when defaults may have changed: nothing is left to them."""
+    assert set(json.loads(json.dumps(GenerateConfig.__dataclass_fields__, default=str))) == {
+        "views", "video", "inflate", "zero123plus", "init", "features", "decoupling", "fusion", "field", "fit",
+        "guidance", "outputs", "log", "seed", "checkpoint_every",
+    }  # fmt: skip
+
+
+def test_figures_and_scores_come_back(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.open(RECORD)
+    folder.scene.write_text("{}")
+    folder.finish(FIGURES)
+    assert folder.read_figures() == FIGURES
+    assert folder.read_evaluation() is None
+    folder.write_evaluation(EVALUATION)
+    assert folder.read_evaluation() == EVALUATION
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{}", "must hold the keys data, split, images, total, views"),
+        ("[1]", "must be an object with keys"),
+        ("{", "Expecting property name"),
+        (
+            '{"data": "/d", "split": "test", "images": 1, "total": {"psnr": 1.0}, "views": {"test0": {}}}',
+            r"views\.test0 must hold psnr, got \. Call ds4d eval again",
+        ),
+    ],
+)
+def test_damaged_scores_are_refused(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "eval.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"eval\.json must be a json file of a run by ds4d .*{message}"):
+        RunFolder(tmp_path).read_evaluation()
+
+
+def test_a_run_of_views_has_no_film(finished_run: Path) -> None:
+    with pytest.raises(ValueError, match=r"must be a run that was made of a film, got one without film\.json"):
+        RunFolder(finished_run).read_film_place()
+
+
+def test_a_damaged_record_of_the_film_is_named(tmp_path: Path) -> None:
+    (tmp_path / "film.json").write_text('{"framing": 3}')
+    with pytest.raises(ValueError, match=r"film\.json must be a json file of a run.*FilmPlace must hold the keys"):
+        RunFolder(tmp_path).read_film_place()

@@ -1,0 +1,196 @@
+"""A clip's features, decoupled and ready to be fused: what is refused, and what there is between the frames."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from ds4d.decoupling import DecouplingConfig, decouple, reference_basis
+from ds4d.fusion import RULES, FusionConfig, Tssf
+from ds4d.geometry import frame_times
+from ds4d.scene import ClipFeatures, observe_clip, observe_features
+from ds4d.types import Cameras, FrameFeatures, MultiViewVideo
+
+T, V, C = 6, 7, 5  # of the quick video
+FRONT = FusionConfig(rule="front", channels=4)
+VISIBLE = FusionConfig(rule="visible", channels=4, depth_size=12)
+
+
+@pytest.fixture
+def features(generator: torch.Generator) -> FrameFeatures:
+    maps = 1 + 0.3 * torch.randn(T, V, C, 4, 6, generator=generator)
+    return FrameFeatures(maps.half(), torch.ones(T, V, dtype=torch.bool))
+
+
+def observed(features: FrameFeatures, cameras: Cameras, fusion: FusionConfig = FRONT, **decoupling) -> ClipFeatures:
+    return observe_features(features, frame_times(len(features.maps)), cameras, DecouplingConfig(**decoupling), fusion)
+
+
+def of_three(features: FrameFeatures, **changes: Tensor) -> FrameFeatures:
+    """Features of as many views as the tiny cameras."""
+    return FrameFeatures(changes.get("maps", features.maps[:, :3]), changes.get("valid", features.valid[:, :3]))
+
+
+@pytest.mark.parametrize(
+    ("some", "message"),
+    [
+        ((slice(T - 1), slice(V)), "the clip's 6 frames and 7 views, got those of 5 frames and 7 views"),
+        ((slice(T), slice(V - 1)), "the clip's 6 frames and 7 views, got those of 6 frames and 6 views"),
+    ],
+)
+def test_features_of_another_clip_are_refused_with_both_sizes(
+    quick_video: MultiViewVideo, features: FrameFeatures, some: tuple[slice, slice], message: str
+) -> None:
+    other = FrameFeatures(features.maps[some], features.valid[some])
+    with pytest.raises(ValueError, match=message):
+        observe_clip(quick_video, other, DecouplingConfig(), FRONT)
+
+
+def test_a_camera_that_moves_is_refused(quick_video: MultiViewVideo, features: FrameFeatures) -> None:
+    viewmats = quick_video.cameras.viewmats.clone()
+    viewmats[2, 1, 0, 3] += 0.1
+    moving = replace(quick_video, cameras=replace(quick_video.cameras, viewmats=viewmats))
+    with pytest.raises(ValueError, match="the camera of each view must stand still, got one that moves"):
+        observe_clip(moving, features, DecouplingConfig(), FRONT)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_features_that_are_not_finite_are_refused_by_their_place(
+    quick_video: MultiViewVideo, features: FrameFeatures, value: float
+) -> None:
+    features.maps[4, 2, 1, 0, 0] = value
+    with pytest.raises(ValueError, match=r"features of frame 4, view 2, must be finite, got NaN or infinity"):
+        observe_clip(quick_video, features, DecouplingConfig(), FRONT)
+
+
+def test_a_clip_is_observed_by_its_cameras(quick_video: MultiViewVideo, features: FrameFeatures) -> None:
+    views = observe_clip(quick_video, features, DecouplingConfig(), VISIBLE)
+    assert torch.equal(views.times, quick_video.times)
+    assert torch.equal(views.cameras.viewmats, quick_video.cameras.viewmats[0])
+    assert (views.width, views.height) == (quick_video.frames.width, quick_video.frames.height)
+
+
+@pytest.mark.parametrize("reference", ["middle+mean", "plane"])
+def test_maps_are_frame_features_and_their_dynamic_part_at_one_scale(
+    features: FrameFeatures, tiny_cameras: Cameras, reference: str
+) -> None:
+    features = of_three(features)
+    views = observed(features, tiny_cameras, reference=reference)
+    assert views.maps.shape == (T, 3, 2 * C, 4, 6) and views.maps.dtype == torch.half
+    single = features.maps.float()
+    expected = decouple(single, reference_basis(single, reference)).decoupled
+    cells = expected.movedim(2, -1).flatten(0, -2)
+    scaled = (expected - cells.mean(0)[:, None, None]) / cells.std(0, correction=0)[:, None, None]
+    torch.testing.assert_close(views.maps.float(), scaled, atol=0.02, rtol=0.01)
+
+
+def test_without_decoupling_frame_features_are_used_as_they_are(features: FrameFeatures, tiny_cameras: Cameras) -> None:
+    alone = observed(of_three(features), tiny_cameras, enabled=False)
+    both = observed(of_three(features), tiny_cameras)
+    assert alone.maps.shape[2] == C
+    torch.testing.assert_close(alone.maps, both.maps[:, :, :C], atol=0.01, rtol=0.01)
+
+
+def test_a_channel_that_hardly_changes_stays_finite(features: FrameFeatures, tiny_cameras: Cameras) -> None:
+    """Its deviation is so small that the factor has no place in half precision."""
+    maps = features.maps[:, :3].clone()
+    maps[:, :, 2] = 0
+    maps[0, 0, 2, 0, 0] = 6e-5
+    views = observed(of_three(features, maps=maps), tiny_cameras, enabled=False)
+    assert views.maps.isfinite().all()
+    assert views.maps[:, :, 2].float().mean().abs() < 0.01 and views.maps[0, 0, 2, 0, 0] > 5
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_there_is_what_the_rule_needs_and_no_more(features: FrameFeatures, tiny_cameras: Cameras, rule: str) -> None:
+    fusion = FusionConfig(rule=rule, distance_channels=3, depth_size=12)  # ty: ignore[invalid-argument-type]
+    views = observed(of_three(features), tiny_cameras, fusion)
+    extra = {"distance": ["distance_maps"], "visible": ["depths"]}.get(rule, [])
+    assert views.names == ["maps", "valid", *extra]
+    if views.distance_maps is not None:
+        assert views.distance_maps.shape == (T, 3, 3, 4, 6)
+    if views.depths is not None:
+        assert views.depths.shape == (T, 3, 1, 12, 15)  # the cameras are 40 x 32
+        assert not views.depths.any()
+
+
+def test_only_what_a_fit_changes_is_its_state(features: FrameFeatures, tiny_cameras: Cameras) -> None:
+    views = observed(of_three(features), tiny_cameras, VISIBLE)
+    assert set(views.state_dict()) == {"depths"}
+    assert set(views.fixed()) == {"maps", "valid", "times", "viewmats", "Ks"}
+
+
+def moving(features: FrameFeatures, cameras: Cameras) -> ClipFeatures:
+    """With something of everything, at uneven times."""
+    views = observed(of_three(features), cameras, VISIBLE)
+    generator = torch.Generator().manual_seed(2)
+    views.times = torch.tensor([0.0, 0.1, 0.3, 0.35, 0.8, 1.0])
+    views.depths = 1 + torch.rand(T, 3, 1, 12, 15, generator=generator).half()
+    views.shifts = torch.randn(T, 3, 2, 3, 3, generator=generator)
+    views.distance_maps = views.maps[:, :, :2].clone()
+    return views
+
+
+def test_at_the_frames_times_the_frames_own_are_read(features: FrameFeatures, tiny_cameras: Cameras) -> None:
+    views = moving(features, tiny_cameras)
+    rows = torch.tensor([5, 0, 2, 3])
+    for name, own, read in zip(views.names, views.at_frames(rows), views.at(views.times[rows]), strict=True):
+        assert torch.equal(own, getattr(views, name)[rows]) and torch.equal(own, read), name
+        assert own.dtype == getattr(views, name).dtype
+
+
+def test_between_two_frames_they_are_blended(features: FrameFeatures, tiny_cameras: Cameras) -> None:
+    views = moving(features, tiny_cameras)
+    for name, read in zip(views.names, views.at(torch.tensor([0.15])), strict=True):
+        expected = 0.75 * getattr(views, name)[1] + 0.25 * getattr(views, name)[2]
+        torch.testing.assert_close(read[0], expected, atol=2e-3, rtol=2e-3, msg=name)
+
+
+def test_a_single_frame_is_there_at_every_time(features: FrameFeatures, tiny_cameras: Cameras) -> None:
+    views = observed(FrameFeatures(features.maps[:1, :3], features.valid[:1, :3]), tiny_cameras)
+    for time in (0.0, 0.4, 1.0):
+        assert torch.equal(views.at(torch.tensor([time]))[0], views.maps)
+
+
+def test_half_way_between_a_surface_and_none_is_no_third_depth(features: FrameFeatures, tiny_cameras: Cameras) -> None:
+    views = moving(features, tiny_cameras)
+    assert views.depths is not None
+    views.depths[0], views.depths[1] = 2.0, 0.0
+    views.depths[1, :, :, :6] = 3.0
+    early, late = dict(zip(views.names, views.at(torch.tensor([0.025, 0.075])), strict=True))["depths"]
+    assert (early[..., 6:, :] == 2).all() and (late[..., 6:, :] == 0).all()
+    torch.testing.assert_close(early[..., :6, :].unique(), torch.tensor([2.25]).half())
+
+
+def test_a_missing_picture_lends_nothing_to_the_times_beside_it(features: FrameFeatures, tiny_cameras: Cameras) -> None:
+    valid = features.valid[:, :3].clone()
+    valid[2, 1] = False
+    views = observed(of_three(features, valid=valid), tiny_cameras)
+    maps, trust = views.at(torch.tensor([0.3]))  # half-way between the frames 1 and 2
+    assert torch.equal(maps[0, 1], views.maps[1, 1])
+    torch.testing.assert_close(maps[0, 0], views.maps[1:3, 0].float().mean(0).half(), atol=2e-3, rtol=2e-3)
+    torch.testing.assert_close(trust[0], torch.tensor([1.0, 0.5, 1.0]))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_folded_maps_are_fused_to_the_same(
+    features: FrameFeatures, tiny_cameras: Cameras, generator: torch.Generator, rule: str
+) -> None:
+    fusion = FusionConfig(rule=rule, channels=4)  # ty: ignore[invalid-argument-type]
+    views, tssf = observed(of_three(features), tiny_cameras, fusion), Tssf(fusion, 2 * C)
+    points = 0.6 * torch.rand(T, 20, 3, generator=generator) - 0.3
+    folded = views.folded(tssf)
+    assert folded.maps.shape == (T, 3, 4, 4, 6) and folded.names == views.names
+    fused, again = (
+        clip.fuse(module, points, *clip.at(clip.times)) for module, clip in ((tssf, views), (tssf.folded(), folded))
+    )
+    torch.testing.assert_close(again, fused, atol=5e-3, rtol=5e-3)  # the folded maps are of half precision
+
+
+def test_the_order_of_the_generated_views_does_not_matter(features: FrameFeatures, tiny_cameras: Cameras) -> None:
+    order = torch.tensor([0, 2, 1])
+    other = Cameras(tiny_cameras.viewmats[order], tiny_cameras.Ks[order], tiny_cameras.width, tiny_cameras.height)
+    first = observed(of_three(features), tiny_cameras)
+    second = observed(of_three(features, maps=features.maps[:, order]), other)
+    torch.testing.assert_close(second.maps, first.maps[:, order], atol=2e-3, rtol=2e-3)

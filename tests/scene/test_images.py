@@ -1,0 +1,89 @@
+"""Pictures as files hold them."""
+
+import numpy as np
+import pytest
+import torch
+
+from ds4d.deformation import FieldConfig, HexPlaneConfig
+from ds4d.fusion import FusionConfig
+from ds4d.geometry import orbit_cameras, rgb_to_sh
+from ds4d.rendering import ReferenceRenderer
+from ds4d.scene import Clip, ClipFeatures, DynamicGaussians, Motion, draw_depths, draw_rgb, draw_rgba
+from ds4d.types import Cameras, RawGaussians, Similarity
+from ds4d.visualize import orbit_path
+
+WHITE, ORANGE = 255, (255, 128, 0)
+
+
+@pytest.fixture
+def ball() -> DynamicGaussians:
+    """One large orange Gaussian that hardly lets light through, at rest."""
+    raw = RawGaussians(
+        means=torch.zeros(1, 3),
+        quats=torch.tensor([[1.0, 0, 0, 0]]),
+        log_scales=torch.full((1, 3), 0.1).log(),
+        opacity_logits=torch.tensor([4.0]),
+        sh=rgb_to_sh(torch.tensor([[[1.0, 128 / 255, 0.0]]])),
+    )
+    return DynamicGaussians(raw, None, Clip((0.0, 1.0), 1.0, False), Similarity.identity())
+
+
+def path(count: int) -> Cameras:
+    return orbit_path(count, elevation_deg=0.0, fovy_deg=40.0, distance=2.0, size=33)
+
+
+def test_pictures_have_straight_alpha(ball: DynamicGaussians) -> None:
+    (picture,) = draw_rgba(ball, ReferenceRenderer(), path(1), torch.zeros(1))
+    assert picture.dtype == np.uint8 and picture.shape == (33, 33, 4)
+    assert (picture[0, 0] == 0).all()
+    drawn = picture[..., 3] > 20
+    assert np.abs(picture[drawn][:, :3].astype(int) - ORANGE).max() <= 1  # the colour itself, also where it is faint
+    assert picture[16, 16, 3] == pytest.approx(255 * torch.tensor(4.0).sigmoid(), abs=1)
+
+
+def test_pictures_on_white_agree_with_those_with_alpha(ball: DynamicGaussians) -> None:
+    (rgba,) = draw_rgba(ball, ReferenceRenderer(), path(1), torch.zeros(1))
+    (rgb,) = draw_rgb(ball, ReferenceRenderer(), path(1), torch.zeros(1))
+    alpha = rgba[..., 3:] / 255
+    composed = rgba[..., :3] * alpha + WHITE * (1 - alpha)
+    assert np.abs(composed - rgb).max() <= 1.5  # each is rounded once
+    assert (rgb[0, 0] == WHITE).all()
+
+
+def test_there_is_one_picture_per_time_however_many(ball: DynamicGaussians) -> None:
+    pictures = list(draw_rgb(ball, ReferenceRenderer(), path(19), torch.linspace(0, 1, 19)))
+    assert len(pictures) == 19
+    assert all((picture == pictures[0]).mean() > 0.95 for picture in pictures)  # the ball is round
+
+
+def test_drawing_leaves_gradients_on_for_its_caller(ball: DynamicGaussians) -> None:
+    pictures = draw_rgb(ball, ReferenceRenderer(), path(2), torch.zeros(2))
+    next(pictures)
+    assert torch.is_grad_enabled()
+
+
+def test_depths_are_drawn_into_every_view_at_every_time(ball: DynamicGaussians) -> None:
+    """The ball is 2 away at first and comes 0.3 nearer to the front; where it is not there is depth 0."""
+    cameras = orbit_cameras([0.0, 90.0], [0.0, 0.0], fovy_deg=40.0, distance=2.0, width=32, height=32)
+    views = ClipFeatures(
+        torch.zeros(2, 2, 1, 4, 4),
+        torch.ones(2, 2),
+        torch.tensor([0.0, 1.0]),
+        cameras,
+        depths=torch.full((2, 2, 1, 16, 16), 9.0).half(),
+    )
+    field = FieldConfig(HexPlaneConfig(channels=2, resolution=2, multipliers=(1,)), width=4)
+    motion = Motion(field, torch.tensor([[-0.5] * 3, [0.5] * 3]), 2, fusion=FusionConfig(channels=1), views=views)
+    motion.changes = lambda means, times, *seen: {  # ty: ignore[invalid-assignment]
+        "means": 0.3 * times[:, None, None] * torch.tensor([0.0, 0.0, 1.0]),
+        "quats": torch.zeros(2, 1, 4),
+        "log_scales": torch.zeros(2, 1, 3),
+    }
+    ball.motion = motion
+    draw_depths(ball, ReferenceRenderer())
+    depths = views.depths
+    assert depths is not None and depths.dtype == torch.half
+    torch.testing.assert_close(depths[:, :, 0, 7, 7], torch.tensor([[2.0, 2.0], [1.7, 0.0]]).half())
+    torch.testing.assert_close(depths[:, 1, 0, 7, 4], torch.tensor([0.0, 2.0]).half())  # to the left, seen from there
+    assert not depths[..., 0, :].any() and (depths > 0).float().mean() > 0.02
+    assert not depths.requires_grad

@@ -1,0 +1,73 @@
+"""Losses on disk while a fit runs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ds4d.training import LogConfig, LossLog, StepDone, TensorBoardLog, read_log
+
+
+def step(number: int, loss: float = 0.5) -> StepDone:
+    return StepDone(number, 100, "static", loss, {"l1": 0.25, "mask": 0.125}, 7, 1.23456)
+
+
+def test_each_line_is_a_whole_entry_at_once(tmp_path: Path) -> None:
+    log = LossLog(tmp_path / "log.jsonl", keep_until=0)
+    log.write(step(10))
+    line = {"step": 10, "stage": "static", "seconds": 1.235, "num_gaussians": 7, "loss": 0.5, "l1": 0.25, "mask": 0.125}
+    assert json.loads((tmp_path / "log.jsonl").read_text()) == line
+    assert read_log(tmp_path / "log.jsonl") == [line]
+    log.close()
+
+
+def test_a_resumed_log_forgets_the_steps_that_come_again(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    log = LossLog(path, keep_until=0)
+    for number in (10, 20, 30):
+        log.write(step(number, loss=1.0))
+    log.close()
+    path.write_text(path.read_text() + '{"step": 40, "lo')  # killed while writing
+    log = LossLog(path, keep_until=20)
+    log.write(step(30, loss=2.0))
+    log.close()
+    assert [(entry["step"], entry["loss"]) for entry in read_log(path)] == [(10, 1.0), (20, 1.0), (30, 2.0)]
+
+
+def test_a_new_log_begins_anew(tmp_path: Path) -> None:
+    for loss in (1.0, 2.0):
+        log = LossLog(tmp_path / "log.jsonl", keep_until=0)
+        log.write(step(10, loss))
+        log.close()
+    assert [entry["loss"] for entry in read_log(tmp_path / "log.jsonl")] == [2.0]
+    assert read_log(tmp_path / "absent.jsonl") == []
+
+
+@pytest.mark.parametrize("line", ["\0\0\0", "[]", '{"step": 20}'])
+def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "log.jsonl"
+    log = LossLog(path, keep_until=0)
+    log.write(step(10))
+    log.close()
+    path.write_text(f"{path.read_text()}{line}\n")
+    with pytest.raises(ValueError, match=r"log\.jsonl: line 2 must be an object with the keys loss, num_gaussians"):
+        read_log(path)
+
+
+def test_tensorboard_gets_the_same_numbers(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = TensorBoardLog(tmp_path)
+    for number in (10, 20):
+        log.write(step(number, loss=number / 100))
+    log.close()
+    events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0})
+    events.Reload()
+    assert set(events.Tags()["tensors"]) == {"loss", "num_gaussians", "l1", "mask"}
+    losses = [(e.step, e.tensor_proto.float_val[0]) for e in events.Tensors("loss")]
+    assert losses == [(10, pytest.approx(0.1)), (20, pytest.approx(0.2))]
+
+
+def test_a_log_needs_an_interval() -> None:
+    with pytest.raises(ValueError, match=r"LogConfig: every must lie in \[1, inf\), got 0"):
+        LogConfig(every=0)
