@@ -1,6 +1,6 @@
 # The commands of everyday work. `make test` is what continuous integration runs.
 #   make test      environment, format, lint, types, tests
-#   make demo      a small synthetic film, from one side, to a 4D object, into demo/
+#   make demo      a small synthetic video, from one side, to a 4D object, into demo/
 #   make format    rewrite the sources in the house's format
 #   make clean     remove what the other targets made
 

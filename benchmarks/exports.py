@@ -1,8 +1,8 @@
-"""What each format costs: the size of its files and how far their pictures lie from the run's own, in dB.
+"""What each format costs: the size of its files and how far their images lie from the run's own, in dB.
 
     python benchmarks/exports.py RUN
 
-Gaussians are written at the middle frame, read back and drawn from four sides at 512 px; films are written of one orbit
+Gaussians are written at the middle frame, read back and drawn from four sides at 512 px; videos are written of one orbit
 and decoded. Prints JSON.
 """
 
@@ -24,7 +24,7 @@ from ds4d.geometry import orbit_cameras
 from ds4d.rendering import renderer_for
 from ds4d.scene import DynamicGaussians, draw_rgb
 from ds4d.types import Cameras, RawGaussians
-from ds4d.visualize import FOVY_DEG, SUFFIXES, OutputsConfig, orbit_shot, viewing_distance, write_film
+from ds4d.visualize import FOVY_DEG, SUFFIXES, OutputsConfig, orbit_trajectory, render_video, viewing_distance
 
 FORMATS: dict[str, tuple[Callable, Callable]] = {
     "ply": (write_ply, read_ply),
@@ -40,7 +40,7 @@ def main() -> None:
     scene = DynamicGaussians.load(parser.parse_args().run)
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         record = {"gaussians": scene.gaussians.num_gaussians, **_moments(scene, Path(folder))}
-        record |= _films(scene, Path(folder))
+        record |= _videos(scene, Path(folder))
     print(json.dumps(record, indent=1))
 
 
@@ -49,12 +49,12 @@ def _moments(scene: DynamicGaussians, folder: Path) -> dict[str, dict[str, float
     cameras = orbit_cameras([0, 90, 180, 270], [10.0] * 4, fovy_deg=FOVY_DEG, distance=distance, width=512, height=512)
     raw = scene.raw_at(torch.tensor([scene.clip.times[scene.clip.middle]])).at_time(0)
     truth = _draw(raw, cameras)
-    figures = {}
+    metrics = {}
     for name, (write, read) in FORMATS.items():
         path = folder / f"one.{name}"
         write(raw, path)
-        figures[name] = {"bytes": path.stat().st_size, "db": _decibels(_draw(read(path), cameras), truth)}
-    return figures
+        metrics[name] = {"bytes": path.stat().st_size, "db": _decibels(_draw(read(path), cameras), truth)}
+    return metrics
 
 
 def _draw(raw: RawGaussians, cameras: Cameras) -> torch.Tensor:
@@ -62,27 +62,27 @@ def _draw(raw: RawGaussians, cameras: Cameras) -> torch.Tensor:
     return rendering.colors + 1 - rendering.alphas
 
 
-def _films(scene: DynamicGaussians, folder: Path) -> dict[str, dict[str, float | str]]:
-    shot = orbit_shot(scene, OutputsConfig(size=512, fps=24.0, seconds=2.0))
-    shot = replace(shot, repeats=1)
-    truth = _stacked(draw_rgb(scene, renderer_for("cpu"), shot.cameras, shot.times))
-    figures = {}
+def _videos(scene: DynamicGaussians, folder: Path) -> dict[str, dict[str, float | str]]:
+    trajectory = orbit_trajectory(scene, OutputsConfig(size=512, fps=24.0, seconds=2.0))
+    trajectory = replace(trajectory, repeats=1)
+    truth = _stacked(draw_rgb(scene, renderer_for("cpu"), trajectory.cameras, trajectory.times))
+    metrics = {}
     for suffix in SUFFIXES:
-        path = folder / f"film{suffix}"
-        write_film(path, scene, renderer_for("cpu"), shot, 24.0)
-        figures[suffix] = {"bytes": path.stat().st_size, "db": _decibels(_stacked(_decoded(path)), truth)}
-    return figures
+        path = folder / f"video{suffix}"
+        render_video(path, scene, renderer_for("cpu"), trajectory, 24.0)
+        metrics[suffix] = {"bytes": path.stat().st_size, "db": _decibels(_stacked(_decoded(path)), truth)}
+    return metrics
 
 
 def _decoded(path: Path) -> list[np.ndarray]:
-    """The film's pictures on white."""
+    """The video's images on white."""
     if path.suffix == ".gif":
         with Image.open(path) as animation:
-            pictures = []
+            images = []
             for index in range(animation.n_frames):
                 animation.seek(index)
-                pictures.append(np.array(animation.convert("RGB")))
-            return pictures
+                images.append(np.array(animation.convert("RGB")))
+            return images
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         if path.suffix != ".webm":
@@ -92,8 +92,8 @@ def _decoded(path: Path) -> list[np.ndarray]:
     return [(p[..., :3] * (p[..., 3:] / 255) + 255 - p[..., 3:]).round().astype(np.uint8) for p in rgba]
 
 
-def _stacked(pictures: object) -> torch.Tensor:
-    return torch.from_numpy(np.stack(list(pictures))).movedim(-1, 1) / 255
+def _stacked(images: object) -> torch.Tensor:
+    return torch.from_numpy(np.stack(list(images))).movedim(-1, 1) / 255
 
 
 def _decibels(ours: torch.Tensor, theirs: torch.Tensor) -> float | str:

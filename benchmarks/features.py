@@ -4,7 +4,7 @@
 
 - `steps`: milliseconds and peak memory (less what earlier fits still hold) of one step of the fit, without features and
   with every fusion rule, at 30k Gaussians unless told otherwise; `ratio` is to the step without.
-- `stale_depths`: the depth test's error just before its pictures are drawn anew, over a whole fit: the mean change of a
+- `stale_depths`: the depth test's error just before its images are drawn anew, over a whole fit: the mean change of a
   point's visibility that drawing them brings, and the share of (point, view) pairs that change sides.
 - `between_frames`: dB between the fitted scene at times midway between two frames, its maps blended and its networks
   asked, and the same scene baked, whose Gaussians are blended.
@@ -27,7 +27,7 @@ from ds4d.core.memory import peaks, reset_peaks
 from ds4d.data import load_views
 from ds4d.fusion import RULES, visibility
 from ds4d.metrics import psnr
-from ds4d.pipeline import clip_features, prepare
+from ds4d.pipeline import extract_frame_features, prepare
 from ds4d.presets import PRESETS
 from ds4d.scene import draw_depths, draw_rgb
 from ds4d.training import StepDone, Trainer
@@ -38,9 +38,9 @@ def steps(video: MultiViewVideo, preset: GenerateConfig, device: torch.device, c
     """Cost of a step of the dynamic stage, by rule."""
     density = dataclasses.replace(preset.fit.density, every=10**9)
     fit = dataclasses.replace(
-        preset.fit, static_steps=0, dynamic_steps=10**6, coarse_share=0.0, window_growth=0.0, density=density
+        preset.fit, static_steps=0, dynamic_steps=10**6, coarse_fraction=0.0, window_growth=0.0, density=density
     )
-    features = clip_features(video, preset, device)
+    features = extract_frame_features(video, preset, device)
     found: dict[str, Any] = {}
     for rule in ("none", *RULES):
         held = torch.cuda.memory_allocated() if device.type == "cuda" else 0  # what outlives the fits before
@@ -69,7 +69,7 @@ def steps(video: MultiViewVideo, preset: GenerateConfig, device: torch.device, c
 def fitted(
     video: MultiViewVideo, preset: GenerateConfig, device: torch.device
 ) -> tuple[Trainer, list[dict[str, float]]]:
-    """A whole fit, and how stale its depth pictures were each time just before they were drawn anew."""
+    """A whole fit, and how stale its depth images were each time just before they were drawn anew."""
     trainer = prepare(video, preset, device)
     assert preset.fusion is not None
     stale = []
@@ -85,7 +85,7 @@ def fitted(
 
 @torch.no_grad()
 def staleness(trainer: Trainer) -> dict[str, float]:
-    """How much the depth test's answers change when its pictures are drawn anew."""
+    """How much the depth test's answers change when its images are drawn anew."""
     motion = trainer.scene.motion
     assert (
         motion is not None and motion.views is not None and motion.tssf is not None and motion.views.depths is not None
@@ -107,7 +107,7 @@ def staleness(trainer: Trainer) -> dict[str, float]:
 
 
 def between_frames(trainer: Trainer) -> dict[str, float]:
-    """PSNR between live and baked pictures of all training cameras, at the frames' times and midway between them."""
+    """PSNR between live and baked images of all training cameras, at the frames' times and midway between them."""
     scene, video = trainer.scene, trainer.video
     baked = scene.bake()
     middles = (video.times[1:] + video.times[:-1]) / 2

@@ -76,13 +76,13 @@ def playback(scene: DynamicGaussians, renderer: Renderer, *, size: int, frames: 
     return speeds
 
 
-def picture_of(trainer: Trainer, data: Path, path: Path) -> None:
+def image_of(trainer: Trainer, data: Path, path: Path) -> None:
     """Four times of the first test view, truth above rendering."""
     frames = read_transforms(data / "transforms_test.json")
     clip = [frame for frame in frames if frame.view == frames[0].view]
     chosen = [clip[round(i * (len(clip) - 1) / 3)] for i in range(4)]
     truth = [_on_white(read_rgba(frame.image)) for frame in chosen]
-    ours = [_on_white(picture) for picture in render_frames(trainer.scene, trainer.renderer, chosen)]
+    ours = [_on_white(image) for image in render_frames(trainer.scene, trainer.renderer, chosen)]
     write_png(path, contact_sheet([truth, ours], row_labels=("truth", "ds4d")))
 
 
@@ -92,9 +92,9 @@ def mean_of(rows: list[dict[str, Any]], name: str) -> float | None:
     return round(sum(measured) / len(measured), 3) if measured else None
 
 
-def _on_white(picture: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 3"]:
-    alpha = picture[..., 3:] / 255
-    return (picture[..., :3] * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
+def _on_white(image: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 3"]:
+    alpha = image[..., 3:] / 255
+    return (image[..., :3] * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
 
 
 def main() -> None:
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--mv", choices=("exact", "perturbed"), default="exact", help="the views besides the front")
-    parser.add_argument("--pictures", type=Path, help="folder for a comparison with the truth of each set")
+    parser.add_argument("--images", type=Path, help="folder for a comparison with the truth of each set")
     args = parser.parse_args()
     device = choose_device(args.device)
     rows = []
@@ -119,8 +119,8 @@ def main() -> None:
         if has_truth:
             scores = evaluate(trainer.scene, trainer.renderer, source, "test").total
             row |= {name: None if math.isnan(value) else round(value, 3) for name, value in scores.items()}
-            if args.pictures:
-                picture_of(trainer, source, args.pictures / f"{source.name}.png")
+            if args.images:
+                image_of(trainer, source, args.images / f"{source.name}.png")
         row["frames_per_second_512"] = playback(trainer.scene, trainer.renderer, size=512, frames=96)
         rows.append(row)
         print(json.dumps(row), file=sys.stderr, flush=True)

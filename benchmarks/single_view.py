@@ -5,7 +5,7 @@
     python benchmarks/single_view.py DATA/gltf/frog-jump --preset cpu --device cpu     # and an object fitted to it
 
 Only transforms_front.json is looked at; the views of transforms_test.json are scored. The card is the frame itself on a
-plane through the origin, square to the camera, drawn by perspective from both sides. `--pictures DIR` writes what was
+plane through the origin, square to the camera, drawn by perspective from both sides. `--images DIR` writes what was
 scored as DIR/<method>/<set>/<file_path>.png.
 """
 
@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from ds4d.core import choose_device
 from ds4d.data import TransformsFrame, ViewsConfig, load_views, read_transforms
-from ds4d.evaluation import render_frames, score_training_pictures
+from ds4d.evaluation import render_frames, score_training_images
 from ds4d.io import read_rgba, write_png
 from ds4d.metrics import METRICS, average_views, score_view
 from ds4d.multiview import stag4d_cameras
@@ -41,7 +41,7 @@ from ds4d.types import Cameras, Video
 Drawing = Callable[[Sequence[TransformsFrame]], list[UInt8[np.ndarray, "H W 4"]]]
 
 
-def film_of(folder: Path) -> Video:
+def video_of(folder: Path) -> Video:
     """The front view alone."""
     clip = load_views(folder, ViewsConfig(splits=("front",)))
     cameras = clip.cameras
@@ -50,32 +50,35 @@ def film_of(folder: Path) -> Video:
 
 def card(video: Video) -> Drawing:
     """Draws each frame as a plane through the origin, square to its camera."""
-    film = video.camera
-    assert film is not None
+    front = video.camera
+    assert front is not None
 
     def draw(frames: Sequence[TransformsFrame]) -> list[np.ndarray]:
         drawn = []
         for index, frame in enumerate(frames):
-            picture = torch.from_numpy(video.frames.read(index, 0).copy()).movedim(-1, 0)[None] / 255
-            places = _on_card(frame, film)
-            rgba = F.grid_sample(picture, places[None], mode="bilinear", align_corners=False)[0]
+            image = torch.from_numpy(video.frames.read(index, 0).copy()).movedim(-1, 0)[None] / 255
+            places = _on_card(frame, front)
+            rgba = F.grid_sample(image, places[None], mode="bilinear", align_corners=False)[0]
             drawn.append(_straight(rgba))
         return drawn
 
     return draw
 
 
-def _on_card(frame: TransformsFrame, film: Cameras) -> Float[Tensor, "H W 2"]:
-    """Where on the film's picture each pixel of a camera lies, in [-1, 1]."""
+def _on_card(frame: TransformsFrame, video: Cameras) -> Float[Tensor, "H W 2"]:
+    """Where on the video's image each pixel of a camera lies, in [-1, 1]."""
     ys, xs = torch.meshgrid(torch.arange(frame.height) + 0.5, torch.arange(frame.width) + 0.5, indexing="ij")
     rays = torch.stack((xs, ys, torch.ones_like(xs)), -1) @ torch.linalg.inv(frame.K).T @ frame.viewmat[:3, :3]
-    centre = -frame.viewmat[:3, :3].T @ frame.viewmat[:3, 3]
-    normal, depth = film.viewmats[0, 2, :3], film.viewmats[0, 2, 3]  # the plane where the film's depth is the origin's
-    steps = -(centre @ normal) / (rays @ normal)
-    points = centre + steps[..., None] * rays
-    in_film = points @ film.viewmats[0, :3, :3].T + film.viewmats[0, :3, 3]
-    pixels = (in_film / depth) @ film.Ks[0].T
-    places = 2 * pixels[..., :2] / torch.tensor([film.width, film.height]) - 1
+    center = -frame.viewmat[:3, :3].T @ frame.viewmat[:3, 3]
+    normal, depth = (
+        video.viewmats[0, 2, :3],
+        video.viewmats[0, 2, 3],
+    )  # the plane where the video's depth is the origin's
+    steps = -(center @ normal) / (rays @ normal)
+    points = center + steps[..., None] * rays
+    in_video = points @ video.viewmats[0, :3, :3].T + video.viewmats[0, :3, 3]
+    pixels = (in_video / depth) @ video.Ks[0].T
+    places = 2 * pixels[..., :2] / torch.tensor([video.width, video.height]) - 1
     return torch.where((steps > 0)[..., None], places, 2.0)
 
 
@@ -86,9 +89,9 @@ def inflated(video: Video, config: InflateConfig) -> Drawing:
     def draw(frames: Sequence[TransformsFrame]) -> list[np.ndarray]:
         drawn = []
         for index, frame in enumerate(frames):
-            pair, film = generator.lift(video, range(index, index + 1), cameras)
+            pair, front = generator.lift(video, range(index, index + 1), cameras)
             at = Cameras(frame.viewmat[None, None], frame.K[None, None], frame.width, frame.height)
-            rendering = renderer_for("cpu").render(surface_gaussians(pair, film), at)
+            rendering = renderer_for("cpu").render(surface_gaussians(pair, front), at)
             drawn.append(_straight(torch.cat((rendering.colors, rendering.alphas), dim=2)[0, 0]))
         return drawn
 
@@ -106,7 +109,7 @@ def fitted(folder: Path, preset: str, config: InflateConfig, device: torch.devic
     for _ in trainer.run():
         pass
     seconds = time.perf_counter() - began
-    front = score_training_pictures(trainer.scene, trainer.renderer, trainer.video)[:, 0]
+    front = score_training_images(trainer.scene, trainer.renderer, trainer.video)[:, 0]
 
     def draw(frames: Sequence[TransformsFrame]) -> list[np.ndarray]:
         return list(render_frames(trainer.scene, trainer.renderer, frames))
@@ -114,7 +117,7 @@ def fitted(folder: Path, preset: str, config: InflateConfig, device: torch.devic
     return draw, {"front_psnr": float(front.nanmean()), "seconds": round(seconds, 1)}
 
 
-def score(draw: Drawing, folder: Path, pictures: Path | None) -> dict[str, float]:
+def score(draw: Drawing, folder: Path, images: Path | None) -> dict[str, float]:
     """The drawing's metrics on the test views."""
     clips: dict[str | None, list[TransformsFrame]] = {}
     for frame in read_transforms(folder / "transforms_test.json"):
@@ -124,9 +127,9 @@ def score(draw: Drawing, folder: Path, pictures: Path | None) -> dict[str, float
         ordered = sorted(clip, key=lambda frame: frame.time)
         drawn = draw(ordered)
         views.append(score_view(np.stack([read_rgba(frame.image) for frame in ordered]), np.stack(drawn)))
-        for frame, picture in zip(ordered, drawn, strict=True):
-            if pictures:
-                write_png(pictures / folder.name / f"{frame.file_path}.png", picture)
+        for frame, image in zip(ordered, drawn, strict=True):
+            if images:
+                write_png(images / folder.name / f"{frame.file_path}.png", image)
     return average_views(views)
 
 
@@ -137,7 +140,7 @@ def _straight(rgba: Float[Tensor, "4 H W"]) -> UInt8[np.ndarray, "H W 4"]:
 
 def facing_of(folder: Path) -> float:
     """The true facing of a set that was turned; 90, which is no tilt, for one that faces the camera."""
-    turn = json.loads((folder / "meta.json").read_text())["normalisation"]["model_turn_deg_yxz"][0]
+    turn = json.loads((folder / "meta.json").read_text())["normalization"]["model_turn_deg_yxz"][0]
     return float(turn) if turn else 90.0
 
 
@@ -147,13 +150,13 @@ def main() -> None:
     parser.add_argument("sets", type=Path, nargs="+")
     parser.add_argument("--facing", action="store_true", help="give inflate the true facing of turned sets")
     parser.add_argument("--thickness", type=float, default=InflateConfig.thickness)
-    parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--images", type=Path)
     parser.add_argument("--preset", choices=PRESETS, help="fit objects too, by this preset")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="of the fits")
     args = parser.parse_args()
     rows: dict[str, list[dict[str, Any]]] = {"card": [], "inflate": [], **({"fit": []} if args.preset else {})}
     for folder in args.sets:
-        video = film_of(folder)
+        video = video_of(folder)
         facing = facing_of(folder) if args.facing else InflateConfig.facing
         config = InflateConfig(facing=facing, thickness=args.thickness)
         for method in rows:
@@ -162,7 +165,7 @@ def main() -> None:
                 draw, more = fitted(folder, args.preset, config, choose_device(args.device))
             else:
                 draw = card(video) if method == "card" else inflated(video, config)
-            scores = score(draw, folder, args.pictures and args.pictures / method)
+            scores = score(draw, folder, args.images and args.images / method)
             rows[method].append({"set": folder.name, **scores, **more})
             print(method, folder.name, round(time.perf_counter() - began, 1), "s", file=sys.stderr, flush=True)
     mean = {

@@ -2,8 +2,8 @@
 
     python benchmarks/view_disagreement.py DATA/minions --preset cpu --device cpu
 
-Fits the clip with its views' alignment (`ds4d.losses`) and reports what the alignment has found: the warps of each
-generated view in pixels of a picture 256 high, split into what stays and what changes over time, and its colour gains.
+Fits the clip with its views' view_correction (`ds4d.losses`) and reports what the view_correction has found: the warps of each
+generated view in pixels of an image 256 high, split into what stays and what changes over time, and its color gains.
 A warp that all views share with the object's shape cannot be told from another shape, so these are lower bounds.
 Sharpness is the mean length of the brightness's gradient on the object, over that of the real view at the same size.
 """
@@ -31,16 +31,16 @@ _HEIGHT = 256
 
 
 def disagreement(trainer: Trainer) -> dict[str, Any]:
-    """What the alignment of a finished fit has found, over the generated views; means are root mean squares."""
-    alignment = trainer.alignment
-    assert alignment is not None
+    """What the view_correction of a finished fit has found, over the generated views; means are root mean squares."""
+    view_correction = trainer.view_correction
+    assert view_correction is not None
     inside = slice(1, -1)  # the outer control points lie beside most objects, and nothing moves them
     with torch.no_grad():
-        generated = (alignment.generated > 0).nonzero().squeeze(1)
-        warps = alignment.of_clip(trainer.times)[:, generated, :, inside, inside] * (_HEIGHT / 2)
+        generated = (view_correction.generated > 0).nonzero().squeeze(1)
+        warps = view_correction.at_times(trainer.times)[:, generated, :, inside, inside] * (_HEIGHT / 2)
         views = generated.repeat(len(trainer.times))
         times = trainer.times.repeat_interleave(len(generated))
-        gains = alignment.gains(times, views).log().unflatten(0, (-1, len(generated)))
+        gains = view_correction.gains(times, views).log().unflatten(0, (-1, len(generated)))
     steps = warps.diff(dim=0)
     return {
         "warp_fixed_px": _rms(warps.mean(0)),
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     args = parser.parse_args()
     config = PRESETS[args.preset]()
-    config = dataclasses.replace(config, views=dataclasses.replace(config.views, novel_weight=0.5))
+    config = dataclasses.replace(config, views=dataclasses.replace(config.views, generated_weight=0.5))
     video = load_views(args.folder, config.views)
     trainer = prepare(video, config, choose_device(args.device))
     for _ in trainer.run():

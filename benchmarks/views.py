@@ -1,7 +1,7 @@
 """How long views take to make, as JSON on the standard output.
 
     python benchmarks/views.py                   # 32 frames at 256 px of a disc that moves, on the processor
-    python benchmarks/views.py DATA/trex         # of a film
+    python benchmarks/views.py DATA/trex         # of a video
 
 The best of three runs after one that compiles; without the cache.
 """
@@ -22,24 +22,24 @@ from ds4d.types import ArrayFrames, Video
 
 
 def disc(frames: int, size: int) -> Video:
-    """A disc of half the picture's height that moves a little."""
+    """A disc of half the image's height that moves a little."""
     ys, xs = np.mgrid[:size, :size]
-    pictures = np.zeros((frames, 1, size, size, 4), np.uint8)
+    images = np.zeros((frames, 1, size, size, 4), np.uint8)
     for index in range(frames):
         inside = (xs - size / 2 - index) ** 2 + (ys - size / 2) ** 2 < (size / 4) ** 2
-        pictures[index, 0][inside] = (220, 120, 40, 255)
-    return Video(ArrayFrames(pictures), 24.0)
+        images[index, 0][inside] = (220, 120, 40, 255)
+    return Video(ArrayFrames(images), 24.0)
 
 
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("film", type=Path, nargs="?")
+    parser.add_argument("video", type=Path, nargs="?")
     parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--size", type=int, default=256)
     args = parser.parse_args()
     config = VideoConfig(frames=args.frames, size=args.size)
-    video = load_video(args.film, config).video if args.film else disc(args.frames, args.size)
+    video = load_video(args.video, config).video if args.video else disc(args.frames, args.size)
     generator, cameras = Inflate(InflateConfig(), torch.device("cpu")), stag4d_cameras(video)
     lifting, all_of_it = [], []
     for _ in range(4):

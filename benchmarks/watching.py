@@ -2,10 +2,10 @@
 
     python benchmarks/watching.py DATA/gltf/barbarian-run --preset cpu --device cpu --steps 600
 
-Blocks of steps with and without pictures take turns in one fit, so that whatever else the machine does weighs on both
+Blocks of steps with and without images take turns in one fit, so that whatever else the machine does weighs on both
 alike; the watcher is a bare client of viser that takes all it is sent and draws nothing, since a browser on the same
-machine would measure itself. `slower` is the median over neighbouring blocks of the ratio of their times, less 1;
-`in_show` the share of the watched time that the fit stood still for pictures.
+machine would measure itself. `slower` is the median over neighboring blocks of the ratio of their times, less 1;
+`in_show` the share of the watched time that the fit stood still for images.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from machine import machine
 
 from ds4d.core import choose_device
 from ds4d.data import ViewsConfig, load_views
-from ds4d.pipeline import FitBegins, prepare
+from ds4d.pipeline import FitStarted, prepare
 from ds4d.presets import PRESETS
 from ds4d.viewer import FitWatch, Viewer
 
@@ -63,11 +63,11 @@ def main() -> None:
     device = choose_device(words.device)
     preset = PRESETS[words.preset]()
     views = ViewsConfig(splits=tuple(words.splits), size=words.size or preset.views.size)
-    fit = dataclasses.replace(preset.fit, static_steps=BLOCK, dynamic_steps=words.steps, coarse_share=0.0)
+    fit = dataclasses.replace(preset.fit, static_steps=BLOCK, dynamic_steps=words.steps, coarse_fraction=0.0)
     trainer = prepare(load_views(words.data, views), dataclasses.replace(preset, fit=fit), device)
     viewer = Viewer()
     watch = FitWatch(viewer)
-    watch.show(FitBegins(trainer.scene, trainer.video))
+    watch.show(FitStarted(trainer.scene, trainer.video))
     watcher = Watcher(viewer.port)
     while not viewer.has_visitors:
         time.sleep(0.01)

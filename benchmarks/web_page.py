@@ -4,15 +4,15 @@
     python benchmarks/web_page.py RUN --gaussians 30000 --angle vulkan --sizes 512 1080      # on a GPU
 
 - `mb`: of the page; `pack_seconds`: to write it.
-- `rounding_db`: our renderer on the frames as the page unpacks them, against the frames themselves, before any picture
+- `rounding_db`: our renderer on the frames as the page unpacks them, against the frames themselves, before any image
   is rounded to 8 bits.
-- `page_db`: screenshots of the page in a headless Chromium against our renderer's pictures.
+- `page_db`: screenshots of the page in a headless Chromium against our renderer's images.
 - `ready_seconds`: from opening the file until the object is unpacked and on its way to the GPU.
 - `drawn_by`: what Chromium draws with: a GPU, or the processor (SwiftShader).
-- `playing`, by the picture's height: `main_thread_ms` per picture, what the page's own script does: sorting, uploading,
-  asking the GPU; `pictures_per_second`, no display holding them back; `finished_ms` per picture, the script waiting for
+- `playing`, by the image's height: `main_thread_ms` per image, what the page's own script does: sorting, uploading,
+  asking the GPU; `images_per_second`, no display holding them back; `finished_ms` per image, the script waiting for
   each until it is drawn.
-- `mega_fragments`: per picture, the pixels of all Gaussians' bounding boxes: what a GPU has to fill at most.
+- `mega_fragments`: per image, the pixels of all Gaussians' bounding boxes: what a GPU has to fill at most.
 """
 
 import argparse
@@ -87,8 +87,8 @@ def thicken(scene: DynamicGaussians, count: int) -> DynamicGaussians:
     return scene
 
 
-def pictures(scene: BakedGaussians) -> tuple[np.ndarray, float]:
-    """On white at `VIEWS` [P, H, W, 3], not rounded, and the millions of pixels in a picture's bounding boxes."""
+def images(scene: BakedGaussians) -> tuple[np.ndarray, float]:
+    """On white at `VIEWS` [P, H, W, 3], not rounded, and the millions of pixels in an image's bounding boxes."""
     drawn, fragments = [], 0.0
     for view_time, azimuth in VIEWS:
         camera = fixed_path(
@@ -101,15 +101,15 @@ def pictures(scene: BakedGaussians) -> tuple[np.ndarray, float]:
 
 
 def decibels(one: np.ndarray, other: np.ndarray) -> float:
-    """Peak signal-to-noise ratio of colours in [0, 1]."""
+    """Peak signal-to-noise ratio of colors in [0, 1]."""
     return round(float(-10 * np.log10(np.square(one - other).mean())), 1)
 
 
 def in_browser(path: Path, angle: str, sizes: list[int]) -> tuple[np.ndarray, dict[str, Any]]:
-    """The page's pictures at `VIEWS`, and its times."""
+    """The page's images at `VIEWS`, and its times."""
     from playwright.sync_api import sync_playwright
 
-    shots, executable = [], shutil.which("chromium") or shutil.which("google-chrome")
+    trajectories, executable = [], shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=[*ANY, *FLAGS[angle]])
         page = browser.new_page(viewport={"width": SIZE, "height": SIZE})
@@ -120,7 +120,7 @@ def in_browser(path: Path, angle: str, sizes: list[int]) -> tuple[np.ndarray, di
             page.wait_for_selector("body[data-state=ready]")
             page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
             ready.append(page.evaluate("performance.getEntriesByName('ready')[0].startTime") / 1e3)
-            shots.append(np.array(Image.open(BytesIO(page.screenshot())).convert("RGB")) / 255)
+            trajectories.append(np.array(Image.open(BytesIO(page.screenshot())).convert("RGB")) / 255)
         found: dict[str, Any] = {"drawn_by": page.evaluate(DRAWN_BY), "ready_seconds": round(min(ready), 2)}
         page.keyboard.press(" ")
         found["playing"] = {}
@@ -129,12 +129,12 @@ def in_browser(path: Path, angle: str, sizes: list[int]) -> tuple[np.ndarray, di
             script, rate = page.evaluate(TIMED, False)
             times = {
                 "main_thread_ms": script,
-                "pictures_per_second": rate,
+                "images_per_second": rate,
                 "finished_ms": page.evaluate(TIMED, True)[0],
             }
             found["playing"][size] = {name: round(value, 2) for name, value in times.items()}
         browser.close()
-    return np.stack(shots), found
+    return np.stack(trajectories), found
 
 
 @torch.no_grad()
@@ -144,22 +144,22 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of a run")
     parser.add_argument("--gaussians", type=int, help="thicken the object to so many")
     parser.add_argument("--angle", choices=FLAGS, default="swiftshader", help="what Chromium draws with")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[SIZE], help="of the pictures while it plays, pixels")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[SIZE], help="of the images while it plays, pixels")
     arguments = parser.parse_args()
     if arguments.gaussians is None:
         scene = BakedGaussians.load(arguments.run)
     else:
         scene = thicken(DynamicGaussians.load(arguments.run), arguments.gaussians).bake()
     unpacked = BakedGaussians(unpack_frames(pack_frames(scene.frames)), scene.clip, scene.world)
-    truth, fragments = pictures(scene)
+    truth, fragments = images(scene)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "object.html"
         began = time.perf_counter()
         write_html(scene, path, distance=viewing_distance(scene), fovy_deg=FOVY_DEG)
         found = {"frames": len(scene.clip.times), "gaussians": scene.frames.num_gaussians}
         found |= {"mb": round(path.stat().st_size / 1e6, 2), "pack_seconds": round(time.perf_counter() - began, 1)}
-        shots, times = in_browser(path, arguments.angle, arguments.sizes)
-    found |= {"rounding_db": decibels(pictures(unpacked)[0], truth), "page_db": decibels(shots, truth)}
+        trajectories, times = in_browser(path, arguments.angle, arguments.sizes)
+    found |= {"rounding_db": decibels(images(unpacked)[0], truth), "page_db": decibels(trajectories, truth)}
     print(json.dumps({**machine(), **found, **times, "mega_fragments": round(fragments, 1)}, indent=1))
 
 

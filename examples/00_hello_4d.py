@@ -1,8 +1,8 @@
-"""Hello, 4D: draws a small creature from all sides, fits a 4D object to the pictures, and looks at it from a new side.
+"""Hello, 4D: draws a small creature from all sides, fits a 4D object to the images, and looks at it from a new side.
 
     python examples/00_hello_4d.py [FOLDER]
 
-Needs no GPU. FOLDER (runs/hello_4d if not given) then holds the pictures (`data`), the object with its videos (`run`)
+Needs no GPU. FOLDER (runs/hello_4d if not given) then holds the images (`data`), the object with its videos (`run`)
 and the new side (`upper_left.png`); open `run/contact_sheet.png` first.
 """
 
@@ -24,18 +24,18 @@ from ds4d.visualize import fixed_path
 
 
 def main(folder: Path, config: GenerateConfig) -> None:
-    """Makes the pictures, fits, and draws the middle of the clip from the upper left."""
+    """Makes the images, fits, and draws the middle of the clip from the upper left."""
     write_sample(folder / "data", SampleConfig(frames=12, size=96))
     views = ViewsConfig(splits=("front", "mv"), fps=12.0)
     for event in ds4d.generate(folder / "data", replace(config, views=views), folder / "run", device="cpu"):
         if isinstance(event, Finished):
-            figures = event.figures
-            print(f"{figures.front_psnr:.1f} dB on the front view, {figures.num_gaussians} Gaussians")
+            metrics = event.metrics
+            print(f"{metrics.front_psnr:.1f} dB on the front view, {metrics.num_gaussians} Gaussians")
 
     scene = ds4d.DynamicGaussians.load(folder / "run")
     camera = fixed_path(1, azimuth_deg=-45.0, elevation_deg=30.0, fovy_deg=34.0, distance=2.0, size=256)
-    picture = next(draw_rgb(scene, renderer_for("cpu"), camera, torch.tensor([0.5])))
-    write_png(folder / "upper_left.png", picture)
+    image = next(draw_rgb(scene, renderer_for("cpu"), camera, torch.tensor([0.5])))
+    write_png(folder / "upper_left.png", image)
     print(f"look at {folder / 'run' / 'contact_sheet.png'} and {folder / 'upper_left.png'}")
 
 

@@ -22,7 +22,7 @@ TIMES, FUSION = frame_times(FRAMES), ds4d.FusionConfig(rule="visible", channels=
 
 
 class TheirModel(nn.Module):
-    """Canonical Gaussians, grey at first, and a network of (place, time, extra channels) that moves them."""
+    """Canonical Gaussians, gray at first, and a network of (place, time, extra channels) that moves them."""
 
     def __init__(self, means: Tensor, extra_channels: int) -> None:
         super().__init__()
@@ -52,8 +52,10 @@ def draw(gaussians: Gaussians, cameras: ds4d.Cameras) -> Rendering:
     return renderer_for("cpu").render(gaussians, every, backgrounds=torch.ones(*lead, 3))
 
 
-def fit(images: Tensor, cameras: ds4d.Cameras, means: Tensor, views: ds4d.ClipFeatures | None, steps: int) -> float:
-    """Fits the model to the pictures [T, V, 3, H, W] and returns its PSNR; `views` are the clip's features, or none."""
+def fit(
+    images: Tensor, cameras: ds4d.Cameras, means: Tensor, views: ds4d.FrameFeatureCache | None, steps: int
+) -> float:
+    """Fits the model to the images [T, V, 3, H, W] and returns its PSNR; `views` are the clip's features, or none."""
     torch.manual_seed(0)
     model = TheirModel(means, FUSION.channels if views is not None else 0)
     tssf = ds4d.Tssf(FUSION, views.maps.shape[2]) if views is not None else None
@@ -62,7 +64,7 @@ def fit(images: Tensor, cameras: ds4d.Cameras, means: Tensor, views: ds4d.ClipFe
     def at(times: Tensor) -> Gaussians:
         if views is None or tssf is None:
             return model(times, torch.zeros(len(times), COUNT, 0))
-        points = model.means.expand(len(times), -1, -1)  # where to read: one set of centres per time
+        points = model.means.expand(len(times), -1, -1)  # where to read: one set of centers per time
         return model(times, views.fuse(tssf, points, *views.at(times)))
 
     for step in range(steps):
@@ -81,7 +83,7 @@ def fit(images: Tensor, cameras: ds4d.Cameras, means: Tensor, views: ds4d.ClipFe
 
 def main(steps: int = 150) -> tuple[float, float]:
     """Fits without and with the features."""
-    video = sample_video(SampleConfig(FRAMES, SIZE, supersampling=2))  # pictures and cameras: yours
+    video = sample_video(SampleConfig(FRAMES, SIZE, supersampling=2))  # images and cameras: yours
     pairs = torch.cartesian_prod(torch.arange(FRAMES), torch.arange(video.num_views))
     images = video.gather(*pairs.T).composite(torch.ones(len(pairs), 3)).unflatten(0, (FRAMES, -1))
     cameras = ds4d.Cameras(video.cameras.viewmats[0], video.cameras.Ks[0], SIZE, SIZE)
@@ -89,7 +91,7 @@ def main(steps: int = 150) -> tuple[float, float]:
 
     maps = FilterBank(FilterBankConfig(stride=2))(images)  # or any extractor's: [T, V, C, h, w]
     features = ds4d.FrameFeatures(maps, torch.ones(FRAMES, video.num_views, dtype=torch.bool))
-    views = ds4d.observe_features(features, TIMES, cameras, ds4d.DecouplingConfig(), FUSION)
+    views = ds4d.cache_features(features, TIMES, cameras, ds4d.DecouplingConfig(), FUSION)
     alone, helped = (fit(images, cameras, means, given, steps) for given in (None, views))
     print(f"PSNR after {steps} steps: {alone:.2f} dB, and {helped:.2f} dB with DSFD and TSSF")
     return alone, helped

@@ -44,7 +44,7 @@ hypothesis.settings.load_profile("repeatable")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Options for the pictures in the documentation (see CONTRIBUTING.md)."""
+    """Options for the images in the documentation (see CONTRIBUTING.md)."""
     group = parser.getgroup("screenshots")
     group.addoption("--save-screenshots", metavar="DIR", type=Path, help="where browser tests leave their screenshots")
     group.addoption("--pictured-run", metavar="RUN", type=Path, help="the run they show; a tiny one if not given")
@@ -87,7 +87,7 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """Real footage that the repository does not hold; it may lie beside the checkout as `shared/data`."""
+    """Real video that the repository does not hold; it may lie beside the checkout as `shared/data`."""
     path = ROOT.parent / "shared" / "data"
     if not path.is_dir():
         pytest.skip(f"needs the data sets in {path}")
@@ -96,7 +96,7 @@ def data_dir() -> Path:
 
 @pytest.fixture
 def tiny_gaussians(generator: torch.Generator) -> RawGaussians:
-    """Twelve coloured Gaussians (SH degree 1) inside the ball of radius 0.5."""
+    """Twelve colored Gaussians (SH degree 1) inside the ball of radius 0.5."""
     count = 12
     directions = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=-1)
     sh = 0.1 * torch.randn(count, 4, 3, generator=generator)
@@ -149,7 +149,7 @@ def quick_config() -> "GenerateConfig":
             dynamic_steps=160,
             times_per_step=2,
             window_growth=0.2,
-            coarse_share=0.1,
+            coarse_fraction=0.1,
             density=DensityConfig(every=30, max_gaussians=900),
             optimizer=OptimizerConfig(planes=Rate(3e-2, 0.1), mlp=Rate(5e-3, 0.2)),  # few steps, so long ones
         ),
@@ -169,7 +169,7 @@ def quick_video() -> MultiViewVideo:
 
 @pytest.fixture(scope="session")
 def creature_mesh(quick_video: MultiViewVideo) -> "trimesh.Trimesh":
-    """The sample creature in the middle frame of `quick_video` as a mesh with vertex colours, unlit."""
+    """The sample creature in the middle frame of `quick_video` as a mesh with vertex colors, unlit."""
     import trimesh
 
     from ds4d.data.synthetic.anatomy import pose_parts
@@ -302,7 +302,7 @@ def _disc(
     color: tuple[int, int, int] = RED,
     spot: tuple[int, int, int] | None = None,
 ) -> np.ndarray:
-    """An RGBA picture (straight alpha, soft outline) of a disc at a place, with a spot of half its radius inside."""
+    """An RGBA image (straight alpha, soft outline) of a disc at a place, with a spot of half its radius inside."""
     width, height = size
     ys, xs = np.mgrid[:height, :width] + 0.5
     distance = np.hypot(xs - left, ys - top)
@@ -315,12 +315,12 @@ def _disc(
 
 
 def _over(rgba: np.ndarray, background: tuple[int, int, int] | np.ndarray) -> np.ndarray:
-    """An RGB picture of an RGBA one on a background."""
+    """An RGB image of an RGBA one on a background."""
     alpha = rgba[..., 3:] / 255
     return np.rint(alpha * rgba[..., :3] + (1 - alpha) * np.float64(background)).astype(np.uint8)
 
 
-def _write_film(
+def _write_video_file(
     path: Path,
     frames: Sequence[np.ndarray],
     *,
@@ -347,20 +347,20 @@ def _write_film(
 
 @pytest.fixture
 def disc() -> Callable[..., np.ndarray]:
-    """Draws one RGBA picture: (left, top, radius, *, size, color, spot)."""
+    """Draws one RGBA image: (left, top, radius, *, size, color, spot)."""
     return _disc
 
 
 @pytest.fixture
 def over() -> Callable[..., np.ndarray]:
-    """Lays an RGBA picture over a background: (rgba, background) -> RGB."""
+    """Lays an RGBA image over a background: (rgba, background) -> RGB."""
     return _over
 
 
 @pytest.fixture
-def write_film(tmp_path: Path) -> Callable[..., Path]:
+def render_video(tmp_path: Path) -> Callable[..., Path]:
     """Encodes frames into a file: (name, frames, *, fps, codec, pix_fmt, stamps, options, container_options)."""
-    return lambda name, frames, **settings: _write_film(tmp_path / name, frames, **settings)
+    return lambda name, frames, **settings: _write_video_file(tmp_path / name, frames, **settings)
 
 
 @pytest.fixture
@@ -396,18 +396,18 @@ def pictured_run(request: pytest.FixtureRequest) -> Path:
     return request.config.getoption("--pictured-run") or request.getfixturevalue("finished_run")
 
 
-SCREENSHOT_BYTES = 200_000  # at most, for pictures in the repository
+SCREENSHOT_BYTES = 200_000  # at most, for images in the repository
 
 
 @pytest.fixture
 def keep_screenshot(request: pytest.FixtureRequest) -> Callable[[str, bytes], None]:
-    """Takes a screenshot's name and PNG; writes it, in 256 colours, if that is asked for, and refuses blank ones."""
+    """Takes a screenshot's name and PNG; writes it, in 256 colors, if that is asked for, and refuses blank ones."""
 
     def keep(name: str, png: bytes) -> None:
-        picture = Image.open(BytesIO(png)).convert("RGB")
-        assert np.asarray(picture).std() > 5, "there is nothing to see"
+        image = Image.open(BytesIO(png)).convert("RGB")
+        assert np.asarray(image).std() > 5, "there is nothing to see"
         small = BytesIO()
-        picture.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+        image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
         assert small.tell() < SCREENSHOT_BYTES
         if folder := request.config.getoption("--save-screenshots"):
             folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""From the sample's pictures to an object that moves as it should, seen from sides that were never shown."""
+"""From the sample's images to an object that moves as it should, seen from sides that were never shown."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def evaluation(scene: DynamicGaussians, sample_folder: Path) -> Evaluation:
 
 def test_unseen_views_are_drawn_well(evaluation: Evaluation) -> None:
     assert evaluation.images == 24
-    assert evaluation.total["psnr"] > 20.0  # 21.0 as measured; a hull with mean colours has 15
+    assert evaluation.total["psnr"] > 20.0  # 21.0 as measured; a hull with mean colors has 15
     assert evaluation.total["iou"] > 0.85
 
 

@@ -11,13 +11,13 @@ from ds4d.decoupling import DecouplingConfig, decouple, reference_basis
 from ds4d.fusion import FusionConfig, Tssf
 from ds4d.pipeline import generate
 from ds4d.presets import PRESETS
-from ds4d.scene import ClipFeatures, DynamicGaussians, observe_features
+from ds4d.scene import DynamicGaussians, FrameFeatureCache, cache_features
 from ds4d.types import Cameras, FrameFeatures
 
 NAMES = {
     "PRESETS": PRESETS,
     "Cameras": Cameras,
-    "ClipFeatures": ClipFeatures,
+    "FrameFeatureCache": FrameFeatureCache,
     "DecouplingConfig": DecouplingConfig,
     "DynamicGaussians": DynamicGaussians,
     "FrameFeatures": FrameFeatures,
@@ -26,7 +26,7 @@ NAMES = {
     "decouple": decouple,
     "generate": generate,
     "load_views": load_views,
-    "observe_features": observe_features,
+    "cache_features": cache_features,
     "reference_basis": reference_basis,
 }
 
@@ -36,7 +36,7 @@ def test_public_names_are_those_of_their_rooms() -> None:
     assert all(getattr(ds4d, name) is value for name, value in NAMES.items())
 
 
-PLUGGED_IN = ("Cameras", "ClipFeatures", "FrameFeatures", "Tssf", "decouple", "observe_features", "reference_basis")
+PLUGGED_IN = ("Cameras", "FrameFeatureCache", "FrameFeatures", "Tssf", "decouple", "cache_features", "reference_basis")
 OURS = ("cli", "evaluation", "guidance", "init", "losses", "pipeline", "presets", "training")
 
 

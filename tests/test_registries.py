@@ -13,7 +13,7 @@ from ds4d.decoupling import REFERENCES, DecouplingConfig
 from ds4d.features import EXTRACTORS, FeaturesConfig
 from ds4d.fusion import RULES, FusionConfig
 from ds4d.geometry import RIGS, project_points, rig_cameras
-from ds4d.losses import PICTURE_LOSSES, REGULARIZERS
+from ds4d.losses import IMAGE_LOSSES, REGULARIZERS
 from ds4d.multiview import GENERATORS
 from ds4d.presets import PRESETS
 from ds4d.rendering import RENDERERS, renderer_for
@@ -23,11 +23,11 @@ from ds4d.weights import MODELS
 
 @pytest.mark.parametrize(
     "registry",
-    [RIGS, PICTURE_LOSSES, REGULARIZERS, PRESETS, RENDERERS, EXTRACTORS, REFERENCES, RULES, GENERATORS, MODELS],
+    [RIGS, IMAGE_LOSSES, REGULARIZERS, PRESETS, RENDERERS, EXTRACTORS, REFERENCES, RULES, GENERATORS, MODELS],
     ids=[
         "rigs",
         "losses",
-        "regularisers",
+        "regularizers",
         "presets",
         "renderers",
         "extractors",
@@ -80,7 +80,7 @@ def test_the_papers_losses_stand_to_one_another_as_stag4ds() -> None:
     found = [losses.mse.weight, losses.mask.weight, config.guidance.weight, losses.time_smoothness / planes]
     assert [weight / losses.mse.weight * 20_000 for weight in found] == pytest.approx([20_000, 5_000, 1, 5])
     assert losses.plane_smoothness == losses.time_l1 == pytest.approx(losses.time_smoothness / 100)
-    assert losses.mse.views == "real" and losses.lpips.views == "novel"
+    assert losses.mse.views == "input" and losses.lpips.views == "generated"
 
 
 @pytest.mark.parametrize("name", RIGS)

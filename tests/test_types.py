@@ -162,7 +162,7 @@ def test_select_takes_one_camera_per_pair() -> None:
     assert chosen.viewmats[:, 0, 0, 0].tolist() == [5.0, 0.0]
 
 
-def test_resized_cameras_see_points_at_the_same_share_of_the_picture(tiny_cameras: Cameras) -> None:
+def test_resized_cameras_see_points_at_the_same_share_of_the_image(tiny_cameras: Cameras) -> None:
     points = torch.tensor([[0.1, 0.2, 0.3], [-0.2, 0.0, 0.1]])
     larger = tiny_cameras.resized(100, 96)
     share, _ = project_points(points, tiny_cameras)
@@ -202,7 +202,7 @@ def test_activate_gives_unit_quats_positive_scales_and_opacities(tiny_gaussians:
     assert gaussians.num_gaussians == tiny_gaussians.num_gaussians == 12
 
 
-def test_at_time_picks_one_time_and_keeps_shared_colours(tiny_gaussians: RawGaussians) -> None:
+def test_at_time_picks_one_time_and_keeps_shared_colors(tiny_gaussians: RawGaussians) -> None:
     names = ("means", "quats", "log_scales", "opacity_logits")
     stacked = {name: torch.stack((getattr(tiny_gaussians, name), getattr(tiny_gaussians, name) + 1)) for name in names}
     moving = RawGaussians(**stacked, sh=tiny_gaussians.sh)

@@ -1,8 +1,8 @@
-"""A film of a moving object in, dynamic 3D Gaussians out: an implementation of DS4D.
+"""A video of a moving object in, dynamic 3D Gaussians out: an implementation of DS4D.
 
 `generate` runs the whole flow, `PRESETS` are its settings by name, `load_views` reads an input by itself, and
 `DynamicGaussians` is the result. The paper's two modules serve other trainers of Gaussians as well (docs/plug_in.md):
-`reference_basis` and `decouple` are DSFD by itself, `Tssf` is TSSF, and `observe_features` makes of a clip's
+`reference_basis` and `decouple` are DSFD by itself, `Tssf` is TSSF, and `cache_features` makes of a clip's
 `FrameFeatures` what TSSF reads at any time. All are imported when first asked for, so that importing the package is
 light.
 """
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
     from ds4d.fusion import FusionConfig, Tssf
     from ds4d.pipeline import generate
     from ds4d.presets import PRESETS
-    from ds4d.scene import ClipFeatures, DynamicGaussians, observe_features
+    from ds4d.scene import DynamicGaussians, FrameFeatureCache, cache_features
     from ds4d.types import Cameras, FrameFeatures
 
 __version__ = "0.1.0"
 __all__ = [
     "PRESETS",
     "Cameras",
-    "ClipFeatures",
     "DecouplingConfig",
     "DynamicGaussians",
+    "FrameFeatureCache",
     "FrameFeatures",
     "FusionConfig",
     "Tssf",
+    "cache_features",
     "decouple",
     "generate",
     "load_views",
-    "observe_features",
     "reference_basis",
 ]
 
 _HOMES = {
     "Cameras": "ds4d.types",
-    "ClipFeatures": "ds4d.scene.frame_features",
+    "FrameFeatureCache": "ds4d.scene.frame_features",
     "DecouplingConfig": "ds4d.decoupling",
     "DynamicGaussians": "ds4d.scene",
     "FrameFeatures": "ds4d.types",
@@ -48,7 +48,7 @@ _HOMES = {
     "decouple": "ds4d.decoupling",
     "generate": "ds4d.pipeline",
     "load_views": "ds4d.data",
-    "observe_features": "ds4d.scene.frame_features",
+    "cache_features": "ds4d.scene.frame_features",
     "reference_basis": "ds4d.decoupling",
 }
 

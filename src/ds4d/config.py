@@ -24,7 +24,7 @@ class GenerateConfig:
 
     Attributes:
         views: where the views come from, and how folders of views are read.
-        video: how films are read.
+        video: how videos are read.
         inflate: how a silhouette becomes a shape.
         zero123plus: which Zero123++, and how it is run.
         init: the first Gaussians.
@@ -34,7 +34,7 @@ class GenerateConfig:
         field: what moves them; None for an object that stands still.
         fit: the schedule.
         guidance: what a diffusion model thinks of sides that no view shows.
-        outputs: pictures and videos.
+        outputs: images and videos.
         log: of the losses.
         seed: of every random draw.
         checkpoint_every: steps from one checkpoint to the next.

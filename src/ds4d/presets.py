@@ -26,7 +26,7 @@ _QUICK = OptimizerConfig(
 
 
 def tiny() -> GenerateConfig:
-    """For demonstrations and tests: small pictures, few steps."""
+    """For demonstrations and tests: small images, few steps."""
     return GenerateConfig(
         views=ViewsConfig(size=128),
         init=InitConfig(num_gaussians=4_000, hull=HullConfig(resolution=64)),
@@ -45,7 +45,7 @@ def tiny() -> GenerateConfig:
 
 
 def cpu() -> GenerateConfig:
-    """For machines without a GPU: middling pictures, few Gaussians."""
+    """For machines without a GPU: middling images, few Gaussians."""
     return GenerateConfig(
         views=ViewsConfig(size=256),
         init=InitConfig(num_gaussians=8_000),
@@ -54,36 +54,36 @@ def cpu() -> GenerateConfig:
             static_steps=150,
             dynamic_steps=1100,
             static_views=4,
-            coarse_share=0.6,
+            coarse_fraction=0.6,
             times_per_step=2,
             views_per_time=4,
             losses=LossConfig(rigidity=0.5),
             density=DensityConfig(max_gaussians=16_000, every=50),
             optimizer=_QUICK,
-            neighbours=4,
+            neighbors=4,
         ),
         outputs=OutputsConfig(size=384),
     )
 
 
 def fast() -> GenerateConfig:
-    """For a GPU: pictures at their own size, many of them in each step."""
+    """For a GPU: images at their own size, many of them in each step."""
     return GenerateConfig(
         field=FieldConfig(deform_color=True),
         fit=FitConfig(
             static_steps=300,
             dynamic_steps=1000,
-            coarse_share=0.3,
+            coarse_fraction=0.3,
             times_per_step=8,
             views_per_time=2,
             losses=LossConfig(rigidity=0.5),
-            density=DensityConfig(grow_share=0.1),
+            density=DensityConfig(grow_fraction=0.1),
             optimizer=OptimizerConfig(means=Rate(2e-3, 0.05), planes=Rate(2e-2, 0.1), mlp=Rate(2e-3, 0.1)),
         ),
     )
 
 
-# STAG4D's sum of losses, divided by the factor of its colour loss. It sums regularisers over 4 scales of 3 planes.
+# STAG4D's sum of losses, divided by the factor of its color loss. It sums regularizers over 4 scales of 3 planes.
 _STAG4D = 1 / 20_000
 _STAG4D_PLANES = 4 * 3 * _STAG4D
 
@@ -91,9 +91,9 @@ _STAG4D_PLANES = 4 * 3 * _STAG4D
 def paper() -> GenerateConfig:
     """The paper's parts by STAG4D's schedule and weights; for a GPU with all the weights that `ds4d weights` lists.
 
-    Views of a film come from Zero123++ with STAG4D's anchor where its weights are, features from DINOv2.
+    Views of a video come from Zero123++ with STAG4D's anchor where its weights are, features from DINOv2.
 
-    Colour counts at the real view alone. What the object looks like from elsewhere comes from LPIPS on the generated
+    Color counts at the real view alone. What the object looks like from elsewhere comes from LPIPS on the generated
     views and from guidance: without their weights only silhouettes hold it, and `fast` does better.
     """
     return GenerateConfig(
@@ -107,19 +107,19 @@ def paper() -> GenerateConfig:
             times_per_step=4,
             views_per_time=2,
             window_growth=0.0,
-            coarse_share=0.0,
-            alignment=None,
+            coarse_fraction=0.0,
+            view_correction=None,
             losses=LossConfig(
                 l1=Term(),
-                mse=Term(20_000 * _STAG4D, "real"),
+                mse=Term(20_000 * _STAG4D, "input"),
                 ssim=Term(),
                 mask=Term(5_000 * _STAG4D),
-                lpips=Term(0.05, "novel"),
+                lpips=Term(0.05, "generated"),
                 plane_smoothness=0.05 * _STAG4D_PLANES,
                 time_smoothness=5.0 * _STAG4D_PLANES,
                 time_l1=0.05 * _STAG4D_PLANES,
             ),
-            density=DensityConfig(start=0.15, stop=0.75, max_gaussians=33_000, grow_share=0.025),
+            density=DensityConfig(start=0.15, stop=0.75, max_gaussians=33_000, grow_fraction=0.025),
             optimizer=OptimizerConfig(
                 means=Rate(2e-3, 0.01),
                 quats=Rate(2e-3),

@@ -66,23 +66,23 @@ def test_moving_cameras_are_refused(sample_folder: Path, monkeypatch: pytest.Mon
     viewmats[1, 0, 0, 3] += 0.1
     moving = replace(video, cameras=replace(video.cameras, viewmats=viewmats))
     monkeypatch.setattr(cases, "load_views", lambda folder, config: moving)
-    with pytest.raises(ValueError, match=r"views must be filmed by cameras that stand still"):
+    with pytest.raises(ValueError, match=r"views must be recorded by cameras that stand still"):
         find_cases([sample_folder], ViewsConfig())
 
 
 def test_a_clip_without_a_view_is_the_others(quick_video: MultiViewVideo) -> None:
     names = tuple("abcdefg")
     weights = torch.arange(1.0, 8.0)
-    trust = torch.rand(6, 7, 1, 2, 2)
+    confidence = torch.rand(6, 7, 1, 2, 2)
     valid = quick_video.valid.clone()
     valid[1, 5] = False
-    video = replace(quick_video, view_names=names, view_weights=weights, pixel_weights=trust, valid=valid)
+    video = replace(quick_video, view_names=names, view_weights=weights, pixel_weights=confidence, valid=valid)
     left = without_view(video, 3)
     kept = [0, 1, 2, 4, 5, 6]
     assert (left.num_times, left.num_views) == (6, 6) and left.view_names == tuple("abcefg")
     assert left.view_weights.tolist() == [1, 2, 3, 5, 6, 7]
     assert torch.equal(left.valid, valid[:, kept])
-    assert left.pixel_weights is not None and torch.equal(left.pixel_weights, trust[:, kept])
+    assert left.pixel_weights is not None and torch.equal(left.pixel_weights, confidence[:, kept])
     assert torch.equal(left.cameras.viewmats, video.cameras.viewmats[:, kept])
     assert torch.equal(left.cameras.Ks, video.cameras.Ks[:, kept])
     for new, old in enumerate(kept):
@@ -96,7 +96,7 @@ def test_a_clip_without_a_view_is_the_others(quick_video: MultiViewVideo) -> Non
 def test_a_view_is_scored_as_its_file_would_be(
     sample_folder: Path, quick_video: MultiViewVideo, few_steps: GenerateConfig
 ) -> None:
-    """The same pictures through transforms_mv.json: colours that went through alpha and back differ by rounding, which
+    """The same images through transforms_mv.json: colors that went through alpha and back differ by rounding, which
     moves a few pixels across the threshold of what counts as dynamic."""
     trainer = prepare(quick_video, few_steps, CPU)
     scene = trainer.scene.bake()
@@ -120,14 +120,14 @@ def test_a_held_out_view_is_not_seen_by_the_fit(
     generated_folder: Path, few_steps: GenerateConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    real = cases.prepare
-    monkeypatch.setattr(cases, "prepare", lambda video, *rest: seen.append(video) or real(video, *rest))
+    input = cases.prepare
+    monkeypatch.setattr(cases, "prepare", lambda video, *rest: seen.append(video) or input(video, *rest))
     whole = Case("toy", generated_folder, "the front view")
     held = replace(whole, scored_on="a held-out view", held_out=2)
     for case in (whole, held):
         score = fit_case(case, few_steps, CPU)
         assert set(score.metrics) == {*METRICS, "front_psnr"}
         assert score.seconds > 0 and 0 < score.num_gaussians <= 900
-        # The front's files are scored in 8 bit, its training pictures as they are.
+        # The front's files are scored in 8 bit, its training images as they are.
         assert math.isclose(score.metrics["psnr"], score.metrics["front_psnr"], abs_tol=0.1) == (case is whole)
     assert [video.num_views for video in seen] == [7, 6]

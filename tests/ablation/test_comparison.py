@@ -8,10 +8,10 @@ from ds4d.ablation.comparison import cells, difference, mean_of, means_by_case
 from ds4d.ablation.results import Result
 
 
-def result(row: str, case: str, seed: int, **figures: float) -> Result:
+def result(row: str, case: str, seed: int, **metrics: float) -> Result:
     memory = {"main": 3_000_000_000, "gpu": 500_000_000}
-    seconds = figures.pop("seconds", 1.0)
-    return Result(case, "unseen views", row, seed, {}, figures, seconds, 10, memory)
+    seconds = metrics.pop("seconds", 1.0)
+    return Result(case, "unseen views", row, seed, {}, metrics, seconds, 10, memory)
 
 
 def test_cells_leave_out_what_is_missing() -> None:

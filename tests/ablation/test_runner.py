@@ -34,7 +34,7 @@ def stand_in(case, config, device):
 '''
 
 
-def figures(case: Case, config: GenerateConfig, device: torch.device) -> Score:
+def metrics(case: Case, config: GenerateConfig, device: torch.device) -> Score:
     """A quick stand-in for a fit."""
     assert device == CPU
     value = 20.0 + config.seed + len(case.name) + 5 * (config.init.method == "hull")
@@ -44,7 +44,7 @@ def figures(case: Case, config: GenerateConfig, device: torch.device) -> Score:
 def frogs_fail(case: Case, config: GenerateConfig, device: torch.device) -> Score:
     if case.name == "frog" and config.seed == 1:
         raise RuntimeError("no frogs\ntoday")
-    return figures(case, config, device)
+    return metrics(case, config, device)
 
 
 def never(case: Case, config: GenerateConfig, device: torch.device) -> Score:
@@ -64,7 +64,7 @@ def test_every_cell_is_fitted_and_a_part_of_the_plan_is_a_table(tmp_path: Path, 
         "frog-B-seed0",
         "fox-A-seed1",
     ]
-    planned, *events = list(ablate(fits, tmp_path, figures, device=CPU))
+    planned, *events = list(ablate(fits, tmp_path, metrics, device=CPU))
     assert planned == Planned(8, 0)
     assert [event.number for event in events] == list(range(1, 9)) and all(event.total == 8 for event in events)
     assert [event.result.name for event in events] == [fit.name for fit in fits]
@@ -78,20 +78,20 @@ def test_every_cell_is_fitted_and_a_part_of_the_plan_is_a_table(tmp_path: Path, 
 
 
 def test_what_is_there_is_not_fitted_again(tmp_path: Path, make_plan: Plan) -> None:
-    events: Iterator = ablate(make_plan(), tmp_path, figures, device=CPU)
+    events: Iterator = ablate(make_plan(), tmp_path, metrics, device=CPU)
     for event in events:
         if isinstance(event, FitDone) and event.number == 3:
             break  # interrupted
     assert len(values(tmp_path)) == 3
-    planned, *rest = list(ablate(make_plan(), tmp_path, figures, device=CPU))
+    planned, *rest = list(ablate(make_plan(), tmp_path, metrics, device=CPU))
     assert planned == Planned(8, 3) and [event.number for event in rest] == [4, 5, 6, 7, 8]
     assert list(ablate(make_plan(), tmp_path, never, device=CPU)) == [Planned(8, 8)]
-    (more,) = {event.result.seed for event in list(ablate(make_plan(seeds=3), tmp_path, figures, device=CPU))[1:]}
+    (more,) = {event.result.seed for event in list(ablate(make_plan(seeds=3), tmp_path, metrics, device=CPU))[1:]}
     assert more == 2
 
 
 def test_a_changed_preset_is_refused_before_anything_is_fitted(tmp_path: Path, make_plan: Plan) -> None:
-    list(ablate(make_plan(seeds=1), tmp_path, figures, device=CPU))
+    list(ablate(make_plan(seeds=1), tmp_path, metrics, device=CPU))
     changed = replace(tiny(), fit=replace(tiny().fit, static_steps=7))
     message = r"fox-A-seed0 must .*fox-A-seed0\.json, got another preset\.fit\.static_steps\. Name another folder"
     with pytest.raises(ValueError, match=message):
@@ -109,7 +109,7 @@ def test_a_failing_fit_is_recorded_and_tried_again(tmp_path: Path, make_plan: Pl
     assert len(values(tmp_path)) == 6
     failures = tmp_path / "failures"
     assert "in frogs_fail" in (failures / "frog-A-seed1.txt").read_text()
-    assert [event.result.name for event in list(ablate(make_plan(), tmp_path, figures, device=CPU))[1:]] == [
+    assert [event.result.name for event in list(ablate(make_plan(), tmp_path, metrics, device=CPU))[1:]] == [
         "frog-A-seed1",
         "frog-B-seed1",
     ]

@@ -108,7 +108,7 @@ def test_any_row_may_be_the_base(tmp_path: Path, folder: Path, make_plan: Plan, 
     assert table.base == "A" and table.differences["psnr"]["D"].mean == pytest.approx(3.0)
 
 
-def test_seen_and_unseen_pictures_stand_apart(tmp_path: Path, make_plan: Plan, write: Write) -> None:
+def test_seen_and_unseen_images_stand_apart(tmp_path: Path, make_plan: Plan, write: Write) -> None:
     for fit in make_plan():
         seen = fit.case.name == "frog"
         case = replace(fit.case, scored_on="the front view") if seen else fit.case
@@ -131,9 +131,9 @@ def test_a_single_row_has_no_plot(tmp_path: Path, make_plan: Plan, write: Write)
 
 def test_the_plot_shows_every_row_and_case(folder: Path) -> None:
     write_tables(folder)
-    with Image.open(folder / "table.png") as picture:
-        assert len(picture.convert("RGB").getcolors(200_000)) > 20
-        assert picture.width > picture.height
+    with Image.open(folder / "table.png") as image:
+        assert len(image.convert("RGB").getcolors(200_000)) > 20
+        assert image.width > image.height
     plot_differences(make_tables(read_results(folder)), folder / "table.svg")
     text = (folder / "table.svg").read_text()
     for label in ("psnr, unseen views", "psnr_object, unseen views", "psnr_dynamic, unseen views", "fox", "frog"):

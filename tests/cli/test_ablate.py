@@ -21,7 +21,7 @@ from ds4d.config import GenerateConfig
 from ds4d.presets import PRESETS
 
 
-def figures(case: Case, config: GenerateConfig, device: torch.device) -> Score:
+def metrics(case: Case, config: GenerateConfig, device: torch.device) -> Score:
     if config.init.method == "random" and config.seed == 1:
         raise RuntimeError("out of luck")
     rule = config.fusion.rule if config.fusion else "none"
@@ -31,7 +31,7 @@ def figures(case: Case, config: GenerateConfig, device: torch.device) -> Score:
 
 @pytest.fixture(autouse=True)
 def _no_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ablate, "fit_case", figures)
+    monkeypatch.setattr(ablate, "fit_case", metrics)
 
 
 def test_the_table_is_shown_and_written(ds4d: Callable, sample_folder: Path, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_where_a_table_cannot_be_made_of_what_is_left_failing_fits_are_said_all_
     ds4d: Callable, sample_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[str], shown: str
 ) -> None:
     def fail(case: Case, config: GenerateConfig, device: torch.device) -> Score:
-        return figures(case, replace(config, seed=1), device)
+        return metrics(case, replace(config, seed=1), device)
 
     monkeypatch.setattr(ablate, "fit_case", fail)
     outcome = ds4d("ablate", sample_folder, "-o", tmp_path, "--seeds", 1, "--rows", *rows)

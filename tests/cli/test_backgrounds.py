@@ -8,12 +8,12 @@ from ds4d.io import write_png
 
 
 @pytest.mark.parametrize(("word", "color"), [("white", [255] * 3), ("#102030", [16, 32, 48]), ("black", [0] * 3)])
-def test_colours(word: str, color: list[int]) -> None:
-    picture = read_background(word, 3, 2)
-    assert picture.shape == (2, 3, 3) and (picture == color).all()
+def test_colors(word: str, color: list[int]) -> None:
+    image = read_background(word, 3, 2)
+    assert image.shape == (2, 3, 3) and (image == color).all()
 
 
-def test_pictures_are_cut_to_shape(tmp_path: Path) -> None:
+def test_images_are_cut_to_shape(tmp_path: Path) -> None:
     wide = np.zeros((4, 12, 4), np.uint8)
     wide[:, 4:8] = (250, 10, 20, 255)  # the middle; beside it nothing, which is white
     write_png(tmp_path / "wide.png", wide)
@@ -23,5 +23,5 @@ def test_pictures_are_cut_to_shape(tmp_path: Path) -> None:
 
 
 def test_other_words_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"--background must be a colour such as white.*got 'whitish'"):
+    with pytest.raises(ValueError, match=r"--background must be a color such as white.*got 'whitish'"):
         read_background("whitish", 4, 4)

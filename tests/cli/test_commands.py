@@ -67,31 +67,33 @@ def test_a_mesh_from_elsewhere_begins_the_fit(
     outcome = ds4d("generate", sample_folder, "-o", run, *quick, "--init.num-gaussians", "1500", "--init", mesh)
     assert outcome.status == 0, outcome.err
     assert "it is mirrored" in outcome.err and "silhouettes overlap (IoU) 0." in outcome.err
-    alignment = json.loads((run / "metrics.json").read_text())["alignment"]
-    assert alignment["silhouette_iou"] > 0.75 and alignment["color_error"] < 0.2 and alignment["knows_distance"]
-    assert alignment["scale"] == pytest.approx(0.01, rel=0.1)
+    registration = json.loads((run / "metrics.json").read_text())["registration"]
+    assert (
+        registration["silhouette_iou"] > 0.75 and registration["color_error"] < 0.2 and registration["knows_distance"]
+    )
+    assert registration["scale"] == pytest.approx(0.01, rel=0.1)
     record = read_record(run / "config.json").config.init
     assert (record.method, record.file) == ("mesh", mesh)
 
 
-def test_the_object_goes_back_into_its_film(
+def test_the_object_goes_back_into_its_video(
     ds4d: Callable, quick: list[str], sample_folder: Path, tmp_path: Path
 ) -> None:
-    film, run, video = sample_folder / "front.mp4", tmp_path / "run", tmp_path / "over.mp4"
-    assert ds4d("generate", film, "-o", run, *quick, "--init.num-gaussians", "2000").status == 0
-    outcome = ds4d("render", run, "--over", film, "-o", video, "--device", "cpu")
+    input_video, run, video = sample_folder / "front.mp4", tmp_path / "run", tmp_path / "over.mp4"
+    assert ds4d("generate", input_video, "-o", run, *quick, "--init.num-gaussians", "2000").status == 0
+    outcome = ds4d("render", run, "--over", input_video, "-o", video, "--device", "cpu")
     assert outcome.status == 0 and str(video) in outcome.out, outcome.err
     ours, theirs = (
         np.stack([frame.to_ndarray(format="rgb24") for frame in av.open(str(path)).decode(video=0)]).astype(int)
-        for path in (video, film)
+        for path in (video, input_video)
     )
     assert ours.shape == theirs.shape
     # Hardly fitted, but nowhere does it lie better than in its own place.
     misfits = {shift: np.abs(ours - np.roll(theirs, shift, axis=(1, 2))).mean() for shift in ((0, 0), (3, 0), (0, 3))}
     assert min(misfits, key=lambda shift: misfits[shift]) == (0, 0) and misfits[0, 0] < 16
-    refused = ds4d("render", run, "--over", film, "-o", video, "--fps", "3")
+    refused = ds4d("render", run, "--over", input_video, "-o", video, "--fps", "3")
     assert refused.status == 2 and "--fps must not be given with --over" in refused.err
-    # Its camera alone, without the film: a square, as the film was framed.
+    # Its camera alone, without the video: a square, as the video was framed.
     assert ds4d("render", run, "--input-camera", "--seconds", 0.1, "-o", tmp_path / "alone").status == 0
     assert image_size(tmp_path / "alone" / "frame0001.png") == (32, 32)
 
@@ -237,6 +239,6 @@ def test_info_tells_what_is_there_and_what_is_missing(ds4d: Callable, monkeypatc
     assert "extra log: installed" in outcome.out and "extra dev: installed" in outcome.out
     from ds4d.cli import info
 
-    real = info.installed_version
-    monkeypatch.setattr(info, "installed_version", lambda name: None if name == "tensorboard" else real(name))
+    input = info.installed_version
+    monkeypatch.setattr(info, "installed_version", lambda name: None if name == "tensorboard" else input(name))
     assert "extra log: missing tensorboard. Add it with: pip install 'ds4d[log]'" in ds4d("info").out

@@ -33,8 +33,8 @@ def stag4d(tmp_path: Path, sample_folder: Path) -> Path:
     for frame in range(3):
         write_png(folder / "ref" / f"{frame}_rgba.png", read_rgba(sample_folder / "front" / f"{frame:03d}.png"))
         for view in range(6):
-            picture = read_rgba(sample_folder / "mv" / f"mv{view}_{frame:03d}.png")
-            write_png(folder / "zero123" / f"{frame}_rgba" / f"{view}.png", picture)
+            image = read_rgba(sample_folder / "mv" / f"mv{view}_{frame:03d}.png")
+            write_png(folder / "zero123" / f"{frame}_rgba" / f"{view}.png", image)
     return folder
 
 
@@ -69,12 +69,12 @@ def refuse(outcome, run: Path, *parts: str) -> None:
 
 
 TRANSFORMS_FAULTS = {
-    "missing picture": (lambda d: (d / "mv/mv1_003.png").unlink(), ["mv1_003.png", "must be a file"]),
-    "truncated picture": (
+    "missing image": (lambda d: (d / "mv/mv1_003.png").unlink(), ["mv1_003.png", "must be a file"]),
+    "truncated image": (
         lambda d: (d / "mv/mv1_003.png").write_bytes((d / "mv/mv1_003.png").read_bytes()[:200]),
         ["mv1_003.png", "must be a whole image file"],
     ),
-    "text as picture": (lambda d: (d / "front/000.png").write_text("hello"), ["000.png", "must be a whole image file"]),
+    "text as image": (lambda d: (d / "front/000.png").write_text("hello"), ["000.png", "must be a whole image file"]),
     "another size": (
         lambda d: write_png(d / "mv/mv2_001.png", np.full((24, 24, 4), 255, np.uint8)),
         ["mv2_001.png", "24 x 24"],
@@ -135,7 +135,7 @@ def test_spoilt_stag4d_folders(ds4d: Callable, quick: list[str], stag4d: Path, t
         (["--init.method", "points"], "init: file must name a mesh or point cloud"),
         (["--init", "absent.glb"], "init file absent.glb must exist, got none"),
         (["--init", "mesh.fbx"], "init file mesh.fbx must be a PLY, OBJ or GLB file, got '.fbx'"),
-        (["--size", "16"], "pictures must be at least 22 pixels wide and high, got 16 x 16"),
+        (["--size", "16"], "images must be at least 22 pixels wide and high, got 16 x 16"),
         (["--resume"], "must hold a run to resume, got none"),
     ],
 )
@@ -194,7 +194,7 @@ def test_what_is_no_run_is_named(ds4d: Callable, tmp_path: Path, words: list[str
     assert f"{tmp_path / 'scene.json'} must exist, got none. Give the output folder" in outcome.err
 
 
-def test_pictures_that_would_land_outside_are_refused(
+def test_images_that_would_land_outside_are_refused(
     ds4d: Callable, finished_run: Path, data: Path, tmp_path: Path
 ) -> None:
     for name in ("../outside", "/tmp/outside", "a/../../outside"):
@@ -203,7 +203,7 @@ def test_pictures_that_would_land_outside_are_refused(
         refuse(outcome, tmp_path / "out", "transforms_test.json: frames[5].file_path", "without '..'")
 
 
-def test_pictures_that_would_overwrite_each_other_are_refused(
+def test_images_that_would_overwrite_each_other_are_refused(
     ds4d: Callable, finished_run: Path, data: Path, tmp_path: Path
 ) -> None:
     edit("transforms_test.json", lambda content: content["frames"][5].update(file_path="test/test0_000"))(data)
@@ -247,7 +247,7 @@ def test_a_machine_that_is_too_small_is_no_fault_of_ours(take: Callable[[], Any]
     assert outcome.error.startswith("the machine has too little free memory.") and "--device" not in outcome.error
 
 
-@pytest.mark.parametrize("writer", ["picture", "video", "scene"])
+@pytest.mark.parametrize("writer", ["image", "video", "scene"])
 def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path: Path, finished_run: Path, writer: str) -> None:
     """Files may not grow beyond a few bytes in this process for a moment, as on a full disk."""
     rng = np.random.default_rng(0)
@@ -255,8 +255,8 @@ def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path: Path, finished_
     noise = rng.integers(0, 255, (64, 64, 3), np.uint8)
 
     def write() -> None:
-        if writer == "picture":
-            write_png(tmp_path / "picture.png", noise)
+        if writer == "image":
+            write_png(tmp_path / "image.png", noise)
         elif writer == "video":
             write_video(tmp_path / "video.mp4", [noise] * 12, 12.0)
         else:

@@ -117,7 +117,7 @@ def test_unknown_formats_are_named(ds4d: Callable, finished_run: Path, tmp_path:
 
 
 @pytest.mark.parametrize(("up", "order", "signs"), [("y", [0, 1, 2], [1, 1, 1]), ("z", [0, 2, 1], [1, -1, 1])])
-def test_export_turns_any_input_up_and_fills_up_colours(
+def test_export_turns_any_input_up_and_fills_up_colors(
     ds4d: Callable, finished_run: Path, tmp_path: Path, up: str, order: list[int], signs: list[int]
 ) -> None:
     """A run whose input had z up is exported with y or z up; this one is made from a run with y up."""

@@ -61,12 +61,12 @@ def test_a_terminated_command_says_so_and_leaves_no_half_file(
     ds4d: Callable, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(screen: Screen, progress: Progress, note: str = "") -> None:
-        if progress.work == "film.mp4" and progress.done == 3:
+        if progress.work == "video.mp4" and progress.done == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(Screen, "progress", stop)
     before = signal.getsignal(signal.SIGTERM)
-    words = ["--azimuth", 0, "--size", 32, "--fps", 6, "--seconds", 1, "-o", tmp_path / "film.mp4", "--json"]
+    words = ["--azimuth", 0, "--size", 32, "--fps", 6, "--seconds", 1, "-o", tmp_path / "video.mp4", "--json"]
     outcome = ds4d("render", finished_run, *words)
     answer = json.loads(outcome.out)
     assert outcome.status == answer["exit_code"] == 143 and answer["error"] == "stopped by SIGTERM"
@@ -77,12 +77,12 @@ def test_ctrl_c_stops_a_run_that_resumes(
     ds4d: Callable, quick: list[str], sample_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["generate", sample_folder, "-o", tmp_path / "run", *quick]
-    real = run_events.describe
+    input = run_events.describe
 
     def interrupt(event) -> str:
         if event.step == 3:
             os.kill(os.getpid(), signal.SIGINT)
-        return real(event)
+        return input(event)
 
     monkeypatch.setattr(run_events, "describe", interrupt)
     outcome = ds4d(*words, "--quiet")

@@ -36,10 +36,10 @@ def table(title: str) -> dict[str, str]:
 @pytest.fixture
 def words(run: Path, sample_folder: Path, quick: list[str], tmp_path: Path) -> dict[str, list[object]]:
     """Words that each command understands and can do at once."""
-    film = sample_folder / "front.mp4"
+    video = sample_folder / "front.mp4"
     return {
-        "check": [film, "--size", 48, "-o", tmp_path / "out"],
-        "views": [film, "-o", tmp_path / "out", "--size", 32, "--frames", 2],
+        "check": [video, "--size", 48, "-o", tmp_path / "out"],
+        "views": [video, "-o", tmp_path / "out", "--size", 32, "--frames", 2],
         "generate": [sample_folder, "-o", tmp_path / "out", *quick],
         "render": [run, "--orbit", "--size", 16, "--seconds", 0.1, "--loop", "-o", tmp_path / "out"],
         "eval": [run, "--data", sample_folder, "--split", "front"],
@@ -107,7 +107,7 @@ def test_warnings_stand_in_the_object(capsys: pytest.CaptureFixture[str]) -> Non
     ("words", "error"),
     [
         (["chekc", "none.mp4"], "'chekc' is no command. Did you mean check?"),
-        (["check", "none.mp4"], "none.mp4 must be a film"),
+        (["check", "none.mp4"], "none.mp4 must be a video"),
         (["export", "none", "-o", "x", "--times", "2"], "must be the output folder|must exist, got none"),
         (["render", "none", "--bogus"], "refused: wrong words"),
     ],

@@ -8,26 +8,26 @@ import pytest
 
 from ds4d.cli import displays
 
-FILM = ["reading the film", "cutting out the object"]
-RUN = ["scoring the training views", "orbit.mp4", "back.mp4", "heatmap.mp4"]
+VIDEO = ["reading the video", "cutting out the object"]
+RUN = ["scoring the training views", "orbit.mp4", "back.mp4", "saliency.mp4"]
 
 
 @pytest.fixture(autouse=True)
 def _every_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A line for each step, and nothing found on disk that would spare work."""
     monkeypatch.setattr(displays, "_LEAST_PAUSE", 0.0)
-    monkeypatch.setattr(displays, "_PAUSE_SHARE", 0.0)
+    monkeypatch.setattr(displays, "_PAUSE_FRACTION", 0.0)
     monkeypatch.setenv("DS4D_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.mark.parametrize(
     ("words", "works"),
     [
-        ("check FILM", FILM),
-        ("views FILM -o OUT --size 32 --views inflate", [*FILM, "inflating the frames", "writing the views"]),
-        ("generate FILM -o OUT QUICK", [*FILM, "looking at the pictures", "fitting", *RUN]),
-        ("generate DATA -o OUT QUICK --init MESH", ["turning the shape", "aligning the shape", "fitting", *RUN]),
-        ("render RUN --orbit --size 16 --seconds 0.1 -o OUT", ["drawing the pictures"]),
+        ("check VIDEO", VIDEO),
+        ("views VIDEO -o OUT --size 32 --views inflate", [*VIDEO, "inflating the frames", "writing the views"]),
+        ("generate VIDEO -o OUT QUICK", [*VIDEO, "looking at the images", "fitting", *RUN]),
+        ("generate DATA -o OUT QUICK --init MESH", ["turning the shape", "registering the shape", "fitting", *RUN]),
+        ("render RUN --orbit --size 16 --seconds 0.1 -o OUT", ["drawing the images"]),
         ("render RUN --azimuth 90 --size 16 --seconds 0.1 -o OUT.webm", ["OUT.webm"]),
         ("eval RUN --data DATA --split front", ["scoring the views"]),
         ("ablate DATA -o OUT --rows B --seeds 1 --size 24 --steps 4 --device cpu", ["fitting", "scoring the views"]),
@@ -52,7 +52,7 @@ def test_long_work_is_told_to_its_end(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     stand_for = {
-        "FILM": [sample_folder / "front.mp4"],
+        "VIDEO": [sample_folder / "front.mp4"],
         "DATA": [sample_folder],
         "RUN": [run],
         "QUICK": [*quick, "--init.num-gaussians", 300],

@@ -56,7 +56,7 @@ def _make_newer(run: Path) -> None:
         (_stop, "must be fitted to its end, got step 180 of 180. Wait for it if it is running"),
         (_stop_while_drawing, "must be whole, got one without metrics.json. Wait if it is running"),
         (_damage, "metrics.json must be a json file of a run"),
-        (_make_older, "RunFigures must hold the keys versions, used, findings"),
+        (_make_older, "RunMetrics must hold the keys versions, used, findings"),
         (_damage_log, "log.jsonl: line 1 must be an object"),
         (_damage_scores, "eval.json must be a json file of a run"),
         (_make_newer, "newer than this ds4d"),

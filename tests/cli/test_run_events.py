@@ -9,23 +9,23 @@ import torch
 from ds4d.cli import run_events
 from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.core import Progress
-from ds4d.init.registration import Alignment, Turn
-from ds4d.pipeline import Chosen, FileWritten, ShapeAligned, StageStarted
+from ds4d.init.registration import Orientation, Registration
+from ds4d.pipeline import FileWritten, MeshRegistered, Resolved, StageStarted
 from ds4d.training import DensityChanged, StepDone
 
-ALIGNED = Alignment(
+ALIGNED = Registration(
     positions=torch.zeros(4, 3),
     colors=None,
     matrix=torch.eye(4),
-    turn=Turn("+z", True, azimuth_deg=30.2, elevation_deg=-10.4, roll_deg=0.3),
+    turn=Orientation("+z", True, azimuth_deg=30.2, elevation_deg=-10.4, roll_deg=0.3),
     silhouette_iou=0.914,
     color_error=None,
     knows_distance=True,
 )
 EVENTS = [
     StageStarted("views"),
-    Chosen("views", "inflate (as asked)"),
-    ShapeAligned(ALIGNED),
+    Resolved("views", "inflate (as asked)"),
+    MeshRegistered(ALIGNED),
     StageStarted("fit"),
     *(StepDone(step, 40, "static", 1 / step, {"l1": 0.1}, 77, 0.5 * step) for step in range(1, 41)),
     DensityChanged(40, 77, 80),
@@ -50,9 +50,9 @@ def test_a_run_says_its_stages_and_what_they_work_with(capsys: pytest.CaptureFix
             "stage 1 of 6: reading the input, making views where they are needed",
             "  views: inflate (as asked)",
             "  the shape's up axis is +z, it is mirrored; the front sees it from azimuth 30, elevation -10, roll 0; "
-            "silhouettes overlap (IoU) 0.91; it has no colours",
+            "silhouettes overlap (IoU) 0.91; it has no colors",
             "stage 4 of 6: fitting",
-            "stage 6 of 6: drawing pictures and videos",
+            "stage 6 of 6: drawing images and videos",
         ],
     )
 
@@ -75,5 +75,5 @@ def test_steps_are_told_with_their_losses() -> None:
 
 
 def test_an_alignment_says_what_it_could_not_see() -> None:
-    line = run_events.describe_alignment(replace(ALIGNED, color_error=0.0512, knows_distance=False))
-    assert line.endswith("colours differ by 0.05; one view does not tell its distance: size and distance go together")
+    line = run_events.describe_registration(replace(ALIGNED, color_error=0.0512, knows_distance=False))
+    assert line.endswith("colors differ by 0.05; one view does not tell its distance: size and distance go together")

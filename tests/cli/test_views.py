@@ -1,4 +1,4 @@
-"""`ds4d views`, and `ds4d generate` on what it wrote and on the film itself."""
+"""`ds4d views`, and `ds4d generate` on what it wrote and on the video itself."""
 
 import json
 from collections.abc import Callable
@@ -20,10 +20,10 @@ def test_views_are_written_and_fitted(ds4d: Callable, quick: list[str], sample_f
     assert fitted.status == 0, fitted.err
     assert "views: the folder's 7" in fitted.err and "init: the surface that comes with the views" in fitted.err
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["views"] == 7
-    assert DynamicGaussians.load(tmp_path / "run").clip.duration == pytest.approx(0.5)  # as long as the film
+    assert DynamicGaussians.load(tmp_path / "run").clip.duration == pytest.approx(0.5)  # as long as the video
 
 
-def test_a_film_becomes_an_object(ds4d: Callable, quick: list[str], sample_folder: Path, tmp_path: Path) -> None:
+def test_a_video_becomes_an_object(ds4d: Callable, quick: list[str], sample_folder: Path, tmp_path: Path) -> None:
     outcome = ds4d("generate", sample_folder / "front.mp4", "-o", tmp_path / "run", "--frames", 4, *quick)
     assert outcome.status == 0, outcome.err
     for line in (
@@ -33,18 +33,18 @@ def test_a_film_becomes_an_object(ds4d: Callable, quick: list[str], sample_folde
     ):
         assert line in outcome.err.splitlines()
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert (metrics["frames"], metrics["views"], metrics["picture"]) == (4, 7, [32, 32])
-    framing = json.loads((tmp_path / "run" / "film.json").read_text())["framing"]
-    assert framing["film_width"] == 48 and framing["size"] == 32
+    assert (metrics["frames"], metrics["views"], metrics["image"]) == (4, 7, [32, 32])
+    framing = json.loads((tmp_path / "run" / "video.json").read_text())["framing"]
+    assert framing["video_width"] == 48 and framing["size"] == 32
     assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["video"]["frames"] == 4
 
 
 def test_the_whole_way_is_the_two_steps(ds4d: Callable, quick: list[str], sample_folder: Path, tmp_path: Path) -> None:
-    """First Gaussians of a film, and of the folder of its views, are the same up to rounding in files."""
-    film = sample_folder / "front.mp4"
-    ds4d("views", film, "-o", tmp_path / "views", "--size", 32)
+    """First Gaussians of a video, and of the folder of its views, are the same up to rounding in files."""
+    video = sample_folder / "front.mp4"
+    ds4d("views", video, "-o", tmp_path / "views", "--size", 32)
     options = [*quick, "--fit.static-steps", "0", "--fit.dynamic-steps", "0"]
-    for source, run in ((film, "one"), (tmp_path / "views", "two")):
+    for source, run in ((video, "one"), (tmp_path / "views", "two")):
         outcome = ds4d("generate", source, "-o", tmp_path / run, *options)
         assert outcome.status == 0, outcome.err
     one, two = (DynamicGaussians.load(tmp_path / run).gaussians for run in ("one", "two"))

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ds4d.decoupling import REFERENCES, decouple, dynamic_share, reference_basis
+from ds4d.decoupling import REFERENCES, decouple, dynamic_fraction, reference_basis
 from ds4d.features import EXTRACTORS, Dinov2Config, FeatureExtractor, FilterBankConfig
 
-CELLS = (4, 6)  # of the pictures here
+CELLS = (4, 6)  # of the images here
 
 every_extractor = pytest.mark.parametrize("kind", EXTRACTORS)
 Make = Callable[[str], nn.Module]
@@ -50,7 +50,7 @@ def make(settings: Callable[[str], object]) -> Make:
     return lambda kind: EXTRACTORS[kind](settings(kind))
 
 
-def pictures(extractor: nn.Module, *batch: int) -> Tensor:
+def batch(extractor: nn.Module, *batch: int) -> Tensor:
     """Noise of so many cells as `CELLS` says."""
     generator = torch.Generator().manual_seed(1)
     height, width = (cells * extractor.stride for cells in CELLS)  # ty: ignore[unsupported-operator]
@@ -61,23 +61,23 @@ def pictures(extractor: nn.Module, *batch: int) -> Tensor:
 def test_it_fits_the_protocol_and_its_stride_and_channels_are_true(kind: str, make: Make) -> None:
     extractor = make(kind)
     assert isinstance(extractor, FeatureExtractor)
-    maps = extractor(pictures(extractor, 2, 5))
+    maps = extractor(batch(extractor, 2, 5))
     assert maps.shape == (2, 5, extractor.channels, *CELLS)
     assert maps.dtype == torch.float32 and maps.isfinite().all()
 
 
 @every_extractor
-def test_a_batch_is_its_pictures_one_by_one(kind: str, make: Make) -> None:
+def test_a_batch_is_its_images_one_by_one(kind: str, make: Make) -> None:
     extractor = make(kind)
-    batch = pictures(extractor, 4)
-    torch.testing.assert_close(extractor(batch), torch.stack([extractor(one) for one in batch]), atol=1e-5, rtol=1e-5)
+    stack = batch(extractor, 4)
+    torch.testing.assert_close(extractor(stack), torch.stack([extractor(one) for one in stack]), atol=1e-5, rtol=1e-5)
     assert extractor.batch_size >= 1
 
 
 @every_extractor
 def test_it_is_frozen_and_repeats_itself(kind: str, make: Make) -> None:
     extractor = make(kind)
-    images = pictures(extractor, 2).requires_grad_()
+    images = batch(extractor, 2).requires_grad_()
     maps = extractor(images)
     assert not maps.requires_grad and not any(p.requires_grad for p in extractor.parameters())
     assert torch.equal(maps, make(kind)(images))
@@ -85,9 +85,9 @@ def test_it_is_frozen_and_repeats_itself(kind: str, make: Make) -> None:
 
 @every_extractor
 @pytest.mark.parametrize("cell", [(0, 0), (1, 4), (3, 5)])
-def test_a_cell_shows_its_own_part_of_the_picture(kind: str, make: Make, cell: tuple[int, int]) -> None:
+def test_a_cell_shows_its_own_part_of_the_image(kind: str, make: Make, cell: tuple[int, int]) -> None:
     extractor = make(kind)
-    plain = torch.full_like(pictures(extractor), 0.2)
+    plain = torch.full_like(batch(extractor), 0.2)
     lit, (row, column), stride = plain.clone(), cell, extractor.stride
     lit[:, row * stride : (row + 1) * stride, column * stride : (column + 1) * stride] = 1.0  # ty: ignore[unsupported-operator]
     changes = (extractor(lit) - extractor(plain)).norm(dim=0)
@@ -104,8 +104,8 @@ def test_the_digest_of_its_weights_is_steady(kind: str, settings: Callable[[str]
 @pytest.mark.parametrize("reference", REFERENCES)
 def test_a_still_video_has_nothing_dynamic_and_a_changing_one_has(kind: str, make: Make, reference: str) -> None:
     extractor = make(kind)
-    film = extractor(pictures(extractor, 5, 2))
-    still = film[:1].expand(5, -1, -1, -1, -1)
-    shares = [dynamic_share(decouple(maps, reference_basis(maps, reference))) for maps in (still, film)]
-    assert shares[0].max() < 1e-3
-    assert shares[1].mean() > 0.02
+    video = extractor(batch(extractor, 5, 2))
+    still = video[:1].expand(5, -1, -1, -1, -1)
+    fractions = [dynamic_fraction(decouple(maps, reference_basis(maps, reference))) for maps in (still, video)]
+    assert fractions[0].max() < 1e-3
+    assert fractions[1].mean() > 0.02

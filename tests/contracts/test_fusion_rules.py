@@ -26,7 +26,7 @@ def fused_by(rule: FusionRule, samples: Tensor, seen: Tensor, compared: Tensor) 
 
 
 def reads_of(samples: Tensor) -> PointReads:
-    """Maps of one row, read at the centres of their cells: each view shows `samples` [*T, V, N, C]."""
+    """Maps of one row, read at the centers of their cells: each view shows `samples` [*T, V, N, C]."""
     count = samples.shape[-2]
     x = (2 * torch.arange(count) + 1) / count - 1
     place = torch.stack((x, torch.zeros(count)), dim=-1)

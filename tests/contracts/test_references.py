@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ds4d.decoupling import REFERENCES, decouple, dynamic_share, reference_basis
+from ds4d.decoupling import REFERENCES, decouple, dynamic_fraction, reference_basis
 from ds4d.types import DecoupledFeatures
 
 every_reference = pytest.mark.parametrize("name", REFERENCES)
@@ -45,7 +45,7 @@ def test_dynamic_is_orthogonal_to_the_reference_and_to_static(maps: Tensor, name
 def test_a_still_clip_gives_no_dynamic_part(maps: Tensor, name: str) -> None:
     still = maps[:1].expand(5, -1, -1, -1, -1)
     assert _split(still, name).dynamic.abs().max() < 1e-6
-    assert dynamic_share(_split(still, name)).max() < 1e-6
+    assert dynamic_fraction(_split(still, name)).max() < 1e-6
 
 
 @every_reference
@@ -59,7 +59,7 @@ def test_tokens_of_length_zero_are_safe_forward_and_back(name: str) -> None:
     parts = _split(maps, name)
     (parts.decoupled.sum() + parts.static.sum()).backward()
     assert maps.grad is not None and maps.grad.isfinite().all()
-    assert dynamic_share(parts).max() == 0
+    assert dynamic_fraction(parts).max() == 0
 
 
 @every_reference

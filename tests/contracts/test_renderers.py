@@ -86,7 +86,7 @@ def all_around_the_camera() -> Scene:
 
 
 def huge() -> Scene:
-    """Wider than the picture."""
+    """Wider than the image."""
     gaussians = cloud(count=30, scale=1.0)
     return replace(gaussians, opacities=0.3 * gaussians.opacities), rig()
 
@@ -117,8 +117,8 @@ def nothing() -> Scene:
     return cloud((2,), count=0), rig(2)
 
 
-def off_centre() -> Scene:
-    """Cameras whose axis does not meet the middle of the picture, with pixels that are not square."""
+def off_center() -> Scene:
+    """Cameras whose axis does not meet the middle of the image, with pixels that are not square."""
     cameras = rig()
     return cloud(), replace(cameras, Ks=cameras.Ks * torch.tensor([[1.3, 1, 0.6], [1, 0.8, 1.3], [1, 1, 1]]))
 
@@ -133,7 +133,7 @@ def many_tiles() -> Scene:
 
 SCENES: list[Callable[[], Scene]] = [
     plain, moving, moving_colors, degree_3, degree_1_moving, all_around_the_camera, huge, tiny, needles, opaque,
-    transparent, nothing, off_centre, single_pixel, many_tiles,
+    transparent, nothing, off_center, single_pixel, many_tiles,
 ]  # fmt: skip
 
 
@@ -209,7 +209,7 @@ def test_draws_a_known_gaussian(renderer: Renderer) -> None:
     backgrounds = torch.full((1, 3), background)
     device = device_of(renderer)
     rendering = renderer.render(*moved(gaussians, cameras, device), backgrounds=backgrounds.to(device))
-    # Focal length 10 px, so a standard deviation of 0.1 * 10 / 2 px; pixel (10, 10) is centred half a pixel off.
+    # Focal length 10 px, so a standard deviation of 0.1 * 10 / 2 px; pixel (10, 10) is centered half a pixel off.
     variance = (scale * 10 / 2) ** 2 + 0.3
     alpha = opacity * math.exp(-0.5 * (0.5**2 + 0.5**2) / variance)
     color = torch.tensor([1.0, 0.5, 0.0]) * alpha + background * (1 - alpha)
@@ -230,7 +230,7 @@ def test_the_nearer_gaussian_covers_the_farther(renderer: Renderer) -> None:
     gaussians = Gaussians(
         means=near_and_far,
         quats=torch.tensor([[1.0, 0, 0, 0]]).expand(2, 4),
-        scales=torch.full((2, 3), 10.0),  # flat over the picture: alpha is the opacity
+        scales=torch.full((2, 3), 10.0),  # flat over the image: alpha is the opacity
         opacities=torch.tensor([0.75, 0.5]),
         sh=rgb_to_sh(red_and_green)[:, None],
     )

@@ -35,7 +35,7 @@ class Discs:
         self.num_times, self.width, self.height = count, 48, 40
 
     def read(self, time: int, view: int) -> np.ndarray:
-        """One picture."""
+        """One image."""
         ys, xs = np.mgrid[: self.height, : self.width]
         inside = (xs - 20 - 2 * time) ** 2 + (ys - 20) ** 2 < 12**2
         colors = np.where((ys < 20)[..., None], (220, 120, 40, 255), (40, 60, 200, 255))
@@ -49,11 +49,11 @@ def make(name: str, request: pytest.FixtureRequest) -> Maker:
 
 
 @pytest.fixture
-def film() -> Video:
+def video() -> Video:
     return Video(Discs(3), fps=6.0)
 
 
-def pictures(frames: Frames) -> np.ndarray:
+def images(frames: Frames) -> np.ndarray:
     """All of them: [T, V, H, W, 4]."""
     return np.stack([[frames.read(t, v) for v in range(frames.num_views)] for t in range(frames.num_times)])
 
@@ -70,42 +70,42 @@ def test_it_fits_the_protocol(name: str, make: Maker) -> None:
 
 
 @every_generator
-def test_the_film_is_view_0_unchanged(make: Maker, film: Video) -> None:
-    clip = make().generate(film, seed=0).video
-    np.testing.assert_array_equal(pictures(clip.frames)[:, 0], pictures(film.frames)[:, 0])
+def test_the_video_is_view_0_unchanged(make: Maker, video: Video) -> None:
+    clip = make().generate(video, seed=0).video
+    np.testing.assert_array_equal(images(clip.frames)[:, 0], images(video.frames)[:, 0])
     assert (clip.frames.width, clip.frames.height) == (48, 40)
     assert clip.num_times == 3 and clip.duration == pytest.approx(0.5) and clip.view_names[0] == "front"
 
 
 @every_generator
-def test_every_frame_has_further_views_that_show_something_cut_out(make: Maker, film: Video) -> None:
-    clip = make().generate(film, seed=0).video
+def test_every_frame_has_further_views_that_show_something_cut_out(make: Maker, video: Video) -> None:
+    clip = make().generate(video, seed=0).video
     assert clip.num_views > 1 and clip.valid.all()
-    views = pictures(clip.frames)[:, 1:]
-    assert (views[..., :3] <= views[..., 3:]).all(), "colours are premultiplied"
-    shares = (views[..., 3] > 127).mean((-2, -1))
-    assert (shares > 0).all() and (shares < 1).all()
+    views = images(clip.frames)[:, 1:]
+    assert (views[..., :3] <= views[..., 3:]).all(), "colors are premultiplied"
+    fractions = (views[..., 3] > 127).mean((-2, -1))
+    assert (fractions > 0).all() and (fractions < 1).all()
 
 
 @every_generator
-def test_only_the_film_is_fully_trusted(make: Maker, film: Video) -> None:
-    weights = make().generate(film, seed=0).video.view_weights
+def test_only_the_video_is_fully_trusted(make: Maker, video: Video) -> None:
+    weights = make().generate(video, seed=0).video.view_weights
     assert weights[0] == 1 and (weights[1:] < 1).all() and (weights > 0).all()
 
 
 @every_generator
-def test_cameras_stand_still_and_the_films_own_is_kept(make: Maker, film: Video) -> None:
+def test_cameras_stand_still_and_the_videos_own_is_kept(make: Maker, video: Video) -> None:
     own = orbit_cameras([0.0], [12.0], fovy_deg=49.1, distance=2.0, width=24, height=20)
-    clip = make().generate(replace(film, camera=own), seed=0).video
+    clip = make().generate(replace(video, camera=own), seed=0).video
     assert clip.cameras.is_static and (clip.cameras.width, clip.cameras.height) == (48, 40)
     torch.testing.assert_close(clip.cameras.viewmats[0, :1], own.viewmats)
     torch.testing.assert_close(clip.cameras.Ks[0, :1], own.resized(48, 40).Ks)
 
 
 @every_generator
-def test_equal_seeds_give_equal_bits(make: Maker, film: Video) -> None:
-    first, second = (make().generate(film, seed=7) for _ in range(2))
-    np.testing.assert_array_equal(pictures(first.video.frames), pictures(second.video.frames))
+def test_equal_seeds_give_equal_bits(make: Maker, video: Video) -> None:
+    first, second = (make().generate(video, seed=7) for _ in range(2))
+    np.testing.assert_array_equal(images(first.video.frames), images(second.video.frames))
     if first.points is not None:
         assert second.points is not None
         assert torch.equal(first.points.positions, second.points.positions)
@@ -118,9 +118,9 @@ def test_one_frame_is_enough(make: Maker) -> None:
 
 
 @every_generator
-def test_points_lie_on_the_object_at_the_middle_frame(name: str, make: Maker, film: Video) -> None:
-    """Seen by the film's camera, they lie within its silhouette."""
-    views = make().generate(film, seed=0)
+def test_points_lie_on_the_object_at_the_middle_frame(name: str, make: Maker, video: Video) -> None:
+    """Seen by the video's camera, they lie within its silhouette."""
+    views = make().generate(video, seed=0)
     if views.points is None:
         pytest.skip(f"{name} knows no shape")
     clip = views.video

@@ -55,7 +55,7 @@ def test_what_is_left_out_keeps_its_default() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"name": "x", "colour": 1}, r"Outer must only hold the keys .*, got colour\. Remove them"),
+        ({"name": "x", "color": 1}, r"Outer must only hold the keys .*, got color\. Remove them"),
         ({"name": "x", "inner": {"rat": 1}}, r"Inner must only hold the keys rate, steps, got rat"),
         ({}, r"Outer must hold the keys name, got none"),
         ({"name": 3}, r"Outer\.name must be str, got 3"),

@@ -14,7 +14,7 @@ from ds4d.io import write_png
 
 
 def _write_disc(path: Path, width: int = 16, height: int = 16, *, alpha: int = 255, outside: int = 0) -> None:
-    """An orange disc in the middle; under `outside` (the alpha round it) lies grey, as generators leave it."""
+    """An orange disc in the middle; under `outside` (the alpha round it) lies gray, as generators leave it."""
     ys, xs = np.mgrid[:height, :width]
     inside = (xs + 0.5 - width / 2) ** 2 + (ys + 0.5 - height / 2) ** 2 < (0.3 * min(width, height)) ** 2
     rgba = np.where(inside[..., None], (200, 120, 40, alpha), (127, 127, 127, outside)).astype(np.uint8)
@@ -23,7 +23,7 @@ def _write_disc(path: Path, width: int = 16, height: int = 16, *, alpha: int = 2
 
 @pytest.fixture
 def write_disc() -> Callable[..., None]:
-    """Writes one picture of a disc: (path, width, height, *, alpha, outside)."""
+    """Writes one image of a disc: (path, width, height, *, alpha, outside)."""
     return _write_disc
 
 
@@ -35,7 +35,7 @@ def orbit_matrix() -> Callable[..., list[list[float]]]:
 
 @pytest.fixture
 def stag4d_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a folder in STAG4D's layout: larger front frames, novel views with grey under alpha 1."""
+    """Makes a folder in STAG4D's layout: larger front frames, novel views with gray under alpha 1."""
 
     def make(numbers: tuple[int, ...] = (0, 1, 2), novel: int = 6) -> Path:
         for number in numbers:
@@ -55,12 +55,12 @@ def _orbit_matrix(azimuth_deg: float, elevation_deg: float = 0.0, distance: floa
 
 @pytest.fixture
 def transforms_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Writes transforms_<split>.json with a field of view of 90 degrees, and its pictures."""
+    """Writes transforms_<split>.json with a field of view of 90 degrees, and its images."""
 
-    def make(frames: list[dict[str, Any]], split: str = "train", *, pictures: bool = True, **top: Any) -> Path:
+    def make(frames: list[dict[str, Any]], split: str = "train", *, images: bool = True, **top: Any) -> Path:
         content = {"camera_angle_x": math.pi / 2, **top, "frames": frames}
         (tmp_path / f"transforms_{split}.json").write_text(json.dumps(content))
-        for frame in frames if pictures else ():
+        for frame in frames if images else ():
             _write_disc(tmp_path / f"{frame['file_path']}.png")
         return tmp_path
 

@@ -30,7 +30,7 @@ def paths(tmp_path: Path, rng: np.random.Generator) -> list[list[Path]]:
     return grid
 
 
-def test_gives_premultiplied_pictures_of_the_right_file(paths: list[list[Path]]) -> None:
+def test_gives_premultiplied_images_of_the_right_file(paths: list[list[Path]]) -> None:
     store = FrameStore(paths, 8, 8)
     assert (store.num_times, store.num_views, store.width, store.height) == (3, 2, 8, 8)
     for time in range(3):
@@ -38,7 +38,7 @@ def test_gives_premultiplied_pictures_of_the_right_file(paths: list[list[Path]])
             assert np.array_equal(store.read(time, view), premultiply(read_rgba(paths[time][view])))
 
 
-def test_pictures_come_at_the_common_size(paths: list[list[Path]]) -> None:
+def test_images_come_at_the_common_size(paths: list[list[Path]]) -> None:
     assert FrameStore(paths, 6, 4).read(0, 0).shape == (4, 6, 4)
 
 
@@ -50,8 +50,8 @@ def test_nothing_is_read_before_it_is_asked_for(paths: list[list[Path]], reads: 
     assert reads == [paths[2][1]]
 
 
-def test_the_longest_unused_picture_makes_room(paths: list[list[Path]], reads: list[Path]) -> None:
-    store = FrameStore(paths, 8, 8, cache_bytes=2 * 8 * 8 * 4 + 5)  # two pictures
+def test_the_longest_unused_image_makes_room(paths: list[list[Path]], reads: list[Path]) -> None:
+    store = FrameStore(paths, 8, 8, cache_bytes=2 * 8 * 8 * 4 + 5)  # two images
     for time, view in ((0, 0), (0, 1), (0, 0), (1, 0)):  # (0, 1) is now the longest unused
         store.read(time, view)
     reads.clear()
@@ -62,13 +62,13 @@ def test_the_longest_unused_picture_makes_room(paths: list[list[Path]], reads: l
     assert reads == [paths[0][1]]
 
 
-def test_pictures_too_large_for_the_cache_are_read_each_time(paths: list[list[Path]], reads: list[Path]) -> None:
+def test_images_too_large_for_the_cache_are_read_each_time(paths: list[list[Path]], reads: list[Path]) -> None:
     store = FrameStore(paths, 8, 8, cache_bytes=0)
     assert np.array_equal(store.read(0, 0), store.read(0, 0))
     assert len(reads) == 2
 
 
-def test_pictures_cannot_be_changed_by_their_readers(paths: list[list[Path]]) -> None:
+def test_images_cannot_be_changed_by_their_readers(paths: list[list[Path]]) -> None:
     with pytest.raises(ValueError, match="read-only"):
         FrameStore(paths, 8, 8).read(0, 0)[0, 0, 0] = 1
 
@@ -81,10 +81,10 @@ def test_alpha_below_the_floor_takes_its_color_along(tmp_path: Path) -> None:
     assert pixels[0].tolist() == [[0, 0, 0, 0], [0, 0, 0, 0], [6, 6, 6, 8], [200, 200, 200, 255]]
 
 
-def test_absent_and_vanished_pictures_are_named(paths: list[list[Path]]) -> None:
+def test_absent_and_vanished_images_are_named(paths: list[list[Path]]) -> None:
     paths[2][1].unlink()
     store = FrameStore([[None, paths[0][1]], *paths[1:]], 8, 8)
-    with pytest.raises(ValueError, match="view 0 has no picture at time index 0"):
+    with pytest.raises(ValueError, match="view 0 has no image at time index 0"):
         store.read(0, 0)
     with pytest.raises(ValueError, match=r"2_1\.png must be a file"):
         store.read(2, 1)

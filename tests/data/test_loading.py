@@ -11,7 +11,7 @@ FRAME = {"file_path": "a", "time": 0, "transform_matrix": [[1, 0, 0, 0], [0, 1, 
 
 
 def test_a_stag4d_folder_is_known_by_its_front_video(stag4d_folder: Maker) -> None:
-    video = load_views(stag4d_folder(), ViewsConfig(size=8, novel_weight=0.5, rig="zero123plus-v1.2"))
+    video = load_views(stag4d_folder(), ViewsConfig(size=8, generated_weight=0.5, rig="zero123plus-v1.2"))
     assert (video.num_times, video.num_views, video.frames.height) == (3, 7, 8)
     assert video.view_weights[1] == 0.5
     focal = 4 / math.tan(math.radians(15))  # fovy 30 degrees over 8 pixels
@@ -34,7 +34,7 @@ def test_rendered_views_are_trusted_in_full(transforms_folder: Maker) -> None:
 
 def test_novel_weight_reaches_transforms(transforms_folder: Maker) -> None:
     frames = [{**FRAME, "view": "a"}, {**FRAME, "file_path": "b", "view": "b"}]
-    assert load_views(transforms_folder(frames), ViewsConfig(novel_weight=0.5)).view_weights.tolist() == [1.0, 0.5]
+    assert load_views(transforms_folder(frames), ViewsConfig(generated_weight=0.5)).view_weights.tolist() == [1.0, 0.5]
 
 
 def test_frames_per_second_make_the_duration(stag4d_folder: Maker, transforms_folder: Maker) -> None:

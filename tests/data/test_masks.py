@@ -52,7 +52,7 @@ def test_objects_may_fill_novel_views_at_other_times(load: Callable[..., MultiVi
     check_masks(load("zero123/1_rgba/0.png", outside=255))
 
 
-def test_pictures_that_do_not_exist_are_not_read(load: Callable[..., MultiViewVideo]) -> None:
+def test_images_that_do_not_exist_are_not_read(load: Callable[..., MultiViewVideo]) -> None:
     video = load("zero123/2_rgba/4.png", alpha=0)
     valid = video.valid.clone()
     valid[2, 5] = False

@@ -14,20 +14,20 @@ from ds4d.geometry import frame_times
 from ds4d.types import ArrayFrames, Frames, MultiViewVideo
 
 NOTHING = PerturbationConfig(warp_fixed=0.0, warp_drift=0.0, tint_fixed=0.0, tint_drift=0.0, blur=0.0)
-SPACING = 32  # pixels of a picture 256 high between the dots of a pattern
+SPACING = 32  # pixels of an image 256 high between the dots of a pattern
 Displacements = Float[np.ndarray, "T V row column 2"]
 
 
 class Still:
-    """The same picture at every time and in every view."""
+    """The same image at every time and in every view."""
 
-    def __init__(self, picture: UInt8[np.ndarray, "H W 4"], times: int, views: int) -> None:
+    def __init__(self, image: UInt8[np.ndarray, "H W 4"], times: int, views: int) -> None:
         self.num_times, self.num_views = times, views
-        self.height, self.width = picture.shape[:2]
-        self.picture = picture
+        self.height, self.width = image.shape[:2]
+        self.image = image
 
     def read(self, time: int, view: int) -> UInt8[np.ndarray, "H W 4"]:
-        return self.picture
+        return self.image
 
 
 def perturbed(frames: Frames, seed: int = 0, **sizes: float) -> PerturbedFrames:
@@ -36,13 +36,13 @@ def perturbed(frames: Frames, seed: int = 0, **sizes: float) -> PerturbedFrames:
 
 
 def pattern(height: int = 256) -> UInt8[np.ndarray, "H W 4"]:
-    """Round dots in the middle of squares: the colour is black, so alpha alone tells where they are."""
+    """Round dots in the middle of squares: the color is black, so alpha alone tells where they are."""
     spacing = SPACING * height // 256
     offsets = np.arange(height) % spacing + 0.5 - spacing / 2
     bell = np.exp(-0.5 * (offsets / (spacing / 12)) ** 2)
-    picture = np.zeros((height, height, 4), np.uint8)
-    picture[..., 3] = np.round(255 * bell[:, None] * bell)
-    return picture
+    image = np.zeros((height, height, 4), np.uint8)
+    image[..., 3] = np.round(255 * bell[:, None] * bell)
+    return image
 
 
 def displacements(frames: PerturbedFrames) -> Displacements:
@@ -72,13 +72,13 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.fixture(scope="module")
 def noise() -> ArrayFrames:
     """Premultiplied noise of three times and four views, wider than high."""
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 4, 48, 64, 4), dtype=np.uint8)
-    pictures[..., :3] = np.minimum(pictures[..., :3], pictures[..., 3:])
-    return ArrayFrames(pictures)
+    images = np.random.default_rng(0).integers(0, 256, (3, 4, 48, 64, 4), dtype=np.uint8)
+    images[..., :3] = np.minimum(images[..., :3], images[..., 3:])
+    return ArrayFrames(images)
 
 
 def test_the_front_view_stays_bit_for_bit_and_keeps_its_trust(quick_video: MultiViewVideo) -> None:
-    spoilt = perturb_views(quick_video, PerturbationConfig(trust=0.3), 0)
+    spoilt = perturb_views(quick_video, PerturbationConfig(confidence=0.3), 0)
     for time in range(quick_video.num_times):
         assert np.array_equal(spoilt.frames.read(time, 0), quick_video.frames.read(time, 0))
         for view in range(1, quick_video.num_views):
@@ -113,12 +113,12 @@ def test_every_view_errs_in_its_own_way() -> None:
     assert abs(np.median(products[~np.eye(8, dtype=bool)] / np.median(lengths) ** 2)) < 0.2
 
 
-def test_pictures_stay_premultiplied(noise: ArrayFrames) -> None:
+def test_images_stay_premultiplied(noise: ArrayFrames) -> None:
     spoilt = perturbed(noise, warp_fixed=3.0, warp_drift=2.0, tint_fixed=0.5, tint_drift=0.5, blur=2.0)
-    pictures = np.stack([spoilt.read(time, view) for time, view in np.ndindex(3, 4)])
-    assert pictures.dtype == np.uint8 and pictures.shape == (12, 48, 64, 4)
-    assert (pictures[..., :3] <= pictures[..., 3:]).all()
-    assert (pictures[..., 3] > pictures[..., :3].max(-1)).any()  # and not for want of colour below coverage
+    images = np.stack([spoilt.read(time, view) for time, view in np.ndindex(3, 4)])
+    assert images.dtype == np.uint8 and images.shape == (12, 48, 64, 4)
+    assert (images[..., :3] <= images[..., 3:]).all()
+    assert (images[..., 3] > images[..., :3].max(-1)).any()  # and not for want of color below coverage
 
 
 def test_a_warp_that_stays_has_the_size_and_the_reach_it_says() -> None:
@@ -149,23 +149,23 @@ def test_what_stays_and_what_drifts_add_up() -> None:
     assert rms(both - apart) < 0.1
 
 
-def test_lengths_follow_the_size_of_the_picture() -> None:
+def test_lengths_follow_the_size_of_the_image() -> None:
     large, small = (displacements(perturbed(Still(pattern(h), 1, 6), warp_fixed=2.0)) for h in (256, 128))
     assert rms(large - 2 * small) < 0.15
     assert rms(large) > 1.5
 
 
-def test_colours_are_off_by_as_much_as_is_said() -> None:
-    """On plain grey, which no warp changes; 8 bits are a fifth of a per cent."""
+def test_colors_are_off_by_as_much_as_is_said() -> None:
+    """On plain gray, which no warp changes; 8 bits are a fifth of a per cent."""
     gray = np.full((8, 8, 4), (120, 120, 120, 255), np.uint8)
     for sizes, still in (({"tint_fixed": 0.05}, True), ({"tint_drift": 0.03}, False)):
         spoilt = perturbed(Still(gray, 3, 121), **sizes)
-        pictures = np.stack([[spoilt.read(time, view) for view in range(1, 121)] for time in range(3)])
-        assert (pictures == pictures[..., :1, :1, :]).all() and (pictures[..., 3] == 255).all()
-        logs = np.log(pictures[..., 0, 0, :3] / 120)
+        images = np.stack([[spoilt.read(time, view) for view in range(1, 121)] for time in range(3)])
+        assert (images == images[..., :1, :1, :]).all() and (images[..., 3] == 255).all()
+        logs = np.log(images[..., 0, 0, :3] / 120)
         (size,) = sizes.values()
         assert rms(logs) == pytest.approx(size, rel=0.08)
-        assert np.abs(np.corrcoef(logs[0].T) - np.eye(3)).max() < 0.25  # each colour for itself
+        assert np.abs(np.corrcoef(logs[0].T) - np.eye(3)).max() < 0.25  # each color for itself
         pace = correlation(logs[1:], logs[:-1])
         assert pace == pytest.approx(1.0 if still else math.exp(-0.5 * (0.5 / 0.25) ** 2), abs=0.1)
 
@@ -175,8 +175,8 @@ def test_every_view_has_a_blur_of_its_own_up_to_the_largest() -> None:
     window = slice(96, 128)
     offsets = np.arange(32) + 0.5 - 16
 
-    def variance(picture: np.ndarray) -> float:
-        profile = picture[window, window, 3].astype(float).sum(0)
+    def variance(image: np.ndarray) -> float:
+        profile = image[window, window, 3].astype(float).sum(0)
         return float((profile * offsets**2).sum() / profile.sum())
 
     sharp = variance(pattern())

@@ -13,7 +13,7 @@ Maker = Callable[..., Path]
 
 
 def test_a_folder_becomes_a_multi_view_video(stag4d_folder: Maker) -> None:
-    video = load_stag4d(stag4d_folder(), novel_weight=0.25)
+    video = load_stag4d(stag4d_folder(), generated_weight=0.25)
     assert (video.num_times, video.num_views, video.middle) == (3, 7, 1)
     assert video.view_names == ("front", "view0", "view1", "view2", "view3", "view4", "view5")
     assert video.view_weights.tolist() == [1.0] + [0.25] * 6
@@ -45,7 +45,7 @@ def test_frames_are_sorted_by_number(stag4d_folder: Maker) -> None:
     assert [row[3].parent.name for row in video.frames.paths] == [f"{i}_rgba" for i in range(12)]
 
 
-def test_size_scales_pictures_and_intrinsics(stag4d_folder: Maker) -> None:
+def test_size_scales_images_and_intrinsics(stag4d_folder: Maker) -> None:
     video = load_stag4d(stag4d_folder(), size=12)
     assert video.frames.read(1, 0).shape == video.frames.read(1, 3).shape == (12, 12, 4)
     assert (video.cameras.width, video.cameras.height) == (12, 12)
@@ -54,7 +54,7 @@ def test_size_scales_pictures_and_intrinsics(stag4d_folder: Maker) -> None:
         load_stag4d(stag4d_folder(), size=0)
 
 
-def test_grey_under_alpha_1_is_gone(stag4d_folder: Maker) -> None:
+def test_gray_under_alpha_1_is_gone(stag4d_folder: Maker) -> None:
     """At 24 px the novel views (16 px) are resampled, which would spread it."""
     pixels = load_stag4d(stag4d_folder()).frames.read(0, 1)
     assert (pixels[0] == 0).all() and (pixels[:, 0] == 0).all()
@@ -162,12 +162,12 @@ def test_spoilt_folders_are_refused_by_file(
 def test_a_missing_folder_and_a_zero_weight_are_refused(stag4d_folder: Maker, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nowhere/ref must be a folder"):
         load_stag4d(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match=r"novel_weight must be above 0, got 0\.0"):
-        load_stag4d(stag4d_folder(), novel_weight=0.0)
+    with pytest.raises(ValueError, match=r"generated_weight must be above 0, got 0\.0"):
+        load_stag4d(stag4d_folder(), generated_weight=0.0)
 
 
 def test_minions(data_dir: Path) -> None:
-    """A real folder: 32 frames at 720 px, six generated views at 320 px with grey under alpha 1."""
+    """A real folder: 32 frames at 720 px, six generated views at 320 px with gray under alpha 1."""
     video = load_stag4d(data_dir / "minions", size=90)
     assert (video.num_times, video.num_views) == (32, 7)
     assert [row[0].name for row in video.frames.paths[:12]] == [f"{i}_rgba.png" for i in range(12)]

@@ -37,7 +37,7 @@ def _viewmat(azimuth_deg: float) -> Tensor:
 def test_frames_are_grouped_by_the_view_they_name(transforms_folder: Maker, frame: Frame) -> None:
     """The file's order is neither that of the times nor of the views."""
     frames = [frame(f"v{v}_{t}", t / 2, 40.0 * v, view=f"cam{v}") for t in (2, 0, 1) for v in (1, 0)]
-    video = load_transforms(transforms_folder(frames), novel_weight=0.5)
+    video = load_transforms(transforms_folder(frames), generated_weight=0.5)
     assert video.view_names == ("cam1", "cam0")  # the first to appear is view 0
     assert video.view_weights.tolist() == [1.0, 0.5]
     assert video.times.tolist() == [0.0, 0.5, 1.0]
@@ -54,7 +54,7 @@ def test_views_may_miss_times(transforms_folder: Maker, frame: Frame) -> None:
     assert video.valid.tolist() == [[True, False], [True, True], [True, False], [True, False], [True, True]]
     for time, azimuth in enumerate((50.0, 50.0, 50.0, 70.0, 70.0)):  # the camera nearest in time stands in
         assert torch.allclose(video.cameras.viewmats[time, 1], _viewmat(azimuth), atol=1e-6)
-    with pytest.raises(ValueError, match="view 1 has no picture at time index 0"):
+    with pytest.raises(ValueError, match="view 1 has no image at time index 0"):
         video.frames.read(0, 1)
 
 
@@ -102,7 +102,7 @@ def test_naming_only_some_views_is_refused(transforms_folder: Maker, frame: Fram
         load_transforms(transforms_folder(frames))
 
 
-def test_two_pictures_of_one_view_and_time_are_refused(transforms_folder: Maker, frame: Frame) -> None:
+def test_two_images_of_one_view_and_time_are_refused(transforms_folder: Maker, frame: Frame) -> None:
     frames = [frame("a", 0.5, 0.0, view="cam"), frame("b", 0.5, 0.0, view="cam")]
     with pytest.raises(ValueError, match=r"b\.png and .*a\.png claim the same view at time 0\.5"):
         load_transforms(transforms_folder(frames))
@@ -134,7 +134,7 @@ def test_splits_that_may_be_for_scoring_are_never_chosen(transforms_folder: Make
         load_transforms(transforms_folder([frame("a", 0.0, 0.0)], "test"))
 
 
-def test_pictures_of_other_sizes_are_brought_to_that_of_view_0(
+def test_images_of_other_sizes_are_brought_to_that_of_view_0(
     transforms_folder: Maker, frame: Frame, write_disc: Callable[..., None]
 ) -> None:
     folder = transforms_folder([frame("a", 0.0, 0.0, view="a"), frame("b", 0.0, 30.0, view="b")])
@@ -147,7 +147,7 @@ def test_pictures_of_other_sizes_are_brought_to_that_of_view_0(
         assert torch.allclose(video.cameras.Ks[0], expected.expand(2, 3, 3))
 
 
-def test_intrinsics_follow_pictures_smaller_than_the_camera(
+def test_intrinsics_follow_images_smaller_than_the_camera(
     transforms_folder: Maker, frame: Frame, write_disc: Callable[..., None]
 ) -> None:
     folder = transforms_folder([frame("a", 0.0, 0.0)], w=800, h=400, fl_x=1000.0, fl_y=800.0, cx=390.0, cy=220.0)
@@ -182,7 +182,7 @@ def _widen(folder: Path, write_disc: Callable[..., None]) -> None:
         (_widen, "a1.png must have the shape of its camera, 16 x 16, got 32 x 16"),
     ],
 )
-def test_spoilt_pictures_are_named(
+def test_spoilt_images_are_named(
     transforms_folder: Maker,
     frame: Frame,
     write_disc: Callable[..., None],
@@ -202,7 +202,7 @@ def test_the_up_axis_is_carried_and_cameras_are_taken_as_they_are(transforms_fol
     assert torch.equal(upright.cameras.viewmats, blender.cameras.viewmats)
 
 
-def _share_inside(points: Tensor, cameras: Cameras, alphas: Tensor) -> Tensor:
+def _fraction_inside(points: Tensor, cameras: Cameras, alphas: Tensor) -> Tensor:
     """Share of points, per view, that fall on silhouettes grown by one pixel."""
     grown = torch.nn.functional.max_pool2d((alphas > 0).float(), 3, stride=1, padding=1)
     pixels, depths = project_points(points, cameras)
@@ -227,9 +227,9 @@ def test_tracked_points_fall_on_the_silhouettes(data_dir: Path, name: str) -> No
     for time in (0, 11, 23):
         alphas = video.gather(torch.full_like(views, time), views).alphas
         cameras = Cameras(video.cameras.viewmats[time], video.cameras.Ks[time], 256, 256)
-        assert _share_inside(points[time], cameras, alphas).min() > 0.995
+        assert _fraction_inside(points[time], cameras, alphas).min() > 0.995
         mirrored = points[time] * torch.tensor([-1.0, 1.0, 1.0])
-        assert _share_inside(mirrored, cameras, alphas).min() < 0.97  # the test can fail
+        assert _fraction_inside(mirrored, cameras, alphas).min() < 0.97  # the test can fail
 
 
 def test_cameras_of_a_real_file_stand_where_its_angles_say(data_dir: Path) -> None:

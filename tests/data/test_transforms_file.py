@@ -29,7 +29,7 @@ def _project(frame: Any, point: tuple[float, float, float]) -> list[float]:
 
 
 def test_opengl_matrices_become_opencv_cameras(transforms_folder: Maker) -> None:
-    """90 degrees over 16 pixels: focal length 8; world up is picture up, world right is picture right."""
+    """90 degrees over 16 pixels: focal length 8; world up is image up, world right is image right."""
     (frame,) = read_transforms(transforms_folder([_frame()]) / "transforms_train.json")
     assert _project(frame, (0, 0, 0)) == pytest.approx([8, 8, 2])
     assert _project(frame, (0.5, 0, 0)) == pytest.approx([10, 8, 2])
@@ -43,38 +43,38 @@ def test_frames_carry_what_the_file_says(transforms_folder: Maker, tmp_path: Pat
     assert [frame.file_path for frame in read] == ["./train/r_0", "train/r_1"]
     assert [frame.image for frame in read] == [tmp_path / "train" / "r_0.png", tmp_path / "train" / "r_1.png"]
     assert [(frame.view, frame.frame, frame.time) for frame in read] == [("left", 3, 0.5), (None, None, 1.0)]
-    assert {(frame.width, frame.height) for frame in read} == {(16, 16)}  # from the pictures
+    assert {(frame.width, frame.height) for frame in read} == {(16, 16)}  # from the images
 
 
-def test_pictures_need_not_exist(transforms_folder: Maker) -> None:
-    path = transforms_folder([_frame()], pictures=False, w=64, h=32) / "transforms_train.json"
+def test_images_need_not_exist(transforms_folder: Maker) -> None:
+    path = transforms_folder([_frame()], images=False, w=64, h=32) / "transforms_train.json"
     (frame,) = read_transforms(path)
     assert (frame.width, frame.height) == (64, 32) and not frame.image.exists()
     assert frame.K.tolist() == [[32, 0, 32], [0, 32, 16], [0, 0, 1]]  # square pixels from the horizontal angle
 
 
-def test_without_picture_and_size_the_size_must_be_given(transforms_folder: Maker) -> None:
-    path = transforms_folder([_frame()], pictures=False) / "transforms_train.json"
-    with pytest.raises(ValueError, match=r"frames\[0\] must have the keys w and h, for there is no picture .*r_0\.png"):
+def test_without_image_and_size_the_size_must_be_given(transforms_folder: Maker) -> None:
+    path = transforms_folder([_frame()], images=False) / "transforms_train.json"
+    with pytest.raises(ValueError, match=r"frames\[0\] must have the keys w and h, for there is no image .*r_0\.png"):
         read_transforms(path)
     assert read_transforms(path, size=(40, 20))[0].K[0, 2] == 20
 
 
 def test_intrinsics_in_pixels(transforms_folder: Maker) -> None:
     frames = [_frame(), _frame(fl_y=40, cx=30.5, cy=20)]
-    path = transforms_folder(frames, pictures=False, w=64, h=48, fl_x=50) / "transforms_train.json"
+    path = transforms_folder(frames, images=False, w=64, h=48, fl_x=50) / "transforms_train.json"
     first, second = read_transforms(path)
     assert first.K.tolist() == [[50, 0, 32], [0, 50, 24], [0, 0, 1]]
     assert second.K.tolist() == [[50, 0, 30.5], [0, 40, 20], [0, 0, 1]]  # a frame's own keys win
 
 
-def test_pictures_are_found_by_image_key_or_suffix(
+def test_images_are_found_by_image_key_or_suffix(
     transforms_folder: Maker, write_disc: Callable[..., None], tmp_path: Path
 ) -> None:
     write_disc(tmp_path / "b.png")
     (tmp_path / "b.png").rename(tmp_path / "b.webp")
     frames = [_frame(file_path=name) for name in ("a.png", "b", "c", "d.0")] + [_frame(image="other/e.JPG")]
-    path = transforms_folder(frames, pictures=False, w=16, h=16) / "transforms_train.json"
+    path = transforms_folder(frames, images=False, w=16, h=16) / "transforms_train.json"
     names = [str(frame.image.relative_to(tmp_path)) for frame in read_transforms(path)]
     assert names == ["a.png", "b.webp", "c.png", "d.0.png", "other/e.JPG"]
 
@@ -84,7 +84,7 @@ def test_pictures_are_found_by_image_key_or_suffix(
 )
 @pytest.mark.parametrize("key", ["file_path", "image"])
 def test_names_that_lead_out_of_the_folder_are_refused(transforms_folder: Maker, key: str, name: Any) -> None:
-    path = transforms_folder([_frame(**{key: name})], pictures=False, w=16, h=16) / "transforms_train.json"
+    path = transforms_folder([_frame(**{key: name})], images=False, w=16, h=16) / "transforms_train.json"
     with pytest.raises(ValueError, match=rf"transforms_train\.json: frames\[0\]\.{key} must be a path below"):
         read_transforms(path)
 
@@ -111,12 +111,12 @@ def _scaled(factor: float) -> list[list[float]]:
         ({"camera_angle_x": 4.0}, "camera_angle_x must lie between 0 and pi"),
         ({"camera_angle_x": True}, "camera_angle_x must be a finite number"),
         ({"fl_x": -1}, "focal lengths must be above 0"),
-        ({"k1": 0.1}, "lens distortion is not modelled, got k1 = 0.1"),
+        ({"k1": 0.1}, "lens distortion is not modeled, got k1 = 0.1"),
         ({"w": 0}, "w and h must be at least 1, got 0 x 16"),
     ],
 )
 def test_wrong_values_are_refused_by_file_and_frame(transforms_folder: Maker, keys: dict, message: str) -> None:
-    path = transforms_folder([_frame(), _frame(**keys)], pictures=False, w=16, h=16) / "transforms_train.json"
+    path = transforms_folder([_frame(), _frame(**keys)], images=False, w=16, h=16) / "transforms_train.json"
     with pytest.raises(ValueError, match=rf"transforms_train\.json: frames\[1\].*{message}"):
         read_transforms(path)
 
@@ -125,7 +125,7 @@ def test_wrong_values_are_refused_by_file_and_frame(transforms_folder: Maker, ke
 def test_missing_keys_are_named(transforms_folder: Maker, key: str) -> None:
     frame = _frame()
     del frame[key]
-    path = transforms_folder([frame], pictures=False, w=16, h=16) / "transforms_train.json"
+    path = transforms_folder([frame], images=False, w=16, h=16) / "transforms_train.json"
     with pytest.raises(ValueError, match=rf"frames\[0\] must have the key '{key}'"):
         read_transforms(path)
 

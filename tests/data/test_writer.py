@@ -17,11 +17,11 @@ from ds4d.types import ArrayFrames, GeneratedViews, Video
 
 @pytest.fixture(scope="module")
 def views() -> GeneratedViews:
-    pictures = np.zeros((2, 1, 24, 24, 4), np.uint8)
-    pictures[:, :, 8:16, 6:18] = (200, 100, 50, 255)
-    pictures[:, :, 8:16, 5] = (100, 50, 25, 128)
+    images = np.zeros((2, 1, 24, 24, 4), np.uint8)
+    images[:, :, 8:16, 6:18] = (200, 100, 50, 255)
+    images[:, :, 8:16, 5] = (100, 50, 25, 128)
     camera = orbit_cameras([0.0], [15.0], fovy_deg=40.0, distance=3.0, width=24, height=24)
-    return Inflate(InflateConfig(), torch.device("cpu")).generate(Video(ArrayFrames(pictures), 6.0, camera), seed=0)
+    return Inflate(InflateConfig(), torch.device("cpu")).generate(Video(ArrayFrames(images), 6.0, camera), seed=0)
 
 
 def test_they_are_read_as_they_were(views: GeneratedViews, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ds4d.decoupling import check_still_cameras, decouple, dynamic_share, reference_basis
+from ds4d.decoupling import check_still_cameras, decouple, dynamic_fraction, reference_basis
 from ds4d.geometry import orbit_cameras
 from ds4d.types import Cameras, DecoupledFeatures
 
@@ -34,7 +34,7 @@ def test_known_values() -> None:
     parts = _split(maps, "middle+mean")
     torch.testing.assert_close(parts.static[0].flatten(), torch.tensor([1.5, 1.5]))
     torch.testing.assert_close(parts.dynamic[0].flatten(), torch.tensor([-1.5, 1.5]))
-    torch.testing.assert_close(dynamic_share(parts)[0].flatten(), torch.tensor([half]))
+    torch.testing.assert_close(dynamic_fraction(parts)[0].flatten(), torch.tensor([half]))
     assert _split(maps, "plane").dynamic.abs().max() < 1e-6  # two channels have no third direction
 
 

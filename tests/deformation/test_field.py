@@ -84,9 +84,7 @@ def test_time_and_point_features_move_the_gaussians(tiny_gaussians: RawGaussians
 
 @pytest.mark.parametrize("opacity", [False, True])
 @pytest.mark.parametrize("color", [False, True])
-def test_opacities_and_colours_move_only_when_asked_to(
-    tiny_gaussians: RawGaussians, opacity: bool, color: bool
-) -> None:
+def test_opacities_and_colors_move_only_when_asked_to(tiny_gaussians: RawGaussians, opacity: bool, color: bool) -> None:
     moved = trained(replace(EVERYTHING, deform_opacity=opacity, deform_color=color))(tiny_gaussians, TIMES)
     still = tiny_gaussians.opacity_logits.expand(3, 12)
     assert torch.equal(moved.opacity_logits, still) != opacity

@@ -37,8 +37,8 @@ def read(planes: HexPlane, where: Tensor, times: Tensor) -> list[Tensor]:
     where, times = where.clone().requires_grad_(), times.clone().requires_grad_()
     features = planes(where, times)
     assert ("_ReadProducts" in str(features.grad_fn)) == (features.dtype == torch.float32)
-    pulls = torch.randn(features.shape, generator=torch.Generator().manual_seed(3)).to(features)
-    features.backward(pulls)
+    grads = torch.randn(features.shape, generator=torch.Generator().manual_seed(3)).to(features)
+    features.backward(grads)
     leaves = (where, times, *planes.parameters())
     return [features.detach(), *(torch.zeros_like(x) if x.grad is None else x.grad.clone() for x in leaves)]
 

@@ -28,7 +28,7 @@ def scene(finished_run: Path) -> DynamicGaussians:
 
 
 def rewrite(source: Path, target: Path, change) -> None:
-    """A copy of a transforms file, in another folder, with changed frames; the pictures stay where they are."""
+    """A copy of a transforms file, in another folder, with changed frames; the images stay where they are."""
     content = json.loads(source.read_text())
     target.parent.mkdir(exist_ok=True)
     (target.parent / "test").symlink_to(source.parent / "test")
@@ -39,10 +39,10 @@ def rewrite(source: Path, target: Path, change) -> None:
 def test_frames_are_drawn_at_their_own_camera_size_and_time(scene: DynamicGaussians, sample_folder: Path) -> None:
     frames = read_transforms(sample_folder / "transforms_test.json")[:6]
     larger = [replace(f, width=96, height=96, K=f.K * torch.tensor([[2.0], [2.0], [1.0]])) for f in frames[:2]]
-    pictures = list(render_frames(scene, CPU, [*frames[2:], *larger]))
-    assert [picture.shape for picture in pictures] == [(48, 48, 4)] * 4 + [(96, 96, 4)] * 2
+    images = list(render_frames(scene, CPU, [*frames[2:], *larger]))
+    assert [image.shape for image in images] == [(48, 48, 4)] * 4 + [(96, 96, 4)] * 2
     truth = read_rgba(frames[2].image)
-    overlap = (pictures[0][..., 3] > 127) & (truth[..., 3] > 127)
+    overlap = (images[0][..., 3] > 127) & (truth[..., 3] > 127)
     assert overlap.sum() > 0.8 * (truth[..., 3] > 127).sum()
 
 

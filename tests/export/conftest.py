@@ -16,7 +16,7 @@ from ds4d.types import RawGaussians
 
 @pytest.fixture
 def draw_gaussians(generator: torch.Generator) -> Callable[..., RawGaussians]:
-    """Random Gaussians of ordinary sizes and colours."""
+    """Random Gaussians of ordinary sizes and colors."""
 
     def draw(degree: int, count: int = 7) -> RawGaussians:
         def normal(*shape: int) -> torch.Tensor:

@@ -21,7 +21,7 @@ def test_the_layout_is_that_of_viewers_in_browsers(tmp_path):
     assert len(content) == 32
     assert numbers[:3] == (1.0, 2.0, 3.0)
     assert numbers[3:6] == pytest.approx((1.0, 2.718281828**0.5, 1 / 2.718281828))
-    assert numbers[6:10] == (128, 255, 0, 128)  # grey, clamped both ways; degree 1 does not show; opacity one half
+    assert numbers[6:10] == (128, 255, 0, 128)  # gray, clamped both ways; degree 1 does not show; opacity one half
     assert numbers[10:] == (128, 128, 0, 128)  # wxyz: y is -1
 
 

@@ -19,7 +19,7 @@ KINDS = {"plain": ("Dinov2", {}), "registers": ("Dinov2WithRegisters", {"num_reg
 
 
 def save_tiny(folder: Path, kind: str = "plain", **changes: Any) -> Path:
-    """A random network of the real class in a folder; its features depend on the pictures strongly."""
+    """A random network of the real class in a folder; its features depend on the images strongly."""
     name, extra = KINDS[kind]
     settings = {
         "hidden_size": WIDTH, "num_hidden_layers": 2, "num_attention_heads": 2, "mlp_ratio": 2, "patch_size": PATCH,
@@ -54,7 +54,7 @@ def loaded(folder: Path, tokens: int = 6, batch_size: int = 8) -> Dinov2:
 @pytest.mark.parametrize(
     ("height", "width", "expected"), [(64, 64, (6, 6)), (50, 100, (3, 6)), (96, 32, (6, 2)), (10, 300, (1, 6))]
 )
-def test_the_map_keeps_the_pictures_shape(folder: Path, height: int, width: int, expected: tuple[int, int]) -> None:
+def test_the_map_keeps_the_images_shape(folder: Path, height: int, width: int, expected: tuple[int, int]) -> None:
     network = loaded(folder)
     maps = network(torch.rand(2, 3, 3, height, width))
     assert maps.shape == (2, 3, WIDTH, *expected)
@@ -74,30 +74,30 @@ def test_a_bright_corner_changes_the_tokens_there_most(folder: Path, row: int, c
 
 
 def test_equals_the_network_called_directly(folder: Path) -> None:
-    """Pictures of whole patches need no resizing: normalised, through the network, without the special tokens."""
-    pictures = torch.rand(2, 3, 4 * PATCH, 6 * PATCH)
+    """Images of whole patches need no resizing: normalized, through the network, without the special tokens."""
+    images = torch.rand(2, 3, 4 * PATCH, 6 * PATCH)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    pixels = (pictures - mean[:, None, None]) / std[:, None, None]
+    pixels = (images - mean[:, None, None]) / std[:, None, None]
     network = transformers.AutoModel.from_pretrained(folder, local_files_only=True).eval()
     with torch.no_grad():
         tokens = network(pixel_values=pixels).last_hidden_state
     special = 1 + getattr(network.config, "num_register_tokens", 0)
     assert tokens.shape[1] == special + 24
     expected = tokens[:, special:].reshape(2, 4, 6, WIDTH).permute(0, 3, 1, 2)
-    torch.testing.assert_close(loaded(folder)(pictures), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(loaded(folder)(images), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_pictures_are_resized_with_antialiasing(folder: Path) -> None:
-    picture = torch.rand(1, 3, 200, 200)
-    small = interpolate(picture, (84, 84), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
-    torch.testing.assert_close(loaded(folder)(picture), loaded(folder)(small), atol=1e-4, rtol=1e-4)
+def test_images_are_resized_with_antialiasing(folder: Path) -> None:
+    image = torch.rand(1, 3, 200, 200)
+    small = interpolate(image, (84, 84), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+    torch.testing.assert_close(loaded(folder)(image), loaded(folder)(small), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 8])
-def test_batches_equal_single_pictures(folder: Path, batch_size: int) -> None:
-    pictures = torch.rand(5, 3, 30, 40)
-    single: list[Tensor] = [loaded(folder)(picture) for picture in pictures]
-    together = loaded(folder, batch_size=batch_size)(pictures)
+def test_batches_equal_single_images(folder: Path, batch_size: int) -> None:
+    images = torch.rand(5, 3, 30, 40)
+    single: list[Tensor] = [loaded(folder)(image) for image in images]
+    together = loaded(folder, batch_size=batch_size)(images)
     torch.testing.assert_close(together, torch.stack(single), atol=1e-5, rtol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""Features of a whole clip: the right pictures, on white, in half precision, and the same from the cache."""
+"""Features of a whole clip: the right images, on white, in half precision, and the same from the cache."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,19 +21,19 @@ Change = Callable[[MultiViewVideo], FrameFeatures]
 
 
 class Noise:
-    """Premultiplied noise; refuses to give the pictures that are said to be absent."""
+    """Premultiplied noise; refuses to give the images that are said to be absent."""
 
     num_times, num_views, width, height = T, V, WIDTH, HEIGHT
 
     def __init__(self, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
-        self.pictures = rng.integers(0, 256, (T, V, HEIGHT, WIDTH, 4), dtype=np.uint8)
-        self.pictures[..., :3] = np.minimum(self.pictures[..., :3], self.pictures[..., 3:])
+        self.images = rng.integers(0, 256, (T, V, HEIGHT, WIDTH, 4), dtype=np.uint8)
+        self.images[..., :3] = np.minimum(self.images[..., :3], self.images[..., 3:])
         self.absent: set[tuple[int, int]] = set()
 
     def read(self, time: int, view: int) -> UInt8[np.ndarray, "H W 4"]:
         assert (time, view) not in self.absent
-        return self.pictures[time, view]
+        return self.images[time, view]
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def on_white(video: MultiViewVideo, time: int, view: int) -> Tensor:
     return rgba[:3] + 1 - rgba[3:]
 
 
-def test_every_picture_is_seen_on_white(video: MultiViewVideo) -> None:
+def test_every_image_is_seen_on_white(video: MultiViewVideo) -> None:
     features = extract_features(video, CONFIG, CPU)
     bank = FilterBank(CONFIG.filters)
     assert features.maps.shape == (T, V, bank.channels, 4, 5)
@@ -97,7 +97,7 @@ def test_views_come_in_the_order_asked_for(video: MultiViewVideo, views: list[in
     assert some.valid.shape == (T, len(views))
 
 
-def test_absent_pictures_are_zeros_and_never_read(video: MultiViewVideo) -> None:
+def test_absent_images_are_zeros_and_never_read(video: MultiViewVideo) -> None:
     frames = Noise()
     frames.absent = {(0, 1), (3, 2)}
     valid = torch.tensor([[(time, view) not in frames.absent for view in range(V)] for time in range(T)])
@@ -108,7 +108,7 @@ def test_absent_pictures_are_zeros_and_never_read(video: MultiViewVideo) -> None
     torch.testing.assert_close(features.maps[valid], whole.maps[valid], atol=1e-3, rtol=0)
 
 
-def test_few_pictures_are_in_memory_at_a_time(video: MultiViewVideo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_images_are_in_memory_at_a_time(video: MultiViewVideo, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     gather = MultiViewVideo.gather
 
@@ -127,9 +127,9 @@ def test_views_that_do_not_exist_are_refused(video: MultiViewVideo, views: list[
         extract_features(video, CONFIG, CPU, views=views)
 
 
-def test_views_without_any_picture_are_refused(video: MultiViewVideo) -> None:
+def test_views_without_any_image_are_refused(video: MultiViewVideo) -> None:
     valid = torch.tensor([[True, False, True]]).repeat(T, 1)
-    with pytest.raises(ValueError, match=r"views \[1\] must have pictures"):
+    with pytest.raises(ValueError, match=r"views \[1\] must have images"):
         extract_features(replace(video, valid=valid), CONFIG, CPU, views=[1])
 
 
@@ -165,9 +165,9 @@ def test_without_the_cache_nothing_is_kept(video: MultiViewVideo, made: list[nn.
     assert len(made) == 2 and not cache.exists()
 
 
-def other_picture(video: MultiViewVideo) -> FrameFeatures:
+def other_image(video: MultiViewVideo) -> FrameFeatures:
     frames = Noise()
-    frames.pictures[4, 2, 0, 0, 3] ^= 1
+    frames.images[4, 2, 0, 0, 3] ^= 1
     return extract_features(replace(video, frames=frames), CONFIG, CPU)
 
 
@@ -191,7 +191,7 @@ def other_version(video: MultiViewVideo) -> FrameFeatures:
         return extract_features(video, CONFIG, CPU)
 
 
-@pytest.mark.parametrize("change", [other_picture, other_valid, other_settings, other_views, other_version])
+@pytest.mark.parametrize("change", [other_image, other_valid, other_settings, other_views, other_version])
 def test_what_the_maps_depend_on_is_told_apart(video: MultiViewVideo, made: list[nn.Module], change: Change) -> None:
     extract_features(video, CONFIG, CPU)
     change(video)
@@ -201,9 +201,9 @@ def test_what_the_maps_depend_on_is_told_apart(video: MultiViewVideo, made: list
     assert len(made) == 2
 
 
-def test_equal_pictures_at_other_places_are_told_apart(video: MultiViewVideo, made: list[nn.Module]) -> None:
+def test_equal_images_at_other_places_are_told_apart(video: MultiViewVideo, made: list[nn.Module]) -> None:
     frames = Noise()
-    frames.pictures[:] = frames.pictures[0, 0]
+    frames.images[:] = frames.images[0, 0]
     for absent in ((1, 1), (1, 2)):
         valid = video.valid.clone()
         valid[absent] = False

@@ -16,8 +16,8 @@ def bank(stride: int = 4, scales: tuple[float, ...] = FilterBankConfig().scales)
     return FilterBank(FilterBankConfig(stride=stride, scales=scales))
 
 
-def centres(cells: int, size: int) -> Tensor:
-    """Pixel positions of the cells' centres along one axis, pixel j lying at j + 0.5."""
+def centers(cells: int, size: int) -> Tensor:
+    """Pixel positions of the cells' centers along one axis, pixel j lying at j + 0.5."""
     return (torch.arange(cells) + 0.5) * size / cells
 
 
@@ -35,16 +35,16 @@ def test_the_map_has_one_cell_per_stride(height: int, width: int, stride: int, e
 
 @pytest.mark.parametrize(("height", "width"), [(160, 160), (158, 150), (163, 181)])
 @pytest.mark.parametrize("scale", [0.3, 0.5, 1.5, 4.0])
-def test_cells_are_centred_in_normalised_coordinates(height: int, width: int, scale: float) -> None:
-    """On a slope the blurred brightness is the position of the cell's centre, and the derivative the slope times sigma.
+def test_cells_are_centered_in_normalized_coordinates(height: int, width: int, scale: float) -> None:
+    """On a slope the blurred brightness is the position of the cell's center, and the derivative the slope times sigma.
 
     Away from the border, where the slope ends.
     """
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    picture = (0.1 + 0.001 * x + 0.002 * y).expand(3, -1, -1)
-    maps = bank(scales=(scale,))(picture)
+    image = (0.1 + 0.001 * x + 0.002 * y).expand(3, -1, -1)
+    maps = bank(scales=(scale,))(image)
     h, w = maps.shape[-2:]
-    rows, columns = centres(h, height)[:, None], centres(w, width)
+    rows, columns = centers(h, height)[:, None], centers(w, width)
     sigma = 4 * scale
     far = 4 * max(sigma, 1) + 4
     inside = ((rows > far) & (rows < height - far)) & ((columns > far) & (columns < width - far))
@@ -58,8 +58,8 @@ def test_cells_are_centred_in_normalised_coordinates(height: int, width: int, sc
 
 def test_second_derivatives_are_those_of_a_parabola() -> None:
     y, x = torch.meshgrid(torch.arange(96) + 0.5 - 48, torch.arange(96) + 0.5 - 48, indexing="ij")
-    picture = (0.5 + 1e-4 * x.square() + 5e-5 * x * y - 2e-5 * y.square()).expand(3, -1, -1)
-    maps = bank(scales=(0.5, 1.5))(picture)
+    image = (0.5 + 1e-4 * x.square() + 5e-5 * x * y - 2e-5 * y.square()).expand(3, -1, -1)
+    maps = bank(scales=(0.5, 1.5))(image)
     for first, sigma in ((11, 2.0), (24, 6.0)):
         hessian = maps[first - 1 : first + 2, 11:13, 11:13]
         expected = torch.tensor([2e-4, 5e-5, -4e-5]) * sigma**2
@@ -69,11 +69,11 @@ def test_second_derivatives_are_those_of_a_parabola() -> None:
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (63, 50)])
 @pytest.mark.parametrize(("row", "column"), [(9, 20), (40, 33)])
 def test_an_impulse_answers_as_a_gaussian_round_its_own_place(height: int, width: int, row: int, column: int) -> None:
-    picture = torch.zeros(3, height, width)
-    picture[:, row, column] = 1.0
-    found = bank(scales=(0.7,))(picture)[BLURRED[0]] + 0.5
+    image = torch.zeros(3, height, width)
+    image[:, row, column] = 1.0
+    found = bank(scales=(0.7,))(image)[BLURRED[0]] + 0.5
     h, w = found.shape
-    squares = (centres(h, height)[:, None] - row - 0.5).square() + (centres(w, width) - column - 0.5).square()
+    squares = (centers(h, height)[:, None] - row - 0.5).square() + (centers(w, width) - column - 0.5).square()
     sigma = 2.8
     expected = torch.exp(-squares / (2 * sigma**2)) / (2 * math.pi * sigma**2)
     assert (found - expected).abs().max() < 0.01 * expected.max()
@@ -81,18 +81,18 @@ def test_an_impulse_answers_as_a_gaussian_round_its_own_place(height: int, width
 
 @pytest.mark.parametrize("cells", [(0, 1), (3, 0), (2, -5)])
 def test_a_shift_by_whole_cells_shifts_the_map(cells: tuple[int, int]) -> None:
-    picture = torch.ones(3, 160, 160)
-    picture[:, 60:100, 60:100] = torch.rand(3, 40, 40)
-    moved = picture.roll((4 * cells[0], 4 * cells[1]), dims=(1, 2))
+    image = torch.ones(3, 160, 160)
+    image[:, 60:100, 60:100] = torch.rand(3, 40, 40)
+    moved = image.roll((4 * cells[0], 4 * cells[1]), dims=(1, 2))
     extractor = bank(scales=(0.5, 1.5))
-    torch.testing.assert_close(extractor(moved), extractor(picture).roll(cells, dims=(1, 2)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(extractor(moved), extractor(image).roll(cells, dims=(1, 2)), atol=1e-5, rtol=0)
 
 
 def test_directions_have_their_sign() -> None:
-    picture = torch.zeros(3, 64, 64)
-    picture[:, :, 32:] = 1.0  # brighter on the right
-    maps = bank()(picture)
-    turned = bank()(picture.mT)
+    image = torch.zeros(3, 64, 64)
+    image[:, :, 32:] = 1.0  # brighter on the right
+    maps = bank()(image)
+    turned = bank()(image.mT)
     for first in BLURRED:
         dx, dy = first + 3, first + 6
         assert maps[dx, 8, 7:9].min() > 0.1 and maps[dy].abs().max() < 1e-5
@@ -116,23 +116,23 @@ def test_plain_ground_gives_one_steady_token(gray: float) -> None:
 
 
 def test_channels_keep_within_fixed_bounds() -> None:
-    pictures = (torch.rand(8, 3, 64, 64) > 0.5).float()  # as much contrast as there can be
-    assert bank()(pictures).abs().max() <= 1.5
+    images = (torch.rand(8, 3, 64, 64) > 0.5).float()  # as much contrast as there can be
+    assert bank()(images).abs().max() <= 1.5
 
 
-def test_tokens_of_colours_differ() -> None:
+def test_tokens_of_colors_differ() -> None:
     colors = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 0, 0], [1, 1, 1]])
     tokens = bank()(colors[:, :, None, None].expand(-1, 3, 16, 16))[:, :, 2, 2]
     cosines = cosine_similarity(tokens[:, None], tokens[None], dim=-1)
     assert (cosines - 2 * torch.eye(6)).max() < 0.8
 
 
-def test_a_batch_is_its_pictures_one_by_one() -> None:
-    pictures = torch.rand(2, 2, 3, 40, 52)
-    together = bank()(pictures)
+def test_a_batch_is_its_images_one_by_one() -> None:
+    images = torch.rand(2, 2, 3, 40, 52)
+    together = bank()(images)
     for i in range(2):
         for j in range(2):
-            torch.testing.assert_close(together[i, j], bank()(pictures[i, j]), atol=1e-6, rtol=0)
+            torch.testing.assert_close(together[i, j], bank()(images[i, j]), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(

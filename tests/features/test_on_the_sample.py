@@ -11,7 +11,7 @@ from ds4d.geometry import project_points
 from ds4d.types import FrameFeatures, MultiViewVideo
 
 STRIDE = 4
-Place = tuple[int, int]  # time, view
+SearchPath = tuple[int, int]  # time, view
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def coverage(video: MultiViewVideo, time: int, view: int) -> Tensor:
 
 
 def found_again(
-    video: MultiViewVideo, features: FrameFeatures, tracks: tuple[Tensor, Tensor], here: Place, there: Place
+    video: MultiViewVideo, features: FrameFeatures, tracks: tuple[Tensor, Tensor], here: SearchPath, there: SearchPath
 ) -> tuple[float, float]:
     """Share of seen points whose nearest token elsewhere lies within 2 cells of the true place; and by chance."""
     cells, seen = tracks
@@ -54,8 +54,8 @@ def found_again(
     candidates = (coverage(video, *there) >= 0.5).nonzero()
     tokens = features.maps[there][:, candidates[:, 0], candidates[:, 1]].float().T
     best = (normalize(queries, dim=1) @ normalize(tokens, dim=1).T).argmax(1)
-    centres = candidates.flip(1) + 0.5
-    distances = torch.cdist(cells[there][points], centres)
+    centers = candidates.flip(1) + 0.5
+    distances = torch.cdist(cells[there][points], centers)
     hits = distances.gather(1, best[:, None]) <= 2
     return hits.float().mean().item(), (distances <= 2).float().mean().item()
 
@@ -67,8 +67,8 @@ def test_tokens_are_found_again_at_other_times(
     video: MultiViewVideo,
     features: FrameFeatures,
     tracks: tuple[Tensor, Tensor],
-    here: Place,
-    there: Place,
+    here: SearchPath,
+    there: SearchPath,
     share: float,
 ) -> None:
     hits, chance = found_again(video, features, tracks, here, there)
@@ -86,12 +86,12 @@ def test_tokens_are_found_again_at_other_times(
         ((5, 1), (5, 2), 0.05),
     ],
 )
-def test_tokens_are_found_again_in_neighbouring_views(
+def test_tokens_are_found_again_in_neighboring_views(
     video: MultiViewVideo,
     features: FrameFeatures,
     tracks: tuple[Tensor, Tensor],
-    here: Place,
-    there: Place,
+    here: SearchPath,
+    there: SearchPath,
     share: float,
 ) -> None:
     """30 degrees from the front most find their place; 60 degrees and another elevation apart, as the last two, few."""

@@ -21,7 +21,7 @@ def points(generator: torch.Generator) -> Tensor:
 
 
 def coordinate_maps(cameras: Cameras, h: int, w: int) -> Tensor:
-    """Maps whose value is the pixel position of the cell's centre."""
+    """Maps whose value is the pixel position of the cell's center."""
     y = (torch.arange(h) + 0.5) / h * cameras.height
     x = (torch.arange(w) + 0.5) / w * cameras.width
     grid = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1])
@@ -46,7 +46,7 @@ def test_a_leading_time_axis_reads_each_time_by_itself(cameras: Cameras, generat
         torch.testing.assert_close(read[time], alone)
 
 
-def test_points_beside_the_picture_and_behind_the_camera_are_in_no_view(cameras: Cameras) -> None:
+def test_points_beside_the_image_and_behind_the_camera_are_in_no_view(cameras: Cameras) -> None:
     points = torch.tensor([[0.0, 0.0, 0.0], [3.0, 0.0, 0.0], [0.0, 0.0, 5.0]])  # the last lies behind the front camera
     _, in_view = sample_at_points(torch.zeros(2, 1, 4, 4), points, cameras)
     assert in_view.tolist() == [[True, False, False], [True, False, True]]
@@ -76,7 +76,7 @@ def test_where_nothing_is_drawn_nothing_is_hidden(cameras: Cameras, points: Tens
     assert visibility(torch.zeros(2, 1, 16, 16), points, cameras, tolerance=0.03).min() > 0.999
 
 
-def test_no_view_sees_what_is_outside_its_picture(cameras: Cameras) -> None:
+def test_no_view_sees_what_is_outside_its_image(cameras: Cameras) -> None:
     seen = visibility(torch.zeros(2, 1, 16, 16), torch.tensor([[3.0, 0.0, 0.0]]), cameras, tolerance=0.03)
     assert not seen.any()
 

@@ -58,7 +58,7 @@ def test_sums_and_gradients_are_those_of_tensors(make: Callable[..., Inputs], le
     check(*make(*lead))
 
 
-def test_centres_of_cells_borders_and_far_places(make: Callable[..., Inputs]) -> None:
+def test_centers_of_cells_borders_and_far_places(make: Callable[..., Inputs]) -> None:
     xs = (2 * torch.arange(W) + 1) / W - 1
     ys = (2 * torch.arange(H) + 1) / H - 1
     edge = torch.tensor([-torch.inf, -1e30, -9.0, -1.0, 1.0, 9.0, 1e30, torch.inf])
@@ -67,7 +67,7 @@ def test_centres_of_cells_borders_and_far_places(make: Callable[..., Inputs]) ->
     check(maps, places.expand(2, -1, -1), weights)
 
 
-def test_centres_of_cells_read_the_cells(make: Callable[..., Inputs]) -> None:
+def test_centers_of_cells_read_the_cells(make: Callable[..., Inputs]) -> None:
     maps, _, _ = make(1)
     ys, xs = torch.meshgrid((2 * torch.arange(H) + 1) / H - 1, (2 * torch.arange(W) + 1) / W - 1, indexing="ij")
     places = torch.stack((xs, ys), dim=-1).reshape(1, -1, 2)

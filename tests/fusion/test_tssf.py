@@ -51,9 +51,9 @@ def test_reducing_is_a_convolution_by_single_cells(maps: Tensor, generator: torc
     reduced = tssf.reduced(maps)
     expected = F.conv2d(maps.flatten(0, 1), weight[..., None, None]).unflatten(0, (T, V))
     torch.testing.assert_close(reduced, expected)
-    pulls = torch.randn(expected.shape, generator=generator)
+    grads = torch.randn(expected.shape, generator=generator)
     torch.testing.assert_close(
-        torch.autograd.grad(reduced, weight, pulls), torch.autograd.grad(expected, weight, pulls)
+        torch.autograd.grad(reduced, weight, grads), torch.autograd.grad(expected, weight, grads)
     )
 
 
@@ -92,7 +92,7 @@ def test_half_precision_maps_are_read_in_single_precision(
 
 
 @pytest.mark.parametrize("rule", sorted(set(RULES) - {"front"}))
-def test_a_view_without_a_picture_does_not_count(
+def test_a_view_without_a_image_does_not_count(
     rule: str, maps: Tensor, points: Tensor, tiny_cameras: Cameras, extras: dict[str, Tensor]
 ) -> None:
     tssf, valid = made(rule), torch.ones(T, V)
@@ -168,7 +168,7 @@ def test_statistics_of_a_long_clip_are_those_of_all_its_columns(width: int) -> N
     torch.testing.assert_close(projection.abs(), torch.tensor([[0.1, 0.9]]).sqrt(), rtol=0.01, atol=0)
 
 
-def test_pictures_that_do_not_exist_are_left_out_of_the_statistics(maps: Tensor) -> None:
+def test_images_that_do_not_exist_are_left_out_of_the_statistics(maps: Tensor) -> None:
     valid = torch.ones(T, V, dtype=torch.bool)
     valid[0, 1] = False
     spoiled = maps.clone()

@@ -53,7 +53,7 @@ def test_identity_changes_nothing(tiny_cameras: Cameras, generator: torch.Genera
     assert torch.equal(transform_cameras(Similarity.identity(), tiny_cameras).viewmats, tiny_cameras.viewmats)
 
 
-def test_moving_object_and_cameras_leaves_the_picture_equal(
+def test_moving_object_and_cameras_leaves_the_image_equal(
     similarity: Similarity, tiny_cameras: Cameras, generator: torch.Generator
 ) -> None:
     points = 0.4 * torch.randn(6, 3, generator=generator)

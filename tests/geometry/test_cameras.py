@@ -1,4 +1,4 @@
-"""Camera conventions, tested by where known points land in the picture."""
+"""Camera conventions, tested by where known points land in the image."""
 
 import json
 import math
@@ -21,7 +21,7 @@ def orbit(azimuth: float, elevation: float = 0.0, **changes: float) -> Cameras:
     return orbit_cameras([float(azimuth)], [float(elevation)], **settings)
 
 
-def centre(viewmat: torch.Tensor) -> torch.Tensor:
+def center(viewmat: torch.Tensor) -> torch.Tensor:
     return torch.linalg.inv(viewmat)[:3, 3]
 
 
@@ -45,12 +45,12 @@ def project(point: torch.Tensor, cameras: Cameras) -> tuple[float, float, float]
 )
 def test_azimuth_turns_from_z_to_x_and_elevation_rises(azimuth: float, elevation: float, expected: list[float]) -> None:
     torch.testing.assert_close(
-        centre(orbit(azimuth, elevation).viewmats[0]), torch.tensor(expected).float(), atol=1e-6, rtol=0
+        center(orbit(azimuth, elevation).viewmats[0]), torch.tensor(expected).float(), atol=1e-6, rtol=0
     )
 
 
 @pytest.mark.parametrize(("azimuth", "elevation"), [(0, 0), (75, 20), (200, -45), (30, 90), (10, -90)])
-def test_the_target_is_in_the_middle_of_the_picture(azimuth: float, elevation: float) -> None:
+def test_the_target_is_in_the_middle_of_the_image(azimuth: float, elevation: float) -> None:
     cameras = orbit(azimuth, elevation, target=(0.3, -0.2, 0.1))
     rotation = cameras.viewmats[0, :3, :3]
     torch.testing.assert_close(rotation @ rotation.T, torch.eye(3), atol=1e-6, rtol=0)
@@ -82,7 +82,7 @@ def test_fovy_is_the_full_vertical_angle() -> None:
     assert project(top, orbit(0)) == pytest.approx((50, 0, 2), abs=1e-4)
 
 
-def test_pixels_are_square_whatever_the_shape_of_the_picture() -> None:
+def test_pixels_are_square_whatever_the_shape_of_the_image() -> None:
     wide = intrinsics(40.0, 200, 80)
     assert wide[0, 0] == wide[1, 1] == intrinsics(40.0, 80, 80)[1, 1]
     assert wide[:2, 2].tolist() == [100, 40]
@@ -118,12 +118,12 @@ def test_opengl_cameras_look_along_minus_z() -> None:
 
 def test_opengl_round_trip(tiny_cameras: Cameras) -> None:
     camtoworlds = opencv_to_opengl(tiny_cameras.viewmats)
-    torch.testing.assert_close(camtoworlds[:, :3, 3], torch.stack([centre(v) for v in tiny_cameras.viewmats]))
+    torch.testing.assert_close(camtoworlds[:, :3, 3], torch.stack([center(v) for v in tiny_cameras.viewmats]))
     torch.testing.assert_close(opengl_to_opencv(camtoworlds), tiny_cameras.viewmats)
 
 
 def test_orbits_equal_a_renderers_own_cameras(data_dir: Path) -> None:
-    """The data set's matrices were written by the renderer that made its pictures."""
+    """The data set's matrices were written by the renderer that made its images."""
     frames = json.loads((data_dir / "gltf/fox-run-turn60/transforms_mv.json").read_text())["frames"][:6]
     azimuths, elevations = ([float(frame[key]) for frame in frames] for key in ("azimuth", "elevation"))
     ours = orbit_cameras(azimuths, elevations, fovy_deg=33.9, distance=2.0, width=256, height=256)
@@ -133,7 +133,7 @@ def test_orbits_equal_a_renderers_own_cameras(data_dir: Path) -> None:
 
 @pytest.mark.parametrize("index", [0, 11])
 def test_surface_points_fall_into_the_silhouettes(data_dir: Path, index: int) -> None:
-    """Points tracked on the model's surface, seen by the file's cameras, lie where its pictures are covered."""
+    """Points tracked on the model's surface, seen by the file's cameras, lie where its images are covered."""
     folder = data_dir / "gltf/fox-run-turn60"
     transforms = json.loads((folder / "transforms_mv.json").read_text())
     frames = [frame for frame in transforms["frames"] if frame["frame"] == index]

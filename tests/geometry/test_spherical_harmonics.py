@@ -1,4 +1,4 @@
-"""The colour bases equal the textbook's real spherical harmonics, built here from Legendre polynomials."""
+"""The color bases equal the textbook's real spherical harmonics, built here from Legendre polynomials."""
 
 import math
 
@@ -9,7 +9,7 @@ from numpy.polynomial import Legendre
 
 from ds4d.geometry import evaluate_sh, rgb_to_sh, sh_degree
 
-# Small enough that colours stay above 0, where `evaluate_sh` would clamp them.
+# Small enough that colors stay above 0, where `evaluate_sh` would clamp them.
 AMPLITUDE = 0.1
 
 
@@ -60,12 +60,12 @@ def test_lower_degrees_are_the_first_bases_of_higher_ones(count: int, generator:
     torch.testing.assert_close(evaluate_sh(sh[:, :count], directions), evaluate_sh(cut, directions))
 
 
-def test_plain_colours_come_back_from_every_side(generator: torch.Generator) -> None:
+def test_plain_colors_come_back_from_every_side(generator: torch.Generator) -> None:
     rgb, directions = torch.rand(7, 3, generator=generator), torch.randn(7, 3, generator=generator)
     torch.testing.assert_close(evaluate_sh(rgb_to_sh(rgb)[:, None], directions), rgb)
 
 
-def test_colours_are_not_negative_and_directions_have_any_length(generator: torch.Generator) -> None:
+def test_colors_are_not_negative_and_directions_have_any_length(generator: torch.Generator) -> None:
     sh, directions = 3 * torch.randn(50, 16, 3, generator=generator), torch.randn(50, 3, generator=generator)
     colors = evaluate_sh(sh, directions)
     assert colors.min() == 0
@@ -73,7 +73,7 @@ def test_colours_are_not_negative_and_directions_have_any_length(generator: torc
 
 
 @pytest.mark.parametrize("count", [1, 4])
-def test_one_set_of_colours_is_seen_from_many_sides(count: int, generator: torch.Generator) -> None:
+def test_one_set_of_colors_is_seen_from_many_sides(count: int, generator: torch.Generator) -> None:
     sh, directions = torch.randn(5, count, 3, generator=generator), torch.randn(2, 3, 5, 3, generator=generator)
     colors = evaluate_sh(sh, directions)
     assert colors.shape == (2, 3, 5, 3)

@@ -37,7 +37,7 @@ def test_up_becomes_the_axis(raw, up_axis):
 
 
 @pytest.mark.parametrize("up_axis", ["z", "-y"])
-def test_orientation_and_colour_turn_with_the_means(raw, up_axis, generator):
+def test_orientation_and_color_turn_with_the_means(raw, up_axis, generator):
     turned = turn_up(raw, up_axis)
     rotation = torch.linalg.lstsq(raw.means, turned.means).solution.T
     assert torch.allclose(quats_to_matrices(turned.quats), rotation @ quats_to_matrices(raw.quats), atol=1e-5)

@@ -8,7 +8,7 @@ import torch
 from ds4d.geometry import (
     HullConfig,
     carve,
-    colour_points,
+    color_points,
     occupied_bounds,
     orbit_cameras,
     sample_surface,
@@ -18,7 +18,7 @@ from ds4d.types import Cameras
 
 RADIUS = 0.3
 BOX = torch.tensor([[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]])
-EXACT = HullConfig(resolution=40, grow=0.0, spare_votes=0)
+EXACT = HullConfig(resolution=40, grow=0.0, view_tolerance=0)
 
 
 def ring(count: int = 12, size: int = 96) -> Cameras:
@@ -34,9 +34,9 @@ def ball_silhouettes(cameras: Cameras) -> torch.Tensor:
     pixels = torch.stack((columns + 0.5, rows + 0.5, torch.ones(rows.shape)), dim=-1)
     rays = torch.einsum("vij,hwj->vhwi", torch.linalg.inv(cameras.Ks), pixels)
     rays = torch.nn.functional.normalize(rays, dim=-1)
-    centre = cameras.viewmats[:, :3, 3]
-    along = (rays * centre[:, None, None]).sum(-1, keepdim=True)
-    distances = (centre[:, None, None] - along * rays).norm(dim=-1)
+    center = cameras.viewmats[:, :3, 3]
+    along = (rays * center[:, None, None]).sum(-1, keepdim=True)
+    distances = (center[:, None, None] - along * rays).norm(dim=-1)
     return (distances < RADIUS).float()[:, None]
 
 
@@ -63,10 +63,10 @@ def test_more_views_only_take_away() -> None:
     assert (hull & ~larger).sum() == 0 < (larger & ~hull).sum()
 
 
-def test_silhouettes_are_grown_in_pixels_of_a_256_pixel_picture() -> None:
+def test_silhouettes_are_grown_in_pixels_of_a_256_pixel_image() -> None:
     cameras = ring(size=128)
     alphas = ball_silhouettes(cameras)
-    grown = carve(alphas, cameras, BOX, HullConfig(resolution=40, grow=4.0, spare_votes=0))
+    grown = carve(alphas, cameras, BOX, HullConfig(resolution=40, grow=4.0, view_tolerance=0))
     pixel = 2 / cameras.Ks[0, 0, 0].item()
     radii = voxel_radii(40)
     assert grown[radii < RADIUS + pixel].all()
@@ -79,7 +79,7 @@ def test_spare_votes_give_back_what_one_bad_mask_cuts_off() -> None:
     whole = carve(alphas, cameras, BOX, EXACT)
     alphas[5, :, :48] = 0  # the upper half of one mask is missing
     strict = carve(alphas, cameras, BOX, EXACT)
-    forgiving = carve(alphas, cameras, BOX, HullConfig(resolution=40, grow=0.0, spare_votes=1))
+    forgiving = carve(alphas, cameras, BOX, HullConfig(resolution=40, grow=0.0, view_tolerance=1))
     assert strict.sum() < 0.7 * whole.sum()
     assert forgiving.sum() > 0.9 * whole.sum()
     assert (forgiving & ~whole).sum() < 0.01 * whole.sum()  # voxels on the outline, where whole pixels disagree
@@ -88,7 +88,7 @@ def test_spare_votes_give_back_what_one_bad_mask_cuts_off() -> None:
 def test_spare_votes_change_nothing_where_the_views_agree() -> None:
     cameras = ring()
     alphas = ball_silhouettes(cameras)
-    spare = carve(alphas, cameras, BOX, HullConfig(resolution=40, grow=0.0, spare_votes=2))
+    spare = carve(alphas, cameras, BOX, HullConfig(resolution=40, grow=0.0, view_tolerance=2))
     assert torch.equal(spare, carve(alphas, cameras, BOX, EXACT))
 
 
@@ -131,7 +131,7 @@ def test_an_empty_hull_has_no_surface_to_sample(generator: torch.Generator) -> N
         sample_surface(torch.zeros(4, 4, 4, dtype=torch.bool), BOX, 10, generator)
 
 
-def two_sided_pictures() -> tuple[torch.Tensor, torch.Tensor, Cameras]:
+def two_sided_images() -> tuple[torch.Tensor, torch.Tensor, Cameras]:
     """A ball seen from the front, where it is red, and from behind, where it is blue."""
     cameras = orbit_cameras([0.0, 180.0], [0.0, 0.0], fovy_deg=40.0, distance=2.0, width=64, height=64)
     alphas = ball_silhouettes(cameras)
@@ -144,10 +144,10 @@ def ball_points(count: int = 40_000) -> torch.Tensor:
     return RADIUS * torch.nn.functional.normalize(directions, dim=-1)
 
 
-def test_points_take_the_colour_of_the_side_that_sees_them() -> None:
-    images, alphas, cameras = two_sided_pictures()
+def test_points_take_the_color_of_the_side_that_sees_them() -> None:
+    images, alphas, cameras = two_sided_images()
     points = ball_points()
-    colors = colour_points(points, images, alphas, cameras, torch.ones(2), tolerance=0.05)
+    colors = color_points(points, images, alphas, cameras, torch.ones(2), tolerance=0.05)
     towards_front = points[:, 2] / RADIUS
     inner = points[:, :2].norm(dim=-1) < 0.85 * RADIUS  # clear of the outline, where a cell holds both sides
     torch.testing.assert_close(
@@ -160,29 +160,29 @@ def test_points_take_the_colour_of_the_side_that_sees_them() -> None:
 
 def test_views_count_by_their_weight() -> None:
     """A sheet seen from both sides takes the weighted mean of the two."""
-    images, alphas, cameras = two_sided_pictures()
+    images, alphas, cameras = two_sided_images()
     sheet = torch.cartesian_prod(torch.linspace(-0.1, 0.1, 9), torch.linspace(-0.1, 0.1, 9), torch.zeros(1))
-    colors = colour_points(sheet, images, alphas, cameras, torch.tensor([0.75, 0.25]), tolerance=0.05)
+    colors = color_points(sheet, images, alphas, cameras, torch.tensor([0.75, 0.25]), tolerance=0.05)
     torch.testing.assert_close(colors, torch.tensor([0.75, 0, 0.25]).expand(81, 3), atol=1e-5, rtol=0)
 
 
-def test_points_that_no_view_covers_are_grey() -> None:
-    images, alphas, cameras = two_sided_pictures()
+def test_points_that_no_view_covers_are_gray() -> None:
+    images, alphas, cameras = two_sided_images()
     outside = torch.tensor([[0.6, 0.0, 0.0], [0.0, 5.0, 0.0], [0.4, 0.4, 0.0]])
-    colors = colour_points(outside, images, alphas, cameras, torch.ones(2), tolerance=0.05)
+    colors = color_points(outside, images, alphas, cameras, torch.ones(2), tolerance=0.05)
     assert colors.tolist() == [[0.5] * 3] * 3
 
 
-def test_points_that_no_view_covers_may_bring_their_colour() -> None:
-    images, alphas, cameras = two_sided_pictures()
+def test_points_that_no_view_covers_may_bring_their_color() -> None:
+    images, alphas, cameras = two_sided_images()
     points = torch.tensor([[0.6, 0.0, 0.0], [0.0, 0.0, RADIUS]])
     green = torch.tensor([0.0, 1.0, 0.0]).expand(2, 3)
-    colors = colour_points(points, images, alphas, cameras, torch.ones(2), tolerance=0.05, unseen=green)
+    colors = color_points(points, images, alphas, cameras, torch.ones(2), tolerance=0.05, unseen=green)
     assert colors[0].tolist() == [0, 1, 0] and colors[1, 1] == 0
 
 
-def test_nothing_stands_where_a_view_shows_no_object_even_beyond_its_picture() -> None:
-    """A ball in the middle: the corners of the box lie outside the narrow pictures and are carved all the same."""
+def test_nothing_stands_where_a_view_shows_no_object_even_beyond_its_image() -> None:
+    """A ball in the middle: the corners of the box lie outside the narrow images and are carved all the same."""
     cameras = orbit_cameras([0.0, 90.0], [0.0, 0.0], fovy_deg=20.0, distance=2.0, width=64, height=64)
     rows, columns = torch.meshgrid(torch.arange(64) - 31.5, torch.arange(64) - 31.5, indexing="ij")
     disc = ((rows.square() + columns.square()).sqrt() < 20).float().expand(2, 1, 64, 64)
@@ -190,6 +190,6 @@ def test_nothing_stands_where_a_view_shows_no_object_even_beyond_its_picture() -
     box = occupied_bounds(carve(disc, cameras, aabb, HullConfig(resolution=32)), aabb)
     assert box.abs().max() < 0.4
 
-    cut_off = disc.roll(31, dims=-2)  # now the object leaves the pictures: nothing is known beyond them
+    cut_off = disc.roll(31, dims=-2)  # now the object leaves the images: nothing is known beyond them
     box = occupied_bounds(carve(cut_off, cameras, aabb, HullConfig(resolution=32)), aabb)
     assert box.abs().max() == 1

@@ -53,7 +53,7 @@ CONFIG = GenerateConfig(
         dynamic_steps=28,
         static_views=3,
         times_per_step=2,
-        density=DensityConfig(every=10, start=0.0, grow_share=0.1),
+        density=DensityConfig(every=10, start=0.0, grow_fraction=0.1),
     ),
 )
 
@@ -67,7 +67,7 @@ def _video() -> Trainer:
         CONFIG,
         views=ViewsConfig(views="inflate", splits=("front",)),
         fusion=FusionConfig(rule="visible", depth_size=40, depth_every=6),
-        fit=replace(CONFIG.fit, losses=LossConfig(rigidity=0.5), neighbours=4),
+        fit=replace(CONFIG.fit, losses=LossConfig(rigidity=0.5), neighbors=4),
     )
     with tempfile.TemporaryDirectory() as folder:
         write_sample(Path(folder) / "sample", SAMPLE)
@@ -80,7 +80,7 @@ def _perturbed() -> Trainer:
         CONFIG,
         decoupling=DecouplingConfig(reference="mean"),
         fusion=FusionConfig(rule="distance", points="canonical"),
-        fit=replace(CONFIG.fit, losses=LossConfig(l1=Term(0.4), mse=Term(1.0, "real"), ssim=Term(0.2, "novel"))),
+        fit=replace(CONFIG.fit, losses=LossConfig(l1=Term(0.4), mse=Term(1.0, "input"), ssim=Term(0.2, "generated"))),
     )
     return prepare(perturb_views(sample_video(SAMPLE), PerturbationConfig(), seed=0), config, torch.device("cpu"))
 

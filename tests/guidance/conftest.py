@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from ds4d.guidance import Zero123
 
 WIDTH = 12  # of CLIP's embedding
-LATENT = 8  # pixels; a picture is four times as wide
+LATENT = 8  # pixels; an image is four times as wide
 
 
 def save_tiny(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Which picture Zero123 starts from, and that it is looked at as it should be."""
+"""Which image Zero123 starts from, and that it is looked at as it should be."""
 
 from dataclasses import replace
 
@@ -9,23 +9,23 @@ from torch import Tensor
 from ds4d.config import GenerateConfig
 from ds4d.data.synthetic.dataset import SPLITS
 from ds4d.geometry import orbit_cameras
-from ds4d.guidance import ClipConditions, Zero123
-from ds4d.guidance.poses import FOVY_DEG, angles_deg, camera_centres, directions_of, distance_for, square_picture
+from ds4d.guidance import InputConditions, Zero123
+from ds4d.guidance.poses import FOVY_DEG, angles_deg, camera_centers, directions_of, distance_for, square_image
 from ds4d.pipeline import prepare
 from ds4d.rendering import renderer_for
 from ds4d.types import Cameras, MultiViewVideo
 
 
 @pytest.fixture
-def conditions(quick_video: MultiViewVideo, zero123: Zero123) -> ClipConditions:
-    return ClipConditions(quick_video, zero123)
+def conditions(quick_video: MultiViewVideo, zero123: Zero123) -> InputConditions:
+    return InputConditions(quick_video, zero123)
 
 
 def towards(azimuths: list[float], elevations: list[float]) -> Tensor:
     return directions_of(torch.tensor(azimuths), torch.tensor(elevations))
 
 
-def test_directions_are_those_of_the_rig(conditions: ClipConditions) -> None:
+def test_directions_are_those_of_the_rig(conditions: InputConditions) -> None:
     azimuths, elevations = angles_deg(conditions.directions[0])
     rig = (*SPLITS["front"], *SPLITS["mv"])
     expected = torch.tensor([[view.azimuth, view.elevation] for view in rig])
@@ -33,7 +33,7 @@ def test_directions_are_those_of_the_rig(conditions: ClipConditions) -> None:
     torch.testing.assert_close(elevations, expected[:, 1], atol=1e-3, rtol=0)
 
 
-def test_the_real_view_where_it_is_preferred_else_the_nearest_generated_one(conditions: ClipConditions) -> None:
+def test_the_real_view_where_it_is_preferred_else_the_nearest_generated_one(conditions: InputConditions) -> None:
     """Generated views stand at azimuths 30 (above), 90 (below), 150, 210, 270 and 330."""
     drawn_from = towards([5.0, 5.0, 80.0, 80.0, -100.0, 200.0], [0.0, 20.0, 0.0, 0.0, 10.0, -20.0])
     prefers_front = torch.tensor([True, False, True, False, False, False])
@@ -41,23 +41,23 @@ def test_the_real_view_where_it_is_preferred_else_the_nearest_generated_one(cond
     assert views.tolist() == [0, 1, 0, 2, 5, 4]
 
 
-def test_pictures_that_do_not_exist_are_never_chosen(quick_video: MultiViewVideo, zero123: Zero123) -> None:
+def test_images_that_do_not_exist_are_never_chosen(quick_video: MultiViewVideo, zero123: Zero123) -> None:
     valid = quick_video.valid.clone()
-    valid[1, 0] = False  # no real picture at frame 1
+    valid[1, 0] = False  # no real image at frame 1
     valid[2, 1:] = False  # nothing but the real one at frame 2
-    conditions = ClipConditions(replace(quick_video, valid=valid), zero123)
+    conditions = InputConditions(replace(quick_video, valid=valid), zero123)
     times = torch.tensor([1, 2, 0])
     views = conditions.choose(times, towards([10.0] * 3, [10.0] * 3), torch.tensor([True, False, False]))
     assert views.tolist() == [1, 0, 1]
 
 
-def test_a_picture_is_looked_at_on_white_and_once(
-    conditions: ClipConditions, quick_video: MultiViewVideo, zero123: Zero123, monkeypatch: pytest.MonkeyPatch
+def test_a_image_is_looked_at_on_white_and_once(
+    conditions: InputConditions, quick_video: MultiViewVideo, zero123: Zero123, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sample's pictures are square already and look at the middle: nothing is to be cut."""
+    """The sample's images are square already and look at the middle: nothing is to be cut."""
     seen = []
-    real = zero123.look_at
-    monkeypatch.setattr(zero123, "look_at", lambda pictures: (seen.append(pictures), real(pictures))[1])
+    input = zero123.look_at
+    monkeypatch.setattr(zero123, "look_at", lambda images: (seen.append(images), input(images))[1])
     times, views = torch.tensor([3, 3, 4]), torch.tensor([0, 0, 2])
     first = conditions.at(times, views)
     again = conditions.at(times.flip(0), views.flip(0))
@@ -66,7 +66,7 @@ def test_a_picture_is_looked_at_on_white_and_once(
     truth = quick_video.gather(times[:1], views[:1]).composite(torch.ones(1, 3))
     small = torch.nn.functional.interpolate(truth, (32, 32), mode="bilinear", antialias=True)
     assert (seen[0] - small).abs().max() < 0.05
-    torch.testing.assert_close(first.latents[:1], real(seen[0]).latents)
+    torch.testing.assert_close(first.latents[:1], input(seen[0]).latents)
 
 
 def likeness(drawn: Tensor, shown: Tensor) -> float:
@@ -78,19 +78,19 @@ def likeness(drawn: Tensor, shown: Tensor) -> float:
 def test_the_condition_and_a_drawing_from_its_own_side_show_the_same(
     quick_video: MultiViewVideo, quick_config: GenerateConfig, zero123: Zero123, view: int
 ) -> None:
-    """The first Gaussians, still puffy, fit the condition as well as they fit the picture in its own camera."""
+    """The first Gaussians, still puffy, fit the condition as well as they fit the image in its own camera."""
     trainer = prepare(quick_video, replace(quick_config, fusion=None), torch.device("cpu"))
     video, gaussians = trainer.video, trainer.scene.canonical().activate()
-    cameras, middle, half = video.cameras, video.middle, ClipConditions(video, zero123).footprint
+    cameras, middle, half = video.cameras, video.middle, InputConditions(video, zero123).footprint
     own = Cameras(cameras.viewmats[middle, [view]], cameras.Ks[middle, [view]], cameras.width, cameras.height)
-    (azimuth,), (elevation,) = (angles.tolist() for angles in angles_deg(camera_centres(own.viewmats)))
+    (azimuth,), (elevation,) = (angles.tolist() for angles in angles_deg(camera_centers(own.viewmats)))
     zero123s = orbit_cameras(
         [azimuth], [elevation], fovy_deg=FOVY_DEG, distance=distance_for(half), width=48, height=48
     )
     in_own, in_zero123s = (renderer_for("cpu").render(gaussians, each).alphas[0, 0] > 0.5 for each in (own, zero123s))
     alphas = video.gather(torch.tensor([middle]), torch.tensor([view])).alphas[0]
     black = torch.cat((torch.zeros(3, 48, 48), alphas))
-    shown = square_picture(black, own.viewmats[0], own.Ks[0], footprint=half, size=48)[0] < 0.5
+    shown = square_image(black, own.viewmats[0], own.Ks[0], footprint=half, size=48)[0] < 0.5
     usual = likeness(in_own, alphas[0] > 0.5)
     assert usual > 0.6
     assert likeness(in_zero123s, shown) > usual - 0.08

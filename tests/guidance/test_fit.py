@@ -24,7 +24,7 @@ def config(quick_config: GenerateConfig, zero123_folder: Path) -> GenerateConfig
     return replace(
         quick_config,
         fit=replace(quick_config.fit, static_steps=4, dynamic_steps=6, density=density),
-        guidance=GuidanceConfig(weight=1e-3, model=zero123_folder, sizes=(16, 32), pictures=2),
+        guidance=GuidanceConfig(weight=1e-3, model=zero123_folder, sizes=(16, 32), images=2),
     )
 
 
@@ -63,8 +63,8 @@ def test_density_control_watches_the_new_sides_too(quick_video: MultiViewVideo, 
     guided = prepare(quick_video, config, CPU)
     alone = prepare(quick_video, replace(config, guidance=GuidanceConfig()), CPU)
     next(guided.run()), next(alone.run())
-    views, pictures = config.fit.static_views, config.guidance.pictures
-    assert alone.density.counts.max() <= views < guided.density.counts.max() <= views + pictures
+    views, images = config.fit.static_views, config.guidance.images
+    assert alone.density.counts.max() <= views < guided.density.counts.max() <= views + images
 
 
 def test_a_resumed_guided_fit_equals_the_uninterrupted_one(

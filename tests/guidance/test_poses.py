@@ -1,4 +1,4 @@
-"""Directions, relative poses and footprints, in words: which way the camera went, and what the pictures then show."""
+"""Directions, relative poses and footprints, in words: which way the camera went, and what the images then show."""
 
 import math
 
@@ -10,12 +10,12 @@ from ds4d.geometry import RIGS, intrinsics, look_at, orbit_cameras, project_poin
 from ds4d.guidance.poses import (
     FOVY_DEG,
     angles_deg,
-    camera_centres,
+    camera_centers,
     directions_of,
     distance_for,
     footprint,
     relative_poses,
-    square_picture,
+    square_image,
 )
 
 
@@ -26,8 +26,8 @@ def towards(azimuth: float, elevation: float) -> Tensor:
 @pytest.mark.parametrize(("azimuth", "elevation"), [(0.0, 0.0), (100.0, 20.0), (-135.0, -40.0), (179.0, 85.0)])
 def test_directions_are_those_of_the_cameras_and_give_their_angles_back(azimuth: float, elevation: float) -> None:
     camera = orbit_cameras([azimuth], [elevation], fovy_deg=40.0, distance=2.0, width=8, height=8)
-    torch.testing.assert_close(camera_centres(camera.viewmats)[0], 2 * towards(azimuth, elevation))
-    found = angles_deg(camera_centres(camera.viewmats)[0])
+    torch.testing.assert_close(camera_centers(camera.viewmats)[0], 2 * towards(azimuth, elevation))
+    found = angles_deg(camera_centers(camera.viewmats)[0])
     torch.testing.assert_close(torch.stack(found), torch.tensor([azimuth, elevation]), rtol=1e-4, atol=1e-3)
 
 
@@ -43,12 +43,12 @@ def test_a_camera_that_rises_has_a_negative_first_number() -> None:
 
 
 def test_a_camera_that_goes_to_its_right_has_a_positive_sine() -> None:
-    """It then sees the side of the object that was on the right in the first picture."""
+    """It then sees the side of the object that was on the right in the first image."""
     front, right = towards(0.0, 0.0), towards(30.0, 0.0)
     pose = relative_poses(front, right)
     torch.testing.assert_close(pose, torch.tensor([0, math.sin(math.pi / 6), math.cos(math.pi / 6), 0]))
     cameras = orbit_cameras([0.0], [0.0], fovy_deg=40.0, distance=2.0, width=64, height=64)
-    pixels, _ = project_points((2 * right)[None] * 0.2, cameras)  # towards the new camera, in the first picture
+    pixels, _ = project_points((2 * right)[None] * 0.2, cameras)  # towards the new camera, in the first image
     assert pixels[0, 0, 0] > 32
 
 
@@ -59,7 +59,7 @@ def test_only_the_turn_counts_not_where_it_begins() -> None:
 
 
 @pytest.mark.parametrize("name", RIGS)
-def test_the_footprint_is_what_the_picture_spans_at_the_origin(name: str) -> None:
+def test_the_footprint_is_what_the_image_spans_at_the_origin(name: str) -> None:
     cameras = rig_cameras(RIGS[name], 64, 64)
     half = footprint(cameras.viewmats[0], cameras.Ks[0], 64, 64)
     front = RIGS[name][0]
@@ -94,30 +94,30 @@ def spot(width: int, height: int, x: int, y: int) -> Tensor:
     return rgba
 
 
-def place(picture: Tensor) -> tuple[float, float]:
-    """Centre of what is red, in shares of the picture."""
-    red = (1 - picture[1]).clamp_min(0)
-    size = picture.shape[-1]
+def normalize_scene(image: Tensor) -> tuple[float, float]:
+    """Center of what is red, in shares of the image."""
+    red = (1 - image[1]).clamp_min(0)
+    size = image.shape[-1]
     axis = (torch.arange(size) + 0.5) / size
     return float((red.sum(0) * axis).sum() / red.sum()), float((red.sum(1) * axis).sum() / red.sum())
 
 
-def test_a_square_picture_of_its_own_footprint_stays_and_gets_a_white_background() -> None:
+def test_a_square_image_of_its_own_footprint_stays_and_gets_a_white_background() -> None:
     viewmat, K = camera_of(fovy=40.0, distance=2.0)
     rgba = spot(64, 64, 40, 20)
     half = footprint(viewmat, K, 64, 64)
-    picture = square_picture(rgba, viewmat, K, footprint=half, size=64)
-    torch.testing.assert_close(picture, rgba[:3] + (1 - rgba[3:]))
+    image = square_image(rgba, viewmat, K, footprint=half, size=64)
+    torch.testing.assert_close(image, rgba[:3] + (1 - rgba[3:]))
 
 
 @pytest.mark.parametrize(("width", "height"), [(96, 64), (64, 96)])
 def test_the_shorter_side_is_filled_with_white(width: int, height: int) -> None:
     viewmat, K = camera_of(fovy=40.0, distance=2.0, width=width, height=height)
     half = footprint(viewmat, K, width, height)
-    picture = square_picture(spot(width, height, width // 2, height // 2), viewmat, K, footprint=half, size=48)
-    assert picture.shape == (3, 48, 48)
-    assert place(picture) == pytest.approx((0.5, 0.5), abs=0.01)
-    rim = picture[:, :4] if width > height else picture[:, :, :4]
+    image = square_image(spot(width, height, width // 2, height // 2), viewmat, K, footprint=half, size=48)
+    assert image.shape == (3, 48, 48)
+    assert place(image) == pytest.approx((0.5, 0.5), abs=0.01)
+    rim = image[:, :4] if width > height else image[:, :, :4]
     assert (rim == 1).all()
 
 
@@ -129,7 +129,7 @@ def test_the_object_is_brought_to_the_middle_and_to_size() -> None:
     x, y = ((viewmat[:3, :3] @ points.T + viewmat[:3, 3:]) / 3)[:2]
     pixels = torch.stack((K[0, 0] * x + 60, K[1, 1] * y + 45), dim=-1).round().int().tolist()
     at_origin, aside = (
-        place(square_picture(spot(120, 90, *pixel), viewmat, K, footprint=0.6, size=120)) for pixel in pixels
+        place(square_image(spot(120, 90, *pixel), viewmat, K, footprint=0.6, size=120)) for pixel in pixels
     )
     assert at_origin == pytest.approx((0.5, 0.5), abs=0.02)
     assert aside == pytest.approx((0.5 + 0.3 / 1.2, 0.5 - 0.15 / 1.2), abs=0.02)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ds4d.config import GenerateConfig
 from ds4d.guidance import GuidanceConfig, GuidanceRequest, ScoreDistillation, Zero123
-from ds4d.guidance.poses import FOVY_DEG, angles_deg, camera_centres
+from ds4d.guidance.poses import FOVY_DEG, angles_deg, camera_centers
 from ds4d.pipeline import prepare
 from ds4d.rendering import renderer_for
 from ds4d.scene import DynamicGaussians
@@ -31,13 +31,13 @@ def ask(
 
 
 def many(sds: ScoreDistillation, progress: float = 0.5, **changes) -> GuidanceRequest:
-    """Four hundred pictures of one time."""
-    other = ScoreDistillation(replace(sds.config, pictures=400, **changes), sds.model, sds.conditions.video)
+    """Four hundred images of one time."""
+    other = ScoreDistillation(replace(sds.config, images=400, **changes), sds.model, sds.conditions.video)
     return ask(other, [2], progress=progress)
 
 
 @pytest.mark.parametrize(("times", "shape"), [([3], (1, 4)), ([0, 5], (2, 2)), ([0, 1, 2], (3, 1)), ([0] * 9, (9, 1))])
-def test_pictures_are_spread_over_the_times(sds: ScoreDistillation, times: list[int], shape: tuple[int, int]) -> None:
+def test_images_are_spread_over_the_times(sds: ScoreDistillation, times: list[int], shape: tuple[int, int]) -> None:
     request = ask(sds, times)
     assert request.cameras.viewmats.shape[:2] == request.backgrounds.shape[:2] == shape
     assert request.times.tolist() == [time for time in times for _ in range(shape[1])]
@@ -48,41 +48,41 @@ def test_cameras_have_the_models_lens_and_the_front_views_footprint(
     sds: ScoreDistillation, quick_video: MultiViewVideo
 ) -> None:
     cameras = ask(sds).cameras
-    centres = camera_centres(cameras.viewmats)
+    centers = camera_centers(cameras.viewmats)
     front = quick_video.cameras.viewmats[0, 0]
     spans = quick_video.cameras.height / quick_video.cameras.Ks[0, 0, 1, 1] * front[2, 3]
-    torch.testing.assert_close(cameras.height / cameras.Ks[..., 1, 1] * centres.norm(dim=-1), spans.expand(2, 2))
+    torch.testing.assert_close(cameras.height / cameras.Ks[..., 1, 1] * centers.norm(dim=-1), spans.expand(2, 2))
     fovy = 2 * torch.atan(cameras.height / 2 / cameras.Ks[..., 1, 1]).rad2deg()
     torch.testing.assert_close(fovy, torch.full((2, 2), FOVY_DEG))
 
 
 def test_new_sides_lie_all_round_and_within_the_elevations(sds: ScoreDistillation) -> None:
-    azimuths, elevations = angles_deg(camera_centres(many(sds, lowest_deg=-10.0, highest_deg=40.0).cameras.viewmats)[0])
+    azimuths, elevations = angles_deg(camera_centers(many(sds, lowest_deg=-10.0, highest_deg=40.0).cameras.viewmats)[0])
     assert (torch.histc(azimuths, 4, -180, 180) > 70).all()
     assert (torch.histc(elevations, 5, -10, 40) > 50).all()
     assert elevations.min() > -10.01 and elevations.max() < 40.01
 
 
-def test_the_real_picture_near_the_front_and_by_chance_further_round(sds: ScoreDistillation) -> None:
+def test_the_real_image_near_the_front_and_by_chance_further_round(sds: ScoreDistillation) -> None:
     for chance in (0.0, 0.6, 1.0):
         request = many(sds, front_chance=chance)
-        azimuths = angles_deg(camera_centres(request.cameras.viewmats)[0])[0]
+        azimuths = angles_deg(camera_centers(request.cameras.viewmats)[0])[0]
         is_front = request.views == 0
         assert is_front[azimuths.abs() < 29.9].all()
         share = is_front[azimuths.abs() > 30.1].float().mean()
         assert share == pytest.approx(chance, abs=0.07 if chance == 0.6 else 0)
 
 
-def test_poses_lead_from_the_condition_to_the_picture(sds: ScoreDistillation) -> None:
+def test_poses_lead_from_the_condition_to_the_image(sds: ScoreDistillation) -> None:
     request = many(sds)
-    azimuths, elevations = angles_deg(camera_centres(request.cameras.viewmats)[0])
+    azimuths, elevations = angles_deg(camera_centers(request.cameras.viewmats)[0])
     rig = sds.conditions.directions[2, request.views]
     rig_azimuths, rig_elevations = angles_deg(rig)
     turn, rise = azimuths - rig_azimuths, elevations - rig_elevations
     expected = torch.stack((-rise.deg2rad(), turn.deg2rad().sin(), turn.deg2rad().cos(), torch.zeros(400)), dim=-1)
     torch.testing.assert_close(request.poses, expected, atol=1e-4, rtol=0)
     generated = request.views > 0
-    nearness = sds.conditions.directions[2, 1:] @ camera_centres(request.cameras.viewmats)[0, generated].T
+    nearness = sds.conditions.directions[2, 1:] @ camera_centers(request.cameras.viewmats)[0, generated].T
     assert torch.equal(request.views[generated], 1 + nearness.argmax(0))
 
 
@@ -108,19 +108,19 @@ def test_all_noise_is_still_a_step_of_the_model(sds: ScoreDistillation) -> None:
 @pytest.mark.parametrize(
     ("progress", "size", "share"), [(0.001, 16, 0.004), (0.08, 32, 0.32), (0.2, 48, 0.8), (0.25, 48, 1.0), (1, 48, 1.0)]
 )
-def test_pictures_grow_and_the_other_losses_rise(
+def test_images_grow_and_the_other_losses_rise(
     sds: ScoreDistillation, progress: float, size: int, share: float
 ) -> None:
     cameras = ask(sds, progress=float(progress)).cameras
     assert (cameras.width, cameras.height) == (size, size)
-    assert sds.share_of_others(float(progress)) == pytest.approx(share)
+    assert sds.weight_of_others(float(progress)) == pytest.approx(share)
 
 
 def test_shares_of_nothing_are_over_at_once(quick_video: MultiViewVideo, zero123: Zero123) -> None:
     config = replace(CONFIG, anneal=0.0, size_growth=0.0, lead=0.0, noise_last=(0.3, 0.3))
     sds = ScoreDistillation(config, zero123, quick_video)
     request = ask(sds, progress=1e-6)
-    assert request.cameras.width == 48 and sds.share_of_others(1e-6) == 1
+    assert request.cameras.width == 48 and sds.weight_of_others(1e-6) == 1
     assert request.steps.unique().tolist() == [300]
 
 
@@ -139,18 +139,18 @@ def rendering(colors: Tensor) -> Rendering:
 
 @pytest.mark.parametrize("size", [32, 48])
 def test_the_gradient_is_the_closed_form(sds: ScoreDistillation, generator: torch.Generator, size: int) -> None:
-    """w(t) (eps_hat - eps) for each picture's latents, written out here and brought back through the encoder."""
+    """w(t) (eps_hat - eps) for each image's latents, written out here and brought back through the encoder."""
     request = ask(sds)
     colors = torch.rand(2, 2, 3, size, size, generator=generator).requires_grad_()
     loss = sds.loss(request, rendering(colors))
     (found,) = torch.autograd.grad(loss, colors)
 
     model = sds.model
-    pictures = colors.flatten(0, 1)
+    images = colors.flatten(0, 1)
     if size != 32:
-        pictures = torch.nn.functional.interpolate(pictures, (32, 32), mode="bilinear", antialias=True)
-    z = 0.18215 * model.vae.encode(2 * pictures - 1).latent_dist.mode()
-    pulls = []
+        images = torch.nn.functional.interpolate(images, (32, 32), mode="bilinear", antialias=True)
+    z = 0.18215 * model.vae.encode(2 * images - 1).latent_dist.mode()
+    grads = []
     for i in range(4):
         alphabar = torch.linspace(0.00085**0.5, 0.012**0.5, 1000).square().neg().add(1).cumprod(0)[request.steps[i]]
         eps = request.noise[i : i + 1]
@@ -161,8 +161,8 @@ def test_the_gradient_is_the_closed_form(sds: ScoreDistillation, generator: torc
         given = model.unet(torch.cat((noisy, condition.latents), 1), step, encoder_hidden_states=token).sample
         blank = torch.cat((noisy, torch.zeros_like(noisy)), 1)
         without = model.unet(blank, step, encoder_hidden_states=torch.zeros_like(token)).sample
-        pulls.append((1 - alphabar) * (without + 5 * (given - without) - eps))
-    pull = torch.cat(pulls)
+        grads.append((1 - alphabar) * (without + 5 * (given - without) - eps))
+    pull = torch.cat(grads)
     target = (z - pull).detach()
     expected = 0.5 * (z - target).square().sum() / 4
     torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)

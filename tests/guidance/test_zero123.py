@@ -17,7 +17,7 @@ from .conftest import save_projection, write_json
 
 
 @pytest.fixture
-def pictures(generator: torch.Generator) -> Tensor:
+def images(generator: torch.Generator) -> Tensor:
     return torch.rand(2, 3, 32, 32, generator=generator)
 
 
@@ -45,7 +45,7 @@ def test_the_folder_counts_as_the_whole_model_and_diffusers_refuses_it(zero123_f
 
 
 def test_sizes_follow_from_the_parts(zero123: Zero123) -> None:
-    assert (zero123.picture_size, zero123.latent_shape, zero123.num_steps) == (32, (4, 8, 8), 1000)
+    assert (zero123.image_size, zero123.latent_shape, zero123.num_steps) == (32, (4, 8, 8), 1000)
     assert zero123.alphas[0] > 0.99 and zero123.alphas[-1] < 0.01 and (zero123.alphas.diff() < 0).all()
     assert not any(parameter.requires_grad for parameter in zero123.parameters())
     assert not any(module.training for module in zero123.modules())
@@ -63,7 +63,7 @@ def test_every_weight_is_that_of_the_files(zero123: Zero123, zero123_folder: Pat
         assert all(torch.equal(state[key], value) for key, value in stored.items()), name
 
 
-def test_pickled_tensors_serve_as_well(broken: Path, zero123: Zero123, pictures: Tensor) -> None:
+def test_pickled_tensors_serve_as_well(broken: Path, zero123: Zero123, images: Tensor) -> None:
     folder = broken / "clip_camera_projection"
     torch.save(load_file(folder / "diffusion_pytorch_model.safetensors"), folder / "diffusion_pytorch_model.bin")
     (folder / "diffusion_pytorch_model.safetensors").unlink()
@@ -71,7 +71,7 @@ def test_pickled_tensors_serve_as_well(broken: Path, zero123: Zero123, pictures:
     assert torch.equal(other.projection.proj.weight, zero123.projection.proj.weight)
 
 
-def test_half_precision_variants_serve_as_well(tmp_path: Path, zero123_folder: Path, pictures: Tensor) -> None:
+def test_half_precision_variants_serve_as_well(tmp_path: Path, zero123_folder: Path, images: Tensor) -> None:
     """A folder saved with `variant="fp16"`, which holds no other weights."""
     import diffusers
     import transformers
@@ -95,27 +95,27 @@ def test_half_precision_variants_serve_as_well(tmp_path: Path, zero123_folder: P
     assert {parameter.dtype for parameter in half.parameters()} == {torch.float32}
     for ours, theirs in zip(half.parameters(), full.parameters(), strict=True):
         assert torch.equal(ours, theirs.half().float())
-    torch.testing.assert_close(half.encode(pictures), full.encode(pictures), atol=0.02, rtol=0.02)
+    torch.testing.assert_close(half.encode(images), full.encode(images), atol=0.02, rtol=0.02)
 
 
-def test_clip_sees_pictures_as_its_own_preparation_would(zero123: Zero123) -> None:
-    """At CLIP's own size there is nothing to resize: colours by its mean and deviation, then its projection."""
+def test_clip_sees_images_as_its_own_preparation_would(zero123: Zero123) -> None:
+    """At CLIP's own size there is nothing to resize: colors by its mean and deviation, then its projection."""
     side = zero123.image_encoder.config.image_size
-    pictures = torch.rand(2, 3, side, side)
+    images = torch.rand(2, 3, side, side)
     mean = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None]
     std = torch.tensor([0.26862954, 0.26130258, 0.27577711])[:, None, None]
-    expected = zero123.image_encoder(pixel_values=(pictures - mean) / std).image_embeds
-    torch.testing.assert_close(zero123.look_at(pictures).embeddings, expected)
+    expected = zero123.image_encoder(pixel_values=(images - mean) / std).image_embeds
+    torch.testing.assert_close(zero123.look_at(images).embeddings, expected)
 
 
-def test_latents_are_scaled_only_where_noise_is_added(zero123: Zero123, pictures: Tensor) -> None:
-    expected = zero123.vae.encode(2 * pictures - 1).latent_dist.mean
-    torch.testing.assert_close(zero123.look_at(pictures).latents, expected)
-    torch.testing.assert_close(zero123.encode(pictures), expected * 0.18215)
+def test_latents_are_scaled_only_where_noise_is_added(zero123: Zero123, images: Tensor) -> None:
+    expected = zero123.vae.encode(2 * images - 1).latent_dist.mean
+    torch.testing.assert_close(zero123.look_at(images).latents, expected)
+    torch.testing.assert_close(zero123.encode(images), expected * 0.18215)
 
 
-def test_gradients_reach_pictures_through_the_encoder_alone(zero123: Zero123, pictures: Tensor) -> None:
-    leaf = pictures.clone().requires_grad_()
+def test_gradients_reach_images_through_the_encoder_alone(zero123: Zero123, images: Tensor) -> None:
+    leaf = images.clone().requires_grad_()
     zero123.encode(leaf).sum().backward()
     assert leaf.grad is not None and leaf.grad.abs().max() > 0
     assert not zero123.look_at(leaf).latents.requires_grad
@@ -126,8 +126,8 @@ def predict(zero123: Zero123, condition: Condition, poses: Tensor, *, steps: int
     return zero123.predict_noise(noisy, torch.tensor([steps, steps]), condition, poses, scale=scale)
 
 
-def test_all_that_it_is_told_matters(zero123: Zero123, pictures: Tensor, poses: Tensor) -> None:
-    condition = zero123.look_at(pictures)
+def test_all_that_it_is_told_matters(zero123: Zero123, images: Tensor, poses: Tensor) -> None:
+    condition = zero123.look_at(images)
     usual = predict(zero123, condition, poses)
     others = {
         "embedding": predict(zero123, replace(condition, embeddings=condition.embeddings.flip(0)), poses),
@@ -139,9 +139,9 @@ def test_all_that_it_is_told_matters(zero123: Zero123, pictures: Tensor, poses: 
         assert (usual - other).abs().max() > 1e-4 * usual.abs().max(), what
 
 
-def test_guidance_goes_through_the_conditioned_prediction(zero123: Zero123, pictures: Tensor, poses: Tensor) -> None:
+def test_guidance_goes_through_the_conditioned_prediction(zero123: Zero123, images: Tensor, poses: Tensor) -> None:
     """Without a condition both the token and the latents beside the noise are 0; checked against the bare UNet."""
-    condition = zero123.look_at(pictures)
+    condition = zero123.look_at(images)
     noisy, steps = torch.randn(2, 4, 8, 8), torch.tensor([20, 900])
     token = zero123.projection.proj(torch.cat((condition.embeddings, poses), dim=1))[:, None]
     given = zero123.unet(torch.cat((noisy, condition.latents), 1), steps, encoder_hidden_states=token).sample
@@ -152,20 +152,20 @@ def test_guidance_goes_through_the_conditioned_prediction(zero123: Zero123, pict
         torch.testing.assert_close(found, without + scale * (given - without), rtol=1e-4, atol=1e-5)
 
 
-def test_a_batch_is_what_its_pictures_are_alone(zero123: Zero123, pictures: Tensor, poses: Tensor) -> None:
+def test_a_batch_is_what_its_images_are_alone(zero123: Zero123, images: Tensor, poses: Tensor) -> None:
     noisy, steps = torch.randn(2, 4, 8, 8), torch.tensor([20, 900])
-    both = zero123.predict_noise(noisy, steps, zero123.look_at(pictures), poses, scale=5.0)
+    both = zero123.predict_noise(noisy, steps, zero123.look_at(images), poses, scale=5.0)
     for i in range(2):
         one = slice(i, i + 1)
-        alone = zero123.predict_noise(noisy[one], steps[one], zero123.look_at(pictures[one]), poses[one], scale=5.0)
+        alone = zero123.predict_noise(noisy[one], steps[one], zero123.look_at(images[one]), poses[one], scale=5.0)
         torch.testing.assert_close(both[one], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_half_precision_stays_inside(zero123_folder: Path, pictures: Tensor) -> None:
+def test_half_precision_stays_inside(zero123_folder: Path, images: Tensor) -> None:
     half = Zero123.load(zero123_folder, dtype=torch.bfloat16)  # what a CPU computes in half precision
     assert {parameter.dtype for parameter in half.parameters()} == {torch.bfloat16}
-    condition = half.look_at(pictures)
-    assert condition.embeddings.dtype == condition.latents.dtype == half.encode(pictures).dtype == torch.float32
+    condition = half.look_at(images)
+    assert condition.embeddings.dtype == condition.latents.dtype == half.encode(images).dtype == torch.float32
     assert half.alphas.dtype == torch.float32
 
 

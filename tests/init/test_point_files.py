@@ -46,8 +46,8 @@ def test_a_mesh_is_sampled_over_its_surface(tmp_path: Path, suffix: str, generat
     assert sides.min() > 350  # 500 a side, give or take 20 (one standard deviation)
 
 
-def test_the_colours_of_a_cloud_stay_with_their_points(tmp_path: Path, rng: np.random.Generator, generator) -> None:
-    """Each point's colour says where it lies."""
+def test_the_colors_of_a_cloud_stay_with_their_points(tmp_path: Path, rng: np.random.Generator, generator) -> None:
+    """Each point's color says where it lies."""
     points = rng.integers(0, 256, (200, 3)) / 255
     trimesh.PointCloud(points, colors=(255 * points).round().astype(np.uint8)).export(tmp_path / "cloud.ply")
     for count in (500, 40):
@@ -56,20 +56,20 @@ def test_the_colours_of_a_cloud_stay_with_their_points(tmp_path: Path, rng: np.r
 
 
 @pytest.mark.parametrize("suffix", [".ply", ".obj", ".glb"])
-def test_vertex_colours_are_blended_over_the_faces(tmp_path: Path, suffix: str, generator: torch.Generator) -> None:
+def test_vertex_colors_are_blended_over_the_faces(tmp_path: Path, suffix: str, generator: torch.Generator) -> None:
     corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
     path = tmp_path / f"tetrahedron{suffix}"
-    colours = np.concatenate((255 * corners, np.full((4, 1), 255)), axis=1).astype(np.uint8)
+    expected_colors = np.concatenate((255 * corners, np.full((4, 1), 255)), axis=1).astype(np.uint8)
     faces = [[0, 1, 2], [0, 2, 3], [0, 3, 1], [1, 3, 2]]
-    trimesh.Trimesh(corners, faces, vertex_colors=colours, process=False).export(path)
+    trimesh.Trimesh(corners, faces, vertex_colors=expected_colors, process=False).export(path)
     positions, colors = read_points(path, 300, generator)
     torch.testing.assert_close(colors, positions, atol=0.01, rtol=0)
 
 
 def quarters() -> Image.Image:
     """Red, green; blue, yellow below."""
-    colours = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 0]]], np.uint8)
-    return Image.fromarray(colours.repeat(8, 0).repeat(8, 1))
+    colors = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 0]]], np.uint8)
+    return Image.fromarray(colors.repeat(8, 0).repeat(8, 1))
 
 
 def square(material: trimesh.visual.material.Material) -> trimesh.Trimesh:
@@ -84,17 +84,17 @@ def test_textures_are_read_where_the_points_lie(tmp_path: Path, suffix: str, gen
     square(trimesh.visual.material.SimpleMaterial(image=quarters())).export(path)
     positions, colors = read_points(path, 400, generator)
     right, upper = positions[:, 0] > 0.5, positions[:, 1] > 0.5
-    for area, colour in (
+    for area, color in (
         (~right & upper, (1, 0, 0)),
         (right & upper, (0, 1, 0)),
         (~right & ~upper, (0, 0, 1)),
         (right & ~upper, (1, 1, 0)),
     ):
-        torch.testing.assert_close(colors[area].mean(0), torch.tensor(colour).float(), atol=0.06, rtol=0)
+        torch.testing.assert_close(colors[area].mean(0), torch.tensor(color).float(), atol=0.06, rtol=0)
 
 
-def test_parts_of_a_scene_keep_their_place_and_colour(tmp_path: Path, generator: torch.Generator) -> None:
-    """A plain green square, and three units beside it one with a picture on it; as many points on each."""
+def test_parts_of_a_scene_keep_their_place_and_color(tmp_path: Path, generator: torch.Generator) -> None:
+    """A plain green square, and three units beside it one with an image on it; as many points on each."""
     scene = trimesh.Scene()
     scene.add_geometry(square(trimesh.visual.material.PBRMaterial(baseColorFactor=[0, 255, 0, 255])))
     moved = trimesh.transformations.translation_matrix((3, 0, 0))
@@ -107,7 +107,7 @@ def test_parts_of_a_scene_keep_their_place_and_colour(tmp_path: Path, generator:
     assert colors[~first].std(0).min() > 0.3
 
 
-def test_a_part_without_colour_leaves_the_whole_without(tmp_path: Path, generator: torch.Generator) -> None:
+def test_a_part_without_color_leaves_the_whole_without(tmp_path: Path, generator: torch.Generator) -> None:
     scene = trimesh.Scene()
     scene.add_geometry(square(trimesh.visual.material.PBRMaterial(baseColorTexture=quarters())))
     scene.add_geometry(trimesh.creation.box())

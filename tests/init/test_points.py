@@ -1,4 +1,4 @@
-"""The first Gaussians: sizes from spacing, colours kept, and points that cannot be used."""
+"""The first Gaussians: sizes from spacing, colors kept, and points that cannot be used."""
 
 import math
 
@@ -17,13 +17,13 @@ def grid(side: int, step: float) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.5])
-def test_sizes_are_the_gap_to_the_neighbours(factor: float) -> None:
-    """Every point of a cubic grid has at least three neighbours one step away."""
+def test_sizes_are_the_gap_to_the_neighbors(factor: float) -> None:
+    """Every point of a cubic grid has at least three neighbors one step away."""
     raw = gaussians_from_points(grid(4, 0.1), torch.rand(64, 3), **{**SETTINGS, "scale_factor": factor})
     torch.testing.assert_close(raw.log_scales.exp(), torch.full((64, 3), factor * 0.1))
 
 
-def test_gaussians_are_round_upright_and_coloured(generator: torch.Generator) -> None:
+def test_gaussians_are_round_upright_and_colored(generator: torch.Generator) -> None:
     colors = torch.rand(27, 3, generator=generator)
     raw = gaussians_from_points(grid(3, 0.1), colors, opacity=0.3, sh_degree=2, scale_factor=1.0)
     drawn = raw.activate()
@@ -65,12 +65,12 @@ def test_points_that_nearly_coincide_are_told_apart() -> None:
     assert torch.equal(nearest_rows(pairs.reshape(-1, 3), 1)[:, 0], partner)
 
 
-def test_a_point_is_not_its_own_neighbour_even_where_others_lie_on_it() -> None:
+def test_a_point_is_not_its_own_neighbor_even_where_others_lie_on_it() -> None:
     rows = nearest_rows(torch.zeros(6, 3), 2)
     assert (rows != torch.arange(6)[:, None]).all()
 
 
-def test_a_small_set_has_fewer_neighbours() -> None:
+def test_a_small_set_has_fewer_neighbors() -> None:
     assert nearest_rows(torch.rand(3, 3), 8).shape == (3, 2)
     assert nearest_rows(torch.rand(1, 3), 8).shape == (1, 0)
 

@@ -92,10 +92,10 @@ def test_other_files_are_left_alone(folder: Path) -> None:
 
 def test_rooms_have_folders_and_limits_of_their_own(folder: Path) -> None:
     write_cached("features", "a", {"maps": maps()})
-    write_cached("views", "a", {"pictures": maps(1), "points": maps(2)}, limit_bytes=20_000)
+    write_cached("views", "a", {"images": maps(1), "points": maps(2)}, limit_bytes=20_000)
     assert kept(folder) == {"a"}
     found = read_cached("views", "a")
-    assert found is not None and torch.equal(found["pictures"], maps(1)) and torch.equal(found["points"], maps(2))
+    assert found is not None and torch.equal(found["images"], maps(1)) and torch.equal(found["points"], maps(2))
 
 
 def test_the_limit_is_four_gibibytes() -> None:

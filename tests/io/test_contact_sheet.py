@@ -8,7 +8,7 @@ def plain(value: int, height: int = 20, width: int = 30) -> np.ndarray:
     return np.full((height, width, 3), value, np.uint8)
 
 
-def test_sheet_without_labels_is_the_pictures_on_white():
+def test_sheet_without_labels_is_the_images_on_white():
     sheet = contact_sheet([[plain(0), plain(50), plain(100)], [plain(150), plain(200), plain(250)]])
     assert sheet.dtype == np.uint8
     assert sheet.shape == (2 * 20 + 3 * 4, 3 * 30 + 4 * 4, 3)
@@ -18,7 +18,7 @@ def test_sheet_without_labels_is_the_pictures_on_white():
     assert (sheet[:, 34:38] == 255).all()
 
 
-def test_labels_are_written_beside_the_pictures():
+def test_labels_are_written_beside_the_images():
     rows = [[plain(90), plain(90)], [plain(90), plain(90)]]
     bare, sheet = contact_sheet(rows), contact_sheet(rows, column_labels=["truth", "ours"], row_labels=["t = 0", "1"])
     top, left = (sheet.shape[i] - bare.shape[i] for i in (0, 1))
@@ -32,7 +32,7 @@ def test_labels_are_written_beside_the_pictures():
 
 
 def test_sheets_that_cannot_be_made_say_why():
-    with pytest.raises(ValueError, match="at least one picture"):
+    with pytest.raises(ValueError, match="at least one image"):
         contact_sheet([])
     with pytest.raises(ValueError, match=r"equally long, got lengths \[1, 2\]"):
         contact_sheet([[plain(0)], [plain(0), plain(0)]])

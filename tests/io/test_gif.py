@@ -8,13 +8,13 @@ from ds4d.io import write_gif
 
 
 def frames(count: int) -> list[np.ndarray]:
-    """A square that walks over white and changes its colour."""
-    pictures = []
+    """A square that walks over white and changes its color."""
+    images = []
     for time in range(count):
-        picture = np.full((20, 30, 3), 255, np.uint8)
-        picture[4:10, 2 * time : 2 * time + 6] = (200, 10 * time, 30)
-        pictures.append(picture)
-    return pictures
+        image = np.full((20, 30, 3), 255, np.uint8)
+        image[4:10, 2 * time : 2 * time + 6] = (200, 10 * time, 30)
+        images.append(image)
+    return images
 
 
 def test_an_animation_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -7,42 +7,42 @@ import pytest
 from PIL import Image
 
 from ds4d.io import premultiply, write_png
-from ds4d.io.image_files import PictureFiles
+from ds4d.io.image_files import ImageSequence
 
 
-def write_grey(path: Path, level: int, *, size: tuple[int, int] = (20, 16), alpha: int = 255) -> None:
+def write_gray(path: Path, level: int, *, size: tuple[int, int] = (20, 16), alpha: int = 255) -> None:
     pixels = np.full((size[1], size[0], 4), level, np.uint8)
     pixels[..., 3] = alpha
     write_png(path, pixels)
 
 
 def read(path: Path, *, alpha: bool = True) -> np.ndarray:
-    source = PictureFiles(path, None)
+    source = ImageSequence(path, None)
     return np.stack([frame for _, frame in source.read(range(len(source.seconds)), 1000, alpha=alpha)])
 
 
 @pytest.mark.parametrize("pattern", ["{}.png", "{}_rgba.png", "frame{}.png", "shot2_{}.png", "ref/{}_rgba.png"])
 def test_frames_come_by_number(tmp_path: Path, pattern: str) -> None:
     for number in (10, 9, 2, 100):
-        write_grey(tmp_path / pattern.format(number), number)
+        write_gray(tmp_path / pattern.format(number), number)
     assert read(tmp_path)[:, 0, 0, 0].tolist() == [2, 9, 10, 100]
 
 
 def test_names_without_numbers_come_by_name_and_other_files_are_left_alone(tmp_path: Path) -> None:
     for level, name in enumerate(("a.png", "b.png", "c.png")):
-        write_grey(tmp_path / name, level)
+        write_gray(tmp_path / name, level)
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "._a.png").write_text("what some systems leave")
     assert read(tmp_path)[:, 0, 0, 0].tolist() == [0, 1, 2]
 
 
-def test_pictures_are_premultiplied_unless_their_alpha_is_ignored(tmp_path: Path, disc) -> None:
+def test_images_are_premultiplied_unless_their_alpha_is_ignored(tmp_path: Path, disc) -> None:
     write_png(tmp_path / "0.png", disc(20, 20, 9))
     assert np.array_equal(read(tmp_path)[0], premultiply(disc(20, 20, 9)))
     assert read(tmp_path, alpha=False)[0, 0, 0].tolist() == [200, 40, 30, 255]
 
 
-def test_jpegs_and_single_pictures_are_read(tmp_path: Path) -> None:
+def test_jpegs_and_single_images_are_read(tmp_path: Path) -> None:
     Image.new("RGB", (30, 20), (250, 0, 0)).save(tmp_path / "7.jpg")
     frames = read(tmp_path / "7.jpg")
     assert frames.shape == (1, 20, 30, 4)
@@ -51,45 +51,45 @@ def test_jpegs_and_single_pictures_are_read(tmp_path: Path) -> None:
 
 def test_times_follow_the_rate_given(tmp_path: Path) -> None:
     for number in range(3):
-        write_grey(tmp_path / f"{number}.png", number)
-    assert PictureFiles(tmp_path, 10.0).seconds == [0, 0.1, 0.2]
-    assert PictureFiles(tmp_path, None).seconds == [0, 1 / 24, 2 / 24]
+        write_gray(tmp_path / f"{number}.png", number)
+    assert ImageSequence(tmp_path, 10.0).seconds == [0, 0.1, 0.2]
+    assert ImageSequence(tmp_path, None).seconds == [0, 1 / 24, 2 / 24]
 
 
-def test_large_pictures_are_reduced(tmp_path: Path) -> None:
+def test_large_images_are_reduced(tmp_path: Path) -> None:
     Image.new("L", (7680, 960), 100).save(tmp_path / "0.jpg")
-    source = PictureFiles(tmp_path, None)
+    source = ImageSequence(tmp_path, None)
     ((_, frame),) = source.read([0], 512, alpha=True)
     assert (source.size, frame.shape) == ((7680, 960), (64, 512, 4))
 
 
-def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"must hold pictures \(png, jpg, \.\.\.\), got none"):
-        PictureFiles(tmp_path, None)
+def test_folders_without_images_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"must hold images \(png, jpg, \.\.\.\), got none"):
+        ImageSequence(tmp_path, None)
 
 
 def test_two_sequences_in_a_folder_are_refused(tmp_path: Path) -> None:
     for name in ("0.png", "1.png", "0_mask.png"):
-        write_grey(tmp_path / name, 9)
-    with pytest.raises(ValueError, match=r"one numbered sequence of pictures, got names like # and #_mask\. Move"):
-        PictureFiles(tmp_path, None)
+        write_gray(tmp_path / name, 9)
+    with pytest.raises(ValueError, match=r"one numbered sequence of images, got names like # and #_mask\. Move"):
+        ImageSequence(tmp_path, None)
 
 
-def test_pictures_of_different_sizes_are_refused(tmp_path: Path) -> None:
-    write_grey(tmp_path / "0.png", 9)
-    write_grey(tmp_path / "1.png", 9, size=(20, 18))
+def test_images_of_different_sizes_are_refused(tmp_path: Path) -> None:
+    write_gray(tmp_path / "0.png", 9)
+    write_gray(tmp_path / "1.png", 9, size=(20, 18))
     with pytest.raises(ValueError, match=r"share one size, got 20 x 16 in 0\.png and 20 x 18 in 1\.png"):
-        PictureFiles(tmp_path, None)
+        ImageSequence(tmp_path, None)
 
 
-def test_a_broken_picture_is_named(tmp_path: Path) -> None:
-    write_grey(tmp_path / "0.png", 9)
+def test_a_broken_image_is_named(tmp_path: Path) -> None:
+    write_gray(tmp_path / "0.png", 9)
     (tmp_path / "1.png").write_bytes((tmp_path / "0.png").read_bytes()[:40])
-    with pytest.raises(ValueError, match=r"picture .*1\.png must be a whole image file"):
+    with pytest.raises(ValueError, match=r"image .*1\.png must be a whole image file"):
         read(tmp_path)
 
 
-def test_pictures_are_read_without_pyav(tmp_path: Path, disc) -> None:
+def test_images_are_read_without_pyav(tmp_path: Path, disc) -> None:
     for number in range(3):
         write_png(tmp_path / f"{number}.png", disc(20 + number, 20, 9))
     code = (

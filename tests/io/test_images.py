@@ -42,12 +42,12 @@ def test_write_refuses_other_channel_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("image", "expected"),
     [
-        pytest.param(Image.new("L", (2, 2), 100), (100, 100, 100, 255), id="grey"),
-        pytest.param(Image.new("LA", (2, 2), (100, 7)), (100, 100, 100, 7), id="grey with alpha"),
+        pytest.param(Image.new("L", (2, 2), 100), (100, 100, 100, 255), id="gray"),
+        pytest.param(Image.new("LA", (2, 2), (100, 7)), (100, 100, 100, 7), id="gray with alpha"),
         pytest.param(Image.new("1", (2, 2), 1), (255, 255, 255, 255), id="one bit"),
         pytest.param(Image.new("RGB", (2, 2), (9, 8, 7)).convert("P"), (9, 8, 7, 255), id="palette"),
         # 25700 = 100 * 257: Pillow's own conversion would clip it to 255.
-        pytest.param(Image.fromarray(np.full((2, 2), 25700, np.uint16)), (100, 100, 100, 255), id="16-bit grey"),
+        pytest.param(Image.fromarray(np.full((2, 2), 25700, np.uint16)), (100, 100, 100, 255), id="16-bit gray"),
     ],
 )
 def test_reads_other_pixel_formats(tmp_path: Path, image: Image.Image, expected: tuple[int, ...]) -> None:
@@ -74,7 +74,7 @@ def test_unreadable_files_are_named(tmp_path: Path, rng: np.random.Generator) ->
     (tmp_path / "truncated.png").write_bytes(content[: len(content) // 2])
     (tmp_path / "headless.png").write_bytes(content[:20])
     (tmp_path / "broken.png").write_bytes(content[:60] + b"\0" * 40 + content[100:])
-    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "text.png").write_text("not an image")
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "folder.png").mkdir()
     Image.fromarray(np.zeros((2, 2), np.float32)).save(tmp_path / "float.tiff")
@@ -108,7 +108,7 @@ def test_whole_factors_average(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(9, 9), (5, 40), (40, 5), (37, 41), (1, 1)])
-def test_resizing_keeps_a_plain_picture_plain(width: int, height: int) -> None:
+def test_resizing_keeps_a_plain_image_plain(width: int, height: int) -> None:
     plain = np.broadcast_to(np.array([100, 50, 0, 120], np.uint8), (16, 20, 4)).copy()
     out = resize_premultiplied(plain, width, height)
     assert out.shape == (height, width, 4)
@@ -132,7 +132,7 @@ def test_hidden_color_does_not_bleed() -> None:
 
 def test_resizing_keeps_the_place_of_things() -> None:
     rgba = np.zeros((30, 30, 4), np.uint8)
-    rgba[6:12, 18:24] = 255  # centre at x = 21, y = 9
+    rgba[6:12, 18:24] = 255  # center at x = 21, y = 9
     for size in (10, 20, 75):
         alpha = resize_premultiplied(rgba, size, size)[..., 3].astype(np.float64)
         ys, xs = np.mgrid[:size, :size] + 0.5
@@ -147,10 +147,10 @@ def test_the_same_size_changes_nothing_and_no_size_is_refused(rng: np.random.Gen
         resize_premultiplied(rgba, 0, 6)
 
 
-def test_colours_spread_to_where_nothing_shows() -> None:
+def test_colors_spread_to_where_nothing_shows() -> None:
     rgba = np.zeros((33, 20, 4), np.uint8)
     rgba[5, 5] = (200, 100, 50, 255)
-    rgba[6, 5] = (255, 0, 255, 3)  # so faint that its colour means nothing
+    rgba[6, 5] = (255, 0, 255, 3)  # so faint that its color means nothing
     rgba[30, 15] = (10, 20, 30, 128)
     out = spread_colors(rgba)
     assert np.array_equal(out[..., 3], rgba[..., 3])

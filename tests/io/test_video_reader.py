@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from ds4d.io import premultiply
-from ds4d.io.video_reader import FilmFile
+from ds4d.io.video_reader import VideoReader
 
 WHITE = (255, 255, 255)
 
 
 def read(path: Path, *, most: int = 1000, alpha: bool = True) -> np.ndarray:
-    film = FilmFile(path)
-    return np.stack([frame for _, frame in film.read(range(len(film.seconds)), most, alpha=alpha)])
+    video = VideoReader(path)
+    return np.stack([frame for _, frame in video.read(range(len(video.seconds)), most, alpha=alpha)])
 
 
 @pytest.mark.parametrize(
@@ -27,10 +27,10 @@ def read(path: Path, *, most: int = 1000, alpha: bool = True) -> np.ndarray:
         ("a.mkv", "ffv1", "bgra", {}, 0.0),
     ],
 )
-def test_films_with_alpha_come_back_premultiplied(
-    write_film, rolling_disc, name: str, codec: str, pix_fmt: str, options: dict[str, str], tolerance: float
+def test_videos_with_alpha_come_back_premultiplied(
+    render_video, rolling_disc, name: str, codec: str, pix_fmt: str, options: dict[str, str], tolerance: float
 ) -> None:
-    path = write_film(name, rolling_disc, codec=codec, pix_fmt=pix_fmt, options=options)
+    path = render_video(name, rolling_disc, codec=codec, pix_fmt=pix_fmt, options=options)
     frames = read(path)
     truth = np.stack([premultiply(frame) for frame in rolling_disc])
     assert frames.shape == truth.shape
@@ -48,18 +48,18 @@ def test_films_with_alpha_come_back_premultiplied(
         ("a.mov", "mjpeg", "yuvj420p"),
     ],
 )
-def test_films_without_alpha_are_opaque(write_film, rolling_disc, over, name: str, codec: str, pix_fmt: str) -> None:
-    path = write_film(name, [over(frame, WHITE) for frame in rolling_disc], codec=codec, pix_fmt=pix_fmt)
-    film = FilmFile(path)
-    assert film.seconds == pytest.approx([time / 10 for time in range(12)])
-    assert (film.size, film.missing) == ((64, 48), 0)
+def test_videos_without_alpha_are_opaque(render_video, rolling_disc, over, name: str, codec: str, pix_fmt: str) -> None:
+    path = render_video(name, [over(frame, WHITE) for frame in rolling_disc], codec=codec, pix_fmt=pix_fmt)
+    video = VideoReader(path)
+    assert video.seconds == pytest.approx([time / 10 for time in range(12)])
+    assert (video.size, video.missing) == ((64, 48), 0)
     frames = read(path)
     assert frames.shape == (12, 48, 64, 4)
     assert frames[..., 3].min() == 255
     for time in (0, 11):
         assert frames[time, 26, 14 + 3 * time, :3].astype(int) == pytest.approx(
             (200, 40, 30), abs=60
-        )  # GIF has few colours
+        )  # GIF has few colors
         assert frames[time, 4, 4, :3].astype(int) == pytest.approx(WHITE, abs=8)
 
 
@@ -70,26 +70,26 @@ def test_gifs_keep_their_transparency(tmp_path: Path, rolling_disc) -> None:
     images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:], duration=40, disposal=2)
     frames = read(tmp_path / "a.gif")
     assert np.array_equal(frames[..., 3] > 0, np.stack(rolling_disc)[..., 3] > 127)
-    assert FilmFile(tmp_path / "a.gif").seconds[-1] == pytest.approx(0.44)
+    assert VideoReader(tmp_path / "a.gif").seconds[-1] == pytest.approx(0.44)
 
 
-def test_times_are_the_files_where_its_rate_varies(write_film, rolling_disc, over) -> None:
+def test_times_are_the_files_where_its_rate_varies(render_video, rolling_disc, over) -> None:
     stamps = [0, 1, 2, 3, 4, 5, 50, 51, 52, 53, 80, 99]
-    path = write_film("a.mp4", [over(frame, WHITE) for frame in rolling_disc], fps=100, stamps=stamps)
-    assert FilmFile(path).seconds == pytest.approx([stamp / 100 for stamp in stamps])
+    path = render_video("a.mp4", [over(frame, WHITE) for frame in rolling_disc], fps=100, stamps=stamps)
+    assert VideoReader(path).seconds == pytest.approx([stamp / 100 for stamp in stamps])
 
 
-def test_only_the_frames_asked_for_are_given(write_film, rolling_disc, over) -> None:
-    film = FilmFile(write_film("a.mp4", [over(frame, WHITE) for frame in rolling_disc]))
-    read_back = dict(film.read([2, 7], 1000, alpha=True))
+def test_only_the_frames_asked_for_are_given(render_video, rolling_disc, over) -> None:
+    video = VideoReader(render_video("a.mp4", [over(frame, WHITE) for frame in rolling_disc]))
+    read_back = dict(video.read([2, 7], 1000, alpha=True))
     assert list(read_back) == [2, 7]
     for time, frame in read_back.items():
         assert frame[26, 14 + 3 * time, 1] < 60
         assert frame[26, 14 + 3 * time - 12, 1] > 200
 
 
-def test_odd_sizes_stay(write_film, rolling_disc) -> None:
-    path = write_film("a.mkv", [frame[:47, :63] for frame in rolling_disc], codec="ffv1", pix_fmt="bgra")
+def test_odd_sizes_stay(render_video, rolling_disc) -> None:
+    path = render_video("a.mkv", [frame[:47, :63] for frame in rolling_disc], codec="ffv1", pix_fmt="bgra")
     assert read(path).shape == (12, 47, 63, 4)
 
 
@@ -107,12 +107,12 @@ def _turn(path: Path, matrix: tuple[int, int, int, int]) -> None:
     # x' = a x + c y, y' = b x + d y, y down: (0, 1, -1, 0) moves the upper left corner to the upper right.
     [((1, 0, 0, 1), 0), ((0, 1, -1, 0), -1), ((-1, 0, 0, -1), 2), ((0, -1, 1, 0), 1)],
 )
-def test_turned_films_are_read_upright(write_film, disc, over, matrix, turns: int) -> None:
-    path = write_film("a.mp4", [over(disc(14, 12, 9), WHITE)] * 2)
+def test_turned_videos_are_read_upright(render_video, disc, over, matrix, turns: int) -> None:
+    path = render_video("a.mp4", [over(disc(14, 12, 9), WHITE)] * 2)
     _turn(path, matrix)
     upright = np.rot90(over(disc(14, 12, 9), WHITE), turns)
     frames = read(path)
-    assert FilmFile(path).size == upright.shape[1::-1]
+    assert VideoReader(path).size == upright.shape[1::-1]
     assert frames.shape[1:3] == upright.shape[:2]
     assert np.abs(frames[0, ..., :3].astype(int) - upright).mean() < 4
     assert read(path, most=32).shape[1:3] == ((24, 32) if turns % 2 == 0 else (32, 24))
@@ -128,46 +128,46 @@ def test_pixels_that_are_not_square_are_stretched(tmp_path: Path, rolling_disc, 
         for frame in rolling_disc:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(over(frame, WHITE), format="rgb24")))
         container.mux(stream.encode(None))
-    assert FilmFile(tmp_path / "a.mp4").size == (96, 48)
+    assert VideoReader(tmp_path / "a.mp4").size == (96, 48)
     assert read(tmp_path / "a.mp4").shape == (12, 48, 96, 4)
 
 
-def test_8k_frames_are_reduced_when_read(write_film) -> None:
+def test_8k_frames_are_reduced_when_read(render_video) -> None:
     frame = np.zeros((4320, 7680, 3), np.uint8)
     frame[:, :3840] = 240
-    path = write_film("a.mov", [frame], codec="mjpeg", pix_fmt="yuvj420p")
-    assert FilmFile(path).size == (7680, 4320)
+    path = render_video("a.mov", [frame], codec="mjpeg", pix_fmt="yuvj420p")
+    assert VideoReader(path).size == (7680, 4320)
     small = read(path, most=1536)
     assert small.shape == (1, 864, 1536, 4)
     assert small[0, :, 760, 0].min() > 235
     assert small[0, :, 776, 0].max() < 5
 
 
-def test_ten_thousand_frames_are_read_in_bounded_memory(write_film) -> None:
+def test_ten_thousand_frames_are_read_in_bounded_memory(render_video) -> None:
     frame = np.full((64, 64, 3), 255, np.uint8)
     frame[20:40, 20:40] = 30
-    path = write_film("a.avi", [frame] * 10_000, codec="mpeg4")
+    path = render_video("a.avi", [frame] * 10_000, codec="mpeg4")
     tracemalloc.start()
-    film = FilmFile(path)
-    frames = list(film.read(range(0, 10_000, 500), 1000, alpha=True))
+    video = VideoReader(path)
+    frames = list(video.read(range(0, 10_000, 500), 1000, alpha=True))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert (len(film.seconds), len(frames)) == (10_000, 20)
+    assert (len(video.seconds), len(frames)) == (10_000, 20)
     assert peak < 10_000 * frame.size / 10
 
 
-def test_a_film_cut_off_before_its_index_is_refused(write_film, rolling_disc, over) -> None:
-    path = write_film("a.mp4", [over(frame, WHITE) for frame in rolling_disc])
+def test_a_video_cut_off_before_its_index_is_refused(render_video, rolling_disc, over) -> None:
+    path = render_video("a.mp4", [over(frame, WHITE) for frame in rolling_disc])
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(ValueError, match=r"a\.mp4 must be a whole video file, .* Export or download it again"):
-        FilmFile(path)
+        VideoReader(path)
 
 
-def test_a_film_cut_off_after_its_index_gives_what_is_left(write_film, rng) -> None:
+def test_a_video_cut_off_after_its_index_gives_what_is_left(render_video, rng) -> None:
     noise = rng.integers(0, 255, (12, 48, 64, 3), dtype=np.uint8)
-    path = write_film("a.mp4", noise, container_options={"movflags": "faststart"})
+    path = render_video("a.mp4", noise, container_options={"movflags": "faststart"})
     path.write_bytes(path.read_bytes()[: round(0.6 * path.stat().st_size)])
-    cut = FilmFile(path)
+    cut = VideoReader(path)
     assert 3 < len(cut.seconds) < 9
     assert cut.missing == 12 - len(cut.seconds)
     left = dict(cut.read(range(len(cut.seconds)), 1000, alpha=True))
@@ -180,45 +180,47 @@ def _write_sound(path: Path, cover: np.ndarray | None = None) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=8000)
         if cover is not None:
-            picture = container.add_stream("mjpeg", rate=1)
-            picture.height, picture.width = cover.shape[:2]
-            picture.pix_fmt = "yuvj420p"
-            picture.disposition = av.stream.Disposition.attached_pic
+            image = container.add_stream("mjpeg", rate=1)
+            image.height, image.width = cover.shape[:2]
+            image.pix_fmt = "yuvj420p"
+            image.disposition = av.stream.Disposition.attached_pic
         sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
         sound.rate, sound.pts = 8000, 0
         packets = stream.encode(sound)
         if cover is not None:
-            packets += picture.encode(av.VideoFrame.from_ndarray(cover, format="rgb24")) + picture.encode(None)
+            packets += image.encode(av.VideoFrame.from_ndarray(cover, format="rgb24")) + image.encode(None)
         container.mux(packets + stream.encode(None))
 
 
 def test_sound_alone_is_refused(tmp_path: Path) -> None:
     _write_sound(tmp_path / "a.m4a")
-    with pytest.raises(ValueError, match=r"a\.m4a must hold a film, got none in it \(aac\)"):
-        FilmFile(tmp_path / "a.m4a")
+    with pytest.raises(ValueError, match=r"a\.m4a must hold a video, got none in it \(aac\)"):
+        VideoReader(tmp_path / "a.m4a")
 
 
-def test_the_cover_of_a_piece_of_music_is_no_film(tmp_path: Path) -> None:
+def test_the_cover_of_a_piece_of_music_is_no_video(tmp_path: Path) -> None:
     _write_sound(tmp_path / "a.mp4", np.full((32, 32, 3), 90, np.uint8))
     with av.open(str(tmp_path / "a.mp4")) as container:
         assert len(container.streams.video) == 1
-    with pytest.raises(ValueError, match="must hold a film, got none in it"):
-        FilmFile(tmp_path / "a.mp4")
+    with pytest.raises(ValueError, match="must hold a video, got none in it"):
+        VideoReader(tmp_path / "a.mp4")
 
 
-@pytest.mark.parametrize(("name", "content"), [("a.mp4", b"no film\n" * 99), ("a.mp4", b""), ("a.txt", b"text\n" * 99)])
-def test_what_is_no_film_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.mp4", b"no video\n" * 99), ("a.mp4", b""), ("a.txt", b"text\n" * 99)]
+)
+def test_what_is_no_video_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=rf"{name} must (be a whole video file|hold a film)"):
-        FilmFile(tmp_path / name)
+    with pytest.raises(ValueError, match=rf"{name} must (be a whole video file|hold a video)"):
+        VideoReader(tmp_path / name)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"none\.mp4 must be a film or a folder of pictures, got nothing there"):
-        FilmFile(tmp_path / "none.mp4")
+    with pytest.raises(ValueError, match=r"none\.mp4 must be a video or a folder of images, got nothing there"):
+        VideoReader(tmp_path / "none.mp4")
 
 
 @pytest.mark.usefixtures("without_pyav")
 def test_without_pyav_the_error_names_it(tmp_path: Path) -> None:
     with pytest.raises(ImportError, match="pip install av"):
-        FilmFile(tmp_path / "a.mp4")
+        VideoReader(tmp_path / "a.mp4")

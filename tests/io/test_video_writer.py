@@ -10,7 +10,7 @@ from ds4d.io import spread_colors, write_alpha_video, write_video
 
 
 def _frames(count: int, height: int, width: int) -> Iterator[np.ndarray]:
-    """A plain square that walks right over a coloured ramp."""
+    """A plain square that walks right over a colored ramp."""
     ys, xs = np.mgrid[:height, :width]
     ramp = np.stack((xs * 255 // width, ys * 255 // height, np.full_like(xs, 200)), axis=-1).astype(np.uint8)
     for time in range(count):
@@ -32,7 +32,7 @@ def test_a_video_comes_back_nearly_as_it_was(tmp_path: Path) -> None:
     truth = np.stack(list(_frames(6, 48, 64)))
     assert frames.shape == truth.shape
     assert np.abs(frames.astype(int) - truth).mean() < 3
-    assert frames[0, 16, 12] == pytest.approx([220, 30, 40], abs=6)  # colours survive YUV and back
+    assert frames[0, 16, 12] == pytest.approx([220, 30, 40], abs=6)  # colors survive YUV and back
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 

@@ -13,9 +13,9 @@ losses = pytest.mark.parametrize(("loss", "torchs"), PAIRS, ids=["l1", "squared"
 
 
 @losses
-def test_equal_pictures_cost_nothing(loss: Callable, torchs: Callable) -> None:
-    picture = torch.rand(2, 3, 4, 5)
-    assert loss(picture, picture).abs().max() == 0
+def test_equal_images_cost_nothing(loss: Callable, torchs: Callable) -> None:
+    image = torch.rand(2, 3, 4, 5)
+    assert loss(image, image).abs().max() == 0
 
 
 @losses

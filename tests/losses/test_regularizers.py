@@ -1,4 +1,4 @@
-"""Regularisers by the shape of what they see: constant, linear, curved; moved as one, or torn."""
+"""Regularizers by the shape of what they see: constant, linear, curved; moved as one, or torn."""
 
 import pytest
 import torch
@@ -66,26 +66,26 @@ def test_gradients_pull_towards_less(loss) -> None:
 
 
 @pytest.fixture
-def pair_of_neighbours() -> torch.Tensor:
+def pair_of_neighbors() -> torch.Tensor:
     return torch.tensor([[1], [0]])
 
 
 def test_rigid_motion_costs_nothing(generator: torch.Generator) -> None:
     points = torch.randn(10, 3, generator=generator)
-    neighbours = torch.randint(0, 10, (10, 4), generator=generator)
+    neighbors = torch.randint(0, 10, (10, 4), generator=generator)
     rotations = quats_to_matrices(torch.randn(3, 4, generator=generator))
     moved = points @ rotations.mT + torch.randn(3, 1, 3, generator=generator)
-    assert rigidity(points, moved, neighbours).item() < 1e-5
+    assert rigidity(points, moved, neighbors).item() < 1e-5
 
 
-def test_stretching_costs_its_length(pair_of_neighbours: torch.Tensor) -> None:
+def test_stretching_costs_its_length(pair_of_neighbors: torch.Tensor) -> None:
     points = torch.tensor([[0.0, 0, 0], [1, 0, 0]])
     moved = torch.stack((points, 1.5 * points))  # at rest, then half a unit longer
-    assert rigidity(points, moved, pair_of_neighbours).item() == pytest.approx(0.25)
+    assert rigidity(points, moved, pair_of_neighbors).item() == pytest.approx(0.25)
 
 
-def test_neighbours_on_one_spot_have_finite_gradients(pair_of_neighbours: torch.Tensor) -> None:
+def test_neighbors_on_one_spot_have_finite_gradients(pair_of_neighbors: torch.Tensor) -> None:
     points = torch.zeros(2, 3, requires_grad=True)
     moved = torch.zeros(1, 2, 3, requires_grad=True)
-    rigidity(points, moved, pair_of_neighbours).backward()
+    rigidity(points, moved, pair_of_neighbors).backward()
     assert points.grad.isfinite().all() and moved.grad.isfinite().all()

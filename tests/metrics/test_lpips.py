@@ -8,35 +8,35 @@ from ds4d.metrics import Lpips
 
 
 @pytest.fixture
-def pictures(generator: torch.Generator) -> Tensor:
-    """Two smooth pictures."""
+def batch(generator: torch.Generator) -> Tensor:
+    """Two smooth batch."""
     coarse = torch.rand(2, 3, 4, 4, generator=generator)
     return torch.nn.functional.interpolate(coarse, size=(32, 32), mode="bicubic").clamp(0, 1)
 
 
-def test_equal_pictures_are_no_distance_apart(lpips: Lpips, pictures: Tensor) -> None:
-    assert lpips(pictures, pictures).tolist() == [0, 0]
+def test_equal_images_are_no_distance_apart(lpips: Lpips, batch: Tensor) -> None:
+    assert lpips(batch, batch).tolist() == [0, 0]
 
 
-def test_pictures_are_compared_each_with_its_own(lpips: Lpips, pictures: Tensor) -> None:
-    other = pictures.flip(0)
-    both = lpips(pictures, other)
-    alone = torch.cat([lpips(pictures[i : i + 1], other[i : i + 1]) for i in range(2)])
+def test_images_are_compared_each_with_its_own(lpips: Lpips, batch: Tensor) -> None:
+    other = batch.flip(0)
+    both = lpips(batch, other)
+    alone = torch.cat([lpips(batch[i : i + 1], other[i : i + 1]) for i in range(2)])
     assert both.shape == (2,) and (both > 0.01).all()
     torch.testing.assert_close(both, alone)
     torch.testing.assert_close(both[0], both[1])  # the distance is the same both ways
 
 
-def test_only_the_picture_is_pulled_and_the_network_stays(lpips: Lpips, pictures: Tensor) -> None:
-    images, targets = pictures.clone().requires_grad_(), pictures.flip(0).clone().requires_grad_()
+def test_only_the_image_is_pulled_and_the_network_stays(lpips: Lpips, batch: Tensor) -> None:
+    images, targets = batch.clone().requires_grad_(), batch.flip(0).clone().requires_grad_()
     lpips(images, targets).sum().backward()
     assert images.grad is not None and images.grad.abs().max() > 0
     assert targets.grad is None
     assert not any(parameter.requires_grad for parameter in lpips.parameters())
 
 
-def test_a_step_along_the_gradient_brings_pictures_nearer(lpips: Lpips, pictures: Tensor) -> None:
-    images, targets = pictures.clone().requires_grad_(), pictures.flip(0)
+def test_a_step_along_the_gradient_brings_images_nearer(lpips: Lpips, batch: Tensor) -> None:
+    images, targets = batch.clone().requires_grad_(), batch.flip(0)
     before = lpips(images, targets)
     (gradient,) = torch.autograd.grad(before.sum(), images)
     after = lpips(images - 0.05 * gradient / gradient.abs().max(), targets)
@@ -44,22 +44,22 @@ def test_a_step_along_the_gradient_brings_pictures_nearer(lpips: Lpips, pictures
 
 
 @pytest.mark.parametrize(("size", "fits"), [((16, 16), True), ((16, 15), False), ((15, 40), False)])
-def test_pictures_that_would_be_halved_to_nothing_are_refused(lpips: Lpips, size: tuple[int, int], fits: bool) -> None:
-    picture = torch.zeros(1, 3, *size)
+def test_images_that_would_be_halved_to_nothing_are_refused(lpips: Lpips, size: tuple[int, int], fits: bool) -> None:
+    image = torch.zeros(1, 3, *size)
     if fits:
-        assert lpips(picture, picture).tolist() == [0]
+        assert lpips(image, image).tolist() == [0]
     else:
-        with pytest.raises(ValueError, match="lpips: pictures must be at least 16 pixels high and wide, got"):
-            lpips(picture, picture)
+        with pytest.raises(ValueError, match="lpips: batch must be at least 16 pixels high and wide, got"):
+            lpips(image, image)
 
 
 def test_files_without_the_first_part_of_the_names_are_welcome(
-    lpips: Lpips, pictures: Tensor, lpips_weights: tuple[dict[str, Tensor], dict[str, Tensor]]
+    lpips: Lpips, batch: Tensor, lpips_weights: tuple[dict[str, Tensor], dict[str, Tensor]]
 ) -> None:
     backbone, heads = lpips_weights
     bare = {name.removeprefix("features."): value for name, value in backbone.items()}
     other = Lpips({**bare, "classifier.0.weight": torch.zeros(1)}, heads)
-    assert torch.equal(other(pictures, pictures.flip(0)), lpips(pictures, pictures.flip(0)))
+    assert torch.equal(other(batch, batch.flip(0)), lpips(batch, batch.flip(0)))
 
 
 def test_weights_of_another_network_are_refused(lpips_weights: tuple[dict[str, Tensor], dict[str, Tensor]]) -> None:

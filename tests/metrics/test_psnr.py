@@ -10,6 +10,6 @@ def test_known_values():
     assert psnr(images, targets) == pytest.approx([20.0, 6.0206], abs=1e-4)
 
 
-def test_equal_pictures_count_60_db():
-    picture = torch.rand(3, 8, 8)
-    assert psnr(picture, picture).item() == pytest.approx(60.0)
+def test_equal_images_count_60_db():
+    image = torch.rand(3, 8, 8)
+    assert psnr(image, image).item() == pytest.approx(60.0)

@@ -37,24 +37,24 @@ def test_equals_the_definition(generator: torch.Generator) -> None:
     assert float(ssim(a, b)) == pytest.approx(_direct_ssim(a.double().numpy(), b.double().numpy()), abs=1e-6)
 
 
-def test_float32_is_exact_enough_on_smooth_bright_pictures() -> None:
+def test_float32_is_exact_enough_on_smooth_bright_images() -> None:
     """Variances are differences of large numbers there."""
     ramp = torch.linspace(0.9, 1.0, 64).expand(3, 64, 64)
     other = ramp.flip(-1)
     assert float(ssim(ramp, other)) == pytest.approx(float(ssim(ramp.double(), other.double())), abs=1e-5)
 
 
-def test_equal_pictures_score_1(generator: torch.Generator) -> None:
+def test_equal_images_score_1(generator: torch.Generator) -> None:
     a, _ = _pair(generator, 2, 3, 20, 20)
     assert ssim(a, a) == pytest.approx([1.0, 1.0])
 
 
-def test_plain_pictures_score_their_luminance() -> None:
+def test_plain_images_score_their_luminance() -> None:
     a, b = torch.full((3, 11, 11), 0.25), torch.full((3, 11, 11), 0.75)
     assert float(ssim(a, b)) == pytest.approx((2 * 0.25 * 0.75 + 1e-4) / (0.25**2 + 0.75**2 + 1e-4), abs=1e-5)
 
 
-def test_is_symmetric_and_scores_each_picture_by_itself(generator: torch.Generator) -> None:
+def test_is_symmetric_and_scores_each_image_by_itself(generator: torch.Generator) -> None:
     a, b = _pair(generator, 2, 2, 3, 16, 16)
     scores = ssim(a, b)
     assert scores.shape == (2, 2)
@@ -69,7 +69,7 @@ def test_gradients_are_those_of_finite_differences(generator: torch.Generator) -
     assert torch.autograd.gradcheck(ssim, (a, b))
 
 
-def test_ascending_the_gradient_brings_pictures_together(generator: torch.Generator) -> None:
+def test_ascending_the_gradient_brings_images_together(generator: torch.Generator) -> None:
     a, b = _pair(generator, 3, 24, 24)
     guess = a.clone().requires_grad_()
     optimizer = torch.optim.Adam([guess], lr=0.02)
@@ -81,7 +81,7 @@ def test_ascending_the_gradient_brings_pictures_together(generator: torch.Genera
     assert before < 0.8 and float(ssim(guess.detach(), b)) > 0.97
 
 
-def test_small_pictures_are_refused() -> None:
+def test_small_images_are_refused() -> None:
     with pytest.raises(ValueError, match=r"at least 11 pixels high and wide, got \[10, 40\]"):
         ssim(torch.zeros(3, 10, 40), torch.zeros(3, 10, 40))
 
@@ -94,23 +94,23 @@ def test_the_gpu_agrees_with_the_cpu(generator: torch.Generator) -> None:
 
 
 def test_the_cpus_own_kernel_equals_the_tensor_form(generator: torch.Generator) -> None:
-    """Single precision takes the one, double precision the other; also for gradients of one picture or of both."""
+    """Single precision takes the one, double precision the other; also for gradients of one image or of both."""
     a, b = _pair(generator, 2, 2, 3, 20, 33)
-    pulls = torch.tensor([[1.0, -2.0], [0.5, 0.0]])
+    grads = torch.tensor([[1.0, -2.0], [0.5, 0.0]])
     wide_a, wide_b = a.double().requires_grad_(), b.double().requires_grad_()
     expected = ssim(wide_a, wide_b)
-    (expected * pulls).sum().backward()
+    (expected * grads).sum().backward()
     for ask_a, ask_b in ((True, True), (True, False), (False, True)):
         narrow_a, narrow_b = a.clone().requires_grad_(ask_a), b.clone().requires_grad_(ask_b)
         found = ssim(narrow_a, narrow_b)
         torch.testing.assert_close(found, expected.float(), rtol=0, atol=1e-6)
-        (found * pulls).sum().backward()
+        (found * grads).sum().backward()
         for narrow, wide in ((narrow_a, wide_a), (narrow_b, wide_b)):
             if narrow.requires_grad:
                 torch.testing.assert_close(narrow.grad, wide.grad.float(), rtol=1e-4, atol=1e-8)
 
 
-def test_pictures_that_are_no_numbers_score_none(generator: torch.Generator) -> None:
+def test_images_that_are_no_numbers_score_none(generator: torch.Generator) -> None:
     a, b = _pair(generator, 2, 3, 16, 16)
     a[1, 0, 8, 8] = torch.nan
     first, second = ssim(a, b)

@@ -29,7 +29,7 @@ def moving_disc(frames: int, size: int, seed: int) -> np.ndarray:
 
 
 def disturb(clip: np.ndarray, seed: int) -> np.ndarray:
-    """The clip with noise on colour and silhouette, one pixel aside."""
+    """The clip with noise on color and silhouette, one pixel aside."""
     noise = np.random.default_rng(seed).normal(0, 12, clip.shape)
     return np.clip(np.roll(clip, 1, axis=2) + noise, 0, 255).round().astype(np.uint8)
 
@@ -40,10 +40,10 @@ def write_views(root: Path, truth: list[np.ndarray], rendered: list[np.ndarray])
         for i in range(len(true_clip)):
             name = f"test/view{v}_{i:03d}"
             frames.append({"file_path": f"./{name}", "image": f"{name}.png", "view": f"view{v}", "frame": i})
-            for folder, picture in (("truth", true_clip[i]), ("rendered", clip[i])):
+            for folder, image in (("truth", true_clip[i]), ("rendered", clip[i])):
                 path = root / folder / f"{name}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(picture).save(path)
+                Image.fromarray(image).save(path)
     (root / "truth" / "transforms_test.json").write_text(json.dumps({"frames": frames}))
 
 
@@ -70,14 +70,14 @@ def test_scores_of_a_perfect_rendering():
 
 
 def squares(levels: list[int], size: int = 16, margin: int = 4) -> np.ndarray:
-    """A grey square of each frame's level in the middle of nothing: straight RGBA [T, H, W, 4]."""
+    """A gray square of each frame's level in the middle of nothing: straight RGBA [T, H, W, 4]."""
     clip = np.zeros((len(levels), size, size, 4), np.uint8)
     for frame, level in zip(clip, levels, strict=True):
         frame[margin:-margin, margin:-margin] = (level, level, level, 255)
     return clip
 
 
-def test_colour_scores_by_hand():
+def test_color_scores_by_hand():
     # 64 of 256 pixels are 51/255 = 0.2 off; the silhouette grown by one pixel (the least) is the square and its rim.
     scores = score_view(squares([100]), squares([151]))
     assert scores["psnr"] == pytest.approx(-10 * math.log10(0.04 * 64 / 256))
@@ -102,7 +102,7 @@ def test_iou_by_hand():
     assert score_view(squares([100]), shifted)["iou"] == pytest.approx(32 / 96)
 
 
-def test_colour_under_no_alpha_does_not_count():
+def test_color_under_no_alpha_does_not_count():
     clip = squares([100, 120])
     painted = clip.copy()
     painted[..., :3][clip[..., 3] == 0] = 77

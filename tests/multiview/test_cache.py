@@ -1,4 +1,4 @@
-"""Views are made once for the same film, settings and seed."""
+"""Views are made once for the same input_video, settings and seed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,20 +25,20 @@ class Counting(Inflate):
 
 
 @pytest.fixture
-def film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Video:
+def input_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Video:
     monkeypatch.setenv("DS4D_CACHE", str(tmp_path))
-    pictures = np.zeros((2, 1, 24, 24, 4), np.uint8)
-    pictures[:, :, 8:16, 6:18] = (200, 100, 50, 255)
-    return Video(ArrayFrames(pictures), 6.0)
+    images = np.zeros((2, 1, 24, 24, 4), np.uint8)
+    images[:, :, 8:16, 6:18] = (200, 100, 50, 255)
+    return Video(ArrayFrames(images), 6.0)
 
 
 def made(config: InflateConfig | None = None) -> Counting:
     return Counting(config or InflateConfig(), torch.device("cpu"))
 
 
-def test_the_second_time_they_are_found_as_they_were(film: Video) -> None:
+def test_the_second_time_they_are_found_as_they_were(input_video: Video) -> None:
     first, second = made(), made()
-    fresh, kept = generate_once(first, film, seed=0), generate_once(second, film, seed=0)
+    fresh, kept = generate_once(first, input_video, seed=0), generate_once(second, input_video, seed=0)
     assert (first.asked, second.asked) == (1, 0)
     assert kept.video.view_names == fresh.video.view_names and kept.video.duration == fresh.video.duration
     assert torch.equal(kept.video.cameras.viewmats, fresh.video.cameras.viewmats)
@@ -50,17 +50,17 @@ def test_the_second_time_they_are_found_as_they_were(film: Video) -> None:
     assert torch.equal(kept.points.positions, fresh.points.positions)
 
 
-def test_anything_else_makes_others(film: Video) -> None:
-    generate_once(made(), film, seed=0)
-    changed = np.stack([[film.frames.read(time, 0)] for time in range(2)])
+def test_anything_else_makes_others(input_video: Video) -> None:
+    generate_once(made(), input_video, seed=0)
+    changed = np.stack([[input_video.frames.read(time, 0)] for time in range(2)])
     changed[1, 0, 10, 10, 0] -= 1
     camera = orbit_cameras([0.0], [10.0], fovy_deg=49.1, distance=2.0, width=24, height=24)
     for generator, video, seed in (
-        (made(), film, 1),
-        (made(InflateConfig(facing=60.0)), film, 0),
-        (made(), replace(film, frames=ArrayFrames(changed)), 0),
-        (made(), replace(film, camera=camera), 0),
-        (made(), replace(film, fps=12.0), 0),
+        (made(), input_video, 1),
+        (made(InflateConfig(facing=60.0)), input_video, 0),
+        (made(), replace(input_video, frames=ArrayFrames(changed)), 0),
+        (made(), replace(input_video, camera=camera), 0),
+        (made(), replace(input_video, fps=12.0), 0),
     ):
         generate_once(generator, video, seed=seed)
         assert generator.asked == 1

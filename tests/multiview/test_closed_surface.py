@@ -1,4 +1,4 @@
-"""A pair of depths as Gaussians: known surfaces, and what their pictures show."""
+"""A pair of depths as Gaussians: known surfaces, and what their images show."""
 
 from dataclasses import replace
 
@@ -47,7 +47,7 @@ def test_gaussians_lie_flat_and_widen_where_the_surface_slants() -> None:
     torch.testing.assert_close(normal.abs(), torch.tensor([0.5**0.5, 0.0, 0.5**0.5]), atol=0.1, rtol=0)
 
 
-def test_the_silhouette_is_neither_swollen_nor_shrunk_and_each_side_shows_its_colour() -> None:
+def test_the_silhouette_is_neither_swollen_nor_shrunk_and_each_side_shows_its_color() -> None:
     gaussians = surface_gaussians(slab(), CAMERA)
     both = orbit_cameras([0.0, 180.0], [0.0, 0.0], fovy_deg=53.13, distance=2.0, width=128, height=128)
     drawn = renderer_for("cpu").render(gaussians, Cameras(both.viewmats[None], both.Ks[None], 128, 128))

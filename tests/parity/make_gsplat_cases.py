@@ -46,7 +46,7 @@ def scene(
 
 
 def nasty() -> dict[str, Tensor]:
-    """Gaussians behind and beside the cameras, needles, opaque ones; an off-centre axis and oblong pixels."""
+    """Gaussians behind and beside the cameras, needles, opaque ones; an off-center axis and oblong pixels."""
     values = scene((), 90, 1, radius=2.5, scale=0.1)
     values["scales"] *= torch.tensor([4.0, 1.0, 0.05])
     values["opacities"][::3] = 1

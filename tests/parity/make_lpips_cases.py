@@ -1,9 +1,9 @@
-"""Writes lpips_cases.safetensors: torchmetrics' LPIPS of a few pairs of pictures, layer by layer, and its gradient.
+"""Writes lpips_cases.safetensors: torchmetrics' LPIPS of a few pairs of images, layer by layer, and its gradient.
 
 Needs torchmetrics 1.9 and nothing of ds4d, so that the oracle stays an outside one:
     python tests/parity/make_lpips_cases.py
 The backbone is VGG16 with weights drawn by `backbone`, the same numbers everywhere; the heads are the fitted ones that
-torchmetrics ships. Heads, pictures and results are stored.
+torchmetrics ships. Heads, images and results are stored.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ POOLS = (4, 9, 16, 23, 30)
 
 
 def backbone() -> dict[str, Tensor]:
-    """Weights of size sqrt(6 / fan in), which carry pictures through all layers, by torchvision's names."""
+    """Weights of size sqrt(6 / fan in), which carry images through all layers, by torchvision's names."""
     stream = np.random.PCG64(0)  # its raw numbers are promised to be the same for ever
 
     def draw(*shape: int, size: float) -> Tensor:

@@ -42,7 +42,7 @@ def test_equals_gsplat(stored: dict[str, Tensor], name: str, case: str) -> None:
     drawn = torch.cat((rendering.colors, rendering.depths, rendering.alphas), dim=-3).movedim(-3, -1)
     drawn.backward(values["upstream"].float())
 
-    for channels in (slice(0, 3), slice(3, 4), slice(4, 5)):  # colour, expected depth, alpha
+    for channels in (slice(0, 3), slice(3, 4), slice(4, 5)):  # color, expected depth, alpha
         assert share_off(drawn[..., channels].detach(), values["drawn"][..., channels], 3e-4) <= 5e-3
     assert share_off(rendering.info["radii"].float(), values["radii"].float(), 0) <= 0.01
     grads = {key: leaf.grad for key, leaf in leaves.items()} | {"means2d": rendering.info["means2d"].grad}

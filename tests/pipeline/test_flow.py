@@ -15,7 +15,7 @@ from ds4d.data import ViewsConfig, load_views
 from ds4d.data.synthetic import SampleConfig, sample_video
 from ds4d.evaluation import score_training_views
 from ds4d.io import read_rgba, write_png
-from ds4d.pipeline import FileWritten, Finished, StageStarted, clip_features, generate, prepare
+from ds4d.pipeline import FileWritten, Finished, StageStarted, extract_frame_features, flow, generate, prepare
 from ds4d.preprocess import VideoConfig, inspect_video
 from ds4d.rendering import renderer_for
 from ds4d.runs import RunFolder, read_record
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def short(quick_config: GenerateConfig) -> GenerateConfig:
-    """Twenty steps with growth after each sixth, checkpoints after each eighth, and hardly any pictures."""
+    """Twenty steps with growth after each sixth, checkpoints after each eighth, and hardly any images."""
     density = replace(quick_config.fit.density, every=6, start=0.0, stop=1.0)
     return replace(
         quick_config,
@@ -56,20 +56,20 @@ def test_events_tell_the_stages_in_order(tmp_path: Path, sample_folder: Path, sh
     assert written[-1].name == "report.html"
     kinds = {".mp4", ".png", ".ply", ".html", ".safetensors"}
     assert {path.suffix for path in written} == kinds and all(path.is_file() for path in written)
-    assert {"heatmap.mp4", "heatmap.png"} <= {path.name for path in written}
+    assert {"saliency.mp4", "saliency.png"} <= {path.name for path in written}
     assert isinstance(events[-1], Finished)
-    assert events[-1].figures == RunFolder(tmp_path / "run").read_figures()
+    assert events[-1].metrics == RunFolder(tmp_path / "run").read_metrics()
 
 
 def test_metrics_describe_the_run(finished_run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
     metrics = json.loads((finished_run / "metrics.json").read_text())
-    assert (metrics["frames"], metrics["views"], metrics["picture"]) == (6, 7, [48, 48])
+    assert (metrics["frames"], metrics["views"], metrics["image"]) == (6, 7, [48, 48])
     assert metrics["steps"] == quick_config.fit.total_steps
     assert set(metrics["seconds"]) == {"views", "features", "placement", "fit", "scores", "outputs"}
     assert metrics["peak_memory_bytes"]["main"] > 100e6
     assert metrics["versions"]["ds4d"] == __version__ and metrics["versions"]["torch"] == torch.__version__
     assert metrics["used"] == {"views": "the folder's 7", "features": "filters", "init": "the visual hull"}
-    assert metrics["findings"] is None, "only films are checked"
+    assert metrics["findings"] is None, "only videos are checked"
     scene = DynamicGaussians.load(finished_run)
     assert metrics["num_gaussians"] == scene.gaussians.num_gaussians
     placed = prepare(load_views(sample_folder, quick_config.views), quick_config, CPU).video
@@ -80,18 +80,18 @@ def test_metrics_describe_the_run(finished_run: Path, sample_folder: Path, quick
     assert sum(metrics["front_psnr_by_frame"]) / 6 == pytest.approx(metrics["front_psnr"], abs=1e-3)
 
 
-def test_what_was_found_in_a_film_is_kept(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
-    film, config = sample_folder / "front.mp4", replace(short, views=ViewsConfig(size=48))
+def test_what_was_found_in_a_video_is_kept(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
+    video, config = sample_folder / "front.mp4", replace(short, views=ViewsConfig(size=48))
     with pytest.warns(UserWarning, match="There are only 6 frames"):
-        list(generate(film, config, tmp_path / "run", device="cpu"))
+        list(generate(video, config, tmp_path / "run", device="cpu"))
     findings = json.loads((tmp_path / "run" / "metrics.json").read_text())["findings"]
-    assert findings == [asdict(finding) for finding in inspect_video(film, VideoConfig(size=48)).findings] != []
+    assert findings == [asdict(finding) for finding in inspect_video(video, VideoConfig(size=48)).findings] != []
     assert "There are only 6 frames" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("without_pyav")
 def test_without_pyav_a_run_ends_with_stills(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
-    with pytest.warns(UserWarning, match="heatmap.mp4 is not written: write_video needs PyAV"):
+    with pytest.warns(UserWarning, match="saliency.mp4 is not written: write_video needs PyAV"):
         events = list(generate(sample_folder, short, tmp_path / "run", device="cpu"))
     assert isinstance(events[-1], Finished) and not list((tmp_path / "run").glob("*.mp4"))
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
@@ -154,24 +154,24 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(
     assert [entry["step"] for entry in read_log(tmp_path / "run" / "log.jsonl")] == list(range(2, 21, 2))
 
 
-def test_a_film_goes_on_with_the_views_it_began_with(
+def test_a_video_goes_on_with_the_views_it_began_with(
     tmp_path: Path, sample_folder: Path, short: GenerateConfig
 ) -> None:
     """Whatever generator would be the best at hand where it goes on."""
-    film, config, run = sample_folder / "front.mp4", replace(short, views=ViewsConfig(size=48)), tmp_path / "run"
+    video, config, run = sample_folder / "front.mp4", replace(short, views=ViewsConfig(size=48)), tmp_path / "run"
     with pytest.warns(UserWarning, match="There are only 6 frames"):
-        stop_after(3, film, config, run, device="cpu")
+        stop_after(3, video, config, run, device="cpu")
     record = read_record(run / "config.json")
     assert (record.config.views.views, record.views) == ("auto", "inflate")
     RunFolder(run).open(replace(record, views="zero123plus"))
     with pytest.warns(UserWarning), pytest.raises(ValueError, match="See ds4d weights"):
-        list(generate(film, config, run, device="cpu", resume=True))
+        list(generate(video, config, run, device="cpu", resume=True))
 
 
 def test_a_finished_run_has_nothing_left_to_do(run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
     before = (run / "scene.safetensors").stat().st_mtime_ns
     events = list(generate(sample_folder, quick_config, run, device="cpu", resume=True))
-    assert events == [Finished(RunFolder(run).read_figures())]
+    assert events == [Finished(RunFolder(run).read_metrics())]
     (run / "report.html").unlink()  # as after an interruption just before the end
     events = list(generate(sample_folder, quick_config, run, device="cpu", resume=True))
     assert [type(event) for event in events] == [FileWritten, Finished] and (run / "report.html").is_file()
@@ -216,7 +216,7 @@ def test_another_run_is_neither_overwritten_nor_continued(
 
 
 def test_bad_input_leaves_nothing_behind(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
-    with pytest.raises(ValueError, match="must be a film or a folder of pictures, got nothing there"):
+    with pytest.raises(ValueError, match="must be a video or a folder of images, got nothing there"):
         list(generate(tmp_path / "absent", short, tmp_path / "run", device="cpu"))
     wrong = replace(short, init=replace(short.init, method="points", file=tmp_path / "absent.ply"))
     with pytest.raises(ValueError, match=r"absent\.ply must exist"):
@@ -229,12 +229,12 @@ def test_a_fit_that_diverges_keeps_its_last_good_checkpoint(
 ) -> None:
     import ds4d.training.trainer as trainer_module
 
-    real = trainer_module.Trainer._take_step
+    input = trainer_module.Trainer._take_step
 
     def take_step(self) -> tuple[float, dict[str, float]]:
         if self.step == 13:
             raise TrainingDiverged(14, {"l1": float("nan")})
-        return real(self)
+        return input(self)
 
     monkeypatch.setattr(trainer_module.Trainer, "_take_step", take_step)
     with pytest.raises(TrainingDiverged, match="l1 must be finite, got NaN or Inf at step 14"):
@@ -248,8 +248,8 @@ def test_a_fit_that_diverges_keeps_its_last_good_checkpoint(
 def write_front(folder: Path, sample_folder: Path, frames: int) -> Path:
     """The sample's front view in STAG4D's layout, wider than high."""
     for index in range(frames):
-        picture = read_rgba(sample_folder / "front" / f"{index:03d}.png")
-        write_png(folder / "ref" / f"{index}_rgba.png", np.pad(picture, ((0, 0), (10, 10), (0, 0))))
+        image = read_rgba(sample_folder / "front" / f"{index:03d}.png")
+        write_png(folder / "ref" / f"{index}_rgba.png", np.pad(image, ((0, 0), (10, 10), (0, 0))))
     return folder
 
 
@@ -271,7 +271,7 @@ def test_one_view_is_enough_and_warned_of(tmp_path: Path, sample_folder: Path, s
     with pytest.warns(UserWarning, match="shows the object from one still side"):
         list(generate(write_front(tmp_path / "data", sample_folder, 3), alone, tmp_path / "run", device="cpu"))
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert metrics["views"] == 1 and metrics["picture"] == [68, 48]
+    assert metrics["views"] == 1 and metrics["image"] == [68, 48]
 
 
 def test_the_seed_decides_and_the_process_does_not(quick_video: MultiViewVideo, short: GenerateConfig) -> None:
@@ -304,7 +304,7 @@ def test_tensorboard_asked_for_and_absent(
 
 
 def test_one_moving_camera_makes_a_run(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
-    """D-NeRF's kind of data: at each time one picture, from somewhere else."""
+    """D-NeRF's kind of data: at each time one image, from somewhere else."""
     frames = [
         frame
         for split in ("front", "mv")
@@ -323,7 +323,7 @@ def test_one_moving_camera_makes_a_run(tmp_path: Path, sample_folder: Path, shor
     list(generate(data, short, tmp_path / "run", device="cpu"))
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert (metrics["frames"], metrics["views"]) == (6, 1)
-    assert metrics["front_psnr"] > 12  # pictures with nothing on them have 7
+    assert metrics["front_psnr"] > 12  # images with nothing on them have 7
 
 
 def test_cuda_asked_for_and_absent(
@@ -339,7 +339,7 @@ def test_features_are_made_of_the_views_that_have_a_use_for_them(
     quick_video: MultiViewVideo, quick_config: GenerateConfig
 ) -> None:
     fused, alone = quick_config, replace(quick_config, fusion=None)
-    found = [clip_features(quick_video, config, CPU) for config in (fused, alone)]
+    found = [extract_frame_features(quick_video, config, CPU) for config in (fused, alone)]
     assert [features and features.maps.shape[:2] for features in found] == [(6, 7), (6, 1)]
 
 
@@ -352,9 +352,9 @@ def test_a_camera_that_moves_is_fitted_without_features_and_with_a_warning(
     with pytest.warns(UserWarning, match="a camera moves, and frame features are compared in place"):
         motion = prepare(moving, quick_config, CPU).scene.motion
     assert motion is not None and motion.tssf is None and motion.field.point_channels == 0
-    assert clip_features(moving, replace(quick_config, fusion=None), CPU) is None
+    assert extract_frame_features(moving, replace(quick_config, fusion=None), CPU) is None
 
 
 def test_a_single_frame_needs_no_features(quick_config: GenerateConfig) -> None:
     video = sample_video(SampleConfig(frames=1, size=48, supersampling=1))
-    assert clip_features(video, quick_config, CPU) is None
+    assert extract_frame_features(video, quick_config, CPU) is None

@@ -1,4 +1,4 @@
-"""What an input becomes: a film, a folder of views, and a folder whose front view is the film."""
+"""What an input becomes: a video, a folder of views, and a folder whose front view is the video."""
 
 import json
 import math
@@ -15,42 +15,42 @@ from ds4d.geometry import opencv_to_opengl, orbit_cameras, project_points
 from ds4d.io import write_png
 from ds4d.multiview.inflate import InflateConfig
 from ds4d.multiview.zero123plus import Zero123PlusConfig
-from ds4d.pipeline import InputClip, choose_generator, read_input
+from ds4d.pipeline import TrainingInput, choose_generator, read_input
 from ds4d.preprocess import VideoConfig
 from ds4d.types import Cameras
 
 CPU = torch.device("cpu")
 
 
-def read(source: Path, config: GenerateConfig | None = None, **views: object) -> InputClip:
+def read(source: Path, config: GenerateConfig | None = None, **views: object) -> TrainingInput:
     config = config or GenerateConfig()
     return read_input(source, replace(config, views=ViewsConfig(**views)), CPU)  # ty: ignore[invalid-argument-type]
 
 
 @pytest.fixture
-def film(sample_folder: Path) -> Path:
+def video(sample_folder: Path) -> Path:
     return sample_folder / "front.mp4"
 
 
 @pytest.fixture
 def z_up(tmp_path: Path) -> Path:
-    """A red box filmed by one camera of a world with z up, which stands on the side of +x and looks down a little."""
+    """A red box recorded by one camera of a world with z up, which stands on the side of +x and looks down a little."""
     camera = orbit_cameras([90.0], [20.0], fovy_deg=40.0, distance=3.0, width=32, height=32).viewmats[0].double()
     to_y = torch.tensor([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]]).double()
     camtoworld = opencv_to_opengl(camera @ to_y)
-    picture = np.zeros((32, 32, 4), np.uint8)
-    picture[8:24, 10:20] = (200, 40, 40, 255)
+    image = np.zeros((32, 32, 4), np.uint8)
+    image[8:24, 10:20] = (200, 40, 40, 255)
     frames = []
     for index in range(3):
-        write_png(tmp_path / f"{index}.png", picture)
+        write_png(tmp_path / f"{index}.png", image)
         frames.append({"file_path": f"{index}", "time": index / 2, "transform_matrix": camtoworld.tolist()})
     content = {"camera_angle_x": math.radians(40.0), "frames": frames}
     (tmp_path / "transforms_train.json").write_text(json.dumps(content))
     return tmp_path
 
 
-def test_a_film_is_framed_and_gets_six_views_and_a_surface(film: Path) -> None:
-    clip = read(film, size=64)
+def test_a_video_is_framed_and_gets_six_views_and_a_surface(video: Path) -> None:
+    clip = read(video, size=64)
     assert (clip.video.num_times, clip.video.num_views) == (6, 7)
     assert (clip.video.frames.width, clip.video.frames.height) == (64, 64)
     assert clip.framing is not None and clip.framing.size == 64 and clip.points is not None
@@ -58,36 +58,36 @@ def test_a_film_is_framed_and_gets_six_views_and_a_surface(film: Path) -> None:
     assert clip.used == "inflate (embedded; zero123plus weights not found, see ds4d weights)"
 
 
-def test_of_a_film_part_may_be_taken(film: Path) -> None:
-    short = read(film, replace(GenerateConfig(), video=VideoConfig(frames=3)), size=32)
+def test_of_a_video_part_may_be_taken(video: Path) -> None:
+    short = read(video, replace(GenerateConfig(), video=VideoConfig(frames=3)), size=32)
     assert short.video.num_times == 3
 
 
-def test_a_films_camera_stands_where_it_is_said_to(film: Path) -> None:
-    usual, above = read(film, size=32), read(film, size=32, elevation=25.0, fovy=30.0)
+def test_a_videos_camera_stands_where_it_is_said_to(video: Path) -> None:
+    usual, above = read(video, size=32), read(video, size=32, elevation=25.0, fovy=30.0)
     said = orbit_cameras([0.0], [25.0], fovy_deg=30.0, distance=2.0, width=32, height=32)
     torch.testing.assert_close(above.video.cameras.viewmats[0, :1], said.viewmats)
     torch.testing.assert_close(above.video.cameras.Ks[0, :1], said.Ks)
     assert usual.video.cameras.viewmats[0, 0, 1, 3] == 0
 
 
-def test_trust_in_the_views_is_half_or_as_said(film: Path) -> None:
-    assert read(film, size=32).video.view_weights.tolist() == [1.0] + [0.5] * 6
-    assert read(film, size=32, novel_weight=0.25).video.view_weights.tolist() == [1.0] + [0.25] * 6
+def test_trust_in_the_views_is_half_or_as_said(video: Path) -> None:
+    assert read(video, size=32).video.view_weights.tolist() == [1.0] + [0.5] * 6
+    assert read(video, size=32, generated_weight=0.25).video.view_weights.tolist() == [1.0] + [0.25] * 6
 
 
-def test_options_of_folders_are_refused_for_films_and_the_other_way_round(film: Path, sample_folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"--up must not be given here, got 'z': .* is a film"):
-        read(film, up="z")
-    with pytest.raises(ValueError, match="options of films must not be given here"):
+def test_options_of_folders_are_refused_for_videos_and_the_other_way_round(video: Path, sample_folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"--up must not be given here, got 'z': .* is a video"):
+        read(video, up="z")
+    with pytest.raises(ValueError, match="options of videos must not be given here"):
         read(sample_folder, replace(GenerateConfig(), video=VideoConfig(start=0.1)))
     matting = GenerateConfig(video=VideoConfig(matting_model=Path("none.onnx")))
-    with pytest.raises(ValueError, match="options of films must not be given here"):
+    with pytest.raises(ValueError, match="options of videos must not be given here"):
         read(sample_folder, matting)
     with pytest.raises(ValueError, match="--elevation must not be given here"):
         read(sample_folder, elevation=10.0)
     with pytest.raises(ValueError, match="must be a folder of multi-view frames"):
-        read(film, views="folder")
+        read(video, views="folder")
 
 
 def test_a_folder_of_views_is_taken_as_it_is(sample_folder: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_front_view_alone_gets_views_in_its_own_world_unframed(sample_folder: 
     np.testing.assert_array_equal(clip.video.frames.read(3, 0), own.frames.read(3, 0))
 
 
-def test_of_several_views_the_front_is_the_film_if_a_generator_is_asked_for(sample_folder: Path) -> None:
+def test_of_several_views_the_front_is_the_video_if_a_generator_is_asked_for(sample_folder: Path) -> None:
     alone, all_views = read(sample_folder, splits=("front",), views="inflate"), read(sample_folder, views="inflate")
     np.testing.assert_array_equal(alone.video.frames.read(2, 4), all_views.video.frames.read(2, 4))
 
@@ -125,13 +125,13 @@ def test_a_world_with_z_up_is_kept(z_up: Path) -> None:
     video, points = clip.video, clip.points
     assert video.up == "z" and points is not None
     torch.testing.assert_close(video.times, torch.tensor([0.0, 0.5, 1.0]))
-    film = Cameras(video.cameras.viewmats[0, :1], video.cameras.Ks[0, :1], 32, 32)
-    pixels = project_points(points.positions, film)[0][0]
+    camera = Cameras(video.cameras.viewmats[0, :1], video.cameras.Ks[0, :1], 32, 32)
+    pixels = project_points(points.positions, camera)[0][0]
     assert pixels[:, 0].min() > 9.5 and pixels[:, 0].max() < 20.5 and pixels[:, 1].min() > 7.5
-    centres = torch.linalg.inv(video.cameras.viewmats[0])[:, :3, 3]
-    torch.testing.assert_close(centres.norm(dim=-1), torch.full((7,), 3.0), atol=1e-4, rtol=0)
+    centers = torch.linalg.inv(video.cameras.viewmats[0])[:, :3, 3]
+    torch.testing.assert_close(centers.norm(dim=-1), torch.full((7,), 3.0), atol=1e-4, rtol=0)
     heights = [20.0, *[30.0, -20.0] * 3]
-    torch.testing.assert_close(centres[:, 2], torch.tensor([3 * math.sin(math.radians(e)) for e in heights]))
+    torch.testing.assert_close(centers[:, 2], torch.tensor([3 * math.sin(math.radians(e)) for e in heights]))
 
 
 def test_one_still_view_may_stay_alone(sample_folder: Path) -> None:
@@ -148,9 +148,9 @@ def test_a_camera_that_moves_has_no_views_made(z_up: Path) -> None:
         read(z_up, up="z", views="inflate")
 
 
-def test_zero123plus_without_weights_says_what_to_do(film: Path) -> None:
+def test_zero123plus_without_weights_says_what_to_do(video: Path) -> None:
     with pytest.raises(ValueError, match="See ds4d weights"):
-        read(film, size=32, views="zero123plus")
+        read(video, size=32, views="zero123plus")
 
 
 def test_the_best_generator_at_hand_is_usual(tiny_zero123plus: Path) -> None:

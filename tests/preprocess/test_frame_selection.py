@@ -26,11 +26,11 @@ def at(rate: float, count: int) -> list[float]:
         (VideoConfig(start=1.0, end=1.0), [10]),
     ],
 )
-def test_frames_of_a_film_of_four_seconds(config: VideoConfig, chosen: list[int]) -> None:
+def test_frames_of_a_video_of_four_seconds(config: VideoConfig, chosen: list[int]) -> None:
     assert choose_frames(at(10, 41), config) == chosen
 
 
-def test_thirty_two_frames_are_taken_evenly_of_a_long_film() -> None:
+def test_thirty_two_frames_are_taken_evenly_of_a_long_video() -> None:
     chosen = choose_frames(at(30, 10_000), VideoConfig())
     assert (len(chosen), chosen[0], chosen[-1]) == (32, 0, 9_999)
     assert set(np.diff(chosen)) <= {322, 323}
@@ -39,7 +39,7 @@ def test_thirty_two_frames_are_taken_evenly_of_a_long_film() -> None:
 def test_frames_are_chosen_by_time_where_the_rate_varies() -> None:
     seconds = [*at(100, 101), 1.25, 1.5, 1.75, 2.0]  # a hundred frames in the first second, four in the second
     assert [seconds[index] for index in choose_frames(seconds, VideoConfig(frames=9))] == [0.25 * i for i in range(9)]
-    held = [0.0, 0.1, 0.2, 2.0]  # the film stands still in between: so does the clip
+    held = [0.0, 0.1, 0.2, 2.0]  # the video stands still in between: so does the clip
     assert choose_frames(held, VideoConfig(frames=4)) == [0, 2, 3, 3]
 
 
@@ -62,14 +62,14 @@ def test_choices_rise_and_lie_as_near_as_they_can(gaps: list[float], frames: int
 
 
 def test_a_part_without_frames_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"at least one frame, got 9 s to the end of a film that lasts to 4\.00 s"):
+    with pytest.raises(ValueError, match=r"at least one frame, got 9 s to the end of a video that lasts to 4\.00 s"):
         choose_frames(at(10, 41), VideoConfig(start=9.0))
     with pytest.raises(ValueError, match=r"at least one frame, got 1\.01 s to 1\.02 s"):
         choose_frames(at(10, 41), VideoConfig(start=1.01, end=1.02))
 
 
-def test_a_rate_above_the_films_is_refused() -> None:
-    with pytest.raises(ValueError, match="--fps must be at most the film's own rate, 10, got 24"):
+def test_a_rate_above_the_videos_is_refused() -> None:
+    with pytest.raises(ValueError, match="--fps must be at most the video's own rate, 10, got 24"):
         choose_frames(at(10, 41), VideoConfig(fps=24.0))
 
 

@@ -12,7 +12,7 @@ WHITE = (255, 255, 255)
 CONFIG = VideoConfig(size=64)
 
 
-def pictures(loaded: LoadedVideo) -> np.ndarray:
+def images(loaded: LoadedVideo) -> np.ndarray:
     frames = loaded.video.frames
     return np.stack([frames.read(time, 0) for time in range(frames.num_times)])
 
@@ -34,12 +34,12 @@ def assert_quiet(path: Path, config: VideoConfig) -> LoadedVideo:
 
 
 @pytest.mark.parametrize("kind", ["webm", "folder", "white mp4", "white folder"])
-def test_every_way_in_gives_the_same_clip(tmp_path: Path, write_film, rolling_disc, over, kind: str) -> None:
+def test_every_way_in_gives_the_same_clip(tmp_path: Path, render_video, rolling_disc, over, kind: str) -> None:
     on_white = [over(frame, WHITE) for frame in rolling_disc]
     if kind == "webm":
-        path = write_film("a.webm", rolling_disc, codec="libvpx-vp9", pix_fmt="yuva420p", options={"crf": "10"})
+        path = render_video("a.webm", rolling_disc, codec="libvpx-vp9", pix_fmt="yuva420p", options={"crf": "10"})
     elif kind == "white mp4":
-        path = write_film("a.mp4", on_white, options={"crf": "10"})
+        path = render_video("a.mp4", on_white, options={"crf": "10"})
     else:
         path = write_folder(tmp_path / "frames", on_white if kind == "white folder" else rolling_disc)
     loaded = assert_quiet(path, VideoConfig(size=64, fps=10.0))
@@ -48,12 +48,12 @@ def test_every_way_in_gives_the_same_clip(tmp_path: Path, write_film, rolling_di
     assert loaded.video.fps == pytest.approx(10)
     assert loaded.seconds == pytest.approx([time / 10 for time in range(12)])
     assert loaded.findings == ()
-    got = pictures(loaded)
+    got = images(loaded)
     assert (got[..., :3] <= got[..., 3:]).all()
     error = np.abs(got.astype(int) - truth(loaded, rolling_disc))
     assert error.mean() < 2.5
     assert ((got[..., 3] > 127) != (truth(loaded, rolling_disc)[..., 3] > 127)).mean() < 0.02
-    assert (loaded.framing.film_width, loaded.framing.film_height) == (64, 48)
+    assert (loaded.framing.video_width, loaded.framing.video_height) == (64, 48)
 
 
 def test_frames_and_times_are_those_asked_for(tmp_path: Path, rolling_disc) -> None:
@@ -62,13 +62,13 @@ def test_frames_and_times_are_those_asked_for(tmp_path: Path, rolling_disc) -> N
     with pytest.warns(UserWarning, match="only 3 frames"):
         loaded = load_video(folder, config)
     assert loaded.seconds == pytest.approx([0.3, 0.4, 0.5])
-    assert np.array_equal(pictures(loaded), truth(loaded, rolling_disc[3:6]))
+    assert np.array_equal(images(loaded), truth(loaded, rolling_disc[3:6]))
 
 
 def test_a_real_folder_with_alpha(data_dir: Path) -> None:
     loaded = assert_quiet(data_dir / "trex", VideoConfig(size=128))
     assert (loaded.video.num_times, loaded.video.fps) == (32, pytest.approx(24))
-    alpha = pictures(loaded)[..., 3] > 127
+    alpha = images(loaded)[..., 3] > 127
     columns, rows = (np.flatnonzero(alpha.any(axis=axes)) for axes in ((0, 1), (0, 2)))
     assert (columns[-1] - columns[0] + 1) / 128 == pytest.approx(0.85, abs=0.02)
     assert (rows[0] + rows[-1]) / 2 == pytest.approx(63.5, abs=1)
@@ -77,7 +77,7 @@ def test_a_real_folder_with_alpha(data_dir: Path) -> None:
 def test_a_folder_in_stag4ds_layout_gives_its_real_view(data_dir: Path) -> None:
     loaded = load_video(data_dir / "minions", VideoConfig(size=64, frames=8))
     assert loaded.video.num_times == 8
-    assert 0.3 < (pictures(loaded)[..., 3] > 127).mean() < 0.7
+    assert 0.3 < (images(loaded)[..., 3] > 127).mean() < 0.7
 
 
 def test_one_frame_is_a_still_object_and_said(tmp_path: Path, disc) -> None:
@@ -88,7 +88,7 @@ def test_one_frame_is_a_still_object_and_said(tmp_path: Path, disc) -> None:
     assert loaded.video.fps == 24
 
 
-def test_transparent_films_are_refused(tmp_path: Path, disc) -> None:
+def test_transparent_videos_are_refused(tmp_path: Path, disc) -> None:
     clear = disc(30, 24, 12)
     clear[..., 3] = 0
     with pytest.raises(ValueError, match=r"cannot be used\. Nothing is left once .* ds4d check shows"):
@@ -98,29 +98,29 @@ def test_transparent_films_are_refused(tmp_path: Path, disc) -> None:
 def test_opaque_alpha_says_nothing_and_the_background_decides(tmp_path: Path, rolling_disc, over) -> None:
     opaque = [np.dstack((over(frame, WHITE), np.full((48, 64), 255, np.uint8))) for frame in rolling_disc]
     inspection = inspect_video(write_folder(tmp_path, opaque), CONFIG)
-    assert inspection.evidence.cut.way == "color"
+    assert inspection.context.cut.way == "color"
     assert inspection.findings == ()
 
 
 def test_wrong_alpha_can_be_left_aside(tmp_path: Path, rolling_disc, over) -> None:
-    """Alpha solid on the background and clear on the object, over pictures that are all there."""
+    """Alpha solid on the background and clear on the object, over images that are all there."""
     wrong = [np.dstack((over(frame, WHITE), 255 - frame[..., 3])) for frame in rolling_disc]
     folder = write_folder(tmp_path, wrong)
     with pytest.raises(ValueError, match="seems to be inverted"):
         load_video(folder, CONFIG)
     loaded = assert_quiet(folder, VideoConfig(size=64, matting="color"))
-    assert ((pictures(loaded)[..., 3] > 127) != (truth(loaded, rolling_disc)[..., 3] > 127)).mean() < 0.01
+    assert ((images(loaded)[..., 3] > 127) != (truth(loaded, rolling_disc)[..., 3] > 127)).mean() < 0.01
 
 
-def test_grey_under_faint_alpha_is_dropped(tmp_path: Path, rolling_disc) -> None:
+def test_gray_under_faint_alpha_is_dropped(tmp_path: Path, rolling_disc) -> None:
     dirty = [frame.copy() for frame in rolling_disc]
     for frame in dirty:
         frame[frame[..., 3] == 0] = (127, 127, 127, 1)
     loaded = assert_quiet(write_folder(tmp_path, dirty), CONFIG)
-    assert np.array_equal(pictures(loaded)[0, 0, 0], [0, 0, 0, 0])
+    assert np.array_equal(images(loaded)[0, 0, 0], [0, 0, 0, 0])
 
 
-def test_an_object_that_leaves_the_picture(tmp_path: Path, disc) -> None:
+def test_an_object_that_leaves_the_image(tmp_path: Path, disc) -> None:
     frames = [disc(14 + 8 * time, 26, 9) for time in range(12)]  # out at the right after nine frames
     folder = write_folder(tmp_path, frames)
     with pytest.raises(ValueError, match=r"not to be seen in 4 of 12 frames, from 0\.33 s to 0\.46 s\. Leave those"):
@@ -136,23 +136,23 @@ def test_two_objects(tmp_path: Path, disc) -> None:
     folder = write_folder(tmp_path, frames)
     with pytest.warns(UserWarning, match=r"more than one object: others of up to 4\d % .* --keep all keeps everything"):
         loaded = load_video(folder, CONFIG)
-    one = pictures(loaded)
+    one = images(loaded)
     everything = assert_quiet(folder, VideoConfig(size=64, keep="all"))
     assert one[..., 3].any(axis=(0, 2)).mean() > 0.8  # framed by itself, its way fills the square
-    second = (pictures(everything)[:, :, 40:, 3] > 127).sum(axis=(1, 2))
+    second = (images(everything)[:, :, 40:, 3] > 127).sum(axis=(1, 2))
     assert second == pytest.approx(np.full(12, np.pi * (8 * 64 / everything.framing.side) ** 2), rel=0.1)
 
 
 def test_all_that_is_fatal_is_named_at_once(tmp_path: Path, disc) -> None:
     clear, whole = disc(30, 24, 12), np.full((48, 64, 4), 255, np.uint8)
     clear[..., 3] = 0
-    with pytest.raises(ValueError, match=r"not to be seen in 1 of 3 frames.*fills the whole picture in 1 of 3 frames"):
+    with pytest.raises(ValueError, match=r"not to be seen in 1 of 3 frames.*fills the whole image in 1 of 3 frames"):
         load_video(write_folder(tmp_path, [disc(30, 24, 12), clear, whole]), CONFIG)
 
 
-def test_ten_thousand_frames_give_thirty_two(write_film, disc, over) -> None:
+def test_ten_thousand_frames_give_thirty_two(render_video, disc, over) -> None:
     places = [over(disc(14 + 3 * time, 26, 9), WHITE) for time in range(12)]
-    path = write_film("a.avi", [places[time // 900] for time in range(10_000)], codec="mpeg4", options={"q": "2"})
+    path = render_video("a.avi", [places[time // 900] for time in range(10_000)], codec="mpeg4", options={"q": "2"})
     with pytest.warns(UserWarning, match="Frames repeat"):
         loaded = load_video(path, CONFIG)
     assert loaded.video.num_times == 32
@@ -164,20 +164,20 @@ def test_ten_thousand_frames_give_thirty_two(write_film, disc, over) -> None:
 
 def test_long_clips_are_read_smaller(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rolling_disc) -> None:
     folder = write_folder(tmp_path, [np.repeat(np.repeat(frame, 4, 0), 4, 1) for frame in rolling_disc])
-    assert raw_video.read_footage(folder, CONFIG).pictures[0].shape == (144, 192, 4)  # three times as large as framed
+    assert raw_video.read_raw_video(folder, CONFIG).images[0].shape == (144, 192, 4)  # three times as large as framed
     monkeypatch.setattr(raw_video, "_BYTES", 12 * 4 * 100**2)
-    assert raw_video.read_footage(folder, CONFIG).pictures[0].shape == (75, 100, 4)
+    assert raw_video.read_raw_video(folder, CONFIG).images[0].shape == (75, 100, 4)
     monkeypatch.setattr(raw_video, "_BYTES", 1)
-    assert raw_video.read_footage(folder, CONFIG).pictures[0].shape == (48, 64, 4)
+    assert raw_video.read_raw_video(folder, CONFIG).images[0].shape == (48, 64, 4)
 
 
-def test_a_damaged_film_is_used_and_the_damage_said(write_film, rng) -> None:
+def test_a_damaged_video_is_used_and_the_damage_said(render_video, rng) -> None:
     frames = []
     for time in range(24):
         frame = np.full((48, 64, 3), 255, np.uint8)
         frame[12:36, 10 + time : 34 + time] = rng.integers(0, 200, (24, 24, 3), dtype=np.uint8)
         frames.append(frame)
-    path = write_film("a.mp4", frames, container_options={"movflags": "faststart"}, options={"g": "4"})
+    path = render_video("a.mp4", frames, container_options={"movflags": "faststart"}, options={"g": "4"})
     path.write_bytes(path.read_bytes()[: round(0.7 * path.stat().st_size)])
     with pytest.warns(UserWarning, match="damaged or ends early: .* frames are missing"):
         loaded = load_video(path, CONFIG)

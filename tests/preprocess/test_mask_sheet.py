@@ -17,25 +17,25 @@ def sheet(tmp_path, rolling_disc):
     return make
 
 
-def red(picture: np.ndarray) -> np.ndarray:
-    return (picture[..., 0] > 150) & (picture[..., 1] < 90)
+def red(image: np.ndarray) -> np.ndarray:
+    return (image[..., 0] > 150) & (image[..., 1] < 90)
 
 
-def test_the_sheet_shows_the_film_above_the_cut_out(sheet, rolling_disc) -> None:
-    picture = sheet(rolling_disc)
-    assert picture.shape[1] > 8 * 192
-    film, cut = picture[:-200], picture[-200:]
+def test_the_sheet_shows_the_video_above_the_cut_out(sheet, rolling_disc) -> None:
+    image = sheet(rolling_disc)
+    assert image.shape[1] > 8 * 192
+    video, cut = image[:-200], image[-200:]
     first, last = cut[:, -8 * 196 : -7 * 196], cut[:, -196:]
     middles = [np.flatnonzero(red(part).any(axis=0)).mean() / part.shape[1] for part in (first, last)]
     assert middles[0] < 0.5 < middles[1]  # it rolls to the right
-    assert red(film).any()
-    assert (film == (230, 60, 60)).all(axis=-1).any()  # the square that is used
+    assert red(video).any()
+    assert (video == (230, 60, 60)).all(axis=-1).any()  # the square that is used
     assert not (cut == (230, 60, 60)).all(axis=-1).any()
 
 
-def test_unfit_films_are_shown_too(sheet, disc) -> None:
+def test_unfit_videos_are_shown_too(sheet, disc) -> None:
     clear = disc(30, 24, 12)
     clear[..., 3] = 0
-    picture = sheet([clear] * 2)
-    assert 2 * 192 < picture.shape[1] < 3 * 192
-    assert not red(picture).any()
+    image = sheet([clear] * 2)
+    assert 2 * 192 < image.shape[1] < 3 * 192
+    assert not red(image).any()

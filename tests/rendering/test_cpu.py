@@ -102,7 +102,7 @@ def test_one_gaussian_on_every_tile_boundary() -> None:
         torch.testing.assert_close(got.alphas, want.alphas, atol=3e-5, rtol=0)
 
 
-def test_a_needle_across_the_picture_is_whole() -> None:
+def test_a_needle_across_the_image_is_whole() -> None:
     """Its conic is nearly singular, so its tiles cannot be told from it exactly; none may be missed."""
     camera = Cameras(torch.eye(4)[None], torch.tensor([[[100.0, 0, 50], [0, 100, 50], [0, 0, 1]]]), 100, 100)
     quat = torch.tensor([[np.cos(np.pi / 8), 0, 0, np.sin(np.pi / 8)]], dtype=torch.float32)  # 45 degrees
@@ -119,7 +119,7 @@ def test_a_needle_across_the_picture_is_whole() -> None:
 
 
 def test_absurd_values_are_drawn_or_left_out_but_never_run_wild() -> None:
-    """Whatever numbers come, no kernel may leave its arrays, and pictures and gradients stay finite."""
+    """Whatever numbers come, no kernel may leave its arrays, and images and gradients stay finite."""
     huge, inf = 3e38, float("inf")
     lengths = (0.0, 1e-38, 1e-3, 1.0, 1e10, 1e19, huge, inf)
     places = (0.0, 1.99, -1e4, 1e19, huge, -huge, inf)

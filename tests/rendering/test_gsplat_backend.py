@@ -62,7 +62,7 @@ def test_turns_images_channels_first(
     assert torch.equal(rendering.alphas[1, 0], alphas[1, ..., 0])
     assert set(rendering.info) == {"means2d", "radii", "depths"}
     args, kwargs = calls[0]
-    assert list(args[4].shape) == shape  # final colours, or coefficients
+    assert list(args[4].shape) == shape  # final colors, or coefficients
     assert (args[7], args[8]) == (7, 6)  # width, height
     assert kwargs["sh_degree"] == degree
     assert kwargs["render_mode"] == "RGB+ED" and not kwargs["packed"]

@@ -42,7 +42,7 @@ def test_gradients_are_the_difference_quotients() -> None:
 
 
 def test_gradients_hold_where_the_jacobian_is_held() -> None:
-    """Far outside the picture a Gaussian's slope is clamped, and its gradient must know."""
+    """Far outside the image a Gaussian's slope is clamped, and its gradient must know."""
     camera = Cameras(
         torch.eye(4, dtype=torch.float64)[None],
         torch.tensor([[[4.0, 0, 2], [0, 4, 1.5], [0, 0, 1]]], dtype=torch.float64),
@@ -63,12 +63,12 @@ def test_gradients_hold_where_the_jacobian_is_held() -> None:
     assert torch.autograd.gradcheck(render, (means.requires_grad_(), scales.requires_grad_()), eps=1e-6, atol=1e-6)
 
 
-def test_gradient_of_means2d_is_what_moving_the_picture_does() -> None:
+def test_gradient_of_means2d_is_what_moving_the_image_does() -> None:
     leaves, cameras = soft_scene()
     gaussians = Gaussians(**{name: leaf.requires_grad_() for name, leaf in leaves.items()})
     rendering = ReferenceRenderer().render(gaussians, cameras)
     rendering.alphas.sum().backward()
-    # Shifting the principal point shifts all Gaussians in the picture together.
+    # Shifting the principal point shifts all Gaussians in the image together.
     step = 1e-5
     sums = []
     for sign in (1, -1):

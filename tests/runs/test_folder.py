@@ -11,17 +11,17 @@ from ds4d.config import GenerateConfig
 from ds4d.deformation import FieldConfig
 from ds4d.preprocess import Finding
 from ds4d.presets import tiny
-from ds4d.runs import EvaluationRecord, RunFigures, RunFolder, RunRecord, Used, read_record
+from ds4d.runs import EvaluationRecord, Provenance, RunFolder, RunMetrics, RunRecord, read_record
 
 RECORD = RunRecord(Path("/data/creature"), "cpu", tiny())
-FIGURES = RunFigures(
+FIGURES = RunMetrics(
     versions={"ds4d": __version__, "torch": "2.7"},
-    used=Used("inflate (as asked)", "filters", "the visual hull"),
+    used=Provenance("inflate (as asked)", "filters", "the visual hull"),
     findings=(Finding("note", "It is dark.", ""),),
     device="cpu, 2 threads",
     frames=2,
     views=7,
-    picture=(48, 32),
+    image=(48, 32),
     steps=20,
     num_gaussians=300,
     front_psnr=30.5,
@@ -29,7 +29,7 @@ FIGURES = RunFigures(
     front_psnr_by_frame=(30.5, None),
     seconds={"fit": 12.0},
     peak_memory_bytes={"main": 2**30},
-    alignment={"silhouette_iou": 0.9, "color_error": None, "up_axis": "+z", "offset": [0.0, 1.0, 2.0]},
+    registration={"silhouette_iou": 0.9, "color_error": None, "up_axis": "+z", "offset": [0.0, 1.0, 2.0]},
 )
 EVALUATION = EvaluationRecord(
     Path("/data"), "test", 2, {"psnr": 21.0, "iou": None}, {"test0": {"psnr": 21.0, "iou": None}}
@@ -66,7 +66,7 @@ def test_the_same_run_may_go_on_on_another_device(tmp_path: Path) -> None:
     RunFolder(tmp_path).check_resumable(replace(RECORD, device="cuda"))
 
 
-def test_the_same_run_may_go_on_with_other_pictures_and_logs(tmp_path: Path) -> None:
+def test_the_same_run_may_go_on_with_other_images_and_logs(tmp_path: Path) -> None:
     RunFolder(tmp_path).open(RECORD)
     config = replace(tiny(), outputs=replace(tiny().outputs, size=100), log=replace(tiny().log, every=3))
     RunFolder(tmp_path).check_resumable(replace(RECORD, config=config))
@@ -124,7 +124,7 @@ def test_figures_and_scores_come_back(tmp_path: Path) -> None:
     folder.open(RECORD)
     folder.scene.write_text("{}")
     folder.finish(FIGURES)
-    assert folder.read_figures() == FIGURES
+    assert folder.read_metrics() == FIGURES
     assert folder.read_evaluation() is None
     folder.write_evaluation(EVALUATION)
     assert folder.read_evaluation() == EVALUATION
@@ -148,12 +148,12 @@ def test_damaged_scores_are_refused(tmp_path: Path, content: str, message: str) 
         RunFolder(tmp_path).read_evaluation()
 
 
-def test_a_run_of_views_has_no_film(finished_run: Path) -> None:
-    with pytest.raises(ValueError, match=r"must be a run that was made of a film, got one without film\.json"):
-        RunFolder(finished_run).read_film_place()
+def test_a_run_of_views_has_no_video(finished_run: Path) -> None:
+    with pytest.raises(ValueError, match=r"must be a run that was made of a video, got one without video\.json"):
+        RunFolder(finished_run).read_video_crop()
 
 
-def test_a_damaged_record_of_the_film_is_named(tmp_path: Path) -> None:
-    (tmp_path / "film.json").write_text('{"framing": 3}')
-    with pytest.raises(ValueError, match=r"film\.json must be a json file of a run.*FilmPlace must hold the keys"):
-        RunFolder(tmp_path).read_film_place()
+def test_a_damaged_record_of_the_video_is_named(tmp_path: Path) -> None:
+    (tmp_path / "video.json").write_text('{"framing": 3}')
+    with pytest.raises(ValueError, match=r"video\.json must be a json file of a run.*VideoCrop must hold the keys"):
+        RunFolder(tmp_path).read_video_crop()

@@ -9,7 +9,7 @@ from torch import Tensor
 from ds4d.decoupling import DecouplingConfig, decouple, reference_basis
 from ds4d.fusion import RULES, FusionConfig, Tssf
 from ds4d.geometry import frame_times
-from ds4d.scene import ClipFeatures, observe_clip, observe_features
+from ds4d.scene import FrameFeatureCache, cache_features, cache_video_features
 from ds4d.types import Cameras, FrameFeatures, MultiViewVideo
 
 T, V, C = 6, 7, 5  # of the quick video
@@ -23,8 +23,10 @@ def features(generator: torch.Generator) -> FrameFeatures:
     return FrameFeatures(maps.half(), torch.ones(T, V, dtype=torch.bool))
 
 
-def observed(features: FrameFeatures, cameras: Cameras, fusion: FusionConfig = FRONT, **decoupling) -> ClipFeatures:
-    return observe_features(features, frame_times(len(features.maps)), cameras, DecouplingConfig(**decoupling), fusion)
+def observed(
+    features: FrameFeatures, cameras: Cameras, fusion: FusionConfig = FRONT, **decoupling
+) -> FrameFeatureCache:
+    return cache_features(features, frame_times(len(features.maps)), cameras, DecouplingConfig(**decoupling), fusion)
 
 
 def of_three(features: FrameFeatures, **changes: Tensor) -> FrameFeatures:
@@ -44,7 +46,7 @@ def test_features_of_another_clip_are_refused_with_both_sizes(
 ) -> None:
     other = FrameFeatures(features.maps[some], features.valid[some])
     with pytest.raises(ValueError, match=message):
-        observe_clip(quick_video, other, DecouplingConfig(), FRONT)
+        cache_video_features(quick_video, other, DecouplingConfig(), FRONT)
 
 
 def test_a_camera_that_moves_is_refused(quick_video: MultiViewVideo, features: FrameFeatures) -> None:
@@ -52,7 +54,7 @@ def test_a_camera_that_moves_is_refused(quick_video: MultiViewVideo, features: F
     viewmats[2, 1, 0, 3] += 0.1
     moving = replace(quick_video, cameras=replace(quick_video.cameras, viewmats=viewmats))
     with pytest.raises(ValueError, match="the camera of each view must stand still, got one that moves"):
-        observe_clip(moving, features, DecouplingConfig(), FRONT)
+        cache_video_features(moving, features, DecouplingConfig(), FRONT)
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
@@ -61,11 +63,11 @@ def test_features_that_are_not_finite_are_refused_by_their_place(
 ) -> None:
     features.maps[4, 2, 1, 0, 0] = value
     with pytest.raises(ValueError, match=r"features of frame 4, view 2, must be finite, got NaN or infinity"):
-        observe_clip(quick_video, features, DecouplingConfig(), FRONT)
+        cache_video_features(quick_video, features, DecouplingConfig(), FRONT)
 
 
 def test_a_clip_is_observed_by_its_cameras(quick_video: MultiViewVideo, features: FrameFeatures) -> None:
-    views = observe_clip(quick_video, features, DecouplingConfig(), VISIBLE)
+    views = cache_video_features(quick_video, features, DecouplingConfig(), VISIBLE)
     assert torch.equal(views.times, quick_video.times)
     assert torch.equal(views.cameras.viewmats, quick_video.cameras.viewmats[0])
     assert (views.width, views.height) == (quick_video.frames.width, quick_video.frames.height)
@@ -121,7 +123,7 @@ def test_only_what_a_fit_changes_is_its_state(features: FrameFeatures, tiny_came
     assert set(views.fixed()) == {"maps", "valid", "times", "viewmats", "Ks"}
 
 
-def moving(features: FrameFeatures, cameras: Cameras) -> ClipFeatures:
+def moving(features: FrameFeatures, cameras: Cameras) -> FrameFeatureCache:
     """With something of everything, at uneven times."""
     views = observed(of_three(features), cameras, VISIBLE)
     generator = torch.Generator().manual_seed(2)
@@ -163,14 +165,14 @@ def test_half_way_between_a_surface_and_none_is_no_third_depth(features: FrameFe
     torch.testing.assert_close(early[..., :6, :].unique(), torch.tensor([2.25]).half())
 
 
-def test_a_missing_picture_lends_nothing_to_the_times_beside_it(features: FrameFeatures, tiny_cameras: Cameras) -> None:
+def test_a_missing_image_lends_nothing_to_the_times_beside_it(features: FrameFeatures, tiny_cameras: Cameras) -> None:
     valid = features.valid[:, :3].clone()
     valid[2, 1] = False
     views = observed(of_three(features, valid=valid), tiny_cameras)
-    maps, trust = views.at(torch.tensor([0.3]))  # half-way between the frames 1 and 2
+    maps, confidence = views.at(torch.tensor([0.3]))  # half-way between the frames 1 and 2
     assert torch.equal(maps[0, 1], views.maps[1, 1])
     torch.testing.assert_close(maps[0, 0], views.maps[1:3, 0].float().mean(0).half(), atol=2e-3, rtol=2e-3)
-    torch.testing.assert_close(trust[0], torch.tensor([1.0, 0.5, 1.0]))
+    torch.testing.assert_close(confidence[0], torch.tensor([1.0, 0.5, 1.0]))
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -53,7 +53,7 @@ def test_opaque_gaussians_count_more(drifting: BakedGaussians) -> None:
     assert measure_jump(drifting).mean == pytest.approx(0.2, rel=1e-3)
 
 
-def test_a_scene_without_colour_over_time(tiny_gaussians: RawGaussians) -> None:
+def test_a_scene_without_color_over_time(tiny_gaussians: RawGaussians) -> None:
     frames = tiny_gaussians.expand_times(2)
     still = BakedGaussians(frames, Clip((0.0, 1.0), 1.0, False), Similarity.identity())
     torch.testing.assert_close(LoopedScene(still).raw_at(torch.tensor([0.9])).means[0], tiny_gaussians.means)

@@ -9,7 +9,7 @@ from torch import Tensor
 from ds4d.deformation import FieldConfig, HexPlaneConfig
 from ds4d.fusion import RULES, FusionConfig
 from ds4d.geometry import frame_times, orbit_cameras, project_points
-from ds4d.scene import ClipFeatures, Motion
+from ds4d.scene import FrameFeatureCache, Motion
 from ds4d.types import Cameras, RawGaussians
 
 BOX = torch.tensor([[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]])
@@ -20,11 +20,11 @@ TIMES = torch.tensor([0.0, 0.5, 1.0])
 every_rule = pytest.mark.parametrize("rule", RULES)
 
 
-def clip(cameras: Cameras, seed: int = 1) -> ClipFeatures:
-    """Noise with all that any rule asks for; what the depth pictures show lies round the origin."""
+def clip(cameras: Cameras, seed: int = 1) -> FrameFeatureCache:
+    """Noise with all that any rule asks for; what the depth images show lies round the origin."""
     generator = torch.Generator().manual_seed(seed)
     shape = (T, cameras.num_views)
-    return ClipFeatures(
+    return FrameFeatureCache(
         maps=torch.randn(*shape, D, 8, 10, generator=generator),
         valid=torch.ones(shape),
         times=frame_times(T),
@@ -34,8 +34,8 @@ def clip(cameras: Cameras, seed: int = 1) -> ClipFeatures:
     )
 
 
-def moving(rule: str, views: ClipFeatures, **fusion: object) -> Motion:
-    """With features that have a say, planes that change over time, and heads that move, but not out of the pictures."""
+def moving(rule: str, views: FrameFeatureCache, **fusion: object) -> Motion:
+    """With features that have a say, planes that change over time, and heads that move, but not out of the images."""
     torch.manual_seed(2)
     config = FusionConfig(rule=rule, channels=5, **fusion)  # ty: ignore[invalid-argument-type]
     motion = Motion(FIELD, BOX, T, fusion=config, views=views)
@@ -51,7 +51,7 @@ def shifts(motion: Motion, means: Tensor, times: Tensor = TIMES) -> Tensor:
 
 
 def without_features(motion: Motion, means: Tensor) -> Tensor:
-    """How the HexPlane alone, beside features of 0, moves the centres."""
+    """How the HexPlane alone, beside features of 0, moves the centers."""
     return motion.field.first_shift(motion.field.hexplane(means, TIMES))
 
 
@@ -104,9 +104,9 @@ def coordinates(cameras: Cameras) -> Tensor:
 
 
 @pytest.mark.parametrize("points", ["canonical", "deformed"])
-def test_features_are_read_where_the_chosen_centres_project(points: str, tiny_cameras: Cameras) -> None:
-    """Every centre moves by (0.1, 0.05, 0); the first pass knows it."""
-    views = ClipFeatures(coordinates(tiny_cameras), torch.ones(T, 3), frame_times(T), tiny_cameras)
+def test_features_are_read_where_the_chosen_centers_project(points: str, tiny_cameras: Cameras) -> None:
+    """Every center moves by (0.1, 0.05, 0); the first pass knows it."""
+    views = FrameFeatureCache(coordinates(tiny_cameras), torch.ones(T, 3), frame_times(T), tiny_cameras)
     motion = Motion(FIELD, BOX, T, fusion=FusionConfig(rule="front", channels=2, points=points), views=views)  # ty: ignore[invalid-argument-type]
     assert motion.tssf is not None and motion.tssf.reduce is not None
     with torch.no_grad():
@@ -160,7 +160,7 @@ def test_a_point_hidden_in_the_front_view_does_not_read_it(tiny_cameras: Cameras
     assert (shifts(average, point) - shifts(replaced(average, other), point)).abs().max() > 1e-2
 
 
-def replaced(motion: Motion, views: ClipFeatures) -> Motion:
+def replaced(motion: Motion, views: FrameFeatureCache) -> Motion:
     """The same weights on other features."""
     assert motion.tssf is not None
     other = Motion(FIELD, BOX, T, fusion=motion.tssf.config, views=views)
@@ -174,7 +174,7 @@ def test_the_order_of_the_generated_views_does_not_matter(
 ) -> None:
     views, order = clip(tiny_cameras), torch.tensor([0, 2, 1])
     assert views.depths is not None and views.distance_maps is not None
-    shuffled = ClipFeatures(
+    shuffled = FrameFeatureCache(
         views.maps[:, order],
         views.valid[:, order],
         views.times,
@@ -188,7 +188,7 @@ def test_the_order_of_the_generated_views_does_not_matter(
 
 
 @every_rule
-def test_moving_and_learning_leave_the_depth_pictures_alone(
+def test_moving_and_learning_leave_the_depth_images_alone(
     rule: str, tiny_gaussians: RawGaussians, tiny_cameras: Cameras
 ) -> None:
     motion = moving(rule, clip(tiny_cameras))
@@ -202,6 +202,6 @@ def test_moving_and_learning_leave_the_depth_pictures_alone(
 @pytest.mark.parametrize("count", [1, 2, 9])
 def test_any_number_of_frames_will_do(count: int, tiny_gaussians: RawGaussians, tiny_cameras: Cameras) -> None:
     maps = torch.randn(count, 3, D, 8, 10)
-    views = ClipFeatures(maps, torch.ones(count, 3), frame_times(count), tiny_cameras)
+    views = FrameFeatureCache(maps, torch.ones(count, 3), frame_times(count), tiny_cameras)
     motion = Motion(FIELD, BOX, count, fusion=FusionConfig(rule="average", channels=5), views=views)
     assert motion(tiny_gaussians, torch.tensor([0.0, 0.37, 1.0])).means.isfinite().all()

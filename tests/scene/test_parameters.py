@@ -37,7 +37,7 @@ def test_each_parameter_receives_gradient(tiny_gaussians: RawGaussians) -> None:
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 
 
-def test_resample_takes_whole_rows_and_the_new_centres_and_sizes(tiny_gaussians: RawGaussians) -> None:
+def test_resample_takes_whole_rows_and_the_new_centers_and_sizes(tiny_gaussians: RawGaussians) -> None:
     parameters = GaussianParameters(tiny_gaussians)
     sources = torch.tensor([3, 0, 3])
     means, log_scales = torch.rand(3, 3), torch.rand(3, 3)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from ds4d.deformation import FieldConfig, HexPlaneConfig
 from ds4d.fusion import RULES, FusionConfig
-from ds4d.scene import BakedGaussians, Clip, ClipFeatures, DynamicGaussians, Motion
+from ds4d.scene import BakedGaussians, Clip, DynamicGaussians, FrameFeatureCache, Motion
 from ds4d.types import Cameras, Gaussians, RawGaussians, Similarity
 
 BOX = torch.tensor([[-0.5, -0.4, -0.3], [0.5, 0.4, 0.3]])
@@ -19,11 +19,11 @@ WORLD = Similarity(0.3, torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]), torc
 CLIP = Clip((0.0, 0.2, 0.7, 1.0), 2.5, True)
 
 
-def clip_features(cameras: Cameras, *, channels: int = 6) -> ClipFeatures:
+def extract_frame_features(cameras: Cameras, *, channels: int = 6) -> FrameFeatureCache:
     """Features of four frames and three views that are nothing but noise."""
     generator = torch.Generator().manual_seed(1)
     shape = (len(CLIP.times), cameras.num_views)
-    return ClipFeatures(
+    return FrameFeatureCache(
         maps=torch.randn(*shape, channels, 5, 6, generator=generator).half(),
         valid=torch.ones(shape),
         times=torch.tensor(CLIP.times),
@@ -43,7 +43,7 @@ def moving_scene(
     """A scene whose heads are not zero and whose time planes are not one, so that it moves."""
     motion = None
     if field is not None:
-        views = clip_features(cameras) if cameras is not None else None
+        views = extract_frame_features(cameras) if cameras is not None else None
         motion = Motion(field, BOX, len(CLIP.times), fusion=fusion, views=views)
         for parameter in (*motion.field.heads.parameters(), *motion.field.hexplane.temporal_planes()):
             torch.nn.init.normal_(parameter)

@@ -36,7 +36,7 @@ def all_state(trainer: Trainer) -> dict[str, torch.Tensor]:
     return {
         **trainer.scene.state_dict(),
         **{f"adam.{name}": value for name, value in trainer.optimizer.tensors().items()},
-        "pulls": trainer.density.pulls,
+        "grad2d": trainer.density.grad2d,
         "counts": trainer.density.counts,
         "random": trainer.generator.get_state(),
     }

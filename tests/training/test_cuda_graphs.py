@@ -10,7 +10,7 @@ from ds4d.fusion import FusionConfig
 from ds4d.geometry import orbit_cameras
 from ds4d.losses import LossConfig, LossInputs, Objective, Term
 from ds4d.metrics import Lpips
-from ds4d.scene import ClipFeatures, Motion
+from ds4d.scene import FrameFeatureCache, Motion
 from ds4d.training.cuda_graphs import MotionChanges, ObjectiveValues, Readback, Replayed
 
 AABB = torch.tensor([[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]])
@@ -21,7 +21,7 @@ def motion(device: str, fusion: FusionConfig | None) -> Motion:
     views = None
     if fusion is not None:
         cameras = orbit_cameras([0.0, 120.0], [0.0, 10.0], fovy_deg=40.0, distance=2.0, width=32, height=32)
-        views = ClipFeatures(
+        views = FrameFeatureCache(
             maps=torch.randn(5, 2, 6, 8, 8).half(),
             valid=torch.ones(5, 2),
             times=torch.linspace(0, 1, 5),
@@ -94,22 +94,22 @@ def test_readback_on_the_cpu() -> None:
 
 @pytest.mark.gpu
 def test_on_a_gpu_lpips_is_recorded_with_the_other_losses(lpips: Lpips) -> None:
-    objective = Objective(LossConfig(lpips=Term(0.5, "novel")), deepcopy(lpips).cuda())
+    objective = Objective(LossConfig(lpips=Term(0.5, "generated")), deepcopy(lpips).cuda())
     eager = ObjectiveValues(objective, None)
     replayed = Replayed(ObjectiveValues(objective, None))
     for size in (32, 32, 48):  # recorded, replayed, recorded anew
         results = []
-        pictures = [torch.rand(4, channels, size, size, device="cuda") for channels in (3, 1, 3, 1)]
+        images = [torch.rand(4, channels, size, size, device="cuda") for channels in (3, 1, 3, 1)]
         for run in (eager, replayed):
-            colors = pictures[0].clone().requires_grad_()
+            colors = images[0].clone().requires_grad_()
             inputs = LossInputs(
                 colors,
-                *pictures[1:],
+                *images[1:],
                 weights=torch.ones(4, 1, 1, 1, device="cuda"),
-                is_real=torch.tensor([True, False, False, False], device="cuda"),
+                is_input=torch.tensor([True, False, False, False], device="cuda"),
                 canonical_means=torch.zeros(1, 3, device="cuda"),
                 means=torch.zeros(2, 1, 3, device="cuda"),
-                neighbours=torch.zeros(1, 0, dtype=torch.long, device="cuda"),
+                neighbors=torch.zeros(1, 0, dtype=torch.long, device="cuda"),
                 spatial_planes=[],
                 temporal_planes=[],
             )

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ds4d.scene import Resampling
-from ds4d.training import DensityConfig, DensityControl, without_strays
+from ds4d.training import DensityConfig, DensityControl, prune_outliers
 from ds4d.types import RawGaussians
 
 CPU = torch.device("cpu")
@@ -28,10 +28,10 @@ def gaussians(count: int, *, size: float = 0.005, opacity: float = 0.5) -> RawGa
     )
 
 
-def resampled(raw: RawGaussians, pulls: list[float], *, seed: int = 0, **config: float) -> Resampling:
+def resampled(raw: RawGaussians, grad2d: list[float], *, seed: int = 0, **config: float) -> Resampling:
     """One event after every Gaussian was drawn once and pulled so hard."""
-    control = DensityControl(DensityConfig(**{"grow_share": 0.25, **config}), raw.num_gaussians, CPU)
-    control.pulls, control.counts = torch.tensor(pulls), torch.ones(raw.num_gaussians)
+    control = DensityControl(DensityConfig(**{"grow_fraction": 0.25, **config}), raw.num_gaussians, CPU)
+    control.grad2d, control.counts = torch.tensor(grad2d), torch.ones(raw.num_gaussians)
     return control.resampling(raw, torch.Generator().manual_seed(seed))
 
 
@@ -40,12 +40,12 @@ def test_events_fall_on_multiples_within_the_span() -> None:
     assert [step for step in range(1, 101) if control.is_due(step, 100)] == [20, 30, 40, 50]
 
 
-def test_pulls_are_counted_per_half_picture_and_only_where_drawn() -> None:
+def test_pulls_are_counted_per_half_image_and_only_where_drawn() -> None:
     control = DensityControl(DensityConfig(), 3, CPU)
     gradients = torch.tensor([[[3.0, 0.0], [0.0, 1.0], [5.0, 5.0]]])
     radii = torch.tensor([[[2, 2], [1, 1], [0, 0]]])
     control.observe(gradients, radii, (20, 8))
-    assert control.pulls.tolist() == [30, 4, 0]
+    assert control.grad2d.tolist() == [30, 4, 0]
     assert control.counts.tolist() == [1, 1, 0]
 
 
@@ -56,7 +56,7 @@ def test_times_and_views_add_up(generator: torch.Generator) -> None:
     together.observe(gradients, radii, (20, 8))
     for one_gradients, one_radii in zip(gradients.flatten(0, 1), radii.flatten(0, 1), strict=True):
         apart.observe(one_gradients[None], one_radii[None], (20, 8))
-    torch.testing.assert_close(together.pulls, apart.pulls)
+    torch.testing.assert_close(together.grad2d, apart.grad2d)
     assert torch.equal(together.counts, apart.counts)
 
 
@@ -70,8 +70,8 @@ def test_the_hardest_pulled_small_ones_are_copied() -> None:
 
 
 def test_the_pull_is_a_mean_over_the_views_that_drew_the_gaussian() -> None:
-    control = DensityControl(DensityConfig(grow_share=0.25), 4, CPU)
-    control.pulls, control.counts = torch.tensor([10.0, 8, 0, 0]), torch.tensor([10.0, 2, 1, 1])
+    control = DensityControl(DensityConfig(grow_fraction=0.25), 4, CPU)
+    control.grad2d, control.counts = torch.tensor([10.0, 8, 0, 0]), torch.tensor([10.0, 2, 1, 1])
     assert control.resampling(gaussians(4), torch.Generator()).sources.tolist() == [0, 1, 2, 3, 1]
 
 
@@ -91,7 +91,7 @@ def test_the_halves_are_scattered_as_the_gaussian_itself() -> None:
     flat[:, 2] = math.log(1e-4)
     quarter_turn_about_y = torch.tensor([math.sqrt(0.5), 0, math.sqrt(0.5), 0])  # z becomes x
     raw = replace(raw, log_scales=flat, quats=quarter_turn_about_y.expand(4000, 4))
-    result = resampled(raw, [1.0] * 4000, grow_share=1.0, max_gaussians=100_000)
+    result = resampled(raw, [1.0] * 4000, grow_fraction=1.0, max_gaussians=100_000)
     offsets = result.means - raw.means[result.sources]
     spread = offsets.square().mean(0).sqrt()
     # 8000 samples give a standard deviation to 1 %.
@@ -109,19 +109,19 @@ def test_the_faint_and_the_huge_go_and_do_not_grow() -> None:
 
 
 def test_the_share_and_the_ceiling_bound_growth() -> None:
-    pulls = [float(i + 1) for i in range(8)]
-    assert len(resampled(gaussians(8), pulls, grow_share=0.5).sources) == 12
-    assert len(resampled(gaussians(8), pulls, grow_share=0.5, max_gaussians=10).sources) == 10
-    assert len(resampled(gaussians(8), pulls, grow_share=0.5, max_gaussians=4).sources) == 8
+    grad2d = [float(i + 1) for i in range(8)]
+    assert len(resampled(gaussians(8), grad2d, grow_fraction=0.5).sources) == 12
+    assert len(resampled(gaussians(8), grad2d, grow_fraction=0.5, max_gaussians=10).sources) == 10
+    assert len(resampled(gaussians(8), grad2d, grow_fraction=0.5, max_gaussians=4).sources) == 8
 
 
 def test_what_was_not_pulled_does_not_grow() -> None:
-    assert len(resampled(gaussians(8), [0.0] * 8, grow_share=0.5).sources) == 8
+    assert len(resampled(gaussians(8), [0.0] * 8, grow_fraction=0.5).sources) == 8
 
 
 def test_equal_seeds_give_equal_sets() -> None:
-    raw, pulls = gaussians(8, size=0.05), [1.0] * 8
-    first, second, other = (resampled(raw, pulls, grow_share=1.0, seed=seed) for seed in (3, 3, 4))
+    raw, grad2d = gaussians(8, size=0.05), [1.0] * 8
+    first, second, other = (resampled(raw, grad2d, grow_fraction=1.0, seed=seed) for seed in (3, 3, 4))
     assert torch.equal(first.means, second.means) and not torch.equal(first.means, other.means)
 
 
@@ -134,18 +134,18 @@ def test_reset_forgets_and_makes_room() -> None:
     control = DensityControl(DensityConfig(), 2, CPU)
     control.observe(torch.ones(1, 2, 2), torch.ones(1, 2, 2, dtype=torch.int32), (4, 4))
     control.reset(5, CPU)
-    assert control.pulls.tolist() == control.counts.tolist() == [0.0] * 5
+    assert control.grad2d.tolist() == control.counts.tolist() == [0.0] * 5
 
 
-def test_gaussians_that_no_picture_could_show_are_removed() -> None:
-    control = DensityControl(DensityConfig(grow_share=0.0), 4, torch.device("cpu"))
+def test_gaussians_that_no_image_could_show_are_removed() -> None:
+    control = DensityControl(DensityConfig(grow_fraction=0.0), 4, torch.device("cpu"))
     control.counts = torch.tensor([3.0, 0.0, 1.0, 0.0])
     sources = control.resampling(gaussians(4), torch.Generator()).sources
     assert sources.tolist() == [0, 2]
 
 
 def test_what_flies_out_of_the_room_is_left_out_and_the_rest_stays_as_it_is() -> None:
-    kept = without_strays(gaussians(4), torch.tensor([0.1, 0.76, 0.74, 3.0]))
+    kept = prune_outliers(gaussians(4), torch.tensor([0.1, 0.76, 0.74, 3.0]))
     assert kept is not None
     assert kept.sources.tolist() == [0, 2] and not kept.fresh.any()
     torch.testing.assert_close(kept.means, gaussians(4).means[[0, 2]])
@@ -154,4 +154,4 @@ def test_what_flies_out_of_the_room_is_left_out_and_the_rest_stays_as_it_is() ->
 
 @pytest.mark.parametrize("reach", [[0.1, 0.74], [0.8, 2.0], [0.1, float("nan")]])
 def test_nobody_is_left_out_where_none_strays_or_all_do(reach: list[float]) -> None:
-    assert without_strays(gaussians(2), torch.tensor(reach)) is None
+    assert prune_outliers(gaussians(2), torch.tensor(reach)) is None

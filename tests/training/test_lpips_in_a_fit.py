@@ -28,7 +28,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def at_hand(root: Path, lpips_weights: Weights) -> Path:
+def if_available(root: Path, lpips_weights: Weights) -> Path:
     """The folder with both files."""
     for name, file, weights in zip(("vgg16", "lpips-vgg"), ("model", "vgg"), lpips_weights, strict=True):
         (root / name).mkdir()
@@ -39,12 +39,12 @@ def at_hand(root: Path, lpips_weights: Weights) -> Path:
 @pytest.fixture
 def config(quick_config: GenerateConfig) -> GenerateConfig:
     """At full size from the start."""
-    losses = replace(quick_config.fit.losses, lpips=Term(0.5, "novel"))
-    return replace(quick_config, fit=replace(quick_config.fit, losses=losses, coarse_share=0.0))
+    losses = replace(quick_config.fit.losses, lpips=Term(0.5, "generated"))
+    return replace(quick_config, fit=replace(quick_config.fit, losses=losses, coarse_fraction=0.0))
 
 
 def test_a_fit_counts_it_where_its_weights_are_at_hand(
-    at_hand: Path, quick_video: MultiViewVideo, config: GenerateConfig
+    if_available: Path, quick_video: MultiViewVideo, config: GenerateConfig
 ) -> None:
     trainer = prepare(quick_video, config, CPU)
     step = next(trainer.run())
@@ -56,11 +56,15 @@ def test_a_fit_counts_it_where_its_weights_are_at_hand(
 
 @pytest.mark.parametrize("absent", ["vgg16", "lpips-vgg"])
 def test_a_fit_goes_on_without_either_file_and_says_so_once(
-    at_hand: Path, quick_video: MultiViewVideo, config: GenerateConfig, absent: str, monkeypatch: pytest.MonkeyPatch
+    if_available: Path,
+    quick_video: MultiViewVideo,
+    config: GenerateConfig,
+    absent: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    next((at_hand / absent).iterdir()).unlink()
-    real = importlib.util.find_spec
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "torchmetrics" else real(name))
+    next((if_available / absent).iterdir()).unlink()
+    input = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "torchmetrics" else input(name))
     with pytest.warns(UserWarning, match=r"the loss lpips is off: .* `ds4d weights` says where") as caught:
         trainer = prepare(quick_video, config, CPU)
     assert len(caught) == 1
@@ -73,24 +77,24 @@ def test_the_heads_that_torchmetrics_ships_serve(root: Path, lpips_weights: Weig
     backbone, heads = lpips_weights
     (root / "vgg16").mkdir()
     torch.save(backbone, root / "vgg16" / "vgg16-397923af.pth")  # as torchvision's file is called
-    network = Lpips.at_hand()
+    network = Lpips.if_available()
     assert network is not None
     assert torch.equal(network.head4, heads["lin4.model.1.weight"])
     assert torch.equal(network.features[28].weight, backbone["features.28.weight"])
 
 
-def test_pictures_too_small_for_the_network_are_refused_before_the_fit(
-    at_hand: Path, quick_video: MultiViewVideo, config: GenerateConfig
+def test_images_too_small_for_the_network_are_refused_before_the_fit(
+    if_available: Path, quick_video: MultiViewVideo, config: GenerateConfig
 ) -> None:
     small = replace(quick_video, frames=Small(quick_video.frames))
-    with pytest.raises(ValueError, match=r"pictures must be at least 32 pixels wide and high, got 31 x 31"):
+    with pytest.raises(ValueError, match=r"images must be at least 32 pixels wide and high, got 31 x 31"):
         prepare(small, config, CPU)
     off = replace(config, fit=replace(config.fit, losses=replace(config.fit.losses, lpips=Term())))
     prepare(replace(small, cameras=small.cameras.resized(31, 31)), off, CPU)
 
 
 class Small:
-    """The left upper part of a clip's pictures."""
+    """The left upper part of a clip's images."""
 
     def __init__(self, frames) -> None:
         self.frames, self.width, self.height = frames, 31, 31

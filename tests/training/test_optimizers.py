@@ -1,4 +1,4 @@
-"""The optimiser's memory follows the Gaussians: through growth and pruning, and through a checkpoint."""
+"""The optimizer's memory follows the Gaussians: through growth and pruning, and through a checkpoint."""
 
 from dataclasses import fields
 
@@ -7,7 +7,7 @@ import torch
 
 from ds4d.deformation import FieldConfig, HexPlaneConfig
 from ds4d.fusion import FusionConfig
-from ds4d.scene import Clip, ClipFeatures, DynamicGaussians, Motion, Resampling
+from ds4d.scene import Clip, DynamicGaussians, FrameFeatureCache, Motion, Resampling
 from ds4d.training.optimizers import OptimizerConfig, Rate, SceneOptimizer
 from ds4d.types import Cameras, RawGaussians, Similarity
 
@@ -46,14 +46,14 @@ def test_each_parameter_has_one_rate(tiny_gaussians: RawGaussians) -> None:
     groups = SceneOptimizer(scene, OptimizerConfig()).adam.param_groups
     held = [id(parameter) for group in groups for parameter in group["params"]]
     assert sorted(held) == sorted(id(parameter) for parameter in scene.parameters())
-    without = {"fusion", "alignment"}  # there is neither here
+    without = {"fusion", "view_correction"}  # there is neither here
     assert {group["name"] for group in groups} == {field.name for field in fields(OptimizerConfig)} - without
 
 
 def test_the_fusion_has_a_rate_of_its_own(tiny_gaussians: RawGaussians, tiny_cameras: Cameras) -> None:
     scene = scene_of(tiny_gaussians)
     maps, times = torch.zeros(3, 3, 6, 4, 4).half(), torch.linspace(0, 1, 3)
-    views = ClipFeatures(maps, torch.ones(3, 3), times, tiny_cameras)
+    views = FrameFeatureCache(maps, torch.ones(3, 3), times, tiny_cameras)
     scene.motion = Motion(SMALL_FIELD, BOX, 3, fusion=FusionConfig(rule="distance", channels=4), views=views)
     groups = {group["name"]: group["params"] for group in SceneOptimizer(scene, OptimizerConfig()).adam.param_groups}
     assert scene.motion.tssf is not None

@@ -1,4 +1,4 @@
-"""Which pictures the steps look at: all equally often, however few at a time."""
+"""Which images the steps look at: all equally often, however few at a time."""
 
 from collections import Counter
 
@@ -17,7 +17,7 @@ def pairs_of(draw: Draw) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize(("times", "views"), [(1, 1), (2, 1), (2, 2), (3, 3), (4, 1)])
-def test_every_picture_is_seen_equally_often(times: int, views: int) -> None:
+def test_every_image_is_seen_equally_often(times: int, views: int) -> None:
     T, V, rounds = 5, 3, 4
     sampler = sampler_of(torch.ones(T, V, dtype=torch.bool))
     steps = rounds * T * V
@@ -31,7 +31,7 @@ def test_a_step_looks_at_different_times() -> None:
         assert len(set(sampler.draw((0, 4), 3, 1).times.tolist())) == 3
 
 
-def test_pictures_that_do_not_exist_are_not_asked_for() -> None:
+def test_images_that_do_not_exist_are_not_asked_for() -> None:
     valid = torch.tensor([[True, False, True], [False, False, False], [True, True, False]])
     sampler = sampler_of(valid)
     seen = {pair for _ in range(30) for pair in pairs_of(sampler.draw((0, 2), 2, 2))}

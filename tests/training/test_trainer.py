@@ -72,7 +72,7 @@ def test_the_static_stage_leaves_the_field_alone(quick_video: MultiViewVideo, sh
 
 
 def test_a_fit_makes_the_loss_fall(quick_video: MultiViewVideo, quick_config: GenerateConfig) -> None:
-    config = replace(quick_config, fit=replace(quick_config.fit, static_steps=30, dynamic_steps=0, coarse_share=0.0))
+    config = replace(quick_config, fit=replace(quick_config.fit, static_steps=30, dynamic_steps=0, coarse_fraction=0.0))
     losses = [event.loss for event in prepare(quick_video, config, CPU).run() if isinstance(event, StepDone)]
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
 
@@ -87,15 +87,15 @@ def test_a_fit_stopped_at_any_event_goes_on(quick_video: MultiViewVideo, short: 
 
 
 def test_half_the_size_comes_first(quick_video: MultiViewVideo, short: GenerateConfig) -> None:
-    trainer = prepare(quick_video, replace(short, fusion=None, fit=replace(short.fit, coarse_share=0.5)), CPU)
+    trainer = prepare(quick_video, replace(short, fusion=None, fit=replace(short.fit, coarse_fraction=0.5)), CPU)
     sizes = []
 
     class Watching:
         def render(self, gaussians, cameras, *, backgrounds=None):
             sizes.append((cameras.width, cameras.height))
-            return real.render(gaussians, cameras, backgrounds=backgrounds)
+            return input.render(gaussians, cameras, backgrounds=backgrounds)
 
-    real, trainer.renderer = trainer.renderer, Watching()
+    input, trainer.renderer = trainer.renderer, Watching()
     list(trainer.run())
     assert sizes == [(24, 24)] * 2 + [(48, 48)] * 2 + [(24, 24)] * 4 + [(48, 48)] * 4
 
@@ -139,7 +139,7 @@ def test_a_moving_camera_is_fitted_to_all_times_from_the_start(
     one_each = torch.zeros(count, quick_video.num_views, dtype=torch.bool)
     one_each[torch.arange(count), torch.arange(count) % quick_video.num_views] = True
     swept = replace(quick_video, valid=one_each)
-    assert swept.is_swept and not quick_video.is_swept
+    assert swept.is_monocular_sweep and not quick_video.is_monocular_sweep
     trainer = prepare(swept, quick_config, CPU)
     seen = {time for _ in range(20) for time in trainer._draw().times.tolist()}
     assert trainer.is_static_stage

@@ -73,11 +73,11 @@ class Browser:
         return _pixels(self.page.screenshot(clip=box))
 
     def wait_for(self, is_so: Callable[[np.ndarray], bool]) -> np.ndarray:
-        """The first picture that is as it should be; the last one after a while."""
+        """The first image that is as it should be; the last one after a while."""
         deadline = time.monotonic() + PATIENCE
-        while not is_so(picture := self.canvas()) and time.monotonic() < deadline:
+        while not is_so(image := self.canvas()) and time.monotonic() < deadline:
             self.page.wait_for_timeout(250)
-        return picture
+        return image
 
     def choose(self, label: str, option: str) -> None:
         """Chooses from a list."""
@@ -89,7 +89,7 @@ class Browser:
         self.page.get_by_role("checkbox", name=label).click()
 
     def choose_background(self, color: str) -> None:
-        """Types a colour, as rgb(...)."""
+        """Types a color, as rgb(...)."""
         field = self.page.locator("input[value^='rgb(']")
         field.fill(color)
         field.press("Enter")
@@ -108,8 +108,8 @@ class Browser:
         """What stands beside the time slider."""
         return float(self.page.get_by_role("textbox").first.input_value())
 
-    def panel_picture(self) -> np.ndarray:
-        """The picture of the input beside the scene, RGB."""
+    def panel_image(self) -> np.ndarray:
+        """The image of the input beside the scene, RGB."""
         return _pixels(self.page.locator("img").last.screenshot())
 
 

@@ -1,4 +1,4 @@
-"""A fit that is watched: when pictures are drawn, that they do not change it, and that a browser sees it."""
+"""A fit that is watched: when images are drawn, that they do not change it, and that a browser sees it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from ds4d.config import GenerateConfig
-from ds4d.pipeline import FitBegins, StageStarted, generate
+from ds4d.pipeline import FitStarted, StageStarted, generate
 from ds4d.training import StepDone
 from ds4d.viewer import FitWatch, Viewer
 from ds4d.viewer.fit_watch import PreviewTimes
 
 
-def test_pictures_take_no_more_than_their_share() -> None:
-    """A picture of 0.1 s at a share of 5 % is followed by two seconds without, however much someone wants another."""
+def test_images_take_no_more_than_their_share() -> None:
+    """An image of 0.1 s at a share of 5 % is followed by two seconds without, however much someone wants another."""
     times = PreviewTimes(every=1.0, share=0.05)
     assert times.is_due(0.0, wanted=False)  # the first
     times.note(0.0, 0.1)
@@ -24,7 +24,7 @@ def test_pictures_take_no_more_than_their_share() -> None:
     assert times.is_due(2.2, wanted=True) and times.is_due(2.2, wanted=False)
 
 
-def test_cheap_pictures_wait_for_their_turn_unless_wanted() -> None:
+def test_cheap_images_wait_for_their_turn_unless_wanted() -> None:
     times = PreviewTimes(every=1.0, share=0.05)
     times.note(0.0, 0.001)
     assert not times.is_due(0.5, wanted=False)
@@ -34,7 +34,7 @@ def test_cheap_pictures_wait_for_their_turn_unless_wanted() -> None:
 
 @pytest.fixture
 def short(quick_config: GenerateConfig) -> GenerateConfig:
-    """Forty steps with growth in between, and hardly any pictures."""
+    """Forty steps with growth in between, and hardly any images."""
     return replace(
         quick_config,
         fit=replace(quick_config.fit, static_steps=10, dynamic_steps=30),
@@ -48,21 +48,21 @@ def test_a_browser_sees_the_fit_which_stays_the_same_to_the_bit(
     list(generate(sample_folder, short, tmp_path / "alone", device="cpu"))
     viewer = Viewer()
     watch = FitWatch(viewer)
-    watch._next = PreviewTimes(every=0.0, share=1e9)  # a picture after every step
+    watch._next = PreviewTimes(every=0.0, share=1e9)  # an image after every step
     browser = open_browser(viewer)
     try:
-        pictures = []
+        images = []
         for event in generate(sample_folder, short, tmp_path / "watched", device="cpu"):
-            if isinstance(event, FitBegins):
+            if isinstance(event, FitStarted):
                 browser.page.wait_for_function("document.readyState == 'complete'")
             watch.show(event)
             if isinstance(event, StepDone) and event.step in (10, 40):
-                pictures.append(browser.wait_for(lambda picture: np.ptp(picture) > 150))
+                images.append(browser.wait_for(lambda image: np.ptp(image) > 150))
             if event == StageStarted("scores"):
                 said = browser.page.get_by_text("fitting, step 40 of 40 (dynamic)")
                 said.wait_for()
-        assert all(np.ptp(picture) > 150 for picture in pictures)  # an object on white
-        assert (pictures[0] != pictures[1]).any()
+        assert all(np.ptp(image) > 150 for image in images)  # an object on white
+        assert (images[0] != images[1]).any()
     finally:
         browser.page.close()
         viewer.close()

@@ -1,4 +1,4 @@
-"""What people see: a real browser looks at a finished run, and its pictures are compared with our own renderer's."""
+"""What people see: a real browser looks at a finished run, and its images are compared with our own renderer's."""
 
 import urllib.error
 import urllib.request
@@ -16,21 +16,21 @@ from ds4d.geometry import project_points
 from ds4d.rendering import renderer_for
 from ds4d.scene import BakedGaussians
 from ds4d.viewer import OpenedRun, Viewer, open_run
-from ds4d.viewer.depth_pictures import draw_depth
+from ds4d.viewer.depth_images import draw_depth
 
 SAME = 26.0  # dB; viser cuts Gaussians off earlier, and draws its axes in a corner
 OTHER = 1.0  # dB, at least that much nearer to what it should be than to what it should not
 
 
-def psnr(picture: np.ndarray, other: np.ndarray) -> float:
-    """Of two 8-bit pictures, in dB."""
-    error = np.mean((picture.astype(float) - other) ** 2)
+def psnr(image: np.ndarray, other: np.ndarray) -> float:
+    """Of two 8-bit images, in dB."""
+    error = np.mean((image.astype(float) - other) ** 2)
     return float(10 * np.log10(255**2 / max(error, 1e-9)))
 
 
 @pytest.fixture(scope="module")
 def drawn(opened: OpenedRun) -> Callable[..., np.ndarray]:
-    """Our own picture of the run at a time from a view, on white, as large as another picture."""
+    """Our own image of the run at a time from a view, on white, as large as another image."""
 
     def draw(time: float, view: int, like: np.ndarray) -> np.ndarray:
         height, width = like.shape[:2]
@@ -45,13 +45,13 @@ def drawn(opened: OpenedRun) -> Callable[..., np.ndarray]:
 
 def test_the_page_shows_the_object_as_our_renderer_draws_it(browser: Any, drawn: Callable) -> None:
     """From the camera of the front view, where everyone starts."""
-    picture = browser.wait_for(lambda picture: psnr(picture, drawn(0.0, 0, picture)) > SAME)
-    assert np.ptp(picture.reshape(-1, 3), axis=0).min() > 100  # not blank
-    assert psnr(picture, drawn(0.0, 0, picture)) > SAME
-    assert psnr(picture, drawn(0.0, 3, picture)) < SAME  # another side is told apart
+    image = browser.wait_for(lambda image: psnr(image, drawn(0.0, 0, image)) > SAME)
+    assert np.ptp(image.reshape(-1, 3), axis=0).min() > 100  # not blank
+    assert psnr(image, drawn(0.0, 0, image)) > SAME
+    assert psnr(image, drawn(0.0, 3, image)) < SAME  # another side is told apart
 
 
-def test_the_slider_moves_the_picture_for_all_who_look(
+def test_the_slider_moves_the_image_for_all_who_look(
     browser: Any, open_browser: Callable, viewer: Viewer, drawn: Callable
 ) -> None:
     second = open_browser(viewer)
@@ -61,9 +61,9 @@ def test_the_slider_moves_the_picture_for_all_who_look(
         time = browser.slide_time(0.4)
         assert time == pytest.approx(0.4, abs=0.02)
         for each in (browser, second):
-            picture = each.wait_for(lambda picture: psnr(picture, drawn(time, 0, picture)) > SAME)
+            image = each.wait_for(lambda image: psnr(image, drawn(time, 0, image)) > SAME)
             assert each.time == time
-            assert psnr(picture, drawn(time, 0, picture)) > max(SAME, psnr(picture, drawn(0.0, 0, picture)) + OTHER)
+            assert psnr(image, drawn(time, 0, image)) > max(SAME, psnr(image, drawn(0.0, 0, image)) + OTHER)
     finally:
         second.page.close()
     assert browser.slide_time(0.0) == 0  # and the viewer lives on without the second
@@ -93,21 +93,21 @@ def test_a_click_on_a_camera_moves_the_view_there(browser: Any, opened: OpenedRu
     inside = torch.from_numpy(pose.position + 0.1 * pose.forward).float()[None]
     pixels, _ = project_points(inside, replace(front, viewmats=front.viewmats[0], Ks=front.Ks[0]))
     x, y = pixels[0, 0].round().int().tolist()
-    browser.wait_for(lambda picture: np.ptp(picture[y - 40 : y + 40, x - 40 : x + 40]) > 100)  # the camera is there
+    browser.wait_for(lambda image: np.ptp(image[y - 40 : y + 40, x - 40 : x + 40]) > 100)  # the camera is there
     browser.page.mouse.click(x, y)
     browser.page.get_by_role("combobox", name="input view").and_(
         browser.page.locator(f"[value={views.names[view]}]")
     ).wait_for()
     browser.toggle("cameras")
-    picture = browser.wait_for(lambda picture: psnr(picture, drawn(0.0, view, picture)) > SAME)
-    assert psnr(picture, drawn(0.0, view, picture)) > SAME
-    shown = browser.panel_picture()
+    image = browser.wait_for(lambda image: psnr(image, drawn(0.0, view, image)) > SAME)
+    assert psnr(image, drawn(0.0, view, image)) > SAME
+    shown = browser.panel_image()
     sizes = (shown.shape[1], shown.shape[0])
-    expected = {v: np.asarray(Image.fromarray(views.picture(0, v, heat=False)).resize(sizes)) for v in (0, view)}
+    expected = {v: np.asarray(Image.fromarray(views.image(0, v, saliency=False)).resize(sizes)) for v in (0, view)}
     assert psnr(shown, expected[view]) > 25 > psnr(shown, expected[0])
     browser.choose("input view", views.names[0])
-    picture = browser.wait_for(lambda picture: psnr(picture, drawn(0.0, 0, picture)) > SAME)
-    assert psnr(picture, drawn(0.0, 0, picture)) > SAME
+    image = browser.wait_for(lambda image: psnr(image, drawn(0.0, 0, image)) > SAME)
+    assert psnr(image, drawn(0.0, 0, image)) > SAME
 
 
 def test_depth_and_points_are_shown(browser: Any, opened: OpenedRun) -> None:
@@ -120,28 +120,28 @@ def test_depth_and_points_are_shown(browser: Any, opened: OpenedRun) -> None:
         with torch.no_grad():
             return draw_depth(gaussians, renderer_for("cpu"), pose, height=height, background=(255, 255, 255))
 
-    depth = browser.wait_for(lambda picture: psnr(picture, expected(picture)) > SAME)
+    depth = browser.wait_for(lambda image: psnr(image, expected(image)) > SAME)
     assert psnr(depth, expected(depth)) > SAME
     browser.choose("show", "points")
-    points = browser.wait_for(lambda picture: 0.01 < covered(picture) < covered(depth))
+    points = browser.wait_for(lambda image: 0.01 < covered(image) < covered(depth))
     assert 0.01 < covered(points) < covered(depth)  # there, and with gaps between them
     browser.choose("show", "splats")
 
 
-def covered(picture: np.ndarray) -> float:
-    """The share of a picture that is not white."""
-    return float((picture < 250).any(-1).mean())
+def covered(image: np.ndarray) -> float:
+    """The share of an image that is not white."""
+    return float((image < 250).any(-1).mean())
 
 
 def test_the_background_is_as_chosen(browser: Any) -> None:
-    def corner(picture: np.ndarray) -> list[int]:
-        return picture[20, 20].tolist()
+    def corner(image: np.ndarray) -> list[int]:
+        return image[20, 20].tolist()
 
     assert corner(browser.canvas()) == [255, 255, 255]
     browser.choose_background("rgb(32, 64, 96)")
-    assert corner(browser.wait_for(lambda picture: corner(picture) == [32, 64, 96])) == [32, 64, 96]
+    assert corner(browser.wait_for(lambda image: corner(image) == [32, 64, 96])) == [32, 64, 96]
     browser.choose_background("rgb(255, 255, 255)")
-    assert corner(browser.wait_for(lambda picture: corner(picture) == [255] * 3)) == [255] * 3
+    assert corner(browser.wait_for(lambda image: corner(image) == [255] * 3)) == [255] * 3
 
 
 def test_another_scene_takes_the_place_of_the_first(
@@ -150,22 +150,22 @@ def test_another_scene_takes_the_place_of_the_first(
     """At the same time: what is shown must not depend on the time having moved."""
     scene = opened.scene
     nobody = replace(scene.frames, opacity_logits=torch.full_like(scene.frames.opacity_logits, -20.0))
-    assert covered(browser.wait_for(lambda picture: covered(picture) > 0.03)) > 0.03
+    assert covered(browser.wait_for(lambda image: covered(image) > 0.03)) > 0.03
     viewer.show(BakedGaussians(nobody, scene.clip, scene.world), opened.views)
-    assert covered(browser.wait_for(lambda picture: covered(picture) < 0.02)) < 0.02
+    assert covered(browser.wait_for(lambda image: covered(image) < 0.02)) < 0.02
     viewer.show(scene, opened.views)
-    picture = browser.wait_for(lambda picture: psnr(picture, drawn(0.0, 0, picture)) > SAME)
-    assert psnr(picture, drawn(0.0, 0, picture)) > SAME
+    image = browser.wait_for(lambda image: psnr(image, drawn(0.0, 0, image)) > SAME)
+    assert psnr(image, drawn(0.0, 0, image)) > SAME
 
 
 def test_the_heat_map_lies_over_the_real_view(browser: Any, opened: OpenedRun) -> None:
-    assert opened.views.heat is not None
-    before = browser.panel_picture()
+    assert opened.views.saliency is not None
+    before = browser.panel_image()
     browser.toggle("heat map")
     browser.page.wait_for_timeout(1500)
-    hot = browser.panel_picture()
+    hot = browser.panel_image()
     browser.toggle("heat map")
-    expected = np.asarray(Image.fromarray(opened.views.heat[0]).resize((hot.shape[1], hot.shape[0])))
+    expected = np.asarray(Image.fromarray(opened.views.saliency[0]).resize((hot.shape[1], hot.shape[0])))
     assert psnr(hot, expected) > 25 > psnr(hot, before)
 
 
@@ -177,8 +177,8 @@ def test_screenshot(open_browser: Callable, serve: Callable, pictured_run: Path,
             browser.page.set_viewport_size({"width": 1000, "height": 680})
             browser.slide_time(0.4)
             browser.page.mouse.move(30, 300)  # away from the slider, whose hint goes
-            assert covered(browser.wait_for(lambda picture: covered(picture) > 0.03)) > 0.03
-            browser.page.wait_for_timeout(2000)  # pictures on the cameras come one after the other
+            assert covered(browser.wait_for(lambda image: covered(image) > 0.03)) > 0.03
+            browser.page.wait_for_timeout(2000)  # images on the cameras come one after the other
             keep_screenshot("viewer", browser.page.screenshot())
         finally:
             browser.page.close()

@@ -18,16 +18,16 @@ from ds4d.pipeline import generate, read_input
 from ds4d.runs import read_record
 from ds4d.training import StepDone
 from ds4d.viewer import open_run
-from ds4d.viewer.input_views import PICTURE_SIZE
-from ds4d.visualize import input_picture
+from ds4d.viewer.input_views import IMAGE_SIZE
+from ds4d.visualize import input_image
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def film_run(sample_folder: Path, quick_config: GenerateConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A whole run on a film, fitted to views that a generator made of it."""
-    folder = tmp_path_factory.mktemp("film") / "run"
+def video_run(sample_folder: Path, quick_config: GenerateConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run on a video, fitted to views that a generator made of it."""
+    folder = tmp_path_factory.mktemp("video") / "run"
     fit = replace(quick_config.fit, static_steps=2, dynamic_steps=4)
     outputs = replace(quick_config.outputs, size=16, seconds=0.2)
     config = replace(quick_config, views=ViewsConfig(size=48), fit=fit, outputs=outputs)
@@ -47,8 +47,8 @@ def test_a_run_opens_with_its_input(finished_run: Path) -> None:
     views = opened.views
     assert views is not None and len(views.names) == 7 and not views.moves
     assert views.frame_at(0.0) == 0 and views.frame_at(0.31) == 2 and views.frame_at(1.0) == 5
-    picture = views.picture(2, 3, heat=True)
-    np.testing.assert_array_equal(picture, input_picture(views.video, 2, 3, PICTURE_SIZE, PICTURE_SIZE))
+    image = views.image(2, 3, saliency=True)
+    np.testing.assert_array_equal(image, input_image(views.video, 2, 3, IMAGE_SIZE, IMAGE_SIZE))
     assert views.thumbnail(3).shape == (96, 96, 3)
 
 
@@ -66,20 +66,20 @@ def test_the_cameras_stand_in_the_inner_world(finished_run: Path) -> None:
 
 def test_the_heat_map_stands_for_the_front_view(finished_run: Path) -> None:
     views = open_run(finished_run, CPU).views
-    assert views is not None and views.heat is not None and len(views.heat) == 6
-    assert views.heat[0].shape[0] == PICTURE_SIZE
-    hot, cold = views.picture(2, 0, heat=True), views.picture(2, 0, heat=False)
+    assert views is not None and views.saliency is not None and len(views.saliency) == 6
+    assert views.saliency[0].shape[0] == IMAGE_SIZE
+    hot, cold = views.image(2, 0, saliency=True), views.image(2, 0, saliency=False)
     assert np.abs(hot.astype(int) - cold).mean() > 1
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda path: path.unlink(), "heatmap.mp4 must be a film .* got nothing there"),
-        (lambda path: path.write_bytes(b"no video"), "heatmap.mp4 must be a whole video file"),
+        (lambda path: path.unlink(), "saliency.mp4 must be a video .* got nothing there"),
+        (lambda path: path.write_bytes(b"no video"), "saliency.mp4 must be a whole video file"),
         (
             lambda path: write_video(path, [np.zeros((8, 8, 3), np.uint8)] * 2, 6.0),
-            "heatmap.mp4 must hold a picture for each of 6 frames, got 2",
+            "saliency.mp4 must hold an image for each of 6 frames, got 2",
         ),
     ],
     ids=["missing", "damaged", "of another clip"],
@@ -87,10 +87,10 @@ def test_the_heat_map_stands_for_the_front_view(finished_run: Path) -> None:
 def test_a_heat_map_that_cannot_be_shown_is_said_and_left_away(
     run: Path, spoil: Callable[[Path], object], message: str
 ) -> None:
-    spoil(run / "heatmap.mp4")
+    spoil(run / "saliency.mp4")
     with pytest.warns(UserWarning, match=f"the heat map is not shown: .*{message}"):
         views = open_run(run, CPU).views
-    assert views is not None and views.heat is None and len(views.names) == 7
+    assert views is not None and views.saliency is None and len(views.names) == 7
 
 
 def test_an_input_that_is_gone_is_said_and_left_away(run: Path) -> None:
@@ -122,28 +122,28 @@ def test_an_input_that_has_changed_is_said_and_left_away(run: Path, sample_folde
         assert open_run(run, CPU).views is None
 
 
-def test_a_films_run_opens_with_the_views_it_was_fitted_to(film_run: Path, sample_folder: Path) -> None:
-    views = open_run(film_run, CPU).views
-    fitted = read_input(sample_folder / "front.mp4", read_record(film_run / "config.json").config, CPU).video
+def test_a_videos_run_opens_with_the_views_it_was_fitted_to(video_run: Path, sample_folder: Path) -> None:
+    views = open_run(video_run, CPU).views
+    fitted = read_input(sample_folder / "front.mp4", read_record(video_run / "config.json").config, CPU).video
     assert views is not None and views.names == fitted.view_names and len(views.names) == 7
     np.testing.assert_array_equal(views.video.frames.read(3, 4), fitted.frames.read(3, 4))
 
 
-def test_where_a_films_views_are_not_kept_the_real_one_is_shown_and_none_are_made(
-    film_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_where_a_videos_views_are_not_kept_the_real_one_is_shown_and_none_are_made(
+    video_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = open_run(film_run, CPU).views
+    kept = open_run(video_run, CPU).views
     monkeypatch.setenv("DS4D_CACHE", str(tmp_path))
     with pytest.warns(UserWarning, match="the views by inflate are not kept here: the real view is shown alone"):
-        alone = open_run(film_run, CPU).views
+        alone = open_run(video_run, CPU).views
     assert kept is not None and alone is not None and alone.names == ("front",)
     assert not (tmp_path / "views").exists(), "made views are kept"
-    np.testing.assert_array_equal(alone.picture(2, 0, heat=False), kept.picture(2, 0, heat=False))
+    np.testing.assert_array_equal(alone.image(2, 0, saliency=False), kept.image(2, 0, saliency=False))
     np.testing.assert_array_equal(alone.pose(2, 0).position, kept.pose(2, 0).position)
 
 
-def test_views_of_weights_that_are_not_here_are_not_kept_here(film_run: Path, tmp_path: Path) -> None:
-    run = Path(shutil.copytree(film_run, tmp_path / "run"))
+def test_views_of_weights_that_are_not_here_are_not_kept_here(video_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(video_run, tmp_path / "run"))
     edit(run / "config.json", views="zero123plus")
     with pytest.warns(UserWarning, match="the views by zero123plus are not kept here"):
         views = open_run(run, CPU).views

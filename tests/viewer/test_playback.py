@@ -1,4 +1,4 @@
-"""Time that goes on: as filmed, faster, slower, and round again."""
+"""Time that goes on: as recorded, faster, slower, and round again."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Gaussians as a browser takes them: known covariances, colours without a side, and half precision that suffices."""
+"""Gaussians as a browser takes them: known covariances, colors without a side, and half precision that suffices."""
 
 import numpy as np
 import torch
@@ -25,12 +25,12 @@ def test_a_turned_ellipsoid_has_a_turned_covariance() -> None:
     np.testing.assert_allclose(arrays.colors, [[0.5, 0.5, 0.5]])
 
 
-def test_colours_are_those_of_no_side_and_may_change_over_time(tiny_gaussians: RawGaussians) -> None:
+def test_colors_are_those_of_no_side_and_may_change_over_time(tiny_gaussians: RawGaussians) -> None:
     still = splat_arrays(tiny_gaussians.expand_times(1).activate())
     plain = evaluate_sh(tiny_gaussians.sh[:, :1], torch.ones(3)).clamp(0, 1)
     np.testing.assert_allclose(still.colors, plain, atol=1e-6)
-    coloured = RawGaussians(**{**vars(tiny_gaussians.expand_times(1)), "sh": tiny_gaussians.sh[None] * 0.5})
-    changed = splat_arrays(coloured.activate())
+    colored = RawGaussians(**{**vars(tiny_gaussians.expand_times(1)), "sh": tiny_gaussians.sh[None] * 0.5})
+    changed = splat_arrays(colored.activate())
     np.testing.assert_allclose(changed.colors, evaluate_sh(0.5 * tiny_gaussians.sh[:, :1], torch.ones(3)), atol=1e-6)
 
 

@@ -79,7 +79,7 @@ def test_cameras_that_move_are_followed(opened: OpenedRun) -> None:
     assert (moving.pose(2, 0).position == opened.views.pose(0, 0).position).all()
 
 
-def test_pictures_take_little_of_a_fits_time() -> None:
+def test_images_take_little_of_a_fits_time() -> None:
     assert 0 < PreviewTimes()._share <= 0.05
 
 

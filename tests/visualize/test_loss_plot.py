@@ -4,7 +4,7 @@ from PIL import Image
 from ds4d.visualize import plot_losses
 
 
-def test_loss_plot_is_a_picture_and_stands_alone(tmp_path):
+def test_loss_plot_is_a_image_and_stands_alone(tmp_path):
     history = [{"step": i, "total": 1 / (i + 1), "l1": 0.5 / (i + 1), "sds": 0.0} for i in range(20)]
     plot_losses(history, tmp_path / "losses.png")
     assert len(Image.open(tmp_path / "losses.png").convert("RGB").getcolors(100_000)) > 10

@@ -20,13 +20,13 @@ from ds4d.visualize import (
     SIDES,
     OutputsConfig,
     fixed_path,
-    input_picture,
+    input_image,
     playing_times,
     viewing_distance,
     write_comparison,
+    write_fixed,
     write_orbit,
     write_outputs,
-    write_standing,
 )
 
 CLIP = Clip((0.0, 0.5, 1.0), 1.0, False)
@@ -57,9 +57,9 @@ def test_the_whole_object_is_seen_from_every_side(scene: DynamicGaussians, quick
         cameras = fixed_path(
             5, azimuth_deg=azimuth_deg, elevation_deg=10.0, fovy_deg=FOVY_DEG, distance=distance, size=64
         )
-        pictures = np.stack(list(draw_rgb(scene, renderer_for("cpu"), cameras, times)))
-        assert pictures[:, [0, -1]].min() > 240 and pictures[:, :, [0, -1]].min() > 240  # nothing is cut off
-        drawn = (pictures < 200).any((0, -1))
+        images = np.stack(list(draw_rgb(scene, renderer_for("cpu"), cameras, times)))
+        assert images[:, [0, -1]].min() > 240 and images[:, :, [0, -1]].min() > 240  # nothing is cut off
+        drawn = (images < 200).any((0, -1))
         assert max(drawn.any(0).sum(), drawn.any(1).sum()) > 32  # and it is no dot
 
 
@@ -74,7 +74,7 @@ def test_orbits_turn_while_time_plays(tmp_path: Path, scene: DynamicGaussians) -
 
 def test_standing_videos_repeat_the_clip(tmp_path: Path, scene: DynamicGaussians) -> None:
     config = OutputsConfig(size=32, fps=8.0, seconds=2.5, slow=1.0)
-    write_standing(tmp_path / "front.mp4", scene, renderer_for("cpu"), config, 0.0)
+    write_fixed(tmp_path / "front.mp4", scene, renderer_for("cpu"), config, 0.0)
     frames = frames_of(tmp_path / "front.mp4")
     period = round(scene.clip.duration * 8)
     assert (period, len(frames)) == (8, 24)  # a whole third time, as 2.5 seconds are the least
@@ -99,14 +99,14 @@ def test_the_comparison_shows_the_input_beside_the_object(
     assert len(frames) == 6 and frames[0].shape == (48, 96, 3)
     for time, (frame, ours) in enumerate(zip(frames, drawn, strict=True)):
         left, right = frame[:, :48].astype(float), frame[:, 48:].astype(float)
-        theirs = input_picture(video, time, 0, 48, 48)
-        errors = [np.abs(half - picture).mean() for half in (left, right) for picture in (theirs, ours)]
+        theirs = input_image(video, time, 0, 48, 48)
+        errors = [np.abs(half - image).mean() for half in (left, right) for image in (theirs, ours)]
         assert errors[0] < errors[1] and errors[3] < errors[2]
-        assert max(errors[0], errors[3]) < 6  # compression halves the colours' size, which is coarse at 48 pixels
+        assert max(errors[0], errors[3]) < 6  # compression halves the colors' size, which is coarse at 48 pixels
 
 
 @pytest.mark.usefixtures("without_pyav")
-def test_without_pyav_all_but_films_is_written(
+def test_without_pyav_all_but_videos_is_written(
     tmp_path: Path, scene: DynamicGaussians, sample_folder: Path, quick_config: GenerateConfig
 ) -> None:
     video = load_views(sample_folder, quick_config.views)

@@ -1,4 +1,4 @@
-"""Objects back in their films: a red ball, drawn where the framing says that it was filmed."""
+"""Objects back in their videos: a red ball, drawn where the framing says that it was recorded."""
 
 import math
 from pathlib import Path
@@ -9,15 +9,15 @@ import torch
 
 from ds4d.geometry import RIGS, rgb_to_sh, rig_cameras
 from ds4d.io import write_png
-from ds4d.preprocess import FilmPlace, Framing, VideoConfig
+from ds4d.preprocess import Framing, VideoConfig, VideoCrop
 from ds4d.rendering import CpuRenderer
 from ds4d.scene import Clip, DynamicGaussians
 from ds4d.types import RawGaussians, Similarity
-from ds4d.visualize import overlay_film, read_film
+from ds4d.visualize import overlay_video, read_source_video
 
 WIDTH, HEIGHT, FRAMES = 64, 48, 3
-FRAMING = Framing(left=30, top=-10, side=40, size=32, film_width=WIDTH, film_height=HEIGHT)
-CENTRE = (30 + 20, -10 + 20)  # of the square in the film: column, row
+FRAMING = Framing(left=30, top=-10, side=40, size=32, video_width=WIDTH, video_height=HEIGHT)
+CENTER = (30 + 20, -10 + 20)  # of the square in the video: column, row
 
 
 @pytest.fixture
@@ -38,59 +38,61 @@ CONFIG = VideoConfig(frames=FRAMES)
 
 
 @pytest.fixture
-def place() -> FilmPlace:
+def normalize_scene() -> VideoCrop:
     camera = rig_cameras(RIGS["stag4d"][:1], 32, 32)
     viewmat, K = (tuple(map(tuple, matrix[0].tolist())) for matrix in (camera.viewmats, camera.Ks))
-    return FilmPlace(FRAMING, viewmat, K)
+    return VideoCrop(FRAMING, viewmat, K)
 
 
-def grey_film(folder: Path, *, width: int = WIDTH, frames: int = FRAMES) -> Path:
+def gray_video(folder: Path, *, width: int = WIDTH, frames: int = FRAMES) -> Path:
     """Frames that grow brighter from left to right, and from one to the next."""
     for frame in range(frames):
-        picture = np.full((HEIGHT, width, 4), 255, np.uint8)
-        picture[..., :3] = (np.arange(width) + 40 * frame)[None, :, None]
+        image = np.full((HEIGHT, width, 4), 255, np.uint8)
+        image[..., :3] = (np.arange(width) + 40 * frame)[None, :, None]
         folder.mkdir(exist_ok=True)
-        write_png(folder / f"{frame}.png", picture)
+        write_png(folder / f"{frame}.png", image)
     return folder
 
 
-def test_the_object_is_drawn_where_it_was_filmed(tmp_path: Path, place: FilmPlace, scene: DynamicGaussians) -> None:
-    footage = read_film(grey_film(tmp_path / "film"), place, CONFIG)
-    frames = list(overlay_film(scene, CpuRenderer(), place, footage, size=None))
+def test_the_object_is_drawn_where_it_was_filmed(tmp_path: Path, place: VideoCrop, scene: DynamicGaussians) -> None:
+    raw_video = read_source_video(gray_video(tmp_path / "video"), place, CONFIG)
+    frames = list(overlay_video(scene, CpuRenderer(), place, raw_video, size=None))
     assert [frame.shape for frame in frames] == [(HEIGHT, WIDTH, 3)] * FRAMES
     for number, frame in enumerate(frames):
         reddish = (frame[..., 0].astype(int) - frame[..., 1]).clip(0)
         rows, columns = np.indices(reddish.shape)
         column, row = ((reddish * place).sum() / reddish.sum() + 0.5 for place in (columns, rows))
-        assert (column, row) == pytest.approx(CENTRE, abs=0.6)
-        assert frame[CENTRE[1], CENTRE[0], 0] > 200 and frame[CENTRE[1], CENTRE[0], 1] < 40
-        # Outside the square, and in it away from the ball, the film is as it was, to the bit.
+        assert (column, row) == pytest.approx(CENTER, abs=0.6)
+        assert frame[CENTER[1], CENTER[0], 0] > 200 and frame[CENTER[1], CENTER[0], 1] < 40
+        # Outside the square, and in it away from the ball, the video is as it was, to the bit.
         before = np.broadcast_to((np.arange(WIDTH) + 40 * number)[None, :, None], frame.shape)
         np.testing.assert_array_equal(frame[:, :32], before[:, :32])
         np.testing.assert_array_equal(frame[32:], before[32:])
 
 
-def test_a_larger_drawing_lies_in_the_same_place(tmp_path: Path, place: FilmPlace, scene: DynamicGaussians) -> None:
-    footage = read_film(grey_film(tmp_path / "film"), place, CONFIG)
-    small, large = (next(overlay_film(scene, CpuRenderer(), place, footage, size)) for size in (32, 128))
+def test_a_larger_drawing_lies_in_the_same_place(tmp_path: Path, place: VideoCrop, scene: DynamicGaussians) -> None:
+    raw_video = read_source_video(gray_video(tmp_path / "video"), place, CONFIG)
+    small, large = (next(overlay_video(scene, CpuRenderer(), place, raw_video, size)) for size in (32, 128))
     assert np.abs(small.astype(int) - large).mean() < 2
 
 
-def test_what_is_transparent_in_the_film_becomes_white(
-    tmp_path: Path, place: FilmPlace, scene: DynamicGaussians
+def test_what_is_transparent_in_the_video_becomes_white(
+    tmp_path: Path, place: VideoCrop, scene: DynamicGaussians
 ) -> None:
-    (tmp_path / "film").mkdir()
+    (tmp_path / "video").mkdir()
     for frame in range(FRAMES):
-        picture = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
-        picture[20:30, 5:15] = (0, 0, 200, 255)
-        write_png(tmp_path / "film" / f"{frame}.png", picture)
-    frame = next(overlay_film(scene, CpuRenderer(), place, read_film(tmp_path / "film", place, CONFIG), size=None))
+        image = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
+        image[20:30, 5:15] = (0, 0, 200, 255)
+        write_png(tmp_path / "video" / f"{frame}.png", image)
+    frame = next(
+        overlay_video(scene, CpuRenderer(), place, read_source_video(tmp_path / "video", place, CONFIG), size=None)
+    )
     assert frame[40, 10].tolist() == [255, 255, 255] and frame[25, 10].tolist() == [0, 0, 200]
 
 
-def test_another_film_is_refused(tmp_path: Path, place: FilmPlace, scene: DynamicGaussians) -> None:
-    with pytest.raises(ValueError, match="the film that the run was made of, 64 x 48 pixels, got 70 x"):
-        read_film(grey_film(tmp_path / "wider", width=70), place, CONFIG)
-    short = read_film(grey_film(tmp_path / "short", frames=2), place, CONFIG)
+def test_another_video_is_refused(tmp_path: Path, place: VideoCrop, scene: DynamicGaussians) -> None:
+    with pytest.raises(ValueError, match="the video that the run was made of, 64 x 48 pixels, got 70 x"):
+        read_source_video(gray_video(tmp_path / "wider", width=70), place, CONFIG)
+    short = read_source_video(gray_video(tmp_path / "short", frames=2), place, CONFIG)
     with pytest.raises(ValueError, match="made of, 3 frames, got 2"):
-        next(overlay_film(scene, CpuRenderer(), place, short, size=None))
+        next(overlay_video(scene, CpuRenderer(), place, short, size=None))

@@ -17,7 +17,7 @@ from ds4d.features import FeaturesConfig, FilterBankConfig, extract_features
 from ds4d.geometry import frame_times, orbit_cameras
 from ds4d.io import read_rgba
 from ds4d.types import ArrayFrames, Cameras, FrameFeatures, MultiViewVideo
-from ds4d.visualize import OutputsConfig, heat_map, write_heat_map
+from ds4d.visualize import OutputsConfig, saliency_map, write_saliency_map
 
 CPU = torch.device("cpu")
 STRIDE, SIZE, FRAMES = 4, 64, 6
@@ -37,15 +37,15 @@ def features(sample: MultiViewVideo) -> FrameFeatures:
 
 @pytest.fixture
 def crossing() -> MultiViewVideo:
-    """A dark square that crosses the upper half of a grey picture, above a still one; no colours anywhere."""
+    """A dark square that crosses the upper half of a gray image, above a still one; no colors anywhere."""
     rng = np.random.default_rng(0)
-    pictures = np.full((FRAMES, 1, SIZE, SIZE, 4), 255, np.uint8)
-    pictures[..., 36:60, 24:40, :3] = rng.integers(60, 200, (24, 16, 1))
+    images = np.full((FRAMES, 1, SIZE, SIZE, 4), 255, np.uint8)
+    images[..., 36:60, 24:40, :3] = rng.integers(60, 200, (24, 16, 1))
     for time in range(FRAMES):
-        pictures[time, 0, 8:24, 4 + 8 * time : 20 + 8 * time, :3] = 40
+        images[time, 0, 8:24, 4 + 8 * time : 20 + 8 * time, :3] = 40
     camera = orbit_cameras([0.0], [0.0], fovy_deg=40.0, distance=2.0, width=SIZE, height=SIZE)
     return MultiViewVideo(
-        frames=ArrayFrames(pictures),
+        frames=ArrayFrames(images),
         cameras=Cameras(camera.viewmats.expand(FRAMES, 1, 4, 4), camera.Ks.expand(FRAMES, 1, 3, 3), SIZE, SIZE),
         valid=torch.ones(FRAMES, 1, dtype=torch.bool),
         times=frame_times(FRAMES),
@@ -69,33 +69,33 @@ def test_on_the_sample_it_tells_what_moves(
 
     To `middle` by itself nothing moves in that frame.
     """
-    shares = heat_map(features, DecouplingConfig(reference))  # ty: ignore[invalid-argument-type]
-    assert shares.shape == (8, 64, 64) and shares.min() >= 0 and shares.max() <= 1
+    fractions = saliency_map(features, DecouplingConfig(reference))  # ty: ignore[invalid-argument-type]
+    assert fractions.shape == (8, 64, 64) and fractions.min() >= 0 and fractions.max() <= 1
     everything = torch.arange(8)
     alphas = sample.gather(everything, torch.zeros_like(everything)).alphas[:, 0]
     moving = torch.from_numpy(moving_mask(sample.cameras, sample.times))[:, 0].float()
     covered, moves = (avg_pool2d(part, STRIDE) >= 0.5 for part in (alphas, moving))
     covered, moves = covered | covered[sample.middle], moves | moves[sample.middle]
-    heat, moves = shares[covered], moves[covered]
+    saliency, moves = fractions[covered], moves[covered]
     assert 0.2 < moves.float().mean() < 0.8
-    assert area_under_roc(heat, moves) > least
-    assert heat[moves].median() > 10 * heat[~moves].median()
+    assert area_under_roc(saliency, moves) > least
+    assert saliency[moves].median() > 10 * saliency[~moves].median()
 
 
 @pytest.mark.parametrize("reference", REFERENCES)
-def test_a_still_film_is_cold(features: FrameFeatures, reference: str) -> None:
+def test_a_still_video_is_cold(features: FrameFeatures, reference: str) -> None:
     still = FrameFeatures(features.maps[:1].expand(4, -1, -1, -1, -1), features.valid[:1].expand(4, -1))
-    assert heat_map(still, DecouplingConfig(reference)).max() < 2e-3  # ty: ignore[invalid-argument-type]
+    assert saliency_map(still, DecouplingConfig(reference)).max() < 2e-3  # ty: ignore[invalid-argument-type]
 
 
 def test_only_the_real_view_counts(features: FrameFeatures) -> None:
     twice = FrameFeatures(torch.cat((features.maps, features.maps.roll(3, 0)), dim=1), features.valid.expand(8, 2))
-    assert torch.equal(heat_map(twice, DecouplingConfig()), heat_map(features, DecouplingConfig()))
+    assert torch.equal(saliency_map(twice, DecouplingConfig()), saliency_map(features, DecouplingConfig()))
 
 
-def heat_in(picture: UInt8[np.ndarray, "H W 3"]) -> np.ndarray:
-    """How far from grey: all that is coloured in these pictures is heat."""
-    return picture[..., 0].astype(int) - picture[..., 2]
+def saliency_in(image: UInt8[np.ndarray, "H W 3"]) -> np.ndarray:
+    """How far from gray: all that is colored in these images is heat."""
+    return image[..., 0].astype(int) - image[..., 2]
 
 
 def decoded(path: Path) -> list[UInt8[np.ndarray, "H W 3"]]:
@@ -103,46 +103,46 @@ def decoded(path: Path) -> list[UInt8[np.ndarray, "H W 3"]]:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
-def test_the_film_is_hot_where_something_moves(crossing: MultiViewVideo, tmp_path: Path) -> None:
+def test_the_video_is_hot_where_something_moves(crossing: MultiViewVideo, tmp_path: Path) -> None:
     config = FeaturesConfig(filters=FilterBankConfig(scales=(0.5, 1.5)), cached=False)
-    shares = heat_map(extract_features(crossing, config, CPU), DecouplingConfig())
-    paths = list(write_heat_map(shares, crossing, SHOWN, tmp_path))
-    assert paths == [tmp_path / "heatmap.mp4", tmp_path / "heatmap.png"]
+    fractions = saliency_map(extract_features(crossing, config, CPU), DecouplingConfig())
+    paths = list(write_saliency_map(fractions, crossing, SHOWN, tmp_path))
+    assert paths == [tmp_path / "saliency.mp4", tmp_path / "saliency.png"]
     with av.open(str(paths[0])) as container:
         assert float(container.streams.video[0].average_rate) == pytest.approx(FRAMES / 2.0)  # as long as the clip
-    film = decoded(paths[0])
-    assert len(film) == FRAMES
-    for time, picture in enumerate(film):
-        assert picture.shape == (SIZE, SIZE, 3)
-        heat = heat_in(picture)
-        assert heat[10:22, 6 + 8 * time : 18 + 8 * time].mean() > 50
-        assert np.abs(heat[40:56, 26:38]).mean() < 12
+    video = decoded(paths[0])
+    assert len(video) == FRAMES
+    for time, image in enumerate(video):
+        assert image.shape == (SIZE, SIZE, 3)
+        saliency = saliency_in(image)
+        assert saliency[10:22, 6 + 8 * time : 18 + 8 * time].mean() > 50
+        assert np.abs(saliency[40:56, 26:38]).mean() < 12
         still = crossing.frames.read(time, 0)[40:56, 26:38, :3].astype(int)
-        assert np.abs(picture[40:56, 26:38] - still).mean() < 12  # where it is cold the film is seen as it is
+        assert np.abs(image[40:56, 26:38] - still).mean() < 12  # where it is cold the video is seen as it is
 
 
-def test_the_sheet_shows_the_film_above_its_heat(crossing: MultiViewVideo, tmp_path: Path) -> None:
-    shares = torch.zeros(FRAMES, 16, 16)
-    shares[:, 9:15, 6:10] = 0.6  # as if the still square moved
-    *_, path = write_heat_map(shares, crossing, SHOWN, tmp_path)
+def test_the_sheet_shows_the_video_above_its_heat(crossing: MultiViewVideo, tmp_path: Path) -> None:
+    fractions = torch.zeros(FRAMES, 16, 16)
+    fractions[:, 9:15, 6:10] = 0.6  # as if the still square moved
+    *_, path = write_saliency_map(fractions, crossing, SHOWN, tmp_path)
     sheet = read_rgba(path)[..., :3]
-    heat = heat_in(sheet)
-    assert 3 * 24 * 16 * 0.9 < (heat > 100).sum() < 3 * 26 * 18  # the square, in each of three columns
-    assert np.abs(heat[:SIZE]).max() <= 1
+    saliency = saliency_in(sheet)
+    assert 3 * 24 * 16 * 0.9 < (saliency > 100).sum() < 3 * 26 * 18  # the square, in each of three columns
+    assert np.abs(saliency[:SIZE]).max() <= 1
 
 
 def test_what_is_no_object_stays_white(crossing: MultiViewVideo, tmp_path: Path) -> None:
-    pictures = np.stack([crossing.frames.read(time, 0) for time in range(FRAMES)])[:, None]
-    pictures[..., :20, :] = 0
+    images = np.stack([crossing.frames.read(time, 0) for time in range(FRAMES)])[:, None]
+    images[..., :20, :] = 0
     valid = crossing.valid.clone()
     valid[3] = False
-    cut_out = replace(crossing, frames=ArrayFrames(pictures), valid=valid)
-    path, _ = write_heat_map(torch.ones(FRAMES, 16, 16), cut_out, SHOWN, tmp_path)
-    for time, picture in enumerate(decoded(path)):
-        assert picture[:, :16].min() > 245 and (picture.min() > 245) == (time == 3)
-        assert time == 3 or heat_in(picture[:, 24:]).mean() > 100
+    extract_mattes = replace(crossing, frames=ArrayFrames(images), valid=valid)
+    path, _ = write_saliency_map(torch.ones(FRAMES, 16, 16), extract_mattes, SHOWN, tmp_path)
+    for time, image in enumerate(decoded(path)):
+        assert image[:, :16].min() > 245 and (image.min() > 245) == (time == 3)
+        assert time == 3 or saliency_in(image[:, 24:]).mean() > 100
 
 
-def test_a_film_without_any_heat_is_written_all_the_same(crossing: MultiViewVideo, tmp_path: Path) -> None:
-    *_, path = write_heat_map(torch.zeros(FRAMES, 16, 16), crossing, SHOWN, tmp_path)
-    assert np.abs(heat_in(read_rgba(path)[..., :3])).max() <= 1
+def test_a_video_without_any_heat_is_written_all_the_same(crossing: MultiViewVideo, tmp_path: Path) -> None:
+    *_, path = write_saliency_map(torch.zeros(FRAMES, 16, 16), crossing, SHOWN, tmp_path)
+    assert np.abs(saliency_in(read_rgba(path)[..., :3])).max() <= 1

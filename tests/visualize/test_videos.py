@@ -1,4 +1,4 @@
-"""Films of every kind, drawn from a run, against the pictures they should hold."""
+"""Videos of every kind, drawn from a run, against the images they should hold."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from PIL import Image
 from ds4d.rendering import CpuRenderer
 from ds4d.scene import BakedGaussians, Clip, draw_rgb, draw_rgba
 from ds4d.types import Cameras, RawGaussians, Similarity
-from ds4d.visualize import SUFFIXES, Shot, draw_shot, fixed_path, write_film
+from ds4d.visualize import SUFFIXES, Trajectory, fixed_path, render_trajectory, render_video
 
 TIMES = torch.tensor([0.0, 0.4, 1.0])
 
@@ -26,19 +26,19 @@ def scene(tiny_gaussians: RawGaussians) -> BakedGaussians:
 
 
 @pytest.fixture
-def shot() -> Shot:
+def trajectory() -> Trajectory:
     cameras = fixed_path(3, azimuth_deg=0.0, elevation_deg=0.0, fovy_deg=40.0, distance=2.0, size=64)
-    return Shot(cameras, TIMES)
+    return Trajectory(cameras, TIMES)
 
 
-def read_film(path: Path) -> list[np.ndarray]:
+def read_source_video(path: Path) -> list[np.ndarray]:
     if path.suffix == ".gif":
         with Image.open(path) as animation:
-            pictures = []
+            images = []
             for index in range(animation.n_frames):
                 animation.seek(index)
-                pictures.append(np.array(animation.convert("RGBA")))
-            return pictures
+                images.append(np.array(animation.convert("RGBA")))
+            return images
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         if path.suffix != ".webm":
@@ -48,58 +48,60 @@ def read_film(path: Path) -> list[np.ndarray]:
         return [frame.to_ndarray(format="rgba") for packet in packets for frame in decoder.decode(packet)]
 
 
-def on_white(picture: np.ndarray) -> np.ndarray:
-    return picture[..., :3] * (picture[..., 3:] / 255) + 255 - picture[..., 3:].astype(float)
+def on_white(image: np.ndarray) -> np.ndarray:
+    return image[..., :3] * (image[..., 3:] / 255) + 255 - image[..., 3:].astype(float)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_every_kind_shows_the_pictures(tmp_path: Path, scene: BakedGaussians, shot: Shot, suffix: str) -> None:
-    path = tmp_path / f"film{suffix}"
-    write_film(path, scene, CpuRenderer(), replace(shot, repeats=2), 10.0)
-    pictures = read_film(path)
-    truth = list(draw_rgb(scene, CpuRenderer(), shot.cameras, shot.times))
-    assert len(pictures) == 6
-    for picture, expected in zip(pictures, truth * 2, strict=True):
-        error = (on_white(picture) - expected) / 255
+def test_every_kind_shows_the_images(
+    tmp_path: Path, scene: BakedGaussians, trajectory: Trajectory, suffix: str
+) -> None:
+    path = tmp_path / f"video{suffix}"
+    render_video(path, scene, CpuRenderer(), replace(trajectory, repeats=2), 10.0)
+    images = read_source_video(path)
+    truth = list(draw_rgb(scene, CpuRenderer(), trajectory.cameras, trajectory.times))
+    assert len(images) == 6
+    for image, expected in zip(images, truth * 2, strict=True):
+        error = (on_white(image) - expected) / 255
         assert -10 * np.log10(np.mean(error**2)) > 30  # dB
-    transparent = pictures[0][0, 0, 3] == 0
+    transparent = images[0][0, 0, 3] == 0
     assert transparent == (suffix == ".webm")
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])
-def test_a_background_stands_behind(tmp_path: Path, scene: BakedGaussians, shot: Shot, suffix: str) -> None:
+def test_a_background_stands_behind(tmp_path: Path, scene: BakedGaussians, trajectory: Trajectory, suffix: str) -> None:
     ramp = np.broadcast_to(np.linspace(0, 255, 64).astype(np.uint8)[:, None], (64, 64, 3)).transpose(1, 0, 2)
-    path = tmp_path / f"film{suffix}"
-    write_film(path, scene, CpuRenderer(), shot, 10.0, np.ascontiguousarray(ramp))
-    straight = next(iter(draw_rgba(scene, CpuRenderer(), shot.cameras, shot.times))).astype(float)
+    path = tmp_path / f"video{suffix}"
+    render_video(path, scene, CpuRenderer(), trajectory, 10.0, np.ascontiguousarray(ramp))
+    straight = next(iter(draw_rgba(scene, CpuRenderer(), trajectory.cameras, trajectory.times))).astype(float)
     expected = ramp + (straight[..., :3] - ramp) * straight[..., 3:] / 255
-    picture = read_film(path)[0]
-    assert picture[..., 3].min() == 255
-    assert np.abs(picture[..., :3] - expected).mean() < 4
+    image = read_source_video(path)[0]
+    assert image[..., 3].min() == 255
+    assert np.abs(image[..., :3] - expected).mean() < 4
 
 
-def test_pictures_of_a_shot_keep_their_alpha(scene: BakedGaussians, shot: Shot) -> None:
-    truth = np.stack(list(draw_rgba(scene, CpuRenderer(), shot.cameras, TIMES)))
-    assert np.array_equal(np.stack(list(draw_shot(scene, CpuRenderer(), shot))), truth)
-    opaque = next(iter(draw_shot(scene, CpuRenderer(), shot, np.zeros((64, 64, 3), np.uint8))))
+def test_images_of_a_shot_keep_their_alpha(scene: BakedGaussians, trajectory: Trajectory) -> None:
+    truth = np.stack(list(draw_rgba(scene, CpuRenderer(), trajectory.cameras, TIMES)))
+    assert np.array_equal(np.stack(list(render_trajectory(scene, CpuRenderer(), trajectory))), truth)
+    opaque = next(iter(render_trajectory(scene, CpuRenderer(), trajectory, np.zeros((64, 64, 3), np.uint8))))
     assert opaque[..., 3].min() == 255 and not opaque[0, 0, :3].any()
 
 
-def test_what_does_not_fit_is_named(tmp_path: Path, scene: BakedGaussians, shot: Shot) -> None:
-    with pytest.raises(ValueError, match=r"film.avi must end in \.mp4"):
-        write_film(tmp_path / "film.avi", scene, CpuRenderer(), shot, 10.0)
+def test_what_does_not_fit_is_named(tmp_path: Path, scene: BakedGaussians, trajectory: Trajectory) -> None:
+    with pytest.raises(ValueError, match=r"video.avi must end in \.mp4"):
+        render_video(tmp_path / "video.avi", scene, CpuRenderer(), trajectory, 10.0)
     with pytest.raises(ValueError, match=r"times must lie in \[0, 1\], got 0.0 to 1.5"):
-        Shot(shot.cameras, torch.tensor([0.0, 0.5, 1.5]))
+        Trajectory(trajectory.cameras, torch.tensor([0.0, 0.5, 1.5]))
     with pytest.raises(ValueError, match=r"cameras must be one per time, \[2, 1\], got \[3, 1\]"):
-        Shot(shot.cameras, TIMES[:2])
+        Trajectory(trajectory.cameras, TIMES[:2])
     with pytest.raises(ValueError, match="fps must be above 0 and at most 50"):
-        write_film(tmp_path / "film.gif", scene, CpuRenderer(), shot, 60.0)
+        render_video(tmp_path / "video.gif", scene, CpuRenderer(), trajectory, 60.0)
     assert not list(tmp_path.iterdir())
 
 
-def test_cameras_may_differ_from_frame_to_frame(scene: BakedGaussians, shot: Shot) -> None:
+def test_cameras_may_differ_from_frame_to_frame(scene: BakedGaussians, trajectory: Trajectory) -> None:
     other = fixed_path(1, azimuth_deg=90.0, elevation_deg=0.0, fovy_deg=40.0, distance=2.0, size=64)
-    cameras = Cameras(torch.cat((shot.cameras.viewmats[:2], other.viewmats)), shot.cameras.Ks, 64, 64)
-    last = list(draw_shot(scene, CpuRenderer(), Shot(cameras, TIMES)))[-1]
+    cameras = Cameras(torch.cat((trajectory.cameras.viewmats[:2], other.viewmats)), trajectory.cameras.Ks, 64, 64)
+    last = list(render_trajectory(scene, CpuRenderer(), Trajectory(cameras, TIMES)))[-1]
     alone = next(iter(draw_rgba(scene, CpuRenderer(), other, TIMES[2:])))
     assert np.array_equal(last, alone)

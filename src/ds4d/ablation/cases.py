@@ -1,4 +1,4 @@
-"""What an ablation fits, and the pictures that each fit is scored on."""
+"""What an ablation fits, and the images that each fit is scored on."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Case:
     Attributes:
         name: of the clip, and of the view that is held out.
         data: folder of the clip.
-        scored_on: which pictures: `unseen views` are those of transforms_test.json, `a held-out view` is left out of
+        scored_on: which images: `unseen views` are those of transforms_test.json, `a held-out view` is left out of
             the fit, `the front view` is fitted.
         mv: whether the views besides the front are fitted as they are (`exact`), or `perturbed` as a generator's are.
         held_out: index of the view that is left out of the fit, or None.
@@ -52,7 +52,7 @@ class Score:
     """How good a fit is, and how long it took.
 
     Attributes:
-        metrics: `ds4d.metrics.METRICS` on the case's pictures, and `front_psnr`, the mean PSNR of the fitted front
+        metrics: `ds4d.metrics.METRICS` on the case's images, and `front_psnr`, the mean PSNR of the fitted front
             view in dB; NaN where nothing could be measured.
         seconds: of the whole fit: reading, placement and optimisation, without scoring. The first fit of a process
             takes longer: it loads the kernels.
@@ -70,7 +70,7 @@ def find_cases(
     """What is fitted and scored of each folder.
 
     A folder with transforms_test.json is fitted to its splits front and mv and scored on test. Another has no truth
-    but its own pictures: it is fitted as it is and scored on its front view, or, view by view, without one of its
+    but its own images: it is fitted as it is and scored on its front view, or, view by view, without one of its
     generated views and scored on that.
 
     Args:
@@ -172,7 +172,7 @@ def without_view(video: MultiViewVideo, index: int) -> MultiViewVideo:
 
 
 def score_against_view(scene: Scene, renderer: Renderer, video: MultiViewVideo, index: int) -> dict[str, float]:
-    """Scores of a scene against one view of a clip, as 8-bit pictures (see `ds4d.metrics.score_view`).
+    """Scores of a scene against one view of a clip, as 8-bit images (see `ds4d.metrics.score_view`).
 
     Args:
         scene: fitted in the world of the clip's cameras.
@@ -206,7 +206,7 @@ def _check_still(case: Case, video: MultiViewVideo) -> None:
     """Where a camera moves, fits go without frame features, and most rows would be the same."""
     if not video.cameras.is_static:
         raise ValueError(
-            f"{case.data} must be filmed by cameras that stand still, got one that moves: frame features are compared "
+            f"{case.data} must be recorded by cameras that stand still, got one that moves: frame features are compared "
             "in place. Leave the folder out."
         )
 
@@ -239,14 +239,14 @@ def _fitted(case: Case, video: MultiViewVideo, seed: int) -> MultiViewVideo:
 
 
 def _front_psnr(scene: Scene, renderer: Renderer, video: MultiViewVideo) -> float:
-    """Mean PSNR of the front view's pictures, in dB, as the metrics.json of a run has it."""
+    """Mean PSNR of the front view's images, in dB, as the metrics.json of a run has it."""
     front = torch.zeros_like(video.valid)
     front[:, 0] = video.valid[:, 0]
     return float(score_training_views(scene, renderer, dataclasses.replace(video, valid=front))[0])
 
 
-def _straight(picture: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
-    """Colour no longer multiplied by alpha, as files hold it."""
-    colors, alphas = picture[..., :3].astype(np.float64), picture[..., 3:]
+def _straight(image: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
+    """Color no longer multiplied by alpha, as files hold it."""
+    colors, alphas = image[..., :3].astype(np.float64), image[..., 3:]
     straight = np.where(alphas > 0, colors * 255 / np.maximum(alphas, 1), 0)
     return np.concatenate((straight.clip(0, 255).round().astype(np.uint8), alphas), axis=-1)

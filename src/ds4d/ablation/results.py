@@ -24,7 +24,7 @@ class Result:
 
     Attributes:
         case: name of what was fitted.
-        scored_on: which pictures the metrics compare with (see `ds4d.ablation.cases.Case`).
+        scored_on: which images the metrics compare with (see `ds4d.ablation.cases.Case`).
         row: of the ablation.
         seed: of every random draw.
         settings: everything that decides the fit, as json holds it: `case`, `preset` (what the rows share) and `row`.

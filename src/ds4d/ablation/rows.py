@@ -7,7 +7,7 @@ from typing import Literal
 
 from ds4d.config import GenerateConfig
 from ds4d.fusion import FusionConfig
-from ds4d.losses import AlignmentConfig
+from ds4d.losses import ViewCorrectionConfig
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,14 @@ def _with_features(
 
 def _unaligned(config: GenerateConfig) -> GenerateConfig:
     """Generated views are taken as they are, as in the paper."""
-    return replace(config, fit=replace(config.fit, alignment=None))
+    return replace(config, fit=replace(config.fit, view_correction=None))
 
 
 def _aligned(config: GenerateConfig) -> GenerateConfig:
     """Generated views may differ from the object, by what is learnt beside it."""
-    return replace(config, fit=replace(config.fit, alignment=config.fit.alignment or AlignmentConfig()))
+    return replace(
+        config, fit=replace(config.fit, view_correction=config.fit.view_correction or ViewCorrectionConfig())
+    )
 
 
 _ROWS = (

@@ -1,6 +1,6 @@
 """The table of an ablation: as json for programs, as Markdown and as a plot for people.
 
-Cases that are scored on different kinds of pictures stand in tables of their own: a mean over seen and unseen pictures
+Cases that are scored on different kinds of images stand in tables of their own: a mean over seen and unseen images
 says nothing.
 """
 
@@ -26,10 +26,10 @@ _DIGITS = {"ssim": 4, "iou": 4, "seconds": 1, "motion_error": 3, "still_flicker"
 
 @dataclass(frozen=True)
 class Table:
-    """The rows over the cases that are scored on one kind of pictures.
+    """The rows over the cases that are scored on one kind of images.
 
     Attributes:
-        scored_on: which pictures.
+        scored_on: which images.
         cases: their names.
         fits: of a row that has every case and seed.
         rows: those present, in the order of the paper.
@@ -71,17 +71,17 @@ def write_tables(folder: Path, base: str | None = None) -> list[Path]:
     _write(folder / "table.json", json.dumps(content, indent=1, allow_nan=False))
     _write(folder / "table.md", "\n".join([*_heading(facts), *(line for table in tables for line in _markdown(table))]))
     written = [folder / "table.json", folder / "table.md"]
-    picture = folder / "table.png"
+    image = folder / "table.png"
     if any(table.differences[measure] for table in tables for measure in PLOTTED):
-        plot_differences(tables, picture)
-        written.append(picture)
+        plot_differences(tables, image)
+        written.append(image)
     else:
-        picture.unlink(missing_ok=True)  # that of other results
+        image.unlink(missing_ok=True)  # that of other results
     return written
 
 
 def make_tables(results: Sequence[Result], base: str | None = None) -> list[Table]:
-    """One table per kind of pictures that results are scored on.
+    """One table per kind of images that results are scored on.
 
     Args:
         results: at least one.
@@ -105,7 +105,7 @@ def plot_differences(tables: Sequence[Table], path: str | Path) -> None:
 
     Args:
         tables: a line of plots each.
-        path: of the picture; its suffix chooses the format (.png, .svg, .pdf).
+        path: of the image; its suffix chooses the format (.png, .svg, .pdf).
     """
     from matplotlib.figure import Figure
 

@@ -16,17 +16,17 @@ from ds4d.cli.outcome import Outcome
 
 # What a command does, and the module that does it.
 COMMANDS = {
-    "check": ("whether a film is fit for use, and what will be seen of it", "ds4d.cli.check"),
+    "check": ("whether a video is fit for use, and what will be seen of it", "ds4d.cli.check"),
     "views": ("the further views of a video that it is fitted with", "ds4d.cli.views"),
     "generate": ("a video or multi-view frames in, a 4D object out", "ds4d.cli.generate"),
     "view": ("a generated object in the browser, from all sides and at all times", "ds4d.cli.view"),
-    "render": ("pictures or a video of a generated object", "ds4d.cli.render"),
+    "render": ("images or a video of a generated object", "ds4d.cli.render"),
     "eval": ("scores on views that were not fitted", "ds4d.cli.evaluate"),
     "ablate": ("the paper's ablation: its rows fitted to the same data, and their table", "ds4d.cli.ablate"),
     "sample": ("an example input, made here", "ds4d.cli.sample"),
-    "report": ("the page of a finished run: films, curves, figures, settings", "ds4d.cli.report"),
+    "report": ("the page of a finished run: videos, curves, figures, settings", "ds4d.cli.report"),
     "export": ("a page that plays it, or its Gaussians or a moving mesh as files", "ds4d.cli.export"),
-    "weights": ("pretrained models: what is present, licences, how to get them", "ds4d.cli.weights"),
+    "weights": ("pretrained models: what is present, licenses, how to get them", "ds4d.cli.weights"),
     "info": ("device, versions, what is installed and what is missing", "ds4d.cli.info"),
 }
 
@@ -75,7 +75,7 @@ def _help() -> str:
         [
             "usage: ds4d COMMAND ...",
             "",
-            "A film of a moving object in, dynamic 3D Gaussians out.",
+            "A video of a moving object in, dynamic 3D Gaussians out.",
             "",
             *lines,
             "",

@@ -32,11 +32,11 @@ class AblateArguments(ScreenOptions):
         data: folders of multi-view frames. With transforms_test.json: fitted to the splits front and mv, scored on
             test. Else fitted as they are and scored on the front view.
         rows: of A (random first Gaussians), B (on the visual hull), D (B + frame features of the front view), E (D +
-            DSFD), F, G, H (E + TSSF by average, GA, DA), visible (E + TSSF of the views that see the point), aligned (B
+            DSFD), F, G, H (E + TSSF by average, GA, DA), visible (E + TSSF of the views that see the point), registered (B
             + the generated views' warps and tints learnt) and ours (both of these); all if not given.
         seeds: how many of each, from 0.
         preset: settings that the rows share; fast on CUDA, else cpu, if not given.
-        size: height of the pictures in pixels; the preset's if not given.
+        size: height of the images in pixels; the preset's if not given.
         steps: of a whole fit; both stages are shortened or stretched alike. The preset's if not given.
         device: where to work; auto takes CUDA where it can be used.
         mv: whether the views besides the front are fitted as they are, or perturbed as a generator's views are, anew

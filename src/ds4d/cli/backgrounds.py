@@ -1,4 +1,4 @@
-"""What stands behind the object: a colour or a picture."""
+"""What stands behind the object: a color or an image."""
 
 from pathlib import Path
 
@@ -13,13 +13,13 @@ def read_background(word: str, width: int, height: int) -> UInt8[np.ndarray, "H 
     """A background of the size asked for.
 
     Args:
-        word: a colour by its name (white) or as #rrggbb, or the file of a picture, which is cut to shape; what is
+        word: a color by its name (white) or as #rrggbb, or the file of an image, which is cut to shape; what is
             transparent in it is white.
         width: pixels.
         height: pixels.
 
     Raises:
-        ValueError: it is neither a colour nor a picture.
+        ValueError: it is neither a color nor an image.
     """
     if Path(word).is_file():
         return _cut(premultiply(read_rgba(word)), width, height)
@@ -27,13 +27,13 @@ def read_background(word: str, width: int, height: int) -> UInt8[np.ndarray, "H 
         color = ImageColor.getrgb(word)
     except ValueError as error:
         raise ValueError(
-            f"--background must be a colour such as white or #rrggbb, or a picture, got {word!r}. Check the path."
+            f"--background must be a color such as white or #rrggbb, or an image, got {word!r}. Check the path."
         ) from error
     return np.full((height, width, 3), color[:3], np.uint8)
 
 
 def _cut(rgba: UInt8[np.ndarray, "h w 4"], width: int, height: int) -> UInt8[np.ndarray, "H W 3"]:
-    """The middle of a picture, as large as fits."""
+    """The middle of an image, as large as fits."""
     scale = max(width / rgba.shape[1], height / rgba.shape[0])
     large = resize_premultiplied(
         rgba, max(width, round(scale * rgba.shape[1])), max(height, round(scale * rgba.shape[0]))

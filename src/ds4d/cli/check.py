@@ -1,4 +1,4 @@
-"""`ds4d check`: whether a film is fit for use, and what will be seen of it."""
+"""`ds4d check`: whether a video is fit for use, and what will be seen of it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -18,18 +18,18 @@ from ds4d.presets import PRESETS
 from ds4d.runs import Prediction, predict_run
 
 _SHEET = "check.png"
-_VIEWS = 7  # the film and the six views that generators make of each of its frames
+_VIEWS = 7  # the video and the six views that generators make of each of its frames
 
 
 @dataclass(frozen=True)
 class CheckArguments(ScreenOptions):
-    """Looks at a film before anything is made of it: says what is wrong with it, and how to mend that.
+    """Looks at a video before anything is made of it: says what is wrong with it, and how to mend that.
 
     Attributes:
-        input: a video file, or a folder of numbered pictures.
+        input: a video file, or a folder of numbered images.
         preset: the settings that time and memory are predicted for; those that `ds4d generate` would take if left out.
         output: folder for check.png, the frames with their cut-outs; none is written if left out.
-        video: how the film is read, cut out and framed.
+        video: how the video is read, cut out and framed.
     """
 
     input: tyro.conf.Positional[Path]
@@ -39,11 +39,11 @@ class CheckArguments(ScreenOptions):
 
 
 def run(words: Sequence[str], screen: Screen) -> Outcome:
-    """The command; a film that is not fit for use is refused."""
+    """The command; a video that is not fit for use is refused."""
     arguments = tyro.cli(CheckArguments, args=list(words), prog="ds4d check")
     inspection = inspect_video(arguments.input, arguments.video)
     preset, device = arguments.preset or usual_preset(None), choose_device("auto")
-    forecast = predict_run(len(inspection.evidence.seconds), _VIEWS, PRESETS[preset](), device)
+    forecast = predict_run(len(inspection.context.seconds), _VIEWS, PRESETS[preset](), device)
     said = f"a run with the preset {preset} on {device.type} takes {forecast}"
     wrote = []
     if arguments.output is not None:
@@ -56,7 +56,7 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
 
 
 def _options(arguments: CheckArguments) -> Iterator[str]:
-    """What was asked for besides the film, in the words of `ds4d generate`."""
+    """What was asked for besides the video, in the words of `ds4d generate`."""
     if arguments.preset is not None:
         yield from ("--preset", arguments.preset)
     for option in fields(VideoConfig):
@@ -66,13 +66,13 @@ def _options(arguments: CheckArguments) -> Iterator[str]:
 
 
 def _lines(inspection: Inspection) -> Iterator[str]:
-    film, framing = inspection.evidence.film, inspection.evidence.framing
+    video, framing = inspection.context.video, inspection.context.framing
     yield (
-        f"film: {film.film_frames} frames of {film.size.width} x {film.size.height}; {len(film.pictures)} used, "
-        f"{film.fps:.3g} per second, from {film.seconds[0]:.2f} s to {film.seconds[-1]:.2f} s"
+        f"video: {video.source_frames} frames of {video.size.width} x {video.size.height}; {len(video.images)} used, "
+        f"{video.fps:.3g} per second, from {video.seconds[0]:.2f} s to {video.seconds[-1]:.2f} s"
     )
-    ways = {"alpha": "the film's alpha", "color": "the plain background's colour", "model": "the matting model"}
-    yield f"cut out by {ways[inspection.evidence.cut.way]}"
+    ways = {"alpha": "the video's alpha", "color": "the plain background's color", "model": "the matting model"}
+    yield f"cut out by {ways[inspection.context.cut.way]}"
     if framing is not None:
         yield f"framed: the square of {framing.side} pixels at ({framing.left}, {framing.top}), shown at {framing.size}"
     for finding in inspection.findings:
@@ -82,12 +82,12 @@ def _lines(inspection: Inspection) -> Iterator[str]:
 
 
 def _result(inspection: Inspection, forecast: Prediction) -> dict[str, Any]:
-    film = inspection.evidence.film
+    video = inspection.context.video
     return {
         "fit": inspection.is_fit,
         "findings": [asdict(finding) for finding in inspection.findings],
-        "frames": len(film.pictures),
-        "fps": film.fps,
-        "cut_out_by": inspection.evidence.cut.way,
+        "frames": len(video.images),
+        "fps": video.fps,
+        "matted_by": inspection.context.cut.way,
         "predicted": asdict(forecast),
     }

@@ -11,7 +11,7 @@ from rich.progress import Progress as RichProgress
 from ds4d.core import Progress
 
 # Between two plain lines lie at least so many seconds, and more in work that has taken long.
-_LEAST_PAUSE, _PAUSE_SHARE = 5.0, 0.05
+_LEAST_PAUSE, _PAUSE_FRACTION = 5.0, 0.05
 
 
 class Display:
@@ -60,7 +60,7 @@ class Lines(Display):
         is_last, took = progress.done >= progress.total, now - pace.began
         if is_last:
             del self._paces[progress.work]
-        if (is_last and took >= _LEAST_PAUSE) or now - self._last_line >= max(_LEAST_PAUSE, _PAUSE_SHARE * took):
+        if (is_last and took >= _LEAST_PAUSE) or now - self._last_line >= max(_LEAST_PAUSE, _PAUSE_FRACTION * took):
             left = "" if is_last else pace.describe_rest(progress.total, now)
             self.say(f"  {progress.work}: {progress.done} of {progress.total}{left}{note and f' ({note})'}")
 

@@ -19,13 +19,13 @@ from ds4d.scene import BakedGaussians
 
 @dataclass(frozen=True)
 class EvalArguments(ScreenOptions):
-    """Scores a generated object on the pictures of a transforms file, and writes eval.json into the run's folder.
+    """Scores a generated object on the images of a transforms file, and writes eval.json into the run's folder.
 
     LPIPS is among the scores where its weights are at hand (see `ds4d weights`).
 
     Attributes:
         run: folder of the run.
-        data: folder of transforms_<split>.json and its pictures, in the world of the run's input.
+        data: folder of transforms_<split>.json and its images, in the world of the run's input.
         split: which transforms file.
         device: where to work; auto takes CUDA where it can be used.
     """
@@ -43,7 +43,7 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
     run.check_scene()
     device = choose_device(arguments.device)
     scene = BakedGaussians.load(run.path, device)
-    lpips = Lpips.at_hand()
+    lpips = Lpips.if_available()
     evaluation = evaluate(
         scene, renderer_for(device), arguments.data, arguments.split, lpips=lpips.to(device) if lpips else None
     )

@@ -62,7 +62,7 @@ class ExportArguments(ScreenOptions):
         loop: blend the end of the clip into its start.
         up: axis of the files' world that points up: z in Blender, -y in many viewers of splats. That of the input's
             world if not given, but y in glTF. Not for html.
-        sh_degree: of a ply's colours, 0 to 3, filled up with zeros: some viewers read 3 only. The fit's own if not
+        sh_degree: of a ply's colors, 0 to 3, filled up with zeros: some viewers read 3 only. The fit's own if not
             given.
         resolution: of a mesh: steps of the grid along the object.
         force: replace files that are there.

@@ -1,4 +1,4 @@
-"""`ds4d generate`: a film or multi-view frames in, a 4D object out."""
+"""`ds4d generate`: a video or multi-view frames in, a 4D object out."""
 
 import argparse
 import signal
@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal, cast
 import tyro
 
 from ds4d.cli.exit_codes import ExitCode
-from ds4d.cli.film_options import FilmOptions
 from ds4d.cli.interruption import StopSignals
 from ds4d.cli.outcome import Outcome, ds4d_command, page_command
 from ds4d.cli.run_events import show
 from ds4d.cli.screen import Screen, ScreenOptions
+from ds4d.cli.video_options import VideoOptions
 from ds4d.cli.watching import watched
 from ds4d.config import GenerateConfig
 from ds4d.core import DeviceName, choose_device, to_dict
@@ -29,7 +29,7 @@ from ds4d.multiview.inflate import InflateConfig
 from ds4d.multiview.zero123plus import Zero123PlusConfig
 from ds4d.pipeline import Event, FileWritten, Finished, generate
 from ds4d.presets import PRESETS
-from ds4d.runs import RunFigures, RunFolder, read_record
+from ds4d.runs import RunFolder, RunMetrics, read_record
 from ds4d.training import FitConfig, LogConfig
 from ds4d.visualize import OutputsConfig
 
@@ -41,7 +41,7 @@ class Request:
     """What the command is asked to do.
 
     Attributes:
-        input: the film, or the folder of views.
+        input: the video, or the folder of views.
         output: folder of the run.
         settings: what decides the result.
         device: where to work.
@@ -72,7 +72,7 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
                 _close(events)
                 break
     if isinstance(last, Finished):
-        return _finished(asked.output, last.figures, wrote)
+        return _finished(asked.output, last.metrics, wrote)
     assert stop.received is not None
     return _stopped(asked.output, words, stop.received, wrote)
 
@@ -104,7 +104,7 @@ def parse(words: Sequence[str]) -> Request:
 
 def _command(settings: GenerateConfig) -> Callable[..., Request]:
     """The command as a function whose defaults are these settings."""
-    film, usual_fusion = FilmOptions.of(settings.video), settings.fusion or FusionConfig()
+    input_video, usual_fusion = VideoOptions.of(settings.video), settings.fusion or FusionConfig()
 
     def command(
         input: tyro.conf.Positional[Path],
@@ -119,7 +119,7 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
         checkpoint_every: int = settings.checkpoint_every,
         shape: Annotated[Path | None, tyro.conf.arg(name="init", metavar="MESH")] = None,
         views: Annotated[ViewsConfig, tyro.conf.arg(name="")] = settings.views,
-        video: Annotated[FilmOptions, tyro.conf.arg(name="")] = film,
+        video: Annotated[VideoOptions, tyro.conf.arg(name="")] = input_video,
         inflate: Annotated[InflateConfig, tyro.conf.arg(name="")] = settings.inflate,
         zero123plus: Zero123PlusConfig = settings.zero123plus,
         init: InitConfig = settings.init,
@@ -133,11 +133,11 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
         outputs: OutputsConfig = settings.outputs,
         log: LogConfig = settings.log,
     ) -> Request:
-        """Makes a 4D object of a film, or of multi-view frames, and shows it from all sides.
+        """Makes a 4D object of a video, or of multi-view frames, and shows it from all sides.
 
         Args:
-            input: a video file or a folder of numbered pictures, of one object; or a folder of multi-view frames: ref/
-                and zero123/ (STAG4D's layout, as ds4d views writes it), or transforms_<split>.json with their pictures
+            input: a video file or a folder of numbered images, of one object; or a folder of multi-view frames: ref/
+                and zero123/ (STAG4D's layout, as ds4d views writes it), or transforms_<split>.json with their images
                 (D-NeRF, Blender).
             output: folder of the run: new or empty, except with --resume.
             screen: how the command speaks.
@@ -152,7 +152,7 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
             shape: mesh or point cloud (PLY, OBJ, GLB) of the object in the clip's middle frame to begin with, in any
                 world, size and direction; short for --init.method mesh --init.file MESH.
             views: where the views come from, and how folders of views are read.
-            video: how a film is read and cut out.
+            video: how a video is read and cut out.
             inflate: how a silhouette becomes a shape (--views inflate).
             zero123plus: which Zero123++, and how it is run (--views zero123plus).
             init: the first Gaussians.
@@ -163,7 +163,7 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
             field: what moves the Gaussians.
             fit: the schedule of the fit.
             guidance: what a diffusion model (Zero123-XL) thinks of sides that no view shows.
-            outputs: pictures and videos.
+            outputs: images and videos.
             log: of the losses.
         """
         if not fused and fusion != usual_fusion:
@@ -203,12 +203,12 @@ def _close(events: Iterator[Event]) -> None:
     cast(Any, events).close()
 
 
-def _finished(output: Path, figures: RunFigures, wrote: Sequence[Path]) -> Outcome:
+def _finished(output: Path, metrics: RunMetrics, wrote: Sequence[Path]) -> Outcome:
     text = (
-        f"front view {figures.front_psnr:.1f} dB, all training views {figures.train_psnr:.1f} dB, "
-        f"{figures.num_gaussians} Gaussians, {sum(figures.seconds.values()):.0f} s on {figures.device}"
+        f"front view {metrics.front_psnr:.1f} dB, all training views {metrics.train_psnr:.1f} dB, "
+        f"{metrics.num_gaussians} Gaussians, {sum(metrics.seconds.values()):.0f} s on {metrics.device}"
     )
-    return Outcome(text, to_dict(figures), wrote, [ds4d_command("view", output), page_command(output)])
+    return Outcome(text, to_dict(metrics), wrote, [ds4d_command("view", output), page_command(output)])
 
 
 def _stopped(output: Path, words: Sequence[str], number: signal.Signals, wrote: Sequence[Path]) -> Outcome:

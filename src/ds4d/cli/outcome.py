@@ -70,7 +70,7 @@ def written_page(page: Path) -> Outcome:
 
 
 def browser_command(file: Path) -> str:
-    """The command that shows a page or a picture in the usual browser, by this Python, whatever its name."""
+    """The command that shows a page or an image in the usual browser, by this Python, whatever its name."""
     return shlex.join([sys.executable, "-m", "webbrowser", file.resolve().as_uri()])
 
 

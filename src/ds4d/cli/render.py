@@ -1,4 +1,4 @@
-"""`ds4d render`: pictures at the cameras of a transforms file, or a film."""
+"""`ds4d render`: images at the cameras of a transforms file, or a video."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -28,20 +28,20 @@ from ds4d.visualize import (
     OPAQUE,
     SUFFIXES,
     OutputsConfig,
-    Shot,
-    draw_shot,
-    film_cameras,
-    input_shot,
-    keyframe_shot,
-    orbit_shot,
-    overlay_film,
-    read_film,
-    standing_shot,
-    write_film,
+    Trajectory,
+    crop_cameras,
+    fixed_trajectory,
+    input_trajectory,
+    keyframe_trajectory,
+    orbit_trajectory,
+    overlay_video,
+    read_source_video,
+    render_trajectory,
+    render_video,
 )
 from ds4d.visualize.keyframes import read_keyframes
 
-# Options of films that each way of filming does not read.
+# Options of videos that each way of recording does not read.
 _UNREAD = {
     "transforms": ("elevation", "fps", "seconds", "slow", "time", "loop", "background"),
     "over": ("elevation", "fps", "seconds", "slow", "time", "loop", "background"),
@@ -52,33 +52,33 @@ _UNREAD = {
 
 @dataclass(frozen=True)
 class RenderArguments(ScreenOptions):
-    """Draws a generated object: pictures at the cameras of a transforms file, or a film.
+    """Draws a generated object: images at the cameras of a transforms file, or a video.
 
-    Give one of --transforms, --orbit, --azimuth, --keyframes, --input-camera and --over. Films are .mp4, .mkv, .mov
+    Give one of --transforms, --orbit, --azimuth, --keyframes, --input-camera and --over. Videos are .mp4, .mkv, .mov
     (H.264), .webm (VP9, transparent), .gif, or a folder of frame0001.png and so on (transparent).
 
     Attributes:
         run: folder of the run.
-        output: file of the film; a name without an ending is a folder of pictures.
+        output: file of the video; a name without an ending is a folder of images.
         transforms: draw every frame of this transforms json, at its camera, size and time, as <file_path>.png: RGBA
             with straight alpha.
-        orbit: film in which time plays while the camera turns once round the object.
-        azimuth: film from this side, in degrees: 0 front, 90 right, 180 back, 270 left.
-        keyframes: film along the key frames of this json file, a list of objects with the keys at (seconds), azimuth,
+        orbit: video in which time plays while the camera turns once round the object.
+        azimuth: video from this side, in degrees: 0 front, 90 right, 180 back, 270 left.
+        keyframes: video along the key frames of this json file, a list of objects with the keys at (seconds), azimuth,
             elevation, zoom and time.
-        input_camera: film from the camera of the real video.
-        over: lay the object over this film, the one the run was made of, where it was filmed; a film of its size and
+        input_camera: video from the camera of the real video.
+        over: lay the object over this video, the one the run was made of, where it was recorded; a video of its size and
             speed.
-        elevation: of the film's camera, in degrees, positive from above.
-        size: height and width of the film in pixels, 512 if not given; with --input-camera its height, the input's if
+        elevation: of the video's camera, in degrees, positive from above.
+        size: height and width of the video in pixels, 512 if not given; with --input-camera its height, the input's if
             not given; with --transforms, of frames for which the file gives no size; with --over, of the drawing
-            before it is put into the film.
-        fps: frames per second of the film.
-        seconds: least length of the film; the clip plays again and again.
-        slow: how many times slower than filmed the clip plays; between frames the motion is asked for its own time.
+            before it is put into the video.
+        fps: frames per second of the video.
+        seconds: least length of the video; the clip plays again and again.
+        slow: how many times slower than recorded the clip plays; between frames the motion is asked for its own time.
         time: let time stand still at this moment, in [0, 1], while the camera moves.
         loop: blend the end of the clip into its start. A clip that is known to loop always is.
-        background: a colour (white, #rrggbb) or a picture behind the object; white if not given, or nothing in films
+        background: a color (white, #rrggbb) or an image behind the object; white if not given, or nothing in videos
             that can be transparent.
         force: replace files that are there.
         device: where to work; auto takes CUDA where it can be used.
@@ -117,16 +117,16 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
 
 def _draw(way: str, arguments: RenderArguments, scene: DynamicGaussians, renderer: Renderer) -> Outcome:
     if way == "transforms":
-        return Outcome(wrote=_write_pictures(arguments, scene, renderer))
+        return Outcome(wrote=_write_images(arguments, scene, renderer))
     if arguments.over is not None:
         return Outcome(wrote=_write_overlay(arguments, scene, renderer, arguments.over))
     playing = LoopedScene(scene) if arguments.loop or scene.clip.loops else scene
-    outcome = Outcome(wrote=_write_film(arguments, playing, renderer, _shot(way, arguments, playing)))
+    outcome = Outcome(wrote=_write_video_file(arguments, playing, renderer, _trajectory(way, arguments, playing)))
     return with_jump(outcome, scene) if arguments.loop else outcome
 
 
 def _check_choice(arguments: RenderArguments) -> str:
-    """The way of filming: one, and only the options that it reads."""
+    """The way of recording: one, and only the options that it reads."""
     ways = ("transforms", "orbit", "azimuth", "keyframes", "input_camera", "over")
     given = [way for way in ways if getattr(arguments, way) is not None and getattr(arguments, way) is not False]
     if len(given) != 1:
@@ -138,7 +138,7 @@ def _check_choice(arguments: RenderArguments) -> str:
         raise ValueError(f"--output must end in {', '.join(OPAQUE)}, got {arguments.output}. Rename it.")
     if way != "transforms" and suffix not in ("", *SUFFIXES):
         raise ValueError(
-            f"--output must end in {', '.join(SUFFIXES)}, or have no ending for a folder of pictures, got "
+            f"--output must end in {', '.join(SUFFIXES)}, or have no ending for a folder of images, got "
             f"{arguments.output}. Rename it."
         )
     if arguments.time is not None:
@@ -147,7 +147,7 @@ def _check_choice(arguments: RenderArguments) -> str:
     return way
 
 
-def _shot(way: str, arguments: RenderArguments, scene: Scene) -> Shot:
+def _trajectory(way: str, arguments: RenderArguments, scene: Scene) -> Trajectory:
     config = OutputsConfig(
         size=512 if arguments.size is None else arguments.size,
         fps=arguments.fps,
@@ -159,43 +159,51 @@ def _shot(way: str, arguments: RenderArguments, scene: Scene) -> Shot:
         keyframes = read_keyframes(arguments.keyframes)
         if keyframes[0].time is not None:
             refuse_set(arguments, ["slow"], "key frames that give the time")
-        shot = keyframe_shot(scene, config, keyframes)
+        trajectory = keyframe_trajectory(scene, config, keyframes)
     elif way == "input_camera":
         cameras = _input_cameras(RunFolder(arguments.run), scene)
-        shot = input_shot(scene, config, cameras, torch.tensor(scene.clip.times), arguments.size or cameras.height)
+        trajectory = input_trajectory(
+            scene, config, cameras, torch.tensor(scene.clip.times), arguments.size or cameras.height
+        )
     elif arguments.azimuth is not None:
-        shot = standing_shot(scene, config, arguments.azimuth)
+        trajectory = fixed_trajectory(scene, config, arguments.azimuth)
     else:
-        shot = orbit_shot(scene, config)
-    return shot if arguments.time is None else replace(shot, times=torch.full_like(shot.times, arguments.time))
+        trajectory = orbit_trajectory(scene, config)
+    return (
+        trajectory
+        if arguments.time is None
+        else replace(trajectory, times=torch.full_like(trajectory.times, arguments.time))
+    )
 
 
 def _input_cameras(run: RunFolder, scene: Scene) -> Cameras:
     """The camera of the real video at every frame, [T, 1], in the user's world."""
-    if run.film.is_file():
-        return film_cameras(run.read_film_place(), len(scene.clip.times))
+    if run.video.is_file():
+        return crop_cameras(run.read_video_crop(), len(scene.clip.times))
     record = read_record(run.config)
     video = load_views(record.input, record.config.views)
     return replace(video.cameras, viewmats=video.cameras.viewmats[:, :1], Ks=video.cameras.Ks[:, :1])
 
 
-def _write_film(arguments: RenderArguments, scene: Scene, renderer: Renderer, shot: Shot) -> list[Path]:
+def _write_video_file(
+    arguments: RenderArguments, scene: Scene, renderer: Renderer, trajectory: Trajectory
+) -> list[Path]:
     output, background = arguments.output, None
     if arguments.background is not None:
-        background = read_background(arguments.background, shot.cameras.width, shot.cameras.height)
+        background = read_background(arguments.background, trajectory.cameras.width, trajectory.cameras.height)
     if output.suffix:
         claim([output], force=arguments.force)
-        write_film(output, scene, renderer, shot, arguments.fps, background)
+        render_video(output, scene, renderer, trajectory, arguments.fps, background)
         return [output]
-    paths = claim_frames(output, ".png", len(shot.times), force=arguments.force)
-    _write_all(paths, draw_shot(scene, renderer, shot, background))
+    paths = claim_frames(output, ".png", len(trajectory.times), force=arguments.force)
+    _write_all(paths, render_trajectory(scene, renderer, trajectory, background))
     leave_alone(paths)
     return paths
 
 
-def _write_all(paths: list[Path], pictures: Iterable[UInt8[np.ndarray, "H W 4"]]) -> None:
-    for path, picture in zip(tracked(paths, "drawing the pictures"), pictures, strict=True):
-        write_png(path, picture)
+def _write_all(paths: list[Path], images: Iterable[UInt8[np.ndarray, "H W 4"]]) -> None:
+    for path, image in zip(tracked(paths, "drawing the images"), images, strict=True):
+        write_png(path, image)
 
 
 def _frames(path: Path, size: int | None) -> list[TransformsFrame]:
@@ -207,8 +215,8 @@ def _frames(path: Path, size: int | None) -> list[TransformsFrame]:
     return frames
 
 
-def _write_pictures(arguments: RenderArguments, scene: Scene, renderer: Renderer) -> list[Path]:
-    assert arguments.transforms is not None  # this way of filming
+def _write_images(arguments: RenderArguments, scene: Scene, renderer: Renderer) -> list[Path]:
+    assert arguments.transforms is not None  # this way of recording
     frames = _frames(arguments.transforms, arguments.size)
     paths = [arguments.output / f"{frame.file_path}.png" for frame in frames]
     claim(paths, force=arguments.force)
@@ -216,12 +224,12 @@ def _write_pictures(arguments: RenderArguments, scene: Scene, renderer: Renderer
     return paths
 
 
-def _write_overlay(arguments: RenderArguments, scene: Scene, renderer: Renderer, film: Path) -> list[Path]:
+def _write_overlay(arguments: RenderArguments, scene: Scene, renderer: Renderer, video: Path) -> list[Path]:
     claim([arguments.output], force=arguments.force)
     run = RunFolder(arguments.run)
-    place, config = run.read_film_place(), read_record(run.config).config
-    footage = read_film(film, place, replace(config.video, fps=config.views.fps))
+    place, config = run.read_video_crop(), read_record(run.config).config
+    raw_video = read_source_video(video, place, replace(config.video, fps=config.views.fps))
     write = OPAQUE[arguments.output.suffix.lower()]
-    frames = overlay_film(scene, renderer, place, footage, arguments.size)
-    write(arguments.output, tracked(frames, arguments.output.name, len(footage.pictures)), footage.fps)
+    frames = overlay_video(scene, renderer, place, raw_video, arguments.size)
+    write(arguments.output, tracked(frames, arguments.output.name, len(raw_video.images)), raw_video.fps)
     return [arguments.output]

@@ -33,7 +33,7 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
     """The command."""
     arguments = tyro.cli(ReportArguments, args=list(words), prog="ds4d report")
     folder = RunFolder(arguments.run)
-    folder.read_figures()  # what is wrong with the run is said before what is wrong with the output
+    folder.read_metrics()  # what is wrong with the run is said before what is wrong with the output
     output = folder.report if arguments.output is None else arguments.output
     if output.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"--output must end in .html, got {output}. Rename it.")

@@ -2,8 +2,8 @@
 
 from ds4d.cli.screen import Screen
 from ds4d.core import Progress
-from ds4d.init.registration import Alignment
-from ds4d.pipeline import Chosen, Event, ShapeAligned, StageStarted
+from ds4d.init.registration import Registration
+from ds4d.pipeline import Event, MeshRegistered, Resolved, StageStarted
 from ds4d.training import StepDone
 
 STAGES = {
@@ -12,7 +12,7 @@ STAGES = {
     "placement": "placing the object",
     "fit": "fitting",
     "scores": "scoring the training views",
-    "outputs": "drawing pictures and videos",
+    "outputs": "drawing images and videos",
 }
 
 
@@ -21,10 +21,10 @@ def show(event: Event, screen: Screen) -> None:
     if isinstance(event, StageStarted):
         number = list(STAGES).index(event.name) + 1
         screen.say(f"stage {number} of {len(STAGES)}: {STAGES[event.name]}")
-    elif isinstance(event, Chosen):
+    elif isinstance(event, Resolved):
         screen.say(f"  {event.part}: {event.what}")
-    elif isinstance(event, ShapeAligned):
-        screen.say(f"  {describe_alignment(event.alignment)}")
+    elif isinstance(event, MeshRegistered):
+        screen.say(f"  {describe_registration(event.registration)}")
     elif isinstance(event, StepDone):
         screen.progress(Progress(STAGES["fit"], event.step, event.total_steps), describe(event))
 
@@ -34,16 +34,16 @@ def describe(event: StepDone) -> str:
     return f"{event.stage}, loss {event.loss:.4f}, {event.num_gaussians} Gaussians"
 
 
-def describe_alignment(alignment: Alignment) -> str:
+def describe_registration(registration: Registration) -> str:
     """How a file's shape was turned and how well it fits, in one line."""
-    turn = alignment.turn
+    turn = registration.turn
     parts = [
         f"the shape's up axis is {turn.up_axis}{', it is mirrored' if turn.mirrored else ''}",
         f"the front sees it from azimuth {turn.azimuth_deg:.0f}, elevation {turn.elevation_deg:.0f}, "
         f"roll {turn.roll_deg:.0f}",
-        f"silhouettes overlap (IoU) {alignment.silhouette_iou:.2f}",
-        "it has no colours" if alignment.color_error is None else f"colours differ by {alignment.color_error:.2f}",
+        f"silhouettes overlap (IoU) {registration.silhouette_iou:.2f}",
+        "it has no colors" if registration.color_error is None else f"colors differ by {registration.color_error:.2f}",
     ]
-    if not alignment.knows_distance:
+    if not registration.knows_distance:
         parts.append("one view does not tell its distance: size and distance go together")
     return "; ".join(parts)

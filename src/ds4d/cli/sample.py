@@ -30,6 +30,6 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
     arguments = tyro.cli(SampleArguments, args=list(words), prog="ds4d sample")
     write_sample(arguments.folder, arguments.sample)
     folder, fps = arguments.folder, f"{arguments.sample.fps:g}"
-    film = ds4d_command("generate", folder / "front.mp4", "-o", "run")
+    video = ds4d_command("generate", folder / "front.mp4", "-o", "run")
     views = ds4d_command("generate", folder, "--splits", "front", "mv", "--fps", fps, "-o", "run")
-    return Outcome("fit the sample's film, or all its views", wrote=[folder], next=[film, views])
+    return Outcome("fit the sample's video, or all its views", wrote=[folder], next=[video, views])

@@ -1,4 +1,4 @@
-"""`ds4d views`: further views of a film, as a folder that can be looked at and fitted."""
+"""`ds4d views`: further views of a video, as a folder that can be looked at and fitted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,9 +7,9 @@ from typing import Annotated
 
 import tyro
 
-from ds4d.cli.film_options import FilmOptions
 from ds4d.cli.outcome import Outcome, ds4d_command
 from ds4d.cli.screen import Screen, ScreenOptions
+from ds4d.cli.video_options import VideoOptions
 from ds4d.config import GenerateConfig
 from ds4d.core import DeviceName, choose_device
 from ds4d.data import ViewsConfig, write_views
@@ -21,18 +21,18 @@ from ds4d.types import GeneratedViews
 
 @dataclass(frozen=True)
 class ViewsArguments(ScreenOptions):
-    """Makes the further views that a film is fitted with, and writes them as a folder that ds4d generate reads.
+    """Makes the further views that a video is fitted with, and writes them as a folder that ds4d generate reads.
 
     Look at contact_sheet.png in it: the fitted object will be as good as these views.
 
     Attributes:
-        input: a video file or a folder of numbered pictures, of one object; or a folder of views, of whose front view
+        input: a video file or a folder of numbered images, of one object; or a folder of views, of whose front view
             new ones are made.
         output: folder of the views, new or empty.
         device: where to work; auto takes CUDA where it can be used.
         seed: of every random draw.
         views: where the views come from.
-        video: how a film is read and cut out.
+        video: how a video is read and cut out.
         inflate: how a silhouette becomes a shape (--views inflate).
         zero123plus: which Zero123++, and how it is run (--views zero123plus).
     """
@@ -42,7 +42,7 @@ class ViewsArguments(ScreenOptions):
     device: DeviceName = "auto"
     seed: int = 0
     views: Annotated[ViewsConfig, tyro.conf.arg(name="")] = field(default_factory=ViewsConfig)
-    video: Annotated[FilmOptions, tyro.conf.arg(name="")] = field(default_factory=FilmOptions)
+    video: Annotated[VideoOptions, tyro.conf.arg(name="")] = field(default_factory=VideoOptions)
     inflate: Annotated[InflateConfig, tyro.conf.arg(name="")] = field(default_factory=InflateConfig)
     zero123plus: Zero123PlusConfig = field(default_factory=Zero123PlusConfig)
 

@@ -43,7 +43,7 @@ def _row(model: PretrainedModel, with_hash: bool) -> dict[str, Any]:
         "name": model.name,
         "title": model.title,
         "stage": model.stage,
-        "licence": model.licence,
+        "license": model.license,
         "commercial": model.commercial,
         "present": folder is not None,
         "path": str(folder) if folder else None,
@@ -61,10 +61,10 @@ def _row(model: PretrainedModel, with_hash: bool) -> dict[str, Any]:
 def _table(rows: list[dict[str, Any]]) -> str:
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("stage", "model", "present", "commercial use", "licence"):
-        table.add_column(name, no_wrap=name != "licence")
+    for name in ("stage", "model", "present", "commercial use", "license"):
+        table.add_column(name, no_wrap=name != "license")
     for row in rows:
-        table.add_row(row["stage"], row["name"], _state(row), _COMMERCIAL[row["commercial"]], row["licence"])
+        table.add_row(row["stage"], row["name"], _state(row), _COMMERCIAL[row["commercial"]], row["license"])
     with console.capture() as shown:
         console.print(table)
     sections = {

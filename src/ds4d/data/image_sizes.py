@@ -10,21 +10,21 @@ from torch import Tensor
 
 from ds4d.types import Cameras
 
-NOVEL_WEIGHT = 0.5  # trust in a generated view; the filmed one has 1
+GENERATED_WEIGHT = 0.5  # trust in a generated view; the recorded one has 1
 _ASPECT_TOLERANCE = 0.01
 
 SizedFile = tuple[Path, tuple[int, int]]
 
 
 def common_size(files: Sequence[Sequence[SizedFile | None]], height: int | None) -> tuple[int, int]:
-    """Width and height that all pictures are brought to.
+    """Width and height that all images are brought to.
 
     Args:
-        files: T rows of V files with their (width, height); None where a view has no picture.
-        height: wanted height in pixels; that of the first picture if None.
+        files: T rows of V files with their (width, height); None where a view has no image.
+        height: wanted height in pixels; that of the first image if None.
 
     Raises:
-        ValueError: a view changes its size over time, or pictures differ in shape (width : height).
+        ValueError: a view changes its size over time, or images differ in shape (width : height).
     """
     first, (first_width, first_height) = next(file for row in files for file in row if file)
     for view in zip(*files, strict=True):
@@ -55,11 +55,13 @@ def expand_over_times(cameras: Cameras, times: int) -> Cameras:
     )
 
 
-def trust(views: int, novel_weight: float) -> Float[Tensor, " V"]:
-    """View weights: 1 for the real view, `novel_weight` (above 0) for the others."""
-    if not novel_weight > 0:
-        raise ValueError(f"novel_weight must be above 0, got {novel_weight}. Leave the views out to ignore them.")
-    weights = torch.full((views,), float(novel_weight))
+def confidence(views: int, generated_weight: float) -> Float[Tensor, " V"]:
+    """View weights: 1 for the real view, `generated_weight` (above 0) for the others."""
+    if not generated_weight > 0:
+        raise ValueError(
+            f"generated_weight must be above 0, got {generated_weight}. Leave the views out to ignore them."
+        )
+    weights = torch.full((views,), float(generated_weight))
     weights[0] = 1.0
     return weights
 

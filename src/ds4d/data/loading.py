@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from ds4d.core import check_ranges
-from ds4d.data.image_sizes import NOVEL_WEIGHT
+from ds4d.data.image_sizes import GENERATED_WEIGHT
 from ds4d.data.stag4d import load_stag4d
 from ds4d.data.transforms import load_transforms
 from ds4d.data.writer import read_fps
@@ -21,20 +21,20 @@ class ViewsConfig:
     """Where the views come from, and how a folder of views is read.
 
     Attributes:
-        views: made of the film by zero123plus (needs weights) or inflate (embedded), or those of a folder. auto: the
+        views: made of the video by zero123plus (needs weights) or inflate (embedded), or those of a folder. auto: the
             folder's if the input is one, else zero123plus on a GPU if its weights are found, else inflate.
-        elevation: how far above the object the camera of a film stands, degrees. Zero123++ places its views by the
+        elevation: how far above the object the camera of a video stands, degrees. Zero123++ places its views by the
             horizon, so a wrong one tilts the object. To estimate it, make the views, and fit with 0 and with 20: under
             the right one the object stands upright and silhouettes agree.
-        fovy: vertical field of view of a film once it is framed, degrees.
+        fovy: vertical field of view of a video once it is framed, degrees.
         splits: transforms files to train on, without transforms_ and .json; empty: train, else front and mv.
         rig: cameras of a STAG4D folder, by name or json file; its rig.json if None, else stag4d.
         up: axis of a transforms file's world that points up, y or z.
-        size: height of the pictures in pixels; None: that of a folder's front view, and for a film 512.
-        fps: frames per second of a folder's clip (its clip.json says, else 24, if None); frames to take of a film per
+        size: height of the images in pixels; None: that of a folder's front view, and for a video 512.
+        fps: frames per second of a folder's clip (its clip.json says, else 24, if None); frames to take of a video per
             second (evenly chosen if None).
-        novel_weight: trust in the views besides the front, above 0; the front has 1. None: 0.5 for generated views, 1
-            for filmed or rendered ones (transforms).
+        generated_weight: trust in the views besides the front, above 0; the front has 1. None: 0.5 for generated views, 1
+            for recorded or rendered ones (transforms).
     """
 
     views: ViewsSource = "auto"
@@ -45,11 +45,11 @@ class ViewsConfig:
     up: Literal["y", "z"] = "y"
     size: int | None = None
     fps: float | None = None
-    novel_weight: float | None = None
+    generated_weight: float | None = None
 
     def __post_init__(self) -> None:
         check_ranges(self, elevation="(-90, 90)", fovy="(0, 180)")
-        for name, interval in (("fps", "(0, inf)"), ("novel_weight", "(0, inf)"), ("size", "[1, inf)")):
+        for name, interval in (("fps", "(0, inf)"), ("generated_weight", "(0, inf)"), ("size", "[1, inf)")):
             if getattr(self, name) is not None:
                 check_ranges(self, **{name: interval})
 
@@ -86,9 +86,9 @@ def load_views(path: str | Path, config: ViewsConfig) -> MultiViewVideo:
     own = ("elevation", "fovy")
     if (folder / "ref").is_dir():
         config.refuse_set((*own, "splits", "up"), f"the rig of the STAG4D folder {folder} says where the cameras stand")
-        weight = NOVEL_WEIGHT if config.novel_weight is None else config.novel_weight
+        weight = GENERATED_WEIGHT if config.generated_weight is None else config.generated_weight
         fps = config.fps or read_fps(folder) or _FPS
-        return load_stag4d(folder, rig=config.rig, size=config.size, fps=fps, novel_weight=weight)
+        return load_stag4d(folder, rig=config.rig, size=config.size, fps=fps, generated_weight=weight)
     if any(folder.glob("transforms_*.json")):
         config.refuse_set((*own, "rig"), f"{folder} holds transforms files, which say where the cameras stand")
         return load_transforms(
@@ -97,9 +97,9 @@ def load_views(path: str | Path, config: ViewsConfig) -> MultiViewVideo:
             up=config.up,
             size=config.size,
             fps=config.fps or _FPS,
-            novel_weight=1.0 if config.novel_weight is None else config.novel_weight,
+            generated_weight=1.0 if config.generated_weight is None else config.generated_weight,
         )
     raise ValueError(
         f"{folder} must be a folder of multi-view frames, got {'neither layout' if folder.is_dir() else 'no folder'}. "
-        "Give ref/<i>_rgba.png with zero123/<i>_rgba/<k>.png (STAG4D), or transforms_<split>.json with its pictures."
+        "Give ref/<i>_rgba.png with zero123/<i>_rgba/<k>.png (STAG4D), or transforms_<split>.json with its images."
     )

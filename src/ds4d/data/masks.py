@@ -1,4 +1,4 @@
-"""Whether the pictures' silhouettes can be used at all."""
+"""Whether the images' silhouettes can be used at all."""
 
 from ds4d.data.frame_store import FrameStore
 from ds4d.types import MultiViewVideo
@@ -7,13 +7,13 @@ _OPAQUE = 128  # of 255: at least half covered
 
 
 def check_masks(video: MultiViewVideo) -> None:
-    """Reads all pictures and refuses empty masks, and masks that leave no background where it is needed.
+    """Reads all images and refuses empty masks, and masks that leave no background where it is needed.
 
-    An object may come close enough to fill some pictures, but not those of the real view, which is trusted, nor those
+    An object may come close enough to fill some images, but not those of the real view, which is trusted, nor those
     of the middle frame, whose silhouettes make the first shape.
 
     Raises:
-        ValueError: a picture is empty or, in the real view or the middle frame, opaque; the message names it.
+        ValueError: an image is empty or, in the real view or the middle frame, opaque; the message names it.
     """
     for time, view in video.valid.nonzero().tolist():
         covered = video.frames.read(time, view)[..., 3] >= _OPAQUE
@@ -24,7 +24,7 @@ def check_masks(video: MultiViewVideo) -> None:
             )
         if covered.all() and (view == 0 or time == video.middle):
             raise ValueError(
-                f"{_name(video, time, view)} must have a transparent background, got an opaque picture. "
+                f"{_name(video, time, view)} must have a transparent background, got an opaque image. "
                 "Cut the object out first (save RGBA)."
             )
 

@@ -18,23 +18,23 @@ from ds4d.core import check_ranges
 from ds4d.types import Frames, MultiViewVideo
 
 _WAVES = 32  # of each random field
-_HEIGHT = 256  # pixels of the picture that lengths are stated for
+_HEIGHT = 256  # pixels of the image that lengths are stated for
 _GRID = 8  # of these pixels between places where a warp is computed
 
 
 @dataclass(frozen=True)
 class PerturbationConfig:
-    """How far views differ from the truth; lengths are pixels of a picture 256 high, sizes root mean squares.
+    """How far views differ from the truth; lengths are pixels of an image 256 high, sizes root mean squares.
 
     Attributes:
         warp_fixed: displacement along each axis that stays over the clip.
         warp_drift: displacement along each axis that changes over the clip.
-        warp_reach: correlation length of the displacements over the picture.
+        warp_reach: correlation length of the displacements over the image.
         drift_reach: correlation length of all that drifts, as a share of the clip.
-        tint_fixed: logarithm of each colour's factor, the part that stays.
-        tint_drift: logarithm of each colour's factor, the part that changes.
+        tint_fixed: logarithm of each color's factor, the part that stays.
+        tint_drift: logarithm of each color's factor, the part that changes.
         blur: largest standard deviation of a view's blur, which stays; views have from none to all of it.
-        trust: weight of the perturbed views in a fit, as generated views have.
+        confidence: weight of the perturbed views in a fit, as generated views have.
     """
 
     warp_fixed: float = 2.0
@@ -44,12 +44,12 @@ class PerturbationConfig:
     tint_fixed: float = 0.03
     tint_drift: float = 0.01
     blur: float = 1.0
-    trust: float = 0.5
+    confidence: float = 0.5
 
     def __post_init__(self) -> None:
         sizes = ("warp_fixed", "warp_drift", "tint_fixed", "tint_drift", "blur")
         check_ranges(self, **{name: "[0, inf)" for name in sizes})
-        check_ranges(self, warp_reach="(0, inf)", drift_reach="(0, inf)", trust="(0, 1]")
+        check_ranges(self, warp_reach="(0, inf)", drift_reach="(0, inf)", confidence="(0, 1]")
 
 
 def perturb_views(video: MultiViewVideo, config: PerturbationConfig, seed: int) -> MultiViewVideo:
@@ -58,9 +58,9 @@ def perturb_views(video: MultiViewVideo, config: PerturbationConfig, seed: int) 
     Args:
         video: whose views agree.
         config: how far they shall differ.
-        seed: of the differences; equal seeds give equal pictures, whatever is read first.
+        seed: of the differences; equal seeds give equal images, whatever is read first.
     """
-    weights = torch.full_like(video.view_weights, config.trust)
+    weights = torch.full_like(video.view_weights, config.confidence)
     weights[0] = video.view_weights[0]
     frames = PerturbedFrames(video.frames, video.times, config, seed)
     return replace(video, frames=frames, view_weights=weights)
@@ -72,7 +72,7 @@ class PerturbedFrames:
     Args:
         frames: the truth.
         times: of the frames, in [0, 1].
-        config: how far pictures differ from it.
+        config: how far images differ from it.
         seed: of the differences.
     """
 
@@ -84,7 +84,7 @@ class PerturbedFrames:
         self._views = [_ViewErrors(config, view, seed) for view in range(frames.num_views)]
 
     def read(self, time: int, view: int) -> UInt8[np.ndarray, "H W 4"]:
-        """One picture: colour premultiplied by alpha, then alpha, 8 bit."""
+        """One image: color premultiplied by alpha, then alpha, 8 bit."""
         truth = self._frames.read(time, view)
         if view == 0:
             return truth
@@ -114,7 +114,7 @@ class _ViewErrors:
         self.blur = config.blur * float(torch.rand((), generator=generator))
 
     def warp(self, width: int, height: int, pixel: float, moment: float) -> Float[Tensor, "2 H W"]:
-        """Displacements (x, y) in pixels of a picture 256 high; smooth, so that a coarse grid of them will do."""
+        """Displacements (x, y) in pixels of an image 256 high; smooth, so that a coarse grid of them will do."""
         x = torch.linspace(0, width / pixel, 1 + round(width / pixel / _GRID))
         y = torch.linspace(0, height / pixel, 1 + round(height / pixel / _GRID))
         places = torch.stack((*torch.meshgrid(x, y, indexing="xy"), torch.full((len(y), len(x)), moment)))
@@ -122,7 +122,7 @@ class _ViewErrors:
         return interpolate((fixed + drift)[None], (height, width), mode="bicubic", align_corners=True)[0]
 
     def tint(self, moment: float) -> Float[Tensor, " 3"]:
-        """Factor of each colour."""
+        """Factor of each color."""
         drift = self._tint_drift(torch.tensor([0.0, 0.0, moment])[:, None])[:, 0]
         return (self._tint + drift).exp()
 
@@ -144,20 +144,20 @@ class _RandomField:
         return self._size * (2 / _WAVES) ** 0.5 * torch.cos(angles + phases).sum(1)
 
 
-def _warped(pictures: Float[Tensor, "1 4 H W"], shifts: Float[Tensor, "2 H W"]) -> Float[Tensor, "1 4 H W"]:
-    """The pictures, looked up at shifted places (x, y in pixels)."""
-    height, width = pictures.shape[-2:]
+def _warped(images: Float[Tensor, "1 4 H W"], shifts: Float[Tensor, "2 H W"]) -> Float[Tensor, "1 4 H W"]:
+    """The images, looked up at shifted places (x, y in pixels)."""
+    height, width = images.shape[-2:]
     x = (torch.arange(width) + 0.5 + shifts[0]) * (2 / width) - 1
     y = (torch.arange(height)[:, None] + 0.5 + shifts[1]) * (2 / height) - 1
-    return grid_sample(pictures, torch.stack((x, y), -1)[None], padding_mode="border", align_corners=False)
+    return grid_sample(images, torch.stack((x, y), -1)[None], padding_mode="border", align_corners=False)
 
 
-def _blurred(pictures: Float[Tensor, "1 4 H W"], sigma: float) -> Float[Tensor, "1 4 H W"]:
-    """The pictures under a Gaussian of standard deviation sigma pixels; they go on as their last pixels."""
+def _blurred(images: Float[Tensor, "1 4 H W"], sigma: float) -> Float[Tensor, "1 4 H W"]:
+    """The images under a Gaussian of standard deviation sigma pixels; they go on as their last pixels."""
     if sigma < 0.1:  # less than a pixel's own width
-        return pictures
+        return images
     radius = max(1, round(3 * sigma))
     bell = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sigma).square())
     bell = (bell / bell.sum()).expand(4, 1, 1, -1)
-    across = conv2d(pad(pictures, (radius, radius, 0, 0), mode="replicate"), bell, groups=4)
+    across = conv2d(pad(images, (radius, radius, 0, 0), mode="replicate"), bell, groups=4)
     return conv2d(pad(across, (0, 0, radius, radius), mode="replicate"), bell.mT, groups=4)

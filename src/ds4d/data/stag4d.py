@@ -13,14 +13,14 @@ from pathlib import Path
 import torch
 
 from ds4d.data.frame_store import FrameStore
-from ds4d.data.image_sizes import common_size, expand_over_times, trust
+from ds4d.data.image_sizes import common_size, confidence, expand_over_times
 from ds4d.geometry import RigView, frame_times, load_rig, rig_cameras
 from ds4d.io import image_size
 from ds4d.types import MultiViewVideo
 
 RIG_FILE = "rig.json"
 _FRAME_NAME = re.compile(r"(\d+)_rgba\.png")
-_ALPHA_FLOOR = 8  # of 255; Zero123++ masks leave alpha 1 over the grey background, mattings leave a faint haze
+_ALPHA_FLOOR = 8  # of 255; Zero123++ masks leave alpha 1 over the gray background, mattings leave a faint haze
 
 
 def load_stag4d(
@@ -29,7 +29,7 @@ def load_stag4d(
     rig: str | None = None,
     size: int | None = None,
     fps: float = 24.0,
-    novel_weight: float = 1.0,
+    generated_weight: float = 1.0,
 ) -> MultiViewVideo:
     """A folder in STAG4D's layout, in the rig's world (y up, the front camera at azimuth 0).
 
@@ -37,9 +37,9 @@ def load_stag4d(
         folder: holds `ref` and, beyond a single view, `zero123`.
         rig: name or json file of the camera rig; its first view is the front (`ds4d.geometry.load_rig`). None: the
             folder's rig.json, or `stag4d` where there is none.
-        size: height of the pictures in pixels; the front's own if None.
+        size: height of the images in pixels; the front's own if None.
         fps: frames per second of the clip, above 0.
-        novel_weight: trust in the generated views, above 0; the front has 1.
+        generated_weight: trust in the generated views, above 0; the front has 1.
 
     Raises:
         ValueError: a file is missing, superfluous or of another size; the message names it.
@@ -62,7 +62,7 @@ def load_stag4d(
         valid=torch.ones(len(paths), len(views), dtype=torch.bool),
         times=frame_times(len(paths)),
         view_names=tuple(view.name for view in views),
-        view_weights=trust(len(views), novel_weight),
+        view_weights=confidence(len(views), generated_weight),
         duration=len(paths) / fps,
     )
 
@@ -93,13 +93,13 @@ def _novel_files(folder: Path, views: tuple[RigView, ...], rig: str) -> list[Pat
         if not path.is_file():
             raise ValueError(
                 f"{path} is missing: rig {rig!r} has {len(wanted)} views besides the front. "
-                "Add the picture, or give the rig that the views were made for."
+                "Add the image, or give the rig that the views were made for."
             )
     extra = {path.name for path in folder.glob("*.png")} - {path.name for path in wanted}
     if extra:
         raise ValueError(
             f"{folder / min(extra)} is one view too many: rig {rig!r} has {len(wanted)} besides the front. "
-            "Remove the picture, or give the rig that the views were made for."
+            "Remove the image, or give the rig that the views were made for."
         )
     return wanted
 

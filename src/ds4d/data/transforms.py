@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ds4d.data.frame_store import FrameStore
-from ds4d.data.image_sizes import SizedFile, common_size, expand_over_times, trust
+from ds4d.data.image_sizes import SizedFile, common_size, confidence, expand_over_times
 from ds4d.data.transforms_file import TransformsFrame, read_transforms
 from ds4d.io import image_size
 from ds4d.types import Cameras, MultiViewVideo
@@ -28,7 +28,7 @@ def load_transforms(
     up: Literal["y", "z"] = "y",
     size: int | None = None,
     fps: float = 24.0,
-    novel_weight: float = 1.0,
+    generated_weight: float = 1.0,
 ) -> MultiViewVideo:
     """The views of one or several transforms_<split>.json, cameras and world as the files give them.
 
@@ -36,16 +36,16 @@ def load_transforms(
     move; else frames with the same pose are one camera that stands still.
 
     Args:
-        folder: holds the transforms files and the pictures.
+        folder: holds the transforms files and the images.
         splits: the files to read; the first view of the first split is view 0. Empty: `train` if there is one, else
             `front` with `mv` beside it.
         up: axis of the files' world that points up, "y" or "z".
-        size: height of the pictures in pixels; that of view 0 if None.
+        size: height of the images in pixels; that of view 0 if None.
         fps: frames per second of the clip (the files' times run from 0 to 1), above 0.
-        novel_weight: trust in the views besides the first, above 0.
+        generated_weight: trust in the views besides the first, above 0.
 
     Raises:
-        ValueError: see `read_transforms`; besides, a picture is missing or of another size, two pictures claim the
+        ValueError: see `read_transforms`; besides, an image is missing or of another size, two images claim the
             same view and time, or frames cannot be grouped into views.
     """
     folder = Path(folder)
@@ -65,7 +65,7 @@ def load_transforms(
         valid=torch.tensor([[frame is not None for frame in row] for row in grid]),
         times=times,
         view_names=names,
-        view_weights=trust(len(names), novel_weight),
+        view_weights=confidence(len(names), generated_weight),
         duration=len(times) / fps,
         up=up,
     )
@@ -119,7 +119,7 @@ def _view_names(frames: list[TransformsFrame], time_indices: list[int], split: s
 
 
 def _grid(frames: list[TransformsFrame], time_indices: list[int], view_indices: list[int]) -> Grid:
-    """Rows of T, columns of V; None where a view has no picture at that time."""
+    """Rows of T, columns of V; None where a view has no image at that time."""
     grid: Grid = [[None] * (max(view_indices) + 1) for _ in range(max(time_indices) + 1)]
     for frame, time, view in zip(frames, time_indices, view_indices, strict=True):
         other = grid[time][view]
@@ -133,7 +133,7 @@ def _grid(frames: list[TransformsFrame], time_indices: list[int], view_indices: 
 
 
 def _sized_file(frame: TransformsFrame) -> SizedFile:
-    """The frame's picture with its size, which may differ from the camera's but not in shape."""
+    """The frame's image with its size, which may differ from the camera's but not in shape."""
     width, height = image_size(frame.image)
     if abs(frame.width * height / (frame.height * width) - 1) > _ASPECT_TOLERANCE:
         raise ValueError(
@@ -144,7 +144,7 @@ def _sized_file(frame: TransformsFrame) -> SizedFile:
 
 
 def _cameras(grid: Grid, times: Float[Tensor, " T"], width: int, height: int) -> Cameras:
-    """One camera per time and view; where a view has no picture, its camera nearest in time stands in."""
+    """One camera per time and view; where a view has no image, its camera nearest in time stands in."""
     columns = [_filled(column, times) for column in zip(*grid, strict=True)]
     viewmats = torch.stack([torch.stack([frame.viewmat for frame in column]) for column in columns], dim=1)
     Ks = torch.stack([torch.stack([_scaled_K(frame, width, height) for frame in column]) for column in columns], dim=1)

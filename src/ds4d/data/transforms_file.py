@@ -1,8 +1,8 @@
 """Camera files in D-NeRF's and Blender's layout: transforms_<split>.json.
 
-Top level or per frame: `camera_angle_x` (radians), or `fl_x`, `fl_y`, `cx`, `cy` (pixels of a `w` x `h` picture).
+Top level or per frame: `camera_angle_x` (radians), or `fl_x`, `fl_y`, `cx`, `cy` (pixels of a `w` x `h` image).
 Per frame: `file_path`, `time` in [0, 1], `transform_matrix` (camera-to-world, OpenGL axes); optionally `view` (a name
-for each camera), `frame` (index) and `image` (the picture, where it is not at file_path).
+for each camera), `frame` (index) and `image` (the image, where it is not at file_path).
 """
 
 import json
@@ -25,11 +25,11 @@ _RIGID_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class TransformsFrame:
-    """One picture that a transforms file asks for.
+    """One image that a transforms file asks for.
 
     Attributes:
         file_path: as the file writes it, relative to the file's folder; never leads out of it.
-        image: where the picture stands, or should stand.
+        image: where the image stands, or should stand.
         view: name of the camera, if the file gives one.
         frame: index of the frame, if the file gives one.
         time: in [0, 1].
@@ -51,11 +51,11 @@ class TransformsFrame:
 
 
 def read_transforms(path: str | Path, *, size: tuple[int, int] | None = None) -> list[TransformsFrame]:
-    """The frames of a transforms file in the order of the file; the pictures need not exist.
+    """The frames of a transforms file in the order of the file; the images need not exist.
 
     Args:
         path: of transforms_<split>.json.
-        size: (width, height) in pixels for frames that have neither `w` and `h` nor a picture.
+        size: (width, height) in pixels for frames that have neither `w` and `h` nor an image.
 
     Raises:
         ValueError: the file is missing or no JSON, or a frame lacks a key, has a time outside [0, 1], a matrix that is
@@ -119,7 +119,7 @@ def _inner_path(name: Any, where: str) -> str:
 
 
 def _image_path(keys: dict[str, Any], folder: Path, where: str) -> Path:
-    """Where the picture stands: at `image`, else at `file_path`, with a suffix that exists where none is written."""
+    """Where the image stands: at `image`, else at `file_path`, with a suffix that exists where none is written."""
     named = folder / _inner_path(keys.get("image", keys["file_path"]), f"{where}.image")
     if named.suffix.lower() in _SUFFIXES:
         return named
@@ -136,7 +136,7 @@ def _frame_size(keys: dict[str, Any], image: Path, where: str, fallback: tuple[i
         width, height = fallback
     else:
         raise ValueError(
-            f"{where} must have the keys w and h, for there is no picture {image}. Add them, or give a size."
+            f"{where} must have the keys w and h, for there is no image {image}. Add them, or give a size."
         )
     if width < 1 or height < 1:
         raise ValueError(f"{where}: w and h must be at least 1, got {width} x {height}.")
@@ -187,7 +187,7 @@ def _intrinsics(keys: dict[str, Any], width: int, height: int, where: str) -> Fl
     """From focal lengths in pixels, or from the full horizontal angle with square pixels."""
     bent = [key for key in _DISTORTION if keys.get(key)]
     if bent:
-        raise ValueError(f"{where}: lens distortion is not modelled, got {bent[0]} = {keys[bent[0]]}. Undistort first.")
+        raise ValueError(f"{where}: lens distortion is not modeled, got {bent[0]} = {keys[bent[0]]}. Undistort first.")
     if "fl_x" in keys:
         focal_x = _number(keys, "fl_x", where)
         focal_y = _number(keys, "fl_y", where) if "fl_y" in keys else focal_x

@@ -1,6 +1,6 @@
 """Generated views as a folder in STAG4D's layout, so that they can be looked at, mended, and fitted later.
 
-ref/<i>_rgba.png              the film
+ref/<i>_rgba.png              the video
 zero123/<i>_rgba/<k>.png      view k of frame i
 rig.json                      where the cameras stand, the front first
 clip.json                     frames per second, and what made the views
@@ -33,7 +33,7 @@ def write_views(made: GeneratedViews, folder: Path, *, made_by: str) -> None:
     """Writes views as a folder that `load_stag4d` reads; it appears whole or not at all.
 
     Args:
-        made: the views, at the size of the film.
+        made: the views, at the size of the video.
         folder: new or empty.
         made_by: what made them, for whoever looks into the folder.
 

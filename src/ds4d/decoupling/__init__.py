@@ -3,6 +3,6 @@
 from ds4d.decoupling.dsfd import DecouplingConfig as DecouplingConfig
 from ds4d.decoupling.dsfd import check_still_cameras as check_still_cameras
 from ds4d.decoupling.dsfd import decouple as decouple
-from ds4d.decoupling.dsfd import dynamic_share as dynamic_share
+from ds4d.decoupling.dsfd import dynamic_fraction as dynamic_fraction
 from ds4d.decoupling.dsfd import reference_basis as reference_basis
 from ds4d.decoupling.reference import REFERENCES as REFERENCES

@@ -69,7 +69,7 @@ def decouple(maps: Float[Tensor, "T V C h w"], basis: Float[Tensor, "R _ _ _ _"]
     return DecoupledFeatures(static, maps - static)
 
 
-def dynamic_share(features: DecoupledFeatures) -> Float[Tensor, "T V h w"]:
+def dynamic_fraction(features: DecoupledFeatures) -> Float[Tensor, "T V h w"]:
     """How dynamic each token is: the sine of its angle to the reference, |dynamic| / |f|, in [0, 1] (0 if f is)."""
     dynamic = features.dynamic.square().sum(2)
     whole = (features.static + features.dynamic).square().sum(2)

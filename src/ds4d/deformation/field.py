@@ -20,7 +20,7 @@ class FieldConfig:
         width: of the trunk and of the heads.
         depth: layers of the trunk; the first is the linear map of [HexPlane, point features].
         deform_opacity: whether opacities change over time.
-        deform_color: whether colours change over time (light that stays while the surface turns, for one).
+        deform_color: whether colors change over time (light that stays while the surface turns, for one).
     """
 
     hexplane: HexPlaneConfig = field(default_factory=HexPlaneConfig)
@@ -93,7 +93,7 @@ class DeformationField(nn.Module):
         return {name: head(hidden) for name, head in self.heads.items()}
 
     def first_shift(self, planes: Float[Tensor, "T N F"]) -> Float[Tensor, "T N 3"]:
-        """Where the HexPlane alone, with point features of 0, moves the centres: a guess of where to read features."""
+        """Where the HexPlane alone, with point features of 0, moves the centers: a guess of where to read features."""
         return self.heads["means"](self._hidden(planes, None))
 
     def _hidden(self, planes: Tensor, point_features: Tensor | None) -> Tensor:

@@ -69,7 +69,7 @@ class HexPlane(nn.Module):
         """Features of every point at every time.
 
         Args:
-            points: canonical centres, inner world units; the box is `aabb`.
+            points: canonical centers, inner world units; the box is `aabb`.
             times: in [0, 1].
         """
         unit = 2 * (points - self.aabb[0]) / (self.aabb[1] - self.aabb[0]) - 1

@@ -45,7 +45,7 @@ def read_at_points(first, end, unit, scales, planes, lines, features):
 
 @no_type_check
 @njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
-def pull_scales(first, end, unit, scales, planes, lines, pulls, by_planes, by_lines, by_unit):
+def pull_scales(first, end, unit, scales, planes, lines, grads, by_planes, by_lines, by_unit):
     """Gradients of what `read_at_points` read. Items: scales; each owns its rows and takes the points in their order.
 
     Args:
@@ -55,7 +55,7 @@ def pull_scales(first, end, unit, scales, planes, lines, pulls, by_planes, by_li
         scales: likewise.
         planes: likewise.
         lines: likewise.
-        pulls: gradients of the features [T, N, S C].
+        grads: gradients of the features [T, N, S C].
         by_planes: of `planes`, added to.
         by_lines: of `lines`, added to.
         by_unit: each scale's part of those of `unit` [S, N, 3], written.
@@ -71,8 +71,8 @@ def pull_scales(first, end, unit, scales, planes, lines, pulls, by_planes, by_li
                 at_xy, at_xz = _read_plane(planes, xy, size, c, x, y), _read_plane(planes, xz, size, c, x, z)
                 at_yz = _read_plane(planes, yz, size, c, y, z)
                 space, by_space = at_xy * at_xz * at_yz, _ZERO
-                for t in range(len(pulls)):
-                    row, pull = line + 3 * t * size, pulls[t, n, s * channels + c]
+                for t in range(len(grads)):
+                    row, pull = line + 3 * t * size, grads[t, n, s * channels + c]
                     xt, yt = _read_line(lines, row, c, x), _read_line(lines, row + size, c, y)
                     zt = _read_line(lines, row + 2 * size, c, z)
                     by_space += pull * xt * yt * zt

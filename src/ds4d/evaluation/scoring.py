@@ -1,4 +1,4 @@
-"""How good a scene is: against the pictures it was fitted to, and against views it has never seen."""
+"""How good a scene is: against the images it was fitted to, and against views it has never seen."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from ds4d.metrics import Lpips, average_views, psnr, score_lpips, score_view
 from ds4d.scene import Scene, draw_rgba
 from ds4d.types import Cameras, MultiViewVideo, Renderer
 
-_BATCH = 16  # training pictures scored at once
+_BATCH = 16  # training images scored at once
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Evaluation:
         total: `ds4d.metrics.METRICS`, and `lpips` where its network is at hand; means over the views, NaN where nothing
             could be measured.
         views: the same for each view.
-        images: how many pictures were scored.
+        images: how many images were scored.
     """
 
     total: dict[str, float]
@@ -51,19 +51,19 @@ def render_frames(
 
 
 def evaluate(scene: Scene, renderer: Renderer, data: Path, split: str, *, lpips: Lpips | None = None) -> Evaluation:
-    """Scores the scene on the pictures of transforms_<split>.json.
+    """Scores the scene on the images of transforms_<split>.json.
 
     Frames with the same `view` are scored as one clip, in the order of their times; frames without one, each by itself.
 
     Args:
         scene: fitted in the world of the files.
         renderer: the splatter for the scene's device.
-        data: folder of the transforms file and its pictures.
+        data: folder of the transforms file and its images.
         split: name of the transforms file.
         lpips: to be scored with, too.
 
     Raises:
-        ValueError: the file, or a picture it names, is missing or unfit; the message names it.
+        ValueError: the file, or an image it names, is missing or unfit; the message names it.
     """
     path = data / f"transforms_{split}.json"
     clips = _clips(read_transforms(path))
@@ -78,12 +78,12 @@ def evaluate(scene: Scene, renderer: Renderer, data: Path, split: str, *, lpips:
 
 
 def score_training_views(scene: Scene, renderer: Renderer, video: MultiViewVideo) -> Float[Tensor, " V"]:
-    """Mean PSNR on white of every view's pictures, in dB; NaN for a view without any. Arguments as of the next one."""
-    return score_training_pictures(scene, renderer, video).nanmean(0)
+    """Mean PSNR on white of every view's images, in dB; NaN for a view without any. Arguments as of the next one."""
+    return score_training_images(scene, renderer, video).nanmean(0)
 
 
-def score_training_pictures(scene: Scene, renderer: Renderer, video: MultiViewVideo) -> Float[Tensor, "T V"]:
-    """PSNR on white of every picture, in dB; NaN where a view has none.
+def score_training_images(scene: Scene, renderer: Renderer, video: MultiViewVideo) -> Float[Tensor, "T V"]:
+    """PSNR on white of every image, in dB; NaN where a view has none.
 
     Args:
         scene: what was fitted.
@@ -110,10 +110,8 @@ def _clips(frames: Sequence[TransformsFrame]) -> dict[str, list[TransformsFrame]
     return {name: sorted(clip, key=lambda frame: frame.time) for name, clip in clips.items()}
 
 
-def _stack(pictures: list[UInt8[np.ndarray, "_ _ 4"]], path: Path, view: str) -> UInt8[np.ndarray, "T H W 4"]:
-    sizes = {picture.shape for picture in pictures}
+def _stack(images: list[UInt8[np.ndarray, "_ _ 4"]], path: Path, view: str) -> UInt8[np.ndarray, "T H W 4"]:
+    sizes = {image.shape for image in images}
     if len(sizes) > 1:
-        raise ValueError(
-            f"{path}: the pictures of view {view!r} must share one size, got {sorted(sizes)}. Resize them."
-        )
-    return np.stack(pictures)
+        raise ValueError(f"{path}: the images of view {view!r} must share one size, got {sorted(sizes)}. Resize them.")
+    return np.stack(images)

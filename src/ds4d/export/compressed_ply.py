@@ -1,6 +1,6 @@
 """Gaussians as compressed PLY files in PlayCanvas' layout: 16 bytes each, and a byte per coefficient above degree 0.
 
-Neighbours share a chunk of 256, whose record holds the range of their centres, logarithmic scales and colours. Within
+Neighbors share a chunk of 256, whose record holds the range of their centers, logarithmic scales and colors. Within
 it (element `vertex`, four words each):
 
     packed_position, packed_scale   x, y, z in 11, 10 and 11 bits of the range
@@ -18,7 +18,7 @@ from jaxtyping import Float, Int, UInt32
 from plyfile import PlyData, PlyElement, PlyParseError
 from torch import Tensor
 
-from ds4d.export.single_frame import byte_logits, plain_moment
+from ds4d.export.single_frame import byte_logits, check_single_frame
 from ds4d.geometry import rgb_to_sh
 from ds4d.geometry.spherical_harmonics import SH0
 from ds4d.io import atomic_path
@@ -48,15 +48,15 @@ def write_compressed_ply(raw: RawGaussians, path: str | Path) -> None:
     Raises:
         ValueError: `raw` has a time axis, or holds NaN or infinity.
     """
-    raw = _sorted_in_space(plain_moment(raw, "write_compressed_ply", path))
+    raw = _sorted_in_space(check_single_frame(raw, "write_compressed_ply", path))
     rgb = SH0 * raw.sh[:, 0] + 0.5
     means, scales = _Ranged(raw.means), _Ranged(raw.log_scales.clamp(-_SCALE_LIMIT, _SCALE_LIMIT))
     colors = _Ranged(rgb)
-    rgba = torch.cat((colors.shares, raw.opacity_logits.sigmoid()[:, None]), dim=1)
+    rgba = torch.cat((colors.fractions, raw.opacity_logits.sigmoid()[:, None]), dim=1)
     words = (
-        _pack(means.shares, _AXIS_BITS),
+        _pack(means.fractions, _AXIS_BITS),
         _pack_quats(raw.quats),
-        _pack(scales.shares, _AXIS_BITS),
+        _pack(scales.fractions, _AXIS_BITS),
         _pack(rgba, _COLOR_BITS),
     )
     bounds = torch.cat((means.low, means.high, scales.low, scales.high, colors.low, colors.high), dim=1)
@@ -113,7 +113,7 @@ class _Ranged:
         chunks = torch.cat((values, filler)).view(-1, CHUNK, 3)
         self.low, self.high = chunks.amin(1), chunks.amax(1)
         extent = (self.high - self.low).clamp_min(1e-12)
-        self.shares = ((chunks - self.low[:, None]) / extent[:, None]).view(-1, 3)[:count]
+        self.fractions = ((chunks - self.low[:, None]) / extent[:, None]).view(-1, 3)[:count]
 
 
 def _sorted_in_space(raw: RawGaussians) -> RawGaussians:
@@ -128,10 +128,10 @@ def _sorted_in_space(raw: RawGaussians) -> RawGaussians:
     return RawGaussians(**{name: getattr(raw, name)[order] for name in raw.__dataclass_fields__})
 
 
-def _pack(shares: Float[Tensor, "N P"], bits: tuple[int, ...]) -> UInt32[np.ndarray, " N"]:
+def _pack(fractions: Float[Tensor, "N P"], bits: tuple[int, ...]) -> UInt32[np.ndarray, " N"]:
     """Shares in [0, 1] as parts of one word, the first in the highest bits."""
-    word = torch.zeros(len(shares), dtype=torch.long)
-    for column, width in zip(shares.unbind(1), bits, strict=True):
+    word = torch.zeros(len(fractions), dtype=torch.long)
+    for column, width in zip(fractions.unbind(1), bits, strict=True):
         part = (column.clamp(0, 1).double() * (2**width - 1)).round().long()
         word = (word << width) | part
     return word.numpy().astype(np.uint32)
@@ -150,8 +150,8 @@ def _pack_quats(quats: Float[Tensor, "N 4"]) -> UInt32[np.ndarray, " N"]:
     unit = torch.nn.functional.normalize(quats, dim=-1)
     largest = unit.abs().argmax(1)
     unit = unit * torch.where(unit.gather(1, largest[:, None]) < 0, -1.0, 1.0)
-    shares = unit.gather(1, _others(largest)) / 2**0.5 + 0.5
-    return _pack(torch.cat((largest[:, None] / 3, shares), dim=1), _QUAT_BITS)
+    fractions = unit.gather(1, _others(largest)) / 2**0.5 + 0.5
+    return _pack(torch.cat((largest[:, None] / 3, fractions), dim=1), _QUAT_BITS)
 
 
 def _unpack_quats(words: np.ndarray) -> Float[Tensor, "N 4"]:

@@ -86,7 +86,7 @@ class GlbFile:
 
 
 def to_linear(colors: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
-    """Colours in [0, 1], sRGB, as the linear light that glTF's vertex colours are."""
+    """Colors in [0, 1], sRGB, as the linear light that glTF's vertex colors are."""
     dark = colors <= 0.04045
     return np.where(dark, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4).astype(np.float32)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ds4d.export.glb import GlbFile, to_linear
-from ds4d.export.single_frame import plain_moment
+from ds4d.export.single_frame import check_single_frame
 from ds4d.geometry.spherical_harmonics import SH0, sh_degree
 from ds4d.types import RawGaussians
 
@@ -26,7 +26,7 @@ def write_gltf(raw: RawGaussians, path: str | Path) -> None:
     Raises:
         ValueError: `raw` has a time axis, or holds NaN or infinity.
     """
-    drawn = plain_moment(raw, "write_gltf", path).activate()
+    drawn = check_single_frame(raw, "write_gltf", path).activate()
     file, opacities, sh = GlbFile(), drawn.opacities[:, None].numpy(), drawn.sh.numpy()
     plain = to_linear(np.clip(SH0 * sh[:, 0] + 0.5, 0, 1))
     fallback = np.rint(255 * np.concatenate((plain, opacities), axis=1)).astype(np.uint8)

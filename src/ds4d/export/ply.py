@@ -1,6 +1,6 @@
 """Gaussians as PLY files in the layout of 3D Gaussian splatting, raw values as they are optimised.
 
-Per vertex: x y z, nx ny nz (zeros), f_dc_* and f_rest_* (spherical harmonics; f_rest colour by colour, each with its
+Per vertex: x y z, nx ny nz (zeros), f_dc_* and f_rest_* (spherical harmonics; f_rest color by color, each with its
 K - 1 bases), opacity (logit), scale_* (logarithms), rot_* (wxyz). Binary, little endian, float32.
 """
 
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from plyfile import PlyData, PlyElement, PlyParseError
 from torch import Tensor
 
-from ds4d.export.single_frame import check_finite, plain_moment
+from ds4d.export.single_frame import check_finite, check_single_frame
 from ds4d.geometry import sh_degree as degree_of
 from ds4d.io import atomic_path
 from ds4d.types import RawGaussians
@@ -36,7 +36,7 @@ def write_ply(raw: RawGaussians, path: str | Path, *, sh_degree: int | None = No
     Raises:
         ValueError: `raw` has a time axis, holds NaN or infinity, or has a higher degree than `sh_degree`.
     """
-    raw = _pad_sh(plain_moment(raw, "write_ply", path), sh_degree)
+    raw = _pad_sh(check_single_frame(raw, "write_ply", path), sh_degree)
     columns = {
         _MEANS: raw.means,
         _NORMALS: torch.zeros_like(raw.means),

@@ -10,7 +10,7 @@ from ds4d.types import RawGaussians
 _FAINTEST = 1 / 510  # opacity of the byte 0
 
 
-def plain_moment(raw: RawGaussians, writer: str, path: str | Path) -> RawGaussians:
+def check_single_frame(raw: RawGaussians, writer: str, path: str | Path) -> RawGaussians:
     """One moment's Gaussians as files hold them: on the CPU, single precision, without gradients.
 
     Args:

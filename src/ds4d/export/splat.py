@@ -1,7 +1,7 @@
 """Gaussians as .splat files: 32 bytes each and nothing else, the format that most viewers in browsers read.
 
-Per Gaussian: centre and standard deviations (3 float32 each), red, green, blue and opacity (a byte each), rotation wxyz
-(a byte each, 128 + 128 q). There is no room for colour that depends on the view: what is kept is its mean.
+Per Gaussian: center and standard deviations (3 float32 each), red, green, blue and opacity (a byte each), rotation wxyz
+(a byte each, 128 + 128 q). There is no room for color that depends on the view: what is kept is its mean.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ds4d.export.single_frame import byte_logits, plain_moment
+from ds4d.export.single_frame import byte_logits, check_single_frame
 from ds4d.geometry import rgb_to_sh
 from ds4d.geometry.spherical_harmonics import SH0
 from ds4d.io import atomic_path
@@ -33,7 +33,7 @@ def write_splat(raw: RawGaussians, path: str | Path) -> None:
     Raises:
         ValueError: `raw` has a time axis, or holds NaN or infinity.
     """
-    drawn = plain_moment(raw, "write_splat", path).activate()
+    drawn = check_single_frame(raw, "write_splat", path).activate()
     weight = drawn.scales.prod(-1) * drawn.opacities
     order = weight.argsort(descending=True, stable=True)
     rgba = torch.cat((SH0 * drawn.sh[:, 0] + 0.5, drawn.opacities[:, None]), dim=1)
@@ -47,7 +47,7 @@ def write_splat(raw: RawGaussians, path: str | Path) -> None:
 
 
 def read_splat(path: str | Path) -> RawGaussians:
-    """The Gaussians of a .splat file, colours of degree 0, in the file's order.
+    """The Gaussians of a .splat file, colors of degree 0, in the file's order.
 
     Raises:
         ValueError: the file is missing, or its length is no multiple of 32 bytes.

@@ -1,4 +1,4 @@
-"""Frame features: what a frozen network or a fixed filter bank sees in every picture of a clip."""
+"""Frame features: what a frozen network or a fixed filter bank sees in every image of a clip."""
 
 from ds4d.features.dinov2 import Dinov2 as Dinov2
 from ds4d.features.dinov2 import Dinov2Config as Dinov2Config

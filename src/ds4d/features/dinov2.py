@@ -34,13 +34,13 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which
 
 @dataclass(frozen=True)
 class Dinov2Config:
-    """Which DINOv2 and how it looks at pictures.
+    """Which DINOv2 and how it looks at images.
 
     Attributes:
         model: folder with config.json and model.safetensors, or a name on the Hugging Face hub, which is looked for in
             $DS4D_WEIGHTS and the hub's cache; nothing is ever downloaded. ViT-S, B or L, with or without registers.
-        tokens: along the longer side of the picture, which is resized to that many patches.
-        batch_size: pictures that pass through the network at a time.
+        tokens: along the longer side of the image, which is resized to that many patches.
+        batch_size: images that pass through the network at a time.
         half: whether a GPU computes in half precision; the CPU never does.
     """
 
@@ -56,7 +56,7 @@ class Dinov2Config:
 class Dinov2(nn.Module):
     """The patch tokens of a frozen DINOv2 as a map.
 
-    Its stride is that of the picture after it was resized: the side of a patch.
+    Its stride is that of the image after it was resized: the side of a patch.
 
     Args:
         config: which network.
@@ -90,10 +90,10 @@ class Dinov2(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Float[Tensor, "*batch 3 H W"]) -> Float[Tensor, "*batch C h w"]:
-        """One token per patch of the resized pictures: `tokens` along the longer side, in the pictures' shape.
+        """One token per patch of the resized images: `tokens` along the longer side, in the images' shape.
 
         Args:
-            images: colours in [0, 1], over a plain background.
+            images: colors in [0, 1], over a plain background.
         """
         batch = images.shape[:-3]
         maps = [self._maps(part) for part in images.reshape(-1, *images.shape[-3:]).split(self.batch_size)]

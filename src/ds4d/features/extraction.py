@@ -24,7 +24,7 @@ class FeatureExtractor(Protocol):
     Attributes:
         stride: pixels from one cell to the next, along both axes.
         channels: of its maps.
-        batch_size: pictures to give it at a time.
+        batch_size: images to give it at a time.
     """
 
     stride: int
@@ -39,17 +39,17 @@ class FeatureExtractor(Protocol):
     def __call__(self, images: Float[Tensor, "*batch 3 H W"]) -> Float[Tensor, "*batch C h w"]:
         """One vector per cell, without gradients.
 
-        Cell (i, j) is centred at ((i + 0.5) / h, (j + 0.5) / w) of the picture's height and width.
+        Cell (i, j) is centered at ((i + 0.5) / h, (j + 0.5) / w) of the image's height and width.
 
         Args:
-            images: colours in [0, 1], over a plain background.
+            images: colors in [0, 1], over a plain background.
         """
         ...
 
 
 EXTRACTORS: dict[str, type[Any]] = {"filters": FilterBank, "dinov2": Dinov2}
 
-_VERSION = 1  # of the maps for given pictures and settings: raise it when an extractor computes something else
+_VERSION = 1  # of the maps for given images and settings: raise it when an extractor computes something else
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class FeaturesConfig:
         kind: a key of `EXTRACTORS`: `filters` needs no weights, `dinov2` is the paper's.
         filters: the filter bank.
         dinov2: the network.
-        cached: whether maps are kept on disk and found again for the same pictures and settings.
+        cached: whether maps are kept on disk and found again for the same images and settings.
     """
 
     kind: Literal["filters", "dinov2"] = "filters"
@@ -72,16 +72,16 @@ class FeaturesConfig:
 def extract_features(
     video: MultiViewVideo, config: FeaturesConfig, device: torch.device, *, views: Sequence[int] | None = None
 ) -> FrameFeatures:
-    """What the extractor sees in every picture of a clip, composited on white.
+    """What the extractor sees in every image of a clip, composited on white.
 
     Args:
-        video: the clip; a few pictures are in memory at a time.
+        video: the clip; a few images are in memory at a time.
         config: the extractor.
         device: where it computes.
         views: of which views, in this order; all of them where it is left out.
 
     Returns:
-        Maps on the CPU in half precision, zeros where a view has no picture.
+        Maps on the CPU in half precision, zeros where a view has no image.
 
     Raises:
         ValueError: there is no such view, nothing is valid, a feature is not finite, or the network cannot be loaded.
@@ -92,7 +92,7 @@ def extract_features(
         raise ValueError(f"extract_features: views must be some of 0 to {video.num_views - 1}, got {chosen}.")
     valid = video.valid[:, chosen]
     if not valid.any():
-        raise ValueError(f"extract_features: views {chosen} must have pictures, got none. Choose other views.")
+        raise ValueError(f"extract_features: views {chosen} must have images, got none. Choose other views.")
     key = _key(video, config, chosen) if config.cached else None
     kept = read_cached("features", key) if key else None
     maps = kept["maps"] if kept else None
@@ -108,7 +108,7 @@ def _extractor_config(config: FeaturesConfig) -> FilterBankConfig | Dinov2Config
 
 
 def _pairs(video: MultiViewVideo, chosen: list[int]) -> Int[Tensor, "B 2"]:
-    """Rows (time, place in `chosen`) of the pictures that exist."""
+    """Rows (time, place in `chosen`) of the images that exist."""
     return video.valid[:, chosen].cpu().nonzero()
 
 
@@ -136,7 +136,7 @@ def _extract(
     extractor = EXTRACTORS[config.kind](_extractor_config(config)).to(device)
     maps: Tensor | None = None
     parts = _pairs(video, chosen).split(extractor.batch_size)
-    for part in tracked(parts, "looking at the pictures"):
+    for part in tracked(parts, "looking at the images"):
         times, places = part.unbind(1)
         views = torch.tensor(chosen)[places]
         batch = video.gather(times, views)
@@ -156,5 +156,5 @@ def _check_finite(maps: Float[Tensor, "B C h w"], times: Int[Tensor, " B"], name
         first = int(broken.nonzero()[0])
         raise ValueError(
             f"features of view {names[first]!r}, frame {int(times[first])}, must be finite in half precision, got NaN "
-            "or infinity. Check that picture, and the weights of the extractor."
+            "or infinity. Check that image, and the weights of the extractor."
         )

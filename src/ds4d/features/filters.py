@@ -1,4 +1,4 @@
-"""The filter bank: frame features without weights, from colours, derivatives and local contrast at several scales.
+"""The filter bank: frame features without weights, from colors, derivatives and local contrast at several scales.
 
 Letters: S scales, C channels, H W pixels, Y X pixels after averaging, h w cells, D Gaussian and its two derivatives.
 """
@@ -21,7 +21,7 @@ _REACH = 4.0  # deviations after which a Gaussian is cut off: what is left out i
 _THIN = 1.5  # pixels; while a Gaussian is twice as wide, pixels may be averaged in pairs first
 _THINNEST = 0.6  # pixels; a narrower Gaussian falls between the pixels
 _PER_SCALE = 13
-_BATCH = 8  # pictures at a time: more are no faster
+_BATCH = 8  # images at a time: more are no faster
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class FilterBank(nn.Module):
     """A fixed bank of Gaussian derivatives, 1 + 13 S channels.
 
     The first channel is 1 everywhere: tokens never vanish, so the angle between two of them has a meaning on plain
-    ground too, and grows with the difference of what they show. Then, per scale: the three opponent colours (3), their
+    ground too, and grows with the difference of what they show. Then, per scale: the three opponent colors (3), their
     derivatives along x (3) and along y (3), the brightness's second derivatives xx, xy, yy (3), and the brightness's
     local standard deviation (1). Derivatives are per standard deviation of the Gaussian, so every channel keeps within
     about -1 and 1 by itself, whatever the clip.
@@ -69,16 +69,16 @@ class FilterBank(nn.Module):
     def forward(self, images: Float[Tensor, "*batch 3 H W"]) -> Float[Tensor, "*batch C h w"]:
         """One vector per cell; h and w are H and W over the stride, rounded, at least 1.
 
-        Cell (i, j) is centred at ((i + 0.5) / h, (j + 0.5) / w) of the picture's height and width, whether the stride
-        divides them or not; past the border the picture goes on as its last pixels.
+        Cell (i, j) is centered at ((i + 0.5) / h, (j + 0.5) / w) of the image's height and width, whether the stride
+        divides them or not; past the border the image goes on as its last pixels.
 
         Args:
-            images: colours in [0, 1], over a plain background.
+            images: colors in [0, 1], over a plain background.
         """
         batch = images.shape[:-3]
-        pictures = images.reshape(-1, *images.shape[-3:])
+        batch = images.reshape(-1, *images.shape[-3:])
         height, width = (max(1, round(size / self.stride)) for size in images.shape[-2:])
-        colors = torch.einsum("oc,bchw->bohw", pictures.new_tensor(_OPPONENT), pictures)
+        colors = torch.einsum("oc,bchw->bohw", batch.new_tensor(_OPPONENT), batch)
         colors[:, 0] -= _GRAY
         found = [colors.new_ones(len(colors), 1, height, width)]
         found += [_responses(colors, height, width, scale * self.stride) for scale in self.scales]
@@ -104,7 +104,7 @@ def _responses(colors: Float[Tensor, "B 3 H W"], height: int, width: int, sigma:
 
 
 def _averaged(colors: Float[Tensor, "B 3 H W"], factor: int) -> Float[Tensor, "B 3 Y X"]:
-    """Means of squares of pixels; the picture goes on as its last pixels where a side is no multiple."""
+    """Means of squares of pixels; the image goes on as its last pixels where a side is no multiple."""
     if factor == 1:
         return colors
     height, width = colors.shape[-2:]
@@ -114,7 +114,7 @@ def _averaged(colors: Float[Tensor, "B 3 H W"], factor: int) -> Float[Tensor, "B
 def _derivatives(
     size: int, pixels: int, factor: int, cells: int, sigma: float, like: Tensor
 ) -> Float[Tensor, "3 cells pixels"]:
-    """Along one axis, the Gaussian and its first and second derivative at the centres of the cells, as matrices.
+    """Along one axis, the Gaussian and its first and second derivative at the centers of the cells, as matrices.
 
     The derivatives are times sigma and sigma squared. Constants, lines and parabolas give exactly their value, slope
     and curvature, however few pixels a Gaussian covers. Pixels past the border add to the last one's weight.
@@ -130,8 +130,8 @@ def _derivatives(
     spread = max(math.sqrt(max(0.0, sigma**2 - (factor**2 - 1) / 12)), _THINNEST * factor)
     beyond = math.ceil(_REACH * spread / factor) + 1
     index = torch.arange(-beyond, pixels + beyond, dtype=torch.float64)
-    centres = (torch.arange(cells, dtype=torch.float64) + 0.5) * (size / cells)
-    offsets = ((index + 0.5) * factor - centres[:, None]) / sigma
+    centers = (torch.arange(cells, dtype=torch.float64) + 0.5) * (size / cells)
+    offsets = ((index + 0.5) * factor - centers[:, None]) / sigma
     bell = torch.exp(-0.5 * (offsets * (sigma / spread)).square())
     bell = bell * (offsets.abs() * sigma <= _REACH * spread + factor)
     bell = bell / bell.sum(1, keepdim=True)

@@ -20,19 +20,19 @@ def sample_at_points(
     *,
     shifts: Float[Tensor, "*T V 2 _ _"] | None = None,
 ) -> tuple[Float[Tensor, "*T V N C"], Bool[Tensor, "*T V N"]]:
-    """Every view's vector at every point, bilinear between the cells, and whether the point lies in the picture at all.
+    """Every view's vector at every point, bilinear between the cells, and whether the point lies in the image at all.
 
     Gradients reach the maps and, as slopes between cells, the points.
 
     Args:
-        maps: of V views; cell (i, j) stands for the picture at ((j + 0.5) / w, (i + 0.5) / h) of its width and height.
-        points: centres of that time, in the cameras' world.
+        maps: of V views; cell (i, j) stands for the image at ((j + 0.5) / w, (i + 0.5) / h) of its width and height.
+        points: centers of that time, in the cameras' world.
         cameras: of the views [V], or of each time [*T, V]; their size gives the scale of pixels, not that of the maps.
-        shifts: how each view's picture is warped: at place x it shows what belongs to x + shift(x), in half pictures;
-            on a grid whose outer points are the picture's corners.
+        shifts: how each view's image is warped: at place x it shows what belongs to x + shift(x), in half images;
+            on a grid whose outer points are the image's corners.
 
     Returns:
-        The vectors (those of the nearest border cell outside the picture), and where the point lies in the picture.
+        The vectors (those of the nearest border cell outside the image), and where the point lies in the image.
     """
     place, in_view, _ = project_places(points, cameras)
     return _read(maps, warp_places(place, shifts), align_corners=False), in_view
@@ -41,13 +41,13 @@ def sample_at_points(
 def project_places(
     points: Float[Tensor, "*T N 3"], cameras: Cameras
 ) -> tuple[Float[Tensor, "*T V N 2"], Bool[Tensor, "*T V N"], Float[Tensor, "*T V N"]]:
-    """Where each point appears in each view, whether it lies in the picture, and how far before the camera.
+    """Where each point appears in each view, whether it lies in the image, and how far before the camera.
 
     Arguments as for `sample_at_points`.
 
     Returns:
-        Places in half pictures from the middle, those of points behind the camera outside the picture; whether the
-        place lies in the picture; depths along the camera's z axis.
+        Places in half images from the middle, those of points behind the camera outside the image; whether the
+        place lies in the image; depths along the camera's z axis.
     """
     pixels, depths = project_points(points, _with_times(cameras, points))
     in_front = depths > _NEAREST
@@ -60,7 +60,7 @@ def project_places(
 def warp_places(
     place: Float[Tensor, "*T V N 2"], shifts: Float[Tensor, "*T V 2 _ _"] | None
 ) -> Float[Tensor, "*T V N 2"]:
-    """Where warped pictures show what belongs to places; `shifts` as for `sample_at_points`."""
+    """Where warped images show what belongs to places; `shifts` as for `sample_at_points`."""
     return place if shifts is None else place - _read(shifts.to(place.dtype), place, align_corners=True)
 
 
@@ -112,14 +112,14 @@ class PointReads:
 def visibility(
     depths: Float[Tensor, "*T V 1 h w"], points: Float[Tensor, "*T N 3"], cameras: Cameras, *, tolerance: float
 ) -> Float[Tensor, "*T V N"]:
-    """How surely each view sees each point: a soft depth test in [0, 1]; 0 outside the picture.
+    """How surely each view sees each point: a soft depth test in [0, 1]; 0 outside the image.
 
     One half for a point that lies `tolerance` behind the surface drawn there, falling to 0 within as much again.
 
     Args:
         depths: of the object as drawn into each view, along the camera's z axis; 0 where nothing is drawn, which
             hides nothing.
-        points: centres of that time.
+        points: centers of that time.
         cameras: as for `sample_at_points`.
         tolerance: inner units, above 0.
     """
@@ -158,7 +158,7 @@ def _read_view(maps: Float[Tensor, "*T C h w"], place: Float[Tensor, "*T N 2"]) 
 
 
 def _read(maps: Tensor, place: Tensor, *, align_corners: bool) -> Float[Tensor, "*T V N C"]:
-    """Maps [*T, V, C, h, w] at places [*T, V, N, 2] in half pictures."""
+    """Maps [*T, V, C, h, w] at places [*T, V, N, 2] in half images."""
     grid = place.reshape(-1, 1, *place.shape[-2:])
     read = F.grid_sample(maps.flatten(0, -4), grid, padding_mode="border", align_corners=align_corners)
     return read[:, :, 0].mT.unflatten(0, maps.shape[:-3])

@@ -23,9 +23,9 @@ def can_weigh(maps: Tensor, place: Tensor, weights: Tensor) -> bool:
 def weighted_reads(
     maps: Float[Tensor, "*T V C h w"], place: Float[Tensor, "*T V N 2"], weights: Float[Tensor, "*T V N"]
 ) -> Float[Tensor, "*T N C"]:
-    """Sum over the views of weight times the vector that is read at the place, in half pictures from the middle.
+    """Sum over the views of weight times the vector that is read at the place, in half images from the middle.
 
-    As `PointReads.weighted_sum` computes it of tensors, in far fewer passes. Beyond the border cells' centres these are
+    As `PointReads.weighted_sum` computes it of tensors, in far fewer passes. Beyond the border cells' centers these are
     read, at NaN the first. Maps, places and weights are all that is kept for the gradient.
     """
     lead = maps.shape[:-4]
@@ -49,14 +49,14 @@ class _WeighReads(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, pulls: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
+    def backward(ctx: Any, grads: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
         from ds4d.fusion.reads_kernel import weigh_reads_backward
 
         maps, place, weights = ctx.saved_tensors
         of_maps, _, of_weights = ctx.needs_input_grad
         d_maps = torch.zeros(len(maps) if of_maps else 0, *maps.shape[1:])
         d_weights = torch.empty(len(weights) if of_weights else 0, *weights.shape[1:])
-        arrays = _arrays(maps, place, weights, pulls.contiguous(), d_maps, d_weights)
+        arrays = _arrays(maps, place, weights, grads.contiguous(), d_maps, d_weights)
         share(weigh_reads_backward, maps.shape[:2].numel(), _MAPS, *arrays)
         return d_maps.movedim(-1, 2) if of_maps else None, None, d_weights if of_weights else None
 

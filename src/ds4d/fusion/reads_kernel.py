@@ -24,7 +24,7 @@ def weigh_reads(first, end, maps, places, weights, out):
         first: place to begin with.
         end: place to end before.
         maps: [B, V, h, w, C], float32.
-        places: [B, V, N, 2], x and y in half maps from the middle; beyond the outer cells' centres these are read.
+        places: [B, V, N, 2], x and y in half maps from the middle; beyond the outer cells' centers these are read.
         weights: [B, V, N].
         out: [B, N, C], written.
     """
@@ -44,7 +44,7 @@ def weigh_reads(first, end, maps, places, weights, out):
 
 @no_type_check
 @njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
-def weigh_reads_backward(first, end, maps, places, weights, pulls, d_maps, d_weights):
+def weigh_reads_backward(first, end, maps, places, weights, grads, d_maps, d_weights):
     """Gradients of `weigh_reads` where there is room for them. Items: the B * V maps, as each is added to in order.
 
     Args:
@@ -53,7 +53,7 @@ def weigh_reads_backward(first, end, maps, places, weights, pulls, d_maps, d_wei
         maps: as given to `weigh_reads`.
         places: likewise.
         weights: likewise.
-        pulls: gradients of `out` [B, N, C].
+        grads: gradients of `out` [B, N, C].
         d_maps: [B, V, h, w, C], zeros that are added to, or, where nobody asks, [0, V, h, w, C].
         d_weights: [B, V, N] or [0, V, N]; written.
     """
@@ -68,21 +68,21 @@ def weigh_reads_backward(first, end, maps, places, weights, pulls, d_maps, d_wei
                     read = _ZERO
                     for row, column, share in corners:
                         read += share * cells[row, column, c]
-                    total += read * pulls[b, n, c]
+                    total += read * grads[b, n, c]
                 d_weights[b, v, n] = total
             if len(d_maps) > 0:
                 for row, column, share in corners:
                     share *= weights[b, v, n]
                     for c in range(cells.shape[2]):
-                        d_maps[b, v, row, column, c] += share * pulls[b, n, c]
+                        d_maps[b, v, row, column, c] += share * grads[b, n, c]
 
 
 @no_type_check
 @njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
 def _corners(place, shape):
     """Row, column and share of the four cells round a place."""
-    top, bottom, y = _neighbours(place[1], shape[0])
-    left, right, x = _neighbours(place[0], shape[1])
+    top, bottom, y = _neighbors(place[1], shape[0])
+    left, right, x = _neighbors(place[0], shape[1])
     return (
         (top, left, (_ONE - y) * (_ONE - x)),
         (top, right, (_ONE - y) * x),
@@ -93,8 +93,8 @@ def _corners(place, shape):
 
 @no_type_check
 @njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
-def _neighbours(place, size):
-    """The two cells whose centres lie on both sides of a place along one axis, and the share of the second."""
+def _neighbors(place, size):
+    """The two cells whose centers lie on both sides of a place along one axis, and the share of the second."""
     at = ((place + _ONE) * np.float32(size) - _ONE) * _HALF
     at = min(at, np.float32(size - 1)) if at > _ZERO else _ZERO  # NaN is not above 0
     low = int(at)

@@ -28,7 +28,7 @@ def principal_map(maps: Float[Tensor, "T V C h w"], valid: Bool[Tensor, "T V"], 
 
 
 def _cells(maps: Tensor, valid: Tensor) -> Float[Tensor, "M C"]:
-    """Vectors of the pictures that exist; of many cells a sample, drawn so that no row or column is left out."""
+    """Vectors of the images that exist; of many cells a sample, drawn so that no row or column is left out."""
     pairs = valid.nonzero()
     height, width = maps.shape[-2:]
     count = len(pairs) * height * width

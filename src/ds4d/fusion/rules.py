@@ -30,7 +30,7 @@ class FusionRule(Protocol):
         Args:
             samples: what each view shows at the point (p(i,j)).
             seen: how surely the view sees the point, in [0, 1]; the paper's rules only ask whether it lies in the
-                picture.
+                image.
             compared: vectors by which views are compared, where the rule compares them: a fixed reduction of the
                 features, as a learned one could make all distances vanish.
         """
@@ -49,7 +49,7 @@ class Front(nn.Module):
         seen: Float[Tensor, "*T V N"],
         compared: PointReads | None = None,
     ) -> Float[Tensor, "*T N C"]:
-        """p(i,0), 0 outside the picture."""
+        """p(i,0), 0 outside the image."""
         return samples.of_view(0) * seen[..., 0, :, None]
 
 
@@ -114,8 +114,8 @@ class DistanceAwareness(nn.Module):
             return front
         if compared is None:
             raise ValueError("DistanceAwareness: compared must hold the vectors to compare views by, got None.")
-        real = compared.of_view(0)
-        distances = [(compared.of_view(view) - real).abs().sum(-1) for view in range(1, compared.num_views)]
+        input = compared.of_view(0)
+        distances = [(compared.of_view(view) - input).abs().sum(-1) for view in range(1, compared.num_views)]
         weights = _softmax(
             -_standardized(torch.stack(distances, dim=-2), seen[..., 1:, :]) / self.log_tau.exp(), seen[..., 1:, :]
         )
@@ -160,6 +160,6 @@ def _softmax(scores: Tensor, seen: Tensor) -> Tensor:
 def _standardized(distances: Tensor, seen: Tensor) -> Tensor:
     """Distances less their mean over the views of the point, over their standard deviation."""
     share = seen / seen.sum(-2, keepdim=True).clamp_min(_LEAST)
-    centred = distances - (distances * share).sum(-2, keepdim=True)
-    variance = (centred.square() * share).sum(-2, keepdim=True)
-    return centred / (variance + 1e-12).sqrt()
+    centered = distances - (distances * share).sum(-2, keepdim=True)
+    variance = (centered.square() * share).sum(-2, keepdim=True)
+    return centered / (variance + 1e-12).sqrt()

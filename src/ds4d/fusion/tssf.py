@@ -1,6 +1,6 @@
 """TSSF, temporal-spatial similarity fusion: the decoupled features of all views brought onto the Gaussians.
 
-    maps [T, V, D, h, w] -> learned linear map D -> C -> read at the projected centres -> fused over views [T, N, C]
+    maps [T, V, D, h, w] -> learned linear map D -> C -> read at the projected centers -> fused over views [T, N, C]
 
 The linear map is applied to the maps, which have far fewer cells than there are reads; reading is linear too, so the
 order makes no difference to the result.
@@ -38,10 +38,10 @@ class FusionConfig:
         rule: `front` reads the real view alone, `average`, `global` (GA) and `distance` (DA) are the paper's, `visible`
             is ours.
         channels: of the fused features.
-        points: which centres are projected into the views: the `canonical` ones, or those `deformed` by a first pass
+        points: which centers are projected into the views: the `canonical` ones, or those `deformed` by a first pass
             through the HexPlane alone.
         distance_channels: principal components that `distance` compares views by.
-        depth_size: height in pixels of the depth pictures that `visible` tests against.
+        depth_size: height in pixels of the depth images that `visible` tests against.
         depth_every: steps after which these are drawn again; density control draws them again too.
         tolerance: how far behind the drawn surface a point still counts as seen, inner units (the object has
             radius 0.5).
@@ -61,7 +61,7 @@ class FusionConfig:
 
 
 class Tssf(nn.Module):
-    """Reads and fuses the features of all views at the Gaussians' centres (paper: a(i)).
+    """Reads and fuses the features of all views at the Gaussians' centers (paper: a(i)).
 
     Args:
         config: the rule and its sizes.
@@ -117,12 +117,12 @@ class Tssf(nn.Module):
 
         Args:
             maps: decoupled features of every time and view.
-            points: the Gaussians' centres of every time, in the cameras' world; gradients do not pass through them.
+            points: the Gaussians' centers of every time, in the cameras' world; gradients do not pass through them.
             cameras: of the views [V], or of each time [*T, V].
-            valid: 1 for views that have a picture, 0 for others; all have one if None.
+            valid: 1 for views that have an image, 0 for others; all have one if None.
             distance_maps: what the rule `distance` compares views by (`principal_map` of the features).
             depths: what the rule `visible` tests against (`visibility`).
-            shifts: how each view's picture is warped (`sample_at_points`).
+            shifts: how each view's image is warped (`sample_at_points`).
 
         Raises:
             ValueError: sizes do not belong together, or what the rule needs is missing.

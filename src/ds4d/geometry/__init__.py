@@ -32,7 +32,7 @@ from ds4d.geometry.up_axis import UpAxis as UpAxis
 from ds4d.geometry.up_axis import turned_world as turned_world
 from ds4d.geometry.visual_hull import HullConfig as HullConfig
 from ds4d.geometry.visual_hull import carve as carve
-from ds4d.geometry.visual_hull import colour_points as colour_points
+from ds4d.geometry.visual_hull import color_points as color_points
 from ds4d.geometry.visual_hull import occupied_bounds as occupied_bounds
 from ds4d.geometry.visual_hull import sample_surface as sample_surface
 from ds4d.geometry.visual_hull import surface_voxels as surface_voxels

@@ -41,10 +41,10 @@ def inverse_similarity(similarity: Similarity) -> Similarity:
 
 def fit_ball(aabb: Float[Tensor, "2 3"], radius: float, up: Float[Tensor, " 3"] | None = None) -> Similarity:
     """The similarity that brings a box (min, max) into the ball of `radius` round the origin, `up` becoming +y."""
-    centre, half_diagonal = aabb.mean(0), 0.5 * (aabb[1] - aabb[0]).norm()
+    center, half_diagonal = aabb.mean(0), 0.5 * (aabb[1] - aabb[0]).norm()
     rotation = torch.eye(3) if up is None else rotation_to_y(up)
     scale = float(radius / half_diagonal.clamp_min(1e-12))
-    return Similarity(scale, rotation, -scale * (rotation @ centre))
+    return Similarity(scale, rotation, -scale * (rotation @ center))
 
 
 def rotation_to_y(up: Float[Tensor, " 3"]) -> Float[Tensor, "3 3"]:
@@ -69,16 +69,16 @@ def camera_focus(cameras: Cameras) -> tuple[Float[Tensor, " 3"], float]:
     """
     viewmats, Ks = cameras.viewmats.reshape(-1, 4, 4).double(), cameras.Ks.reshape(-1, 3, 3).double()
     rotations = viewmats[:, :3, :3]
-    centres = -(rotations.mT @ viewmats[:, :3, 3:]).squeeze(-1)
+    centers = -(rotations.mT @ viewmats[:, :3, 3:]).squeeze(-1)
     axes = rotations[:, 2]
     across = torch.eye(3, dtype=axes.dtype) - axes[:, :, None] * axes[:, None, :]
     system = across.sum(0)
     values = torch.linalg.eigvalsh(system)
     if values[0] < 1e-6 * values[-1]:
-        focus = centres[0] + axes[0]
+        focus = centers[0] + axes[0]
     else:
-        focus = torch.linalg.solve(system, (across @ centres[:, :, None]).sum(0)).squeeze(-1)
-    distances = (centres - focus).norm(dim=-1)
+        focus = torch.linalg.solve(system, (across @ centers[:, :, None]).sum(0)).squeeze(-1)
+    distances = (centers - focus).norm(dim=-1)
     half_width = torch.stack((0.5 * cameras.width / Ks[:, 0, 0], 0.5 * cameras.height / Ks[:, 1, 1])).amin(0)
     radius = (distances * half_width / (1 + half_width.square()).sqrt()).min()
     return focus.float(), float(radius)

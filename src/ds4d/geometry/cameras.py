@@ -45,7 +45,7 @@ def look_at(eye: Float[Tensor, " 3"], target: Float[Tensor, " 3"]) -> Float[Tens
 
 
 def intrinsics(fovy_deg: float, width: int, height: int) -> Float[Tensor, "3 3"]:
-    """Square pixels, principal point at the centre of the picture; `fovy_deg` is the full vertical angle."""
+    """Square pixels, principal point at the center of the image; `fovy_deg` is the full vertical angle."""
     if not 0 < fovy_deg < 180:
         raise ValueError(f"intrinsics: fovy_deg must lie between 0 and 180, got {fovy_deg}.")
     focal = 0.5 * height / math.tan(0.5 * math.radians(fovy_deg))
@@ -71,9 +71,9 @@ def orbit_cameras(
         distance: from the target, world units.
         width: pixels.
         height: pixels.
-        target: world point in the centre of the pictures.
+        target: world point in the center of the images.
     """
-    centre = torch.tensor(target, dtype=torch.float32)
+    center = torch.tensor(target, dtype=torch.float32)
     viewmats = []
     for azimuth_deg, elevation_deg in zip(azimuths_deg, elevations_deg, strict=True):
         azimuth, elevation = math.radians(azimuth_deg), math.radians(elevation_deg)
@@ -82,6 +82,6 @@ def orbit_cameras(
             math.sin(elevation),
             math.cos(elevation) * math.cos(azimuth),
         )
-        viewmats.append(look_at(centre + distance * torch.tensor(direction), centre))
+        viewmats.append(look_at(center + distance * torch.tensor(direction), center))
     Ks = intrinsics(fovy_deg, width, height).expand(len(viewmats), 3, 3)
     return Cameras(torch.stack(viewmats), Ks, width, height)

@@ -17,7 +17,7 @@ from ds4d.geometry.cameras import orbit_cameras
 from ds4d.io import atomic_path
 from ds4d.types import Cameras
 
-_RIG_TOLERANCE = 1e-4  # of a matrix entry, and of a picture's height
+_RIG_TOLERANCE = 1e-4  # of a matrix entry, and of an image's height
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,9 @@ def rig_cameras_round(front: Cameras, rig: tuple[RigView, ...]) -> Cameras:
             f"the front camera must look towards the origin of the world, which must lie in the object, got the "
             f"origin at depth {distance:.3g}. Move the world's origin into the object."
         )
-    centre = -rotation.T @ translation
-    target = centre + distance * rotation[2]
-    azimuth_deg = math.degrees(math.atan2(float(centre[0] - target[0]), float(centre[2] - target[2])))
+    center = -rotation.T @ translation
+    target = center + distance * rotation[2]
+    azimuth_deg = math.degrees(math.atan2(float(center[0] - target[0]), float(center[2] - target[2])))
     others = orbit_cameras(
         [azimuth_deg + view.azimuth for view in rig],
         [view.elevation for view in rig],
@@ -135,7 +135,7 @@ def rig_of(cameras: Cameras, names: Sequence[str]) -> tuple[RigView, ...]:
     """The rig whose cameras these are, azimuths in [0, 360); `rig_cameras` makes the same cameras of it.
 
     Args:
-        cameras: V views without a time axis, of pictures of any size.
+        cameras: V views without a time axis, of images of any size.
         names: of the views.
 
     Raises:

@@ -14,7 +14,7 @@ _C3 = (
 
 
 def rgb_to_sh(rgb: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
-    """Degree-0 coefficients of a plain colour in [0, 1]."""
+    """Degree-0 coefficients of a plain color in [0, 1]."""
     return (rgb - 0.5) / SH0
 
 
@@ -27,7 +27,7 @@ def sh_degree(bases: int) -> int:
 
 
 def evaluate_sh(sh: Float[Tensor, "*#batch K 3"], directions: Float[Tensor, "*#batch 3"]) -> Float[Tensor, "*batch 3"]:
-    """Colours max(0, SH(direction) + 0.5); directions point from the camera to the Gaussian and need not be unit."""
+    """Colors max(0, SH(direction) + 0.5); directions point from the camera to the Gaussian and need not be unit."""
     degree = sh_degree(sh.shape[-2])
     colors = SH0 * sh[..., 0, :]
     if degree == 0:

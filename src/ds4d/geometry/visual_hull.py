@@ -1,6 +1,6 @@
 """The visual hull: the largest shape that agrees with every silhouette, carved from a grid of voxels.
 
-Grids are [R, R, R] booleans over a box `aabb`, indexed x, y, z; voxel centres lie at (i + 0.5) / R of the box.
+Grids are [R, R, R] booleans over a box `aabb`, indexed x, y, z; voxel centers lie at (i + 0.5) / R of the box.
 """
 
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ class HullConfig:
     Attributes:
         resolution: voxels along each side of the box.
         grow: pixels by which silhouettes are grown at 256 px, so that small disagreements between views do no harm.
-        spare_votes: how many views may disagree where silhouettes would otherwise stay unexplained.
+        view_tolerance: how many views may disagree where silhouettes would otherwise stay unexplained.
     """
 
     resolution: int = 96
     grow: float = 1.5
-    spare_votes: int = 2
+    view_tolerance: int = 2
 
     def __post_init__(self) -> None:
-        check_ranges(self, resolution="[2, inf)", grow="[0, inf)", spare_votes="[0, inf)")
+        check_ranges(self, resolution="[2, inf)", grow="[0, inf)", view_tolerance="[0, inf)")
 
 
 def carve(
@@ -47,19 +47,19 @@ def carve(
         aabb: the box (min, max) to carve in.
         config: see `HullConfig`.
     """
-    centres = voxel_centres(aabb, config.resolution)
+    centers = voxel_centers(aabb, config.resolution)
     radius = round(config.grow * cameras.width / 256)
     silhouettes = (alphas > 0.5).float()
     grown = F.max_pool2d(silhouettes, 2 * radius + 1, stride=1, padding=radius) > 0.5
-    pixels, seen = _pixel_indices(centres, cameras)
+    pixels, seen = _pixel_indices(centers, cameras)
     inside = grown.flatten(1).gather(1, pixels) & seen
-    # Beyond the picture nothing is object, unless the picture cuts the object off: then the view has no say there.
+    # Beyond the image nothing is object, unless the image cuts the object off: then the view has no say there.
     has_say = seen | ~_touches_border(silhouettes)[:, None]
     missed = (has_say & ~inside).sum(0)
     strict = (missed == 0) & inside.any(0)
     hull = strict
-    for votes in range(1, min(config.spare_votes, cameras.num_views - 2) + 1):
-        unexplained = (silhouettes > 0.5) & ~_coverage(hull, centres, aabb, cameras, config.resolution)
+    for votes in range(1, min(config.view_tolerance, cameras.num_views - 2) + 1):
+        unexplained = (silhouettes > 0.5) & ~_coverage(hull, centers, aabb, cameras, config.resolution)
         wanted = (unexplained.flatten(1).gather(1, pixels) & inside).any(0)
         hull = hull | (wanted & (missed <= votes) & (has_say.sum(0) > votes))
     return hull.view(config.resolution, config.resolution, config.resolution)
@@ -83,7 +83,7 @@ def occupied_bounds(hull: Bool[Tensor, "R R R"], aabb: Float[Tensor, "2 3"]) -> 
 
 
 def surface_voxels(hull: Bool[Tensor, "R R R"]) -> Bool[Tensor, "R R R"]:
-    """Occupied voxels with at least one empty neighbour across a face."""
+    """Occupied voxels with at least one empty neighbor across a face."""
     padded = F.pad(hull.float()[None, None], (1, 1, 1, 1, 1, 1))
     eroded = hull.clone()
     for axis in (2, 3, 4):
@@ -110,7 +110,7 @@ def sample_surface(
     return (aabb[0].cpu() + unit * (aabb[1] - aabb[0]).cpu()).to(aabb)
 
 
-def colour_points(
+def color_points(
     points: Float[Tensor, "N 3"],
     images: Float[Tensor, "V 3 H W"],
     alphas: Float[Tensor, "V 1 H W"],
@@ -120,19 +120,19 @@ def colour_points(
     tolerance: float,
     unseen: Float[Tensor, "N 3"] | None = None,
 ) -> Float[Tensor, "N 3"]:
-    """Each point's colour: the mean over the views that see it.
+    """Each point's color: the mean over the views that see it.
 
     A view sees a point when no other point lies more than `tolerance` in front of it, by a depth buffer that is
     coarse enough for the points to close.
 
     Args:
         points: world units.
-        images: premultiplied colour in [0, 1].
+        images: premultiplied color in [0, 1].
         alphas: coverage in [0, 1].
         cameras: V cameras without a time axis.
         view_weights: trust in each view.
         tolerance: depth, world units.
-        unseen: colours of the points that no view sees, in [0, 1]; grey if None.
+        unseen: colors of the points that no view sees, in [0, 1]; gray if None.
     """
     pixels, depths = project_points(points, cameras)
     size = max(16, min(cameras.width, int(points.shape[0] ** 0.5) // 2))
@@ -143,17 +143,17 @@ def colour_points(
     visible = in_view & (depths <= buffer.gather(1, cells) + tolerance)
     extent = pixels.new_tensor([cameras.width, cameras.height])
     grid = (2 * pixels / extent - 1)[:, :, None]
-    colours = F.grid_sample(torch.cat((images, alphas), 1), grid, align_corners=False)[..., 0]
-    coverage = colours[:, 3]
+    colors = F.grid_sample(torch.cat((images, alphas), 1), grid, align_corners=False)[..., 0]
+    coverage = colors[:, 3]
     weights = visible * (coverage > 0.5) * coverage * view_weights[:, None]
     total = weights.sum(0)
-    straight = colours[:, :3] / coverage.clamp_min(0.5)[:, None]
+    straight = colors[:, :3] / coverage.clamp_min(0.5)[:, None]
     mean = (straight * weights[:, None]).sum(0) / total.clamp_min(1e-8)
     otherwise = torch.full_like(mean, 0.5) if unseen is None else unseen.T
     return torch.where(total > 0, mean, otherwise).T.clamp(0, 1)
 
 
-def voxel_centres(aabb: Float[Tensor, "2 3"], resolution: int) -> Float[Tensor, "P 3"]:
+def voxel_centers(aabb: Float[Tensor, "2 3"], resolution: int) -> Float[Tensor, "P 3"]:
     """Centres of all P = resolution^3 voxels, x slowest."""
     unit = (torch.arange(resolution, device=aabb.device) + 0.5) / resolution
     grid = torch.stack(torch.meshgrid(unit, unit, unit, indexing="ij"), dim=-1).view(-1, 3)
@@ -170,15 +170,15 @@ def _pixel_indices(points: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
 
 
 def _touches_border(silhouettes: Tensor) -> Tensor:
-    """Which views [V] show silhouettes that run into the edge of the picture."""
+    """Which views [V] show silhouettes that run into the edge of the image."""
     rows, columns = silhouettes[..., [0, -1], :], silhouettes[..., [0, -1]]
     return rows.flatten(1).amax(1).maximum(columns.flatten(1).amax(1)) > 0
 
 
-def _coverage(hull: Tensor, centres: Tensor, aabb: Tensor, cameras: Cameras, resolution: int) -> Tensor:
+def _coverage(hull: Tensor, centers: Tensor, aabb: Tensor, cameras: Cameras, resolution: int) -> Tensor:
     """Silhouettes [V, 1, H, W] of the hull, voxels drawn as squares of about their own size."""
-    index, seen = _pixel_indices(centres[hull], cameras)
-    drawn = torch.zeros(cameras.num_views, cameras.height * cameras.width, device=centres.device)
+    index, seen = _pixel_indices(centers[hull], cameras)
+    drawn = torch.zeros(cameras.num_views, cameras.height * cameras.width, device=centers.device)
     drawn.scatter_reduce_(1, index, seen.float(), "amax")
     _, depths = project_points(aabb.mean(0, keepdim=True), cameras)
     voxel = float((aabb[1] - aabb[0]).max()) / resolution

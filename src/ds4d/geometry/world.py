@@ -11,11 +11,11 @@ from ds4d.geometry.rotations import matrices_to_quats, multiply_quats
 from ds4d.geometry.spherical_harmonics import evaluate_sh
 from ds4d.types import RawGaussians, Similarity
 
-_SMALL = 0.05  # coefficients so small that no colour reaches the clamp at 0
+_SMALL = 0.05  # coefficients so small that no color reaches the clamp at 0
 
 
 def into_world(raw: RawGaussians, world: Similarity) -> RawGaussians:
-    """The same object in the user's world: moved, turned and scaled, view-dependent colour included.
+    """The same object in the user's world: moved, turned and scaled, view-dependent color included.
 
     Args:
         raw: in the inner world.
@@ -33,7 +33,7 @@ def into_world(raw: RawGaussians, world: Similarity) -> RawGaussians:
 
 
 def turn_sh(sh: Float[Tensor, "*S N K 3"], rotation: Float[Tensor, "3 3"]) -> Float[Tensor, "*S N K 3"]:
-    """Coefficients whose colour along R d is that of `sh` along d.
+    """Coefficients whose color along R d is that of `sh` along d.
 
     Turned harmonics are sums of harmonics of the same degree, so the K x K matrix between them follows exactly from
     their values in a few directions.

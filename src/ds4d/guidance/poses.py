@@ -1,6 +1,6 @@
 """Where cameras stand round the object, seen as Zero123 sees them: directions, relative poses, a common footprint.
 
-Zero123 was trained on objects in the middle of square pictures, from cameras without roll that look at the origin. It
+Zero123 was trained on objects in the middle of square images, from cameras without roll that look at the origin. It
 is told how a camera moved: by how much its polar angle grew (so a *rise* in elevation counts negative), by how much it
 went to its own right (our growing azimuth), and how much further away it stands.
 """
@@ -12,10 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-FOVY_DEG = 49.1  # of Zero123's training pictures: a 35 mm lens before a 32 mm sensor
+FOVY_DEG = 49.1  # of Zero123's training images: a 35 mm lens before a 32 mm sensor
 
 
-def camera_centres(viewmats: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 3"]:
+def camera_centers(viewmats: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 3"]:
     """Where the cameras stand."""
     return -(viewmats[..., :3, :3].mT @ viewmats[..., :3, 3:]).squeeze(-1)
 
@@ -43,11 +43,11 @@ def relative_poses(
 
     Args:
         seen_from: direction of the condition's camera from the object.
-        drawn_from: direction of the camera whose picture is judged.
+        drawn_from: direction of the camera whose image is judged.
 
     Returns:
         Growth of the polar angle in radians, sine and cosine of the growth of the azimuth, and growth of the distance:
-        0, as all pictures are brought to one footprint.
+        0, as all images are brought to one footprint.
     """
     azimuths, elevations = angles_deg(seen_from)
     new_azimuths, new_elevations = angles_deg(drawn_from)
@@ -58,7 +58,7 @@ def relative_poses(
 
 
 def footprint(viewmat: Float[Tensor, "4 4"], K: Float[Tensor, "3 3"], width: int, height: int) -> float:
-    """Half the side of the square at the origin that a picture's longer side spans, world units."""
+    """Half the side of the square at the origin that an image's longer side spans, world units."""
     depth = float(viewmat[2, 3])
     return depth * max(width / float(K[0, 0]), height / float(K[1, 1])) / 2
 
@@ -68,7 +68,7 @@ def distance_for(footprint: float) -> float:
     return footprint / math.tan(math.radians(FOVY_DEG) / 2)
 
 
-def square_picture(
+def square_image(
     rgba: Float[Tensor, "4 H W"],
     viewmat: Float[Tensor, "4 4"],
     K: Float[Tensor, "3 3"],
@@ -76,7 +76,7 @@ def square_picture(
     footprint: float,
     size: int,
 ) -> Float[Tensor, "3 size size"]:
-    """A camera's picture as Zero123 wants it: square, on white, the origin in the middle, of the given footprint.
+    """A camera's image as Zero123 wants it: square, on white, the origin in the middle, of the given footprint.
 
     Args:
         rgba: premultiplied, in [0, 1].

@@ -1,6 +1,6 @@
-"""Score distillation: what a diffusion model would change in pictures from new sides pulls the object (paper: SDS).
+"""Score distillation: what a diffusion model would change in images from new sides grads the object (paper: SDS).
 
-pictures -> latents z -> noise eps is added, as much as step t has -> the model says what noise it sees, eps_hat
+images -> latents z -> noise eps is added, as much as step t has -> the model says what noise it sees, eps_hat
 gradient of the loss for z: w(t) (eps_hat - eps), w(t) = 1 - alphabar_t
 """
 
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ds4d.core import check_ranges
 from ds4d.geometry import orbit_cameras
-from ds4d.guidance.conditions import ClipConditions
+from ds4d.guidance.conditions import InputConditions
 from ds4d.guidance.poses import FOVY_DEG, angles_deg, directions_of, distance_for, relative_poses
 from ds4d.guidance.zero123 import Zero123
 from ds4d.losses import RenderRequest
@@ -28,16 +28,16 @@ class GuidanceConfig:
     Attributes:
         weight: factor in the sum of losses, which are means over pixels while this one is a sum over latents; 0 is off.
         model: folder of the model; None looks where `ds4d weights` says.
-        pictures: drawn from new sides in each step, spread over its times; at least one of each time.
+        images: drawn from new sides in each step, spread over its times; at least one of each time.
         scale: how far the model goes beyond what it thinks without a condition.
         lowest_deg: least elevation of the new sides.
         highest_deg: greatest elevation of the new sides.
-        front_deg: up to this azimuth from the front the real picture is the condition.
+        front_deg: up to this azimuth from the front the real image is the condition.
         front_chance: how often it is further round, too; else the nearest of the other views.
         noise_first: least and most noise at the start, as shares of the model's steps.
         noise_last: the same at the end of `anneal`.
         anneal: share over which noise goes from the first to the last.
-        sizes: of the pictures in pixels, one after the other; the model sees its own size.
+        sizes: of the images in pixels, one after the other; the model sees its own size.
         size_growth: share after which the last size is reached, the sizes following one another evenly.
         lead: share over which the other losses rise from 0 to their weights, while this one leads.
         half: whether a GPU computes in half precision; the CPU never does.
@@ -45,7 +45,7 @@ class GuidanceConfig:
 
     weight: float = 0.0
     model: Path | None = None
-    pictures: int = 4
+    images: int = 4
     scale: float = 5.0
     lowest_deg: float = -30.0
     highest_deg: float = 30.0
@@ -60,7 +60,7 @@ class GuidanceConfig:
     half: bool = True
 
     def __post_init__(self) -> None:
-        check_ranges(self, weight="[0, inf)", pictures="[1, inf)", scale="[0, inf)", front_deg="[0, 180]")
+        check_ranges(self, weight="[0, inf)", images="[1, inf)", scale="[0, inf)", front_deg="[0, 180]")
         check_ranges(self, lowest_deg="[-90, 90]", highest_deg="[-90, 90]", front_chance="[0, 1]")
         check_ranges(self, anneal="[0, 1]", size_growth="[0, 1]", lead="[0, 1]")
         for name in ("noise_first", "noise_last"):
@@ -77,12 +77,12 @@ class GuidanceConfig:
 
 @dataclass(frozen=True)
 class GuidanceRequest(RenderRequest):
-    """Pictures from new sides, and how they will be judged.
+    """Images from new sides, and how they will be judged.
 
     Attributes:
-        times: frame of each picture.
+        times: frame of each image.
         views: the view that is the condition of each.
-        poses: from that view's camera to the picture's, as Zero123 is told.
+        poses: from that view's camera to the image's, as Zero123 is told.
         steps: how much noise is added to each.
         noise: that is added.
     """
@@ -95,7 +95,7 @@ class GuidanceRequest(RenderRequest):
 
 
 class ScoreDistillation:
-    """The loss of pictures from new sides (`ds4d.training.ViewLoss`).
+    """The loss of images from new sides (`ds4d.training.ViewLoss`).
 
     Args:
         config: the schedule.
@@ -109,21 +109,21 @@ class ScoreDistillation:
         self.config = config
         self.weight = config.weight
         self.model = model
-        self.conditions = ClipConditions(video, model)
+        self.conditions = InputConditions(video, model)
 
-    def share_of_others(self, progress: float) -> float:
+    def weight_of_others(self, progress: float) -> float:
         """What the other losses' weights are multiplied by, rising to 1."""
         return min(1.0, progress / self.config.lead) if self.config.lead else 1.0
 
     def request(self, times: Int[Tensor, " T"], progress: float, generator: torch.Generator) -> GuidanceRequest:
-        """Cameras round the object, what each picture starts from, and the noise that it gets.
+        """Cameras round the object, what each image starts from, and the noise that it gets.
 
         Args:
             times: frames of the step.
             progress: share of the fit that is done.
             generator: of all draws.
         """
-        per_time = max(1, self.config.pictures // len(times))
+        per_time = max(1, self.config.images // len(times))
         count = len(times) * per_time
         turn, rise, background, coin, depth = torch.rand(5, count, generator=generator)
         noise = torch.randn(count, *self.model.latent_shape, generator=generator)
@@ -157,21 +157,21 @@ class ScoreDistillation:
         )
 
     def loss(self, request: GuidanceRequest, rendering: Rendering) -> Float[Tensor, ""]:
-        """Half the squared length of the pull on the latents, mean over the pictures.
+        """Half the squared length of the pull on the latents, mean over the images.
 
-        Its gradient for the latents of a picture is the pull w(t) (eps_hat - eps) itself, as if that did not depend on
+        Its gradient for the latents of an image is the pull w(t) (eps_hat - eps) itself, as if that did not depend on
         them (DreamFusion, Eq. 3).
         """
         drawn = rendering.colors.flatten(0, 1)
-        size = self.model.picture_size
+        size = self.model.image_size
         if drawn.shape[-1] != size:
             drawn = F.interpolate(drawn, (size, size), mode="bilinear", antialias=True)
         # The way back through the model's encoder is gone here, at the pull's own size: in half precision, the small
         # weight of the loss would round it to 0.
-        pictures = drawn.detach().requires_grad_()
-        latents = self.model.encode(pictures)
+        images = drawn.detach().requires_grad_()
+        latents = self.model.encode(images)
         pull = self.pull(latents.detach(), request)
-        (gradient,) = torch.autograd.grad(latents, pictures, pull)
+        (gradient,) = torch.autograd.grad(latents, images, pull)
         value = 0.5 * pull.square().sum() / len(pull)
         along = (drawn * gradient).sum() / len(pull)
         return value + along - along.detach()

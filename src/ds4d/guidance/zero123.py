@@ -20,7 +20,7 @@ _POSE = 4  # numbers that tell how the camera moved
 
 
 class CameraProjection(nn.Module):
-    """A picture's CLIP embedding and a relative pose become the one token that the UNet attends to."""
+    """An image's CLIP embedding and a relative pose become the one token that the UNet attends to."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class CameraProjection(nn.Module):
 
 @dataclass(frozen=True)
 class Condition:
-    """What Zero123 knows of the pictures that it starts from.
+    """What Zero123 knows of the images that it starts from.
 
     Attributes:
         embeddings: CLIP's.
@@ -45,12 +45,12 @@ class Condition:
 
 
 class Zero123(nn.Module):
-    """Frozen. Pictures are squares of `picture_size` pixels with colours in [0, 1]; numbers go in and out in float32.
+    """Frozen. Images are squares of `image_size` pixels with colors in [0, 1]; numbers go in and out in float32.
 
     Args:
         projection: of the camera.
         image_encoder: CLIP's, with its projection (transformers).
-        vae: picture to latents (diffusers).
+        vae: image to latents (diffusers).
         unet: takes noise away (diffusers).
         alphas: share of the signal's energy that is left after each step of noise (the scheduler's alphabar).
     """
@@ -73,13 +73,13 @@ class Zero123(nn.Module):
         self.eval().requires_grad_(False)
 
     @property
-    def picture_size(self) -> int:
-        """Pixels along each side of a picture."""
+    def image_size(self) -> int:
+        """Pixels along each side of an image."""
         return self.unet.config.sample_size * 2 ** (len(self.vae.config.block_out_channels) - 1)
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of one picture's latents."""
+        """Channels, height and width of one image's latents."""
         return (self.vae.config.latent_channels, self.unet.config.sample_size, self.unet.config.sample_size)
 
     @property
@@ -88,17 +88,17 @@ class Zero123(nn.Module):
         return len(self.alphas)
 
     @torch.no_grad()
-    def look_at(self, pictures: Float[Tensor, "B 3 S S"]) -> Condition:
-        """What it knows of pictures to start from."""
+    def look_at(self, images: Float[Tensor, "B 3 S S"]) -> Condition:
+        """What it knows of images to start from."""
         side = self.image_encoder.config.image_size
-        small = F.interpolate(pictures, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
+        small = F.interpolate(images, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
         pixels = (small - self.mean) / self.std
         embeddings = self.image_encoder(pixel_values=pixels.to(self.image_encoder.dtype)).image_embeds
-        return Condition(embeddings.float(), self._latents(pictures))
+        return Condition(embeddings.float(), self._latents(images))
 
-    def encode(self, pictures: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B L h w"]:
-        """Latents of pictures, at the scale at which noise is added; gradients flow back to the pictures."""
-        return self._latents(pictures) * self.vae.config.scaling_factor
+    def encode(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B L h w"]:
+        """Latents of images, at the scale at which noise is added; gradients flow back to the images."""
+        return self._latents(images) * self.vae.config.scaling_factor
 
     @torch.no_grad()
     def predict_noise(
@@ -110,7 +110,7 @@ class Zero123(nn.Module):
         *,
         scale: float,
     ) -> Float[Tensor, "B L h w"]:
-        """The noise that it sees in latents, given a picture and how the camera moved from it.
+        """The noise that it sees in latents, given an image and how the camera moved from it.
 
         Without a condition, token and latents are 0; the prediction goes on from there through the one with a condition
         (classifier-free guidance).
@@ -118,7 +118,7 @@ class Zero123(nn.Module):
         Args:
             noisy: scaled latents with noise.
             steps: how much noise, from 0 to `num_steps` - 1.
-            condition: of the pictures.
+            condition: of the images.
             poses: of `relative_poses`.
             scale: how far it goes, 1 to stop at the condition.
         """
@@ -156,9 +156,9 @@ class Zero123(nn.Module):
                 )
         return Zero123(projection, image_encoder, vae, unet, scheduler.alphas_cumprod)
 
-    def _latents(self, pictures: Tensor) -> Tensor:
+    def _latents(self, images: Tensor) -> Tensor:
         # The middle of the VAE's narrow distribution: a draw from it would only add noise to the gradient.
-        return self.vae.encode((2 * pictures - 1).to(self.vae.dtype)).latent_dist.mode().float()
+        return self.vae.encode((2 * images - 1).to(self.vae.dtype)).latent_dist.mode().float()
 
 
 _FITTING = ("outputs of clip_camera_projection", "in_channels of unet", "prediction_type of scheduler")

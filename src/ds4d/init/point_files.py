@@ -14,10 +14,10 @@ _SUFFIXES = (".ply", ".obj", ".glb")
 def read_points(
     path: Path, count: int, generator: torch.Generator
 ) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 3"] | None]:
-    """`count` points of a point cloud or mesh (PLY, OBJ, GLB), in the file's own world, and their colours.
+    """`count` points of a point cloud or mesh (PLY, OBJ, GLB), in the file's own world, and their colors.
 
     A mesh is sampled evenly over its surface; of a cloud with more points a random part is taken, a smaller one is
-    taken whole. Colours, in [0, 1], are those of the vertices, faces or textures; none where a part of the file has
+    taken whole. Colors, in [0, 1], are those of the vertices, faces or textures; none where a part of the file has
     none.
 
     Raises:
@@ -54,13 +54,13 @@ def _parts(path: Path) -> list[Any]:
 
 
 def _sample(surfaces: list[Any], count: int, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray | None]:
-    """Points of meshes, by area, with the colours they have there."""
+    """Points of meshes, by area, with the colors they have there."""
     import trimesh
 
     areas = torch.tensor([float(part.area) for part in surfaces])
-    shares = torch.multinomial(areas, count, replacement=True, generator=generator).bincount(minlength=len(surfaces))
+    fractions = torch.multinomial(areas, count, replacement=True, generator=generator).bincount(minlength=len(surfaces))
     positions, colors = [], []
-    for part, share in zip(surfaces, shares.tolist(), strict=True):
+    for part, share in zip(surfaces, fractions.tolist(), strict=True):
         seed = int(torch.randint(1 << 31, (1,), generator=generator))
         points, faces = trimesh.sample.sample_surface(part, share, seed=seed)[:2]
         within = trimesh.triangles.points_to_barycentric(part.triangles[faces], points)
@@ -101,6 +101,6 @@ def _vertex_colors(cloud: Any) -> np.ndarray | None:
 
 
 def _joined(colors: list[np.ndarray | None]) -> np.ndarray | None:
-    """The colours of all parts; none unless every part has some."""
+    """The colors of all parts; none unless every part has some."""
     known = [part for part in colors if part is not None]
     return np.concatenate(known) if len(known) == len(colors) else None

@@ -18,14 +18,14 @@ def gaussians_from_points(
     sh_degree: int,
     scale_factor: float,
 ) -> RawGaussians:
-    """Round Gaussians at the points, each about as large as the gap to its neighbours.
+    """Round Gaussians at the points, each about as large as the gap to its neighbors.
 
     Args:
         points: inner world units.
         colors: in [0, 1].
         opacity: of every Gaussian, in (0, 1).
         sh_degree: 0 to 3; the bases above degree 0 start at 0.
-        scale_factor: standard deviation in units of the mean distance to the three nearest neighbours.
+        scale_factor: standard deviation in units of the mean distance to the three nearest neighbors.
 
     Raises:
         ValueError: fewer than 4 points, or values that are not finite.
@@ -35,8 +35,8 @@ def gaussians_from_points(
     if not (points.isfinite().all() and colors.isfinite().all()):
         raise ValueError("gaussians_from_points: points and colors must be finite. Remove the NaN or Inf rows.")
     count = points.shape[0]
-    neighbours = points[nearest_rows(points, 3)]
-    spacing = (neighbours - points[:, None]).norm(dim=-1).mean(-1).clamp_min(1e-5)
+    neighbors = points[nearest_rows(points, 3)]
+    spacing = (neighbors - points[:, None]).norm(dim=-1).mean(-1).clamp_min(1e-5)
     quats = points.new_zeros(count, 4)
     quats[:, 0] = 1
     sh = points.new_zeros(count, (sh_degree + 1) ** 2, 3)
@@ -69,7 +69,7 @@ def nearest_rows(points: Float[Tensor, "N 3"], count: int, chunk: int = 2048) ->
 def random_ball(
     count: int, radius: float, generator: torch.Generator
 ) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 3"]]:
-    """Points uniform in a ball round the origin, and grey colours: the baseline that knows nothing of the object."""
+    """Points uniform in a ball round the origin, and gray colors: the baseline that knows nothing of the object."""
     directions = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=-1)
     points = radius * directions * torch.rand(count, 1, generator=generator).pow(1 / 3)
     return points, torch.full_like(points, 0.5)

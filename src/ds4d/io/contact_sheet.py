@@ -1,4 +1,4 @@
-"""Pictures of pictures: contact sheets."""
+"""Images of images: contact sheets."""
 
 from collections.abc import Sequence
 
@@ -17,15 +17,15 @@ def contact_sheet(
     column_labels: Sequence[str] = (),
     row_labels: Sequence[str] = (),
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Pictures of one size in a grid on white, labels above the columns and left of the rows.
+    """Images of one size in a grid on white, labels above the columns and left of the rows.
 
     Args:
-        rows: equally many pictures in each.
+        rows: equally many images in each.
         column_labels: one per column, or none.
         row_labels: one per row, or none.
 
     Raises:
-        ValueError: no pictures, pictures of different sizes, or a number of labels that does not fit.
+        ValueError: no images, images of different sizes, or a number of labels that does not fit.
     """
     height, width = _common_size(rows, column_labels, row_labels)
     font = ImageFont.load_default(_LETTERS)
@@ -35,8 +35,8 @@ def contact_sheet(
     tops = [top + _GAP + i * (height + _GAP) for i in range(len(rows))]
     sheet = Image.new("RGB", (lefts[-1] + width + _GAP, tops[-1] + height + _GAP), "white")
     for y, row in zip(tops, rows, strict=True):
-        for x, picture in zip(lefts, row, strict=True):
-            sheet.paste(Image.fromarray(picture), (x, y))
+        for x, image in zip(lefts, row, strict=True):
+            sheet.paste(Image.fromarray(image), (x, y))
     draw = ImageDraw.Draw(sheet)
     for x, label in zip(lefts, column_labels, strict=False):
         draw.text((x + width / 2, top / 2), label, _INK, font, anchor="mm")
@@ -48,15 +48,15 @@ def contact_sheet(
 def _common_size(
     rows: Sequence[Sequence[np.ndarray]], column_labels: Sequence[str], row_labels: Sequence[str]
 ) -> tuple[int, int]:
-    """Height and width of every picture, after all checks."""
+    """Height and width of every image, after all checks."""
     if not rows or not rows[0]:
-        raise ValueError("contact_sheet: rows must hold at least one picture, got none.")
+        raise ValueError("contact_sheet: rows must hold at least one image, got none.")
     lengths = {len(row) for row in rows}
     if len(lengths) > 1:
         raise ValueError(f"contact_sheet: rows must be equally long, got lengths {sorted(lengths)}.")
-    sizes = {picture.shape[:2] for row in rows for picture in row}
+    sizes = {image.shape[:2] for row in rows for image in row}
     if len(sizes) > 1:
-        raise ValueError(f"contact_sheet: pictures must share one height and width, got {sorted(sizes)}.")
+        raise ValueError(f"contact_sheet: images must share one height and width, got {sorted(sizes)}.")
     for name, labels, count in (("column_labels", column_labels, len(rows[0])), ("row_labels", row_labels, len(rows))):
         if labels and len(labels) != count:
             raise ValueError(f"contact_sheet: {name} must be {count} or none, got {len(labels)}.")

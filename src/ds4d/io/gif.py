@@ -14,7 +14,7 @@ FASTEST = 50.0  # frames per second: browsers show shorter pauses than 0.02 s as
 
 
 def write_gif(path: str | Path, frames: Iterable[UInt8[np.ndarray, "H W 3"]], fps: float) -> None:
-    """Writes RGB frames as a GIF that plays for ever, 256 colours to each frame, whole or not at all.
+    """Writes RGB frames as a GIF that plays for ever, 256 colors to each frame, whole or not at all.
 
     Pauses are hundredths of a second; they are rounded so that the whole keeps its length.
 
@@ -28,11 +28,11 @@ def write_gif(path: str | Path, frames: Iterable[UInt8[np.ndarray, "H W 3"]], fp
     """
     if not 0 < fps <= FASTEST:
         raise ValueError(f"write_gif: fps must be above 0 and at most {FASTEST:g}, got {fps:g}. Take fewer.")
-    pictures = _few_colored(frames)
-    first = next(pictures, None)
+    images = _few_colored(frames)
+    first = next(images, None)
     if first is None:
         raise ValueError(f"write_gif: {path} must have at least one frame, got none.")
-    kept = [first, *pictures]
+    kept = [first, *images]
     ends = [round(100 * i / fps) for i in range(len(kept) + 1)]
     pauses = [10 * (end - start) for start, end in itertools.pairwise(ends)]  # milliseconds
     with atomic_path(path) as temporary:
@@ -42,5 +42,5 @@ def write_gif(path: str | Path, frames: Iterable[UInt8[np.ndarray, "H W 3"]], fp
 def _few_colored(frames: Iterable[UInt8[np.ndarray, "H W 3"]]) -> Iterator[Image.Image]:
     """Every frame with a palette of its own, without dithering, which would flicker."""
     for frame in frames:
-        picture = Image.fromarray(np.ascontiguousarray(frame))
-        yield picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        image = Image.fromarray(np.ascontiguousarray(frame))
+        yield image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)

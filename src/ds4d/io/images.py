@@ -1,7 +1,7 @@
-"""Pictures as 8-bit RGBA arrays: reading, premultiplying, resampling, writing.
+"""Images as 8-bit RGBA arrays: reading, premultiplying, resampling, writing.
 
-Files hold straight alpha. Inside, colour is premultiplied before it is resampled, so that the colour hidden under a
-transparent pixel never bleeds into its neighbours.
+Files hold straight alpha. Inside, color is premultiplied before it is resampled, so that the color hidden under a
+transparent pixel never bleeds into its neighbors.
 """
 
 import struct
@@ -15,21 +15,21 @@ from PIL import Image
 
 from ds4d.io.atomic import atomic_path
 
-_SHOWS = 32  # of 255: the colours of fainter pixels are rounded beyond use
+_SHOWS = 32  # of 255: the colors of fainter pixels are rounded beyond use
 _READ_ERRORS = (OSError, EOFError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 
 
 @contextmanager
 def _opened(path: str | Path) -> Generator[Image.Image, None, None]:
-    """The picture at `path`, its pixels not yet read; whatever goes wrong inside becomes a ValueError with its name."""
+    """The image at `path`, its pixels not yet read; whatever goes wrong inside becomes a ValueError with its name."""
     if not Path(path).is_file():
-        raise ValueError(f"picture {path} must be a file, got nothing there. Check the path, or make it again.")
+        raise ValueError(f"image {path} must be a file, got nothing there. Check the path, or make it again.")
     try:
         with Image.open(path) as image:
             yield image
     except _READ_ERRORS as error:
         raise ValueError(
-            f"picture {path} must be a whole image file, got one that cannot be read ({error}). "
+            f"image {path} must be a whole image file, got one that cannot be read ({error}). "
             "Export or download it again."
         ) from error
 
@@ -45,7 +45,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 
 def read_rgba(path: str | Path) -> UInt8[np.ndarray, "H W 4"]:
-    """A picture with straight alpha; 255 where the file has none. Deeper pixels come down to 8 bit.
+    """An image with straight alpha; 255 where the file has none. Deeper pixels come down to 8 bit.
 
     Raises:
         ValueError: the file is missing, truncated, not an image, or holds floating-point pixels.
@@ -53,9 +53,9 @@ def read_rgba(path: str | Path) -> UInt8[np.ndarray, "H W 4"]:
     with _opened(path) as image:
         if image.mode == "F":
             raise ValueError("floating-point pixels have no agreed range; save it with 8 or 16 bits")
-        if image.mode.startswith("I"):  # Pillow would clip 16-bit grey at 255 instead of scaling it
-            grey = np.clip(np.rint(np.asarray(image, np.float64) / 257), 0, 255).astype(np.uint8)
-            image = Image.fromarray(grey)
+        if image.mode.startswith("I"):  # Pillow would clip 16-bit gray at 255 instead of scaling it
+            gray = np.clip(np.rint(np.asarray(image, np.float64) / 257), 0, 255).astype(np.uint8)
+            image = Image.fromarray(gray)
         return np.array(image.convert("RGBA"))
 
 
@@ -68,17 +68,17 @@ def premultiply(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
 
 
 def on_white(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 3"]:
-    """A premultiplied picture over white."""
+    """A premultiplied image over white."""
     return rgba[..., :3] + (255 - rgba[..., 3:])
 
 
 def resize_premultiplied(rgba: UInt8[np.ndarray, "h w 4"], width: int, height: int) -> UInt8[np.ndarray, "H W 4"]:
-    """A premultiplied picture at another size; colour stays at most alpha, hence 0 where alpha is 0.
+    """A premultiplied image at another size; color stays at most alpha, hence 0 where alpha is 0.
 
     Each axis shrinks by averaging (plain means where the factor is whole) and grows bicubically.
 
     Args:
-        rgba: premultiplied picture.
+        rgba: premultiplied image.
         width: of the result, pixels.
         height: of the result, pixels.
     """
@@ -113,9 +113,9 @@ def write_png(path: str | Path, pixels: UInt8[np.ndarray, "H W C"]) -> None:
 
 
 def spread_colors(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
-    """Straight RGBA in which pixels that hardly show have the colours of what shows near them; alpha is untouched.
+    """Straight RGBA in which pixels that hardly show have the colors of what shows near them; alpha is untouched.
 
-    Formats that blur or halve colours mix those of neighbours, seen or not: without this, edges turn dark.
+    Formats that blur or halve colors mix those of neighbors, seen or not: without this, edges turn dark.
     """
     rows, columns = np.indices(rgba.shape[:2])
     weights = np.where(rgba[..., 3:] >= _SHOWS, rgba[..., 3:], 0).astype(np.float32)

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 # Decoders that read the alpha of VP8 and VP9; FFmpeg's own drop it without a word.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
-_TEXT = {"ansi"}  # FFmpeg takes any text for a film of a terminal
+_TEXT = {"ansi"}  # FFmpeg takes any text for a video of a terminal
 
 
-class FilmFile:
+class VideoReader:
     """A video file: the times of its frames, and its frames when asked for.
 
     Args:
@@ -56,7 +56,7 @@ class FilmFile:
     def read(
         self, indices: Sequence[int], most: int, *, alpha: bool
     ) -> Iterator[tuple[int, UInt8[np.ndarray, "H W 4"]]]:
-        """Decodes the film once and yields the frames asked for, upright, premultiplied, as they come.
+        """Decodes the video once and yields the frames asked for, upright, premultiplied, as they come.
 
         Args:
             indices: rising; those that cannot be decoded are left out.
@@ -98,10 +98,10 @@ class FilmFile:
         except ImportError as error:
             raise ImportError(f"reading {self.path} needs PyAV. Install it with: pip install av") from error
         if not self.path.is_file():
-            raise ValueError(f"{self.path} must be a film or a folder of pictures, got nothing there. Check the path.")
+            raise ValueError(f"{self.path} must be a video or a folder of images, got nothing there. Check the path.")
         try:
             with av.open(str(self.path)) as container:
-                yield container, _film_stream(container, self.path)
+                yield container, _video_stream(container, self.path)
         except av.error.FFmpegError as error:
             raise ValueError(
                 f"{self.path} must be a whole video file, got one that cannot be read ({error.strerror}). "
@@ -109,20 +109,20 @@ class FilmFile:
             ) from error
 
 
-def _film_stream(container: Any, path: Path) -> Any:
-    """The video stream; the cover picture of a piece of music is none."""
+def _video_stream(container: Any, path: Path) -> Any:
+    """The video stream; the cover image of a piece of music is none."""
     from av.stream import Disposition
 
-    films = [
+    videos = [
         stream
         for stream in container.streams.video
         if stream.codec_context.name not in _TEXT and not stream.disposition & Disposition.attached_pic
     ]
-    if not films:
+    if not videos:
         codecs = {stream.codec_context.name for stream in container.streams}
-        raise ValueError(f"{path} must hold a film, got none in it ({', '.join(sorted(codecs))}). Name another file.")
-    films[0].thread_type = "AUTO"
-    return films[0]
+        raise ValueError(f"{path} must hold a video, got none in it ({', '.join(sorted(codecs))}). Name another file.")
+    videos[0].thread_type = "AUTO"
+    return videos[0]
 
 
 def _decoder(stream: Any) -> Any:

@@ -32,7 +32,7 @@ def write_video(path: str | Path, frames: Iterable[UInt8[np.ndarray, "H W 3"]], 
 def write_alpha_video(path: str | Path, frames: Iterable[UInt8[np.ndarray, "H W 4"]], fps: float) -> None:
     """Writes RGBA frames with straight alpha as VP9 with a transparent background; the rest as `write_video`.
 
-    Colours are stored at half the size and rounded, so those beside the object blend into it: `spread_colors` first.
+    Colors are stored at half the size and rounded, so those beside the object blend into it: `spread_colors` first.
 
     Args:
         path: of the file (.webm).
@@ -71,15 +71,15 @@ def _encode(
                     f"write_video: frames of {path} must share one size, got {stream.width} x {stream.height} and "
                     f"then {even.shape[1]} x {even.shape[0]}. Resize them first."
                 )
-            picture = av.VideoFrame.from_ndarray(even, format=formats[0])
-            container.mux(stream.encode(picture.reformat(format=formats[1], dst_colorspace="ITU709")))
+            image = av.VideoFrame.from_ndarray(even, format=formats[0])
+            container.mux(stream.encode(image.reformat(format=formats[1], dst_colorspace="ITU709")))
         if stream is None:
             raise ValueError(f"write_video: {path} must have at least one frame, got none.")
         container.mux(stream.encode(None))
 
 
 def _even_sized(frame: UInt8[np.ndarray, "h w C"]) -> UInt8[np.ndarray, "H W C"]:
-    """yuv420p halves the colour planes, so sizes must be even: the last row or column is repeated."""
+    """yuv420p halves the color planes, so sizes must be even: the last row or column is repeated."""
     height, width = frame.shape[:2]
     return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
@@ -100,7 +100,7 @@ def _vp9_stream(container: Any, width: int, height: int, rate: Fraction) -> Any:
 
 def _described(stream: Any, width: int, height: int) -> Any:
     stream.width, stream.height = width, height
-    # BT.709, said in the file: untagged colours are guessed by size, and players guess differently.
+    # BT.709, said in the file: untagged colors are guessed by size, and players guess differently.
     context = stream.codec_context
     context.colorspace = context.color_primaries = context.color_trc = 1
     context.color_range = 1

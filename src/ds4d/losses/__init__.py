@@ -1,6 +1,6 @@
 """Pure loss functions and the named, weighted sum of them."""
 
-from ds4d.losses.objective import PICTURE_LOSSES as PICTURE_LOSSES
+from ds4d.losses.objective import IMAGE_LOSSES as IMAGE_LOSSES
 from ds4d.losses.objective import REGULARIZERS as REGULARIZERS
 from ds4d.losses.objective import LossConfig as LossConfig
 from ds4d.losses.objective import LossInputs as LossInputs
@@ -12,7 +12,7 @@ from ds4d.losses.regularizers import plane_smoothness as plane_smoothness
 from ds4d.losses.regularizers import rigidity as rigidity
 from ds4d.losses.regularizers import time_l1 as time_l1
 from ds4d.losses.regularizers import time_smoothness as time_smoothness
-from ds4d.losses.view_correction import AlignmentConfig as AlignmentConfig
-from ds4d.losses.view_correction import ViewAlignment as ViewAlignment
+from ds4d.losses.view_correction import ViewCorrection as ViewCorrection
+from ds4d.losses.view_correction import ViewCorrectionConfig as ViewCorrectionConfig
 from ds4d.losses.view_loss import RenderRequest as RenderRequest
 from ds4d.losses.view_loss import ViewLoss as ViewLoss

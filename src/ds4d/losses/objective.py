@@ -16,15 +16,15 @@ from ds4d.metrics import Lpips, ssim
 
 @dataclass(frozen=True)
 class Term:
-    """How much a loss of pictures counts, and for which views.
+    """How much a loss of images counts, and for which views.
 
     Attributes:
         weight: factor in the sum; 0 switches the loss off.
-        views: `all`, `real` (the filmed view 0) or `novel` (the others); the mean is over the pictures chosen.
+        views: `all`, `input` (view 0) or `generated` (the others); the mean is over the images chosen.
     """
 
     weight: float = 0.0
-    views: Literal["all", "real", "novel"] = "all"
+    views: Literal["all", "input", "generated"] = "all"
 
     def __post_init__(self) -> None:
         check_ranges(self, weight="[0, inf)")
@@ -32,18 +32,18 @@ class Term:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """The losses by name; each name but `lpips` is the key of its function in `PICTURE_LOSSES` or `REGULARIZERS`.
+    """The losses by name; each name but `lpips` is the key of its function in `IMAGE_LOSSES` or `REGULARIZERS`.
 
     Attributes:
-        l1: absolute colour error over a random background.
-        mse: squared colour error over a random background.
+        l1: absolute color error over a random background.
+        mse: squared color error over a random background.
         ssim: 1 - SSIM.
         mask: squared error of the coverage.
         lpips: perceptual distance in a frozen VGG16, over a random background; off where its weights are not at hand.
         plane_smoothness: weight of the bending of the HexPlane's space planes.
         time_smoothness: weight of the bending of the HexPlane's time planes along time.
         time_l1: weight of the distance of the time planes from 1.
-        rigidity: weight of the change of the distance between neighbouring Gaussians.
+        rigidity: weight of the change of the distance between neighboring Gaussians.
     """
 
     l1: Term = Term(0.8)
@@ -58,27 +58,27 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self, **{name: "[0, inf)" for name in REGULARIZERS})
-        if not any(getattr(self, name).weight for name in PICTURE_LOSSES):
+        if not any(getattr(self, name).weight for name in IMAGE_LOSSES):
             raise ValueError(
-                f"LossConfig: one of {', '.join(PICTURE_LOSSES)} must have a weight above 0, got none. "
-                "Regularisers alone fit nothing."
+                f"LossConfig: one of {', '.join(IMAGE_LOSSES)} must have a weight above 0, got none. "
+                "Regularizers alone fit nothing."
             )
 
 
 @dataclass(frozen=True)
 class LossInputs:
-    """All that a loss may look at in one step: B pictures of T times.
+    """All that a loss may look at in one step: B images of T times.
 
     Attributes:
         colors: rendered, over the step's backgrounds.
         alphas: rendered coverage.
-        target_colors: the pictures over the same backgrounds.
+        target_colors: the images over the same backgrounds.
         target_alphas: their coverage.
         weights: trust per pixel, 1 for the real view.
-        is_real: which pictures belong to view 0.
-        canonical_means: centres at the canonical time.
-        means: centres at the step's times.
-        neighbours: rows of each Gaussian's neighbours.
+        is_input: which images belong to view 0.
+        canonical_means: centers at the canonical time.
+        means: centers at the step's times.
+        neighbors: rows of each Gaussian's neighbors.
         spatial_planes: of the HexPlane; empty while nothing is deformed.
         temporal_planes: of the HexPlane; empty while nothing is deformed.
     """
@@ -88,10 +88,10 @@ class LossInputs:
     target_colors: Float[Tensor, "B 3 H W"]
     target_alphas: Float[Tensor, "B 1 H W"]
     weights: Float[Tensor, "B 1 #H #W"]
-    is_real: Bool[Tensor, " B"]
+    is_input: Bool[Tensor, " B"]
     canonical_means: Float[Tensor, "N 3"]
     means: Float[Tensor, "T N 3"]
-    neighbours: Int[Tensor, "N k"]
+    neighbors: Int[Tensor, "N k"]
     spatial_planes: list[Tensor]
     temporal_planes: list[Tensor]
 
@@ -129,11 +129,11 @@ def _time_l1(inputs: LossInputs) -> Tensor:
 
 
 def _rigidity(inputs: LossInputs) -> Tensor:
-    return regularizers.rigidity(inputs.canonical_means, inputs.means, inputs.neighbours)
+    return regularizers.rigidity(inputs.canonical_means, inputs.means, inputs.neighbors)
 
 
-# One value per picture.
-PICTURE_LOSSES: dict[str, Callable[[LossInputs], Tensor]] = {"l1": _l1, "mse": _mse, "ssim": _ssim, "mask": _mask}
+# One value per image.
+IMAGE_LOSSES: dict[str, Callable[[LossInputs], Tensor]] = {"l1": _l1, "mse": _mse, "ssim": _ssim, "mask": _mask}
 # One value, about the field; left out while nothing is deformed.
 REGULARIZERS: dict[str, Callable[[LossInputs], Tensor]] = {
     "plane_smoothness": _plane_smoothness,
@@ -152,7 +152,7 @@ class Objective:
     """
 
     def __init__(self, config: LossConfig, lpips: Lpips | None = None) -> None:
-        self._losses = dict(PICTURE_LOSSES)
+        self._losses = dict(IMAGE_LOSSES)
         if lpips is not None:
             self._losses["lpips"] = partial(_lpips, lpips)
         terms: dict[str, Term] = {name: getattr(config, name) for name in self._losses}
@@ -161,21 +161,21 @@ class Objective:
         self._weights = {name: weight for name, weight in weights.items() if weight}
 
     @property
-    def needs_neighbours(self) -> bool:
-        """Whether a loss looks at each Gaussian's neighbours."""
+    def needs_neighbors(self) -> bool:
+        """Whether a loss looks at each Gaussian's neighbors."""
         return "rigidity" in self._weights
 
     def names(self, deformed: bool) -> list[str]:
-        """The losses that are summed; regularisers only where something is deformed."""
+        """The losses that are summed; regularizers only where something is deformed."""
         return [*self._terms, *(self._weights if deformed else ())]
 
     def __call__(self, inputs: LossInputs) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """The total, and each loss's own value before its weight (detached), in the order of `names`."""
-        shares = {"all": torch.ones_like(inputs.is_real), "real": inputs.is_real, "novel": ~inputs.is_real}
+        fractions = {"all": torch.ones_like(inputs.is_input), "input": inputs.is_input, "generated": ~inputs.is_input}
         total = inputs.colors.new_zeros(())
         values = {}
         for name, term in self._terms.items():
-            chosen = shares[term.views].to(inputs.colors)
+            chosen = fractions[term.views].to(inputs.colors)
             value = (self._losses[name](inputs) * chosen).sum() / chosen.sum().clamp_min(1)
             total = total + term.weight * value
             values[name] = value.detach()

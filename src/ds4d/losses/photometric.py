@@ -1,4 +1,4 @@
-"""Pixel errors, unreduced; pictures in [0, 1]."""
+"""Pixel errors, unreduced; images in [0, 1]."""
 
 from jaxtyping import Float
 from torch import Tensor

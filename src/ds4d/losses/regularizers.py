@@ -1,4 +1,4 @@
-"""What keeps the HexPlane and the motion smooth (STAG4D's regularisers, 4DGaussians Sec. 3.4).
+"""What keeps the HexPlane and the motion smooth (STAG4D's regularizers, 4DGaussians Sec. 3.4).
 
 Planes of several scales come in one list, so their sides have no name in the shapes: `_` is free from item to item.
 """
@@ -26,19 +26,19 @@ def time_l1(temporal_planes: Sequence[Float[Tensor, "3 C rows _"]]) -> Float[Ten
 
 
 def rigidity(
-    canonical: Float[Tensor, "N 3"], moved: Float[Tensor, "T N 3"], neighbours: Int[Tensor, "N k"]
+    canonical: Float[Tensor, "N 3"], moved: Float[Tensor, "T N 3"], neighbors: Int[Tensor, "N k"]
 ) -> Float[Tensor, ""]:
-    """Mean absolute change of the distance between neighbours, in inner units.
+    """Mean absolute change of the distance between neighbors, in inner units.
 
-    Neighbours that keep their distance move as one rigid piece; a joint costs little, a torn surface much.
+    Neighbors that keep their distance move as one rigid piece; a joint costs little, a torn surface much.
 
     Args:
-        canonical: centres at the canonical time.
-        moved: centres at T times.
-        neighbours: rows of each Gaussian's neighbours in the canonical set.
+        canonical: centers at the canonical time.
+        moved: centers at T times.
+        neighbors: rows of each Gaussian's neighbors in the canonical set.
     """
-    rest = (canonical[neighbours] - canonical[:, None]).norm(dim=-1)
-    gaps = moved[:, neighbours] - moved[:, :, None]
+    rest = (canonical[neighbors] - canonical[:, None]).norm(dim=-1)
+    gaps = moved[:, neighbors] - moved[:, :, None]
     now = (gaps.square().sum(-1) + 1e-12).sqrt()
     return (now - rest).abs().mean()
 

@@ -1,7 +1,7 @@
-"""What a generated view does to the truth: a smooth warp and a change of colour, learnt with the object.
+"""What a generated view does to the truth: a smooth warp and a change of color, learnt with the object.
 
-Generated views disagree with each other by some pixels and some per cent of colour; an object that must please all of
-them comes out blurred. Here each may differ from what is drawn by a warp and a colour gain of its own, held small and
+Generated views disagree with each other by some pixels and some per cent of color; an object that must please all of
+them comes out blurred. Here each may differ from what is drawn by a warp and a color gain of its own, held small and
 smooth in space and time, and so they agree on one sharp object. The real view differs by nothing: it holds the rest in
 place.
 """
@@ -17,13 +17,13 @@ from ds4d.core import check_ranges
 
 
 @dataclass(frozen=True)
-class AlignmentConfig:
+class ViewCorrectionConfig:
     """How far a generated view may differ.
 
     Attributes:
-        grid: control points of the warp along each side of the picture.
-        knots: moments over the clip between which warp and colour change linearly.
-        weight: of the penalty on the warps, which keeps them as small as the pictures allow.
+        grid: control points of the warp along each side of the image.
+        knots: moments over the clip between which warp and color change linearly.
+        weight: of the penalty on the warps, which keeps them as small as the images allow.
     """
 
     grid: int = 5
@@ -34,8 +34,8 @@ class AlignmentConfig:
         check_ranges(self, grid="[2, inf)", knots="[1, inf)", weight="[0, inf)")
 
 
-class ViewAlignment(nn.Module):
-    """A warp and a colour gain for every generated view and moment; the identity to begin with.
+class ViewCorrection(nn.Module):
+    """A warp and a color gain for every generated view and moment; the identity to begin with.
 
     Args:
         config: how far a view may differ.
@@ -44,7 +44,7 @@ class ViewAlignment(nn.Module):
 
     generated: Tensor
 
-    def __init__(self, config: AlignmentConfig, generated: Bool[Tensor, " V"]) -> None:
+    def __init__(self, config: ViewCorrectionConfig, generated: Bool[Tensor, " V"]) -> None:
         super().__init__()
         self.config = config
         self.register_buffer("generated", generated.float(), persistent=False)
@@ -55,19 +55,19 @@ class ViewAlignment(nn.Module):
         self.gain_over_time = nn.Parameter(torch.zeros(knots, views, 3))
 
     def displacements(self, times: Float[Tensor, " B"], views: Int[Tensor, " B"]) -> Float[Tensor, "B 2 g g"]:
-        """Where each view's picture looks at what is drawn: (x, y) shifts of the control points in half pictures."""
+        """Where each view's image looks at what is drawn: (x, y) shifts of the control points in half images."""
         moving = self._at(self.warp_over_time, times, views)
         shifts = self.warp.index_select(0, views) + moving
         return shifts * self.generated.index_select(0, views)[:, None, None, None]
 
-    def of_clip(self, times: Float[Tensor, " T"]) -> Float[Tensor, "T V 2 g g"]:
+    def at_times(self, times: Float[Tensor, " T"]) -> Float[Tensor, "T V 2 g g"]:
         """`displacements` of every view at every time."""
         views = torch.arange(self.warp.shape[0], device=times.device)
         pairs = torch.cartesian_prod(torch.arange(len(times), device=times.device), views)
         return self.displacements(times[pairs[:, 0]], pairs[:, 1]).unflatten(0, (len(times), -1))
 
     def gains(self, times: Float[Tensor, " B"], views: Int[Tensor, " B"]) -> Float[Tensor, "B 3"]:
-        """Factors on the colours of each view's picture."""
+        """Factors on the colors of each view's image."""
         logs = self.gain.index_select(0, views) + self._at(self.gain_over_time, times, views)
         return (logs * self.generated.index_select(0, views)[:, None]).exp()
 
@@ -79,14 +79,14 @@ class ViewAlignment(nn.Module):
         times: Float[Tensor, " B"],
         views: Int[Tensor, " B"],
     ) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B 1 H W"]]:
-        """What each view's picture would show of the object as drawn.
+        """What each view's image would show of the object as drawn.
 
         Args:
             colors: drawn over the backgrounds.
             alphas: drawn coverage.
-            backgrounds: plain colours.
-            times: of each picture, in [0, 1].
-            views: of each picture.
+            backgrounds: plain colors.
+            times: of each image, in [0, 1].
+            views: of each image.
         """
         behind = (1 - alphas) * backgrounds[..., None, None]
         own = (colors - behind) * self.gains(times, views)[..., None, None] + behind

@@ -1,4 +1,4 @@
-"""Losses of pictures that no camera took: they ask for cameras of their own and judge what is drawn from there."""
+"""Losses of images that no camera took: they ask for cameras of their own and judge what is drawn from there."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -12,11 +12,11 @@ from ds4d.types import Cameras, Rendering
 
 @dataclass(frozen=True)
 class RenderRequest:
-    """Pictures that a loss wants drawn, at the times of the step and at any size.
+    """Images that a loss wants drawn, at the times of the step and at any size.
 
     Attributes:
         cameras: V for each of the step's T times [T, V], inner world.
-        backgrounds: plain colours in [0, 1].
+        backgrounds: plain colors in [0, 1].
     """
 
     cameras: Cameras
@@ -41,9 +41,9 @@ class ViewLoss(Protocol):
         ...
 
     def loss(self, request: Any, rendering: Rendering) -> Float[Tensor, ""]:
-        """What the pictures that were asked for cost, before the weight."""
+        """What the images that were asked for cost, before the weight."""
         ...
 
-    def share_of_others(self, progress: float) -> float:
+    def weight_of_others(self, progress: float) -> float:
         """A factor in [0, 1] on the rest of the sum."""
         ...

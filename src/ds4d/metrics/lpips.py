@@ -1,4 +1,4 @@
-"""Learned perceptual distance of pictures (LPIPS, Zhang et al. 2018), differentiable."""
+"""Learned perceptual distance of images (LPIPS, Zhang et al. 2018), differentiable."""
 
 from collections.abc import Mapping
 
@@ -9,21 +9,21 @@ from torch.nn.functional import conv2d
 
 from ds4d.weights import MODELS, find_model, read_tensors, weights_file
 
-# VGG16's convolutions by their output channels; between two rows the picture is halved. The last activation of each
+# VGG16's convolutions by their output channels; between two rows the image is halved. The last activation of each
 # row is compared.
 _BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-_LEAST_SIDE = 2 ** (len(_BLOCKS) - 1)  # pixels; smaller pictures are halved to nothing
+_LEAST_SIDE = 2 ** (len(_BLOCKS) - 1)  # pixels; smaller images are halved to nothing
 _HEADS = [f"lin{layer}.model.1.weight" for layer in range(len(_BLOCKS))]  # as every copy of the file calls them
-# LPIPS' own shift and scale are those of ImageNet, stated for colours in [-1, 1]; here they are in [0, 1].
+# LPIPS' own shift and scale are those of ImageNet, stated for colors in [-1, 1]; here they are in [0, 1].
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _EPS = 1e-8
 
 
 class Lpips(nn.Module):
-    """Distance of pictures in the layers of a frozen VGG16, by heads that were fitted to what people find alike.
+    """Distance of images in the layers of a frozen VGG16, by heads that were fitted to what people find alike.
 
     The sum over five layers of the mean over places of w . (f / |f| - g / |g|)^2, with f and g what the layer shows of
-    the two pictures and w >= 0 the layer's head (Zhang et al. 2018, Eq. 1).
+    the two images and w >= 0 the layer's head (Zhang et al. 2018, Eq. 1).
 
     Args:
         backbone: VGG16's weights by torchvision's names, `features.0.weight` and so on, or without `features.`; what
@@ -48,18 +48,18 @@ class Lpips(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, images: Float[Tensor, "B 3 H W"], targets: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
-        """One distance per picture, 0 for equal ones.
+        """One distance per image, 0 for equal ones.
 
         Args:
-            images: colours in [0, 1], at least 16 pixels high and wide.
+            images: colors in [0, 1], at least 16 pixels high and wide.
             targets: what they are compared with; no gradient reaches them.
 
         Raises:
-            ValueError: the pictures are smaller.
+            ValueError: the images are smaller.
         """
         if min(images.shape[-2:]) < _LEAST_SIDE:
             raise ValueError(
-                f"lpips: pictures must be at least {_LEAST_SIDE} pixels high and wide, got {list(images.shape[-2:])}."
+                f"lpips: images must be at least {_LEAST_SIDE} pixels high and wide, got {list(images.shape[-2:])}."
             )
         with torch.no_grad():
             wanted = self._directions(targets)
@@ -70,7 +70,7 @@ class Lpips(nn.Module):
         return distance
 
     @staticmethod
-    def at_hand() -> "Lpips | None":
+    def if_available() -> "Lpips | None":
         """LPIPS with the weights that `ds4d weights` finds; None where there are none of the backbone or the heads.
 
         Raises:

@@ -1,4 +1,4 @@
-"""How alike rendered and true pictures look to people."""
+"""How alike rendered and true images look to people."""
 
 import numpy as np
 import torch
@@ -9,18 +9,18 @@ from ds4d.metrics.view_scores import on_white
 
 
 def score_lpips(truth: UInt8[np.ndarray, "T H W 4"], rendered: UInt8[np.ndarray, "T H W 4"], network: Lpips) -> float:
-    """LPIPS of one view's pictures on white at their own size, mean over the frames; 0 for equal ones.
+    """LPIPS of one view's images on white at their own size, mean over the frames; 0 for equal ones.
 
     Args:
-        truth: true pictures, straight alpha.
-        rendered: pictures to be scored, straight alpha.
+        truth: true images, straight alpha.
+        rendered: images to be scored, straight alpha.
         network: with its weights, on the device where it works.
 
     Raises:
-        ValueError: the pictures are smaller than the network can take.
+        ValueError: the images are smaller than the network can take.
     """
     values = []
     for i in range(len(truth)):  # one by one, whatever the clip's length: the network's maps are large
-        pair = (torch.from_numpy(on_white(pictures[i : i + 1])).permute(0, 3, 1, 2) for pictures in (rendered, truth))
-        values.append(float(network(*(picture.to(network.mean) for picture in pair))))
+        pair = (torch.from_numpy(on_white(images[i : i + 1])).permute(0, 3, 1, 2) for images in (rendered, truth))
+        values.append(float(network(*(image.to(network.mean) for image in pair))))
     return float(np.mean(values))

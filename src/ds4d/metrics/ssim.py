@@ -14,30 +14,30 @@ from ds4d.metrics.ssim_settings import C1, C2, RADIUS, SIGMA
 
 
 def ssim(a: Float[Tensor, "*B 3 H W"], b: Float[Tensor, "*B 3 H W"]) -> Float[Tensor, "*B"]:
-    """Mean structural similarity of two pictures over the region where the window fits (Wang et al. 2004, Eq. 13).
+    """Mean structural similarity of two images over the region where the window fits (Wang et al. 2004, Eq. 13).
 
-    11 x 11 Gaussian window with sigma 1.5, C1 = 0.01^2, C2 = 0.03^2, mean over colours; 1 for equal pictures.
+    11 x 11 Gaussian window with sigma 1.5, C1 = 0.01^2, C2 = 0.03^2, mean over colors; 1 for equal images.
 
     Args:
         a: in [0, 1], at least 11 pixels high and wide.
         b: in [0, 1].
 
     Returns:
-        One value in [-1, 1] per picture.
+        One value in [-1, 1] per image.
 
     Raises:
-        ValueError: the pictures are smaller than the window.
+        ValueError: the images are smaller than the window.
     """
     window = 2 * RADIUS + 1
     if min(a.shape[-2:]) < window:
-        raise ValueError(f"ssim: pictures must be at least {window} pixels high and wide, got {list(a.shape[-2:])}.")
+        raise ValueError(f"ssim: images must be at least {window} pixels high and wide, got {list(a.shape[-2:])}.")
     batch = a.shape[:-3]
     a, b = a.flatten(0, -4) if batch else a[None], b.flatten(0, -4) if batch else b[None]
     if a.dtype == b.dtype == torch.float32 and a.device.type == b.device.type == "cpu":
         planes = _PlaneSsim.apply(a.flatten(0, 1), b.flatten(0, 1))
         return planes.unflatten(0, (-1, 3)).mean(-1).reshape(batch)
     # In terms of the sum and the difference both ratios are 1 minus something that vanishes with the difference: four
-    # blurred maps do the work of five, and rounding in the variances of bright pictures hardly shows.
+    # blurred maps do the work of five, and rounding in the variances of bright images hardly shows.
     total, difference = a + b, a - b
     maps = torch.cat((total, difference, total * total, difference * difference), dim=1)
     blurred = _BandBlur.apply(maps, _band(maps.shape[-2], maps), _band(maps.shape[-1], maps))
@@ -56,7 +56,7 @@ class _PlaneSsim(torch.autograd.Function):
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
         from ds4d.metrics.ssim_kernel import score_planes  # imports numba
 
-        planes = [picture.detach().contiguous().numpy() for picture in (a, b)]
+        planes = [image.detach().contiguous().numpy() for image in (a, b)]
         scores = torch.empty(len(a))
         wanted = ctx.needs_input_grad
         gradients = [torch.empty(len(a) if asked else 0, *a.shape[1:]) for asked in wanted]
@@ -67,9 +67,9 @@ class _PlaneSsim(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, pulls: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
         first, second = (
-            gradient * pulls[:, None, None] if asked else None
+            gradient * grads[:, None, None] if asked else None
             for gradient, asked in zip(ctx.saved_tensors, ctx.needs_input_grad, strict=True)
         )
         return first, second

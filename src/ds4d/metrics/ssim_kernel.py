@@ -1,7 +1,7 @@
-"""SSIM and its gradients on the CPU, plane by plane: some sixty passes over the pictures become a few over their rows.
+"""SSIM and its gradients on the CPU, plane by plane: some sixty passes over the images become a few over their rows.
 
 Compiled by numba at the first use and kept on disk; importing this module imports numba. Four maps of a plane are
-blurred: the sum and the difference of the two pictures, and the squares of these (`ssim.py` says why these).
+blurred: the sum and the difference of the two images, and the squares of these (`ssim.py` says why these).
 """
 
 from typing import no_type_check
@@ -26,12 +26,12 @@ def score_planes(first, end, a, b, window, scores, gradients_a, gradients_b):
     Args:
         first: plane to begin with.
         end: plane to end before.
-        a: planes [P, H, W] of one picture, float32.
+        a: planes [P, H, W] of one image, float32.
         b: those of the other.
         window: weights [11], of sum 1.
         scores: [P], written.
         gradients_a: [P, H, W] or, where nobody asks, [0, H, W]; written.
-        gradients_b: likewise, of the other picture.
+        gradients_b: likewise, of the other image.
     """
     height, width = a.shape[1] - _TAPS + 1, a.shape[2] - _TAPS + 1
     wanted = len(gradients_a) + len(gradients_b) > 0
@@ -141,7 +141,7 @@ def _spread_across(row, window, line):
 @no_type_check
 @njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
 def _gather_gradients(a, b, line):
-    """Gradients of the four maps become those of the two pictures, in the first two rows."""
+    """Gradients of the four maps become those of the two images, in the first two rows."""
     for x in range(len(a)):
         by_total = line[0, x] + _TWO * (a[x] + b[x]) * line[2, x]
         by_difference = line[1, x] + _TWO * (a[x] - b[x]) * line[3, x]

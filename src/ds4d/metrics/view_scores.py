@@ -1,7 +1,7 @@
-"""How well a rendered view follows the true one: colour, silhouette and motion.
+"""How well a rendered view follows the true one: color, silhouette and motion.
 
-Everything is measured on 8-bit pictures composited on white, as files hold them. White surroundings are cheap to get
-right, so colour is also scored on the object alone and where the truth moves.
+Everything is measured on 8-bit images composited on white, as files hold them. White surroundings are cheap to get
+right, so color is also scored on the object alone and where the truth moves.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,19 +15,19 @@ from ds4d.metrics.ssim import ssim
 
 METRICS = ("psnr", "psnr_object", "psnr_dynamic", "ssim", "iou", "motion_error", "still_flicker")
 
-_MOVING_THRESHOLD = 24 / 255  # of colour; below it lie shading noise and compression
-_MARGIN = 4 / 256  # of the picture's height: how far the object's region reaches beyond its silhouette
+_MOVING_THRESHOLD = 24 / 255  # of color; below it lie shading noise and compression
+_MARGIN = 4 / 256  # of the image's height: how far the object's region reaches beyond its silhouette
 
 
 def score_view(truth: UInt8[np.ndarray, "T H W 4"], rendered: UInt8[np.ndarray, "_ _ _ 4"]) -> dict[str, float]:
     """Scores one view's frames, in their order in time; means over the frames.
 
     Args:
-        truth: true pictures, straight alpha.
-        rendered: pictures to be scored, straight alpha, of the same size.
+        truth: true images, straight alpha.
+        rendered: images to be scored, straight alpha, of the same size.
 
     Returns:
-        `psnr`: dB over the whole picture, at most 60 per picture.
+        `psnr`: dB over the whole image, at most 60 per image.
         `psnr_object`: dB inside the true silhouette grown by 4 px per 256 px of height.
         `psnr_dynamic`: dB where the truth moves: on a silhouette at some time, and further than 24/255 in any channel
             from the pixel's median over time.
@@ -79,16 +79,16 @@ def average_views(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: _mean([view[name] for view in scores]) for name in scores[0]}
 
 
-def on_white(pictures: UInt8[np.ndarray, "T H W 4"]) -> Float[np.ndarray, "T H W 3"]:
+def on_white(images: UInt8[np.ndarray, "T H W 4"]) -> Float[np.ndarray, "T H W 3"]:
     """Straight RGBA composited on white, in [0, 1]."""
     # In double precision: differences of exactly 24 levels are common, and rounding decides on which side they fall.
-    pixels = pictures / 255.0
+    pixels = images / 255.0
     alphas = pixels[..., 3:]
     return pixels[..., :3] * alphas + (1 - alphas)
 
 
-def _silhouettes(pictures: UInt8[np.ndarray, "T H W 4"]) -> Bool[np.ndarray, "T H W"]:
-    return pictures[..., 3] >= 128
+def _silhouettes(images: UInt8[np.ndarray, "T H W 4"]) -> Bool[np.ndarray, "T H W"]:
+    return images[..., 3] >= 128
 
 
 def _moving_pixels(

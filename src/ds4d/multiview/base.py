@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from ds4d.data.image_sizes import NOVEL_WEIGHT, expand_over_times, trust
+from ds4d.data.image_sizes import GENERATED_WEIGHT, confidence, expand_over_times
 from ds4d.geometry import RIGS, frame_times, rig_cameras, rig_cameras_round
 from ds4d.io import resize_premultiplied
 from ds4d.types import Cameras, Frames, GeneratedViews, MultiViewVideo, Video
@@ -16,44 +16,44 @@ from ds4d.types import Cameras, Frames, GeneratedViews, MultiViewVideo, Video
 
 @runtime_checkable
 class ViewGenerator(Protocol):
-    """Makes further views of every frame of a film. `GENERATORS[name](settings, device)` makes one."""
+    """Makes further views of every frame of a video. `GENERATORS[name](settings, device)` makes one."""
 
     @property
     def identity(self) -> str:
-        """All that decides the views besides the film and the seed: name, version, settings, digest of weights."""
+        """All that decides the views besides the video and the seed: name, version, settings, digest of weights."""
         ...
 
     def generate(self, video: Video, *, seed: int) -> GeneratedViews:
-        """The film as view 0, unchanged, and further views of each of its frames; equal seeds give equal bits.
+        """The video as view 0, unchanged, and further views of each of its frames; equal seeds give equal bits.
 
-        The world has y up. The film's camera stands where it says; where it does not say, as the front of the rig
+        The world has y up. The video's camera stands where it says; where it does not say, as the front of the rig
         `stag4d` does, or as the generator's settings say.
         """
         ...
 
 
-class FilmWithViews:
-    """The `Frames` of a film and of the views made of it.
+class VideoWithViews:
+    """The `Frames` of a video and of the views made of it.
 
     Args:
-        film: view 0; the size of all that is given out is its.
+        video: view 0; the size of all that is given out is its.
         views: the others, premultiplied, at any one size.
     """
 
-    def __init__(self, film: Frames, views: UInt8[np.ndarray, "T V h w 4"]) -> None:
-        self.num_times, self.num_views = film.num_times, 1 + views.shape[1]
-        self.width, self.height = film.width, film.height
-        self.film, self.views = film, views
+    def __init__(self, video: Frames, views: UInt8[np.ndarray, "T V h w 4"]) -> None:
+        self.num_times, self.num_views = video.num_times, 1 + views.shape[1]
+        self.width, self.height = video.width, video.height
+        self.video, self.views = video, views
 
     def read(self, time: int, view: int) -> UInt8[np.ndarray, "H W 4"]:
-        """One picture: colour premultiplied by alpha, then alpha, 8 bit."""
+        """One image: color premultiplied by alpha, then alpha, 8 bit."""
         if view == 0:
-            return self.film.read(time, 0)
+            return self.video.read(time, 0)
         return resize_premultiplied(self.views[time, view - 1], self.width, self.height)
 
 
 def stag4d_cameras(video: Video) -> Cameras:
-    """The film's camera and six at the angles of the rig `stag4d`, with the film's distance and field of view."""
+    """The video's camera and six at the angles of the rig `stag4d`, with the video's distance and field of view."""
     width, height = video.frames.width, video.frames.height
     rig = RIGS["stag4d"]
     if video.camera is None:
@@ -64,28 +64,28 @@ def stag4d_cameras(video: Video) -> Cameras:
 def join_views(
     video: Video, views: UInt8[np.ndarray, "T V h w 4"], cameras: Cameras, names: Sequence[str]
 ) -> MultiViewVideo:
-    """The film and the views made of it as one clip.
+    """The video and the views made of it as one clip.
 
     Args:
-        video: the film.
-        views: premultiplied, of any one size with the film's width : height.
-        cameras: the film's, then those of the views; without a time axis, for pictures of the film's size.
+        video: the video.
+        views: premultiplied, of any one size with the video's width : height.
+        cameras: the video's, then those of the views; without a time axis, for images of the video's size.
         names: of the views besides the front.
     """
     count = cameras.num_views
     return MultiViewVideo(
-        frames=FilmWithViews(video.frames, views),
+        frames=VideoWithViews(video.frames, views),
         cameras=expand_over_times(cameras, video.num_times),
         valid=torch.ones(video.num_times, count, dtype=torch.bool),
         times=frame_times(video.num_times),
         view_names=("front", *names),
-        view_weights=trust(count, NOVEL_WEIGHT),
+        view_weights=confidence(count, GENERATED_WEIGHT),
         duration=video.num_times / video.fps,
     )
 
 
 def front_alone(video: Video) -> GeneratedViews:
-    """The film without further views."""
+    """The video without further views."""
     cameras = stag4d_cameras(video)
     front = replace(cameras, viewmats=cameras.viewmats[:1], Ks=cameras.Ks[:1])
     none = np.empty((video.num_times, 0, video.frames.height, video.frames.width, 4), np.uint8)

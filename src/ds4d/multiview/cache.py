@@ -1,32 +1,32 @@
-"""Generated views kept on disk between runs, found by the film and all that decided them."""
+"""Generated views kept on disk between runs, found by the video and all that decided them."""
 
 import hashlib
 
 import torch
 
 from ds4d.io import read_cached, write_cached
-from ds4d.multiview.base import FilmWithViews, ViewGenerator, join_views
+from ds4d.multiview.base import VideoWithViews, ViewGenerator, join_views
 from ds4d.types import Cameras, GeneratedViews, PointCloud, Video
 
 
 def generate_once(generator: ViewGenerator, video: Video, *, seed: int) -> GeneratedViews:
-    """What the generator makes of the film; found on disk where it has done so before.
+    """What the generator makes of the video; found on disk where it has done so before.
 
     Args:
         generator: makes the views if there are none.
-        video: the film.
+        video: the video.
         seed: of the generator's random draws.
     """
     if kept := find_views(generator, video, seed=seed):
         return kept
     made = generator.generate(video, seed=seed)
-    if isinstance(made.video.frames, FilmWithViews):
+    if isinstance(made.video.frames, VideoWithViews):
         write_cached("views", _key(generator, video, seed), _pack(made, made.video.frames))
     return made
 
 
 def find_views(generator: ViewGenerator, video: Video, *, seed: int) -> GeneratedViews | None:
-    """What the generator has made of the film before; None where that is not on disk."""
+    """What the generator has made of the video before; None where that is not on disk."""
     kept = read_cached("views", _key(generator, video, seed))
     return None if kept is None else _unpack(video, kept)
 
@@ -44,7 +44,7 @@ def _key(generator: ViewGenerator, video: Video, seed: int) -> str:
     return digest.hexdigest()
 
 
-def _pack(made: GeneratedViews, frames: FilmWithViews) -> dict[str, torch.Tensor]:
+def _pack(made: GeneratedViews, frames: VideoWithViews) -> dict[str, torch.Tensor]:
     clip = made.video
     tensors = {
         "views": torch.from_numpy(frames.views),

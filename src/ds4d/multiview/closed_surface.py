@@ -1,4 +1,4 @@
-"""A front and a back depth behind every pixel, as a closed surface of coloured Gaussians.
+"""A front and a back depth behind every pixel, as a closed surface of colored Gaussians.
 
 Where the depths come from does not matter here: from a silhouette (`ds4d.multiview.inflate`) or from a learned model.
 """
@@ -16,7 +16,7 @@ from ds4d.types import Cameras, Gaussians
 _OPACITY = 0.99
 _SPREAD = 0.6  # standard deviation of a Gaussian in units of the gap between pixels: no holes, little blur
 _THICKNESS = 0.2  # of a Gaussian across the surface, in the same units
-_RIM_SHARE = 0.4  # of a Gaussian's width at the rim: a whole one would reach beyond it and swell the silhouette
+_RIM_FRACTION = 0.4  # of a Gaussian's width at the rim: a whole one would reach beyond it and swell the silhouette
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def surface_gaussians(pair: DepthPair, camera: Cameras) -> Gaussians:
 
     Args:
         pair: the depths.
-        camera: which saw them: one view without a time axis, for pictures of their size.
+        camera: which saw them: one view without a time axis, for images of their size.
 
     Returns:
         Gaussians [T, N]; times with fewer pixels are filled up with Gaussians that are not drawn.
@@ -82,8 +82,8 @@ def _tangents(
     for axis, focal in ((0, K[0, 0]), (1, K[1, 1])):
         slopes, outward = _slopes(depths, middle, inside, -1 - axis)
         tangent = rays * slopes[..., None]
-        tangent[..., axis] += depths / focal * torch.where(outward != 0, _RIM_SHARE, 1.0)
-        points[..., axis] -= 0.5 * (1 - _RIM_SHARE) * outward * depths / focal
+        tangent[..., axis] += depths / focal * torch.where(outward != 0, _RIM_FRACTION, 1.0)
+        points[..., axis] -= 0.5 * (1 - _RIM_FRACTION) * outward * depths / focal
         at_rim |= outward != 0
         tangents.append(tangent @ rotation)
     towards_meeting = torch.where(at_rim, 0.5 * _SPREAD * (middle - depths), 0.0)
@@ -96,7 +96,7 @@ def _slopes(
 ) -> tuple[Float[Tensor, "T H W"], Float[Tensor, "T H W"]]:
     """How depth changes along an axis, and where the rim is: 1 after a pixel, -1 before it, 0 on no side or on both.
 
-    Within, these are central differences; at the rim, the way to where the sides meet. The picture's edge is no rim.
+    Within, these are central differences; at the rim, the way to where the sides meet. The image's edge is no rim.
     """
     size = depths.shape[axis]
     before, after = depths.roll(1, axis), depths.roll(-1, axis)

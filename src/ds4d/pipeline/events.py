@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ds4d.init.registration import Alignment
-from ds4d.runs import RunFigures
+from ds4d.init.registration import Registration
+from ds4d.runs import RunMetrics
 from ds4d.scene import DynamicGaussians
 from ds4d.training import Event as FitEvent
 from ds4d.types import MultiViewVideo
@@ -18,7 +18,7 @@ class StageStarted:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Resolved:
     """What a part of the run works with, in a few words; `part` is `views`, `cost`, `features` or `init`."""
 
     part: str
@@ -26,14 +26,14 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class ShapeAligned:
+class MeshRegistered:
     """The shape in the file to begin with has been brought to where the views show it."""
 
-    alignment: Alignment
+    registration: Registration
 
 
 @dataclass(frozen=True)
-class FitBegins:
+class FitStarted:
     """All is ready for the first step.
 
     Attributes:
@@ -56,7 +56,7 @@ class FileWritten:
 class Finished:
     """The run is whole; metrics.json holds its figures."""
 
-    figures: RunFigures
+    metrics: RunMetrics
 
 
-Event = StageStarted | Chosen | ShapeAligned | FitBegins | FitEvent | FileWritten | Finished
+Event = StageStarted | Resolved | MeshRegistered | FitStarted | FitEvent | FileWritten | Finished

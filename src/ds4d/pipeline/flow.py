@@ -1,6 +1,6 @@
-"""The whole flow, from a film or a folder of views to a folder with a 4D object.
+"""The whole flow, from a video or a folder of views to a folder with a 4D object.
 
-    film, cut out and framed -> further views --+
+    video, cut out and framed -> further views --+
     or a folder of views, checked --------------+-> frame features -> placed in the inner world -> first Gaussians
         -> fit -> scene -> scores, videos
 
@@ -20,13 +20,13 @@ from torch import Tensor
 
 from ds4d.config import GenerateConfig
 from ds4d.core import DeviceName, Stopwatch, choose_device, peak_memory, versions
-from ds4d.evaluation import score_training_pictures
-from ds4d.init import align_shape, describe_start
-from ds4d.init.registration import Alignment
-from ds4d.pipeline.events import Chosen, Event, FileWritten, Finished, FitBegins, ShapeAligned, StageStarted
-from ds4d.pipeline.inputs import InputClip, read_input
-from ds4d.pipeline.setup import clip_features, prepare
-from ds4d.runs import RunFigures, RunFolder, RunRecord, Used, predict_run, read_record
+from ds4d.evaluation import score_training_images
+from ds4d.init import describe_start, register_mesh
+from ds4d.init.registration import Registration
+from ds4d.pipeline.events import Event, FileWritten, Finished, FitStarted, MeshRegistered, Resolved, StageStarted
+from ds4d.pipeline.inputs import TrainingInput, read_input
+from ds4d.pipeline.setup import extract_frame_features, prepare
+from ds4d.runs import Provenance, RunFolder, RunMetrics, RunRecord, predict_run, read_record
 from ds4d.runs.report import write_report
 from ds4d.scene import BakedGaussians
 from ds4d.training import Event as FitEvent
@@ -41,7 +41,7 @@ from ds4d.training import (
     save_checkpoint,
 )
 from ds4d.types import FrameFeatures
-from ds4d.visualize import heat_map, plot_losses, write_heat_map, write_outputs
+from ds4d.visualize import plot_losses, saliency_map, write_outputs, write_saliency_map
 
 
 def generate(
@@ -52,10 +52,10 @@ def generate(
     device: DeviceName = "auto",
     resume: bool = False,
 ) -> Iterator[Event]:
-    """Film or views in, 4D object out. Nothing is written before the input has been read and found good.
+    """Video or views in, 4D object out. Nothing is written before the input has been read and found good.
 
     Args:
-        source: a film, or a folder of multi-view frames (see `ds4d.pipeline.inputs`).
+        source: a video, or a folder of multi-view frames (see `ds4d.pipeline.inputs`).
         config: all settings.
         output: folder of the run (see `ds4d.runs.folder`), new or empty unless `resume` is set.
         device: where to work.
@@ -72,10 +72,10 @@ def generate(
         folder.check_resumable(record)
         record = replace(record, views=read_record(folder.config).views)
         if folder.metrics.is_file():
-            figures = folder.read_figures()
+            metrics = folder.read_metrics()
             if not folder.report.is_file():
                 yield from _write_page(folder)
-            yield Finished(figures)
+            yield Finished(metrics)
             return
     else:
         folder.check_unused()
@@ -87,33 +87,33 @@ def generate(
     with watch("views"):
         clip = read_input(source, record.reading, target)
         video = clip.video
-    yield Chosen("views", clip.used)
-    yield Chosen("cost", str(predict_run(video.num_times, video.num_views, config, target)))
+    yield Resolved("views", clip.used)
+    yield Resolved("cost", str(predict_run(video.num_times, video.num_views, config, target)))
 
     yield StageStarted("features")
     with watch("features"):
-        features = clip_features(video, config, target)
-    used = Used(
+        features = extract_frame_features(video, config, target)
+    used = Provenance(
         views=clip.used,
         features=config.features.kind if features is not None else "none",
         init=describe_start(config.init, clip.points),
     )
-    yield Chosen("features", used.features)
+    yield Resolved("features", used.features)
 
     yield StageStarted("placement")
     with watch("placement"):
-        aligned = align_shape(video, config.init, config.seed)
-        if aligned is not None:
-            yield ShapeAligned(aligned)
-        trainer = prepare(video, config, target, features, aligned, clip.points)
+        registered = register_mesh(video, config.init, config.seed)
+        if registered is not None:
+            yield MeshRegistered(registered)
+        trainer = prepare(video, config, target, features, registered, clip.points)
         if resume and folder.checkpoint.is_file():
             load_checkpoint(trainer, folder.checkpoint)
-    yield Chosen("init", used.init)
+    yield Resolved("init", used.init)
 
     yield StageStarted("fit")
     # From here on every interruption leaves a checkpoint.
-    folder.open(replace(record, views=clip.views), clip.film_place)
-    yield FitBegins(trainer.scene, trainer.video)
+    folder.open(replace(record, views=clip.views), clip.video_crop)
+    yield FitStarted(trainer.scene, trainer.video)
     yield from _fit(trainer, config, folder)
     trainer.scene.save(folder.path)
     yield FileWritten(folder.path / "scene.safetensors")
@@ -122,17 +122,17 @@ def generate(
     yield StageStarted("scores")
     with watch("scores"):
         scene = BakedGaussians.load(folder.path, target)  # what is scored and shown is what was saved
-        scores = score_training_pictures(scene, trainer.renderer, trainer.video)
+        scores = score_training_images(scene, trainer.renderer, trainer.video)
 
     yield StageStarted("outputs")
     with watch("outputs"):
         for path in _draw(scene, trainer, features, config, folder):
             yield FileWritten(path)
 
-    figures = _measure(clip, used, aligned, trainer, scores, watch.seconds, target)
-    folder.finish(figures)
+    metrics = _measure(clip, used, registered, trainer, scores, watch.seconds, target)
+    folder.finish(metrics)
     yield from _write_page(folder)
-    yield Finished(figures)
+    yield Finished(metrics)
 
 
 def _fit(trainer: Trainer, config: GenerateConfig, folder: RunFolder) -> Iterator[FitEvent]:
@@ -161,35 +161,35 @@ def _fit(trainer: Trainer, config: GenerateConfig, folder: RunFolder) -> Iterato
 def _draw(
     scene: BakedGaussians, trainer: Trainer, features: FrameFeatures | None, config: GenerateConfig, folder: RunFolder
 ) -> Iterator[Path]:
-    """Writes all pictures and videos of a run, and yields the path of each when it is there."""
+    """Writes all images and videos of a run, and yields the path of each when it is there."""
     yield from write_outputs(scene, trainer.video, trainer.renderer, config.outputs, folder.path)
     if features is not None:
-        shares = heat_map(features, config.decoupling)
-        yield from write_heat_map(shares, trainer.video, config.outputs, folder.path)
+        fractions = saliency_map(features, config.decoupling)
+        yield from write_saliency_map(fractions, trainer.video, config.outputs, folder.path)
     if history := read_log(folder.log):
         plot_losses(history, folder.path / "loss.png")
         yield folder.path / "loss.png"
 
 
 def _measure(
-    clip: InputClip,
-    used: Used,
-    aligned: Alignment | None,
+    clip: TrainingInput,
+    used: Provenance,
+    registered: Registration | None,
     trainer: Trainer,
     scores: Float[Tensor, "T V"],
     seconds: dict[str, float],
     device: torch.device,
-) -> RunFigures:
-    """The figures of a run; `scores` are the PSNR of all training pictures, dB."""
+) -> RunMetrics:
+    """The figures of a run; `scores` are the PSNR of all training images, dB."""
     front, frames = scores[:, 0], clip.video.frames
-    return RunFigures(
+    return RunMetrics(
         versions=versions(),
         used=used,
         findings=clip.findings,
         device=_device_name(device),
         frames=clip.video.num_times,
         views=clip.video.num_views,
-        picture=(frames.width, frames.height),
+        image=(frames.width, frames.height),
         steps=trainer.step,
         num_gaussians=trainer.scene.gaussians.num_gaussians,
         front_psnr=float(front.nanmean()),
@@ -197,7 +197,7 @@ def _measure(
         front_psnr_by_frame=tuple(None if math.isnan(score) else score for score in front.tolist()),
         seconds=seconds,
         peak_memory_bytes=peak_memory(device),
-        alignment=None if aligned is None else aligned.figures(),
+        registration=None if registered is None else registered.metrics(),
     )
 
 

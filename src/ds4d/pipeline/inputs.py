@@ -1,7 +1,7 @@
-"""From what the user names, a film or a folder of views, to a clip from several sides.
+"""From what the user names, a video or a folder of views, to a clip from several sides.
 
-A film is cut out and framed, and a generator makes further views of it. A folder of views is taken as it is; if it has
-but one still view, or if a generator is asked for, its front view is the film, with its own camera.
+A video is cut out and framed, and a generator makes further views of it. A folder of views is taken as it is; if it has
+but one still view, or if a generator is asked for, its front view is the video, with its own camera.
 """
 
 import contextlib
@@ -14,11 +14,11 @@ import torch
 
 from ds4d.config import GenerateConfig
 from ds4d.data import POINTS_FILE, ViewsConfig, ViewsSource, check_masks, holds_views, load_views
-from ds4d.data.image_sizes import trust
+from ds4d.data.image_sizes import confidence
 from ds4d.geometry import RIGS, inverse_similarity, rig_cameras, rotation_to_y, transform_cameras, transform_points
 from ds4d.init import UP_AXES, read_points
 from ds4d.multiview import GENERATORS, find_views, front_alone, generate_once
-from ds4d.preprocess import FilmPlace, Finding, Framing, VideoConfig, load_video
+from ds4d.preprocess import Finding, Framing, VideoConfig, VideoCrop, load_video
 from ds4d.types import Cameras, Frames, GeneratedViews, MultiViewVideo, PointCloud, Similarity, Video
 from ds4d.weights import MODELS, find_model
 
@@ -26,16 +26,16 @@ _MOST_POINTS = 1_000_000
 
 
 @dataclass(frozen=True)
-class InputClip:
+class TrainingInput:
     """An input, ready to be fitted.
 
     Attributes:
         video: the clip, in the user's world.
         points: the object at its middle frame, where a generator knows its shape.
-        framing: where a film's pictures lie in it.
+        framing: where a video's images lie in it.
         views: where its views come from, never `auto`.
         used: the same, in a few words.
-        findings: what was found about a film, the worst first; None where the input is a folder of views.
+        findings: what was found about a video, the worst first; None where the input is a folder of views.
     """
 
     video: MultiViewVideo
@@ -46,13 +46,13 @@ class InputClip:
     findings: tuple[Finding, ...] | None = None
 
     @property
-    def film_place(self) -> FilmPlace | None:
-        """How the pictures lie in their film, if they come from one."""
+    def video_crop(self) -> VideoCrop | None:
+        """How the images lie in their video, if they come from one."""
         if self.framing is None:
             return None
         cameras = self.video.cameras
         viewmat, K = (tuple(map(tuple, matrix[0, 0].tolist())) for matrix in (cameras.viewmats, cameras.Ks))
-        return FilmPlace(self.framing, viewmat, K)
+        return VideoCrop(self.framing, viewmat, K)
 
 
 class FrontFrames:
@@ -65,20 +65,20 @@ class FrontFrames:
         self._frames = frames
 
     def read(self, time: int, view: int) -> Any:
-        """One picture, as the clip gives it."""
+        """One image, as the clip gives it."""
         return self._frames.read(time, 0)
 
 
 def read_input(
     source: str | Path, config: GenerateConfig, device: torch.device, *, make_views: bool = True
-) -> InputClip:
+) -> TrainingInput:
     """The clip that an input holds, or that a generator makes of it, its masks checked.
 
     Args:
-        source: a film, or a folder of views (`ds4d.data.load_views`).
+        source: a video, or a folder of views (`ds4d.data.load_views`).
         config: how it is read, and what makes its views.
         device: where a generator works.
-        make_views: whether a generator makes the views that it has not made before; else a film whose views are not
+        make_views: whether a generator makes the views that it has not made before; else a video whose views are not
             on disk keeps its real view alone, with a warning.
 
     Raises:
@@ -87,19 +87,19 @@ def read_input(
     """
     path, asked = Path(source), config.views.views
     if not (asked == "folder" or holds_views(path)):
-        return _from_film(path, config, device, make_views)
+        return _from_video(path, config, device, make_views)
     clip = load_views(path, config.views)
     check_masks(clip)
-    is_film = clip.num_views == 1 and clip.cameras.is_static and bool(clip.valid.all())
-    is_whole = asked == "folder" or (asked == "auto" and not is_film)
+    is_video = clip.num_views == 1 and clip.cameras.is_static and bool(clip.valid.all())
+    is_whole = asked == "folder" or (asked == "auto" and not is_video)
     # Views that are made are cut out, too.
     unread = config.video if is_whole else replace(config.video, matting_model=None)
     if unread != VideoConfig():
-        raise ValueError(f"options of films must not be given here: {path} is a folder of views. Leave them out.")
+        raise ValueError(f"options of videos must not be given here: {path} is a folder of views. Leave them out.")
     if is_whole:
-        if is_film:
+        if is_video:
             warnings.warn(f"{path} shows the object from one still side: the others are unknown.", stacklevel=2)
-        return InputClip(clip, _points_beside(path), None, "folder", f"the folder's {clip.num_views}")
+        return TrainingInput(clip, _points_beside(path), None, "folder", f"the folder's {clip.num_views}")
     return _from_front(clip, config, device, make_views)
 
 
@@ -112,9 +112,9 @@ def _points_beside(folder: Path) -> PointCloud | None:
     return PointCloud(positions, torch.full_like(positions, 0.5) if colors is None else colors)
 
 
-def _from_film(path: Path, config: GenerateConfig, device: torch.device, make_views: bool) -> InputClip:
+def _from_video(path: Path, config: GenerateConfig, device: torch.device, make_views: bool) -> TrainingInput:
     asked = config.views
-    asked.refuse_set(("splits", "rig", "up"), f"{path} is a film")
+    asked.refuse_set(("splits", "rig", "up"), f"{path} is a video")
     loaded = load_video(path, replace(config.video, size=asked.size or config.video.size, fps=asked.fps))
     video = loaded.video
     if (asked.elevation, asked.fovy) != (ViewsConfig.elevation, ViewsConfig.fovy):
@@ -122,10 +122,10 @@ def _from_film(path: Path, config: GenerateConfig, device: torch.device, make_vi
         video = replace(video, camera=rig_cameras((front,), video.frames.width, video.frames.height))
     made, name, used = _generate(video, config, device, make_views)
     check_masks(made.video)
-    return InputClip(made.video, made.points, loaded.framing, name, used, loaded.findings)
+    return TrainingInput(made.video, made.points, loaded.framing, name, used, loaded.findings)
 
 
-def _from_front(clip: MultiViewVideo, config: GenerateConfig, device: torch.device, make_views: bool) -> InputClip:
+def _from_front(clip: MultiViewVideo, config: GenerateConfig, device: torch.device, make_views: bool) -> TrainingInput:
     """Views of a clip's front view, whose camera and world are kept."""
     front = Cameras(clip.cameras.viewmats[:, :1], clip.cameras.Ks[:, :1], clip.cameras.width, clip.cameras.height)
     if not (front.is_static and clip.valid[:, 0].all()):
@@ -135,14 +135,14 @@ def _from_front(clip: MultiViewVideo, config: GenerateConfig, device: torch.devi
         )
     still = Cameras(front.viewmats[0], front.Ks[0], front.width, front.height)
     upright = Similarity(1.0, rotation_to_y(torch.tensor(UP_AXES[clip.up])), torch.zeros(3))
-    film = Video(FrontFrames(clip.frames), clip.num_times / clip.duration, transform_cameras(upright, still))
-    made, name, used = _generate(film, config, device, make_views)
+    input_video = Video(FrontFrames(clip.frames), clip.num_times / clip.duration, transform_cameras(upright, still))
+    made, name, used = _generate(input_video, config, device, make_views)
     back = inverse_similarity(upright)
     video = replace(
         made.video, cameras=transform_cameras(back, made.video.cameras), times=clip.times, loops=clip.loops, up=clip.up
     )
     points = made.points and replace(made.points, positions=transform_points(back, made.points.positions))
-    return InputClip(video, points, None, name, used)
+    return TrainingInput(video, points, None, name, used)
 
 
 def choose_generator(config: GenerateConfig, device: torch.device) -> tuple[ViewsSource, str]:
@@ -160,7 +160,7 @@ def choose_generator(config: GenerateConfig, device: torch.device) -> tuple[View
 def _generate(
     video: Video, config: GenerateConfig, device: torch.device, make_views: bool
 ) -> tuple[GeneratedViews, ViewsSource, str]:
-    """Further views of a film, what made them, and that in a few words."""
+    """Further views of a video, what made them, and that in a few words."""
     settings = {
         "inflate": (config.inflate, device),
         "zero123plus": (config.zero123plus, device, config.video.matting_model),
@@ -170,14 +170,14 @@ def _generate(
         made = generate_once(GENERATORS[name](*settings[name]), video, seed=config.seed)
     else:
         made = _find(name, settings[name], video, config.seed)
-    if config.views.novel_weight is not None:
-        weights = trust(made.video.num_views, config.views.novel_weight)
+    if config.views.generated_weight is not None:
+        weights = confidence(made.video.num_views, config.views.generated_weight)
         made = replace(made, video=replace(made.video, view_weights=weights))
     return made, name, f"{name} ({why})"
 
 
 def _find(name: str, settings: tuple[Any, ...], video: Video, seed: int) -> GeneratedViews:
-    """The views that a generator has made of a film before, or the film alone."""
+    """The views that a generator has made of a video before, or the video alone."""
     # Without its weights, or a package that it runs on, nobody knows what they would have made.
     with contextlib.suppress(ValueError, ImportError):
         if found := find_views(GENERATORS[name](*settings), video, seed=seed):

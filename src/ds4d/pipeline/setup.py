@@ -7,12 +7,12 @@ import torch
 from ds4d.config import GenerateConfig
 from ds4d.features import extract_features
 from ds4d.guidance import load_guidance
-from ds4d.init import align_shape, first_gaussians, place
-from ds4d.init.registration import Alignment
+from ds4d.init import first_gaussians, normalize_scene, register_mesh
+from ds4d.init.registration import Registration
 from ds4d.losses import Term
 from ds4d.metrics import Lpips
 from ds4d.rendering import renderer_for
-from ds4d.scene import Clip, DynamicGaussians, Motion, observe_clip
+from ds4d.scene import Clip, DynamicGaussians, Motion, cache_video_features
 from ds4d.training import Trainer
 from ds4d.types import FrameFeatures, MultiViewVideo, PointCloud
 
@@ -20,7 +20,7 @@ from ds4d.types import FrameFeatures, MultiViewVideo, PointCloud
 LEAST_SIDE, LEAST_SIDE_FOR_LPIPS = 22, 32
 
 
-def clip_features(video: MultiViewVideo, config: GenerateConfig, device: torch.device) -> FrameFeatures | None:
+def extract_frame_features(video: MultiViewVideo, config: GenerateConfig, device: torch.device) -> FrameFeatures | None:
     """The frame features that a run needs: of all views to be fused, else of the real one for the heat map.
 
     Returns:
@@ -44,7 +44,7 @@ def prepare(
     config: GenerateConfig,
     device: torch.device,
     features: FrameFeatures | None = None,
-    aligned: Alignment | None = None,
+    registered: Registration | None = None,
     points: PointCloud | None = None,
 ) -> Trainer:
     """The fit of a clip, ready to run: the object is placed, its first Gaussians stand, nothing is learnt yet.
@@ -53,51 +53,53 @@ def prepare(
         video: with cameras in the user's world; it is used as it is, whatever `config.views` says.
         config: all settings.
         device: where to work.
-        features: what `clip_features` made of the clip; made here if None.
-        aligned: what `align_shape` made of the file to begin with, if there is one; made here if None.
+        features: what `extract_frame_features` made of the clip; made here if None.
+        registered: what `register_mesh` made of the file to begin with, if there is one; made here if None.
         points: the object's surface at the middle frame in the user's world, where it is known.
 
     Raises:
-        ValueError: the pictures are too small, no object can be placed, or the file of the first points is unfit.
+        ValueError: the images are too small, no object can be placed, or the file of the first points is unfit.
     """
     lpips = _lpips(config.fit.losses.lpips)
     least = LEAST_SIDE if lpips is None else LEAST_SIDE_FOR_LPIPS
     if min(video.frames.width, video.frames.height) < least:
         raise ValueError(
-            f"pictures must be at least {least} pixels wide and high, got {video.frames.width} x "
+            f"images must be at least {least} pixels wide and high, got {video.frames.width} x "
             f"{video.frames.height}. Give larger ones, or a larger --size."
         )
     renderer = renderer_for(device)
-    placement = place(video, config.init.hull)
-    aligned = aligned or align_shape(video, config.init, config.seed)
-    initial = first_gaussians(placement, config.init, torch.Generator().manual_seed(config.seed), aligned, points)
+    normalization = normalize_scene(video, config.init.hull)
+    registered = registered or register_mesh(video, config.init, config.seed)
+    initial = first_gaussians(
+        normalization, config.init, torch.Generator().manual_seed(config.seed), registered, points
+    )
     clip = Clip(tuple(video.times.tolist()), video.duration, video.loops)
     views = None
     if config.fusion is not None and config.field is not None:
-        features = features or clip_features(video, config, device)
+        features = features or extract_frame_features(video, config, device)
         if features is not None:
-            views = observe_clip(placement.video, features, config.decoupling, config.fusion)
+            views = cache_video_features(normalization.video, features, config.decoupling, config.fusion)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)  # the motion's first weights come from torch's global generator
         motion = None
         if config.field is not None and video.num_times > 1:  # a single frame shows no motion
             fusion = config.fusion if views is not None else None
-            motion = Motion(config.field, placement.aabb, video.num_times, fusion=fusion, views=views)
-        scene = DynamicGaussians(initial, motion, clip, placement.world)
+            motion = Motion(config.field, normalization.aabb, video.num_times, fusion=fusion, views=views)
+        scene = DynamicGaussians(initial, motion, clip, normalization.world)
     return Trainer(
         scene.to(device),
-        placement.video,
+        normalization.video,
         renderer,
         config.fit,
         config.seed,
         lpips=lpips,
-        guide=load_guidance(config.guidance, placement.video, device),
+        guide=load_guidance(config.guidance, normalization.video, device),
     )
 
 
 def _lpips(term: Term) -> Lpips | None:
     """The network of the loss, if it counts and its weights are at hand."""
-    network = Lpips.at_hand() if term.weight else None
+    network = Lpips.if_available() if term.weight else None
     if term.weight and network is None:
         warnings.warn(
             "the loss lpips is off: VGG16 and its heads are not both at hand. `ds4d weights` says where they are "

@@ -2,8 +2,8 @@
 
 from ds4d.preprocess.config import VideoConfig as VideoConfig
 from ds4d.preprocess.findings import Finding as Finding
-from ds4d.preprocess.framing import FilmPlace as FilmPlace
 from ds4d.preprocess.framing import Framing as Framing
+from ds4d.preprocess.framing import VideoCrop as VideoCrop
 from ds4d.preprocess.loading import Inspection as Inspection
 from ds4d.preprocess.loading import LoadedVideo as LoadedVideo
 from ds4d.preprocess.loading import inspect_video as inspect_video

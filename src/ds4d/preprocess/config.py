@@ -1,4 +1,4 @@
-"""How a film is read, cut out and framed."""
+"""How a video is read, cut out and framed."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,22 +11,22 @@ Openings = Literal["auto", "cut", "keep"]
 
 @dataclass(frozen=True)
 class VideoConfig:
-    """How a film of one object is read, cut out and framed.
+    """How a video of one object is read, cut out and framed.
 
     Attributes:
         start: first second to use.
-        end: last second to use; that of the film if None.
-        fps: frames to take per second, at most the film's own rate; a folder of pictures is taken to be that fast.
+        end: last second to use; that of the video if None.
+        fps: frames to take per second, at most the video's own rate; a folder of images is taken to be that fast.
             None: frames evenly from start to end.
         frames: how many to take at most. None: all at the rate that is given, or 32 where none is.
-        size: height and width of the framed pictures, pixels.
+        size: height and width of the framed images, pixels.
         fill: share of the square's side that the object takes over the whole clip, the larger of width and height.
         matting: where the cut-out comes from: the file's alpha, a plain background's color, a model; auto takes the
             first of these that there is.
         matting_model: onnx file of the model (U2-Net, IS-Net or RMBG); that of $DS4D_MATTING_MODEL or `ds4d weights` if
             None. Views by Zero123++ are cut out with it, too.
-        openings: enclosed regions of a plain background's colour: cut out, kept as parts of the object, or (auto) cut
-            out if the background is colourful, or if they join it at some time, as the opening under an arm does.
+        openings: enclosed regions of a plain background's color: cut out, kept as parts of the object, or (auto) cut
+            out if the background is colorful, or if they join it at some time, as the opening under an arm does.
         keep: the largest connected object, or all there are.
     """
 

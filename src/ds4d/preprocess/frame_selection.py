@@ -1,4 +1,4 @@
-"""Which frames of a film are used."""
+"""Which frames of a video are used."""
 
 from collections.abc import Sequence
 
@@ -17,14 +17,14 @@ def choose_frames(seconds: Sequence[float], config: VideoConfig) -> list[int]:
     Evenly spaced times are laid from the first frame within `start` and `end` on; each takes the frame nearest to it.
 
     Args:
-        seconds: the time of every frame of the film, rising.
+        seconds: the time of every frame of the video, rising.
         config: which ones are asked for.
 
     Returns:
-        Rising indices; one appears twice only where the film stands still for longer than the step.
+        Rising indices; one appears twice only where the video stands still for longer than the step.
 
     Raises:
-        ValueError: no frame lies within `start` and `end`, the film is slower than the `fps` asked for, or more frames
+        ValueError: no frame lies within `start` and `end`, the video is slower than the `fps` asked for, or more frames
             are asked for than can be kept.
     """
     times = np.asarray(seconds)
@@ -34,7 +34,7 @@ def choose_frames(seconds: Sequence[float], config: VideoConfig) -> list[int]:
     if not inside.any():
         raise ValueError(
             f"--start and --end must leave at least one frame, got {config.start:g} s to "
-            f"{'the end' if config.end is None else f'{config.end:g} s'} of a film that lasts to {times[-1]:.2f} s. "
+            f"{'the end' if config.end is None else f'{config.end:g} s'} of a video that lasts to {times[-1]:.2f} s. "
             "Move them."
         )
     within = times[inside]
@@ -60,6 +60,6 @@ def _at_rate(within: np.ndarray, fps: float, frames: int | None) -> np.ndarray:
     if fps * length > (len(within) - 1) * 1.01:  # containers round times
         own = (len(within) - 1) / length
         raise ValueError(
-            f"--fps must be at most the film's own rate, {own:.4g}, got {fps:g}. Lower it, or leave it out."
+            f"--fps must be at most the video's own rate, {own:.4g}, got {fps:g}. Lower it, or leave it out."
         )
     return within[0] + np.arange(int(fps * length + 0.01) + 1)[:frames] / fps

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Int
 
 
 def label_regions(mask: Bool[np.ndarray, "H W"]) -> tuple[Int[np.ndarray, "H W"], int]:
-    """Numbers the connected regions of a mask; pixels are neighbours along rows and columns.
+    """Numbers the connected regions of a mask; pixels are neighbors along rows and columns.
 
     Rows are cut into runs of true pixels; runs that touch the row above take the smallest number among them until
     nothing changes.
@@ -54,7 +54,7 @@ def region_areas(labels: Int[np.ndarray, "H W"], count: int) -> Int[np.ndarray, 
 
 
 def touching_border(mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
-    """The regions of a mask that reach the picture's border."""
+    """The regions of a mask that reach the image's border."""
     labels, count = label_regions(mask)
     reaching = np.zeros(count + 1, bool)
     for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
@@ -76,7 +76,7 @@ def grow(mask: Bool[np.ndarray, "H W"], radius: int) -> Bool[np.ndarray, "H W"]:
 
 
 def shrink(mask: Bool[np.ndarray, "H W"], radius: int) -> Bool[np.ndarray, "H W"]:
-    """The mask without all within a square of this radius round its outside; the picture's border does not count."""
+    """The mask without all within a square of this radius round its outside; the image's border does not count."""
     return ~grow(~mask, radius)
 
 

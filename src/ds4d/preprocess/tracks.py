@@ -7,7 +7,7 @@ from jaxtyping import Bool, Int
 
 from ds4d.preprocess.regions import label_regions, region_areas, smallest_connected
 
-_SHARE = 0.25  # of the smaller of two regions; what moves by half its width between frames is still followed
+_FRACTION = 0.25  # of the smaller of two regions; what moves by half its width between frames is still followed
 
 
 class RegionTracks:
@@ -51,5 +51,5 @@ class RegionTracks:
             return_counts=True,
         )
         here, there = np.divmod(codes, max(1, len(self.areas[then])))
-        same = shared > _SHARE * np.minimum(self.areas[now][here], self.areas[then][there])
+        same = shared > _FRACTION * np.minimum(self.areas[now][here], self.areas[then][there])
         return here[same], there[same]

@@ -29,7 +29,7 @@ class CpuRenderer:
         Args:
             gaussians: float32, with the leading axes of the cameras.
             cameras: V per time.
-            backgrounds: colours in [0, 1]; without them the colours come premultiplied.
+            backgrounds: colors in [0, 1]; without them the colors come premultiplied.
 
         Raises:
             ValueError: the leading axes differ, a tensor is not float32 on the CPU, or something is NaN.

@@ -33,7 +33,7 @@ class GsplatRenderer:
         Args:
             gaussians: with the leading axes of the cameras.
             cameras: V per time.
-            backgrounds: colours in [0, 1]; without them the colours come premultiplied.
+            backgrounds: colors in [0, 1]; without them the colors come premultiplied.
 
         Raises:
             ValueError: the leading axes differ, or a tensor is not float32 on a CUDA device.
@@ -79,7 +79,7 @@ def _check_kind(gaussians: Gaussians, cameras: Cameras) -> None:
 
 
 def _colors(gaussians: Gaussians) -> tuple[Tensor, int | None]:
-    """What gsplat takes as colours, and the SH degree that it is to evaluate per view (None: colours are final)."""
+    """What gsplat takes as colors, and the SH degree that it is to evaluate per view (None: colors are final)."""
     degree = sh_degree(gaussians.sh.shape[-2])
     values = evaluate_sh(gaussians.sh, gaussians.means.new_ones(3)) if degree == 0 else gaussians.sh
     lead = gaussians.means.shape[:-1]
@@ -87,12 +87,12 @@ def _colors(gaussians: Gaussians) -> tuple[Tensor, int | None]:
 
 
 def _blank(gaussians: Gaussians, cameras: Cameras, backgrounds: Float[Tensor, "*T V 3"] | None) -> Rendering:
-    """The picture of no Gaussians, which gsplat's kernels do not take."""
+    """The image of no Gaussians, which gsplat's kernels do not take."""
     lead = cameras.viewmats.shape[:-2]
     means2d = gaussians.means[..., None, :, :2].expand(*lead, 0, 2).clone()
     if means2d.requires_grad:
         means2d.retain_grad()
-    # 0, and keeps the picture differentiable in everything that a picture of some would be
+    # 0, and keeps the image differentiable in everything that an image of some would be
     nothing = sum((tensor.sum() for tensor in vars(gaussians).values()), start=means2d.sum())
     alphas = nothing.expand(*lead, 1, cameras.height, cameras.width)
     colors = alphas.expand(*lead, 3, cameras.height, cameras.width)

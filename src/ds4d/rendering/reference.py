@@ -1,7 +1,7 @@
 """The splatter written out in plain torch: slow, exact, in any floating point type, on any device.
 
 The other back ends are held to this one. It knows no tiles: each pixel looks at each drawn Gaussian. That gives the
-same picture, because a Gaussian's extent holds every pixel where its alpha reaches the cut-off.
+same image, because a Gaussian's extent holds every pixel where its alpha reaches the cut-off.
 """
 
 import torch
@@ -35,7 +35,7 @@ class ReferenceRenderer:
         Args:
             gaussians: with the leading axes of the cameras.
             cameras: V per time.
-            backgrounds: colours in [0, 1]; without them the colours come premultiplied.
+            backgrounds: colors in [0, 1]; without them the colors come premultiplied.
 
         Raises:
             ValueError: the leading axes differ, or something is NaN.
@@ -100,17 +100,17 @@ def _to_pixels(in_camera: Float[Tensor, "*T V N 3"], cameras: Cameras) -> Float[
 
 
 def _jacobians(in_camera: Float[Tensor, "*T V N 3"], cameras: Cameras) -> Float[Tensor, "*T V N 2 3"]:
-    """Derivatives of pixels by camera points; rays stop turning 0.15 of the picture's size outside it.
+    """Derivatives of pixels by camera points; rays stop turning 0.15 of the image's size outside it.
 
     Far off the axis the local affine approximation stretches Gaussians without bound.
     """
     focal = cameras.Ks.diagonal(dim1=-2, dim2=-1)[..., None, :2]
-    centre = cameras.Ks[..., None, :2, 2]
+    center = cameras.Ks[..., None, :2, 2]
     size = focal.new_tensor([cameras.width, cameras.height])
     margin = 0.3 * 0.5 * size / focal
     z = in_camera[..., 2]
     slopes = in_camera[..., :2] / z[..., None]
-    slopes = slopes.minimum((size - centre) / focal + margin).maximum(-centre / focal - margin)
+    slopes = slopes.minimum((size - center) / focal + margin).maximum(-center / focal - margin)
     dx, dy = (focal / z[..., None]).unbind(-1)
     dz = -focal * slopes / z[..., None]
     zero = torch.zeros_like(z)
@@ -126,7 +126,7 @@ def _draw(
     radii: Int[Tensor, "N 2"],
     size: tuple[int, int],
 ) -> Float[Tensor, "5 H W"]:
-    """One picture: colour, weighted depth and alpha."""
+    """One image: color, weighted depth and alpha."""
     drawn = (radii[:, 0] > 0).nonzero().squeeze(1)
     order = drawn[depths[drawn].argsort(stable=True)]
     splats = tuple(x[order] for x in (means2d, conics, opacities, values))

@@ -14,8 +14,8 @@ class SplatSettings:
     """Settings of the rasterisation; the defaults are gsplat's.
 
     Attributes:
-        near_plane: Gaussians whose centre lies nearer (camera z, world units) are not drawn.
-        far_plane: nor those whose centre lies farther.
+        near_plane: Gaussians whose center lies nearer (camera z, world units) are not drawn.
+        far_plane: nor those whose center lies farther.
         eps2d: blur added to the diagonal of the projected covariances, in square pixels, so that no Gaussian falls
             between the pixels.
     """

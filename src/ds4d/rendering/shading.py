@@ -1,4 +1,4 @@
-"""The colour each camera sees of each Gaussian."""
+"""The color each camera sees of each Gaussian."""
 
 import torch
 from jaxtyping import Float
@@ -9,9 +9,9 @@ from ds4d.types import Cameras, Gaussians
 
 
 def view_colors(gaussians: Gaussians, cameras: Cameras) -> Float[Tensor, "*lead N 3"]:
-    """Colours, at least 0, that broadcast to [*T, V, N, 3]: axes along which they are all the same have size 1."""
+    """Colors, at least 0, that broadcast to [*T, V, N, 3]: axes along which they are all the same have size 1."""
     sh = gaussians.sh[..., None, :, :, :]
     if sh.shape[-2] == 1:  # degree 0 looks the same from everywhere
         return evaluate_sh(sh, gaussians.means.new_ones(3))
-    centres = torch.linalg.inv(cameras.viewmats)[..., :3, 3]
-    return evaluate_sh(sh, gaussians.means[..., None, :, :] - centres[..., None, :])
+    centers = torch.linalg.inv(cameras.viewmats)[..., :3, 3]
+    return evaluate_sh(sh, gaussians.means[..., None, :, :] - centers[..., None, :])

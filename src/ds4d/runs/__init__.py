@@ -3,8 +3,8 @@
 from ds4d.runs.estimate import Prediction as Prediction
 from ds4d.runs.estimate import predict_run as predict_run
 from ds4d.runs.folder import EvaluationRecord as EvaluationRecord
-from ds4d.runs.folder import RunFigures as RunFigures
+from ds4d.runs.folder import Provenance as Provenance
 from ds4d.runs.folder import RunFolder as RunFolder
+from ds4d.runs.folder import RunMetrics as RunMetrics
 from ds4d.runs.folder import RunRecord as RunRecord
-from ds4d.runs.folder import Used as Used
 from ds4d.runs.folder import read_record as read_record

@@ -15,18 +15,18 @@ class _Cost:
     """What was measured, see docs/benchmarks.md.
 
     Attributes:
-        picture: seconds for one picture drawn and fitted at 256 pixels, with the Gaussians of the preset cpu.
+        image: seconds for one image drawn and fitted at 256 pixels, with the Gaussians of the preset cpu.
         frame: seconds for one frame of a video of 384 pixels, drawn and encoded.
         program: GiB of main memory, whatever the clip.
     """
 
-    picture: float
+    image: float
     frame: float
     program: float
 
 
-_CPU = _Cost(picture=0.0235, frame=0.08, program=1.25)  # preset cpu, two cores
-_GPU = _Cost(picture=0.00075, frame=0.003, program=2.2)  # preset fast, one H200
+_CPU = _Cost(image=0.0235, frame=0.08, program=1.25)  # preset cpu, two cores
+_GPU = _Cost(image=0.00075, frame=0.003, program=2.2)  # preset fast, one H200
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,14 @@ def predict_run(frames: int, views: int, config: GenerateConfig, device: torch.d
     Args:
         frames: T.
         views: V.
-        config: of the run; a size of the pictures that it leaves open is taken as 512.
+        config: of the run; a size of the images that it leaves open is taken as 512.
         device: where the run will work; on the CPU, with as many threads as torch has now.
     """
     side, fit, outputs = config.views.size or 512, config.fit, config.outputs
     cost, cores = (_CPU, torch.get_num_threads() / _CORES) if device.type == "cpu" else (_GPU, 1.0)
-    pictures = fit.static_steps * fit.static_views + fit.dynamic_steps * fit.times_per_step * fit.views_per_time
+    images = fit.static_steps * fit.static_views + fit.dynamic_steps * fit.times_per_step * fit.views_per_time
     frames_drawn = _VIDEOS * outputs.seconds * outputs.fps
     # Four times the pixels, or the Gaussians, cost about twice as much (docs/benchmarks.md).
-    fitting = pictures * cost.picture * (side / _SIDE) * (fit.density.max_gaussians / _GAUSSIANS) ** 0.5
+    fitting = images * cost.image * (side / _SIDE) * (fit.density.max_gaussians / _GAUSSIANS) ** 0.5
     drawing = frames_drawn * cost.frame * outputs.size / _VIDEO_SIDE
     return Prediction((fitting + drawing) / cores, cost.program + 4 * frames * views * side**2 / 2**30)

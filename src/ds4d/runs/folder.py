@@ -1,14 +1,14 @@
 """The folder of one run: what stands where in it, whose it is, and whether it is whole.
 
 config.json             all settings with the input, written first
-film.json               where the pictures lie in the film they come from, if they do, and its camera
+video.json               where the images lie in the video they come from, if they do, and its camera
 log.jsonl               losses, one json object per line
 tensorboard/            the same for TensorBoard, if asked for
 checkpoints/            the latest state of the fit; its last one stays
 scene.safetensors/json  the fitted scene, baked.safetensors the Gaussians of its frames
 contact_sheet.png, loss.png, comparison.mp4, orbit.mp4, front/right/back/left.mp4, middle.ply
-heatmap.png/mp4         where the real video moves, unless it cannot be told (one frame, or a camera that moves)
-metrics.json            figures, versions, what was found about a film; a folder that holds one is whole
+saliency.png/mp4         where the real video moves, unless it cannot be told (one frame, or a camera that moves)
+metrics.json            figures, versions, what was found about a video; a folder that holds one is whole
 report.html             all of the above on one page, made of them at the end
 eval.json               scores on views that were not fitted, if asked for later
 """
@@ -25,7 +25,7 @@ from ds4d.config import GenerateConfig
 from ds4d.core import first_difference, from_dict, to_dict
 from ds4d.data import ViewsSource
 from ds4d.io import atomic_path
-from ds4d.preprocess import FilmPlace, Finding
+from ds4d.preprocess import Finding, VideoCrop
 from ds4d.training import read_log
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ class RunRecord:
     """What a run was asked to do.
 
     Attributes:
-        input: the film or folder it reads.
+        input: the video or folder it reads.
         device: what it works on; it may be resumed on another.
         config: all settings, as they were asked for.
         views: where its views come from; `auto` until that is known.
@@ -56,7 +56,7 @@ class RunRecord:
 
 
 @dataclass(frozen=True)
-class Used:
+class Provenance:
     """What a run worked with, in a few words each.
 
     Attributes:
@@ -71,34 +71,34 @@ class Used:
 
 
 @dataclass(frozen=True)
-class RunFigures:
+class RunMetrics:
     """The figures of a whole run.
 
     Attributes:
         versions: of ds4d and what it stands on, by name.
         used: what the run worked with.
-        findings: what was found about a film, the worst first; None where the input is a folder of views.
+        findings: what was found about a video, the worst first; None where the input is a folder of views.
         device: its name.
         frames: of the clip.
         views: of the clip.
-        picture: width and height of the fitted pictures, pixels.
+        image: width and height of the fitted images, pixels.
         steps: of the fit.
         num_gaussians: at its end.
-        front_psnr: mean over the pictures of the first view, dB.
+        front_psnr: mean over the images of the first view, dB.
         train_psnr: mean over the means of all views, dB.
-        front_psnr_by_frame: of each picture of the first view, dB; None where there is none.
+        front_psnr_by_frame: of each image of the first view, dB; None where there is none.
         seconds: of each stage.
         peak_memory_bytes: by kind of memory, main and gpu.
-        alignment: how the shape of a file was laid over the views, if the run began with one.
+        registration: how the shape of a file was laid over the views, if the run began with one.
     """
 
     versions: dict[str, str]
-    used: Used
+    used: Provenance
     findings: tuple[Finding, ...] | None
     device: str
     frames: int
     views: int
-    picture: tuple[int, ...]
+    image: tuple[int, ...]
     steps: int
     num_gaussians: int
     front_psnr: float
@@ -106,7 +106,7 @@ class RunFigures:
     front_psnr_by_frame: tuple[float | None, ...]
     seconds: dict[str, float]
     peak_memory_bytes: dict[str, int]
-    alignment: dict[str, Any] | None = None
+    registration: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class EvaluationRecord:
     Attributes:
         data: the folder of the views.
         split: name of its transforms file.
-        images: how many pictures were scored.
+        images: how many images were scored.
         total: means over the views by measure; None where nothing could be measured.
         views: the same measures for each view.
 
@@ -155,9 +155,9 @@ class RunFolder:
         return self.path / "config.json"
 
     @property
-    def film(self) -> Path:
-        """The place in the film, of a run that was made of one."""
-        return self.path / "film.json"
+    def video(self) -> Path:
+        """The place in the video, of a run that was made of one."""
+        return self.path / "video.json"
 
     @property
     def log(self) -> Path:
@@ -250,31 +250,31 @@ class RunFolder:
                 "Wait for it if it is running, or go on with it by the same command with --resume."
             )
 
-    def open(self, record: RunRecord, place: FilmPlace | None = None) -> None:
-        """Makes the folder and writes the record into it, with the place of a film's pictures."""
+    def open(self, record: RunRecord, place: VideoCrop | None = None) -> None:
+        """Makes the folder and writes the record into it, with the place of a video's images."""
         self.path.mkdir(parents=True, exist_ok=True)
         if place is not None:
-            _write_json(self.film, to_dict(place))
+            _write_json(self.video, to_dict(place))
         _write_json(self.config, to_dict(record))
 
-    def read_film_place(self) -> FilmPlace:
-        """Where the run's pictures lie in their film.
+    def read_video_crop(self) -> VideoCrop:
+        """Where the run's images lie in their video.
 
         Raises:
-            ValueError: the run was not made of a film, or the file is damaged.
+            ValueError: the run was not made of a video, or the file is damaged.
         """
-        if not self.film.is_file():
+        if not self.video.is_file():
             raise ValueError(
-                f"{self.path} must be a run that was made of a film, got one without {self.film.name}. Make one with: "
-                "ds4d generate FILM -o RUN"
+                f"{self.path} must be a run that was made of a video, got one without {self.video.name}. Make one with: "
+                "ds4d generate VIDEO -o RUN"
             )
-        return _read_json(FilmPlace, self.film)
+        return _read_json(VideoCrop, self.video)
 
-    def finish(self, figures: RunFigures) -> None:
+    def finish(self, metrics: RunMetrics) -> None:
         """Writes the figures, which says that the run is whole."""
-        _write_json(self.metrics, to_dict(figures))
+        _write_json(self.metrics, to_dict(metrics))
 
-    def read_figures(self) -> RunFigures:
+    def read_metrics(self) -> RunMetrics:
         """The figures of a whole run, as `finish` wrote them.
 
         Raises:
@@ -286,7 +286,7 @@ class RunFolder:
                 f"run {self.path} must be whole, got one without {self.metrics.name}. Wait if it is running, or go on "
                 "with it by the same command with --resume."
             )
-        return _read_json(RunFigures, self.metrics)
+        return _read_json(RunMetrics, self.metrics)
 
     def write_evaluation(self, record: EvaluationRecord) -> None:
         """Writes scores on views that were not fitted, in place of those that are there."""

@@ -1,8 +1,8 @@
 """The dynamic scene: canonical Gaussians, the frame features, what moves them, files, rendering."""
 
-from ds4d.scene.frame_features import ClipFeatures as ClipFeatures
-from ds4d.scene.frame_features import observe_clip as observe_clip
-from ds4d.scene.frame_features import observe_features as observe_features
+from ds4d.scene.frame_features import FrameFeatureCache as FrameFeatureCache
+from ds4d.scene.frame_features import cache_features as cache_features
+from ds4d.scene.frame_features import cache_video_features as cache_video_features
 from ds4d.scene.images import draw_depths as draw_depths
 from ds4d.scene.images import draw_over as draw_over
 from ds4d.scene.images import draw_rgb as draw_rgb

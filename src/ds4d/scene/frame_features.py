@@ -12,19 +12,19 @@ from ds4d.types import Cameras, FrameFeatures, MultiViewVideo
 _FARTHEST = 1000.0  # deviations: a channel that hardly ever changes must not pass the end of half precision
 
 
-class ClipFeatures(nn.Module):
+class FrameFeatureCache(nn.Module):
     """Feature maps of every frame and view, and what the object as drawn hides from each view.
 
     Only `depths` and `shifts` change during a fit and so belong to its state; the rest is made anew from the clip.
 
     Args:
         maps: decoupled features, half precision.
-        valid: 1 where the view has a picture, else 0.
+        valid: 1 where the view has an image, else 0.
         times: of the frames, rising in [0, 1].
         cameras: of the views [V], inner world.
         distance_maps: what views are compared by, or None.
-        depths: depth pictures, or None where the rule does not ask what hides a point.
-        shifts: how the views' pictures are warped, as the fit has found (`fusion.sample_at_points`), or None.
+        depths: depth images, or None where the rule does not ask what hides a point.
+        shifts: how the views' images are warped, as the fit has found (`fusion.sample_at_points`), or None.
     """
 
     maps: Tensor
@@ -72,7 +72,7 @@ class ClipFeatures(nn.Module):
     def at(self, times: Float[Tensor, " B"]) -> tuple[Tensor, ...]:
         """As `at_frames`, at any times in [0, 1]: the two nearest frames' blended; a frame's own at its time.
 
-        A view without a picture in one of the two shows what it has in the other.
+        A view without an image in one of the two shows what it has in the other.
         """
         low, high, share = nearest_frames(self.times, times)
         share = share[:, None].expand(-1, self.valid.shape[1])
@@ -91,27 +91,29 @@ class ClipFeatures(nn.Module):
 
         Args:
             tssf: made for these maps.
-            points: centres at B times, in the cameras' world.
+            points: centers at B times, in the cameras' world.
             seen: of these times, as `at` or `at_frames` gives them.
         """
         parts = dict(zip(self.names, seen, strict=True))
         return tssf(parts.pop("maps"), points, self.cameras, **parts)
 
-    def folded(self, tssf: Tssf) -> "ClipFeatures":
+    def folded(self, tssf: Tssf) -> "FrameFeatureCache":
         """The maps after the learned map, in half precision: all that a finished fit needs of them."""
         with torch.no_grad():
             maps = torch.stack([tssf.reduced(frame).half() for frame in self.maps])
-        return ClipFeatures(maps, self.valid, self.times, self.cameras, self.distance_maps, self.depths, self.shifts)
+        return FrameFeatureCache(
+            maps, self.valid, self.times, self.cameras, self.distance_maps, self.depths, self.shifts
+        )
 
     def fixed(self) -> dict[str, Tensor]:
         """The tensors that are no part of the state, by name."""
         return {name: tensor for name, tensor in self.named_buffers() if name not in ("depths", "shifts")}
 
 
-def observe_clip(
+def cache_video_features(
     video: MultiViewVideo, features: FrameFeatures, decoupling: DecouplingConfig, fusion: FusionConfig
-) -> ClipFeatures:
-    """`observe_features` of a clip whose cameras stand still.
+) -> FrameFeatureCache:
+    """`cache_features` of a clip whose cameras stand still.
 
     Args:
         video: with cameras in the inner world.
@@ -124,16 +126,16 @@ def observe_clip(
     """
     check_still_cameras(video.cameras)
     still = Cameras(video.cameras.viewmats[0], video.cameras.Ks[0], video.cameras.width, video.cameras.height)
-    return observe_features(features, video.times, still, decoupling, fusion)
+    return cache_features(features, video.times, still, decoupling, fusion)
 
 
-def observe_features(
+def cache_features(
     features: FrameFeatures,
     times: Float[Tensor, " T"],
     cameras: Cameras,
     decoupling: DecouplingConfig,
     fusion: FusionConfig,
-) -> ClipFeatures:
+) -> FrameFeatureCache:
     """Decouples a clip's frame features (DSFD) and makes them ready to be fused.
 
     Channels are brought to mean 0 and deviation 1 over the clip, a fixed map that the learned one could undo: features
@@ -161,7 +163,7 @@ def observe_features(
     if fusion.rule == "visible":
         width = max(1, round(fusion.depth_size * cameras.width / cameras.height))
         depths = torch.zeros(len(times), cameras.num_views, 1, fusion.depth_size, width, dtype=torch.half)
-    return ClipFeatures(content, features.valid.float(), times, cameras, distance_maps, depths)
+    return FrameFeatureCache(content, features.valid.float(), times, cameras, distance_maps, depths)
 
 
 def _check_belongs(features: FrameFeatures, num_times: int, num_views: int) -> None:

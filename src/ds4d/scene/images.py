@@ -1,4 +1,4 @@
-"""Pictures of a scene as files hold them: 8 bit, on white or with straight alpha."""
+"""Images of a scene as files hold them: 8 bit, on white or with straight alpha."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -12,13 +12,13 @@ from torch import Tensor
 from ds4d.scene.scene import DynamicGaussians, Scene
 from ds4d.types import Cameras, Renderer, Rendering
 
-_BATCH = 8  # pictures drawn at once: enough to keep every core and a GPU busy, few enough for any memory
+_BATCH = 8  # images drawn at once: enough to keep every core and a GPU busy, few enough for any memory
 
 
 def draw_rgb(
     scene: Scene, renderer: Renderer, cameras: Cameras, times: Float[Tensor, " T"]
 ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """One picture on white per time.
+    """One image on white per time.
 
     Args:
         scene: what is drawn.
@@ -37,7 +37,7 @@ def draw_over(
     times: Float[Tensor, " T"],
     backgrounds: Iterable[UInt8[np.ndarray, "H W 3"]],
 ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """One picture per time, each over the next of `backgrounds`; other arguments as `draw_rgb`."""
+    """One image per time, each over the next of `backgrounds`; other arguments as `draw_rgb`."""
     waiting = iter(backgrounds)
     for rendering in _render(scene, renderer, cameras, times):
         behind = np.stack(list(islice(waiting, len(rendering.colors)))).astype(np.float32) / 255
@@ -48,7 +48,7 @@ def draw_over(
 def draw_rgba(
     scene: Scene, renderer: Renderer, cameras: Cameras, times: Float[Tensor, " T"]
 ) -> Iterator[UInt8[np.ndarray, "H W 4"]]:
-    """One picture with straight alpha per time, black where nothing is; arguments as `draw_rgb`."""
+    """One image with straight alpha per time, black where nothing is; arguments as `draw_rgb`."""
     for rendering in _render(scene, renderer, cameras, times):
         straight = rendering.colors / rendering.alphas.clamp_min(1e-8)
         yield from _to_bytes(torch.cat((straight, rendering.alphas), dim=-3))
@@ -87,6 +87,6 @@ def _render(scene: Scene, renderer: Renderer, cameras: Cameras, times: Float[Ten
         yield rendering
 
 
-def _to_bytes(pictures: Float[Tensor, "T 1 C H W"]) -> Iterator[UInt8[np.ndarray, "H W C"]]:
-    bytes_ = (pictures.squeeze(1).clamp(0, 1) * 255).round().byte().movedim(1, -1)
+def _to_bytes(images: Float[Tensor, "T 1 C H W"]) -> Iterator[UInt8[np.ndarray, "H W C"]]:
+    bytes_ = (images.squeeze(1).clamp(0, 1) * 255).round().byte().movedim(1, -1)
     yield from bytes_.contiguous().cpu().numpy()

@@ -1,7 +1,7 @@
 """What moves the Gaussians: HexPlane features and fused frame features, together into the deformation heads.
 
-canonical centres, times --HexPlane--> features --+--> one linear map --> heads --> change of every raw value
-feature maps, centres    --TSSF------> features --+
+canonical centers, times --HexPlane--> features --+--> one linear map --> heads --> change of every raw value
+feature maps, centers    --TSSF------> features --+
 """
 
 from copy import copy
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ds4d.deformation import DeformationField, FieldConfig
 from ds4d.fusion import FusionConfig, Tssf
-from ds4d.scene.frame_features import ClipFeatures
+from ds4d.scene.frame_features import FrameFeatureCache
 from ds4d.types import RawGaussians
 
 
@@ -34,7 +34,7 @@ class Motion(nn.Module):
         num_times: int,
         *,
         fusion: FusionConfig | None = None,
-        views: ClipFeatures | None = None,
+        views: FrameFeatureCache | None = None,
     ) -> None:
         super().__init__()
         if (fusion is None) != (views is None):
@@ -54,9 +54,9 @@ class Motion(nn.Module):
         """What each head adds at each time, by the name of the raw property.
 
         Args:
-            means: canonical centres.
+            means: canonical centers.
             times: in [0, 1].
-            seen: the clip's features at these times, as `ClipFeatures.at` or `at_frames` gives them.
+            seen: the clip's features at these times, as `FrameFeatureCache.at` or `at_frames` gives them.
         """
         planes = self.field.hexplane(means, times)
         return self.field.changes_of(planes, self.point_features(means, planes, *seen))

@@ -15,8 +15,8 @@ class Resampling:
 
     Attributes:
         sources: old row of each new row.
-        fresh: rows that are new Gaussians; an optimiser starts them with empty moments.
-        means: centres of the new set.
+        fresh: rows that are new Gaussians; an optimizer starts them with empty moments.
+        means: centers of the new set.
         log_scales: sizes of the new set.
     """
 
@@ -29,7 +29,7 @@ class Resampling:
 class GaussianParameters(nn.Module):
     """Holds one tensor per property; `raw` hands them out as a noun.
 
-    The colour is kept in two parts, `sh0` (degree 0) and `shN` (the rest), because they learn at different rates.
+    The color is kept in two parts, `sh0` (degree 0) and `shN` (the rest), because they learn at different rates.
     """
 
     def __init__(self, initial: RawGaussians) -> None:

@@ -21,7 +21,7 @@ from ds4d.deformation import DeformationField, FieldConfig
 from ds4d.fusion import FusionConfig
 from ds4d.geometry import nearest_frames
 from ds4d.io import atomic_path
-from ds4d.scene.frame_features import ClipFeatures
+from ds4d.scene.frame_features import FrameFeatureCache
 from ds4d.scene.motion import Motion
 from ds4d.scene.parameters import GaussianParameters
 from ds4d.types import Cameras, Gaussians, RawGaussians, Similarity
@@ -115,7 +115,7 @@ class DynamicGaussians(nn.Module):
 
     @torch.no_grad()
     def reach(self) -> Float[Tensor, " N"]:
-        """The farthest that each Gaussian's centre gets from the origin at any frame's time, inner units."""
+        """The farthest that each Gaussian's center gets from the origin at any frame's time, inner units."""
         pieces = torch.tensor(self.clip.times, device=self.device).split(_BAKED_AT_ONCE)
         return torch.stack([self.raw_at(times).means.norm(dim=-1).amax(0) for times in pieces]).amax(0)
 
@@ -159,7 +159,7 @@ class DynamicGaussians(nn.Module):
             sh_bases=1 + self.gaussians.shN.shape[1],
             field=scene.motion.field.config if scene.motion else None,
             fusion=scene.motion.tssf.config if scene.motion and scene.motion.tssf else None,
-            picture=(views.width, views.height) if views else None,
+            image=(views.width, views.height) if views else None,
             clip=self.clip,
             world=world,
         )
@@ -192,7 +192,7 @@ class BakedGaussians:
     """A dynamic object as the Gaussians of its frames; between two frames they are blended.
 
     Args:
-        frames: raw Gaussians with a leading axis T; the colour may do without.
+        frames: raw Gaussians with a leading axis T; the color may do without.
         clip: the frames' times.
         world: the user's world to the inner one.
     """
@@ -283,7 +283,7 @@ class _Record:
     sh_bases: int
     field: FieldConfig | None
     fusion: FusionConfig | None
-    picture: tuple[int, ...] | None
+    image: tuple[int, ...] | None
     clip: Clip
     world: _WorldRecord
 
@@ -298,8 +298,8 @@ def _read_record(folder: Path) -> _Record:
         raise ValueError(f"scene: {path} must be a scene's json, got {error!r}. Generate it again.") from error
     if version != FORMAT_VERSION:
         newer = isinstance(version, int) and version > FORMAT_VERSION
-        mend = "It is of a newer ds4d: update this one." if newer else "Use the ds4d that wrote it."
-        raise ValueError(f"scene: {path} must have format {FORMAT_VERSION}, got {version}. {mend}")
+        fix = "It is of a newer ds4d: update this one." if newer else "Use the ds4d that wrote it."
+        raise ValueError(f"scene: {path} must have format {FORMAT_VERSION}, got {version}. {fix}")
     try:
         return from_dict(_Record, content)
     except ValueError as error:
@@ -334,11 +334,11 @@ def _unlearned(tensors: dict[str, Tensor]) -> set[str]:
 def _blank_scene(record: _Record, tensors: dict[str, Tensor]) -> DynamicGaussians:
     """A scene with the record's shapes, about to be loaded; the clip's features are there already."""
     views = None
-    if record.fusion is not None and record.picture is not None:
+    if record.fusion is not None and record.image is not None:
         parts: dict[str, Any] = {name.removeprefix(_VIEWS): tensors[name] for name in _unlearned(tensors)}
         parts |= {name: tensors.get(f"motion.views.{name}") for name in ("depths", "shifts")}
-        cameras = Cameras(parts.pop("viewmats"), parts.pop("Ks"), *record.picture)
-        views = ClipFeatures(**parts, cameras=cameras)
+        cameras = Cameras(parts.pop("viewmats"), parts.pop("Ks"), *record.image)
+        views = FrameFeatureCache(**parts, cameras=cameras)
     motion = None
     if record.field is not None:
         blank = torch.zeros(2, 3)

@@ -4,7 +4,7 @@ from ds4d.training.checkpoint import load_checkpoint as load_checkpoint
 from ds4d.training.checkpoint import save_checkpoint as save_checkpoint
 from ds4d.training.densification import DensityConfig as DensityConfig
 from ds4d.training.densification import DensityControl as DensityControl
-from ds4d.training.densification import without_strays as without_strays
+from ds4d.training.densification import prune_outliers as prune_outliers
 from ds4d.training.events import DensityChanged as DensityChanged
 from ds4d.training.events import Event as Event
 from ds4d.training.events import StepDone as StepDone

@@ -15,7 +15,7 @@ FORMAT_VERSION = 1
 
 
 def save_checkpoint(trainer: Trainer, path: Path) -> None:
-    """Writes the scene, the optimiser's moments, density statistics and random state of a fit, atomically.
+    """Writes the scene, the optimizer's moments, density statistics and random state of a fit, atomically.
 
     Raises:
         TrainingDiverged: the scene holds NaN or Inf; the last good checkpoint stays.
@@ -24,11 +24,11 @@ def save_checkpoint(trainer: Trainer, path: Path) -> None:
         raise TrainingDiverged(trainer.step, {})
     tensors = {f"scene.{name}": value for name, value in trainer.scene.state_dict().items()}
     tensors |= {f"adam.{name}": value for name, value in trainer.optimizer.tensors().items()}
-    if trainer.alignment is not None:
-        tensors |= {f"alignment.{name}": value for name, value in trainer.alignment.state_dict().items()}
-    tensors["density.pulls"] = trainer.density.pulls
+    if trainer.view_correction is not None:
+        tensors |= {f"view_correction.{name}": value for name, value in trainer.view_correction.state_dict().items()}
+    tensors["density.grad2d"] = trainer.density.grad2d
     tensors["density.counts"] = trainer.density.counts
-    tensors["neighbours"] = trainer.neighbours
+    tensors["neighbors"] = trainer.neighbors
     tensors["generator"] = trainer.generator.get_state()
     record = {
         "format": FORMAT_VERSION,
@@ -64,16 +64,16 @@ def load_checkpoint(trainer: Trainer, path: Path) -> None:
     trainer.scene.gaussians.resize(record["num_gaussians"])
     try:
         trainer.scene.load_state_dict(_part(tensors, "scene."))
-        if trainer.alignment is not None:
-            trainer.alignment.load_state_dict(_part(tensors, "alignment."))
+        if trainer.view_correction is not None:
+            trainer.view_correction.load_state_dict(_part(tensors, "view_correction."))
     except RuntimeError as error:
         raise ValueError(
             f"checkpoint: {path} belongs to a fit of another shape ({error}). Use the settings it was started with."
         ) from error
     trainer.optimizer.restore(_part(tensors, "adam."))
-    trainer.density.pulls = tensors["density.pulls"].to(device)
+    trainer.density.grad2d = tensors["density.grad2d"].to(device)
     trainer.density.counts = tensors["density.counts"].to(device)
-    trainer.neighbours = tensors["neighbours"].to(device)
+    trainer.neighbors = tensors["neighbors"].to(device)
     trainer.generator.set_state(tensors["generator"])
     trainer.sampler.restore(record["sampler"])
     trainer.step = record["step"]

@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ds4d.losses import LossInputs, Objective, ViewAlignment
+from ds4d.losses import LossInputs, Objective, ViewCorrection
 from ds4d.scene import Motion
 
 
@@ -101,27 +101,27 @@ class MotionChanges(nn.Module):
 
 
 class ObjectiveValues(nn.Module):
-    """An `Objective` as tensors in, tensors out, over pictures brought to each view's own by an alignment, if any.
+    """An `Objective` as tensors in, tensors out, over images brought to each view's own by an view_correction, if any.
 
-    Arguments are the fields of `LossInputs` in order, the planes last, and before them the pictures' backgrounds, times
+    Arguments are the fields of `LossInputs` in order, the planes last, and before them the images' backgrounds, times
     and views.
     """
 
-    def __init__(self, objective: Objective, alignment: ViewAlignment | None) -> None:
+    def __init__(self, objective: Objective, view_correction: ViewCorrection | None) -> None:
         super().__init__()
         self.objective = objective
-        self.alignment = alignment
+        self.view_correction = view_correction
 
     def forward(self, *arguments: Tensor) -> tuple[Tensor, ...]:
         """The total, and the terms' own values stacked behind the total's."""
-        backgrounds, times, views = arguments[:_PICTURES]
-        plain, planes = list(arguments[_PICTURES : _PICTURES + _PLAIN]), arguments[_PICTURES + _PLAIN :]
-        if self.alignment is not None:
-            plain[:2] = self.alignment(plain[0], plain[1], backgrounds, times, views)
+        backgrounds, times, views = arguments[:_IMAGES]
+        plain, planes = list(arguments[_IMAGES : _IMAGES + _PLAIN]), arguments[_IMAGES + _PLAIN :]
+        if self.view_correction is not None:
+            plain[:2] = self.view_correction(plain[0], plain[1], backgrounds, times, views)
         half = len(planes) // 2
         total, values = self.objective(LossInputs(*plain, list(planes[:half]), list(planes[half:])))
-        if self.alignment is not None:
-            total = total + self.alignment.penalty()
+        if self.view_correction is not None:
+            total = total + self.view_correction.penalty()
         return total, torch.stack([total.detach(), *values.values()])
 
     @staticmethod
@@ -131,5 +131,5 @@ class ObjectiveValues(nn.Module):
         return (backgrounds, times, views, *plain, *inputs.spatial_planes, *inputs.temporal_planes)
 
 
-_PICTURES = 3
+_IMAGES = 3
 _PLAIN = len(LossInputs.__dataclass_fields__) - 2

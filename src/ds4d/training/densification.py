@@ -1,7 +1,7 @@
 """Density control: where Gaussians are added, split and removed while fitting (3D Gaussian splatting, Sec. 5.2).
 
 Growth is by rank, as in STAG4D: a fixed share of the Gaussians whose screen positions are pulled hardest grows at each
-event, so no threshold has to be tuned to the loss, the picture size or the number of views.
+event, so no threshold has to be tuned to the loss, the image size or the number of views.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class DensityConfig:
         every: steps between two events.
         start: share of the fit after which events begin.
         stop: share of the fit after which they end.
-        grow_share: share of the Gaussians that grow at an event.
+        grow_fraction: share of the Gaussians that grow at an event.
         max_gaussians: growth stops here.
         split_scale: a growing Gaussian larger than this is split in two, a smaller one is copied.
         prune_opacity: Gaussians less opaque are removed.
@@ -36,14 +36,14 @@ class DensityConfig:
     every: int = 100
     start: float = 0.05
     stop: float = 0.7
-    grow_share: float = 0.05
+    grow_fraction: float = 0.05
     max_gaussians: int = 30_000
     split_scale: float = 0.01
     prune_opacity: float = 0.01
     prune_scale: float = 0.1
 
     def __post_init__(self) -> None:
-        check_ranges(self, every="[1, inf)", start="[0, 1]", stop="[0, 1]", grow_share="[0, 1]")
+        check_ranges(self, every="[1, inf)", start="[0, 1]", stop="[0, 1]", grow_fraction="[0, 1]")
         check_ranges(self, max_gaussians="[1, inf)", split_scale="(0, inf)")
         check_ranges(self, prune_opacity="[0, 1)", prune_scale="(0, inf)")
 
@@ -57,7 +57,7 @@ class DensityControl:
 
     def reset(self, num_gaussians: int, device: torch.device) -> None:
         """Forgets what was gathered and makes room for a new number of Gaussians."""
-        self.pulls = torch.zeros(num_gaussians, device=device)
+        self.grad2d = torch.zeros(num_gaussians, device=device)
         self.counts = torch.zeros(num_gaussians, device=device)
 
     def is_due(self, step: int, total: int) -> bool:
@@ -73,12 +73,12 @@ class DensityControl:
         Args:
             gradients: of the loss with respect to `means2d`, per pixel.
             radii: pixels; 0 where a Gaussian was not drawn.
-            size: (width, height) of the pictures; gradients are counted per half picture, so sizes can be mixed.
+            size: (width, height) of the images; gradients are counted per half image, so sizes can be mixed.
         """
         half = gradients.new_tensor([size[0] / 2, size[1] / 2])
         drawn = (radii > 0).all(-1)
-        pulls = (gradients * half).norm(dim=-1) * drawn
-        self.pulls += pulls.flatten(0, -2).sum(0)
+        grad2d = (gradients * half).norm(dim=-1) * drawn
+        self.grad2d += grad2d.flatten(0, -2).sum(0)
         self.counts += drawn.flatten(0, -2).sum(0)
 
     @torch.no_grad()
@@ -86,15 +86,15 @@ class DensityControl:
         """The next set: pruned of the faint, the huge and the unseen, with the hardest pulled copied or split."""
         sizes = raw.log_scales.exp().amax(-1)
         keep = (raw.opacity_logits.sigmoid() >= self.config.prune_opacity) & (sizes <= self.config.prune_scale)
-        keep &= self.counts > 0  # what no picture could show would stay as it is for ever
+        keep &= self.counts > 0  # what no image could show would stay as it is for ever
         if not keep.any():
             raise ValueError(
-                "density control: at least one Gaussian must stay, but all were faint, huge or out of every picture. "
+                "density control: at least one Gaussian must stay, but all were faint, huge or out of every image. "
                 "Lower prune_opacity, or check that the masks and cameras belong together."
             )
-        pull = torch.where(keep, self.pulls / self.counts.clamp_min(1), -1.0)
+        pull = torch.where(keep, self.grad2d / self.counts.clamp_min(1), -1.0)
         kept = int(keep.sum())
-        growing = max(0, min(int(self.config.grow_share * kept), self.config.max_gaussians - kept))
+        growing = max(0, min(int(self.config.grow_fraction * kept), self.config.max_gaussians - kept))
         grown = pull.topk(growing).indices
         grown = grown[pull[grown] > 0]
         split = sizes[grown] > self.config.split_scale
@@ -112,10 +112,10 @@ class DensityControl:
 
 
 @torch.no_grad()
-def without_strays(raw: RawGaussians, reach: Float[Tensor, " N"]) -> Resampling | None:
+def prune_outliers(raw: RawGaussians, reach: Float[Tensor, " N"]) -> Resampling | None:
     """The set without Gaussians that leave the room in which the object moves; None if none does, or none stays.
 
-    Where a part moves too fast to be followed, a few Gaussians are shot off at some time. The pictures of the fit see
+    Where a part moves too fast to be followed, a few Gaussians are shot off at some time. The images of the fit see
     them faintly or not at all, so that nothing brings them back; from other sides they are specks in the air.
 
     Args:

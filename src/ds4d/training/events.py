@@ -11,7 +11,7 @@ class TrainingDiverged(RuntimeError):  # noqa: N818 - says what happened, as a u
         bad = [name for name, value in terms.items() if not math.isfinite(value)] or ["the gradient of the total"]
         super().__init__(
             f"fit: {', '.join(bad)} must be finite, got NaN or Inf at step {step}. "
-            "Check the pictures and cameras, or lower the learning rates."
+            "Check the images and cameras, or lower the learning rates."
         )
         self.step = step
         self.terms = bad

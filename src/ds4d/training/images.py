@@ -1,4 +1,4 @@
-"""The training pictures of a clip at the fit's sizes, on the fit's device where they fit."""
+"""The training images of a clip at the fit's sizes, on the fit's device where they fit."""
 
 import torch
 from jaxtyping import Float, Int
@@ -8,8 +8,8 @@ from torch.nn import functional as F
 from ds4d.types import FrameBatch, MultiViewVideo
 
 
-class PictureSource:
-    """Hands out pictures of (time, view) pairs at any of the fit's sizes.
+class TrainingImages:
+    """Hands out images of (time, view) pairs at any of the fit's sizes.
 
     Clips below the budget are kept on the device as 8-bit RGBA; longer ones are read frame by frame through the clip's
     own bounded cache, so memory does not grow with the clip.
@@ -24,13 +24,13 @@ class PictureSource:
 
     def _load(self) -> Tensor:
         frames = self.video.frames
-        pictures = torch.zeros(frames.num_times, frames.num_views, 4, frames.height, frames.width, dtype=torch.uint8)
+        images = torch.zeros(frames.num_times, frames.num_views, 4, frames.height, frames.width, dtype=torch.uint8)
         for time, view in self.video.valid.nonzero().tolist():
-            pictures[time, view] = torch.tensor(frames.read(time, view)).permute(2, 0, 1)
-        return pictures.to(self.device)
+            images[time, view] = torch.tensor(frames.read(time, view)).permute(2, 0, 1)
+        return images.to(self.device)
 
     def batch(self, times: Int[Tensor, " B"], views: Int[Tensor, " B"], width: int, height: int) -> FrameBatch:
-        """Premultiplied pictures on the device, averaged down to the size asked for."""
+        """Premultiplied images on the device, averaged down to the size asked for."""
         if self._resident is not None:
             rgba = self._resident[times.to(self.device), views.to(self.device)].float() / 255
         else:
@@ -43,9 +43,9 @@ class PictureSource:
     def weights(
         self, times: Int[Tensor, " B"], views: Int[Tensor, " B"], width: int, height: int
     ) -> Float[Tensor, "B 1 #H #W"]:
-        """Trust in each picture, times the trust in each of its pixels where the clip says so."""
-        trust = self.video.view_weights[views].to(self.device)[:, None, None, None]
+        """Trust in each image, times the trust in each of its pixels where the clip says so."""
+        confidence = self.video.view_weights[views].to(self.device)[:, None, None, None]
         if self.video.pixel_weights is None:
-            return trust
+            return confidence
         pixels = self.video.pixel_weights[times, views].to(self.device)
-        return trust * F.interpolate(pixels, size=(height, width), mode="bilinear", align_corners=False)
+        return confidence * F.interpolate(pixels, size=(height, width), mode="bilinear", align_corners=False)

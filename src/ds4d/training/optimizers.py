@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ds4d.core import check_ranges
-from ds4d.losses import ViewAlignment
+from ds4d.losses import ViewCorrection
 from ds4d.scene import DynamicGaussians, Resampling
 
 
@@ -35,16 +35,16 @@ class OptimizerConfig:
     """Learning rates by kind of parameter; lengths are inner units (the object has radius 0.5).
 
     Attributes:
-        means: of the centres.
+        means: of the centers.
         quats: of the rotations.
         log_scales: of the sizes.
         opacity_logits: of the opacities.
-        sh0: of the plain colour.
-        shN: of the view-dependent colour.
+        sh0: of the plain color.
+        shN: of the view-dependent color.
         planes: of the HexPlane.
         mlp: of trunk and heads.
         fusion: of the features' linear map and the fusion rule.
-        alignment: of the generated views' warps (half pictures) and colour gains.
+        view_correction: of the generated views' warps (half images) and color gains.
     """
 
     means: Rate = Rate(1e-3, 0.05)
@@ -56,19 +56,19 @@ class OptimizerConfig:
     planes: Rate = Rate(1e-2, 0.1)
     mlp: Rate = Rate(1e-3, 0.1)
     fusion: Rate = Rate(1e-3, 0.1)
-    alignment: Rate = Rate(1e-3, 0.1)
+    view_correction: Rate = Rate(1e-3, 0.1)
 
 
 class SceneOptimizer:
-    """Adam over a scene's parameters, and those of the views' alignment if there is one, in named groups."""
+    """Adam over a scene's parameters, and those of the views' view_correction if there is one, in named groups."""
 
     def __init__(
-        self, scene: DynamicGaussians, config: OptimizerConfig, alignment: ViewAlignment | None = None
+        self, scene: DynamicGaussians, config: OptimizerConfig, view_correction: ViewCorrection | None = None
     ) -> None:
         self.scene = scene
         self.config = config
-        self.alignment = alignment
-        groups = [{"params": parameters, "name": name} for name, parameters in _groups(scene, alignment).items()]
+        self.view_correction = view_correction
+        groups = [{"params": parameters, "name": name} for name, parameters in _groups(scene, view_correction).items()]
         self.adam = torch.optim.Adam(groups, lr=0.0, eps=1e-15, fused=True)
 
     def step(self, progress: float) -> None:
@@ -109,7 +109,7 @@ class SceneOptimizer:
 
     def restore(self, stored: dict[str, Tensor]) -> None:
         """Takes over moments that `tensors` gave, for a scene of the same shape."""
-        groups = _groups(self.scene, self.alignment)
+        groups = _groups(self.scene, self.view_correction)
         for group in self.adam.param_groups:
             group["params"] = groups[group["name"]]
             for i, parameter in enumerate(group["params"]):
@@ -120,13 +120,13 @@ class SceneOptimizer:
                     self.adam.state[parameter] = {name: value.to(device, copy=True) for name, value in state.items()}
 
 
-def _groups(scene: DynamicGaussians, alignment: ViewAlignment | None) -> dict[str, list[nn.Parameter]]:
+def _groups(scene: DynamicGaussians, view_correction: ViewCorrection | None) -> dict[str, list[nn.Parameter]]:
     groups = {name: [parameter] for name, parameter in scene.gaussians.named_parameters()}
     if scene.field is not None:
         groups["planes"] = list(scene.field.hexplane.parameters())
         groups["mlp"] = [*scene.field.trunk.parameters(), *scene.field.heads.parameters()]
     if scene.motion is not None and scene.motion.tssf is not None:
         groups["fusion"] = list(scene.motion.tssf.parameters())
-    if alignment is not None:
-        groups["alignment"] = list(alignment.parameters())
+    if view_correction is not None:
+        groups["view_correction"] = list(view_correction.parameters())
     return groups

@@ -14,7 +14,7 @@ class Draw:
     Attributes:
         times: frame indices, all different.
         views: for each of them, view indices.
-        backgrounds: plain colours in [0, 1].
+        backgrounds: plain colors in [0, 1].
     """
 
     times: Int[Tensor, " T"]
@@ -26,7 +26,7 @@ class Sampler:
     """Draws (time, view) pairs, from one seeded generator, all of them before any of them again.
 
     Times come in shuffled rounds over the window, and the views of a time in shuffled rounds of their own, so that
-    every picture is seen equally often however few are looked at per step.
+    every image is seen equally often however few are looked at per step.
     """
 
     def __init__(self, valid: Bool[Tensor, "T V"], generator: torch.Generator) -> None:

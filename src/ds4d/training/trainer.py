@@ -13,14 +13,14 @@ from torch import Tensor
 
 from ds4d.core import check_ranges
 from ds4d.init import nearest_rows
-from ds4d.losses import AlignmentConfig, LossConfig, LossInputs, Objective, ViewAlignment
+from ds4d.losses import LossConfig, LossInputs, Objective, ViewCorrection, ViewCorrectionConfig
 from ds4d.losses.view_loss import ViewLoss
 from ds4d.metrics import Lpips
 from ds4d.scene import DynamicGaussians, Resampling, draw_depths
 from ds4d.training.cuda_graphs import MotionChanges, ObjectiveValues, Readback, Replayed
-from ds4d.training.densification import DensityConfig, DensityControl, without_strays
+from ds4d.training.densification import DensityConfig, DensityControl, prune_outliers
 from ds4d.training.events import DensityChanged, Event, StepDone, TrainingDiverged
-from ds4d.training.images import PictureSource
+from ds4d.training.images import TrainingImages
 from ds4d.training.optimizers import OptimizerConfig, SceneOptimizer
 from ds4d.training.sampling import Draw, Sampler
 from ds4d.types import Cameras, Gaussians, MultiViewVideo, RawGaussians, Renderer, Rendering
@@ -38,14 +38,14 @@ class FitConfig:
         views_per_time: views of each of those times.
         window_growth: share of the dynamic stage during which the times looked at spread from the middle frame to the
             whole clip, so that large motion is followed frame by frame; 0 looks at all times at once.
-        coarse_share: share of each stage fitted at half the picture size.
+        coarse_fraction: share of each stage fitted at half the image size.
         losses: the terms.
-        alignment: how far views that are not fully trusted (weight below 1) may differ from what is drawn; None takes
+        view_correction: how far views that are not fully trusted (weight below 1) may differ from what is drawn; None takes
             them as they are.
         density: of the static and the dynamic stage together.
         optimizer: the learning rates.
-        neighbours: per Gaussian, for losses that compare neighbours.
-        picture_budget: bytes of pictures kept on the device.
+        neighbors: per Gaussian, for losses that compare neighbors.
+        image_budget: bytes of images kept on the device.
     """
 
     static_steps: int = 300
@@ -54,18 +54,18 @@ class FitConfig:
     times_per_step: int = 4
     views_per_time: int = 2
     window_growth: float = 0.4
-    coarse_share: float = 0.5
+    coarse_fraction: float = 0.5
     losses: LossConfig = field(default_factory=LossConfig)
-    alignment: AlignmentConfig | None = field(default_factory=AlignmentConfig)
+    view_correction: ViewCorrectionConfig | None = field(default_factory=ViewCorrectionConfig)
     density: DensityConfig = field(default_factory=DensityConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    neighbours: int = 8
-    picture_budget: int = 2 << 30
+    neighbors: int = 8
+    image_budget: int = 2 << 30
 
     def __post_init__(self) -> None:
         check_ranges(self, static_steps="[0, inf)", dynamic_steps="[0, inf)", static_views="[1, inf)")
-        check_ranges(self, times_per_step="[1, inf)", views_per_time="[1, inf)", neighbours="[1, inf)")
-        check_ranges(self, window_growth="[0, 1]", coarse_share="[0, 1]", picture_budget="[0, inf)")
+        check_ranges(self, times_per_step="[1, inf)", views_per_time="[1, inf)", neighbors="[1, inf)")
+        check_ranges(self, window_growth="[0, 1]", coarse_fraction="[0, 1]", image_budget="[0, inf)")
 
     @property
     def total_steps(self) -> int:
@@ -83,7 +83,7 @@ class Trainer:
         config: the schedule.
         seed: of every random draw.
         lpips: the network of the loss `lpips`; without it that loss is left out.
-        guide: a loss of pictures from cameras of its own, if any.
+        guide: a loss of images from cameras of its own, if any.
     """
 
     def __init__(
@@ -103,24 +103,24 @@ class Trainer:
         self.config = config
         self.generator = torch.Generator().manual_seed(seed)
         self.sampler = Sampler(video.valid, self.generator)
-        self.pictures = PictureSource(video, scene.device, config.picture_budget)
+        self.images = TrainingImages(video, scene.device, config.image_budget)
         self.objective = Objective(config.losses, lpips.to(scene.device) if lpips else None)
         self.guide = guide
         self._changes = Replayed(MotionChanges(scene.motion)) if scene.motion else None
         self.density = DensityControl(config.density, scene.gaussians.num_gaussians, scene.device)
         self.cameras = video.cameras.to(scene.device)
         self.times = video.times.to(scene.device)
-        self.alignment = self._make_alignment()
-        self.optimizer = SceneOptimizer(scene, config.optimizer, self.alignment)
-        self._objective_values = Replayed(ObjectiveValues(self.objective, self.alignment))
+        self.view_correction = self._make_view_correction()
+        self.optimizer = SceneOptimizer(scene, config.optimizer, self.view_correction)
+        self._objective_values = Replayed(ObjectiveValues(self.objective, self.view_correction))
         self.step = 0
         self.seconds = 0.0
-        self.neighbours = self._find_neighbours()
+        self.neighbors = self._find_neighbors()
 
     def run(self) -> Iterator[Event]:
         """Steps until the schedule ends; stop iterating at any event to interrupt, and iterate again to go on.
 
-        After the last step `without_strays` may leave some Gaussians out, which one more `DensityChanged` tells.
+        After the last step `prune_outliers` may leave some Gaussians out, which one more `DensityChanged` tells.
 
         Raises:
             TrainingDiverged: a loss is NaN or Inf.
@@ -145,7 +145,7 @@ class Trainer:
             )
             if change is not None:
                 yield change
-        strays = without_strays(self.scene.canonical(), self.scene.reach())
+        strays = prune_outliers(self.scene.canonical(), self.scene.reach())
         if strays is not None:
             yield self._resample(strays)
 
@@ -184,21 +184,21 @@ class Trainer:
     def _guided(
         self, guide: ViewLoss, draw: Draw, gaussians: Gaussians, total: Tensor, values: Tensor
     ) -> tuple[Rendering, Tensor, Tensor]:
-        """Pictures from the guide's cameras, and the total and the values with its loss."""
+        """Images from the guide's cameras, and the total and the values with its loss."""
         progress = (self.step + 1) / self.config.total_steps
         request = guide.request(draw.times, progress, self.generator)
         cameras, backgrounds = request.cameras.to(self.scene.device), request.backgrounds.to(self.scene.device)
         rendering = self.renderer.render(gaussians, cameras, backgrounds=backgrounds)
         value = guide.loss(request, rendering)
-        total = guide.share_of_others(progress) * total + guide.weight * value
+        total = guide.weight_of_others(progress) * total + guide.weight * value
         return rendering, total, torch.stack([total, *values[1:], value]).detach()
 
     def _observe(self, rendering: Rendering) -> None:
-        """Lets density control see how the pictures pull at the Gaussians."""
-        pulls = rendering.info["means2d"].grad
-        assert pulls is not None  # the renderer retains it
+        """Lets density control see how the images pull at the Gaussians."""
+        grad2d = rendering.info["means2d"].grad
+        assert grad2d is not None  # the renderer retains it
         height, width = rendering.colors.shape[-2:]
-        self.density.observe(pulls, rendering.info["radii"], (width, height))
+        self.density.observe(grad2d, rendering.info["radii"], (width, height))
 
     def _depths_are_due(self) -> bool:
         """Whether what hides a point is to be drawn anew: as the dynamic stage begins, and on its schedule then."""
@@ -216,9 +216,9 @@ class Trainer:
         motion = self.scene.motion
         assert motion is not None and self._changes is not None  # a scene that does not move is always static
         rows = draw.times.to(self.scene.device)
-        if motion.views is not None and motion.views.shifts is not None and self.alignment is not None:
+        if motion.views is not None and motion.views.shifts is not None and self.view_correction is not None:
             with torch.no_grad():
-                motion.views.shifts.copy_(self.alignment.of_clip(self.times))
+                motion.views.shifts.copy_(self.view_correction.at_times(self.times))
         seen = motion.views.at_frames(rows) if motion.views is not None else ()
         changes = self._changes(raw.means, self.times[rows], *seen)
         return motion.field.apply_changes(raw, dict(zip(motion.field.heads, changes, strict=True)))
@@ -230,7 +230,7 @@ class Trainer:
 
     def _draw(self) -> Draw:
         middle, last = self.video.middle, self.video.num_times - 1
-        if self.is_static_stage and self.video.is_swept:  # one side is no shape: every time shows another
+        if self.is_static_stage and self.video.is_monocular_sweep:  # one side is no shape: every time shows another
             return self.sampler.draw((0, last), self.config.static_views, 1)
         if self.is_static_stage:
             return self.sampler.draw((middle, middle), 1, self.config.static_views)
@@ -244,7 +244,7 @@ class Trainer:
         static = self.is_static_stage
         done = self.step if static else self.step - self.config.static_steps
         steps = self.config.static_steps if static else self.config.dynamic_steps
-        divisor = 2 if done < self.config.coarse_share * steps else 1
+        divisor = 2 if done < self.config.coarse_fraction * steps else 1
         return max(1, frames.width // divisor), max(1, frames.height // divisor)
 
     def _cameras(self, draw: Draw, width: int, height: int) -> Cameras:
@@ -257,20 +257,20 @@ class Trainer:
         height, width = rendering.colors.shape[-2:]
         times = draw.times[:, None].expand_as(draw.views).flatten()
         views = draw.views.flatten()
-        truth = self.pictures.batch(times, views, width, height)
+        truth = self.images.batch(times, views, width, height)
         field = None if self.is_static_stage else self.scene.field
         return LossInputs(
             colors=rendering.colors.flatten(0, 1),
             alphas=rendering.alphas.flatten(0, 1),
             target_colors=truth.composite(draw.backgrounds.to(self.scene.device).flatten(0, 1)),
             target_alphas=truth.alphas,
-            weights=self.pictures.weights(times, views, width, height),
-            is_real=(views == 0).to(self.scene.device),
+            weights=self.images.weights(times, views, width, height),
+            is_input=(views == 0).to(self.scene.device),
             spatial_planes=field.hexplane.spatial_planes() if field else [],
             temporal_planes=field.hexplane.temporal_planes() if field else [],
             canonical_means=self.scene.gaussians.means,
             means=means,
-            neighbours=self.neighbours,
+            neighbors=self.neighbors,
         )
 
     def _objective_arguments(self, draw: Draw, inputs: LossInputs) -> tuple[Tensor, ...]:
@@ -279,16 +279,16 @@ class Trainer:
         times = self.times[draw.times.to(device)][:, None].expand(-1, draw.views.shape[1]).flatten()
         return ObjectiveValues.arguments(inputs, backgrounds, times, draw.views.flatten().to(device))
 
-    def _make_alignment(self) -> ViewAlignment | None:
+    def _make_view_correction(self) -> ViewCorrection | None:
         """One for the views that are not fully trusted; none where all are."""
-        doubted = self.video.view_weights < 1
-        if self.config.alignment is None or not doubted.any():
+        uncertain = self.video.view_weights < 1
+        if self.config.view_correction is None or not uncertain.any():
             return None
-        alignment = ViewAlignment(self.config.alignment, doubted).to(self.scene.device)
+        view_correction = ViewCorrection(self.config.view_correction, uncertain).to(self.scene.device)
         if self.scene.motion is not None and self.scene.motion.views is not None:
             with torch.no_grad():
-                self.scene.motion.views.shifts = alignment.of_clip(self.times)
-        return alignment
+                self.scene.motion.views.shifts = view_correction.at_times(self.times)
+        return view_correction
 
     def _change_density(self) -> DensityChanged:
         return self._resample(self.density.resampling(self.scene.canonical(), self.generator))
@@ -298,10 +298,10 @@ class Trainer:
         self.optimizer.resample(resampling)
         after = self.scene.gaussians.num_gaussians
         self.density.reset(after, self.scene.device)
-        self.neighbours = self._find_neighbours()
+        self.neighbors = self._find_neighbors()
         return DensityChanged(self.step, before, after)
 
-    def _find_neighbours(self) -> Tensor:
-        """Each Gaussian's neighbours where a loss asks for them; they stay until the set changes."""
-        count = self.config.neighbours if self.objective.needs_neighbours else 0
+    def _find_neighbors(self) -> Tensor:
+        """Each Gaussian's neighbors where a loss asks for them; they stay until the set changes."""
+        count = self.config.neighbors if self.objective.needs_neighbors else 0
         return nearest_rows(self.scene.gaussians.means.detach(), count)

@@ -16,7 +16,7 @@ class Cameras:
 
     Attributes:
         viewmats: world-to-camera matrices.
-        Ks: intrinsics in pixels; the centre of pixel (i, j) lies at (i + 0.5, j + 0.5).
+        Ks: intrinsics in pixels; the center of pixel (i, j) lies at (i + 0.5, j + 0.5).
         width: image width in pixels.
         height: image height in pixels.
     """
@@ -61,7 +61,7 @@ class Cameras:
         return replace(self, viewmats=self.viewmats[times, views][:, None], Ks=self.Ks[times, views][:, None])
 
     def resized(self, width: int, height: int) -> "Cameras":
-        """The same cameras taking pictures of another size; intrinsics scale with the size."""
+        """The same cameras taking images of another size; intrinsics scale with the size."""
         scale = self.Ks.new_tensor([width / self.width, height / self.height, 1.0])
         return replace(self, Ks=self.Ks * scale[:, None], width=width, height=height)
 

@@ -1,4 +1,4 @@
-"""What a frozen extractor sees in the pictures."""
+"""What a frozen extractor sees in the images."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,11 @@ from ds4d.types.checks import check_shape
 
 @dataclass(frozen=True)
 class FrameFeatures:
-    """What a frozen network or filter bank sees in every picture of a clip (paper: f(i,j)).
+    """What a frozen network or filter bank sees in every image of a clip (paper: f(i,j)).
 
     Attributes:
         maps: one vector of C channels per cell; half precision saves memory and is accurate enough.
-        valid: which (time, view) pairs have a picture; the others hold zeros.
+        valid: which (time, view) pairs have an image; the others hold zeros.
     """
 
     maps: Float[Tensor, "T V C h w"]

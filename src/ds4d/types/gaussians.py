@@ -16,11 +16,11 @@ class RawGaussians:
     """Gaussians as they are optimised, deformed and saved; `activate` is the only way to the drawn ones.
 
     Attributes:
-        means: centres, inner world units.
+        means: centers, inner world units.
         quats: rotations wxyz, any length above 0.
         log_scales: logarithms of the standard deviations.
         opacity_logits: logits of the opacities.
-        sh: spherical harmonics of the colour (K = (degree + 1)^2); with or without a time axis.
+        sh: spherical harmonics of the color (K = (degree + 1)^2); with or without a time axis.
     """
 
     means: Float[Tensor, "*T N 3"]
@@ -69,11 +69,11 @@ class Gaussians:
     """Gaussians as they are drawn.
 
     Attributes:
-        means: centres.
+        means: centers.
         quats: unit rotations wxyz.
         scales: standard deviations along the rotated axes, above 0, in the units of `means`.
         opacities: in [0, 1].
-        sh: spherical harmonics of the colour; the renderer evaluates them per camera (colour = SH + 0.5, at least 0).
+        sh: spherical harmonics of the color; the renderer evaluates them per camera (color = SH + 0.5, at least 0).
     """
 
     means: Float[Tensor, "*T N 3"]
@@ -117,7 +117,7 @@ class Rendering:
     """What a splatter gives back.
 
     Attributes:
-        colors: colour over the background; premultiplied where no background was given.
+        colors: color over the background; premultiplied where no background was given.
         alphas: coverage in [0, 1].
         depths: expected depth along the camera's z axis; 0 where alpha is 0.
         info: intermediates by gsplat's names: `means2d` [*T, V, N, 2] pixels (its gradient is retained when it

@@ -1,4 +1,4 @@
-"""Pictures of a moving object: from one side, and from several."""
+"""Images of a moving object: from one side, and from several."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -14,7 +14,7 @@ from ds4d.types.checks import check_shape
 
 @runtime_checkable
 class Frames(Protocol):
-    """Random access to the RGBA pictures of a multi-view clip, read when asked for."""
+    """Random access to the RGBA images of a multi-view clip, read when asked for."""
 
     num_times: int
     num_views: int
@@ -22,28 +22,28 @@ class Frames(Protocol):
     height: int
 
     def read(self, time: int, view: int) -> UInt8[np.ndarray, "H W 4"]:
-        """One picture: colour premultiplied by alpha, then alpha, 8 bit."""
+        """One image: color premultiplied by alpha, then alpha, 8 bit."""
         ...
 
 
 class ArrayFrames:
-    """The `Frames` of pictures in memory: premultiplied [T, V, H, W, 4]."""
+    """The `Frames` of images in memory: premultiplied [T, V, H, W, 4]."""
 
-    def __init__(self, pictures: UInt8[np.ndarray, "T V H W 4"]) -> None:
-        self.num_times, self.num_views, self.height, self.width = pictures.shape[:4]
-        self._pictures = pictures
+    def __init__(self, images: UInt8[np.ndarray, "T V H W 4"]) -> None:
+        self.num_times, self.num_views, self.height, self.width = images.shape[:4]
+        self._images = images
 
     def read(self, time: int, view: int) -> UInt8[np.ndarray, "H W 4"]:
-        """One picture: colour premultiplied by alpha, then alpha, 8 bit."""
-        return self._pictures[time, view]
+        """One image: color premultiplied by alpha, then alpha, 8 bit."""
+        return self._images[time, view]
 
 
 @dataclass(frozen=True)
 class FrameBatch:
-    """Pictures of B (time, view) pairs.
+    """Images of B (time, view) pairs.
 
     Attributes:
-        images: colour in [0, 1], premultiplied (0 where alpha is 0).
+        images: color in [0, 1], premultiplied (0 where alpha is 0).
         alphas: coverage in [0, 1].
     """
 
@@ -55,7 +55,7 @@ class FrameBatch:
         check_shape("FrameBatch", "alphas", self.alphas, (None, 1, None, None))
 
     def composite(self, backgrounds: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3 H W"]:
-        """The pictures over plain backgrounds, colours in [0, 1]."""
+        """The images over plain backgrounds, colors in [0, 1]."""
         return self.images + (1 - self.alphas) * backgrounds[..., None, None]
 
 
@@ -64,13 +64,13 @@ class MultiViewVideo:
     """Synchronised views of one moving object. View 0 is the real video.
 
     Attributes:
-        frames: the pictures, read when asked for.
+        frames: the images, read when asked for.
         cameras: one per time and view, in the user's world; rigs that stand still are expanded over T.
         valid: which (time, view) pairs exist.
         times: of the frames, rising in [0, 1]; frame i of T at i / (T - 1), one frame at 0.
         view_names: one per view, for logs and file names.
-        view_weights: trust in each view's pictures, 1 for the real one.
-        pixel_weights: trust within each picture at any (small) resolution, or none; multiplies `view_weights`.
+        view_weights: trust in each view's images, 1 for the real one.
+        pixel_weights: trust within each image at any (small) resolution, or none; multiplies `view_weights`.
         duration: length of the clip in seconds.
         loops: whether the motion runs on from the last frame into the first.
         up: axis of the user's world that points up, "y" or "z".
@@ -123,12 +123,12 @@ class MultiViewVideo:
         return self.num_times // 2
 
     @property
-    def is_swept(self) -> bool:
+    def is_monocular_sweep(self) -> bool:
         """Whether the sides of the object are seen one after the other: one view at the middle frame, others later."""
         return int(self.valid[self.middle].sum()) < 2 and (self.num_views > 1 or not self.cameras.is_static)
 
     def gather(self, times: Int[Tensor, " B"], views: Int[Tensor, " B"]) -> FrameBatch:
-        """Reads the pictures of B (time, view) pairs, on the CPU."""
+        """Reads the images of B (time, view) pairs, on the CPU."""
         pairs = zip(times.tolist(), views.tolist(), strict=True)
         stack = np.stack([self.frames.read(time, view) for time, view in pairs])
         rgba = torch.from_numpy(stack).permute(0, 3, 1, 2).float() / 255
@@ -137,10 +137,10 @@ class MultiViewVideo:
 
 @dataclass(frozen=True)
 class Video:
-    """One camera's film of one object, cut out: what a view generator starts from.
+    """One camera's video of one object, cut out: what a view generator starts from.
 
     Attributes:
-        frames: the pictures, one view, read when asked for.
+        frames: the images, one view, read when asked for.
         fps: frames per second, above 0.
         camera: where it stood, as one view without a time axis, world y up and the origin in the object; None where
             nobody knows, which leaves it to the generator.
@@ -192,7 +192,7 @@ class GeneratedViews:
     """What a view generator makes of a video.
 
     Attributes:
-        video: the film as view 0, and the views made of each frame, in the generator's world.
+        video: the video as view 0, and the views made of each frame, in the generator's world.
         points: the object at the middle frame, where the generator knows its shape; to begin the fit with.
     """
 

@@ -17,7 +17,7 @@ class CameraPose:
 
     Attributes:
         wxyz: rotation from the camera's OpenCV axes to the world.
-        position: of its centre, inner world.
+        position: of its center, inner world.
         fovy_deg: full vertical angle of view.
         aspect: width over height.
     """

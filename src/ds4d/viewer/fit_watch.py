@@ -2,19 +2,19 @@
 
 import time as clock
 
-from ds4d.pipeline import Event, FitBegins
+from ds4d.pipeline import Event, FitStarted
 from ds4d.training import StepDone
 from ds4d.viewer.input_views import InputViews
 from ds4d.viewer.viewer import Viewer
 
-_EVERY = 2.0  # seconds from one picture to the next, if no visitor wants something sooner
-_SHARE = 0.03  # of the time may go into pictures
+_EVERY = 2.0  # seconds from one image to the next, if no visitor wants something sooner
+_FRACTION = 0.03  # of the time may go into images
 
 
 class FitWatch:
     """Listens to the events of a run and shows the object as it is between two of them.
 
-    Nothing is drawn while no browser is connected. While one is, the next picture waits until all before have taken
+    Nothing is drawn while no browser is connected. While one is, the next image waits until all before have taken
     no more than 3 % of the time.
 
     Args:
@@ -24,11 +24,11 @@ class FitWatch:
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
         self._next = PreviewTimes()
-        self._unseen: StepDone | None = None  # the last step, until its picture is sent
+        self._unseen: StepDone | None = None  # the last step, until its image is sent
 
     def show(self, event: Event) -> None:
         """Takes note of what has happened, and draws the object if it is time."""
-        if isinstance(event, FitBegins):
+        if isinstance(event, FitStarted):
             self._viewer.show(event.scene, InputViews(event.video))
         if isinstance(event, StepDone):
             self._unseen = event
@@ -42,9 +42,9 @@ class FitWatch:
 
 
 class PreviewTimes:
-    """When the next picture may be drawn, so that pictures take a small share of the time. All in seconds."""
+    """When the next image may be drawn, so that images take a small share of the time. All in seconds."""
 
-    def __init__(self, every: float = _EVERY, share: float = _SHARE) -> None:
+    def __init__(self, every: float = _EVERY, share: float = _FRACTION) -> None:
         self._every = every
         self._share = share
         self._ended = float("-inf")
@@ -61,7 +61,7 @@ class PreviewTimes:
         return passed >= self._cost / self._share and (wanted or passed >= self._every)
 
     def note(self, began: float, ended: float) -> None:
-        """A picture has been drawn."""
+        """An image has been drawn."""
         self._ended, self._cost = ended, ended - began
 
 

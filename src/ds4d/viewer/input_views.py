@@ -1,4 +1,4 @@
-"""What a run was made of, for the eye: the input's cameras, its pictures, and the heat over the real ones."""
+"""What a run was made of, for the eye: the input's cameras, its images, and the heat over the real ones."""
 
 import warnings
 from dataclasses import replace
@@ -10,14 +10,14 @@ from jaxtyping import UInt8
 
 from ds4d.geometry import transform_cameras
 from ds4d.io import resize_premultiplied
-from ds4d.io.video_reader import FilmFile
+from ds4d.io.video_reader import VideoReader
 from ds4d.types import MultiViewVideo, Similarity
 from ds4d.viewer.camera_poses import CameraPose
-from ds4d.visualize import fitting_size, input_picture
+from ds4d.visualize import fitting_size, input_image
 
-PICTURE_SIZE = 320  # pixels, longer side of the picture beside the object
+IMAGE_SIZE = 320  # pixels, longer side of the image beside the object
 _THUMBNAIL_SIZE = 96  # of those in the cameras
-_KEPT = 256  # pictures
+_KEPT = 256  # images
 
 
 class InputViews:
@@ -25,12 +25,12 @@ class InputViews:
 
     Args:
         video: with cameras in the inner world.
-        heat: the heat map over each frame of view 0, if there is one.
+        saliency: the heat map over each frame of view 0, if there is one.
     """
 
-    def __init__(self, video: MultiViewVideo, heat: list[UInt8[np.ndarray, "H W 3"]] | None = None) -> None:
+    def __init__(self, video: MultiViewVideo, saliency: list[UInt8[np.ndarray, "H W 3"]] | None = None) -> None:
         self.video = video
-        self.heat = heat
+        self.saliency = saliency
         self.names = video.view_names
         self.moves = not video.cameras.is_static
         self._read = lru_cache(maxsize=_KEPT)(self._read_input)
@@ -43,11 +43,11 @@ class InputViews:
         """Where the camera of a view stands at a frame."""
         return CameraPose.of(self.video.cameras, frame, view)
 
-    def picture(self, frame: int, view: int, *, heat: bool) -> UInt8[np.ndarray, "H W 3"]:
+    def image(self, frame: int, view: int, *, saliency: bool) -> UInt8[np.ndarray, "H W 3"]:
         """The input at a frame, on white; the front view under its heat map if asked for and there."""
-        if heat and view == 0 and self.heat is not None:
-            return self.heat[frame]
-        return self._read(frame, view, PICTURE_SIZE)
+        if saliency and view == 0 and self.saliency is not None:
+            return self.saliency[frame]
+        return self._read(frame, view, IMAGE_SIZE)
 
     def thumbnail(self, view: int) -> UInt8[np.ndarray, "H W 3"]:
         """The middle frame of a view, small."""
@@ -55,31 +55,31 @@ class InputViews:
 
     def _read_input(self, frame: int, view: int, size: int) -> UInt8[np.ndarray, "H W 3"]:
         frames = self.video.frames
-        return input_picture(self.video, frame, view, *fitting_size(frames.width, frames.height, size))
+        return input_image(self.video, frame, view, *fitting_size(frames.width, frames.height, size))
 
 
-def placed_views(video: MultiViewVideo, world: Similarity, heat_map: Path) -> InputViews:
+def placed_views(video: MultiViewVideo, world: Similarity, saliency_map: Path) -> InputViews:
     """The views of a finished run.
 
     Args:
         video: its input, in the user's world.
         world: the user's world to the inner one.
-        heat_map: the run's heatmap.mp4; where it cannot be shown there is a warning and no heat.
+        saliency_map: the run's saliency.mp4; where it cannot be shown there is a warning and no heat.
     """
     placed = replace(video, cameras=transform_cameras(world, video.cameras))
     if video.num_times == 1 or not video.cameras.is_static:
         return InputViews(placed)  # of such clips there is no heat map
     try:
-        return InputViews(placed, _read_heat(heat_map, video.num_times))
+        return InputViews(placed, _read_saliency(saliency_map, video.num_times))
     except (ValueError, ImportError) as error:
         warnings.warn(f"the heat map is not shown: {error}", stacklevel=2)
         return InputViews(placed)
 
 
-def _read_heat(path: Path, count: int) -> list[UInt8[np.ndarray, "H W 3"]]:
-    film = FilmFile(path)
-    if len(film.seconds) != count:
-        raise ValueError(f"{path} must hold a picture for each of {count} frames, got {len(film.seconds)}.")
-    width, height = fitting_size(film.size.width, film.size.height, PICTURE_SIZE)
-    frames = film.read(range(len(film.seconds)), PICTURE_SIZE, alpha=False)
-    return [resize_premultiplied(picture, width, height)[..., :3] for _, picture in frames]
+def _read_saliency(path: Path, count: int) -> list[UInt8[np.ndarray, "H W 3"]]:
+    video = VideoReader(path)
+    if len(video.seconds) != count:
+        raise ValueError(f"{path} must hold an image for each of {count} frames, got {len(video.seconds)}.")
+    width, height = fitting_size(video.size.width, video.size.height, IMAGE_SIZE)
+    frames = video.read(range(len(video.seconds)), IMAGE_SIZE, alpha=False)
+    return [resize_premultiplied(image, width, height)[..., :3] for _, image in frames]

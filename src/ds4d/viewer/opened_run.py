@@ -44,7 +44,7 @@ def open_run(path: Path, device: torch.device) -> OpenedRun:
     except (ValueError, ImportError, OSError) as error:
         warnings.warn(f"the input is not shown beside the object: {error}", stacklevel=2)
         return OpenedRun(scene, None)
-    return OpenedRun(scene, placed_views(video, scene.world, path / "heatmap.mp4"))
+    return OpenedRun(scene, placed_views(video, scene.world, path / "saliency.mp4"))
 
 
 def _check_same_clip(video: MultiViewVideo, scene: BakedGaussians, source: Path) -> None:

@@ -17,16 +17,16 @@ class Look:
     Attributes:
         time: of the object, in [0, 1].
         shown: one of `SHOWN`.
-        background: 8-bit colour.
+        background: 8-bit color.
         cameras: whether the input's cameras stand in the scene.
-        heat: whether the heat map lies over the real picture.
+        saliency: whether the heat map lies over the real image.
     """
 
     time: float
     shown: str
     background: tuple[int, int, int]
     cameras: bool
-    heat: bool
+    saliency: bool
 
 
 class Panel:
@@ -41,25 +41,25 @@ class Panel:
         self._status = gui.add_markdown("", visible=False)
         self._time = gui.add_slider("time", 0.0, 1.0, 0.001, 0.0, hint="from the first frame to the last")
         self._playing = gui.add_checkbox("play", False)
-        self._speed = gui.add_slider("speed", LEAST_SPEED, MOST_SPEED, 0.1, 1.0, hint="1 plays as filmed")
+        self._speed = gui.add_slider("speed", LEAST_SPEED, MOST_SPEED, 0.1, 1.0, hint="1 plays as recorded")
         self._shown = gui.add_dropdown("show", SHOWN)
         self._background = gui.add_rgb("background", (255, 255, 255))
         self._cameras = gui.add_checkbox("cameras", True, visible=False, hint="click one to look through it")
-        self._heat = gui.add_checkbox("heat map", False, visible=False, hint="where the real view moves")
+        self._saliency = gui.add_checkbox("heat map", False, visible=False, hint="where the real view moves")
         self._duration = 1.0
         self._last_tick = clock.perf_counter()
         for handle in (
-            self._time, self._playing, self._speed, self._shown, self._background, self._cameras, self._heat,
+            self._time, self._playing, self._speed, self._shown, self._background, self._cameras, self._saliency,
         ):  # fmt: skip
             handle.on_update(lambda event: on_change() if event.client is not None else None)
 
-    def suit(self, *, duration: float, moves: bool, has_views: bool, has_heat: bool) -> None:
+    def suit(self, *, duration: float, moves: bool, has_views: bool, has_saliency: bool) -> None:
         """Shows what makes sense for an object: nothing of time for one that stands still, for instance."""
         self._duration = duration
         for handle in (self._time, self._playing, self._speed):
             handle.visible = moves
         self._cameras.visible = has_views
-        self._heat.visible = has_heat
+        self._saliency.visible = has_saliency
 
     def say(self, status: str) -> None:
         """A line above the controls."""
@@ -83,5 +83,5 @@ class Panel:
             shown=self._shown.value,
             background=self._background.value,
             cameras=self._cameras.value,
-            heat=self._heat.value,
+            saliency=self._saliency.value,
         )

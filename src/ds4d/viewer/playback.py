@@ -10,7 +10,7 @@ def advance(time: float, seconds: float, *, duration: float, speed: float) -> fl
         time: before, in [0, 1].
         seconds: that have passed.
         duration: of the clip, seconds.
-        speed: 1 plays it as filmed.
+        speed: 1 plays it as recorded.
     """
     later = time + speed * seconds / duration
     return later if later <= 1 else later % 1.0

@@ -1,4 +1,4 @@
-"""Gaussians as viser draws them: covariances and plain colours, as arrays on the CPU."""
+"""Gaussians as viser draws them: covariances and plain colors, as arrays on the CPU."""
 
 from dataclasses import dataclass
 

@@ -96,7 +96,7 @@ class Viewer:
             duration=scene.clip.duration,
             moves=len(scene.clip.times) > 1,
             has_views=views is not None,
-            has_heat=views is not None and views.heat is not None,
+            has_saliency=views is not None and views.saliency is not None,
         )
         start, pose = self._server.initial_camera, _first_pose(scene, views)
         start.position, start.look_at, start.fov = pose.position, pose.target, math.radians(pose.fovy_deg)
@@ -119,7 +119,7 @@ class Viewer:
             visitor.refresh(look, self._subject)
 
     def wait(self) -> None:
-        """Waits until a visitor wants something, or it is time for the next picture."""
+        """Waits until a visitor wants something, or it is time for the next image."""
         self._changed.wait(_TICK if self.panel.playing else _IDLE)
 
     def close(self) -> None:

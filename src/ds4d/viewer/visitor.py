@@ -9,7 +9,7 @@ import numpy as np
 
 from ds4d.types import Gaussians, Renderer
 from ds4d.viewer.camera_poses import CameraPose
-from ds4d.viewer.depth_pictures import draw_depth
+from ds4d.viewer.depth_images import draw_depth
 from ds4d.viewer.input_views import InputViews
 from ds4d.viewer.panel import Look
 
@@ -35,7 +35,7 @@ _SAME_PLACE = 1e-3  # of the distance from the origin
 
 
 class Visitor:
-    """The cameras of the input, its picture, and the background of one connected browser.
+    """The cameras of the input, its image, and the background of one connected browser.
 
     Args:
         client: viser's.
@@ -67,12 +67,12 @@ class Visitor:
             self._client.scene.set_background_image(np.full((1, 1, 3), look.background, np.uint8), format="png")
 
     def _furnish(self, views: InputViews) -> None:
-        """Puts the cameras into the scene and the picture into the panel."""
+        """Puts the cameras into the scene and the image into the panel."""
         self._choice = self._client.gui.add_dropdown("input view", views.names, initial_value=views.names[0])
         self._choice.on_update(
             lambda event: self._want(views.names.index(event.target.value)) if event.client else None
         )
-        self._picture = self._client.gui.add_image(views.picture(0, 0, heat=False), label="input", format="jpeg")
+        self._image = self._client.gui.add_image(views.image(0, 0, saliency=False), label="input", format="jpeg")
         for view in range(len(views.names)):
             pose = views.pose(0, view)
             frustum = self._client.scene.add_camera_frustum(
@@ -108,8 +108,8 @@ class Visitor:
             for view, frustum in enumerate(self._frusta):
                 frustum.visible = look.cameras and view != self._through
         view = views.names.index(self._choice.value)
-        if self._is_new("picture", (frame, view, look.heat)):
-            self._picture.image = views.picture(frame, view, heat=look.heat)
+        if self._is_new("image", (frame, view, look.saliency)):
+            self._image.image = views.image(frame, view, saliency=look.saliency)
 
     def _look_through(self, view: int, pose: CameraPose) -> None:
         camera = self._client.camera
@@ -142,10 +142,10 @@ class Visitor:
             camera.image_height,
         )
         if self._is_new("background", seen):
-            picture = draw_depth(
+            image = draw_depth(
                 subject.gaussians, subject.renderer, pose, height=camera.image_height, background=look.background
             )
-            self._client.scene.set_background_image(picture, format="jpeg")
+            self._client.scene.set_background_image(image, format="jpeg")
 
     def _is_new(self, what: str, value: Any) -> bool:
         """Whether the browser has not been sent this yet; from now on it has."""

@@ -1,4 +1,4 @@
-"""Pictures for people: loss curves."""
+"""Images for people: loss curves."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ def plot_losses(history: Sequence[Mapping[str, Any]], path: str | Path) -> None:
 
     Args:
         history: entries of a `LossLog`. They may lack losses that others have; losses of 0 leave gaps.
-        path: of the picture; its suffix chooses the format (.png, .svg, .pdf).
+        path: of the image; its suffix chooses the format (.png, .svg, .pdf).
 
     Raises:
         ValueError: the history is empty, or an entry has no `step`.

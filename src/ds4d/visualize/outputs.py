@@ -19,7 +19,7 @@ from ds4d.scene import Clip, Scene, draw_rgb
 from ds4d.types import Cameras, MultiViewVideo, Renderer
 from ds4d.visualize.camera_paths import SIDES, fixed_path, orbit_path
 from ds4d.visualize.keyframes import Keyframe, keyframe_path
-from ds4d.visualize.videos import Shot, write_film
+from ds4d.visualize.videos import Trajectory, render_video
 
 FOVY_DEG = 33.9  # full vertical field of view of all cameras here
 _MARGIN = 1.1
@@ -28,16 +28,16 @@ _FAR_OUT = 0.998  # share of the Gaussians that must be seen; stray ones shall n
 
 @dataclass(frozen=True)
 class OutputsConfig:
-    """The pictures and videos of a run.
+    """The images and videos of a run.
 
     Attributes:
         size: height and width of the videos, pixels.
         fps: frames per second of the videos.
         seconds: least length of each video; the clip plays again and again.
-        slow: how many times slower than filmed the clip plays.
+        slow: how many times slower than recorded the clip plays.
         turns: of the orbiting camera.
         elevation_deg: of all cameras, positive from above.
-        sheet_size: height and width of the contact sheet's pictures, pixels.
+        sheet_size: height and width of the contact sheet's images, pixels.
         sheet_columns: times shown in the contact sheet.
     """
 
@@ -58,7 +58,7 @@ class OutputsConfig:
 def write_outputs(
     scene: Scene, video: MultiViewVideo, renderer: Renderer, config: OutputsConfig, folder: Path
 ) -> Iterator[Path]:
-    """Writes all pictures and videos, one after the other, and yields the path of each when it is there.
+    """Writes all images and videos, one after the other, and yields the path of each when it is there.
 
     Args:
         scene: what was fitted.
@@ -73,7 +73,7 @@ def write_outputs(
         "orbit.mp4": lambda path: write_orbit(path, scene, renderer, config),
     }
     for side, azimuth_deg in SIDES.items():
-        writers[f"{side}.mp4"] = lambda path, azimuth_deg=azimuth_deg: write_standing(
+        writers[f"{side}.mp4"] = lambda path, azimuth_deg=azimuth_deg: write_fixed(
             path, scene, renderer, config, azimuth_deg
         )
     writers["middle.ply"] = lambda path: write_middle(path, scene)
@@ -101,23 +101,22 @@ def write_comparison(
     cameras = video.cameras.select(frames, torch.zeros_like(frames)).resized(width, height)
     drawn = draw_rgb(scene, renderer, cameras, video.times)
     pairs = (
-        np.concatenate((input_picture(video, time, 0, width, height), picture), axis=1)
-        for time, picture in enumerate(drawn)
+        np.concatenate((input_image(video, time, 0, width, height), image), axis=1) for time, image in enumerate(drawn)
     )
     write_video(path, pairs, video.num_times / (video.duration * config.slow))
 
 
 def write_orbit(path: Path, scene: Scene, renderer: Renderer, config: OutputsConfig) -> None:
     """A video in which time plays while the camera turns round the object."""
-    write_film(path, scene, renderer, orbit_shot(scene, config), config.fps)
+    render_video(path, scene, renderer, orbit_trajectory(scene, config), config.fps)
 
 
-def write_standing(path: Path, scene: Scene, renderer: Renderer, config: OutputsConfig, azimuth_deg: float) -> None:
+def write_fixed(path: Path, scene: Scene, renderer: Renderer, config: OutputsConfig, azimuth_deg: float) -> None:
     """A video from a camera that stands still; the clip plays whole, as often as the video's length asks."""
-    write_film(path, scene, renderer, standing_shot(scene, config, azimuth_deg), config.fps)
+    render_video(path, scene, renderer, fixed_trajectory(scene, config, azimuth_deg), config.fps)
 
 
-def orbit_shot(scene: Scene, config: OutputsConfig) -> Shot:
+def orbit_trajectory(scene: Scene, config: OutputsConfig) -> Trajectory:
     """A camera that turns round the object while time plays; whole clips where the clip loops."""
     period = playing_times(scene.clip, config)
     count = _least_count(config)
@@ -131,17 +130,17 @@ def orbit_shot(scene: Scene, config: OutputsConfig) -> Shot:
         size=config.size,
         turns=config.turns,
     )
-    return Shot(cameras, period.repeat(-(-count // len(period)))[:count])
+    return Trajectory(cameras, period.repeat(-(-count // len(period)))[:count])
 
 
-def standing_shot(scene: Scene, config: OutputsConfig, azimuth_deg: float) -> Shot:
+def fixed_trajectory(scene: Scene, config: OutputsConfig, azimuth_deg: float) -> Trajectory:
     """A camera that stands still while the clip plays whole, as often as the video's length asks."""
     times = playing_times(scene.clip, config)
-    cameras = _standing(scene, config, len(times), azimuth_deg, config.size)
-    return Shot(cameras, times, repeats=-(-_least_count(config) // len(times)))
+    cameras = _fixed_cameras(scene, config, len(times), azimuth_deg, config.size)
+    return Trajectory(cameras, times, repeats=-(-_least_count(config) // len(times)))
 
 
-def keyframe_shot(scene: Scene, config: OutputsConfig, keyframes: Sequence[Keyframe]) -> Shot:
+def keyframe_trajectory(scene: Scene, config: OutputsConfig, keyframes: Sequence[Keyframe]) -> Trajectory:
     """A camera that goes from key frame to key frame, for as long as they last; the clip plays as they say, or on."""
     count = max(1, round(keyframes[-1].at * config.fps) + 1)
     seconds = torch.arange(count) / config.fps
@@ -151,10 +150,12 @@ def keyframe_shot(scene: Scene, config: OutputsConfig, keyframes: Sequence[Keyfr
     if times is None:
         period = playing_times(scene.clip, config)
         times = period.repeat(-(-count // len(period)))[:count]
-    return Shot(cameras, times)
+    return Trajectory(cameras, times)
 
 
-def input_shot(scene: Scene, config: OutputsConfig, cameras: Cameras, times: Float[Tensor, " T"], height: int) -> Shot:
+def input_trajectory(
+    scene: Scene, config: OutputsConfig, cameras: Cameras, times: Float[Tensor, " T"], height: int
+) -> Trajectory:
     """The camera of the real video while the clip plays; between its frames, that of the nearer one.
 
     Args:
@@ -162,14 +163,14 @@ def input_shot(scene: Scene, config: OutputsConfig, cameras: Cameras, times: Flo
         config: speed and least length.
         cameras: of the real video's frames, [T, 1], in the user's world.
         times: of these frames.
-        height: of the pictures, pixels; they keep the input's shape.
+        height: of the images, pixels; they keep the input's shape.
     """
     playing = playing_times(scene.clip, config)
     low, high, share = nearest_frames(times, playing)
     frames = torch.where(share > 0.5, high, low)
     inner = transform_cameras(scene.world, cameras.select(frames, torch.zeros_like(frames)))
     width = max(1, round(height * cameras.width / cameras.height))
-    return Shot(inner.resized(width, height), playing, repeats=-(-_least_count(config) // len(playing)))
+    return Trajectory(inner.resized(width, height), playing, repeats=-(-_least_count(config) // len(playing)))
 
 
 def write_middle(path: Path, scene: Scene) -> None:
@@ -212,11 +213,11 @@ def compare_views(
         cameras = video.cameras.select(frames, torch.full_like(frames, view)).resized(width, height)
         drawn = draw_rgb(scene, renderer, cameras, times)
         rows[f"{name} (input)"] = [
-            _square(input_picture(video, int(i), view, width, height), config.sheet_size) for i in frames
+            _square(input_image(video, int(i), view, width, height), config.sheet_size) for i in frames
         ]
-        rows[f"{name} (ours)"] = [_square(picture, config.sheet_size) for picture in drawn]
+        rows[f"{name} (ours)"] = [_square(image, config.sheet_size) for image in drawn]
     for side, azimuth_deg in SIDES.items():
-        cameras = _standing(scene, config, columns, azimuth_deg, config.sheet_size)
+        cameras = _fixed_cameras(scene, config, columns, azimuth_deg, config.sheet_size)
         rows[side] = list(draw_rgb(scene, renderer, cameras, times))
     labels = [f"t = {time:.2f}" for time in times.tolist()]
     return contact_sheet(list(rows.values()), column_labels=labels, row_labels=list(rows))
@@ -227,7 +228,7 @@ def _least_count(config: OutputsConfig) -> int:
     return max(1, round(config.seconds * config.fps))
 
 
-def _standing(scene: Scene, config: OutputsConfig, count: int, azimuth_deg: float, size: int) -> Cameras:
+def _fixed_cameras(scene: Scene, config: OutputsConfig, count: int, azimuth_deg: float, size: int) -> Cameras:
     return fixed_path(
         count,
         azimuth_deg=azimuth_deg,
@@ -239,22 +240,22 @@ def _standing(scene: Scene, config: OutputsConfig, count: int, azimuth_deg: floa
 
 
 def fitting_size(width: int, height: int, size: int) -> tuple[int, int]:
-    """The largest picture of this shape inside a square of `size`."""
+    """The largest image of this shape inside a square of `size`."""
     scale = size / max(width, height)
     return max(1, round(scale * width)), max(1, round(scale * height))
 
 
-def input_picture(video: MultiViewVideo, time: int, view: int, width: int, height: int) -> UInt8[np.ndarray, "H W 3"]:
-    """One picture of the clip on white; all white where the view has none."""
+def input_image(video: MultiViewVideo, time: int, view: int, width: int, height: int) -> UInt8[np.ndarray, "H W 3"]:
+    """One image of the clip on white; all white where the view has none."""
     if not video.valid[time, view]:
         return np.full((height, width, 3), 255, np.uint8)
     return on_white(resize_premultiplied(np.array(video.frames.read(time, view)), width, height))
 
 
-def _square(picture: UInt8[np.ndarray, "H W 3"], size: int) -> UInt8[np.ndarray, "S S 3"]:
-    """The picture in the middle of a white square."""
-    height, width = picture.shape[:2]
+def _square(image: UInt8[np.ndarray, "H W 3"], size: int) -> UInt8[np.ndarray, "S S 3"]:
+    """The image in the middle of a white square."""
+    height, width = image.shape[:2]
     out = np.full((size, size, 3), 255, np.uint8)
     top, left = (size - height) // 2, (size - width) // 2
-    out[top : top + height, left : left + width] = picture
+    out[top : top + height, left : left + width] = image
     return out

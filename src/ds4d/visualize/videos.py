@@ -1,4 +1,4 @@
-"""A moving camera's pictures as a file: the suffix says which kind."""
+"""A moving camera's images as a file: the suffix says which kind."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -20,8 +20,8 @@ SUFFIXES = (*OPAQUE, *TRANSPARENT)
 
 
 @dataclass(frozen=True)
-class Shot:
-    """What a film shows.
+class Trajectory:
+    """What a video shows.
 
     Attributes:
         cameras: one per frame, [F, 1]; inner world.
@@ -36,64 +36,66 @@ class Shot:
     def __post_init__(self) -> None:
         if self.cameras.viewmats.shape[:-2] != (len(self.times), 1):
             raise ValueError(
-                f"Shot: cameras must be one per time, [{len(self.times)}, 1], got "
+                f"Trajectory: cameras must be one per time, [{len(self.times)}, 1], got "
                 f"{list(self.cameras.viewmats.shape[:-2])}."
             )
         if not ((self.times >= 0) & (self.times <= 1)).all():
-            raise ValueError(f"Shot: times must lie in [0, 1], got {float(self.times.min())} to {self.times.max()}.")
+            raise ValueError(
+                f"Trajectory: times must lie in [0, 1], got {float(self.times.min())} to {self.times.max()}."
+            )
 
 
-def write_film(
+def render_video(
     path: Path,
     scene: Scene,
     renderer: Renderer,
-    shot: Shot,
+    trajectory: Trajectory,
     fps: float,
     background: UInt8[np.ndarray, "H W 3"] | None = None,
 ) -> None:
-    """Draws a shot into a film, whole or not at all.
+    """Draws a shot into a video, whole or not at all.
 
     Args:
         path: of the file; see `SUFFIXES`.
         scene: what is drawn.
         renderer: the splatter for the scene's device.
-        shot: cameras and times.
+        trajectory: cameras and times.
         fps: frames per second.
-        background: of the shot's size; without one it is white, or nothing in a film that can be transparent.
+        background: of the shot's size; without one it is white, or nothing in a video that can be transparent.
 
     Raises:
         ValueError: the suffix is not known, or the format cannot play so many frames per second.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise ValueError(f"film {path} must end in {', '.join(SUFFIXES)}. Rename it.")
-    count = len(shot.times)
+        raise ValueError(f"video {path} must end in {', '.join(SUFFIXES)}. Rename it.")
+    count = len(trajectory.times)
     if suffix in TRANSPARENT:
-        clear = tracked(draw_shot(scene, renderer, shot, background), path.name, count)
+        clear = tracked(render_trajectory(scene, renderer, trajectory, background), path.name, count)
         frames = (spread_colors(frame) for frame in clear)
-        return TRANSPARENT[suffix](path, _repeated(frames, shot.repeats), fps)
+        return TRANSPARENT[suffix](path, _repeated(frames, trajectory.repeats), fps)
     if background is None:
-        opaque = draw_rgb(scene, renderer, shot.cameras, shot.times)
+        opaque = draw_rgb(scene, renderer, trajectory.cameras, trajectory.times)
     else:
-        opaque = _draw_before(scene, renderer, shot, background)
-    return OPAQUE[suffix](path, _repeated(tracked(opaque, path.name, count), shot.repeats), fps)
+        opaque = _draw_before(scene, renderer, trajectory, background)
+    return OPAQUE[suffix](path, _repeated(tracked(opaque, path.name, count), trajectory.repeats), fps)
 
 
-def draw_shot(
-    scene: Scene, renderer: Renderer, shot: Shot, background: UInt8[np.ndarray, "H W 3"] | None = None
+def render_trajectory(
+    scene: Scene, renderer: Renderer, trajectory: Trajectory, background: UInt8[np.ndarray, "H W 3"] | None = None
 ) -> Iterator[UInt8[np.ndarray, "H W 4"]]:
-    """The shot's pictures with straight alpha; opaque before a background. Repeats are left out."""
+    """The shot's images with straight alpha; opaque before a background. Repeats are left out."""
     if background is None:
-        yield from draw_rgba(scene, renderer, shot.cameras, shot.times)
+        yield from draw_rgba(scene, renderer, trajectory.cameras, trajectory.times)
         return
-    for frame in _draw_before(scene, renderer, shot, background):
+    for frame in _draw_before(scene, renderer, trajectory, background):
         yield np.concatenate((frame, np.full_like(frame[..., :1], 255)), axis=-1)
 
 
 def _draw_before(
-    scene: Scene, renderer: Renderer, shot: Shot, background: UInt8[np.ndarray, "H W 3"]
+    scene: Scene, renderer: Renderer, trajectory: Trajectory, background: UInt8[np.ndarray, "H W 3"]
 ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    return draw_over(scene, renderer, shot.cameras, shot.times, itertools.repeat(background))
+    return draw_over(scene, renderer, trajectory.cameras, trajectory.times, itertools.repeat(background))
 
 
 def _repeated(frames: Iterable[np.ndarray], repeats: int) -> Iterator[np.ndarray]:

@@ -8,7 +8,7 @@ from ds4d.weights.loading import weights_file as weights_file
 from ds4d.weights.models import MODELS as MODELS
 from ds4d.weights.models import Part as Part
 from ds4d.weights.models import PretrainedModel as PretrainedModel
-from ds4d.weights.search import Place as Place
+from ds4d.weights.search import SearchPath as SearchPath
 from ds4d.weights.search import faults as faults
 from ds4d.weights.search import find_model as find_model
 from ds4d.weights.search import model_files as model_files

@@ -1,6 +1,6 @@
 """The pretrained models that stages can use, as data.
 
-A model is a folder of parts, each a network, a scheduler or the settings of a preparation. Licences are those that the
+A model is a folder of parts, each a network, a scheduler or the settings of a preparation. Licenses are those that the
 authors state beside the weights; where they state none, it says so.
 """
 
@@ -38,8 +38,8 @@ class PretrainedModel:
         title: what people call it.
         stage: what uses it.
         parts: what it is made of.
-        licence: of the weights.
-        commercial: whether the licence allows commercial use; None where that depends or is not known.
+        license: of the weights.
+        commercial: whether the license allows commercial use; None where that depends or is not known.
         source: a repository on the Hugging Face hub, "" where it is not there.
         get: how to get it; FOLDER stands for where it is put.
         variable: of the environment, which may name its folder or file too; "" where none does.
@@ -50,7 +50,7 @@ class PretrainedModel:
     title: str
     stage: str
     parts: tuple[Part, ...]
-    licence: str
+    license: str
     commercial: bool | None
     source: str = ""
     get: str = ""

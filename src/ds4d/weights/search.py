@@ -13,7 +13,7 @@ _BLOCK = 2**24  # bytes
 
 
 @dataclass(frozen=True)
-class Place:
+class SearchPath:
     """Somewhere a model may lie.
 
     Attributes:
@@ -25,7 +25,7 @@ class Place:
     path: Path
 
 
-def places(model: PretrainedModel, given: str | Path | None = None) -> list[Place]:
+def places(model: PretrainedModel, given: str | Path | None = None) -> list[SearchPath]:
     """Where a model is looked for, in this order.
 
     Args:
@@ -33,16 +33,16 @@ def places(model: PretrainedModel, given: str | Path | None = None) -> list[Plac
         given: its folder or file, if the user named one; then nowhere else.
     """
     if given is not None:
-        return [Place("given", Path(given).expanduser())]
+        return [SearchPath("given", Path(given).expanduser())]
     found = []
     if model.variable and (named := os.environ.get(model.variable)):
-        found.append(Place(model.variable, Path(named).expanduser()))
+        found.append(SearchPath(model.variable, Path(named).expanduser()))
     if root := os.environ.get("DS4D_WEIGHTS"):
-        found.append(Place("DS4D_WEIGHTS", Path(root).expanduser() / model.name))
+        found.append(SearchPath("DS4D_WEIGHTS", Path(root).expanduser() / model.name))
     if model.source and (cached := _in_hub_cache(model)):
-        found.append(Place("Hugging Face cache", cached))
+        found.append(SearchPath("Hugging Face cache", cached))
     if model.package and (shipped := _in_package(*model.package)):
-        found.append(Place(model.package[0], shipped))
+        found.append(SearchPath(model.package[0], shipped))
     return found
 
 

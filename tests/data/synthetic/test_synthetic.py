@@ -81,7 +81,7 @@ def test_no_surface_point_stands_before_the_traced_surface():
     assert 0.3 < seen / len(points) < 0.7
 
 
-def test_colours_do_not_depend_on_the_view():
+def test_colors_do_not_depend_on_the_view():
     viewmats = rig_cameras((SPLITS["front"][0], SPLITS["test"][1]), 8, 8).viewmats.double().numpy()
     shapes = pose_parts(PARTS, JOINTS, 0.7)
     points = surface_points(torch.tensor([0.7]), 80, seed=1)[0].double().numpy()
@@ -125,15 +125,15 @@ def _over_times(cameras: Cameras, count: int) -> Cameras:
 
 def test_still_parts_are_still_and_moving_parts_move(cameras):
     times = frame_times(5)
-    pictures = render_sample(cameras, times, supersampling=1)
+    images = render_sample(cameras, times, supersampling=1)
     moving = moving_mask(cameras, times)
     never = ~moving.any(0)
-    assert (pictures[:, never] == pictures[:1, never]).all()
-    seen = pictures[..., 3] == 255
+    assert (images[:, never] == images[:1, never]).all()
+    seen = images[..., 3] == 255
     assert not (moving & ~seen).any()
     for view in range(cameras.num_views):
         assert 0.2 < moving[:, view].sum() / seen[:, view].sum() < 0.8
-        assert (pictures[0, view] != pictures[1, view]).any(-1).sum() > 100
+        assert (images[0, view] != images[1, view]).any(-1).sum() > 100
 
 
 def test_surface_points_are_the_same_material_points_at_any_times():
@@ -146,18 +146,18 @@ def test_surface_points_are_the_same_material_points_at_any_times():
     assert travel.max() > 0.1
 
 
-def test_pictures_repeat_and_have_clean_alpha(cameras):
+def test_images_repeat_and_have_clean_alpha(cameras):
     times = torch.tensor([0.0, 1.0])
-    pictures = render_sample(cameras, times)
-    assert np.array_equal(pictures, render_sample(_over_times(cameras, 2), times))
-    assert np.abs(pictures[0].astype(int) - pictures[1]).max() <= 1  # the motion is periodic
-    assert (pictures[pictures[..., 3] == 0] == 0).all()
-    edges = (pictures[..., 3] > 0) & (pictures[..., 3] < 255)
+    images = render_sample(cameras, times)
+    assert np.array_equal(images, render_sample(_over_times(cameras, 2), times))
+    assert np.abs(images[0].astype(int) - images[1]).max() <= 1  # the motion is periodic
+    assert (images[images[..., 3] == 0] == 0).all()
+    edges = (images[..., 3] > 0) & (images[..., 3] < 255)
     assert edges.any()
-    assert not pictures[..., [0, -1], :, 3].any() and not pictures[..., [0, -1], 3].any()
+    assert not images[..., [0, -1], :, 3].any() and not images[..., [0, -1], 3].any()
 
 
-def test_supersampling_averages_the_finer_picture(cameras):
+def test_supersampling_averages_the_finer_image(cameras):
     one = orbit_cameras([20.0], [5.0], fovy_deg=33.9, distance=2.0, width=SIZE, height=SIZE)
     times = torch.tensor([0.25])
     fine = render_sample(one.resized(3 * SIZE, 3 * SIZE), times, supersampling=1)[0, 0] / 255
@@ -169,11 +169,11 @@ def test_supersampling_averages_the_finer_picture(cameras):
 
 
 def test_the_face_looks_towards_azimuth_zero(cameras):
-    pictures = render_sample(rig_cameras((*SPLITS["front"], SPLITS["test"][3]), 128, 128), torch.zeros(1))[0]
-    pupils = ((pictures[..., :3] < 45).all(-1) & (pictures[..., 3] == 255)).sum((1, 2))
+    images = render_sample(rig_cameras((*SPLITS["front"], SPLITS["test"][3]), 128, 128), torch.zeros(1))[0]
+    pupils = ((images[..., :3] < 45).all(-1) & (images[..., 3] == 255)).sum((1, 2))
     assert pupils[0] > 40
     assert pupils[1] == 0
-    # The creature greets with its right arm, which stands at -x: left in the front picture.
+    # The creature greets with its right arm, which stands at -x: left in the front image.
     arms = [surface for surface in PARTS if surface.joint == "right arm"]
     assert all(part.shape[0, 3] < 0 for part in arms)
 

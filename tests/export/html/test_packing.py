@@ -1,4 +1,4 @@
-"""Packed frames come back but for rounding, which is bounded, small in the picture, and never hides NaN."""
+"""Packed frames come back but for rounding, which is bounded, small in the image, and never hides NaN."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from ds4d.visualize import fixed_path
 
 @pytest.fixture
 def frames(tiny_gaussians: RawGaussians, generator: torch.Generator) -> RawGaussians:
-    """Five frames of twelve Gaussians of which every part but the view-dependent colour changes."""
+    """Five frames of twelve Gaussians of which every part but the view-dependent color changes."""
     still = tiny_gaussians.expand_times(5)
 
     def shaken(values: Tensor) -> Tensor:
@@ -119,8 +119,8 @@ def test_a_fitted_object_loses_nothing_that_is_seen(finished_run: Path) -> None:
     packed = BakedGaussians(unpack_frames(pack_frames(scene.frames)), scene.clip, scene.world)
     times = torch.tensor([0.0, 0.3, 1.0])
     cameras = fixed_path(3, azimuth_deg=30.0, elevation_deg=20.0, fovy_deg=34.0, distance=2.0, size=128)
-    pictures = []
+    images = []
     for each in (packed, scene):
         rendering = renderer_for("cpu").render(each.at(times), cameras)
-        pictures.append((rendering.colors + 1 - rendering.alphas).flatten(0, 1))
-    assert psnr(*pictures).min() > 50  # dB; 8-bit pictures differ by 59 dB from their originals
+        images.append((rendering.colors + 1 - rendering.alphas).flatten(0, 1))
+    assert psnr(*images).min() > 50  # dB; 8-bit images differ by 59 dB from their originals

@@ -44,7 +44,7 @@ class Opened:
         """Waits for two frames, after which whatever was asked for has been drawn."""
         self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
-    def picture(self) -> np.ndarray:
+    def image(self) -> np.ndarray:
         """What is drawn, without the controls over it."""
         self.page.add_style_tag(content="#bar, #hint { display: none !important }")
         self.settle()
@@ -95,8 +95,8 @@ def _ours(scene: BakedGaussians, time: float, azimuth: float, elevation: float, 
     return next(iter(draw_rgb(scene, renderer_for("cpu"), camera, torch.tensor([time])))).astype(float)
 
 
-def _psnr(picture: np.ndarray, target: np.ndarray) -> float:
-    return float(-10 * np.log10(np.square((picture - target) / 255).mean()))
+def _psnr(image: np.ndarray, target: np.ndarray) -> float:
+    return float(-10 * np.log10(np.square((image - target) / 255).mean()))
 
 
 @pytest.mark.parametrize(
@@ -106,20 +106,20 @@ def _psnr(picture: np.ndarray, target: np.ndarray) -> float:
 def test_draws_what_our_renderer_draws(
     scene: BakedGaussians, open_page: Callable, time: float, azimuth: float, elevation: float, nearness: float
 ) -> None:
-    """At frames and between them, from all sides, from so near that Gaussians leave the picture."""
+    """At frames and between them, from all sides, from so near that Gaussians leave the image."""
     distance = nearness * viewing_distance(scene)
     opened = open_page(
         f"time={time}&azimuth={azimuth}&elevation={elevation}&distance={distance}&background=ffffff&bar=0"
     )
-    picture = opened.picture()
-    assert _psnr(picture, _ours(scene, time, azimuth, elevation, distance)) > 40  # dB; 50 are usual
-    assert picture.std() > 20, "there is nothing to see"
+    image = opened.image()
+    assert _psnr(image, _ours(scene, time, azimuth, elevation, distance)) > 40  # dB; 50 are usual
+    assert image.std() > 20, "there is nothing to see"
     assert opened.complaints() == []
     assert len(opened.asked) == 1, "nothing but the file itself"
 
 
 @pytest.mark.parametrize("bases", [4, 9, 16])
-def test_colours_that_depend_on_the_view(
+def test_colors_that_depend_on_the_view(
     open_page: Callable, tmp_path: Path, generator: torch.Generator, bases: int
 ) -> None:
     count = 700  # more than one row of a texture
@@ -135,18 +135,18 @@ def test_colours_that_depend_on_the_view(
     scene = BakedGaussians(frames, Clip((0.0, 0.2, 1.0), 2.0, loops=False), Similarity.identity())
     write_html(scene, tmp_path / "page.html", distance=1.5, fovy_deg=FOVY_DEG)
     opened = open_page("time=0.6&azimuth=70&elevation=25&background=ffffff&bar=0", path=tmp_path / "page.html")
-    assert _psnr(opened.picture(), _ours(scene, 0.6, 70.0, 25.0, 1.5)) > 38  # dB; 8 bits per coefficient, many layers
+    assert _psnr(opened.image(), _ours(scene, 0.6, 70.0, 25.0, 1.5)) > 38  # dB; 8 bits per coefficient, many layers
 
 
-def test_time_plays_and_moves_the_picture(open_page: Callable) -> None:
+def test_time_plays_and_moves_the_image(open_page: Callable) -> None:
     opened = open_page("time=0&background=ffffff")
     opened.page.locator("#speed").select_option("0.1")
-    first = opened.picture()
+    first = opened.image()
     opened.page.evaluate("play.click()")
     opened.page.wait_for_function("() => parseFloat(label.value) > 0.05")
     opened.page.evaluate("play.click()")
     stopped = opened.seconds()
-    assert stopped > 0.05 and np.abs(opened.picture() - first).max() > 10
+    assert stopped > 0.05 and np.abs(opened.image() - first).max() > 10
     opened.page.wait_for_timeout(300)
     assert opened.seconds() == stopped, "paused"
     assert opened.complaints() == []
@@ -195,15 +195,15 @@ def test_time_passes_at_the_speed_chosen(open_page: Callable, speed: str) -> Non
 def test_the_background_is_as_picked(open_page: Callable) -> None:
     opened = open_page("time=0")
     opened.page.locator("#background").fill("#2060a0")
-    assert opened.picture()[2, 2].tolist() == [0x20, 0x60, 0xA0]
+    assert opened.image()[2, 2].tolist() == [0x20, 0x60, 0xA0]
 
 
 def test_the_timeline_scrubs(open_page: Callable, scene: BakedGaussians) -> None:
     opened = open_page("time=0&background=ffffff")
-    before = opened.picture()
+    before = opened.image()
     opened.page.evaluate("scrub.value = 0.5; scrub.dispatchEvent(new Event('input'))")
     assert opened.seconds() == pytest.approx(0.5 * scene.clip.duration, abs=0.01)
-    assert np.abs(opened.picture() - before).max() > 10
+    assert np.abs(opened.image() - before).max() > 10
 
 
 def test_the_keyboard_works(open_page: Callable, scene: BakedGaussians) -> None:
@@ -248,15 +248,15 @@ def _drag(page: Any, button: str) -> None:
 )
 def test_the_view_follows_and_comes_back(open_page: Callable, act: Callable) -> None:
     opened = open_page("time=0&background=ffffff", viewport={"width": SIZE, "height": 2 * SIZE})
-    before = opened.picture()
+    before = opened.image()
     opened.page.mouse.move(80, 60)
     act(opened.page)
-    assert _psnr(opened.picture(), before) < 35
+    assert _psnr(opened.image(), before) < 35
     opened.page.evaluate("reset.click()")
-    assert np.array_equal(opened.picture(), before)
+    assert np.array_equal(opened.image(), before)
     act(opened.page)
     opened.page.keyboard.press("r")
-    assert np.array_equal(opened.picture(), before)
+    assert np.array_equal(opened.image(), before)
 
 
 def _touch(page: Any, start: list[tuple[int, int]], end: list[tuple[int, int]]) -> None:
@@ -276,9 +276,9 @@ def test_fingers_work(open_page: Callable, start: list, end: list, smaller: bool
     opened = open_page(
         "time=0&background=ffffff", viewport={"width": SIZE, "height": 2 * SIZE}, has_touch=True, is_mobile=True
     )
-    before = opened.picture()
+    before = opened.image()
     _touch(opened.page, start, end)
-    after = opened.picture()
+    after = opened.image()
     assert _psnr(after, before) < 35
     if smaller:
         assert (after < 250).any(-1).sum() < 0.6 * (before < 250).any(-1).sum()
@@ -290,7 +290,7 @@ def test_two_fingers_move_the_object(open_page: Callable) -> None:
     )
 
     def middle() -> np.ndarray:
-        return np.argwhere((opened.picture() < 250).any(-1)).mean(0)
+        return np.argwhere((opened.image() < 250).any(-1)).mean(0)
 
     before = middle()
     _touch(opened.page, [(60, 60), (120, 60)], [(75, 100), (135, 100)])
@@ -321,7 +321,7 @@ def test_an_object_that_stands_still_has_no_timeline(
     write_html(still, tmp_path / "page.html", distance=2.0, fovy_deg=FOVY_DEG)
     opened = open_page("background=ffffff", path=tmp_path / "page.html")
     assert not opened.page.locator("#timeline").is_visible() and opened.page.locator("#reset").is_visible()
-    assert opened.picture().std() > 10 and opened.complaints() == []
+    assert opened.image().std() > 10 and opened.complaints() == []
 
 
 def test_a_damaged_page_says_so(open_page: Callable, page_path: Path, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_a_player_sees_the_places_at_their_seconds(tmp_path, tetrahedron, read_g
         assert entry["min"] == rows.min(0).tolist() and entry["max"] == rows.max(0).tolist()
 
 
-def test_another_reader_sees_the_first_shape_and_its_colours(tmp_path, tetrahedron, read_glb):
+def test_another_reader_sees_the_first_shape_and_its_colors(tmp_path, tetrahedron, read_glb):
     shape, triangles = tetrahedron
     colors = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0.735357, 0.735357, 0.735357]])
     write_animated_glb(tmp_path / "m.glb", torch.stack((shape, 2 * shape)), triangles, colors, torch.tensor([0.0, 1]))

@@ -1,4 +1,4 @@
-"""Meshes of balls of Gaussians: their place, size, colour and motion are known."""
+"""Meshes of balls of Gaussians: their place, size, color and motion are known."""
 
 from dataclasses import replace
 
@@ -63,7 +63,7 @@ def test_vertices_go_with_the_gaussians(mesh):
     torch.testing.assert_close(mesh.vertices[2], mesh.vertices[1] + 0.5 * SHIFT, atol=1e-5, rtol=0)
 
 
-def test_colours_are_those_seen_from_outside(mesh):
+def test_colors_are_those_seen_from_outside(mesh):
     x = mesh.vertices[1][:, 0]
     for side, color in ((x > 0.08, [1.0, 0, 0]), (x < -0.08, [0, 0, 1.0])):
         assert (mesh.colors[side] - torch.tensor(color)).abs().max() < 0.1
@@ -86,9 +86,9 @@ def test_cameras_stand_all_round_and_see_everything():
     raw = ball_of_gaussians()
     raw.means[0] = 50.0  # a stray
     ball = ball_round(raw)
-    assert ball.radius < 0.45 and ball.centre.norm() < 0.05
+    assert ball.radius < 0.45 and ball.center.norm() < 0.05
     cameras = cameras_round(ball, 40, 64)
-    eyes = torch.linalg.inv(cameras.viewmats)[:, :3, 3] - ball.centre
+    eyes = torch.linalg.inv(cameras.viewmats)[:, :3, 3] - ball.center
     assert eyes.mean(0).norm() < 0.05 * eyes.norm(dim=1).mean()
     rendering = CpuRenderer().render(moving(ball_of_gaussians()).at(torch.tensor([0.5])), _timed(cameras))
     border = torch.cat((rendering.alphas[..., [0, -1], :].flatten(), rendering.alphas[..., [0, -1]].flatten()))

@@ -27,7 +27,7 @@ PATIENCE = 60.0  # seconds until something that does not happen is a failure
 
 @pytest.fixture
 def show(chromium: Any) -> Iterator[Callable[[Path, float], Callable[[], np.ndarray]]]:
-    """Shows a file from in front; what it gives back takes a picture of the square in the middle."""
+    """Shows a file from in front; what it gives back takes an image of the square in the middle."""
     viser = pytest.importorskip("viser", reason="needs viser (pip install 'ds4d[viewer]')")
     server = viser.ViserServer("127.0.0.1", choose_port("127.0.0.1", None), verbose=False)
     server.scene.set_up_direction("+y")
@@ -76,7 +76,7 @@ def test_time_moves_a_mesh(show: Callable, tmp_path: Path) -> None:
     look, deadline, middles = show(tmp_path / "m.glb", 2.0), time.monotonic() + PATIENCE, []
     while len(middles) < 2 or np.ptp(middles) < 0.25 * HEIGHT:
         assert time.monotonic() < deadline, middles
-        picture = look()
-        columns = np.nonzero(picture[..., 1] - picture[..., 2] > 50)[1]
+        image = look()
+        columns = np.nonzero(image[..., 1] - image[..., 2] > 50)[1]
         middles += [float(columns.mean())] if len(columns) else []
     assert 0.2 * HEIGHT < min(middles) < max(middles) < 0.8 * HEIGHT

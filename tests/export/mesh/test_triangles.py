@@ -2,7 +2,7 @@ import pytest
 import torch
 import trimesh
 
-from ds4d.export.mesh.triangles import average_neighbours, keep_large_parts, smooth
+from ds4d.export.mesh.triangles import average_neighbors, keep_large_parts, smooth
 
 
 def icosphere(levels: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -41,7 +41,7 @@ def test_smoothing_takes_noise_away_and_keeps_the_volume(generator):
 def test_averages_keep_what_is_equal_and_calm_what_is_not():
     vertices, triangles = icosphere(2)
     equal = torch.full((len(vertices), 5), 3.0)
-    torch.testing.assert_close(average_neighbours(equal, triangles, 3), equal)
+    torch.testing.assert_close(average_neighbors(equal, triangles, 3), equal)
     lonely = torch.zeros(len(vertices), 1)
     lonely[7] = 1
-    assert 0 < float(average_neighbours(lonely, triangles, 4)[7]) < 0.2
+    assert 0 < float(average_neighbors(lonely, triangles, 4)[7]) < 0.2

@@ -22,7 +22,7 @@ def creature(creature_mesh: trimesh.Trimesh) -> PointCloud:
 
 @pytest.fixture(scope="session")
 def middle_views(quick_video: MultiViewVideo) -> Callable[..., tuple[FrameBatch, Cameras, Tensor]]:
-    """Pictures, cameras and weights of the clip's middle frame, of the first few views."""
+    """Images, cameras and weights of the clip's middle frame, of the first few views."""
 
     def views(count: int) -> tuple[FrameBatch, Cameras, Tensor]:
         rows = torch.arange(count)

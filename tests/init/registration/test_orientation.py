@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ds4d.geometry import orbit_cameras, rotation_to_y
-from ds4d.init.registration.orientation import describe_turn
+from ds4d.init.registration.orientation import describe_orientation
 
 Y, Z = torch.tensor([0.0, 1.0, 0.0]), torch.tensor([0.0, 0.0, 1.0])
 AXES = {f"{sign}{name}": (axis, sign) for axis, name in enumerate("xyz") for sign in "+-"}
@@ -34,7 +34,7 @@ def test_a_turn_is_told_by_the_camera_that_saw_the_same(
     own_up[row] = float(f"{sign}1")
     mirror = torch.diag(torch.tensor([-1.0 if mirrored else 1.0, 1.0, 1.0]))
     linear = 2.5 * rolled(roll) @ seen_from(azimuth, elevation) @ rotation_to_y(own_up) @ mirror
-    turn = describe_turn(linear, Y)
+    turn = describe_orientation(linear, Y)
     assert (turn.up_axis, turn.mirrored) == (axis, mirrored)
     found = (turn.azimuth_deg, turn.elevation_deg, turn.roll_deg)
     assert found == pytest.approx((azimuth, elevation, roll), abs=0.05)
@@ -42,6 +42,6 @@ def test_a_turn_is_told_by_the_camera_that_saw_the_same(
 
 def test_a_world_with_z_up_is_seen_from_its_own_front() -> None:
     """A shape that has z up itself stands in it as it is."""
-    turn = describe_turn(torch.eye(3), Z)
+    turn = describe_orientation(torch.eye(3), Z)
     assert (turn.up_axis, turn.mirrored) == ("+z", False)
     assert (turn.azimuth_deg, turn.elevation_deg, turn.roll_deg) == pytest.approx((0, 0, 0), abs=1e-4)

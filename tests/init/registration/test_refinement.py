@@ -9,7 +9,7 @@ from ds4d.geometry import project_points
 from ds4d.init import gaussians_from_points
 from ds4d.init.registration.poses import Poses
 from ds4d.init.registration.refinement import refine_poses
-from ds4d.init.registration.targets import Targets, cut_out
+from ds4d.init.registration.targets import Targets, extract_mattes
 from ds4d.rendering import CpuRenderer
 from ds4d.types import PointCloud, RawGaussians
 
@@ -36,8 +36,8 @@ def misplacement(pose: Poses, creature: PointCloud) -> float:
 
 
 def test_a_pose_that_is_a_little_off_comes_right(creature: PointCloud, shape: RawGaussians, middle_views) -> None:
-    targets = cut_out(*middle_views(3), 48)
-    refined, likeness = refine_poses(nearby(), shape, targets, CpuRenderer(), coloured=True, rate=0.03)
+    targets = extract_mattes(*middle_views(3), 48)
+    refined, likeness = refine_poses(nearby(), shape, targets, CpuRenderer(), colored=True, rate=0.03)
     assert misplacement(nearby(), creature) > 0.05
     assert misplacement(refined, creature) < 0.02
     assert likeness.silhouette_iou > 0.8
@@ -45,31 +45,31 @@ def test_a_pose_that_is_a_little_off_comes_right(creature: PointCloud, shape: Ra
 
 
 def test_one_view_leaves_the_distance_as_it_is(shape: RawGaussians, middle_views) -> None:
-    targets = cut_out(*middle_views(1), 48)
-    refined, _ = refine_poses(nearby(), shape, targets, CpuRenderer(), coloured=True, rate=0.03)
+    targets = extract_mattes(*middle_views(1), 48)
+    refined, _ = refine_poses(nearby(), shape, targets, CpuRenderer(), colored=True, rate=0.03)
     _, before = project_points(nearby().shifts, targets.cameras)
     _, after = project_points(refined.shifts, targets.cameras)
     torch.testing.assert_close(after, before)
     assert (refined.shifts - nearby().shifts).norm() > 0.01
 
 
-def test_wrong_colours_do_not_change_the_size(shape: RawGaussians, middle_views) -> None:
+def test_wrong_colors_do_not_change_the_size(shape: RawGaussians, middle_views) -> None:
     """A white shape is not made smaller to hide that the object is darker."""
-    targets = cut_out(*middle_views(2), 48)
+    targets = extract_mattes(*middle_views(2), 48)
     white = replace(shape, sh=torch.full_like(shape.sh, 1.7))
     right = nearby(quats=torch.tensor([[1.0, 0, 0, 0]]), scales=torch.ones(1), shifts=torch.zeros(1, 3))
     sizes = []
-    for drawn, coloured in ((white, True), (shape, False)):
-        refined, _ = refine_poses(right, drawn, targets, CpuRenderer(), coloured=coloured, rate=0.02)
+    for drawn, colored in ((white, True), (shape, False)):
+        refined, _ = refine_poses(right, drawn, targets, CpuRenderer(), colored=colored, rate=0.02)
         sizes.append(float(refined.scales))
     assert sizes[0] == pytest.approx(sizes[1], abs=0.01)
 
 
 def test_poses_do_not_disturb_each_other(shape: RawGaussians, middle_views) -> None:
-    targets: Targets = cut_out(*middle_views(1), 24)
+    targets: Targets = extract_mattes(*middle_views(1), 24)
     other = nearby(mirrored=torch.tensor([True]))
     both = Poses(*(torch.cat([getattr(pose, name) for pose in (nearby(), other)]) for name in vars(other)))
-    together, _ = refine_poses(both, shape, targets, CpuRenderer(), coloured=True, rate=0.03)
-    alone, _ = refine_poses(other, shape, targets, CpuRenderer(), coloured=True, rate=0.03)
+    together, _ = refine_poses(both, shape, targets, CpuRenderer(), colored=True, rate=0.03)
+    alone, _ = refine_poses(other, shape, targets, CpuRenderer(), colored=True, rate=0.03)
     torch.testing.assert_close(together.quats[1:], alone.quats)
     torch.testing.assert_close(together.shifts[1:], alone.shifts)

@@ -7,7 +7,7 @@ import torch
 from ds4d.geometry import orbit_cameras
 from ds4d.init.registration.poses import angles_between
 from ds4d.init.registration.search import nearest_points, search_poses
-from ds4d.init.registration.targets import cut_out
+from ds4d.init.registration.targets import extract_mattes
 from ds4d.types import PointCloud
 
 
@@ -32,10 +32,10 @@ def test_every_pose_is_drawn_by_itself() -> None:
 def test_poses_near_the_true_one_are_found_and_differ_from_each_other(
     creature: PointCloud, middle_views: Callable, random_turn: Callable
 ) -> None:
-    pictures, cameras, weights = middle_views(4)
+    images, cameras, weights = middle_views(4)
     turn = random_turn(5, mirrored=True)
     positions = (creature.positions - creature.positions.mean(0))[:300] @ turn.T
-    found = search_poses(positions, creature.colors[:300], cut_out(pictures, cameras, weights, 24), keep=6)
+    found = search_poses(positions, creature.colors[:300], extract_mattes(images, cameras, weights, 24), keep=6)
     angles = angles_between(found.turns, turn.T)  # the inverse brings the creature back
     assert angles.min() < 20
     nearest = int(angles.argmin())

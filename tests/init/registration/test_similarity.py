@@ -8,7 +8,7 @@ from ds4d.types import Cameras
 
 
 def targets_of(alphas: list[list[float]], color: float, weights: list[float]) -> Targets:
-    """Views of one row of pixels each, of one grey."""
+    """Views of one row of pixels each, of one gray."""
     coverage = torch.tensor(alphas, dtype=torch.float32)[:, None, None]
     count, _, _, width = coverage.shape
     cameras = Cameras(torch.eye(4).expand(count, 4, 4), torch.eye(3).expand(count, 3, 3), width, 1)
@@ -30,7 +30,7 @@ def test_what_is_equal_has_no_error() -> None:
     assert compare(torch.tensor([[[False, True, True, False]]]), torch.full((1, 1, 4, 3), 0.3), targets).error == 0
 
 
-def test_colours_count_only_where_both_cover() -> None:
+def test_colors_count_only_where_both_cover() -> None:
     targets = targets_of([[1, 1, 0]], color=0.5, weights=[1.0])
     colors = torch.full((1, 1, 3, 3), 0.5)
     colors[0, 0, [0, 2]] = 1.0  # one pixel that is not drawn, one that is drawn beside the object

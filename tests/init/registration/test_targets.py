@@ -5,12 +5,12 @@ from dataclasses import replace
 import torch
 
 from ds4d.geometry import project_points
-from ds4d.init.registration.targets import cut_out
+from ds4d.init.registration.targets import extract_mattes
 from ds4d.types import Cameras, FrameBatch
 
 
-def pictures_of(cameras: Cameras) -> FrameBatch:
-    """A rectangle in each view; its colour says where in the picture a pixel lies."""
+def images_of(cameras: Cameras) -> FrameBatch:
+    """A rectangle in each view; its color says where in the image a pixel lies."""
     columns = ((torch.arange(cameras.width) + 0.5) / cameras.width).expand(cameras.height, -1)
     rows = ((torch.arange(cameras.height) + 0.5) / cameras.height)[:, None].expand(-1, cameras.width)
     alphas = torch.zeros(cameras.num_views, 1, cameras.height, cameras.width)
@@ -20,8 +20,8 @@ def pictures_of(cameras: Cameras) -> FrameBatch:
 
 
 def test_a_window_shows_what_its_camera_sees(tiny_cameras: Cameras) -> None:
-    """The colours at a point's pixel say where it lay in the whole picture."""
-    targets = cut_out(pictures_of(tiny_cameras), tiny_cameras, torch.ones(3), size=48)
+    """The colors at a point's pixel say where it lay in the whole image."""
+    targets = extract_mattes(images_of(tiny_cameras), tiny_cameras, torch.ones(3), size=48)
     assert targets.images.shape == (3, 3, 48, 48)
     points = torch.tensor([[-0.15, 0.0, 0.0], [-0.2, 0.1, 0.0]])
     whole, _ = project_points(points, tiny_cameras)
@@ -29,25 +29,25 @@ def test_a_window_shows_what_its_camera_sees(tiny_cameras: Cameras) -> None:
     for point in range(len(points)):
         column, row = inside[0, point].floor().long().tolist()
         shown = targets.straight[0, :2, row, column]
-        # Half a pixel of a window, which is larger than the picture's.
+        # Half a pixel of a window, which is larger than the image's.
         torch.testing.assert_close(shown, whole[0, point] / torch.tensor([40.0, 32.0]), atol=0.015, rtol=0)
 
 
 def test_windows_are_filled_by_the_object_with_a_margin(tiny_cameras: Cameras) -> None:
-    targets = cut_out(pictures_of(tiny_cameras), tiny_cameras, torch.ones(3), size=64)
+    targets = extract_mattes(images_of(tiny_cameras), tiny_cameras, torch.ones(3), size=64)
     covered = (targets.alphas[0, 0] > 0.5).nonzero()
     low, high = covered.amin(0) / 64, (covered.amax(0) + 1) / 64
     assert (low > 0.1).all() and (low < 0.2).all() and (high > 0.8).all() and (high < 0.9).all()
 
 
-def test_windows_end_where_the_picture_ends(tiny_cameras: Cameras) -> None:
-    pictures = pictures_of(tiny_cameras)
-    full = FrameBatch(pictures.images, torch.ones_like(pictures.alphas))
-    targets = cut_out(full, tiny_cameras, torch.ones(3), size=40)
+def test_windows_end_where_the_image_ends(tiny_cameras: Cameras) -> None:
+    images = images_of(tiny_cameras)
+    full = FrameBatch(images.images, torch.ones_like(images.alphas))
+    targets = extract_mattes(full, tiny_cameras, torch.ones(3), size=40)
     torch.testing.assert_close(targets.cameras.Ks[0], replace(tiny_cameras).resized(40, 40).Ks[0])
     torch.testing.assert_close(targets.alphas, torch.ones(3, 1, 40, 40))
 
 
 def test_weights_sum_up_to_one(tiny_cameras: Cameras) -> None:
-    targets = cut_out(pictures_of(tiny_cameras), tiny_cameras, torch.tensor([1.0, 0.5, 0.5]), size=8)
+    targets = extract_mattes(images_of(tiny_cameras), tiny_cameras, torch.tensor([1.0, 0.5, 0.5]), size=8)
     assert targets.weights.tolist() == [0.5, 0.25, 0.25]

@@ -1,4 +1,4 @@
-"""The far side's colours: harmonic, and from the rim alone."""
+"""The far side's colors: harmonic, and from the rim alone."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ def box(height: int, width: int) -> torch.Tensor:
 
 
 def frame(height: int, width: int) -> torch.Tensor:
-    """1 on the border of a picture."""
+    """1 on the border of an image."""
     known = torch.ones(1, 1, height, width)
     known[..., 1:-1, 1:-1] = 0
     return known
@@ -37,7 +37,7 @@ def test_known_values_stay_and_nothing_goes_beyond_them(generator: torch.Generat
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 1)])
-def test_pictures_of_any_size(size: tuple[int, int]) -> None:
+def test_images_of_any_size(size: tuple[int, int]) -> None:
     known = torch.zeros(1, 1, *size)
     known[..., 0, 0] = 1
     assert torch.equal(harmonic_fill(torch.full((1, 3, *size), 0.25), known), torch.full((1, 3, *size), 0.25))
@@ -51,7 +51,7 @@ def test_what_lies_within_the_rim_does_not_show_on_the_far_side() -> None:
     torch.testing.assert_close(fill_from_rim(face, inside, blur=1.0), fill_from_rim(colors, inside, blur=1.0))
 
 
-def test_each_side_of_the_rim_colours_its_side() -> None:
+def test_each_side_of_the_rim_colors_its_side() -> None:
     inside, colors = box(40, 40), torch.zeros(1, 3, 40, 40)
     colors[:, 0, :, :20], colors[:, 2, :, 20:] = 1.0, 1.0
     red, _, blue = fill_from_rim(colors, inside, blur=1.0)[0]

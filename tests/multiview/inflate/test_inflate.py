@@ -16,7 +16,7 @@ CAMERA = orbit_cameras([0.0], [0.0], fovy_deg=49.1, distance=2.0, width=64, heig
 PIXEL = 2 * 0.9136 / 64  # world units at the origin
 
 
-def picture(left: int = 20, right: int = 44) -> Tensor:
+def image(left: int = 20, right: int = 44) -> Tensor:
     """A box, red on its left half and green on its right one."""
     rgba = torch.zeros(1, 4, 64, 64)
     rgba[:, 3, 24:40, left:right] = 1
@@ -25,23 +25,23 @@ def picture(left: int = 20, right: int = 44) -> Tensor:
     return rgba
 
 
-def film(rgba: Tensor, frames: int = 1) -> Video:
-    pictures = (rgba.movedim(1, -1) * 255).byte().numpy()[:, None].repeat(frames, 0)
-    return Video(ArrayFrames(pictures), 6.0)
+def video(rgba: Tensor, frames: int = 1) -> Video:
+    images = (rgba.movedim(1, -1) * 255).byte().numpy()[:, None].repeat(frames, 0)
+    return Video(ArrayFrames(images), 6.0)
 
 
 def test_the_middle_of_the_shape_lies_at_the_origins_depth_and_it_is_as_thick_as_said() -> None:
-    pair = inflate(picture(), CAMERA, InflateConfig(thickness=1.0))
+    pair = inflate(image(), CAMERA, InflateConfig(thickness=1.0))
     middle = 0.5 * (pair.front + pair.back)[pair.inside]
     torch.testing.assert_close(middle, torch.full_like(middle, 2.0))
     assert (pair.back - pair.front)[0, 31, 31] == pytest.approx(15 * PIXEL, rel=0.05)
-    thick = inflate(picture(), CAMERA, InflateConfig(thickness=1.5))
+    thick = inflate(image(), CAMERA, InflateConfig(thickness=1.5))
     torch.testing.assert_close((thick.back - thick.front), 1.5 * (pair.back - pair.front))
 
 
 @pytest.mark.parametrize(("facing", "slope"), [(60.0, 1 / 3**0.5), (120.0, -1 / 3**0.5), (-60.0, -1 / 3**0.5)])
 def test_what_faces_to_the_side_and_forward_is_nearer_there(facing: float, slope: float) -> None:
-    pair = inflate(picture(), CAMERA, InflateConfig(facing=facing))
+    pair = inflate(image(), CAMERA, InflateConfig(facing=facing))
     middle = 0.5 * (pair.front + pair.back)[0, 31]
     assert middle[43] - middle[20] == pytest.approx(-slope * 23 * PIXEL, rel=1e-3)
     assert middle[31:33].mean() == pytest.approx(2.0, abs=PIXEL)
@@ -54,7 +54,7 @@ def test_what_faces_the_camera_has_no_tilt(facing: float) -> None:
 
 
 def test_square_on_is_the_default_to_the_bit() -> None:
-    rgba = picture()
+    rgba = image()
     for facing in (90.0, -90.0):
         pair = inflate(rgba, CAMERA, InflateConfig(facing=facing))
         torch.testing.assert_close(pair.front, inflate(rgba, CAMERA, InflateConfig()).front)
@@ -62,7 +62,7 @@ def test_square_on_is_the_default_to_the_bit() -> None:
 
 def test_its_own_sides_are_seen_from_the_sides() -> None:
     """From azimuth 90 one sees the object's right end, green; from 270 the red one. View 1 and 4 of the rig."""
-    clip = Inflate(InflateConfig(), torch.device("cpu")).generate(film(picture()), seed=0).video
+    clip = Inflate(InflateConfig(), torch.device("cpu")).generate(video(image()), seed=0).video
     for view, strong, weak in ((2, 1, 0), (5, 0, 1)):
         rgba = clip.frames.read(0, view).astype(int)
         assert clip.view_names[view] == f"view{view - 1}"
@@ -70,8 +70,8 @@ def test_its_own_sides_are_seen_from_the_sides() -> None:
 
 
 def test_from_behind_it_is_the_mirror_image_of_the_front() -> None:
-    wide, camera = picture(10, 40), orbit_cameras([0.0], [0.0], fovy_deg=49.1, distance=2.0, width=64, height=64)
-    clip = Inflate(InflateConfig(), torch.device("cpu")).generate(replace(film(wide), camera=camera), seed=0).video
+    wide, camera = image(10, 40), orbit_cameras([0.0], [0.0], fovy_deg=49.1, distance=2.0, width=64, height=64)
+    clip = Inflate(InflateConfig(), torch.device("cpu")).generate(replace(video(wide), camera=camera), seed=0).video
     columns = [np.average(np.arange(64), weights=clip.frames.read(0, view)[..., 3].sum(0)) for view in (0, 3, 4)]
     assert columns[0] < 28 and columns[1] > 34 and columns[2] > 34  # azimuth 0, 150 and 210
 
@@ -81,7 +81,7 @@ def test_the_shape_is_closed_and_nothing_shines_through() -> None:
     rgba = torch.zeros(1, 4, 64, 64)
     rgba[:, :, 16:48, 16:48] = 1
     rgba[:, :3, 20:44, 20:44] = 0
-    clip = Inflate(InflateConfig(), torch.device("cpu")).generate(film(rgba), seed=0).video
+    clip = Inflate(InflateConfig(), torch.device("cpu")).generate(video(rgba), seed=0).video
     for view in range(1, 7):
         alpha = clip.frames.read(0, view)[..., 3]
         row = alpha[int(np.nonzero(alpha > 127)[0].mean())]
@@ -91,8 +91,8 @@ def test_the_shape_is_closed_and_nothing_shines_through() -> None:
         assert clip.frames.read(0, view)[26:38, 26:38, :3].min() > 220
 
 
-def test_the_film_is_lifted_piece_by_piece_with_the_same_result() -> None:
-    clip = Inflate(InflateConfig(), torch.device("cpu")).generate(film(picture(), 11), seed=0).video
+def test_the_video_is_lifted_piece_by_piece_with_the_same_result() -> None:
+    clip = Inflate(InflateConfig(), torch.device("cpu")).generate(video(image(), 11), seed=0).video
     for view in range(1, 7):
         np.testing.assert_array_equal(clip.frames.read(0, view), clip.frames.read(10, view))
 
@@ -107,7 +107,7 @@ def test_identity_tells_settings_apart() -> None:
 def test_drawn_on_a_gpu_the_views_are_those_of_the_cpu() -> None:
     drawn, points = [], []
     for device in ("cpu", "cuda"):
-        made = Inflate(InflateConfig(), torch.device(device)).generate(film(picture(), frames=2), seed=0)
+        made = Inflate(InflateConfig(), torch.device(device)).generate(video(image(), frames=2), seed=0)
         assert made.points is not None
         drawn.append(np.stack([made.video.frames.read(time, view) for time in range(2) for view in range(7)]))
         points.append(made.points.positions)

@@ -54,7 +54,7 @@ def test_a_thin_limb_does_not_thicken_where_it_joins_the_body() -> None:
     assert heights[47, 80] == pytest.approx(1.5) and heights[47, 47] > 18
 
 
-def test_where_the_picture_cuts_the_object_off_is_no_rim() -> None:
+def test_where_the_image_cuts_the_object_off_is_no_rim() -> None:
     half = torch.zeros(1, 40, 40, dtype=torch.bool)
     half[:, 20:] = True
     assert union_of_balls(half)[0, 39, 20] > 15

@@ -1,4 +1,4 @@
-"""A small film, and the tiny networks loaded once."""
+"""A small video, and the tiny networks loaded once."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def shown() -> list[UInt8[np.ndarray, "S S 3"]]:
 
 
 @pytest.fixture(scope="session")
-def film() -> Video:
+def video() -> Video:
     """Three frames of a disc that grows, 40 x 40 pixels."""
     ys, xs = np.mgrid[:40, :40]
     inside = [(xs - 19.5) ** 2 + (ys - 19.5) ** 2 < radius**2 for radius in (12, 13, 14)]

@@ -1,4 +1,4 @@
-"""Zero123++ from a film to a clip, on tiny random networks of the real classes; the contract suite holds the rest."""
+"""Zero123++ from a video to a clip, on tiny random networks of the real classes; the contract suite holds the rest."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ import torch
 
 from ds4d.geometry import orbit_cameras
 from ds4d.multiview.zero123plus import Zero123Plus, Zero123PlusConfig
-from ds4d.multiview.zero123plus.layout import film_camera, sheet_cameras, shown_frame, split_sheet
+from ds4d.multiview.zero123plus.layout import sheet_cameras, shown_frame, split_sheet, video_camera
 from ds4d.multiview.zero123plus.networks import Zero123PlusNetworks
 from ds4d.multiview.zero123plus.sampling import sample_sheets
 from ds4d.types import ArrayFrames, MultiViewVideo, Video
@@ -25,43 +25,43 @@ def generator(folder: Path, **changes: Any) -> Zero123Plus:
     return Zero123Plus(Zero123PlusConfig(**{"folder": folder, "view_size": 64, "steps": 2, **changes}), CPU)
 
 
-def pictures(clip: MultiViewVideo) -> np.ndarray:
-    """All views besides the film: [T, V, H, W, 4]."""
+def images(clip: MultiViewVideo) -> np.ndarray:
+    """All views besides the video: [T, V, H, W, 4]."""
     return np.stack([[clip.frames.read(t, v) for v in range(1, clip.num_views)] for t in range(clip.num_times)])
 
 
-def made(folder: Path, film: Video, seed: int = 0, **changes: Any) -> np.ndarray:
+def made(folder: Path, video: Video, seed: int = 0, **changes: Any) -> np.ndarray:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # random networks draw no object of the film's height
-        return pictures(generator(folder, **changes).generate(film, seed=seed).video)
+        warnings.simplefilter("ignore")  # random networks draw no object of the video's height
+        return images(generator(folder, **changes).generate(video, seed=seed).video)
 
 
 @pytest.fixture(scope="module")
-def usual(tiny_zero123plus: Path, film: Video) -> np.ndarray:
+def usual(tiny_zero123plus: Path, video: Video) -> np.ndarray:
     """The views that seed 0 gives."""
-    return made(tiny_zero123plus, film)
+    return made(tiny_zero123plus, video)
 
 
-def test_a_seed_and_nothing_else_decides(tiny_zero123plus: Path, film: Video, usual: np.ndarray) -> None:
+def test_a_seed_and_nothing_else_decides(tiny_zero123plus: Path, video: Video, usual: np.ndarray) -> None:
     torch.manual_seed(123)
-    np.testing.assert_array_equal(made(tiny_zero123plus, film, offload=True), usual)
-    assert (made(tiny_zero123plus, film, seed=1) != usual).mean() > 0.1
+    np.testing.assert_array_equal(made(tiny_zero123plus, video, offload=True), usual)
+    assert (made(tiny_zero123plus, video, seed=1) != usual).mean() > 0.1
 
 
 @pytest.mark.parametrize(
     "changes", [{"steps": 3}, {"guidance": 1.0}, {"anchor": None}], ids=lambda changes: next(iter(changes))
 )
 def test_settings_change_the_views(
-    tiny_zero123plus: Path, film: Video, usual: np.ndarray, changes: dict[str, Any]
+    tiny_zero123plus: Path, video: Video, usual: np.ndarray, changes: dict[str, Any]
 ) -> None:
-    assert (made(tiny_zero123plus, film, **changes) != usual).any()
+    assert (made(tiny_zero123plus, video, **changes) != usual).any()
 
 
 @torch.no_grad()
 def test_views_are_the_sheets_tiles_without_their_background(
-    tiny_zero123plus: Path, networks: Zero123PlusNetworks, film: Video
+    tiny_zero123plus: Path, networks: Zero123PlusNetworks, video: Video
 ) -> None:
-    frames = _large(film)
+    frames = _large(video)
     noise = torch.Generator().manual_seed(7)
     condition = networks.encode([shown_frame(frame, 512) for frame in frames[:, 0]], noise)
     latents = sample_sheets(
@@ -75,27 +75,27 @@ def test_views_are_the_sheets_tiles_without_their_background(
         np.testing.assert_array_equal(views[time, ..., :3][solid], tiles[solid])
 
 
-def _large(film: Video) -> np.ndarray:
-    """The film's frames at 64 pixels."""
-    frames = np.stack([film.frames.read(time, 0) for time in range(film.num_times)])
+def _large(video: Video) -> np.ndarray:
+    """The video's frames at 64 pixels."""
+    frames = np.stack([video.frames.read(time, 0) for time in range(video.num_times)])
     return np.pad(frames, ((0, 0), (12, 12), (12, 12), (0, 0)))[:, None]
 
 
-def test_the_films_camera_moves_the_rig_and_not_the_pictures(
-    tiny_zero123plus: Path, film: Video, usual: np.ndarray
+def test_the_videos_camera_moves_the_rig_and_not_the_images(
+    tiny_zero123plus: Path, video: Video, usual: np.ndarray
 ) -> None:
     raised = orbit_cameras([0.0], [20.0], fovy_deg=49.1, distance=2.0, width=40, height=40)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        clip = generator(tiny_zero123plus).generate(replace(film, camera=raised), seed=0).video
-    np.testing.assert_array_equal(pictures(clip), usual)
+        clip = generator(tiny_zero123plus).generate(replace(video, camera=raised), seed=0).video
+    np.testing.assert_array_equal(images(clip), usual)
     torch.testing.assert_close(clip.cameras.viewmats[0, :1], raised.viewmats)
-    level = sheet_cameras(film_camera(film), "v1.1")
+    level = sheet_cameras(video_camera(video), "v1.1")
     torch.testing.assert_close(clip.cameras.viewmats[0, 1:], level.viewmats[1:], atol=1e-5, rtol=1e-5)
 
 
-def test_version_1_2_fits_its_distance(tiny_zero123plus: Path, film: Video) -> None:
-    one = Video(ArrayFrames(film.frames.read(0, 0)[None, None]), fps=6.0)
+def test_version_1_2_fits_its_distance(tiny_zero123plus: Path, video: Video) -> None:
+    one = Video(ArrayFrames(video.frames.read(0, 0)[None, None]), fps=6.0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         clip = generator(tiny_zero123plus, version="v1.2").generate(one, seed=0).video
@@ -142,16 +142,16 @@ def test_the_identity_tells_what_decides_the_views(tiny_zero123plus: Path, tmp_p
     assert Zero123Plus(generator(tiny_zero123plus).config, CPU, tmp_path / "net.onnx").identity != own
 
 
-def test_an_anchor_beyond_the_film_is_named(tiny_zero123plus: Path, film: Video) -> None:
-    with pytest.raises(ValueError, match="anchor must be one of the film's frames 0 to 2, got 3"):
-        generator(tiny_zero123plus, anchor=3).generate(film, seed=0)
+def test_an_anchor_beyond_the_video_is_named(tiny_zero123plus: Path, video: Video) -> None:
+    with pytest.raises(ValueError, match="anchor must be one of the video's frames 0 to 2, got 3"):
+        generator(tiny_zero123plus, anchor=3).generate(video, seed=0)
 
 
-def test_an_empty_frame_is_named(tiny_zero123plus: Path, film: Video) -> None:
-    frames = _large(film).copy()
+def test_an_empty_frame_is_named(tiny_zero123plus: Path, video: Video) -> None:
+    frames = _large(video).copy()
     frames[1] = 0
-    with pytest.raises(ValueError, match="frame 1 of the film must show the object, got an empty mask"):
-        generator(tiny_zero123plus).generate(replace(film, frames=ArrayFrames(frames)), seed=0)
+    with pytest.raises(ValueError, match="frame 1 of the video must show the object, got an empty mask"):
+        generator(tiny_zero123plus).generate(replace(video, frames=ArrayFrames(frames)), seed=0)
 
 
 @pytest.mark.parametrize(

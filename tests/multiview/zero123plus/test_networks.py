@@ -1,4 +1,4 @@
-"""What the networks make of pictures, against the same networks called directly."""
+"""What the networks make of images, against the same networks called directly."""
 
 import json
 import shutil
@@ -41,7 +41,7 @@ def test_latents_are_drawn_with_the_same_noise_and_left_unscaled(networks: Zero1
 
 @torch.no_grad()
 def test_sheets_come_back_from_where_the_authors_moved_them(networks: Zero123PlusNetworks) -> None:
-    """Of pictures: x 2 - 1, x 0.5 / 0.8. Of latents: x 0.18215, - 0.22, x 0.75. Decoding undoes both."""
+    """Of images: x 2 - 1, x 0.5 / 0.8. Of latents: x 0.18215, - 0.22, x 0.75. Decoding undoes both."""
     latents = torch.randn(2, 4, 6, 4, generator=torch.Generator().manual_seed(0))
     scaled = (0.18215 * latents - 0.22) * 0.75
     first, second = networks.decode(scaled)

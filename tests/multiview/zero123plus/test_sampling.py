@@ -173,7 +173,7 @@ def test_memory_holds_the_anchors_tokens_of_one_step(networks: Zero123PlusNetwor
 
 
 class Cramped(torch.nn.Module):
-    """A UNet on a device that has room for so many pictures."""
+    """A UNet on a device that has room for so many images."""
 
     def __init__(self, unet: Any, room: int) -> None:
         super().__init__()
@@ -184,11 +184,11 @@ class Cramped(torch.nn.Module):
     def attn_processors(self) -> dict[str, Any]:
         return self.unet.attn_processors
 
-    def forward(self, pictures: Tensor, *others: Any, **more: Any) -> Any:
-        self.batches.append(len(pictures))
-        if len(pictures) > self.room:
+    def forward(self, images: Tensor, *others: Any, **more: Any) -> Any:
+        self.batches.append(len(images))
+        if len(images) > self.room:
             raise torch.OutOfMemoryError("no room")
-        return self.unet(pictures, *others, **more)
+        return self.unet(images, *others, **more)
 
 
 @torch.no_grad()

@@ -15,8 +15,8 @@ from ds4d.preprocess.matting.model import MattingModel, apply_matte
 def write_model(
     path: Path, size: int | str, nodes: list[onnx.NodeProto], *, channels: int = 3, constants: dict | None = None
 ) -> Path:
-    """A model from "picture" [1, channels, size, size] to "matte", with a second output as U2-Net's side outputs."""
-    given = helper.make_tensor_value_info("picture", TensorProto.FLOAT, [1, channels, size, size])
+    """A model from "image" [1, channels, size, size] to "matte", with a second output as U2-Net's side outputs."""
+    given = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, channels, size, size])
     outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("matte", "side")]
     weights = [
         helper.make_tensor(
@@ -35,13 +35,13 @@ def write_model(
 def redness(path: Path, size: int | str = 32) -> Path:
     """Finds red things: the first channel less the second and third."""
     weights = np.float32([1, -0.5, -0.5]).reshape(1, 3, 1, 1)
-    return write_model(path, size, [helper.make_node("Conv", ["picture", "w"], ["matte"])], constants={"w": weights})
+    return write_model(path, size, [helper.make_node("Conv", ["image", "w"], ["matte"])], constants={"w": weights})
 
 
 def brightness(path: Path, size: int) -> Path:
     """The sum over channels of what lies above 0, which depends on the mean and the deviation a model is fed with."""
     nodes = [
-        helper.make_node("Relu", ["picture"], ["bright"]),
+        helper.make_node("Relu", ["image"], ["bright"]),
         helper.make_node("ReduceSum", ["bright", "axes"], ["matte"], keepdims=1),
     ]
     return write_model(path, size, nodes, constants={"axes": np.int64([1])})
@@ -52,7 +52,7 @@ def opaque(rgb: np.ndarray) -> np.ndarray:
 
 
 def thirds(size: int) -> np.ndarray:
-    """Black, grey (0.6) and white stripes."""
+    """Black, gray (0.6) and white stripes."""
     return opaque(np.repeat(np.repeat(np.uint8([0, 153, 255]), size // 3)[None, :, None], size, 0).repeat(3, 2))
 
 
@@ -69,23 +69,23 @@ def test_models_are_fed_as_their_family_wants(tmp_path: Path, size: int, means, 
     assert middles == pytest.approx(np.array(lit) / lit[-1], abs=1e-3)
 
 
-def test_brightness_of_the_picture_is_scaled_away(tmp_path: Path) -> None:
+def test_brightness_of_the_image_is_scaled_away(tmp_path: Path) -> None:
     model = MattingModel(brightness(tmp_path / "m.onnx", 96))
     dim = thirds(96) // 2
     dim[..., 3] = 255
     assert model.alpha(dim) == pytest.approx(model.alpha(thirds(96)), abs=0.02)
 
 
-def test_mattes_have_the_pictures_size(tmp_path: Path, disc, over) -> None:
-    picture = opaque(over(disc(40, 26, 14, size=(80, 60)), (90, 140, 200)))
+def test_mattes_have_the_images_size(tmp_path: Path, disc, over) -> None:
+    image = opaque(over(disc(40, 26, 14, size=(80, 60)), (90, 140, 200)))
     for size in (32, "any"):
-        alpha = MattingModel(redness(tmp_path / f"{size}.onnx", size)).alpha(picture)
+        alpha = MattingModel(redness(tmp_path / f"{size}.onnx", size)).alpha(image)
         assert alpha.shape == (60, 80)
         assert (alpha.min(), alpha.max()) == pytest.approx((0, 1), abs=0.02)
         assert (alpha > 0.5).mean() == pytest.approx(np.pi * 14**2 / 4800, rel=0.08)
 
 
-def test_colours_at_the_outline_are_the_insides(disc, over) -> None:
+def test_colors_at_the_outline_are_the_insides(disc, over) -> None:
     truth = disc(40, 26, 14, size=(80, 60))
     cut = apply_matte(opaque(over(truth, (20, 220, 40))), truth[..., 3].astype(np.float32) / 255)
     soft = (cut[..., 3] > 40) & (cut[..., 3] < 250)
@@ -101,10 +101,10 @@ def _scenery(disc, over, rng) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("by", ["option", "environment"])
-def test_films_before_scenery_are_cut_out_by_a_model(
-    tmp_path: Path, write_film, disc, over, rng, monkeypatch: pytest.MonkeyPatch, by: str
+def test_videos_before_scenery_are_cut_out_by_a_model(
+    tmp_path: Path, render_video, disc, over, rng, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
-    path = write_film("a.mkv", _scenery(disc, over, rng), codec="ffv1", pix_fmt="bgr0")
+    path = render_video("a.mkv", _scenery(disc, over, rng), codec="ffv1", pix_fmt="bgr0")
     model = redness(tmp_path / "m.onnx", 64)
     if by == "environment":
         monkeypatch.setenv("DS4D_MATTING_MODEL", str(model))
@@ -114,8 +114,8 @@ def test_films_before_scenery_are_cut_out_by_a_model(
     assert (alpha > 127).sum(axis=(1, 2)) == pytest.approx(np.full(8, area), rel=0.1)
 
 
-def test_without_any_way_out_the_error_names_three(write_film, disc, over, rng) -> None:
-    path = write_film("a.mkv", _scenery(disc, over, rng), codec="ffv1", pix_fmt="bgr0")
+def test_without_any_way_out_the_error_names_three(render_video, disc, over, rng) -> None:
+    path = render_video("a.mkv", _scenery(disc, over, rng), codec="ffv1", pix_fmt="bgr0")
     with pytest.raises(
         ValueError, match=r"got frames without alpha, whose background is not plain, and no matting model"
     ) as e:
@@ -152,10 +152,10 @@ def test_files_that_are_no_such_model_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no model")
     with pytest.raises(ValueError, match=r"text\.onnx must be an onnx file, got one that cannot be read"):
         MattingModel(tmp_path / "text.onnx")
-    grey = write_model(tmp_path / "grey.onnx", 8, [helper.make_node("Relu", ["picture"], ["matte"])], channels=1)
-    with pytest.raises(ValueError, match=r"grey\.onnx must take pictures \[1, 3, H, W\], got \[1, 1, 8, 8\]"):
-        MattingModel(grey)
-    three = write_model(tmp_path / "three.onnx", 8, [helper.make_node("Relu", ["picture"], ["matte"])])
+    gray = write_model(tmp_path / "gray.onnx", 8, [helper.make_node("Relu", ["image"], ["matte"])], channels=1)
+    with pytest.raises(ValueError, match=r"gray\.onnx must take images \[1, 3, H, W\], got \[1, 1, 8, 8\]"):
+        MattingModel(gray)
+    three = write_model(tmp_path / "three.onnx", 8, [helper.make_node("Relu", ["image"], ["matte"])])
     with pytest.raises(ValueError, match=r"must give one map \[1, 1, H, W\], got \[1, 3, 8, 8\]"):
         MattingModel(three).alpha(opaque(np.zeros((9, 9, 3), np.uint8)))
 

@@ -72,9 +72,9 @@ def decode() -> Callable[[str], bytes]:
 def change_metrics(run: Path) -> Callable[..., None]:
     """Writes other figures into that run."""
 
-    def change(**figures: Any) -> None:
+    def change(**metrics: Any) -> None:
         path = run / "metrics.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | figures))
+        path.write_text(json.dumps(json.loads(path.read_text()) | metrics))
 
     return change
 

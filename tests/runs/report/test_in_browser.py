@@ -53,7 +53,7 @@ def test_is_whole_and_fits(open_report: Callable, finished_run: Path, width: int
     assert [address[:5] for address in asked if not address.startswith("data:")] == ["file:"]
 
 
-def test_films_play(open_report: Callable, finished_run: Path) -> None:
+def test_videos_play(open_report: Callable, finished_run: Path) -> None:
     page, said, _ = open_report(finished_run / "report.html", 375)
     if not page.evaluate(f"document.createElement('video').canPlayType('{H264}')"):
         pytest.skip("needs a Chromium that plays H.264")

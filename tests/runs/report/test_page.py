@@ -12,14 +12,14 @@ from PIL import Image
 
 from ds4d.runs import RunFolder
 from ds4d.runs.report import write_report
-from ds4d.runs.report.embedding import Films
+from ds4d.runs.report.embedding import Videos
 from ds4d.runs.report.tables import duration
 
 SECTIONS = [
-    "", "Input and output", "Four sides", "What moves", "All round", "Over time", "What was found in the film",
+    "", "Input and output", "Four sides", "What moves", "All round", "Over time", "What was found in the video",
     "Curves", "Figures", "Time and memory", "Settings", "Versions",
 ]  # fmt: skip
-FILMS = ["comparison.mp4", "front.mp4", "right.mp4", "back.mp4", "left.mp4", "heatmap.mp4", "orbit.mp4"]
+VIDEOS = ["comparison.mp4", "front.mp4", "right.mp4", "back.mp4", "left.mp4", "saliency.mp4", "orbit.mp4"]
 
 
 def test_a_run_ends_with_its_page(finished_run: Path, tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_a_run_ends_with_its_page(finished_run: Path, tmp_path: Path) -> None:
 
 
 def _text(path: Path) -> str:
-    """A page without its pictures of curves, in which matplotlib numbers parts by chance."""
+    """A page without its images of curves, in which matplotlib numbers parts by chance."""
     return re.sub(r"data:image/svg[^\"]*", "", path.read_text(encoding="utf-8"))
 
 
@@ -75,9 +75,9 @@ def test_stages_of_other_names_keep_them(run: Path, read_page: Callable, change_
     assert "polish 1.0 s 25%" in shown and "peak of tape 1.00 GiB" in shown
 
 
-def test_films_are_the_runs_own(run: Path, read_page: Callable, decode: Callable) -> None:
+def test_videos_are_the_runs_own(run: Path, read_page: Callable, decode: Callable) -> None:
     videos = read_page(run).of("video")
-    assert [decode(video["src"]) for video in videos] == [(run / name).read_bytes() for name in FILMS]
+    assert [decode(video["src"]) for video in videos] == [(run / name).read_bytes() for name in VIDEOS]
     for video in videos:
         assert {"muted", "loop", "playsinline", "autoplay", "controls"} <= set(video)
         assert Image.open(BytesIO(decode(video["poster"]))).size == (int(video["width"]), int(video["height"]))
@@ -95,14 +95,14 @@ def test_curves_are_drawn_from_the_log(run: Path, read_page: Callable, decode: C
 @pytest.mark.parametrize(
     ("findings", "said"),
     [
-        (None, "The input is a folder of views; only films are checked."),
+        (None, "The input is a folder of views; only videos are checked."),
         ([], "Nothing wrong was found."),
         ([{"severity": "warning", "what": "It is dark.", "mend": "Light it."}], "warning It is dark. Light it."),
     ],
 )
 def test_findings(run: Path, read_page: Callable, change_metrics: Callable, findings: list | None, said: str) -> None:
     change_metrics(findings=findings)
-    assert said in " ".join(read_page(run).text["What was found in the film"].split())
+    assert said in " ".join(read_page(run).text["What was found in the video"].split())
 
 
 def test_scores_on_other_views_are_shown_once_there(run: Path, read_page: Callable) -> None:
@@ -138,7 +138,7 @@ def test_text_is_escaped(run: Path, read_page: Callable, change_metrics: Callabl
     page = read_page(run.rename(run.with_name("<b>&run")))
     assert "script" not in {name for name, _ in page.tags} and "b" in {name for name, _ in page.tags}
     assert "<b>&run" in page.text[""] and "<b>&run" not in page.source
-    for section in ("What was found in the film", "Figures", "Settings", "Versions", "Time and memory"):
+    for section in ("What was found in the video", "Figures", "Settings", "Versions", "Time and memory"):
         assert bad in page.text[section]
 
 
@@ -147,22 +147,22 @@ def test_text_is_escaped(run: Path, read_page: Callable, change_metrics: Callabl
     [
         (1, "none", "No heat map: the clip has one frame"),
         (6, "none", "No heat map: a camera moves"),
-        (6, "filters", "heatmap.png is not in the folder of the run"),
+        (6, "filters", "saliency.png is not in the folder of the run"),
     ],
 )
 def test_why_there_is_no_heat_map(
     run: Path, read_page: Callable, change_metrics: Callable, frames: int, features: str, said: str
 ) -> None:
-    for name in ("heatmap.mp4", "heatmap.png"):
+    for name in ("saliency.mp4", "saliency.png"):
         (run / name).unlink()
     change_metrics(frames=frames, used={"views": "", "features": features, "init": ""})
     assert said in read_page(run).text["What moves"]
 
 
-def test_missing_and_damaged_films_are_named_and_stills_remain(run: Path, read_page: Callable) -> None:
-    for name in FILMS:
+def test_missing_and_damaged_videos_are_named_and_stills_remain(run: Path, read_page: Callable) -> None:
+    for name in VIDEOS:
         (run / name).unlink()
-    (run / "front.mp4").write_bytes(b"no film")
+    (run / "front.mp4").write_bytes(b"no video")
     page = read_page(run)
     assert page.of("video") == []
     assert "comparison.mp4 is not in the folder of the run" in page.text["Input and output"]
@@ -173,22 +173,22 @@ def test_missing_and_damaged_films_are_named_and_stills_remain(run: Path, read_p
     ]
 
 
-def test_a_damaged_picture_is_named(run: Path, read_page: Callable) -> None:
-    (run / "contact_sheet.png").write_bytes(b"no picture")
+def test_a_damaged_image_is_named(run: Path, read_page: Callable) -> None:
+    (run / "contact_sheet.png").write_bytes(b"no image")
     assert "contact_sheet.png" in read_page(run).text["Over time"]
 
 
-def test_films_beyond_the_room_are_stills(run: Path) -> None:
+def test_videos_beyond_the_room_are_stills(run: Path) -> None:
     """The first has just enough room and leaves none to the next."""
-    films = Films(run, room=(run / "comparison.mp4").stat().st_size)
-    assert "<video" in films.figure("comparison.mp4", "both")
-    still = films.figure("front.mp4", "front")
+    videos = Videos(run, room=(run / "comparison.mp4").stat().st_size)
+    assert "<video" in videos.figure("comparison.mp4", "both")
+    still = videos.figure("front.mp4", "front")
     assert "<img" in still and "<video" not in still
     assert "front: front.mp4 (0.0 MB) is too large to play on this page. Its first frame." in still
-    assert "<video" in Films(run).figure("front.mp4", "front")
+    assert "<video" in Videos(run).figure("front.mp4", "front")
 
 
 @pytest.mark.usefixtures("without_pyav")
-def test_without_pyav_films_play_all_the_same(run: Path, read_page: Callable) -> None:
+def test_without_pyav_videos_play_all_the_same(run: Path, read_page: Callable) -> None:
     videos = read_page(run).of("video")
-    assert len(videos) == len(FILMS) and not any("poster" in video for video in videos)
+    assert len(videos) == len(VIDEOS) and not any("poster" in video for video in videos)

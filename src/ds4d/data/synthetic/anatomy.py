@@ -55,7 +55,7 @@ class Part:
 
     Attributes:
         shape: affine map from the unit sphere to the world at rest.
-        paint: colour on the unit sphere.
+        paint: color on the unit sphere.
         joint: what it hangs on; none if it stands still.
         casts_shade: whether it takes ambient light from what is near it.
     """
@@ -83,7 +83,7 @@ def shift(offset: Triple) -> Float[np.ndarray, "4 4"]:
 
 
 def ellipsoid(
-    centre: Triple,
+    center: Triple,
     radii: Triple,
     paint: Paint,
     *,
@@ -91,9 +91,9 @@ def ellipsoid(
     joint: str | None = None,
     casts_shade: bool = False,
 ) -> Part:
-    """An ellipsoid turned about z, then y, then x, and moved to its centre."""
+    """An ellipsoid turned about z, then y, then x, and moved to its center."""
     turns = turn(0, turn_deg[0]) @ turn(1, turn_deg[1]) @ turn(2, turn_deg[2])
-    return Part(shift(centre) @ turns @ np.diag([*radii, 1.0]), paint, joint, casts_shade)
+    return Part(shift(center) @ turns @ np.diag([*radii, 1.0]), paint, joint, casts_shade)
 
 
 def mirror_part(part: Part) -> Part:

@@ -73,7 +73,7 @@ def _left_arm() -> list[Part]:
     return [
         ellipsoid((0.145, -0.085, 0.05), (0.036, 0.075, 0.04), _SKIN, turn_deg=(-35, 0, 20), joint="left arm"),
         ellipsoid((0.15, -0.14, 0.105), (0.038, 0.034, 0.04), _SKIN, joint="left arm"),
-        *(ellipsoid(centre, radii, _CREAM, joint="left arm") for centre, radii in fingers),
+        *(ellipsoid(center, radii, _CREAM, joint="left arm") for center, radii in fingers),
     ]
 
 
@@ -132,8 +132,8 @@ def _left_ear() -> list[Part]:
 def _left_wing() -> list[Part]:
     membrane = over(_ORANGE, (stripes(0, 4), _GOLD), (beyond(0, 0.72), _CRIMSON))
     blades = [
-        ellipsoid(centre, radii, membrane, turn_deg=(0, 18, angle), joint="left wing")
-        for centre, radii, angle in (
+        ellipsoid(center, radii, membrane, turn_deg=(0, 18, angle), joint="left wing")
+        for center, radii, angle in (
             ((0.2, 0.075, -0.155), (0.15, 0.042, 0.012), 38),
             ((0.225, -0.01, -0.16), (0.15, 0.045, 0.012), 8),
             ((0.19, -0.08, -0.15), (0.115, 0.04, 0.012), -22),

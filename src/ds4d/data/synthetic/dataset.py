@@ -1,4 +1,4 @@
-"""The sample as training data: a folder of pictures with cameras, or a clip in memory."""
+"""The sample as training data: a folder of images with cameras, or a clip in memory."""
 
 import json
 import math
@@ -43,7 +43,7 @@ class SampleConfig:
 
     Attributes:
         frames: T, over one period of the motion; the last frame shows the first pose again.
-        size: height and width of the pictures, pixels.
+        size: height and width of the images, pixels.
         supersampling: rays per pixel along each axis.
         fps: frames per second of the video.
     """
@@ -69,10 +69,10 @@ def sample_video(config: SampleConfig, splits: Sequence[str] = ("front", "mv")) 
     rig = tuple(view for split in splits for view in SPLITS[split])
     cameras = rig_cameras(rig, config.size, config.size)
     times = frame_times(config.frames)
-    pictures = render_sample(cameras, times, supersampling=config.supersampling)
-    flat = pictures.reshape(-1, config.size, 4)
+    images = render_sample(cameras, times, supersampling=config.supersampling)
+    flat = images.reshape(-1, config.size, 4)
     return MultiViewVideo(
-        frames=ArrayFrames(premultiply(flat).reshape(pictures.shape)),
+        frames=ArrayFrames(premultiply(flat).reshape(images.shape)),
         cameras=expand_over_times(cameras, config.frames),
         valid=torch.ones(config.frames, len(rig), dtype=torch.bool),
         times=times,
@@ -84,7 +84,7 @@ def sample_video(config: SampleConfig, splits: Sequence[str] = ("front", "mv")) 
 
 
 def write_sample(folder: str | Path, config: SampleConfig) -> None:
-    """Writes the sample: pictures and transforms_<split>.json (D-NeRF keys) of `SPLITS`, and the front view as video.
+    """Writes the sample: images and transforms_<split>.json (D-NeRF keys) of `SPLITS`, and the front view as video.
 
     `load_transforms` reads front and mv for training; test is for scoring. The folder appears whole or not at all.
 
@@ -126,19 +126,19 @@ def _refuse_foreign(target: Path) -> None:
 def _write_split(folder: Path, split: str, config: SampleConfig) -> None:
     rig, times = SPLITS[split], frame_times(config.frames)
     cameras = rig_cameras(rig, config.size, config.size)
-    pictures = render_sample(cameras, times, supersampling=config.supersampling)
+    images = render_sample(cameras, times, supersampling=config.supersampling)
     camtoworlds = opencv_to_opengl(cameras.viewmats.double())
     frames = []
     for frame, time in enumerate(times.tolist()):
-        for view, camtoworld, picture in zip(rig, camtoworlds, pictures[frame], strict=True):
+        for view, camtoworld, image in zip(rig, camtoworlds, images[frame], strict=True):
             name = f"{split}/{frame:03d}" if len(rig) == 1 else f"{split}/{view.name}_{frame:03d}"
-            write_png(folder / f"{name}.png", picture)
+            write_png(folder / f"{name}.png", image)
             place = {"file_path": f"./{name}", "image": f"{name}.png", "time": round(time, 6), "frame": frame}
             frames.append({**place, "split": split, **_camera_keys(view, camtoworld)})
     head = {"camera_angle_x": math.radians(_FOVY_DEG), "w": config.size, "h": config.size, "extension": ".png"}
     (folder / f"transforms_{split}.json").write_text(json.dumps({**head, "frames": frames}, indent=1))
     if split == "front":
-        write_video(folder / "front.mp4", (on_white(premultiply(picture)) for picture in pictures[:, 0]), config.fps)
+        write_video(folder / "front.mp4", (on_white(premultiply(image)) for image in images[:, 0]), config.fps)
 
 
 def _camera_keys(view: RigView, camtoworld: Float[Tensor, "4 4"]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ class Pinhole:
 
     Attributes:
         viewmat: world -> camera.
-        K: intrinsics in rays: the picture's intrinsics times the rays per pixel and axis.
+        K: intrinsics in rays: the image's intrinsics times the rays per pixel and axis.
         width: rays across.
         height: rays down.
     """
@@ -31,7 +31,7 @@ class Pinhole:
 
 @dataclass(frozen=True, eq=False)
 class Hits:
-    """The nearest surfaces in a window of the picture.
+    """The nearest surfaces in a window of the image.
 
     Attributes:
         top: the window's first row of rays.
@@ -55,7 +55,7 @@ def trace(shapes: Float[np.ndarray, "P 4 4"], camera: Pinhole, align: int) -> Hi
 
     Args:
         shapes: affine maps from the unit sphere to the world.
-        camera: the rays; one passes through the centre of each cell of its raster.
+        camera: the rays; one passes through the center of each cell of its raster.
         align: the window starts and ends at multiples of this many rays.
 
     Raises:
@@ -85,13 +85,13 @@ def trace(shapes: Float[np.ndarray, "P 4 4"], camera: Pinhole, align: int) -> Hi
 
 
 def _bounding_box(shape: Float[np.ndarray, "4 4"], camera: Pinhole) -> Int[np.ndarray, "4"]:
-    """Rays (left, top, right, bottom) that can meet the ellipsoid, right and bottom exclusive, within the picture.
+    """Rays (left, top, right, bottom) that can meet the ellipsoid, right and bottom exclusive, within the image.
 
     Tangent lines l of its outline satisfy l^T C l = 0 with the dual conic C = K (A A^T - c c^T) K^T, where A is the
-    linear part of the shape and c its centre in the camera.
+    linear part of the shape and c its center in the camera.
     """
-    linear, centre = camera.K @ shape[:3, :3], camera.K @ shape[:3, 3]
-    conic = linear @ linear.T - np.outer(centre, centre)
+    linear, center = camera.K @ shape[:3, :3], camera.K @ shape[:3, 3]
+    conic = linear @ linear.T - np.outer(center, center)
     middle = conic[:2, 2] / conic[2, 2]
     half = np.sqrt(np.maximum(middle**2 - np.diag(conic)[:2] / conic[2, 2], 0))
     size = (camera.width, camera.height)

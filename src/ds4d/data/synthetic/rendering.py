@@ -1,4 +1,4 @@
-"""True pictures of the sample creature from any camera at any time."""
+"""True images of the sample creature from any camera at any time."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ _MOVES = np.array([part.joint is not None for part in PARTS])
 def render_sample(
     cameras: Cameras, times: Float[Tensor, " T"], *, supersampling: int = 3
 ) -> UInt8[np.ndarray, "T V H W 4"]:
-    """Pictures with straight alpha, as files hold them; colour is 0 where alpha is 0.
+    """Images with straight alpha, as files hold them; color is 0 where alpha is 0.
 
     Args:
         cameras: [V] or [T, V], outside the ball of radius 0.5 round the origin that holds the creature.
@@ -31,19 +31,19 @@ def render_sample(
     Raises:
         ValueError: a camera stands in the creature or looks away from it, or the cameras' times are not T.
     """
-    pictures = np.zeros((len(times), cameras.num_views, cameras.height, cameras.width, 4), np.uint8)
+    images = np.zeros((len(times), cameras.num_views, cameras.height, cameras.width, 4), np.uint8)
     exposures = _exposures(cameras, times, supersampling)
     count = len(times) * cameras.num_views
     for time, view, shapes, camera in tracked(exposures, "drawing the sample", count):
         hits = trace(shapes, camera, align=supersampling)
         colors = shade(hits, PARTS, shapes, camera.viewmat)
         rgba = np.concatenate((colors, hits.parts[None] != NOTHING))
-        _window(pictures[time, view], hits, supersampling)[...] = _straight(_pixel_means(rgba, supersampling))
-    return pictures
+        _window(images[time, view], hits, supersampling)[...] = _straight(_pixel_means(rgba, supersampling))
+    return images
 
 
 def moving_mask(cameras: Cameras, times: Float[Tensor, " T"]) -> Bool[np.ndarray, "T V H W"]:
-    """The pixels in whose centre a part is seen that moves at some time. Arguments as `render_sample`."""
+    """The pixels in whose center a part is seen that moves at some time. Arguments as `render_sample`."""
     mask = np.zeros((len(times), cameras.num_views, cameras.height, cameras.width), bool)
     for time, view, shapes, camera in _exposures(cameras, times, rays_per_pixel=1):
         hits = trace(shapes, camera, align=1)
@@ -54,7 +54,7 @@ def moving_mask(cameras: Cameras, times: Float[Tensor, " T"]) -> Bool[np.ndarray
 def _exposures(
     cameras: Cameras, times: Float[Tensor, " T"], rays_per_pixel: int
 ) -> Iterator[tuple[int, int, Shapes, Pinhole]]:
-    """For every picture: indices of its time and view, the pose of the parts, the camera that shoots the rays."""
+    """For every image: indices of its time and view, the pose of the parts, the camera that shoots the rays."""
     if cameras.viewmats.ndim == 4 and len(cameras.viewmats) != len(times):
         raise ValueError(
             f"sample: cameras must have the {len(times)} times asked for or no time axis, "
@@ -70,11 +70,11 @@ def _exposures(
             yield time, view, shapes, Pinhole(viewmats[time, view], Ks[time, view], finer.width, finer.height)
 
 
-def _window(picture: np.ndarray, hits: Hits, rays_per_pixel: int) -> np.ndarray:
-    """The pixels of a picture that the rays of `hits` cover."""
+def _window(image: np.ndarray, hits: Hits, rays_per_pixel: int) -> np.ndarray:
+    """The pixels of an image that the rays of `hits` cover."""
     top, left = hits.top // rays_per_pixel, hits.left // rays_per_pixel
     height, width = (count // rays_per_pixel for count in hits.parts.shape)
-    return picture[top : top + height, left : left + width]
+    return image[top : top + height, left : left + width]
 
 
 def _pixel_means(rays: Float[np.ndarray, "C h w"], rays_per_pixel: int) -> Float[np.ndarray, "C H W"]:

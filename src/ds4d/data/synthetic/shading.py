@@ -1,4 +1,4 @@
-"""Colour of what the rays meet: procedural paint under diffuse light that is fixed in the world.
+"""Color of what the rays meet: procedural paint under diffuse light that is fixed in the world.
 
 Letters: P parts, R rays that meet something, sorted by part.
 """
@@ -19,7 +19,7 @@ _DEEPEST_SHADE = 0.85
 def shade(
     hits: Hits, parts: tuple[Part, ...], shapes: Float[np.ndarray, "P 4 4"], viewmat: Float[np.ndarray, "4 4"]
 ) -> Float[np.ndarray, "3 h w"]:
-    """Displayed (sRGB) colours in [0, 1], 0 where nothing is seen. They do not depend on the direction of view.
+    """Displayed (sRGB) colors in [0, 1], 0 where nothing is seen. They do not depend on the direction of view.
 
     Args:
         hits: what the rays of one camera meet.

@@ -32,14 +32,14 @@ def _choose(count: int, rng: np.random.Generator) -> tuple[Int[np.ndarray, " N"]
     owners = np.repeat(np.arange(len(PARTS)), count)
     on_sphere = rng.normal(size=(len(owners), 3))
     on_sphere /= np.linalg.norm(on_sphere, axis=-1, keepdims=True)
-    linear, centres = shapes[:, :3, :3], shapes[:, :3, 3]
+    linear, centers = shapes[:, :3, :3], shapes[:, :3, 3]
     inverses = np.linalg.inv(linear)
-    points = np.einsum("nij,nj->ni", linear[owners], on_sphere) + centres[owners]
+    points = np.einsum("nij,nj->ni", linear[owners], on_sphere) + centers[owners]
     # An affine map stretches the sphere's area at u by |det A| |A^-T u|.
     areas = np.abs(np.linalg.det(linear))[owners] * np.linalg.norm(
         np.einsum("nji,nj->ni", inverses[owners], on_sphere), axis=-1
     )
-    areas[_covered(points, owners, inverses, centres)] = 0
+    areas[_covered(points, owners, inverses, centers)] = 0
     chosen = rng.choice(len(owners), size=count, replace=False, p=areas / areas.sum())
     return owners[chosen], on_sphere[chosen]
 
@@ -48,11 +48,11 @@ def _covered(
     points: Float[np.ndarray, "N 3"],
     owners: Int[np.ndarray, " N"],
     inverses: Float[np.ndarray, "P 3 3"],
-    centres: Float[np.ndarray, "P 3"],
+    centers: Float[np.ndarray, "P 3"],
 ) -> Bool[np.ndarray, " N"]:
     """Whether each point lies inside a part that is not its own."""
     covered = np.zeros(len(points), bool)
-    for part, (inverse, centre) in enumerate(zip(inverses, centres, strict=True)):
-        inside = np.square((points - centre) @ inverse.T).sum(-1) < 1
+    for part, (inverse, center) in enumerate(zip(inverses, centers, strict=True)):
+        inside = np.square((points - center) @ inverse.T).sum(-1) < 1
         covered |= inside & (owners != part)
     return covered

@@ -1,4 +1,4 @@
-"""Procedural colours of the sample creature, as functions of the position on a unit sphere.
+"""Procedural colors of the sample creature, as functions of the position on a unit sphere.
 
 A paint gives linear RGB [3, N], a mask says where something is painted [N]; both take positions [3, N] of length 1 in
 the coordinates of the part before it is stretched and posed, so a texture moves with its part.
@@ -20,7 +20,7 @@ GAMMA = 2.2  # from linear light to displayed values
 
 
 def plain(color: str) -> Paint:
-    """One colour, written #rrggbb as displayed (sRGB)."""
+    """One color, written #rrggbb as displayed (sRGB)."""
     rgb = np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]) ** GAMMA
     return lambda u: np.broadcast_to(rgb[:, None], u.shape)
 
@@ -59,8 +59,8 @@ def spots(count: int, angle_deg: Number) -> Mask:
     heights = 1 - (2 * np.arange(count) + 1) / count
     turns = np.arange(count) * math.pi * (3 - math.sqrt(5))
     across = np.sqrt(1 - heights**2)
-    centres = np.stack((across * np.cos(turns), heights, across * np.sin(turns)), axis=-1)
-    return lambda u: (centres @ u).max(0) > math.cos(math.radians(angle_deg))
+    centers = np.stack((across * np.cos(turns), heights, across * np.sin(turns)), axis=-1)
+    return lambda u: (centers @ u).max(0) > math.cos(math.radians(angle_deg))
 
 
 def stripes(axis: int, count: int) -> Mask:

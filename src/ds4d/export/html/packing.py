@@ -1,11 +1,11 @@
 """The frames of a moving object in few bytes: rounded to whole numbers, each frame as its change from the one before.
 
-A channel is one number per frame and Gaussian: a coordinate, a part of a quaternion, a colour. Its range over the whole
+A channel is one number per frame and Gaussian: a coordinate, a part of a quaternion, a color. Its range over the whole
 clip is divided into equal steps, so that every value is off by half a step at most, and errors do not add up over time.
 Changes from frame to frame are small numbers; their upper bytes are nearly all 0 and vanish in deflate.
 
 Bytes, before deflate: the lower bytes of all changes [C, T, N] with C in the order of `CHANNELS`, their upper bytes,
-then the view-dependent colours [N, K - 1, 3]. A change d is written as 2 d, or -2 d - 1 where it is negative; the first
+then the view-dependent colors [N, K - 1, 3]. A change d is written as 2 d, or -2 d - 1 where it is negative; the first
 frame is the change from 0.
 """
 
@@ -41,7 +41,7 @@ class PackedFrames:
         sh_bases: K.
         low: the value that 0 stands for, by channel.
         step: what one more adds, by channel.
-        sh_low: the value that 0 stands for, by basis of the view-dependent colours.
+        sh_low: the value that 0 stands for, by basis of the view-dependent colors.
         sh_step: what one more adds, by basis.
     """
 
@@ -65,7 +65,7 @@ def pack_frames(frames: RawGaussians) -> PackedFrames:
         frames: with a leading axis T.
 
     Raises:
-        ValueError: there is no time axis, a value is NaN or infinite, or the view-dependent part of the colours
+        ValueError: there is no time axis, a value is NaN or infinite, or the view-dependent part of the colors
             changes over time.
     """
     if frames.means.ndim != 3:
@@ -140,7 +140,7 @@ def _restore(whole: Shaped[np.ndarray, "C *S"], low: tuple[float, ...], step: tu
 
 
 def _pack_rest(sh: Float[Tensor, "*S N K 3"]) -> tuple[bytes, tuple[float, ...], tuple[float, ...]]:
-    """The view-dependent colours in 8 bits [N, K - 1, 3], with low and step of each basis."""
+    """The view-dependent colors in 8 bits [N, K - 1, 3], with low and step of each basis."""
     sh_degree(sh.shape[-2])
     rest = sh[..., 1:, :]
     if rest.ndim == 4:

@@ -36,11 +36,11 @@ def write_html(
         scene: the object's frames.
         path: of the file.
         distance: of the first camera from the origin, inner units; it stands in front of the object.
-        fovy_deg: full angle that the picture's shorter side sees.
+        fovy_deg: full angle that the image's shorter side sees.
         title: of the page.
 
     Raises:
-        ValueError: a frame holds NaN or infinity, or colours change over time in a way that the page cannot play.
+        ValueError: a frame holds NaN or infinity, or colors change over time in a way that the page cannot play.
     """
     packed = pack_frames(scene.frames)
     camera = {"azimuth": 0.0, "elevation": _ELEVATION_DEG, "distance": distance, "fovy": fovy_deg}

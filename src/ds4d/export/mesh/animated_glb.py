@@ -1,6 +1,6 @@
 """A mesh over time as binary glTF: its places are morph targets, played one after the other by one animation.
 
-Colours stand at the vertices, with their light: the material is unlit (KHR_materials_unlit), and programs that do not
+Colors stand at the vertices, with their light: the material is unlit (KHR_materials_unlit), and programs that do not
 know it light the mesh.
 """
 

@@ -1,6 +1,6 @@
 """A mesh of one topology that moves as the Gaussians do.
 
-middle frame drawn from all round -> solid -> surface -> coloured vertices, each tied to the nearest Gaussians
+middle frame drawn from all round -> solid -> surface -> colored vertices, each tied to the nearest Gaussians
 Gaussians at any time -> the vertices they carry along
 """
 
@@ -11,9 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ds4d.core import check_ranges, tracked
-from ds4d.export.mesh.colors import colour_vertices
+from ds4d.export.mesh.colors import color_vertices
 from ds4d.export.mesh.surface_nets import extract_surface
-from ds4d.export.mesh.triangles import average_neighbours, keep_large_parts, smooth
+from ds4d.export.mesh.triangles import average_neighbors, keep_large_parts, smooth
 from ds4d.export.mesh.tsdf import ball_round, cameras_round, carve_depths
 from ds4d.scene import Scene
 from ds4d.types import Cameras, RawGaussians, Renderer, Rendering
@@ -23,7 +23,7 @@ _PIXELS_PER_STEP = 3  # of the grid
 _CRUMB = 0.02  # parts with less of the largest one's vertices are left out
 _CARRIERS = 16  # Gaussians that carry a vertex
 _WEISZFELD, _CLOSE = 10, 1e-3  # steps towards the median of paths; those so near to it count alike, inner units
-_ROUNDS = 4  # of averaging a vertex's path with those of its neighbours
+_ROUNDS = 4  # of averaging a vertex's path with those of its neighbors
 _VIEWS_AT_ONCE = 8
 _ROWS_AT_ONCE = 1024
 
@@ -86,7 +86,7 @@ def animate_mesh(scene: Scene, renderer: Renderer, times: Float[Tensor, " T"], c
             f"thinner than a step of the grid ({step:.3f}). Take a finer grid."
         )
     vertices = smooth(ball.grid_to_world(vertices, config.resolution), triangles)
-    colors = colour_vertices(vertices, triangles, rendering, cameras, tolerance=2 * step)
+    colors = color_vertices(vertices, triangles, rendering, cameras, tolerance=2 * step)
     return AnimatedMesh(times.cpu(), _carried(vertices, triangles, rest, scene, times), triangles, colors)
 
 
@@ -100,7 +100,7 @@ def _carried(
     """The vertices at each time: moved as most Gaussians near them have moved since they lay at `rest`.
 
     Gaussians take each other's place now and then, and one that goes its own way must not tear the surface. So a vertex
-    follows the median of its carriers' whole paths, and its neighbours, a little.
+    follows the median of its carriers' whole paths, and its neighbors, a little.
     """
     carriers, weights = _carriers(vertices, rest)
     moments = tracked(times.to(scene.device).split(1), "moving the mesh")
@@ -109,15 +109,15 @@ def _carried(
         _median_paths(moves[:, carriers[rows]].movedim(0, 2).flatten(2), weights[rows])
         for rows in tracked(torch.arange(len(vertices)).split(_ROWS_AT_ONCE), "smoothing the paths")
     ]
-    return vertices + average_neighbours(torch.cat(paths), triangles, _ROUNDS).unflatten(1, (-1, 3)).movedim(1, 0)
+    return vertices + average_neighbors(torch.cat(paths), triangles, _ROUNDS).unflatten(1, (-1, 3)).movedim(1, 0)
 
 
 def _median_paths(paths: Float[Tensor, "P K D"], weights: Float[Tensor, "P K"]) -> Float[Tensor, "P D"]:
     """The geometric median of each row's paths, by Weiszfeld's iteration."""
-    shares = weights
+    fractions = weights
     for _ in range(_WEISZFELD):
-        median = (paths * shares[..., None]).sum(1) / shares.sum(1, keepdim=True)
-        shares = weights / (paths - median[:, None]).norm(dim=-1).clamp_min(_CLOSE)
+        median = (paths * fractions[..., None]).sum(1) / fractions.sum(1, keepdim=True)
+        fractions = weights / (paths - median[:, None]).norm(dim=-1).clamp_min(_CLOSE)
     return median
 
 

@@ -1,4 +1,4 @@
-"""The colour of a surface where pictures show it."""
+"""The color of a surface where images show it."""
 
 import torch
 from jaxtyping import Float, Int
@@ -11,24 +11,24 @@ from ds4d.types import Cameras, Rendering
 _SHARPNESS = 6  # how much more a view from straight ahead counts than a slanting one
 
 
-def colour_vertices(
+def color_vertices(
     vertices: Float[Tensor, "P 3"],
     triangles: Int[Tensor, "F 3"],
     rendering: Rendering,
     cameras: Cameras,
     tolerance: float,
 ) -> Float[Tensor, "P 3"]:
-    """Each vertex's colour in [0, 1]: the mean over the views that see it, those from straight ahead first.
+    """Each vertex's color in [0, 1]: the mean over the views that see it, those from straight ahead first.
 
     Args:
         vertices: world units.
         triangles: counter-clockwise from outside.
-        rendering: premultiplied colours, alphas and depths of the views [V].
+        rendering: premultiplied colors, alphas and depths of the views [V].
         cameras: of the views.
         tolerance: how far a vertex may lie behind what a view sees and still count as seen, world units.
 
     Returns:
-        The views' colours; where no view sees a vertex, that of its neighbours, or grey.
+        The views' colors; where no view sees a vertex, that of its neighbors, or gray.
     """
     normals = vertex_normals(vertices, triangles)
     total, weights = torch.zeros_like(vertices), torch.zeros(len(vertices), 1)
@@ -59,7 +59,7 @@ def vertex_normals(vertices: Float[Tensor, "P 3"], triangles: Int[Tensor, "F 3"]
 
 
 def _filled(colors: Tensor, known: Tensor, triangles: Tensor) -> Tensor:
-    """Colours spread from triangle to triangle over vertices that have none, grey where they never arrive."""
+    """Colors spread from triangle to triangle over vertices that have none, gray where they never arrive."""
     while not known.all():
         share = (known[triangles].float() * 1.0)[..., None]
         mean = (colors[triangles] * share).sum(1) / share.sum(1).clamp_min(1)

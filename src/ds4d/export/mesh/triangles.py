@@ -22,22 +22,20 @@ def keep_large_parts(
 
 
 def smooth(vertices: Float[Tensor, "P 3"], triangles: Int[Tensor, "F 3"]) -> Float[Tensor, "P 3"]:
-    """Vertices moved towards the mean of their neighbours and back, which flattens steps and keeps the volume."""
+    """Vertices moved towards the mean of their neighbors and back, which flattens steps and keeps the volume."""
     for factor in (_SHRINK, _SWELL) * _ROUNDS:
-        vertices = vertices + factor * (_neighbour_means(vertices, triangles) - vertices)
+        vertices = vertices + factor * (_neighbor_means(vertices, triangles) - vertices)
     return vertices
 
 
-def average_neighbours(
-    values: Float[Tensor, "P D"], triangles: Int[Tensor, "F 3"], rounds: int
-) -> Float[Tensor, "P D"]:
-    """What the vertices have, averaged with what their neighbours have, again and again."""
+def average_neighbors(values: Float[Tensor, "P D"], triangles: Int[Tensor, "F 3"], rounds: int) -> Float[Tensor, "P D"]:
+    """What the vertices have, averaged with what their neighbors have, again and again."""
     for _ in range(rounds):
-        values = 0.5 * (values + _neighbour_means(values, triangles))
+        values = 0.5 * (values + _neighbor_means(values, triangles))
     return values
 
 
-def _neighbour_means(values: Float[Tensor, "P D"], triangles: Int[Tensor, "F 3"]) -> Float[Tensor, "P D"]:
+def _neighbor_means(values: Float[Tensor, "P D"], triangles: Int[Tensor, "F 3"]) -> Float[Tensor, "P D"]:
     ends = triangles[:, [0, 1, 2, 1, 2, 0]].view(-1, 2, 3)
     source, target = ends[:, 0].flatten(), ends[:, 1].flatten()  # every edge comes twice, once each way
     count = torch.bincount(source, minlength=len(values)).clamp_min(1)[:, None]

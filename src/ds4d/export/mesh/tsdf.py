@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ds4d.core import tracked
 from ds4d.geometry import intrinsics, look_at, project_points
-from ds4d.geometry.visual_hull import voxel_centres
+from ds4d.geometry.visual_hull import voxel_centers
 from ds4d.types import Cameras, RawGaussians, Rendering
 
 _FAR = 5.0  # how far cameras stand off, in radii
@@ -24,16 +24,16 @@ class Ball:
     """The part of space that holds the object.
 
     Attributes:
-        centre: inner world units.
+        center: inner world units.
         radius: inner world units.
     """
 
-    centre: Float[Tensor, " 3"]
+    center: Float[Tensor, " 3"]
     radius: float
 
     def grid_to_world(self, places: Float[Tensor, "P 3"], resolution: int) -> Float[Tensor, "P 3"]:
         """Places in steps of the grid over the ball's cube, whose points lie at (i + 0.5) / `resolution`."""
-        return self.centre + self.radius * (2 * (places + 0.5) / resolution - 1)
+        return self.center + self.radius * (2 * (places + 0.5) / resolution - 1)
 
 
 def ball_round(gaussians: RawGaussians) -> Ball:
@@ -42,9 +42,9 @@ def ball_round(gaussians: RawGaussians) -> Ball:
     if not seen.any():
         seen = torch.ones_like(seen)
     means, sizes = gaussians.means[seen], gaussians.log_scales[seen].amax(1).exp()
-    centre = torch.stack((means.quantile(1 - _FAR_OUT, 0), means.quantile(_FAR_OUT, 0))).mean(0)
-    reach = (means - centre).norm(dim=1) + _SIGMAS * sizes
-    return Ball(centre, float(reach.quantile(_FAR_OUT).clamp_min(1e-3)))
+    center = torch.stack((means.quantile(1 - _FAR_OUT, 0), means.quantile(_FAR_OUT, 0))).mean(0)
+    reach = (means - center).norm(dim=1) + _SIGMAS * sizes
+    return Ball(center, float(reach.quantile(_FAR_OUT).clamp_min(1e-3)))
 
 
 def cameras_round(ball: Ball, count: int, size: int) -> Cameras:
@@ -60,7 +60,7 @@ def cameras_round(ball: Ball, count: int, size: int) -> Cameras:
         height = 1 - (2 * i + 1) / count
         ring, turn = math.sqrt(1 - height * height), i * math.pi * (3 - math.sqrt(5))
         direction = torch.tensor([ring * math.sin(turn), height, ring * math.cos(turn)])
-        viewmats.append(look_at(ball.centre + _FAR * ball.radius * direction, ball.centre))
+        viewmats.append(look_at(ball.center + _FAR * ball.radius * direction, ball.center))
     K = intrinsics(2 * math.degrees(math.asin(1 / _FAR)), size, size)
     return Cameras(torch.stack(viewmats), K.expand(count, 3, 3), size, size)
 
@@ -77,7 +77,7 @@ def carve_depths(rendering: Rendering, cameras: Cameras, ball: Ball, resolution:
         ball: what they look at.
         resolution: grid points along each side of the cube.
     """
-    points = voxel_centres(torch.stack((ball.centre - ball.radius, ball.centre + ball.radius)), resolution)
+    points = voxel_centers(torch.stack((ball.center - ball.radius, ball.center + ball.radius)), resolution)
     total, count = torch.zeros(len(points)), torch.zeros(len(points))
     for view in tracked(range(cameras.num_views), "fusing the depths"):
         alone = Cameras(cameras.viewmats[view, None], cameras.Ks[view, None], cameras.width, cameras.height)

@@ -1,5 +1,5 @@
 """Where a shape that was reconstructed elsewhere stands in the views."""
 
-from ds4d.init.registration.alignment import Alignment as Alignment
-from ds4d.init.registration.alignment import align as align
-from ds4d.init.registration.orientation import Turn as Turn
+from ds4d.init.registration.orientation import Orientation as Orientation
+from ds4d.init.registration.register import Registration as Registration
+from ds4d.init.registration.register import register_shape as register_shape

@@ -11,7 +11,7 @@ from ds4d.geometry import rotation_to_y
 
 
 @dataclass(frozen=True)
-class Turn:
+class Orientation:
     """How a shape was turned into a world.
 
     Attributes:
@@ -30,7 +30,7 @@ class Turn:
     roll_deg: float
 
 
-def describe_turn(linear: Float[Tensor, "3 3"], up: Float[Tensor, " 3"]) -> Turn:
+def describe_orientation(linear: Float[Tensor, "3 3"], up: Float[Tensor, " 3"]) -> Orientation:
     """The turn in a similarity's linear part.
 
     Args:
@@ -49,4 +49,4 @@ def describe_turn(linear: Float[Tensor, "3 3"], up: Float[Tensor, " 3"]) -> Turn
     azimuth, elevation = math.atan2(rows[2, 0], rows[2, 2]), math.asin(float(rows[2, 1].clamp(-1, 1)))
     level = rows.new_tensor([math.cos(azimuth), 0.0, -math.sin(azimuth)])  # to the right of a camera without roll
     roll = math.atan2(-rows[1] @ level, rows[0] @ level)
-    return Turn("-+"[sign > 0] + "xyz"[axis], mirrored, *map(math.degrees, (azimuth, elevation, roll)))
+    return Orientation("-+"[sign > 0] + "xyz"[axis], mirrored, *map(math.degrees, (azimuth, elevation, roll)))

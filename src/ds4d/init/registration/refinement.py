@@ -17,11 +17,11 @@ _SLOWDOWN = 0.03  # the last step over the first
 
 
 def refine_poses(
-    poses: Poses, shape: RawGaussians, targets: Targets, renderer: Renderer, *, coloured: bool, rate: float
+    poses: Poses, shape: RawGaussians, targets: Targets, renderer: Renderer, *, colored: bool, rate: float
 ) -> tuple[Poses, Likeness]:
     """Moves each pose to where the shape, drawn from it, looks like the views.
 
-    Coverage decides on place and size; colours are compared only where both cover, so that a shape whose colours are
+    Coverage decides on place and size; colors are compared only where both cover, so that a shape whose colors are
     wrong, for instance unlit ones, does not shrink to hide them. With one view the distance from it stays as it is.
 
     Args:
@@ -29,7 +29,7 @@ def refine_poses(
         shape: round Gaussians.
         targets: the views.
         renderer: the splatter.
-        coloured: whether the shape has colours of its own.
+        colored: whether the shape has colors of its own.
         rate: the first step's size: radians, shares of the size, world units.
 
     Returns:
@@ -47,21 +47,21 @@ def refine_poses(
         held = shifts - (moved @ along)[:, None] * along
         return Poses(quats, poses.mirrored, log_scales.exp(), held)
 
-    for _ in tracked(range(_STEPS), "aligning the shape"):
+    for _ in tracked(range(_STEPS), "registering the shape"):
         optimizer.zero_grad()
-        errors = _picture_errors(_draw(current(), shape, targets, renderer), targets, coloured=coloured)
+        errors = _image_errors(_draw(current(), shape, targets, renderer), targets, colored=colored)
         errors.sum().backward()
         optimizer.step()
         schedule.step()
     with torch.no_grad():
         refined = replace(current(), quats=quats.detach())
         drawn = _draw(refined, shape, targets, renderer)
-        colors = _straight(drawn).flatten(3).mT if coloured else None
+        colors = _straight(drawn).flatten(3).mT if colored else None
         return refined, compare(drawn.alphas.flatten(2) > 0.5, colors, targets)
 
 
 def _draw(poses: Poses, shape: RawGaussians, targets: Targets, renderer: Renderer) -> Rendering:
-    """The shape in each pose and view: pictures [B, V, ...], colours premultiplied."""
+    """The shape in each pose and view: images [B, V, ...], colors premultiplied."""
     still, lead = shape.activate(), (len(poses.quats), targets.cameras.num_views)
     count = (lead[0], still.num_gaussians)
     placed = Gaussians(
@@ -76,10 +76,10 @@ def _draw(poses: Poses, shape: RawGaussians, targets: Targets, renderer: Rendere
     return renderer.render(placed, replace(cameras, viewmats=viewmats, Ks=Ks))
 
 
-def _picture_errors(drawn: Rendering, targets: Targets, *, coloured: bool) -> Float[Tensor, " B"]:
-    """Mean squared difference of the coverage, and of the straight colours where both cover; weighted over views."""
+def _image_errors(drawn: Rendering, targets: Targets, *, colored: bool) -> Float[Tensor, " B"]:
+    """Mean squared difference of the coverage, and of the straight colors where both cover; weighted over views."""
     errors = (drawn.alphas - targets.alphas).square().mean((-1, -2, -3))
-    if coloured:
+    if colored:
         both = (drawn.alphas * targets.alphas).detach()
         differences = (_straight(drawn) - targets.straight).square().sum(-3, keepdim=True)
         errors = errors + (both * differences).mean((-1, -2, -3))

@@ -15,7 +15,7 @@ from ds4d.init.registration.targets import Targets
 from ds4d.types import Cameras
 
 _FEWEST_ROTATIONS = 1000  # any rotation has one of them within 22 degrees, from where the fine search finds the way
-_PICTURES = 6000  # of all rotations and views: a view or two mistake more, and draw more as fast
+_IMAGES = 6000  # of all rotations and views: a view or two mistake more, and draw more as fast
 _CHUNK = 250  # poses drawn at once
 _APART_DEG = 25.0  # less is the same way of standing
 _TOUCHED = 0.2  # coverage; a point fills its whole pixel, so that one counts as drawn when the shape touches it
@@ -27,15 +27,15 @@ def search_poses(
 ) -> Poses:
     """The `keep` best ways in which the shape may stand, all unlike each other, best first.
 
-    Scale and shift follow from each rotation: the drawn silhouettes get the area and the centres of the true ones.
+    Scale and shift follow from each rotation: the drawn silhouettes get the area and the centers of the true ones.
 
     Args:
-        positions: a few hundred points of the surface, centred on the origin.
+        positions: a few hundred points of the surface, centered on the origin.
         colors: of the points, in [0, 1]; without them the silhouettes decide alone.
         targets: small windows; the cameras look at the origin's surroundings.
         keep: how many.
     """
-    rotations = spread_rotations(max(_FEWEST_ROTATIONS, _PICTURES // targets.cameras.num_views))
+    rotations = spread_rotations(max(_FEWEST_ROTATIONS, _IMAGES // targets.cameras.num_views))
     found, errors = [], []
     ways = [(quats, mirrored) for mirrored in (False, True) for quats in rotations.split(_CHUNK)]
     for quats, mirrored in tracked(ways, "turning the shape"):
@@ -50,39 +50,39 @@ def search_poses(
 
 def _first_guess(quats: Tensor, mirrored: bool, positions: Tensor, targets: Targets) -> Poses:
     """The shape in the middle of the windows, about as large as they are."""
-    cameras, centre = targets.cameras, torch.zeros(1, 3)
+    cameras, center = targets.cameras, torch.zeros(1, 3)
     for _ in range(2):  # the second time with the true depths
-        pixels, depths = project_points(centre, cameras)
-        centre = centre + _shifts(cameras.width / 2 - pixels, depths, targets)
+        pixels, depths = project_points(center, cameras)
+        center = center + _shifts(cameras.width / 2 - pixels, depths, targets)
     units_per_pixel = depths[:, 0] / cameras.Ks[:, [0, 1], [0, 1]].mean(-1)
     extent = (positions.amax(0) - positions.amin(0)).norm()
     scale = _FILLED * cameras.width * float(units_per_pixel.mean() / extent)
     count = len(quats)
-    return Poses(quats, torch.full((count,), mirrored), torch.full((count,), scale), centre.expand(count, 3))
+    return Poses(quats, torch.full((count,), mirrored), torch.full((count,), scale), center.expand(count, 3))
 
 
 def _fit_silhouettes(poses: Poses, positions: Tensor, targets: Targets) -> Poses:
-    """Scales and shifts with which drawn silhouettes get the true ones' centres and spread round them.
+    """Scales and shifts with which drawn silhouettes get the true ones' centers and spread round them.
 
     Not their area: points fill every pixel that a thin limb touches.
     """
     drawn = (nearest_points(poses.apply(positions), targets.cameras) < len(positions)).float()
-    centres, spreads = _moments(drawn)
-    true_centres, true_spreads = _moments(targets.alphas.flatten(1))
+    centers, spreads = _moments(drawn)
+    true_centers, true_spreads = _moments(targets.alphas.flatten(1))
     growth = (targets.weights * true_spreads / spreads).sum(-1)
     _, depths = project_points(poses.shifts, targets.cameras)
-    moved = _shifts((true_centres - centres).movedim(0, 1), depths, targets)
+    moved = _shifts((true_centers - centers).movedim(0, 1), depths, targets)
     return replace(poses, scales=growth * poses.scales, shifts=poses.shifts + moved)
 
 
 def _moments(coverage: Float[Tensor, "*batch P"]) -> tuple[Float[Tensor, "*batch 2"], Float[Tensor, "*batch"]]:
-    """Centre of a square picture's coverage, and the root mean squared distance from it; pixels."""
+    """Center of a square image's coverage, and the root mean squared distance from it; pixels."""
     side = torch.arange(math.isqrt(coverage.shape[-1])) + 0.5
     places = torch.cartesian_prod(side, side).flip(-1)
-    shares = coverage / coverage.sum(-1, keepdim=True).clamp_min(1)
-    centres = shares @ places
-    squares = shares @ places.square().sum(-1) - centres.square().sum(-1)
-    return centres, squares.clamp_min(0.25).sqrt()
+    fractions = coverage / coverage.sum(-1, keepdim=True).clamp_min(1)
+    centers = fractions @ places
+    squares = fractions @ places.square().sum(-1) - centers.square().sum(-1)
+    return centers, squares.clamp_min(0.25).sqrt()
 
 
 def _shifts(offsets: Float[Tensor, "V B 2"], depths: Float[Tensor, "V B"], targets: Targets) -> Float[Tensor, "B 3"]:
@@ -105,7 +105,7 @@ def _likeness(poses: Poses, positions: Tensor, colors: Tensor | None, targets: T
 
 
 def nearest_points(points: Float[Tensor, "B N 3"], cameras: Cameras) -> Int[Tensor, "B V P"]:
-    """Which point each of the P pixels of a square picture shows, row by row; N where none."""
+    """Which point each of the P pixels of a square image shows, row by row; N where none."""
     count, views, size = points.shape[1], cameras.num_views, cameras.width
     lead = (len(points), views)
     expanded = replace(cameras, viewmats=cameras.viewmats.expand(*lead, 4, 4), Ks=cameras.Ks.expand(*lead, 3, 3))

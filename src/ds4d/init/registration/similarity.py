@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ds4d.init.registration.targets import Targets
 
-_COLOR_WEIGHT = 2.0  # silhouettes alone cannot tell front from back; a colour error is small beside what it means
+_COLOR_WEIGHT = 2.0  # silhouettes alone cannot tell front from back; a color error is small beside what it means
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class Likeness:
 
     Attributes:
         silhouette_iou: intersection over union, 1 where the silhouettes are equal.
-        color_error: mean difference of the straight colours where both silhouettes cover, in [0, 1]; none without
-            colours.
+        color_error: mean difference of the straight colors where both silhouettes cover, in [0, 1]; none without
+            colors.
     """
 
     silhouette_iou: Float[Tensor, " B"]
@@ -36,11 +36,11 @@ def compare(
     targets: Targets,
     covered_above: float = 0.5,
 ) -> Likeness:
-    """Holds pictures of P pixels against the targets.
+    """Holds images of P pixels against the targets.
 
     Args:
         drawn: which pixels the shape covers, row by row.
-        colors: straight colours in those pixels, or none.
+        colors: straight colors in those pixels, or none.
         targets: the views.
         covered_above: what coverage makes a pixel part of a true silhouette.
     """

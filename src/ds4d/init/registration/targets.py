@@ -17,7 +17,7 @@ class Targets:
     """The views of one moment.
 
     Attributes:
-        images: premultiplied colour in [0, 1].
+        images: premultiplied color in [0, 1].
         alphas: coverage in [0, 1].
         cameras: V cameras without a time axis.
         weights: trust in each view; they sum up to 1.
@@ -30,25 +30,25 @@ class Targets:
 
     @property
     def straight(self) -> Float[Tensor, "V 3 H W"]:
-        """Colours without alpha; without meaning where hardly anything covers."""
+        """Colors without alpha; without meaning where hardly anything covers."""
         return self.images / self.alphas.clamp_min(1e-2)
 
 
-def cut_out(pictures: FrameBatch, cameras: Cameras, view_weights: Float[Tensor, " V"], size: int) -> Targets:
+def extract_mattes(images: FrameBatch, cameras: Cameras, view_weights: Float[Tensor, " V"], size: int) -> Targets:
     """The window round each view's silhouette, `size` pixels wide and high, with the camera that takes it.
 
     Args:
-        pictures: one per view, no mask empty.
+        images: one per view, no mask empty.
         cameras: V cameras without a time axis.
         view_weights: trust in each view.
         size: of the windows, pixels.
     """
     windows, Ks = [], cameras.Ks.clone()
-    for view, picture in enumerate(torch.cat((pictures.images, pictures.alphas), dim=1)):
-        rows, columns = (picture[3] > 0.5).nonzero().unbind(1)
+    for view, image in enumerate(torch.cat((images.images, images.alphas), dim=1)):
+        rows, columns = (image[3] > 0.5).nonzero().unbind(1)
         top, bottom = _window(rows, cameras.height)
         left, right = _window(columns, cameras.width)
-        part = picture[None, :, top:bottom, left:right]
+        part = image[None, :, top:bottom, left:right]
         windows.append(F.interpolate(part, size=(size, size), mode="bilinear", antialias=True)[0])
         Ks[view, :2, 2] -= Ks.new_tensor([left, top])
         Ks[view, :2] *= Ks.new_tensor([[size / (right - left)], [size / (bottom - top)]])

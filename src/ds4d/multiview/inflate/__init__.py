@@ -26,7 +26,7 @@ from ds4d.types import Cameras, GeneratedViews, PointCloud, Video
 _VERSION = 1  # of the views for given settings
 _FRAMES_AT_ONCE = 8
 _LIFTED_HEIGHT, _DRAWN_HEIGHT = 128, 256  # pixels, at most: of the frames that are lifted, and of the views
-_RIM_BLUR = 3.0  # of the rim's colours before they spread over the far side, pixels of a picture 256 high
+_RIM_BLUR = 3.0  # of the rim's colors before they spread over the far side, pixels of an image 256 high
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class InflateConfig:
     """How a silhouette becomes a shape.
 
     Attributes:
-        facing: where the object faces, in degrees round its upright axis: 0 the camera, 90 the picture's right, -90 its
+        facing: where the object faces, in degrees round its upright axis: 0 the camera, 90 the image's right, -90 its
             left. 90 and -90 are seen square on; so is, by default, everything.
         thickness: of the shape, 1 being as thick as balls that fit the silhouette.
     """
@@ -73,26 +73,26 @@ class Inflate:
         views, points = [], None
         for first in tracked(range(0, video.num_times, _FRAMES_AT_ONCE), "inflating the frames"):
             times = range(first, min(first + _FRAMES_AT_ONCE, video.num_times))
-            pair, film_camera = self.lift(video, times, cameras)
-            views.extend(self._draw(pair, film_camera, cameras))
+            pair, video_camera = self.lift(video, times, cameras)
+            views.extend(self._draw(pair, video_camera, cameras))
             if video.num_times // 2 in times:
-                points = surface_points(pair.at_time(video.num_times // 2 - first), film_camera)
+                points = surface_points(pair.at_time(video.num_times // 2 - first), video_camera)
         names = [view.name for view in RIGS["stag4d"][1:]]
         return GeneratedViews(join_views(video, np.stack(views), cameras, names), points)
 
     def lift(self, video: Video, times: range, cameras: Cameras) -> tuple[DepthPair, Cameras]:
-        """The shapes of some frames, and the film's camera for pictures of their size."""
+        """The shapes of some frames, and the video's camera for images of their size."""
         height = min(_LIFTED_HEIGHT, video.frames.height)
         width = max(1, round(height * video.frames.width / video.frames.height))
         camera = Cameras(cameras.viewmats[:1], cameras.Ks[:1], cameras.width, cameras.height).resized(width, height)
         rgba = np.stack([resize_premultiplied(video.frames.read(time, 0), width, height) for time in times])
         return inflate(torch.from_numpy(rgba).movedim(-1, 1).float() / 255, camera, self.config), camera
 
-    def _draw(self, pair: DepthPair, film_camera: Cameras, cameras: Cameras) -> Iterator[UInt8[np.ndarray, "V h w 4"]]:
+    def _draw(self, pair: DepthPair, video_camera: Cameras, cameras: Cameras) -> Iterator[UInt8[np.ndarray, "V h w 4"]]:
         """The views of each time, premultiplied."""
         height = min(_DRAWN_HEIGHT, cameras.height)
         small = cameras.resized(max(1, round(height * cameras.width / cameras.height)), height)
-        gaussians = surface_gaussians(pair, film_camera)
+        gaussians = surface_gaussians(pair, video_camera)
         count = len(gaussians.means)
         novel = Cameras(
             small.viewmats[1:].expand(count, -1, 4, 4), small.Ks[1:].expand(count, -1, 3, 3), small.width, small.height
@@ -103,23 +103,23 @@ class Inflate:
         yield from rgba.movedim(2, -1).contiguous().cpu().numpy()
 
 
-def inflate(pictures: Float[Tensor, "T 4 H W"], camera: Cameras, config: InflateConfig) -> DepthPair:
+def inflate(images: Float[Tensor, "T 4 H W"], camera: Cameras, config: InflateConfig) -> DepthPair:
     """Front and back depths of the inflated silhouettes, the object's middle at the depth of the world's origin.
 
     Args:
-        pictures: premultiplied colour and alpha, in [0, 1].
+        images: premultiplied color and alpha, in [0, 1].
         camera: which took them.
         config: the shape.
     """
-    alphas = pictures[:, 3]
+    alphas = images[:, 3]
     inside = alphas > 0.5
-    colors = (pictures[:, :3] / alphas[:, None].clamp_min(1e-6)).clamp(0, 1)
+    colors = (images[:, :3] / alphas[:, None].clamp_min(1e-6)).clamp(0, 1)
     distance = camera.viewmats[0, 2, 3]
     pixel = distance / camera.Ks[0, 1, 1]  # world units at the origin's depth
     half = config.thickness * pixel * union_of_balls(inside)
     middle = (distance - _towards_camera(inside, config.facing) * pixel).clamp_min(0.25 * distance)
     half = half.minimum(0.5 * middle)
-    back = fill_from_rim(colors, inside, blur=_RIM_BLUR * pictures.shape[-2] / 256)
+    back = fill_from_rim(colors, inside, blur=_RIM_BLUR * images.shape[-2] / 256)
     return DepthPair(middle - half, middle + half, inside, colors, back)
 
 

@@ -1,17 +1,17 @@
-"""What the far side of an object may look like: smooth, between the colours of its rim."""
+"""What the far side of an object may look like: smooth, between the colors of its rim."""
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-_SWEEPS = 12  # at each size of the picture
+_SWEEPS = 12  # at each size of the image
 
 
 def fill_from_rim(
     colors: Float[Tensor, "T 3 H W"], inside: Bool[Tensor, "T H W"], *, blur: float
 ) -> Float[Tensor, "T 3 H W"]:
-    """The harmonic function inside each silhouette whose values at the rim are the picture's, blurred along the rim.
+    """The harmonic function inside each silhouette whose values at the rim are the image's, blurred along the rim.
 
     Args:
         colors: straight, in [0, 1].
@@ -25,13 +25,13 @@ def fill_from_rim(
 
 
 def harmonic_fill(values: Float[Tensor, "T C H W"], known: Float[Tensor, "T 1 H W"]) -> Float[Tensor, "T C H W"]:
-    """Spreads known values: everywhere else each value becomes the mean of its four neighbours, nearly.
+    """Spreads known values: everywhere else each value becomes the mean of its four neighbors, nearly.
 
-    A pyramid of ever smaller pictures gives the start, a few sweeps at each size the rest. The picture's edge mirrors.
+    A pyramid of ever smaller images gives the start, a few sweeps at each size the rest. The image's edge mirrors.
 
     Args:
         values: read where known.
-        known: above 0 where a value is; it weighs the value in the smaller pictures.
+        known: above 0 where a value is; it weighs the value in the smaller images.
     """
     height, width = values.shape[-2:]
     if height == width == 1:

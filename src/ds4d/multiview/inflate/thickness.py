@@ -11,17 +11,17 @@ _ROWS = 64  # worth handing to another thread
 
 
 def union_of_balls(masks: Bool[Tensor, "T H W"]) -> Float[Tensor, "T H W"]:
-    """Half the thickness of the union of all balls that fit into the silhouette, centred in the picture's plane.
+    """Half the thickness of the union of all balls that fit into the silhouette, centered in the image's plane.
 
     Each pixel q inside bears a ball with the distance d(q) to the silhouette's rim as its radius; above pixel p the
-    union reaches h(p), h(p)^2 = max over q of d(q)^2 - |p - q|^2. Both maxima are exact. Where the picture cuts the
+    union reaches h(p), h(p)^2 = max over q of d(q)^2 - |p - q|^2. Both maxima are exact. Where the image cuts the
     object off, there is no rim.
 
     Args:
         masks: silhouettes.
 
     Returns:
-        Pixels; 0 outside, and at most half the picture's smaller side.
+        Pixels; 0 outside, and at most half the image's smaller side.
     """
     height, width = masks.shape[1:]
     most = 0.5 * min(height, width)

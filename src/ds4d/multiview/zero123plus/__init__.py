@@ -18,15 +18,15 @@ from ds4d.core import check_ranges, to_dict
 from ds4d.data.image_sizes import expand_over_times
 from ds4d.geometry import RIGS
 from ds4d.multiview.base import join_views
-from ds4d.multiview.zero123plus.grey_background import cut_views, heights
+from ds4d.multiview.zero123plus.gray_background import heights, matte_views
 from ds4d.multiview.zero123plus.layout import (
     COLUMNS,
     ROWS,
-    film_camera,
-    in_films_shape,
+    in_videos_shape,
     sheet_cameras,
     shown_frame,
     split_sheet,
+    video_camera,
 )
 from ds4d.multiview.zero123plus.networks import Zero123PlusNetworks
 from ds4d.multiview.zero123plus.object_size import fit_nearness
@@ -45,7 +45,7 @@ class Zero123PlusConfig:
     """Which Zero123++ and how it is run.
 
     Attributes:
-        version: v1.1 looks from 30 degrees above and 20 below, and shows the object as large as the film does (STAG4D,
+        version: v1.1 looks from 30 degrees above and 20 below, and shows the object as large as the video does (STAG4D,
             DS4D); v1.2 looks from 20 above and 10 below and brings every object to one size.
         folder: of the model; that of ds4d weights if None.
         steps: of denoising.
@@ -87,8 +87,8 @@ class Zero123Plus:
     Args:
         config: which version, and how.
         device: where it runs; single precision on the CPU, which takes hours for a clip.
-        matting_model: onnx file that cuts the views out, the film's own (`VideoConfig`); that of ds4d weights if None.
-            Where there is none, the views' grey tells them from their background.
+        matting_model: onnx file that cuts the views out, the video's own (`VideoConfig`); that of ds4d weights if None.
+            Where there is none, the views' gray tells them from their background.
 
     Raises:
         ValueError: its weights are not there, or not whole.
@@ -118,30 +118,30 @@ class Zero123Plus:
         """See `ViewGenerator`. All noise is drawn on the CPU, so a seed means the same on every device.
 
         Raises:
-            ValueError: the film is shorter than the anchor's place, a frame is empty, or a network is damaged.
+            ValueError: the video is shorter than the anchor's place, a frame is empty, or a network is damaged.
         """
         config = self.config
         if config.anchor is not None and config.anchor >= video.num_times:
             raise ValueError(
-                f"anchor must be one of the film's frames 0 to {video.num_times - 1}, got {config.anchor}. "
+                f"anchor must be one of the video's frames 0 to {video.num_times - 1}, got {config.anchor}. "
                 "Name one of them, or None for no anchor."
             )
-        pictures = [video.frames.read(time, 0) for time in range(video.num_times)]
+        images = [video.frames.read(time, 0) for time in range(video.num_times)]
         side = max(video.frames.width, video.frames.height)
-        fronts = heights(np.stack(pictures)[..., 3]) / side
+        fronts = heights(np.stack(images)[..., 3]) / side
         if not fronts.all():
             raise ValueError(
-                f"frame {int(fronts.argmin())} of the film must show the object, got an empty mask. "
+                f"frame {int(fronts.argmin())} of the video must show the object, got an empty mask. "
                 "Cut it out again, or leave the frame out."
             )
-        sheets = self._sheets([shown_frame(picture, _SHOWN_SIZE) for picture in pictures], seed)
+        sheets = self._sheets([shown_frame(image, _SHOWN_SIZE) for image in images], seed)
         tiles = np.stack([split_sheet(sheet) for sheet in sheets])
-        views = cut_views(tiles, fronts, _NAMES, same_size=config.version == "v1.1", model=self.matting_model)
-        views = in_films_shape(views, video.frames.width, video.frames.height)
-        film = film_camera(video)
-        clip = join_views(video, views, sheet_cameras(film, config.version), _NAMES)
+        views = matte_views(tiles, fronts, _NAMES, same_size=config.version == "v1.1", model=self.matting_model)
+        views = in_videos_shape(views, video.frames.width, video.frames.height)
+        camera = video_camera(video)
+        clip = join_views(video, views, sheet_cameras(camera, config.version), _NAMES)
         if config.version == "v1.2":
-            clip = replace(clip, cameras=_fitted_cameras(clip, film))
+            clip = replace(clip, cameras=_fitted_cameras(clip, camera))
         return GeneratedViews(clip)
 
     def _sheets(self, shown: Sequence[UInt8[np.ndarray, "S S 3"]], seed: int) -> list[UInt8[np.ndarray, "H W 3"]]:
@@ -162,13 +162,13 @@ class Zero123Plus:
         return [(sheet * 255).round().byte().movedim(0, -1).cpu().numpy() for sheet in networks.decode(latents)]
 
 
-def _fitted_cameras(clip: MultiViewVideo, film: Cameras) -> Cameras:
+def _fitted_cameras(clip: MultiViewVideo, video: Cameras) -> Cameras:
     """The cameras of version 1.2, as near to the object as the silhouettes of some frames say."""
     views = torch.arange(clip.num_views)
     times = sorted({0, clip.middle, clip.num_times - 1})
     alphas = torch.stack([clip.gather(torch.full_like(views, time), views).alphas for time in times])
     rows = heights((alphas[:, :, 0] * 255).byte().flatten(0, 1).numpy()).reshape(len(times), -1)
-    shorter, longer = sorted((film.width, film.height))
+    shorter, longer = sorted((video.width, video.height))
     guess = float(np.median(rows[:, 1:]) / shorter / (np.median(rows[:, 0]) / longer))
-    nearness = fit_nearness(alphas, lambda factor: sheet_cameras(film, "v1.2", factor), guess)
-    return expand_over_times(sheet_cameras(film, "v1.2", nearness), clip.num_times)
+    nearness = fit_nearness(alphas, lambda factor: sheet_cameras(video, "v1.2", factor), guess)
+    return expand_over_times(sheet_cameras(video, "v1.2", nearness), clip.num_times)

@@ -1,4 +1,4 @@
-"""The networks of Zero123++, read part by part from its public folder layout, and what they make of a picture."""
+"""The networks of Zero123++, read part by part from its public folder layout, and what they make of an image."""
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from torch import Tensor
 from ds4d.core import tracked
 from ds4d.weights import PretrainedModel, load_part, read_settings
 
-# The authors move latents and colours to where the noise schedule expects them; from their public description.
+# The authors move latents and colors to where the noise schedule expects them; from their public description.
 _LATENT_SHIFT, _LATENT_SCALE = 0.22, 0.75
 _COLOR_SCALE = 0.5 / 0.8
 _PIPELINE = "model_index.json"  # where the ramp is
@@ -82,7 +82,7 @@ class Zero123PlusNetworks:
         """What the networks know of frames.
 
         Args:
-            frames: square pictures over grey.
+            frames: square images over gray.
             generator: on the CPU; what is drawn for sampling the latents is the same for every frame.
         """
         with self.on_device(self.vae, self.vision_encoder, self.text_encoder):

@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from ds4d.geometry import project_points
-from ds4d.geometry.visual_hull import HullConfig, carve, voxel_centres
+from ds4d.geometry.visual_hull import HullConfig, carve, voxel_centers
 from ds4d.types import Cameras
 
 _SIZE = 32  # pixels of the silhouettes that are compared
-_VOXELS = 1.6  # along a pixel of the film: so many leave no gaps in the hull
+_VOXELS = 1.6  # along a pixel of the video: so many leave no gaps in the hull
 _REACH, _TRIES = 1.4, 9  # factor to either side of the first guess, and places in between; then finer by as many
 _ROUNDS = 2
 
@@ -21,8 +21,8 @@ def fit_nearness(alphas: Float[Tensor, "T V 1 H W"], cameras_at: Callable[[float
     """The factor at which silhouettes agree best, summed over some frames; right to a few hundredths.
 
     Args:
-        alphas: of some of the film's frames and of their views, in [0, 1].
-        cameras_at: the cameras for a factor, for pictures of any size of that shape.
+        alphas: of some of the video's frames and of their views, in [0, 1].
+        cameras_at: the cameras for a factor, for images of any size of that shape.
         guess: a factor not far from it.
     """
     silhouettes = adaptive_avg_pool2d(alphas.flatten(0, 2), _SIZE).unflatten(0, alphas.shape[:3])
@@ -52,9 +52,9 @@ def silhouette_agreement(alphas: Float[Tensor, "V 1 H W"], cameras: Cameras) -> 
     target = rotation.T @ (distance * rotation.new_tensor([0.0, 0.0, 1.0]) - translation)
     half = distance / 2 * (cameras.width / cameras.Ks[0, 0, 0]).maximum(cameras.height / cameras.Ks[0, 1, 1])
     aabb = torch.stack((target - half, target + half))
-    config = HullConfig(round(_VOXELS * max(cameras.width, cameras.height)), grow=0.0, spare_votes=0)
+    config = HullConfig(round(_VOXELS * max(cameras.width, cameras.height)), grow=0.0, view_tolerance=0)
     hull = carve(alphas, cameras, aabb, config).flatten()
-    pixels, _ = project_points(voxel_centres(aabb, config.resolution)[hull], cameras)
+    pixels, _ = project_points(voxel_centers(aabb, config.resolution)[hull], cameras)
     columns, rows = pixels.floor().long().unbind(-1)
     seen = (columns >= 0) & (columns < cameras.width) & (rows >= 0) & (rows < cameras.height)
     places = torch.where(seen, rows * cameras.width + columns, cameras.height * cameras.width)  # the last one: nowhere

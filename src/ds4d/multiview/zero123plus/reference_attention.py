@@ -1,7 +1,7 @@
 """Zero123++'s reference attention, and STAG4D's temporal anchor in it.
 
 In every self-attention of the UNet, the tokens of the sheet look not only at one another but also at those of the
-film's frame, noised as far as the sheet is: a first pass over the frame's latent writes them down, the pass over the
+video's frame, noised as far as the sheet is: a first pass over the frame's latent writes them down, the pass over the
 sheet reads them (Zero123++, section 2.2). With the anchor, what the sheet's tokens look at of themselves is the mean of
 their own and of the anchor frame's (STAG4D, section 3.1), which keeps the views of all frames alike.
 

@@ -1,12 +1,12 @@
-"""Checks of a film before anything is made of it. Each takes the evidence and returns a finding or none."""
+"""Checks of a video before anything is made of it. Each takes the evidence and returns a finding or none."""
 
 from collections.abc import Callable
 
 from ds4d.preprocess.checks import masks, motion, sharpness
-from ds4d.preprocess.checks.context import Evidence as Evidence
+from ds4d.preprocess.checks.context import CheckContext as CheckContext
 from ds4d.preprocess.findings import Finding
 
-CHECKS: tuple[Callable[[Evidence], Finding | None], ...] = (
+CHECKS: tuple[Callable[[CheckContext], Finding | None], ...] = (
     masks.empty,
     masks.full,
     masks.inverted,
@@ -25,7 +25,7 @@ CHECKS: tuple[Callable[[Evidence], Finding | None], ...] = (
 _ORDER = ("fatal", "warning", "note")
 
 
-def check_clip(evidence: Evidence) -> tuple[Finding, ...]:
-    """All findings about a film, the worst first."""
-    found = [finding for check in CHECKS if (finding := check(evidence)) is not None]
+def check_clip(context: CheckContext) -> tuple[Finding, ...]:
+    """All findings about a video, the worst first."""
+    found = [finding for check in CHECKS if (finding := check(context)) is not None]
     return tuple(sorted(found, key=lambda finding: _ORDER.index(finding.severity)))

@@ -1,40 +1,40 @@
-"""Whether the film shows the object sharply."""
+"""Whether the video shows the object sharply."""
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from ds4d.preprocess.checks.context import Evidence
+from ds4d.preprocess.checks.context import CheckContext
 from ds4d.preprocess.findings import Finding
 from ds4d.preprocess.regions import bounding_box, shrink
 
-# Films in focus lie at 0.28 to 0.8, the same ones blurred by a Gaussian of two pixels at 0.15 to 0.18.
+# Videos in focus lie at 0.28 to 0.8, the same ones blurred by a Gaussian of two pixels at 0.15 to 0.18.
 _BLURRED = 0.19
 _LEAST_CONTRAST = 1.0  # levels of 255; on plainer objects nothing tells
 _LEAST_INSIDE = 64  # pixels
 
 
-def blurred(evidence: Evidence) -> Finding | None:
-    """A film without fine detail on the object."""
-    pairs = zip(evidence.cut.pictures, evidence.masks, strict=True)
-    values = [value for picture, mask in pairs if (value := _detail(picture, mask)) is not None]
+def blurred(context: CheckContext) -> Finding | None:
+    """A video without fine detail on the object."""
+    pairs = zip(context.cut.images, context.masks, strict=True)
+    values = [value for image, mask in pairs if (value := _detail(image, mask)) is not None]
     if not values or float(np.median(values)) > _BLURRED:
         return None
     return Finding(
         "warning",
-        "The object is blurred: the film shows no detail of a pixel or two on it.",
-        "Give a sharper film, or ask for smaller pictures with --size.",
+        "The object is blurred: the video shows no detail of a pixel or two on it.",
+        "Give a sharper video, or ask for smaller images with --size.",
     )
 
 
-def _detail(picture: UInt8[np.ndarray, "H W 4"], mask: Bool[np.ndarray, "H W"]) -> float | None:
+def _detail(image: UInt8[np.ndarray, "H W 4"], mask: Bool[np.ndarray, "H W"]) -> float | None:
     """Strength of the detail of a pixel over that of a few, inside the silhouette; None where nothing tells."""
     inside = shrink(mask, 4)
     if np.count_nonzero(inside) < _LEAST_INSIDE:
         return None
     box = bounding_box(inside)
-    grey = picture[box][..., :3].mean(axis=-1)
-    smooth = _box_mean(grey, 1)
-    fine = np.abs(grey - smooth)[inside[box]].mean()
+    gray = image[box][..., :3].mean(axis=-1)
+    smooth = _box_mean(gray, 1)
+    fine = np.abs(gray - smooth)[inside[box]].mean()
     coarse = np.abs(smooth - _box_mean(smooth, 4))[inside[box]].mean()
     return float(fine / coarse) if coarse > _LEAST_CONTRAST else None
 

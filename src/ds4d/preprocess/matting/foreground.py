@@ -1,9 +1,9 @@
-"""The object's own colour near its outline, where pixels mix it with what lies behind."""
+"""The object's own color near its outline, where pixels mix it with what lies behind."""
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-_REACH = 4  # pixels over which the colour of the object's inside is carried to its outline
+_REACH = 4  # pixels over which the color of the object's inside is carried to its outline
 
 
 def own_color(
@@ -11,12 +11,12 @@ def own_color(
     inside: Bool[np.ndarray, "H W"],
     wanted: Bool[np.ndarray, "H W"],
 ) -> tuple[Float[np.ndarray, "wanted 3"], Bool[np.ndarray, " wanted"]]:
-    """For each pixel wanted, row by row, the mean colour of the inside within a few pixels, and whether there is any.
+    """For each pixel wanted, row by row, the mean color of the inside within a few pixels, and whether there is any.
 
     Args:
-        colors: of the picture, any range.
+        colors: of the image, any range.
         inside: pixels that show nothing but the object.
-        wanted: pixels to find the object's colour for.
+        wanted: pixels to find the object's color for.
     """
     height, width = inside.shape
     weighted = np.dstack((np.where(inside[..., None], colors, 0), inside)).astype(np.float64)

@@ -9,39 +9,39 @@ from jaxtyping import UInt8
 from ds4d.core import tracked
 from ds4d.preprocess.config import VideoConfig
 from ds4d.preprocess.matting.model import MODEL_VARIABLE, MattingModel, apply_matte, matting_model_path
-from ds4d.preprocess.matting.plain_background import cut_plain, find_plain_background
+from ds4d.preprocess.matting.plain_background import find_plain_background, matte_plain_background
 from ds4d.preprocess.matting.smoothing import steady_mattes
 
 ALPHA_FLOOR = 8  # of 255; fainter alpha is what compression and generators leave
 
 
-class CutOut(NamedTuple):
+class Mattes(NamedTuple):
     """The object alone.
 
     Attributes:
-        pictures: premultiplied, everything that is not background.
+        images: premultiplied, everything that is not background.
         way: how it was told from the background.
     """
 
-    pictures: list[UInt8[np.ndarray, "H W 4"]]
+    images: list[UInt8[np.ndarray, "H W 4"]]
     way: Literal["alpha", "color", "model"]
 
 
-def cut_out(pictures: Sequence[UInt8[np.ndarray, "H W 4"]], config: VideoConfig) -> CutOut:
-    """Takes the background away: by the file's alpha, by a plain background's colour, or by a model, in this order.
+def extract_mattes(images: Sequence[UInt8[np.ndarray, "H W 4"]], config: VideoConfig) -> Mattes:
+    """Takes the background away: by the file's alpha, by a plain background's color, or by a model, in this order.
 
     Args:
-        pictures: of the clip, premultiplied, of one size.
+        images: of the clip, premultiplied, of one size.
         config: which way is asked for.
 
     Raises:
         ValueError: the way that is asked for cannot be gone, or none can.
         ImportError: a model is to be used and onnxruntime is not installed.
     """
-    ways: dict[str, Callable[[], CutOut | None]] = {
-        "alpha": lambda: _by_alpha(pictures),
-        "color": lambda: _by_color(pictures, config),
-        "model": lambda: _by_model(pictures, config),
+    ways: dict[str, Callable[[], Mattes | None]] = {
+        "alpha": lambda: _by_alpha(images),
+        "color": lambda: _by_color(images, config),
+        "model": lambda: _by_model(images, config),
     }
     for name in ways if config.matting == "auto" else (config.matting,):
         if (result := ways[name]()) is not None:
@@ -54,31 +54,31 @@ def cut_out(pictures: Sequence[UInt8[np.ndarray, "H W 4"]], config: VideoConfig)
     }
     raise ValueError(
         f"the object must be told from its background, got {missing[config.matting]}. There are three ways: save the "
-        "film with alpha (webm, mov, or pictures in png); film before a plain background; or name the file of a "
+        "video with alpha (webm, mov, or images in png); video before a plain background; or name the file of a "
         f"matting model (U2-Net, IS-Net or RMBG as onnx) with --matting-model or ${MODEL_VARIABLE}."
     )
 
 
-def _by_alpha(pictures: Sequence[UInt8[np.ndarray, "H W 4"]]) -> CutOut | None:
+def _by_alpha(images: Sequence[UInt8[np.ndarray, "H W 4"]]) -> Mattes | None:
     """None where the file's alpha is opaque everywhere, which says nothing."""
-    if not any((picture[..., 3] < 255 - ALPHA_FLOOR).any() for picture in pictures):
+    if not any((image[..., 3] < 255 - ALPHA_FLOOR).any() for image in images):
         return None
-    return CutOut([np.where(p[..., 3:] < ALPHA_FLOOR, 0, p).astype(np.uint8) for p in pictures], "alpha")
+    return Mattes([np.where(p[..., 3:] < ALPHA_FLOOR, 0, p).astype(np.uint8) for p in images], "alpha")
 
 
-def _by_color(pictures: Sequence[UInt8[np.ndarray, "H W 4"]], config: VideoConfig) -> CutOut | None:
-    background = find_plain_background(pictures)
+def _by_color(images: Sequence[UInt8[np.ndarray, "H W 4"]], config: VideoConfig) -> Mattes | None:
+    background = find_plain_background(images)
     if background is None:
         return None
-    cut = cut_plain(pictures, background, config.openings)
-    return CutOut(list(tracked(cut, "cutting out the object", len(pictures))), "color")
+    cut = matte_plain_background(images, background, config.openings)
+    return Mattes(list(tracked(cut, "cutting out the object", len(images))), "color")
 
 
-def _by_model(pictures: Sequence[UInt8[np.ndarray, "H W 4"]], config: VideoConfig) -> CutOut | None:
+def _by_model(images: Sequence[UInt8[np.ndarray, "H W 4"]], config: VideoConfig) -> Mattes | None:
     path = matting_model_path(config.matting_model)
     if path is None:
         return None
     model = MattingModel(path)
-    alphas = steady_mattes([model.alpha(picture) for picture in tracked(pictures, "cutting out the object")])
-    cut = [apply_matte(picture, alpha) for picture, alpha in zip(pictures, alphas, strict=True)]
-    return CutOut([np.where(p[..., 3:] < ALPHA_FLOOR, 0, p).astype(np.uint8) for p in cut], "model")
+    alphas = steady_mattes([model.alpha(image) for image in tracked(images, "cutting out the object")])
+    cut = [apply_matte(image, alpha) for image, alpha in zip(images, alphas, strict=True)]
+    return Mattes([np.where(p[..., 3:] < ALPHA_FLOOR, 0, p).astype(np.uint8) for p in cut], "model")

@@ -16,7 +16,7 @@ _SOLID = 0.95  # where alpha is at least this, a pixel shows nothing but the obj
 
 
 class _Style(NamedTuple):
-    """What a family of models is fed: colours divided by the picture's brightest value, less mean, over deviation."""
+    """What a family of models is fed: colors divided by the image's brightest value, less mean, over deviation."""
 
     mean: tuple[float, float, float]
     deviation: tuple[float, float, float]
@@ -73,18 +73,18 @@ class MattingModel:
         given = self._session.get_inputs()[0]
         shape = given.shape
         if len(shape) != 4 or shape[1] != 3:
-            raise ValueError(f"matting model {path} must take pictures [1, 3, H, W], got {shape}. Name another.")
+            raise ValueError(f"matting model {path} must take images [1, 3, H, W], got {shape}. Name another.")
         self._input = given.name
         self._height, self._width = (size if isinstance(size, int) else _USUAL_SIZE for size in shape[2:])
         self._style = _U2NET if max(self._height, self._width) <= _LARGEST_U2NET else _ISNET
 
-    def alpha(self, picture: UInt8[np.ndarray, "H W 4"]) -> Float[np.ndarray, "H W"]:
+    def alpha(self, frame: UInt8[np.ndarray, "H W 4"]) -> Float[np.ndarray, "H W"]:
         """Coverage by the object in [0, 1].
 
         Args:
-            picture: opaque.
+            frame: opaque.
         """
-        image = Image.fromarray(picture[..., :3]).resize((self._width, self._height), Image.Resampling.BILINEAR)
+        image = Image.fromarray(frame[..., :3]).resize((self._width, self._height), Image.Resampling.BILINEAR)
         colors = np.asarray(image, np.float32)
         colors = colors / max(float(colors.max()), 1.0)
         mean, deviation = np.array(self._style, np.float32)
@@ -97,12 +97,12 @@ class MattingModel:
         answer = answer.reshape(answer.shape[-2:])
         spread = float(answer.max() - answer.min())
         matte = Image.fromarray((answer - answer.min()) / max(spread, 1e-6))
-        return np.asarray(matte.resize(picture.shape[1::-1], Image.Resampling.BILINEAR)).clip(0, 1)
+        return np.asarray(matte.resize(frame.shape[1::-1], Image.Resampling.BILINEAR)).clip(0, 1)
 
 
-def apply_matte(picture: UInt8[np.ndarray, "H W 4"], alpha: Float[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 4"]:
-    """The picture behind a matte, premultiplied; pixels at the outline take the colour of the inside beside them."""
-    colors = picture[..., :3].astype(np.float32)
+def apply_matte(image: UInt8[np.ndarray, "H W 4"], alpha: Float[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 4"]:
+    """The image behind a matte, premultiplied; pixels at the outline take the color of the inside beside them."""
+    colors = image[..., :3].astype(np.float32)
     soft = (alpha > 0) & (alpha < _SOLID)
     own, found = own_color(colors, alpha >= _SOLID, soft)
     colors[soft] = np.where(found[:, None], own, colors[soft])

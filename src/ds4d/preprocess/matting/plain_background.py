@@ -1,4 +1,4 @@
-"""Objects before a plain background, cut out by its colour."""
+"""Objects before a plain background, cut out by its color."""
 
 import itertools
 import math
@@ -13,22 +13,22 @@ from ds4d.preprocess.matting.foreground import own_color
 from ds4d.preprocess.regions import bounding_box, grow, region_areas, shrink, touching_border
 from ds4d.preprocess.tracks import RegionTracks
 
-_RING = 0.02  # width of the picture's edge that is looked at, share of its smaller side
+_RING = 0.02  # width of the image's edge that is looked at, share of its smaller side
 _SPREAD = 24.0  # levels of 255 by which a plain background may vary
-_SHARE = 0.7  # of the edge that must be plain over the clip: objects may touch it
+_FRACTION = 0.7  # of the edge that must be plain over the clip: objects may touch it
 _LEAST_TOLERANCE = 8.0  # levels; compression leaves as much beside an outline
 _COLORFUL = 64.0  # levels between the strongest and the weakest channel
-_HUE = 0.25  # of a colourful background's hue: what differs by less is still it
+_HUE = 0.25  # of a colorful background's hue: what differs by less is still it
 _HALO, _COLORFUL_HALO = 3.0, 2.0  # tolerances
 _HALO_WIDTH = 5  # pixels from what is certainly background
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of BT.601
 _LEAST_OPENING = 0.001  # of the object
-_BLEND = 2  # pixels at the outline that mix object and background: antialiasing and halved colour planes
+_BLEND = 2  # pixels at the outline that mix object and background: antialiasing and halved color planes
 
 
 @dataclass(frozen=True)
 class PlainBackground:
-    """A background of one colour.
+    """A background of one color.
 
     Attributes:
         color: 0 to 255.
@@ -40,7 +40,7 @@ class PlainBackground:
 
     @property
     def is_colorful(self) -> bool:
-        """Whether it is far from every grey."""
+        """Whether it is far from every gray."""
         return max(self.color) - min(self.color) > _COLORFUL
 
     @property
@@ -48,18 +48,18 @@ class PlainBackground:
         """The largest difference that compression and blending leave beside an outline."""
         return (_COLORFUL_HALO if self.is_colorful else _HALO) * self.tolerance
 
-    def is_like(self, picture: UInt8[np.ndarray, "H W 4"], most: float) -> Bool[np.ndarray, "H W"]:
-        """Where a picture differs from the background by at most so much."""
-        return self.differences(self.offsets(picture[..., :3].astype(np.float32))) <= most
+    def is_like(self, image: UInt8[np.ndarray, "H W 4"], most: float) -> Bool[np.ndarray, "H W"]:
+        """Where an image differs from the background by at most so much."""
+        return self.differences(self.offsets(image[..., :3].astype(np.float32))) <= most
 
     def offsets(self, colors: Float[np.ndarray, "*N 3"]) -> Float[np.ndarray, "*N 3"]:
-        """Colours less the background's."""
+        """Colors less the background's."""
         return colors - np.array(self.color, colors.dtype)
 
     def differences(self, offsets: Float[np.ndarray, "*N 3"]) -> Float[np.ndarray, "*N"]:
-        """How unlike the background colours are, in the channel that is most so, from what `offsets` gives.
+        """How unlike the background colors are, in the channel that is most so, from what `offsets` gives.
 
-        Before a colourful background only the hue counts: shadows on a green screen are green.
+        Before a colorful background only the hue counts: shadows on a green screen are green.
         """
         if self.is_colorful:
             offsets = offsets - offsets.mean(axis=-1, keepdims=True)
@@ -68,44 +68,44 @@ class PlainBackground:
         return np.maximum(np.maximum(red, green), blue)
 
 
-def find_plain_background(pictures: Sequence[UInt8[np.ndarray, "H W 4"]]) -> PlainBackground | None:
-    """The colour that fills the pictures' edges over the whole clip; None where there is none."""
-    edge = np.concatenate([_edge(picture) for picture in pictures]).astype(np.float32)
+def find_plain_background(images: Sequence[UInt8[np.ndarray, "H W 4"]]) -> PlainBackground | None:
+    """The color that fills the images' edges over the whole clip; None where there is none."""
+    edge = np.concatenate([_edge(image) for image in images]).astype(np.float32)
     red, green, blue = np.median(edge, axis=0).tolist()
     background = PlainBackground((red, green, blue), _LEAST_TOLERANCE)
     differences = background.differences(background.offsets(edge))
     plain = differences <= _SPREAD
-    if plain.mean() < _SHARE:
+    if plain.mean() < _FRACTION:
         return None
     noise = float(np.percentile(differences[plain], 99))
     hue = np.abs(np.array(background.color) - np.mean(background.color)).max() if background.is_colorful else 0.0
     return replace(background, tolerance=max(_LEAST_TOLERANCE, 1.5 * noise, _HUE * hue))
 
 
-def cut_plain(
-    pictures: Sequence[UInt8[np.ndarray, "H W 4"]], background: PlainBackground, openings: Openings = "auto"
+def matte_plain_background(
+    images: Sequence[UInt8[np.ndarray, "H W 4"]], background: PlainBackground, openings: Openings = "auto"
 ) -> Iterator[UInt8[np.ndarray, "H W 4"]]:
-    """The pictures without their background: premultiplied, outlines soft and free of the background's colour.
+    """The images without their background: premultiplied, outlines soft and free of the background's color.
 
-    Background is what has its colour and is connected to the picture's border, and some of what the object encloses.
+    Background is what has its color and is connected to the image's border, and some of what the object encloses.
 
     Args:
-        pictures: a whole clip, opaque.
+        images: a whole clip, opaque.
         background: of the clip.
-        openings: which enclosed regions of the background's colour are background. An object is hardly as colourful
+        openings: which enclosed regions of the background's color are background. An object is hardly as colorful
             as a green screen by chance, but white eyes before white must not become holes.
     """
-    outside = [_outside(background.is_like(picture, background.tolerance)) for picture in pictures]
+    outside = [_outside(background.is_like(image, background.tolerance)) for image in images]
     # Within the object compression leaves more: the sky under an arm is less plain than that round the object.
-    like = [background.is_like(picture, background.halo) for picture in pictures]
+    like = [background.is_like(image, background.halo) for image in images]
     enclosed = [shrink(each & ~grow(out, 1), 1) for each, out in zip(like, outside, strict=True)]
     if openings == "keep":
         enclosed = [np.zeros_like(each) for each in enclosed]
     elif openings == "auto" and not background.is_colorful:
         least = _LEAST_OPENING * float(np.median([(~out).sum() for out in outside]))
         enclosed = opening_regions(enclosed, outside, least)
-    for picture, each, out, opening in zip(pictures, like, outside, enclosed, strict=True):
-        yield _cut(picture, out | (each & grow(opening, 2)), background)
+    for image, each, out, opening in zip(images, like, outside, enclosed, strict=True):
+        yield _cut(image, out | (each & grow(opening, 2)), background)
 
 
 def opening_regions(
@@ -134,40 +134,40 @@ def _outside(like: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
 
 
 def _cut(
-    picture: UInt8[np.ndarray, "H W 4"], behind: Bool[np.ndarray, "H W"], background: PlainBackground
+    image: UInt8[np.ndarray, "H W 4"], behind: Bool[np.ndarray, "H W"], background: PlainBackground
 ) -> UInt8[np.ndarray, "H W 4"]:
-    """One picture without what is behind the object.
+    """One image without what is behind the object.
 
-    At the outline a pixel C is taken to mix the object's colour F, carried there from its inside, with the
-    background's B: C = a F + (1 - a) B gives alpha a, and its premultiplied colour is C - (1 - a) B.
+    At the outline a pixel C is taken to mix the object's color F, carried there from its inside, with the
+    background's B: C = a F + (1 - a) B gives alpha a, and its premultiplied color is C - (1 - a) B.
     """
-    out = np.zeros_like(picture)
+    out = np.zeros_like(image)
     solid = ~behind
     if not solid.any():
         return out
     box = bounding_box(solid)
-    colors = picture[box][..., :3].astype(np.float32)
+    colors = image[box][..., :3].astype(np.float32)
     offsets = background.offsets(colors)
     difference = background.differences(offsets)
     solid = solid[box]
     halo = (difference <= background.halo) & grow(behind, _HALO_WIDTH)[box]
     blended = solid & (halo | grow(behind, _BLEND)[box])
     alpha = solid.astype(np.float32)
-    alpha[blended] = _share_of_object(offsets, difference, solid, blended, background.halo)
+    alpha[blended] = _fraction_of_object(offsets, difference, solid, blended, background.halo)
     covered = np.rint(255 * alpha)[..., None]
     premultiplied = np.rint(colors - (1 - alpha[..., None]) * np.array(background.color, np.float32)).clip(0, covered)
     out[box] = np.concatenate((premultiplied, covered), axis=-1).astype(np.uint8)
     return out
 
 
-def _share_of_object(
+def _fraction_of_object(
     offsets: Float[np.ndarray, "H W 3"],
     difference: Float[np.ndarray, "H W"],
     solid: Bool[np.ndarray, "H W"],
     blended: Bool[np.ndarray, "H W"],
     faint: float,
 ) -> Float[np.ndarray, " blended"]:
-    """Alpha of the pixels at the outline, from colours less the background's (`offsets`) and their size."""
+    """Alpha of the pixels at the outline, from colors less the background's (`offsets`) and their size."""
     own, found = own_color(offsets, solid & ~blended, blended)
     own[~found] = _strongest(offsets, difference, blended)[~found]  # thin parts have no inside
     strength = (own**2).sum(axis=-1)
@@ -179,7 +179,7 @@ def _share_of_object(
 
 
 def _weighed(offsets: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 4"]:
-    """Differences of colours as brightness, in all three channels, and hue, which films hold at half the size."""
+    """Differences of colors as brightness, in all three channels, and hue, which videos hold at half the size."""
     brightness = offsets @ _LUMA[:, None]
     return np.concatenate((math.sqrt(3) * brightness, offsets - brightness), axis=-1)
 
@@ -198,10 +198,10 @@ def _strongest(
     return found
 
 
-def _edge(picture: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "S 3"]:
-    """Pixels of the picture's edge, a few thousand."""
-    ring = max(2, round(_RING * min(picture.shape[:2])))
-    inner = np.zeros(picture.shape[:2], bool)
+def _edge(image: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "S 3"]:
+    """Pixels of the image's edge, a few thousand."""
+    ring = max(2, round(_RING * min(image.shape[:2])))
+    inner = np.zeros(image.shape[:2], bool)
     inner[ring:-ring, ring:-ring] = True
-    pixels = picture[..., :3][~inner]
+    pixels = image[..., :3][~inner]
     return pixels[:: max(1, len(pixels) // 4096)]

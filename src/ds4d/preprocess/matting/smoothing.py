@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 
 from ds4d.preprocess.regions import label_regions, region_areas, touching_border
 
-_WRONG = 0.03  # of the object: a frame that differs by less from its neighbours is left alone
+_WRONG = 0.03  # of the object: a frame that differs by less from its neighbors is left alone
 _OVER_MOTION = 2.0  # it must differ from both by as many times as they differ from one another
 _PINHOLE = 0.002  # of the object
 
@@ -15,7 +15,7 @@ _PINHOLE = 0.002  # of the object
 def steady_mattes(alphas: Sequence[Float[np.ndarray, "H W"]]) -> list[Float[np.ndarray, "H W"]]:
     """Mattes without flicker and pinholes, each model run being independent of the last.
 
-    A frame flickers where the frames before and after agree on what it denies, over more of the picture than the
+    A frame flickers where the frames before and after agree on what it denies, over more of the image than the
     motion between those two explains; there it takes their mean. Moving parts are left alone by that.
     """
     masks = [alpha >= 0.5 for alpha in alphas]

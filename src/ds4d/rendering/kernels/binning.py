@@ -16,7 +16,7 @@ from ds4d.rendering.settings import ALPHA_CUT
 # Slack on the squared Mahalanobis radius, so that rounding never drops a pixel that reaches the alpha cut.
 LEVEL_SLACK = 0.01
 # Columns of a record: what the compositor needs of a drawn Gaussian, side by side.
-RECORD = 10  # mean x, y; conic a, b, c; opacity; colour r, g, b; depth
+RECORD = 10  # mean x, y; conic a, b, c; opacity; color r, g, b; depth
 # Below this share of a c, a conic's determinant a c - b^2 is too inexact in float32 to bound the ellipse by it.
 MIN_ROUNDNESS = 1e-3
 
@@ -48,10 +48,10 @@ def _extent_in_band(slope, reach, shrink, turn, low, high):
 
 @no_type_check
 @njit(nogil=True, cache=True, error_model="numpy")
-def _pixel_range(centre, left, right, size):
-    """First and one past the last pixel of `size` whose centres lie in centre + [left, right]."""
-    first = min(max(centre + left - 0.5, 0.0), float(size))
-    last = min(max(centre + right - 0.5, -1.0), size - 1.0)
+def _pixel_range(center, left, right, size):
+    """First and one past the last pixel of `size` whose centers lie in center + [left, right]."""
+    first = min(max(center + left - 0.5, 0.0), float(size))
+    last = min(max(center + right - 0.5, -1.0), size - 1.0)
     return math.ceil(first), math.floor(last) + 1
 
 

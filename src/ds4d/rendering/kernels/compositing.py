@@ -33,13 +33,13 @@ _EIGHTH = np.float32(1 / 8)
 _E1, _E2, _E3 = np.float32(-0.9999947547912598), np.float32(0.4998997747898102), np.float32(-0.16602839529514313)
 _E4, _E5 = np.float32(0.03984830155968666), np.float32(-0.00588524853810668)
 
-# Planes of the scratch array: pixel centres within the tile, transmittance (negated once the pixel is done, so that it
-# reaches the minimum no more), number of the last Gaussian taken, and colour and depth or what comes back to them.
+# Planes of the scratch array: pixel centers within the tile, transmittance (negated once the pixel is done, so that it
+# reaches the minimum no more), number of the last Gaussian taken, and color and depth or what comes back to them.
 _X, _Y, _T, _LAST, _R, _G, _B, _D, _BEHIND = (np.uint64(k) * _PIXELS for k in range(9))
 _SCRATCH = 9 * TILE_WIDTH * TILE_HEIGHT
-_CENTRES = np.stack(np.meshgrid(np.arange(TILE_WIDTH), np.arange(TILE_HEIGHT))).astype(np.float32).ravel() + _HALF
+_CENTERS = np.stack(np.meshgrid(np.arange(TILE_WIDTH), np.arange(TILE_HEIGHT))).astype(np.float32).ravel() + _HALF
 _CHECK_EVERY = 16  # Gaussians between looks whether all pixels of the tile are done
-SLOT = 10  # per slot: gradients of mean x, y; conic a, b, c; opacity; colour r, g, b; depth
+SLOT = 10  # per slot: gradients of mean x, y; conic a, b, c; opacity; color r, g, b; depth
 
 
 @no_type_check
@@ -177,7 +177,7 @@ def _rows_of(rows, slot):
 def _composite_tile(left, top, records, ranks, rows, entries, background, colors, alphas, depths, transmittances, last):
     """One tile of one image."""
     pixels = np.zeros(_SCRATCH, np.float32)
-    pixels[: 2 * _PIXELS] = _CENTRES
+    pixels[: 2 * _PIXELS] = _CENTERS
     pixels[_T : _T + _PIXELS] = _ONE
     for number in range(len(entries)):
         if number % _CHECK_EVERY == 0 and _all_done(pixels):
@@ -250,7 +250,7 @@ def _composite_tile_backward(
         shown = background[0] * pixels[_R + k] + background[1] * pixels[_G + k] + background[2] * pixels[_B + k]
         pixels[_BEHIND + k] = shown + pixels[_D + k] * pixels[_Y + k] - pixels[_BEHIND + k]
         deepest = max(deepest, pixels[_LAST + k])
-    pixels[: 2 * _PIXELS] = _CENTRES
+    pixels[: 2 * _PIXELS] = _CENTERS
     for number in range(int(deepest), len(entries)):
         gradients[entries[number]] = 0
     for number in range(int(deepest) - 1, -1, -1):
@@ -265,7 +265,7 @@ def composite_backward(
     first, end, records, ranks, rows, entries, tiles, backgrounds, alphas, depths, transmittances, last,
     d_colors, d_alphas, d_depths, gradients,
 ):  # fmt: skip
-    """Fills gradients [pairs,SLOT] from those of colours, alphas and expected depths. Items: I * tiles.
+    """Fills gradients [pairs,SLOT] from those of colors, alphas and expected depths. Items: I * tiles.
 
     Runs back to front: dividing the final transmittance by 1 - alpha gives the one before.
     """

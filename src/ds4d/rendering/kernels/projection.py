@@ -30,7 +30,7 @@ def _rotation(quats, t, n):
 @no_type_check
 @njit(nogil=True, cache=True, error_model="numpy")
 def _camera_point(viewmats, i, means, t, n):
-    """Gaussian (t, n)'s centre in camera i."""
+    """Gaussian (t, n)'s center in camera i."""
     x, y, z = float(means[t, n, 0]), float(means[t, n, 1]), float(means[t, n, 2])
     m = viewmats[i]
     return (
@@ -42,11 +42,11 @@ def _camera_point(viewmats, i, means, t, n):
 
 @no_type_check
 @njit(nogil=True, cache=True, error_model="numpy")
-def _held_slope(slope, focal, centre, size):
-    """The slope (x / z or y / z) at which the Jacobian is taken: within 0.15 of the picture's size around it."""
+def _held_slope(slope, focal, center, size):
+    """The slope (x / z or y / z) at which the Jacobian is taken: within 0.15 of the image's size around it."""
     per_pixel = 1.0 / focal
     margin = 0.15 * size * per_pixel
-    return min(max(slope, -centre * per_pixel - margin), (size - centre) * per_pixel + margin)
+    return min(max(slope, -center * per_pixel - margin), (size - center) * per_pixel + margin)
 
 
 @no_type_check
@@ -219,7 +219,7 @@ def _image_gradient(
     i, t, n, means, viewmats, Ks, width, height, row0, row1, row2, scales, conics,
     d_means2d, d_conics, d_depth,
 ):  # fmt: skip
-    """What one image asks of a Gaussian's centre and of its three scaled axes, in world coordinates."""
+    """What one image asks of a Gaussian's center and of its three scaled axes, in world coordinates."""
     x, y, z = _camera_point(viewmats, i, means, t, n)
     fx, fy, cx, cy = float(Ks[i, 0, 0]), float(Ks[i, 1, 1]), float(Ks[i, 0, 2]), float(Ks[i, 1, 2])
     per_depth = 1.0 / z

@@ -1,4 +1,4 @@
-"""A finished run on one page that needs nothing beside it: pictures, curves, figures, settings."""
+"""A finished run on one page that needs nothing beside it: images, curves, figures, settings."""
 
 from pathlib import Path
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ds4d.runs.folder import EvaluationRecord, RunFigures, RunFolder, RunRecord, read_record
+from ds4d.runs.folder import EvaluationRecord, RunFolder, RunMetrics, RunRecord, read_record
 from ds4d.training import read_log
 
 
@@ -12,16 +12,16 @@ class Contents:
     """The records of a finished run.
 
     Attributes:
-        run: its folder, with the films and pictures.
+        run: its folder, with the videos and images.
         record: what it was asked to do.
-        figures: its figures.
+        metrics: its figures.
         log: its losses, one entry per logged step.
         evaluation: scores on views that were not fitted, where `ds4d eval` was called.
     """
 
     run: RunFolder
     record: RunRecord
-    figures: RunFigures
+    metrics: RunMetrics
     log: list[dict[str, Any]]
     evaluation: EvaluationRecord | None
 
@@ -32,4 +32,4 @@ def read_contents(run: RunFolder) -> Contents:
     Raises:
         ValueError: the run is not whole, is damaged, or was written by another version.
     """
-    return Contents(run, read_record(run.config), run.read_figures(), read_log(run.log), run.read_evaluation())
+    return Contents(run, read_record(run.config), run.read_metrics(), read_log(run.log), run.read_evaluation())

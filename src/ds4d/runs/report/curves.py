@@ -1,4 +1,4 @@
-"""Curves of a run as SVG pictures, small enough to be read on a phone."""
+"""Curves of a run as SVG images, small enough to be read on a phone."""
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO

@@ -1,4 +1,4 @@
-"""Films and pictures within a page, as data URIs."""
+"""Videos and images within a page, as data URIs."""
 
 import base64
 from html import escape
@@ -8,19 +8,19 @@ from pathlib import Path
 from PIL import Image
 
 from ds4d.io import read_rgba
-from ds4d.io.video_reader import FilmFile
+from ds4d.io.video_reader import VideoReader
 
-MOST_BYTES = 6_000_000  # of all films together; in base64 they are a third larger, and the rest needs room too
+MOST_BYTES = 6_000_000  # of all videos together; in base64 they are a third larger, and the rest needs room too
 _POSTER_SIDE = 640  # pixels, longer side
 _QUALITY = 88  # of JPEG; hardly visible
 
 
-class Films:
-    """The films of a run, embedded one after the other as long as there is room.
+class Videos:
+    """The videos of a run, embedded one after the other as long as there is room.
 
     Args:
         folder: of the run.
-        room: bytes of the films that may be embedded.
+        room: bytes of the videos that may be embedded.
     """
 
     def __init__(self, folder: Path, room: int = MOST_BYTES) -> None:
@@ -28,7 +28,7 @@ class Films:
         self._room = room
 
     def figure(self, name: str, caption: str) -> str:
-        """A film that plays, a still of it where there is no room left, or a line that says why there is neither."""
+        """A video that plays, a still of it where there is no room left, or a line that says why there is neither."""
         path = self._folder / name
         if not path.is_file():
             return _note(f"{caption}: {name} is not in the folder of the run.")
@@ -50,39 +50,39 @@ class Films:
 
 
 def _still(path: Path) -> tuple[str, int, int] | None:
-    """The first frame of a film as a data URI, and the film's width and height; None where PyAV is not installed.
+    """The first frame of a video as a data URI, and the video's width and height; None where PyAV is not installed.
 
     Raises:
-        ValueError: the film is damaged.
+        ValueError: the video is damaged.
     """
     try:
-        film = FilmFile(path)
-        _, picture = next(film.read([0], _POSTER_SIDE, alpha=False))
+        video = VideoReader(path)
+        _, image = next(video.read([0], _POSTER_SIDE, alpha=False))
     except ImportError:
         return None
-    return jpeg_uri(Image.fromarray(picture[..., :3])), film.size.width, film.size.height
+    return jpeg_uri(Image.fromarray(image[..., :3])), video.size.width, video.size.height
 
 
-def picture_figure(path: Path, caption: str) -> str:
-    """A picture of a run, or a line that says why there is none."""
+def image_figure(path: Path, caption: str) -> str:
+    """An image of a run, or a line that says why there is none."""
     if not path.is_file():
         return _note(f"{caption}: {path.name} is not in the folder of the run.")
     try:
-        picture = Image.fromarray(read_rgba(path)[..., :3])
+        image = Image.fromarray(read_rgba(path)[..., :3])
     except ValueError as error:
         return _note(f"{caption}: {error}")
-    return still_figure(jpeg_uri(picture), caption)
+    return still_figure(jpeg_uri(image), caption)
 
 
 def still_figure(uri: str, caption: str) -> str:
-    """A picture with its caption."""
+    """An image with its caption."""
     return f'<figure><img src="{uri}" alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
 
 
-def jpeg_uri(picture: Image.Image) -> str:
-    """A picture as JPEG."""
+def jpeg_uri(image: Image.Image) -> str:
+    """An image as JPEG."""
     buffer = BytesIO()
-    picture.save(buffer, "JPEG", quality=_QUALITY)
+    image.save(buffer, "JPEG", quality=_QUALITY)
     return data_uri("image/jpeg", buffer.getvalue())
 
 

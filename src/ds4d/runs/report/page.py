@@ -11,10 +11,10 @@ from ds4d.runs.report.sections import headline, sections
 def make_page(contents: Contents) -> str:
     """All that is known of a run as one HTML page without scripts, which names no other file and no address."""
     folder = files("ds4d.runs.report") / "template"
-    figures = contents.figures
+    metrics = contents.metrics
     subtitle = (
-        f"{figures.frames} frames of {contents.record.input.name}, {figures.views} views, "
-        f"on {figures.device}, by ds4d {contents.record.ds4d}"
+        f"{metrics.frames} frames of {contents.record.input.name}, {metrics.views} views, "
+        f"on {metrics.device}, by ds4d {contents.record.ds4d}"
     )
     parts = (f"<section><h2>{escape(title)}</h2>{content}</section>" for title, content in sections(contents))
     return Template((folder / "report.html").read_text(encoding="utf-8")).substitute(

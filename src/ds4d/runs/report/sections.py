@@ -7,7 +7,7 @@ from ds4d.core import to_dict
 from ds4d.runs.folder import EvaluationRecord
 from ds4d.runs.report.contents import Contents
 from ds4d.runs.report.curves import count_curve, loss_curves, score_curve
-from ds4d.runs.report.embedding import Films, picture_figure, still_figure
+from ds4d.runs.report.embedding import Videos, image_figure, still_figure
 from ds4d.runs.report.tables import decibels, duration, flatten, gibibytes, score_rows, table
 from ds4d.visualize import SIDES
 
@@ -17,96 +17,96 @@ _STAGES = {
     "placement": "placing the object",
     "fit": "fit",
     "scores": "scores",
-    "outputs": "films and pictures",
+    "outputs": "videos and images",
 }
 _MEMORY = {"main": "main memory", "gpu": "GPU"}
 
 
 def headline(contents: Contents) -> str:
     """The figures that are asked for first."""
-    figures = contents.figures
+    metrics = contents.metrics
     tiles = {
-        "PSNR, front view": decibels(figures.front_psnr),
-        "PSNR, all views": decibels(figures.train_psnr),
-        "Gaussians": f"{figures.num_gaussians:,}",
-        "time": duration(sum(figures.seconds.values())),
-        **{f"peak of {_MEMORY.get(name, name)}": gibibytes(count) for name, count in figures.peak_memory_bytes.items()},
+        "PSNR, front view": decibels(metrics.front_psnr),
+        "PSNR, all views": decibels(metrics.train_psnr),
+        "Gaussians": f"{metrics.num_gaussians:,}",
+        "time": duration(sum(metrics.seconds.values())),
+        **{f"peak of {_MEMORY.get(name, name)}": gibibytes(count) for name, count in metrics.peak_memory_bytes.items()},
     }
     return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in tiles.items())
 
 
 def sections(contents: Contents) -> Iterator[tuple[str, str]]:
-    """Titles and contents of all sections, in order. Films that come first are the last to be left out."""
-    films = Films(contents.run.path)
-    yield "Input and output", films.figure("comparison.mp4", "the input, and the object from the same camera")
-    sides = "".join(films.figure(f"{side}.mp4", side) for side in SIDES)
+    """Titles and contents of all sections, in order. Videos that come first are the last to be left out."""
+    videos = Videos(contents.run.path)
+    yield "Input and output", videos.figure("comparison.mp4", "the input, and the object from the same camera")
+    sides = "".join(videos.figure(f"{side}.mp4", side) for side in SIDES)
     yield "Four sides", f'<div class="grid sides">{sides}</div>'
-    yield "What moves", _heat(contents, films)
-    yield "All round", films.figure("orbit.mp4", "time plays while the camera turns")
-    sheet = picture_figure(contents.run.path / "contact_sheet.png", "two input views above ours, and four sides")
+    yield "What moves", _saliency(contents, videos)
+    yield "All round", videos.figure("orbit.mp4", "time plays while the camera turns")
+    sheet = image_figure(contents.run.path / "contact_sheet.png", "two input views above ours, and four sides")
     yield "Over time", f'<div class="wide">{sheet}</div>'
-    yield "What was found in the film", _findings(contents)
+    yield "What was found in the video", _findings(contents)
     yield "Curves", _curves(contents)
     yield "Figures", _figures(contents)
     if contents.evaluation is not None:
         yield "Views that were not fitted", _evaluation(contents.evaluation)
     yield "Time and memory", _costs(contents)
     yield "Settings", _folded("all settings", table(flatten(to_dict(contents.record.config))))
-    yield "Versions", table(contents.figures.versions.items())
+    yield "Versions", table(contents.metrics.versions.items())
 
 
-def _heat(contents: Contents, films: Films) -> str:
-    if contents.figures.used.features == "none":
-        why = "the clip has one frame" if contents.figures.frames == 1 else "a camera moves"
+def _saliency(contents: Contents, videos: Videos) -> str:
+    if contents.metrics.used.features == "none":
+        why = "the clip has one frame" if contents.metrics.frames == 1 else "a camera moves"
         return f'<p class="note">No heat map: {why}, and features of frames are compared in place.</p>'
     caption = "dynamic features of the real view: red to yellow is what moves"
-    if (contents.run.path / "heatmap.mp4").is_file():
-        return films.figure("heatmap.mp4", caption)
-    return picture_figure(contents.run.path / "heatmap.png", caption)
+    if (contents.run.path / "saliency.mp4").is_file():
+        return videos.figure("saliency.mp4", caption)
+    return image_figure(contents.run.path / "saliency.png", caption)
 
 
 def _findings(contents: Contents) -> str:
-    findings = contents.figures.findings
+    findings = contents.metrics.findings
     if findings is None:
-        return '<p class="note">The input is a folder of views; only films are checked.</p>'
+        return '<p class="note">The input is a folder of views; only videos are checked.</p>'
     if not findings:
         return "<p>Nothing wrong was found.</p>"
     lines = (
-        f'<li class="{finding.severity}"><b>{finding.severity}</b> {escape(finding.what)} {escape(finding.mend)}</li>'
+        f'<li class="{finding.severity}"><b>{finding.severity}</b> {escape(finding.what)} {escape(finding.fix)}</li>'
         for finding in findings
     )
     return f"<ul>{''.join(lines)}</ul>"
 
 
 def _curves(contents: Contents) -> str:
-    pictures = []
+    images = []
     if contents.log:
-        pictures.append(still_figure(loss_curves(contents.log), "losses over the steps, logarithmic"))
-        pictures.append(still_figure(count_curve(contents.log), "Gaussians over the steps"))
-    if contents.figures.frames > 1:
-        pictures.append(
-            still_figure(score_curve(contents.figures.front_psnr_by_frame), "PSNR of the front view, frame by frame")
+        images.append(still_figure(loss_curves(contents.log), "losses over the steps, logarithmic"))
+        images.append(still_figure(count_curve(contents.log), "Gaussians over the steps"))
+    if contents.metrics.frames > 1:
+        images.append(
+            still_figure(score_curve(contents.metrics.front_psnr_by_frame), "PSNR of the front view, frame by frame")
         )
-    return f'<div class="grid curves">{"".join(pictures)}</div>'
+    return f'<div class="grid curves">{"".join(images)}</div>'
 
 
 def _figures(contents: Contents) -> str:
-    figures = contents.figures
-    width, height = figures.picture
+    metrics = contents.metrics
+    width, height = metrics.image
     rows = {
-        "frames": f"{figures.frames}",
-        "views": f"{figures.views}: {figures.used.views}",
-        "pictures": f"{width} x {height} pixels",
-        "features": figures.used.features,
-        "first Gaussians": figures.used.init,
-        "steps": f"{figures.steps}",
+        "frames": f"{metrics.frames}",
+        "views": f"{metrics.views}: {metrics.used.views}",
+        "images": f"{width} x {height} pixels",
+        "features": metrics.used.features,
+        "first Gaussians": metrics.used.init,
+        "steps": f"{metrics.steps}",
         "last loss": f"{contents.log[-1]['loss']:.5f}" if contents.log else "-",
-        "Gaussians": f"{figures.num_gaussians:,}",
-        "PSNR, front view": decibels(figures.front_psnr),
-        "PSNR, all training views": decibels(figures.train_psnr),
+        "Gaussians": f"{metrics.num_gaussians:,}",
+        "PSNR, front view": decibels(metrics.front_psnr),
+        "PSNR, all training views": decibels(metrics.train_psnr),
     }
-    aligned = flatten(figures.alignment or {}, "alignment")
-    return table([*rows.items(), *aligned])
+    registered = flatten(metrics.registration or {}, "registration")
+    return table([*rows.items(), *registered])
 
 
 def _evaluation(evaluation: EvaluationRecord) -> str:
@@ -115,13 +115,13 @@ def _evaluation(evaluation: EvaluationRecord) -> str:
 
 
 def _costs(contents: Contents) -> str:
-    seconds = contents.figures.seconds
+    seconds = contents.metrics.seconds
     total = sum(seconds.values())
     rows = [[_STAGES.get(name, name), duration(value), f"{value / total:.0%}"] for name, value in seconds.items()]
     rows.append(["together", duration(total), ""])
-    peaks = contents.figures.peak_memory_bytes.items()
+    peaks = contents.metrics.peak_memory_bytes.items()
     rows += [[f"peak of {_MEMORY.get(name, name)}", gibibytes(count), ""] for name, count in peaks]
-    return table([["device", contents.figures.device]]) + table(rows, head=("stage", "time", "share"))
+    return table([["device", contents.metrics.device]]) + table(rows, head=("stage", "time", "share"))
 
 
 def _folded(title: str, content: str) -> str:

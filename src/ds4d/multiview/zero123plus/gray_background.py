@@ -1,4 +1,4 @@
-"""Views cut out of the grey that Zero123++ leaves round the object."""
+"""Views cut out of the gray that Zero123++ leaves round the object."""
 
 import warnings
 from collections.abc import Sequence
@@ -9,26 +9,26 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from ds4d.preprocess.config import VideoConfig
-from ds4d.preprocess.matting.mattes import cut_out
-from ds4d.preprocess.matting.plain_background import PlainBackground, cut_plain, find_plain_background
+from ds4d.preprocess.matting.mattes import extract_mattes
+from ds4d.preprocess.matting.plain_background import PlainBackground, find_plain_background, matte_plain_background
 
-_GREY = PlainBackground((127.0, 127.0, 127.0), 8.0)  # what the networks were taught; for views that show no border
+_GRAY = PlainBackground((127.0, 127.0, 127.0), 8.0)  # what the networks were taught; for views that show no border
 _FINER = (0.6, 0.4)  # of the background's tolerance, tried in turn
 _GROWTH = 1.05  # of the silhouette's area, from which on it is a part that appears and no noise
-_HEIGHTS = (0.75, 1.15)  # of the object in the film; seen from above, upright things are up to 0.87 as high
+_HEIGHTS = (0.75, 1.15)  # of the object in the video; seen from above, upright things are up to 0.87 as high
 _SEEN = 128  # of 255
 
 
 @dataclass(frozen=True)
 class _Cut:
-    """One view over time, cut out; how many pixels it shows, and how high the object is, the film's being 1."""
+    """One view over time, cut out; how many pixels it shows, and how high the object is, the video's being 1."""
 
-    pictures: UInt8[np.ndarray, "T s s 4"]
+    images: UInt8[np.ndarray, "T s s 4"]
     area: int
     height: float
 
 
-def cut_views(
+def matte_views(
     views: UInt8[np.ndarray, "T V s s 3"],
     fronts: Float[np.ndarray, " T"],
     names: Sequence[str],
@@ -38,24 +38,24 @@ def cut_views(
 ) -> UInt8[np.ndarray, "T V s s 4"]:
     """The views without their background, premultiplied.
 
-    Where there is a matting model, it tells the object from the background. Else each view is cut by the colour of its
-    own border over the whole clip. Parts of the object may be about as grey as that: where finer differences in colour
-    make parts appear, and the object no higher than the film says, they are kept. What is then less high than the film
+    Where there is a matting model, it tells the object from the background. Else each view is cut by the color of its
+    own border over the whole clip. Parts of the object may be about as gray as that: where finer differences in color
+    make parts appear, and the object no higher than the video says, they are kept. What is then less high than the video
     says is told by a warning.
 
     Args:
         views: opaque.
-        fronts: height of the object in the film's frames, share of the square that the networks were shown.
+        fronts: height of the object in the video's frames, share of the square that the networks were shown.
         names: of the views, for warnings.
-        same_size: whether the object is as large in the views as in the film; else the views are compared with one
+        same_size: whether the object is as large in the views as in the video; else the views are compared with one
             another.
         model: file of the matting model, if there is one.
     """
     clips = [_opaque(views[:, view]) for view in range(views.shape[1])]
     if model:
         config = VideoConfig(matting="model", matting_model=model)
-        return np.stack([np.stack(cut_out(list(clip), config).pictures) for clip in clips], axis=1)
-    backgrounds = [find_plain_background(list(clip)) or _GREY for clip in clips]
+        return np.stack([np.stack(extract_mattes(list(clip), config).images) for clip in clips], axis=1)
+    backgrounds = [find_plain_background(list(clip)) or _GRAY for clip in clips]
     cuts = [_cut(clip, background, fronts) for clip, background in zip(clips, backgrounds, strict=True)]
     usual = 1.0 if same_size else float(np.median([cut.height for cut in cuts]))
     chosen = []
@@ -66,26 +66,26 @@ def cut_views(
                 cut = finer
         if cut.height < _HEIGHTS[0] * usual:
             warnings.warn(
-                f"{name} shows the object at {cut.height / usual:.0%} of the height that the film says: parts as grey "
+                f"{name} shows the object at {cut.height / usual:.0%} of the height that the video says: parts as gray "
                 "as the background may be missing. A matting model tells them apart.",
                 stacklevel=2,
             )
-        chosen.append(cut.pictures)
+        chosen.append(cut.images)
     return np.stack(chosen, axis=1)
 
 
 def heights(alphas: UInt8[np.ndarray, "T H W"]) -> Float[np.ndarray, " T"]:
-    """How many rows the object takes in each picture."""
+    """How many rows the object takes in each image."""
     rows = np.any(alphas >= _SEEN, axis=2)
     above, below = rows.argmax(axis=1), np.flip(rows, axis=1).argmax(axis=1)
     return np.where(rows.any(axis=1), rows.shape[1] - above - below, 0).astype(float)
 
 
 def _cut(clip: UInt8[np.ndarray, "T s s 4"], background: PlainBackground, fronts: Float[np.ndarray, " T"]) -> _Cut:
-    pictures = np.stack(list(cut_plain(list(clip), background, "auto")))
-    height = float(np.median(heights(pictures[..., 3]) / (clip.shape[1] * fronts)))
-    return _Cut(pictures, int((pictures[..., 3] >= _SEEN).sum()), height)
+    images = np.stack(list(matte_plain_background(list(clip), background, "auto")))
+    height = float(np.median(heights(images[..., 3]) / (clip.shape[1] * fronts)))
+    return _Cut(images, int((images[..., 3] >= _SEEN).sum()), height)
 
 
-def _opaque(pictures: UInt8[np.ndarray, "T s s 3"]) -> UInt8[np.ndarray, "T s s 4"]:
-    return np.concatenate((pictures, np.full_like(pictures[..., :1], 255)), axis=-1)
+def _opaque(images: UInt8[np.ndarray, "T s s 3"]) -> UInt8[np.ndarray, "T s s 4"]:
+    return np.concatenate((images, np.full_like(images[..., :1], 255)), axis=-1)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ds4d.data import ViewsConfig, load_views
 from ds4d.geometry import project_points
-from ds4d.init.registration import Alignment, align
+from ds4d.init.registration import Registration, register_shape
 from ds4d.rendering import CpuRenderer
 from ds4d.types import Cameras, MultiViewVideo, PointCloud
 
@@ -24,7 +24,7 @@ def moved(positions: Float[Tensor, "N 3"], turn: Float[Tensor, "3 3"]) -> Float[
     return SIZE * positions @ turn.T + PLACE
 
 
-def check_pose(found: Alignment, turn: Float[Tensor, "3 3"], *, degrees: float, size: float) -> None:
+def check_pose(found: Registration, turn: Float[Tensor, "3 3"], *, degrees: float, size: float) -> None:
     """That the matrix undoes what was done to the shape."""
     left = found.matrix[:3, :3] @ (SIZE * turn)
     scale = torch.linalg.det(left).abs().pow(1 / 3)
@@ -37,9 +37,9 @@ def check_pose(found: Alignment, turn: Float[Tensor, "3 3"], *, degrees: float, 
 def test_a_mirrored_shape_in_any_pose_is_brought_back(
     creature: PointCloud, middle_views: Callable, random_turn: Callable
 ) -> None:
-    """The shape is unlit and the views are lit: colours need to be like each other, no more."""
+    """The shape is unlit and the views are lit: colors need to be like each other, no more."""
     turn = random_turn(3, mirrored=True)
-    found = align(moved(creature.positions, turn), creature.colors, *middle_views(7), CpuRenderer(), up=UP)
+    found = register_shape(moved(creature.positions, turn), creature.colors, *middle_views(7), CpuRenderer(), up=UP)
     check_pose(found, turn, degrees=2, size=0.08)
     assert (found.positions - creature.positions).norm(dim=-1).mean() < 0.02  # a pixel is 0.025
     assert found.silhouette_iou > 0.85 and found.color_error is not None and found.color_error < 0.15
@@ -50,18 +50,20 @@ def test_a_mirrored_shape_in_any_pose_is_brought_back(
         atol=1e-4,
         rtol=0,
     )
-    figures = found.figures()
-    assert figures["scale"] == pytest.approx(1 / SIZE, rel=0.08)
-    assert figures["silhouette_iou"] == found.silhouette_iou and figures["up_axis"] == found.turn.up_axis
+    metrics = found.metrics()
+    assert metrics["scale"] == pytest.approx(1 / SIZE, rel=0.08)
+    assert metrics["silhouette_iou"] == found.silhouette_iou and metrics["up_axis"] == found.turn.up_axis
 
 
-def test_colours_tell_front_from_back_where_one_silhouette_cannot(
+def test_colors_tell_front_from_back_where_one_silhouette_cannot(
     creature: PointCloud, middle_views: Callable, random_turn: Callable
 ) -> None:
     """With one view the distance is not known; what it shows comes to lie on the right pixels all the same."""
     turn = random_turn(8, mirrored=False)
-    pictures, cameras, weights = middle_views(1)
-    found = align(moved(creature.positions, turn), creature.colors, pictures, cameras, weights, CpuRenderer(), up=UP)
+    images, cameras, weights = middle_views(1)
+    found = register_shape(
+        moved(creature.positions, turn), creature.colors, images, cameras, weights, CpuRenderer(), up=UP
+    )
     assert not found.knows_distance and not found.turn.mirrored
     linear = found.matrix[:3, :3] @ (SIZE * turn)
     angle = torch.rad2deg(torch.arccos(((linear / torch.linalg.det(linear).pow(1 / 3)).trace() - 1) / 2))
@@ -71,14 +73,14 @@ def test_colours_tell_front_from_back_where_one_silhouette_cannot(
     assert (pixels - true_pixels).norm(dim=-1).mean() < 1
 
 
-def test_silhouettes_of_several_views_are_enough_without_colours(data_dir: Path, random_turn: Callable) -> None:
-    """Real footage, and a cloud of 2048 points of its surface that knows no colours."""
+def test_silhouettes_of_several_views_are_enough_without_colors(data_dir: Path, random_turn: Callable) -> None:
+    """Real video, and a cloud of 2048 points of its surface that knows no colors."""
     folder = data_dir / "gltf" / "barbarian-run"
     video = load_views(folder, ViewsConfig(splits=("front", "mv"), size=128))
     points = torch.from_numpy(np.load(folder / "points.npy")[video.middle].astype(np.float32))
     turn = random_turn(4, mirrored=True)
-    pictures, cameras = middle_of(video)
-    found = align(moved(points, turn), None, pictures, cameras, torch.ones(7), CpuRenderer(), up=UP)
+    images, cameras = middle_of(video)
+    found = register_shape(moved(points, turn), None, images, cameras, torch.ones(7), CpuRenderer(), up=UP)
     check_pose(found, turn, degrees=2, size=0.08)
     assert (found.positions - points).norm(dim=-1).mean() < 0.015
     assert found.silhouette_iou > 0.85 and found.color_error is None
@@ -97,7 +99,7 @@ def test_what_is_alike_on_both_sides_is_not_mirrored(middle_views: Callable) -> 
     """A ball fits no better as its mirror image, and overlaps with the creature as far as a ball can."""
     directions = torch.randn(800, 3, generator=torch.Generator().manual_seed(0))
     ball = torch.nn.functional.normalize(directions, dim=-1)
-    found, again = (align(ball, None, *middle_views(1), CpuRenderer(), up=UP) for _ in range(2))
+    found, again = (register_shape(ball, None, *middle_views(1), CpuRenderer(), up=UP) for _ in range(2))
     assert not found.turn.mirrored
     assert 0.3 < found.silhouette_iou < 0.75
     assert torch.equal(again.matrix, found.matrix)  # to the bit

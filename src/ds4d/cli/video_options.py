@@ -1,4 +1,4 @@
-"""The options of films where size and rate are options of the views."""
+"""The options of videos where size and rate are options of the views."""
 
 from dataclasses import dataclass, fields
 from typing import Annotated
@@ -9,16 +9,16 @@ from ds4d.preprocess import VideoConfig
 
 
 @dataclass(frozen=True)
-class FilmOptions(VideoConfig):
-    """How a film is read and cut out; its size and rate are those of the views."""
+class VideoOptions(VideoConfig):
+    """How a video is read and cut out; its size and rate are those of the views."""
 
     size: Annotated[int, tyro.conf.Fixed, tyro.conf.Suppress] = VideoConfig.size
     fps: Annotated[float | None, tyro.conf.Fixed, tyro.conf.Suppress] = VideoConfig.fps
 
     @staticmethod
-    def of(config: VideoConfig) -> "FilmOptions":
+    def of(config: VideoConfig) -> "VideoOptions":
         """Settings as options."""
-        return FilmOptions(**{field.name: getattr(config, field.name) for field in fields(VideoConfig)})
+        return VideoOptions(**{field.name: getattr(config, field.name) for field in fields(VideoConfig)})
 
     def settings(self) -> VideoConfig:
         """Options as settings."""

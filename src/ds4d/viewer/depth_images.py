@@ -1,4 +1,4 @@
-"""Depth as a picture: near is bright, far is dark."""
+"""Depth as an image: near is bright, far is dark."""
 
 import matplotlib
 import numpy as np

@@ -1,4 +1,4 @@
-"""Cutting views out of grey: sheets of the real model, and views whose object is partly as grey as the background."""
+"""Cutting views out of gray: sheets of the real model, and views whose object is partly as gray as the background."""
 
 import warnings
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from jaxtyping import Bool, UInt8
 
 from ds4d.io import read_rgba
-from ds4d.multiview.zero123plus.grey_background import cut_views, heights
+from ds4d.multiview.zero123plus.gray_background import heights, matte_views
 
 NAMES = [f"view{k}" for k in range(6)]
 
@@ -17,11 +17,11 @@ def overlap(first: Bool[np.ndarray, "*N"], second: Bool[np.ndarray, "*N"]) -> fl
     return float((first & second).sum() / (first | second).sum())
 
 
-def two_tone(grey: int, *, height: int = 40) -> UInt8[np.ndarray, "1 6 64 64 3"]:
-    """An upright box, its upper quarter orange, the rest of one grey, before 127; the same in six views."""
+def two_tone(gray: int, *, height: int = 40) -> UInt8[np.ndarray, "1 6 64 64 3"]:
+    """An upright box, its upper quarter orange, the rest of one gray, before 127; the same in six views."""
     views = np.full((1, 6, 64, 64, 3), 127, np.uint8)
     top = 32 - height // 2
-    views[:, :, top : top + height, 20:44] = grey
+    views[:, :, top : top + height, 20:44] = gray
     views[:, :, top : top + height // 4, 20:44] = (220, 120, 40)
     return views
 
@@ -47,45 +47,45 @@ def test_views_of_the_real_model_are_cut_as_a_large_segmentation_network_does(da
     fronts = np.stack([read_rgba(folder / f"ref/{t}_rgba.png")[..., 3] for t in (0, 1)])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        cut = cut_views(views[..., :3], heights(fronts) / 720, NAMES, same_size=True, model=None)
+        cut = matte_views(views[..., :3], heights(fronts) / 720, NAMES, same_size=True, model=None)
     assert (cut[..., :3] <= cut[..., 3:]).all()
     for view in range(6):
         assert overlap(cut[:, view, ..., 3] > 127, views[:, view, ..., 3] == 255) > 0.95
 
 
-@pytest.mark.parametrize("grey", [133, 121, 160])
-def test_parts_nearly_as_grey_as_the_background_do_not_vanish(grey: int) -> None:
-    cut = cut_views(two_tone(grey), np.array([40 / 64]), NAMES, same_size=True, model=None)
+@pytest.mark.parametrize("gray", [133, 121, 160])
+def test_parts_nearly_as_gray_as_the_background_do_not_vanish(gray: int) -> None:
+    cut = matte_views(two_tone(gray), np.array([40 / 64]), NAMES, same_size=True, model=None)
     assert all(overlap(cut[0, view, ..., 3] > 127, box()) > 0.95 for view in range(6))
 
 
-def test_what_is_exactly_as_grey_is_told() -> None:
+def test_what_is_exactly_as_gray_is_told() -> None:
     views = two_tone(200)
     views[:, 0] = two_tone(127)[:, 0]
-    with pytest.warns(UserWarning, match=r"view0 shows the object at \d\d% of the height that the film says.*matting"):
-        cut_views(views, np.array([40 / 64]), NAMES, same_size=True, model=None)
+    with pytest.warns(UserWarning, match=r"view0 shows the object at \d\d% of the height that the video says.*matting"):
+        matte_views(views, np.array([40 / 64]), NAMES, same_size=True, model=None)
 
 
 def test_a_shadow_that_makes_the_object_too_high_is_no_part_of_it() -> None:
     views = two_tone(200)
     views[:, :, 52:60, 16:48] = 121  # on the ground
-    cut = cut_views(views, np.array([40 / 64]), NAMES, same_size=True, model=None)
+    cut = matte_views(views, np.array([40 / 64]), NAMES, same_size=True, model=None)
     assert all(overlap(cut[0, view, ..., 3] > 127, box()) > 0.95 for view in range(6))
 
 
 def test_where_sizes_differ_views_are_compared_with_one_another() -> None:
-    """The film's object is a third as high; five views show all of theirs, one only its head."""
+    """The video's object is a third as high; five views show all of theirs, one only its head."""
     views = two_tone(200)
     views[:, 2] = two_tone(127)[:, 2]
     with pytest.warns(UserWarning) as caught:
-        cut_views(views, np.array([0.2]), NAMES, same_size=False, model=None)
+        matte_views(views, np.array([0.2]), NAMES, same_size=False, model=None)
     assert [str(each.message).split()[0] for each in caught] == ["view2"]
 
 
-def test_noise_in_the_grey_is_no_object() -> None:
+def test_noise_in_the_gray_is_no_object() -> None:
     noise = np.random.default_rng(0).integers(-2, 3, (1, 6, 64, 64, 3))
     views = (two_tone(200) + noise).astype(np.uint8)
-    cut = cut_views(views, np.array([40 / 64]), NAMES, same_size=True, model=None)
+    cut = matte_views(views, np.array([40 / 64]), NAMES, same_size=True, model=None)
     assert all(overlap(cut[0, view, ..., 3] > 127, box()) > 0.95 for view in range(6))
 
 
@@ -99,14 +99,14 @@ def test_a_matting_model_decides_where_there_is_one(tmp_path: Path) -> None:
         for name, value in (("zero", 0), ("one", 1))
     ]
     graph = helper.make_graph(
-        [*pick, helper.make_node("Slice", ["picture", "zero", "one", "one"], ["mask"])],
+        [*pick, helper.make_node("Slice", ["image", "zero", "one", "one"], ["mask"])],
         "red",
-        [helper.make_tensor_value_info("picture", floats, [1, 3, 64, 64])],
+        [helper.make_tensor_value_info("image", floats, [1, 3, 64, 64])],
         [helper.make_tensor_value_info("mask", floats, [1, 1, 64, 64])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, str(tmp_path / "red.onnx"))
     views = two_tone(127)
-    cut = cut_views(views, np.array([40 / 64]), NAMES, same_size=True, model=tmp_path / "red.onnx")
+    cut = matte_views(views, np.array([40 / 64]), NAMES, same_size=True, model=tmp_path / "red.onnx")
     red = views[0, 0, ..., 0] > 200
     assert overlap(cut[0, 0, ..., 3] > 127, red) > 0.95

@@ -2,9 +2,9 @@
 
     python benchmarks/cut_outs.py DATA/gltf/*
 
-The front view of each set, whose alpha is known, is laid over a plain colour, encoded as H.264 with hues at half the
+The front view of each set, whose alpha is known, is laid over a plain color, encoded as H.264 with hues at half the
 size, and cut out again. `iou` compares silhouettes (alpha above one half), `least_iou` those of the worst frame;
-`alpha` and `color` are mean differences over the whole picture, levels of 255, the colours premultiplied.
+`alpha` and `color` are mean differences over the whole image, levels of 255, the colors premultiplied.
 """
 
 import argparse
@@ -23,13 +23,13 @@ BACKGROUNDS = {"white": (255, 255, 255), "black": (0, 0, 0), "green": (20, 190, 
 
 
 def score(frames: list[np.ndarray], background: tuple[int, int, int]) -> dict[str, float]:
-    """Cuts the frames out of a film before a background, and compares with what they were."""
+    """Cuts the frames out of a video before a background, and compares with what they were."""
     truth = np.stack([premultiply(frame) for frame in frames]).astype(int)
-    film = truth[..., :3] + (255 - truth[..., 3:]) * np.array(background) // 255
+    video = truth[..., :3] + (255 - truth[..., 3:]) * np.array(background) // 255
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "film.mp4"
-        write_video(path, film.astype(np.uint8), 24.0)
-        cut = np.stack(inspect_video(path, VideoConfig(size=frames[0].shape[0])).evidence.cut.pictures).astype(int)
+        path = Path(folder) / "video.mp4"
+        write_video(path, video.astype(np.uint8), 24.0)
+        cut = np.stack(inspect_video(path, VideoConfig(size=frames[0].shape[0])).context.cut.images).astype(int)
     mine, true = cut[..., 3] > 127, truth[..., 3] > 127
     iou = (mine & true).sum(axis=(1, 2)) / (mine | true).sum(axis=(1, 2))
     difference = np.abs(cut - truth).mean(axis=(0, 1, 2))

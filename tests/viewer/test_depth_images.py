@@ -1,4 +1,4 @@
-"""Depth in colours: nearer is brighter, nothing is the background, and the scale is the object's ball."""
+"""Depth in colors: nearer is brighter, nothing is the background, and the scale is the object's ball."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from ds4d.geometry import orbit_cameras
 from ds4d.rendering import renderer_for
 from ds4d.types import Cameras, Gaussians, RawGaussians
 from ds4d.viewer.camera_poses import CameraPose
-from ds4d.viewer.depth_pictures import draw_depth
+from ds4d.viewer.depth_images import draw_depth
 
 
 def blob(z: float) -> Gaussians:
@@ -30,7 +30,7 @@ def front() -> CameraPose:
 
 
 def middle(z: float, pose: CameraPose) -> np.ndarray:
-    """The middle pixel of the picture of a blob."""
+    """The middle pixel of the image of a blob."""
     return draw_depth(blob(z), renderer_for("cpu"), pose, height=40, background=(255, 0, 0))[20, 20].astype(int)
 
 
@@ -46,11 +46,11 @@ def test_the_scale_is_that_of_the_objects_ball(front: CameraPose) -> None:
 
 
 def test_where_nothing_is_stands_the_background(front: CameraPose) -> None:
-    picture = draw_depth(blob(0.0), renderer_for("cpu"), front, height=40, background=(10, 200, 30))
-    assert picture.shape == (40, 40, 3)
-    np.testing.assert_array_equal(picture[0, 0], (10, 200, 30))
+    image = draw_depth(blob(0.0), renderer_for("cpu"), front, height=40, background=(10, 200, 30))
+    assert image.shape == (40, 40, 3)
+    np.testing.assert_array_equal(image[0, 0], (10, 200, 30))
 
 
 def test_large_windows_are_drawn_small(front: CameraPose) -> None:
-    picture = draw_depth(blob(0.0), renderer_for("cpu"), front, height=2000, background=(0, 0, 0))
-    assert picture.shape == (480, 480, 3)
+    image = draw_depth(blob(0.0), renderer_for("cpu"), front, height=2000, background=(0, 0, 0))
+    assert image.shape == (480, 480, 3)

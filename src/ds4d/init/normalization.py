@@ -14,7 +14,7 @@ from ds4d.geometry import (
     HullConfig,
     camera_focus,
     carve,
-    colour_points,
+    color_points,
     fit_ball,
     occupied_bounds,
     sample_surface,
@@ -23,7 +23,7 @@ from ds4d.geometry import (
 )
 from ds4d.init.point_files import read_points
 from ds4d.init.points import gaussians_from_points, random_ball
-from ds4d.init.registration import Alignment, align
+from ds4d.init.registration import Registration, register_shape
 from ds4d.rendering import renderer_for
 from ds4d.types import Cameras, FrameBatch, MultiViewVideo, PointCloud, RawGaussians, Similarity
 
@@ -47,7 +47,7 @@ class InitConfig:
         opacity: of each, in (0, 1).
         sh_degree: 0 to 3.
         hull: how silhouettes are carved.
-        scale_factor: standard deviation in units of the gap to the neighbours.
+        scale_factor: standard deviation in units of the gap to the neighbors.
     """
 
     method: Literal["auto", "hull", "mesh", "points", "random"] = "auto"
@@ -68,7 +68,7 @@ class InitConfig:
 
 
 @dataclass(frozen=True)
-class Placement:
+class SceneNormalization:
     """Where the object is.
 
     Attributes:
@@ -82,7 +82,7 @@ class Placement:
     aabb: Float[Tensor, "2 3"]
 
 
-def place(video: MultiViewVideo, hull: HullConfig, *, max_times: int = 24) -> Placement:
+def normalize_scene(video: MultiViewVideo, hull: HullConfig, *, max_times: int = 24) -> SceneNormalization:
     """Brings the object into the ball of radius 0.5 round the origin, y up, by the hulls of its silhouettes.
 
     Args:
@@ -93,10 +93,10 @@ def place(video: MultiViewVideo, hull: HullConfig, *, max_times: int = 24) -> Pl
     focus, radius = camera_focus(video.cameras)
     cube = torch.stack((focus - radius, focus + radius))
     coarse = replace(hull, resolution=min(64, hull.resolution))
-    if video.is_swept:
-        pictures, cameras = _pictures_of_all_times(video)
-        loose = replace(coarse, spare_votes=max(2, cameras.num_views // 8))
-        bounds = occupied_bounds(carve(pictures.alphas, cameras, cube, loose), cube)
+    if video.is_monocular_sweep:
+        images, cameras = _images_of_all_times(video)
+        loose = replace(coarse, view_tolerance=max(2, cameras.num_views // 8))
+        bounds = occupied_bounds(carve(images.alphas, cameras, cube, loose), cube)
     else:
         chosen = torch.linspace(0, video.num_times - 1, min(max_times, video.num_times)).round().long().unique()
         bounds = _union([_hull_bounds(video, int(time), cube, coarse) for time in chosen])
@@ -106,10 +106,10 @@ def place(video: MultiViewVideo, hull: HullConfig, *, max_times: int = 24) -> Pl
     box = torch.stack((moved.amin(0), moved.amax(0)))
     margin = 0.05 * (box[1] - box[0])
     inner = replace(video, cameras=transform_cameras(world, video.cameras))
-    return Placement(inner, world, torch.stack((box[0] - margin, box[1] + margin)))
+    return SceneNormalization(inner, world, torch.stack((box[0] - margin, box[1] + margin)))
 
 
-def align_shape(video: MultiViewVideo, config: InitConfig, seed: int) -> Alignment | None:
+def register_mesh(video: MultiViewVideo, config: InitConfig, seed: int) -> Registration | None:
     """The shape in the file, brought to where the views of the middle frame show it; none unless asked for by `mesh`.
 
     Args:
@@ -123,46 +123,46 @@ def align_shape(video: MultiViewVideo, config: InitConfig, seed: int) -> Alignme
     if config.method != "mesh":
         return None
     positions, colors = _read_file(config, torch.Generator().manual_seed(seed))
-    pictures, cameras, view_weights = _middle_pictures(video)
+    images, cameras, view_weights = _middle_images(video)
     up = torch.tensor(UP_AXES[video.up])
-    aligned = align(positions, colors, pictures, cameras, view_weights, renderer_for("cpu"), up=up)
+    registered = register_shape(positions, colors, images, cameras, view_weights, renderer_for("cpu"), up=up)
     overlap = (
         f"init file {config.file} must fit the silhouettes of the middle frame ({video.middle}), got an overlap (IoU) "
-        f"of {aligned.silhouette_iou:.2f} at best. Give a mesh of this object as it stands in that frame, or leave "
+        f"of {registered.silhouette_iou:.2f} at best. Give a mesh of this object as it stands in that frame, or leave "
         "--init out to begin without one."
     )
-    if aligned.silhouette_iou < _LEAST_IOU:
+    if registered.silhouette_iou < _LEAST_IOU:
         raise ValueError(overlap)
-    if aligned.silhouette_iou < _GOOD_IOU:
+    if registered.silhouette_iou < _GOOD_IOU:
         warnings.warn(overlap, stacklevel=2)
-    return aligned
+    return registered
 
 
 def first_gaussians(
-    placement: Placement,
+    normalization: SceneNormalization,
     config: InitConfig,
     generator: torch.Generator,
-    aligned: Alignment | None = None,
+    registered: Registration | None = None,
     known: PointCloud | None = None,
 ) -> RawGaussians:
     """Gaussians of the middle frame in the inner world.
 
     Args:
-        placement: where the object is.
+        normalization: where the object is.
         config: what they are made of.
         generator: of the choice of points.
-        aligned: what `align_shape` made of the file, for `mesh`.
+        registered: what `register_mesh` made of the file, for `mesh`.
         known: the surface that a view generator knows, in the user's world; for `auto`.
     """
-    video = placement.video
+    video = normalization.video
     if config.method == "random":
         points, colors = random_ball(config.num_gaussians, BALL_RADIUS, generator)
     else:
-        pictures, cameras, view_weights = _middle_pictures(video)
-        points, own_colors = _surface(placement, config, generator, known, aligned)
-        spacing = float((placement.aabb[1] - placement.aabb[0]).max()) / config.hull.resolution
-        colors = colour_points(
-            points, pictures.images, pictures.alphas, cameras, view_weights, tolerance=4 * spacing, unseen=own_colors
+        images, cameras, view_weights = _middle_images(video)
+        points, own_colors = _surface(normalization, config, generator, known, registered)
+        spacing = float((normalization.aabb[1] - normalization.aabb[0]).max()) / config.hull.resolution
+        colors = color_points(
+            points, images.images, images.alphas, cameras, view_weights, tolerance=4 * spacing, unseen=own_colors
         )
     return gaussians_from_points(
         points, colors, opacity=config.opacity, sh_degree=config.sh_degree, scale_factor=config.scale_factor
@@ -177,25 +177,25 @@ def describe_start(config: InitConfig, known: PointCloud | None) -> str:
 
 
 def _surface(
-    placement: Placement,
+    normalization: SceneNormalization,
     config: InitConfig,
     generator: torch.Generator,
     known: PointCloud | None,
-    aligned: Alignment | None,
+    registered: Registration | None,
 ) -> tuple[Tensor, Tensor | None]:
-    """Points of the surface in the inner world, and the colours that they bring along."""
+    """Points of the surface in the inner world, and the colors that they bring along."""
     if config.method == "auto" and known is not None:
         rows = torch.randperm(len(known.positions), generator=generator)[: config.num_gaussians]
-        return transform_points(placement.world, known.positions[rows]), known.colors[rows]
+        return transform_points(normalization.world, known.positions[rows]), known.colors[rows]
     if config.method == "mesh":
-        assert aligned is not None  # see `align_shape`
-        return transform_points(placement.world, aligned.positions), aligned.colors
+        assert registered is not None  # see `register_mesh`
+        return transform_points(normalization.world, registered.positions), registered.colors
     if config.method == "points":
         positions, colors = _read_file(config, generator)
-        return transform_points(placement.world, positions), colors
-    pictures, cameras, _ = _middle_pictures(placement.video)
-    hull = carve(pictures.alphas, cameras, placement.aabb, config.hull)
-    return sample_surface(hull, placement.aabb, config.num_gaussians, generator), None
+        return transform_points(normalization.world, positions), colors
+    images, cameras, _ = _middle_images(normalization.video)
+    hull = carve(images.alphas, cameras, normalization.aabb, config.hull)
+    return sample_surface(hull, normalization.aabb, config.num_gaussians, generator), None
 
 
 def _read_file(config: InitConfig, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
@@ -207,23 +207,23 @@ def _read_file(config: InitConfig, generator: torch.Generator) -> tuple[Tensor, 
     return read_points(config.file, config.num_gaussians, generator)
 
 
-def _middle_pictures(video: MultiViewVideo) -> tuple[FrameBatch, Cameras, Tensor]:
+def _middle_images(video: MultiViewVideo) -> tuple[FrameBatch, Cameras, Tensor]:
     """What shows the middle frame's shape: its views, or, where it has but one, the views of all times."""
-    if video.is_swept:
-        pictures, cameras = _pictures_of_all_times(video)
-        return pictures, cameras, torch.ones(cameras.num_views)
-    return _pictures_at(video, video.middle)
+    if video.is_monocular_sweep:
+        images, cameras = _images_of_all_times(video)
+        return images, cameras, torch.ones(cameras.num_views)
+    return _images_at(video, video.middle)
 
 
-def _pictures_at(video: MultiViewVideo, time: int) -> tuple[FrameBatch, Cameras, Tensor]:
+def _images_at(video: MultiViewVideo, time: int) -> tuple[FrameBatch, Cameras, Tensor]:
     views = video.valid[time].nonzero().squeeze(1)
     times = torch.full_like(views, time)
     cameras = replace(video.cameras, viewmats=video.cameras.viewmats[time, views], Ks=video.cameras.Ks[time, views])
     return video.gather(times, views), cameras, video.view_weights[views]
 
 
-def _pictures_of_all_times(video: MultiViewVideo, most: int = 24) -> tuple[FrameBatch, Cameras]:
-    """At most `most` pictures, spread over the clip, as if the object stood still."""
+def _images_of_all_times(video: MultiViewVideo, most: int = 24) -> tuple[FrameBatch, Cameras]:
+    """At most `most` images, spread over the clip, as if the object stood still."""
     pairs = video.valid.nonzero()
     chosen = torch.linspace(0, len(pairs) - 1, min(most, len(pairs))).round().long().unique()
     times, views = pairs[chosen].unbind(1)
@@ -232,8 +232,8 @@ def _pictures_of_all_times(video: MultiViewVideo, most: int = 24) -> tuple[Frame
 
 
 def _hull_bounds(video: MultiViewVideo, time: int, cube: Tensor, config: HullConfig) -> Tensor:
-    pictures, cameras, _ = _pictures_at(video, time)
-    return occupied_bounds(carve(pictures.alphas, cameras, cube, config), cube)
+    images, cameras, _ = _images_at(video, time)
+    return occupied_bounds(carve(images.alphas, cameras, cube, config), cube)
 
 
 def _union(boxes: list[Tensor]) -> Tensor:
