@@ -71,9 +71,9 @@ def overlay_video(
 
 def crop_cameras(place: VideoCrop, count: int) -> Cameras:
     """The camera that sees the framed images of a video, [count, 1], in the user's world; it stands still."""
-    viewmats, Ks = torch.tensor(place.viewmat), torch.tensor(place.K)
     size = place.framing.size
-    return Cameras(viewmats.expand(count, 1, 4, 4), Ks.expand(count, 1, 3, 3), size, size)
+    camera = Cameras(torch.tensor(place.viewmat)[None], torch.tensor(place.K)[None], size, size)
+    return camera.expand_times(count)
 
 
 def _over(above: UInt8[np.ndarray, "H W 4"], below: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
