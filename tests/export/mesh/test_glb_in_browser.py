@@ -15,11 +15,11 @@ from PIL import Image
 from ds4d.export.mesh import MeshConfig, animate_mesh, write_animated_glb
 from ds4d.geometry import project_points
 from ds4d.rendering import renderer_for
-from ds4d.scene import DynamicGaussians
+from ds4d.scene import FOVY_DEG, DynamicGaussians, viewing_distance
 from ds4d.types import Cameras
 from ds4d.viewer.addresses import choose_port
 from ds4d.viewer.camera_poses import CameraPose
-from ds4d.visualize import FOVY_DEG, fixed_path, viewing_distance
+from ds4d.visualize import fixed_path
 
 HEIGHT, WIDTH = 320, 1000  # pixels; viser's panel stands at the side
 PATIENCE = 60.0  # seconds until something that does not happen is a failure
