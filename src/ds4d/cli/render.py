@@ -181,8 +181,7 @@ def _input_cameras(run: RunFolder, scene: Scene) -> Cameras:
     if run.video.is_file():
         return crop_cameras(run.read_video_crop(), len(scene.clip.times))
     record = read_record(run.config)
-    video = load_views(record.input, record.config.views)
-    return replace(video.cameras, viewmats=video.cameras.viewmats[:, :1], Ks=video.cameras.Ks[:, :1])
+    return load_views(record.input, record.config.views).cameras[:, :1]
 
 
 def _write_video_file(

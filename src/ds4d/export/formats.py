@@ -155,7 +155,13 @@ def export_scene(
 
 
 def _write_frames(
-    scene: Scene, paths: list[Path], times: Float[Tensor, " T"], entry: ExportFormat, *, up: UpAxis | None, **options: Any
+    scene: Scene,
+    paths: list[Path],
+    times: Float[Tensor, " T"],
+    entry: ExportFormat,
+    *,
+    up: UpAxis | None,
+    **options: Any,
 ) -> None:
     world = turned_world(scene.world, up)
     for path, time in zip(tracked(paths, f"writing {entry.endings[0]}"), times.split(1), strict=True):

@@ -52,4 +52,4 @@ def _path(azimuths: list[float], elevation_deg: float, fovy_deg: float, distance
         raise ValueError("camera path: num must be at least 1 frame, got 0.")
     elevations = [elevation_deg] * len(azimuths)
     views = orbit_cameras(azimuths, elevations, fovy_deg=fovy_deg, distance=distance, width=size, height=size)
-    return Cameras(views.viewmats[:, None], views.Ks[:, None], size, size)
+    return views[:, None]

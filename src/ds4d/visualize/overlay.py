@@ -72,9 +72,9 @@ def overlay_video(
 
 def crop_cameras(crop: VideoCrop, count: int) -> Cameras:
     """The static camera of a run's cropped images, repeated for `count` frames, [count, 1], in world space."""
-    viewmats, Ks = torch.tensor(crop.viewmat), torch.tensor(crop.K)
     size = crop.framing.size
-    return Cameras(viewmats.expand(count, 1, 4, 4), Ks.expand(count, 1, 3, 3), size, size)
+    camera = Cameras(torch.tensor(crop.viewmat)[None], torch.tensor(crop.K)[None], size, size)
+    return camera.expand_times(count)
 
 
 def _over(above: UInt8[np.ndarray, "H W 4"], below: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:

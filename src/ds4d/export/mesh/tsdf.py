@@ -32,7 +32,7 @@ class BoundingSphere:
     radius: float
 
     def grid_to_world(self, points: Float[Tensor, "P 3"], resolution: int) -> Float[Tensor, "P 3"]:
-        """Points in cells of the grid over the sphere's bounding cube, whose samples lie at (i + 0.5) / `resolution`."""
+        """World positions of points in grid cells; samples lie at (i + 0.5) / `resolution` of the bounding cube."""
         return self.center + self.radius * (2 * (points + 0.5) / resolution - 1)
 
 
@@ -79,9 +79,7 @@ def fuse_depths(
         sphere: the sphere that the cameras look at.
         resolution: number of samples along each side of the cube.
     """
-    points = voxel_centers(
-        torch.stack((sphere.center - sphere.radius, sphere.center + sphere.radius)), resolution
-    )
+    points = voxel_centers(torch.stack((sphere.center - sphere.radius, sphere.center + sphere.radius)), resolution)
     total, count = torch.zeros(len(points)), torch.zeros(len(points))
     for view in tracked(range(cameras.num_views), "fusing depths"):
         pixels, depths = project_points(points, cameras[view : view + 1])
