@@ -70,19 +70,11 @@ def overlay_video(
         yield on_white(_over(above, image))
 
 
-<<<<<<< HEAD
-def crop_cameras(place: VideoCrop, count: int) -> Cameras:
-    """The camera that sees the framed images of a video, [count, 1], in the user's world; it stands still."""
-    size = place.framing.size
-    camera = Cameras(torch.tensor(place.viewmat)[None], torch.tensor(place.K)[None], size, size)
-    return camera.expand_times(count)
-=======
 def crop_cameras(crop: VideoCrop, count: int) -> Cameras:
     """The static camera of a run's cropped images, repeated for `count` frames, [count, 1], in world space."""
-    viewmats, Ks = torch.tensor(crop.viewmat), torch.tensor(crop.K)
     size = crop.framing.size
-    return Cameras(viewmats.expand(count, 1, 4, 4), Ks.expand(count, 1, 3, 3), size, size)
->>>>>>> main
+    camera = Cameras(torch.tensor(crop.viewmat)[None], torch.tensor(crop.K)[None], size, size)
+    return camera.expand_times(count)
 
 
 def _over(above: UInt8[np.ndarray, "H W 4"], below: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
