@@ -77,7 +77,7 @@ def infer_format(path: Path) -> str:
     if path.suffix:
         endings = dict.fromkeys(ending for entry in FORMATS.values() for ending in entry.endings)
         raise ValueError(
-            f"the output must end in {', '.join(endings)}, or have no ending for a folder of files, got {path}. "
+            f"output {path} must end in {', '.join(endings)}, or have no ending for a folder of numbered files. "
             "Rename it, or name the format."
         )
     return _FOLDER_FORMAT
@@ -99,14 +99,16 @@ def export_paths(path: Path, name: str, count: int) -> list[Path]:
     if not entry.matches(path) and (not entry.per_frame or path.name.lower().endswith(tuple(others))):
         folder = ", or name a folder" if entry.per_frame else ""
         raise ValueError(
-            f"the output must end in {' or '.join(entry.endings)} for the format {name}, got {path}. Rename it{folder}."
+            f"output {path} must end in {' or '.join(entry.endings)} for the format {name}. Rename it{folder}."
         )
     if not entry.per_frame:
         return [path]
     if not entry.matches(path):
         return [path / f"frame{index + 1:04d}{entry.endings[0]}" for index in range(count)]
     if count != 1:
-        raise ValueError(f"{path} must hold one time, got {count}. Give one time, or name a folder for numbered files.")
+        raise ValueError(
+            f"output {path} must be a folder for {count} times: each gets a file. Name a folder, or give one time."
+        )
     return [path]
 
 
@@ -172,7 +174,7 @@ def _write_frames(
 
 def _look_up(name: str) -> ExportFormat:
     if name not in FORMATS:
-        raise ValueError(f"the format must be one of {', '.join(FORMATS)}, got {name!r}.")
+        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {name!r}.")
     return FORMATS[name]
 
 
