@@ -63,9 +63,7 @@ def test_frames_are_grouped_by_view(tmp_path: Path, scene: DynamicGaussians, sam
     assert math.isnan(alone.total["psnr_dynamic"]) and math.isnan(alone.total["motion_error"])
 
 
-def test_frames_may_be_in_any_order(
-    tmp_path: Path, scene: DynamicGaussians, sample_folder: Path
-) -> None:
+def test_frames_may_be_in_any_order(tmp_path: Path, scene: DynamicGaussians, sample_folder: Path) -> None:
     target = tmp_path / "data" / "transforms_test.json"
     rewrite(sample_folder / "transforms_test.json", target, lambda frame: frame)
     content = json.loads(target.read_text())
