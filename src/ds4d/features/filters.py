@@ -76,9 +76,9 @@ class FilterBank(nn.Module):
             images: colors in [0, 1], over a plain background.
         """
         batch = images.shape[:-3]
-        batch = images.reshape(-1, *images.shape[-3:])
+        flat = images.reshape(-1, *images.shape[-3:])
         height, width = (max(1, round(size / self.stride)) for size in images.shape[-2:])
-        colors = torch.einsum("oc,bchw->bohw", batch.new_tensor(_OPPONENT), batch)
+        colors = torch.einsum("oc,bchw->bohw", flat.new_tensor(_OPPONENT), flat)
         colors[:, 0] -= _GRAY
         found = [colors.new_ones(len(colors), 1, height, width)]
         found += [_responses(colors, height, width, scale * self.stride) for scale in self.scales]
