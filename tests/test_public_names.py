@@ -32,7 +32,7 @@ NAMES = {
 
 
 def test_public_names_are_those_of_their_rooms() -> None:
-    assert ds4d.__all__ == list(NAMES)
+    assert sorted(ds4d.__all__) == sorted(NAMES)
     assert all(getattr(ds4d, name) is value for name, value in NAMES.items())
 
 

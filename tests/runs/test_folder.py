@@ -57,7 +57,7 @@ def test_folders_that_hold_something_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"notes\.txt must be a new or empty folder, got a file"):
         RunFolder(tmp_path / "notes.txt").check_unused()
     RunFolder(tmp_path).open(RECORD)
-    with pytest.raises(ValueError, match=r"got one that holds another run\. Name another folder, or .* --resume"):
+    with pytest.raises(ValueError, match=r"another run.*--resume"):
         RunFolder(tmp_path).check_unused()
 
 
@@ -99,7 +99,7 @@ def test_nothing_cannot_be_resumed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "must be the config.json of a run: "),
+        ("{", "damaged"),
         ("[]", "must be an object with keys"),
         ('{"input": "x", "device": "cpu"}', "must hold the keys config"),
         ('{"input": "x", "device": "cpu", "config": {"speed": 3}}', "got speed"),
@@ -155,5 +155,5 @@ def test_a_run_of_views_has_no_video(finished_run: Path) -> None:
 
 def test_a_damaged_record_of_the_video_is_named(tmp_path: Path) -> None:
     (tmp_path / "video_crop.json").write_text('{"framing": 3}')
-    with pytest.raises(ValueError, match=r"video_crop\.json .*framing"):
+    with pytest.raises(ValueError, match=r"video_crop\.json"):
         RunFolder(tmp_path).read_video_crop()
