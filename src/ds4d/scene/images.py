@@ -1,7 +1,6 @@
 """Images of a scene as files hold them: 8 bit, on white or with straight alpha."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -73,10 +72,9 @@ def render_depths(scene: DynamicGaussians, renderer: Renderer, rows: Int[Tensor,
     small = features.cameras.resized(width, height)
     depths = []
     for some in rows.split(_BATCH):
-        lead = (len(some), small.num_views)
-        cameras = replace(small, viewmats=small.viewmats.expand(*lead, 4, 4), Ks=small.Ks.expand(*lead, 3, 3))
         changes = motion.changes(raw.means, features.times[some], features.at_frames(some))
-        rendering = renderer.render(motion.field.apply_changes(raw, changes).activate(), cameras)
+        gaussians = motion.field.apply_changes(raw, changes).activate()
+        rendering = renderer.render(gaussians, small.expand_times(len(some)))
         depths.append(torch.where(rendering.alphas > 0.5, rendering.depths, 0))
     return torch.cat(depths)
 
@@ -84,7 +82,7 @@ def render_depths(scene: DynamicGaussians, renderer: Renderer, rows: Int[Tensor,
 def _render(scene: Scene, renderer: Renderer, cameras: Cameras, times: Float[Tensor, " T"]) -> Iterator[Rendering]:
     for first in range(0, len(times), _BATCH):
         rows = slice(first, first + _BATCH)
-        batch = replace(cameras, viewmats=cameras.viewmats[rows], Ks=cameras.Ks[rows]).to(scene.device)
+        batch = cameras[rows].to(scene.device)
         # Entered anew for each batch: a generator that yields inside would switch gradients off for its caller.
         with torch.no_grad():
             rendering = renderer.render(scene.at(times[rows].to(scene.device)), batch)
