@@ -14,7 +14,7 @@ from ds4d.export import read_ply
 from ds4d.geometry import transform_cameras, transform_points
 from ds4d.io import read_rgba
 from ds4d.rendering import renderer_for
-from ds4d.scene import Clip, DynamicGaussians, draw_rgb
+from ds4d.scene import DynamicGaussians, Timeline, draw_rgb
 from ds4d.visualize import (
     FOVY_DEG,
     SIDES,
@@ -29,7 +29,7 @@ from ds4d.visualize import (
     write_outputs,
 )
 
-CLIP = Clip((0.0, 0.5, 1.0), 1.0, False)
+CLIP = Timeline((0.0, 0.5, 1.0), 1.0, False)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_a_clip_plays_from_its_first_frame_to_its_last() -> None:
     assert len(times) == 30  # one second, three times slower, ten frames a second
     assert (times[0], times[-1]) == (0, 1)
     assert torch.allclose(times.diff(), times.diff()[0])
-    assert playing_times(Clip((0.0,), 1.0, False), OutputsConfig()).tolist() == [0]
+    assert playing_times(Timeline((0.0,), 1.0, False), OutputsConfig()).tolist() == [0]
 
 
 def test_the_whole_object_is_seen_from_every_side(scene: DynamicGaussians, quick_config: GenerateConfig) -> None:
@@ -76,7 +76,7 @@ def test_standing_videos_repeat_the_clip(tmp_path: Path, scene: DynamicGaussians
     config = OutputsConfig(size=32, fps=8.0, seconds=2.5, slow=1.0)
     write_fixed(tmp_path / "front.mp4", scene, renderer_for("cpu"), config, 0.0)
     frames = frames_of(tmp_path / "front.mp4")
-    period = round(scene.clip.duration * 8)
+    period = round(scene.timeline.duration * 8)
     assert (period, len(frames)) == (8, 24)  # a whole third time, as 2.5 seconds are the least
     assert (
         np.abs(frames[0].astype(float) - frames[period]).mean() < 3
@@ -132,7 +132,7 @@ def test_a_run_holds_everything(finished_run: Path, quick_config: GenerateConfig
 
 
 def test_the_middle_frame_is_exported_in_the_users_world(finished_run: Path, scene: DynamicGaussians) -> None:
-    middle = torch.tensor([scene.clip.times[scene.clip.middle]])
+    middle = torch.tensor([scene.timeline.times[scene.timeline.middle]])
     raw = read_ply(finished_run / "middle.ply")
     with torch.no_grad():
         expected = scene.raw_at(middle).means[0]

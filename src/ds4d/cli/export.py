@@ -111,7 +111,7 @@ def _check_options(arguments: ExportArguments) -> None:
 def _times(arguments: ExportArguments, scene: Scene) -> Float[Tensor, " T"]:
     if arguments.frames is not None:
         return frame_times(arguments.frames)
-    times = scene.clip.times if arguments.times is None else arguments.times
+    times = scene.timeline.times if arguments.times is None else arguments.times
     if len(times) == 0:
         raise ValueError("--times must name at least one time, got none.")
     check_times("times", times)
@@ -138,7 +138,7 @@ def _write_mesh(arguments: ExportArguments, scene: Scene, times: Float[Tensor, "
     claim([arguments.output], force=arguments.force)
     mesh = animate_mesh(scene, renderer_for(scene.device), times, MeshConfig(arguments.resolution))
     vertices = transform_points(inverse_similarity(_outer_world(arguments, scene)), mesh.vertices)
-    seconds = (mesh.times - mesh.times[0]) * scene.clip.duration
+    seconds = (mesh.times - mesh.times[0]) * scene.timeline.duration
     write_animated_glb(arguments.output, vertices, mesh.triangles, mesh.colors, seconds)
     return Outcome(
         f"{len(mesh.triangles)} triangles, {len(times)} times",

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from ds4d.scene.scene import DynamicGaussians, Scene
+from ds4d.scene.base import Scene
+from ds4d.scene.dynamic_gaussians import DynamicGaussians
 from ds4d.types import Cameras, Renderer, Rendering
 
 _BATCH = 8  # images drawn at once: enough to keep every core and a GPU busy, few enough for any memory
@@ -67,7 +68,7 @@ def draw_depths(scene: DynamicGaussians, renderer: Renderer) -> None:
     assert depths is not None
     height, width = depths.shape[-2:]
     small = views.cameras.resized(width, height)
-    for rows in torch.arange(len(scene.clip.times), device=scene.device).split(_BATCH):
+    for rows in torch.arange(len(scene.timeline.times), device=scene.device).split(_BATCH):
         lead = (len(rows), small.num_views)
         cameras = replace(small, viewmats=small.viewmats.expand(*lead, 4, 4), Ks=small.Ks.expand(*lead, 3, 3))
         with torch.no_grad():

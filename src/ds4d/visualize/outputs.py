@@ -15,7 +15,7 @@ from ds4d.core import check_ranges
 from ds4d.export import write_ply
 from ds4d.geometry import into_world, nearest_frames, transform_cameras
 from ds4d.io import contact_sheet, on_white, resize_premultiplied, write_png, write_video
-from ds4d.scene import Clip, Scene, draw_rgb
+from ds4d.scene import Scene, Timeline, draw_rgb
 from ds4d.types import Cameras, MultiViewVideo, Renderer
 from ds4d.visualize.camera_paths import SIDES, fixed_path, orbit_path
 from ds4d.visualize.keyframes import Keyframe, keyframe_path
@@ -118,9 +118,9 @@ def write_fixed(path: Path, scene: Scene, renderer: Renderer, config: OutputsCon
 
 def orbit_trajectory(scene: Scene, config: OutputsConfig) -> Trajectory:
     """A camera that turns round the object while time plays; whole clips where the clip loops."""
-    period = playing_times(scene.clip, config)
+    period = playing_times(scene.timeline, config)
     count = _least_count(config)
-    if scene.clip.loops:
+    if scene.timeline.loops:
         count = len(period) * -(-count // len(period))
     cameras = orbit_path(
         count,
@@ -135,7 +135,7 @@ def orbit_trajectory(scene: Scene, config: OutputsConfig) -> Trajectory:
 
 def fixed_trajectory(scene: Scene, config: OutputsConfig, azimuth_deg: float) -> Trajectory:
     """A camera that stands still while the clip plays whole, as often as the video's length asks."""
-    times = playing_times(scene.clip, config)
+    times = playing_times(scene.timeline, config)
     cameras = _fixed_cameras(scene, config, len(times), azimuth_deg, config.size)
     return Trajectory(cameras, times, repeats=-(-_least_count(config) // len(times)))
 
@@ -148,7 +148,7 @@ def keyframe_trajectory(scene: Scene, config: OutputsConfig, keyframes: Sequence
         keyframes, seconds, fovy_deg=FOVY_DEG, distance=viewing_distance(scene), size=config.size
     )
     if times is None:
-        period = playing_times(scene.clip, config)
+        period = playing_times(scene.timeline, config)
         times = period.repeat(-(-count // len(period)))[:count]
     return Trajectory(cameras, times)
 
@@ -165,7 +165,7 @@ def input_trajectory(
         times: of these frames.
         height: of the images, pixels; they keep the input's shape.
     """
-    playing = playing_times(scene.clip, config)
+    playing = playing_times(scene.timeline, config)
     low, high, share = nearest_frames(times, playing)
     frames = torch.where(share > 0.5, high, low)
     inner = transform_cameras(scene.world, cameras.select(frames, torch.zeros_like(frames)))
@@ -176,24 +176,24 @@ def input_trajectory(
 def write_middle(path: Path, scene: Scene) -> None:
     """The Gaussians of the middle frame in the user's world, as PLY."""
     with torch.no_grad():
-        raw = scene.raw_at(torch.tensor(scene.clip.times, device=scene.device)[[scene.clip.middle]])
+        raw = scene.raw_at(torch.tensor(scene.timeline.times, device=scene.device)[[scene.timeline.middle]])
     write_ply(into_world(raw.at_time(0), scene.world), path)
 
 
-def playing_times(clip: Clip, config: OutputsConfig) -> Float[Tensor, " F"]:
-    """The times of a video's frames while the clip plays once, from 0 to 1; a single frame if the clip has one.
+def playing_times(timeline: Timeline, config: OutputsConfig) -> Float[Tensor, " F"]:
+    """Times of the frames of a video that plays the timeline once, from 0 to 1; one time if there is one frame.
 
-    Of a clip that loops, time 1 is left out: it is time 0 of the next round.
+    A looping video leaves out time 1, which is time 0 of the next repetition.
     """
-    if len(clip.times) == 1:
+    if len(timeline.times) == 1:
         return torch.zeros(1)
-    count = max(2, round(clip.duration * config.slow * config.fps))
-    return torch.linspace(0, 1, count + 1)[:-1] if clip.loops else torch.linspace(0, 1, count)
+    count = max(2, round(timeline.duration * config.slow * config.fps))
+    return torch.linspace(0, 1, count + 1)[:-1] if timeline.loops else torch.linspace(0, 1, count)
 
 
 def viewing_distance(scene: Scene) -> float:
     """How far from the origin a camera sees the whole object at all times, from every side; inner units."""
-    times = torch.linspace(0, 1, min(8, len(scene.clip.times)), device=scene.device)
+    times = torch.linspace(0, 1, min(8, len(scene.timeline.times)), device=scene.device)
     with torch.no_grad():
         reach = scene.raw_at(times).means.norm(dim=-1).flatten().quantile(_FAR_OUT)
     return _MARGIN * float(reach) / math.sin(0.5 * math.radians(FOVY_DEG))

@@ -55,7 +55,7 @@ def overlay_video(
     Raises:
         ValueError: the video has not as many frames as the run.
     """
-    times = torch.tensor(scene.clip.times)
+    times = torch.tensor(scene.timeline.times)
     if len(raw_video.images) != len(times):
         raise ValueError(
             f"--over must be the video that the run was made of, {len(times)} frames, got {len(raw_video.images)}. "

@@ -56,7 +56,7 @@ def write_html(
 def _description(packed: PackedFrames, scene: BakedGaussians) -> dict[str, object]:
     """What the page is told of the object, by the names that its scripts use."""
     numbers = {_camel(name): value for name, value in asdict(packed).items() if name != "deflated"}
-    return numbers | {"times": scene.clip.times, "duration": scene.clip.duration}
+    return numbers | {"times": scene.timeline.times, "duration": scene.timeline.duration}
 
 
 def _camel(name: str) -> str:

@@ -72,7 +72,7 @@ def animate_mesh(scene: Scene, renderer: Renderer, times: Float[Tensor, " T"], c
     Raises:
         ValueError: the Gaussians cover nothing.
     """
-    middle = torch.tensor(scene.clip.times, device=scene.device)[[scene.clip.middle]]
+    middle = torch.tensor(scene.timeline.times, device=scene.device)[[scene.timeline.middle]]
     rest = scene.raw_at(middle).at_time(0).to("cpu")
     ball = ball_round(rest)
     step = 2 * ball.radius / config.resolution
