@@ -48,9 +48,8 @@ def open_run(path: Path, device: torch.device) -> OpenedRun:
 
 
 def _check_same_clip(video: MultiViewVideo, scene: BakedGaussians, source: Path) -> None:
-    if len(video.times) != len(scene.timeline.times) or not torch.allclose(
-        video.times, torch.tensor(scene.timeline.times)
-    ):
+    times = torch.tensor(scene.timeline.times)
+    if len(video.times) != len(times) or not torch.allclose(video.times, times):
         raise ValueError(
             f"{source} must hold the frames that the run was made of, got {video.num_times} where it had "
             f"{len(times)}, or other times."
