@@ -45,7 +45,7 @@ def video_of(folder: Path) -> Video:
     """The front view alone."""
     clip = load_views(folder, ViewsConfig(splits=("front",)))
     cameras = clip.cameras
-    return Video(clip.frames, 24.0, Cameras(cameras.viewmats[0], cameras.Ks[0], cameras.width, cameras.height))
+    return Video(clip.frames, 24.0, cameras.at_time(0))
 
 
 def card(video: Video) -> Drawing:

@@ -32,9 +32,9 @@ from PIL import Image
 from ds4d.export.html import pack_frames, unpack_frames, write_html
 from ds4d.geometry import quats_to_matrices
 from ds4d.rendering import renderer_for
-from ds4d.scene import BakedGaussians, DynamicGaussians, GaussianParameters
+from ds4d.scene import FOVY_DEG, BakedGaussians, DynamicGaussians, GaussianParameters, viewing_distance
 from ds4d.types import RawGaussians
-from ds4d.visualize import FOVY_DEG, fixed_path, viewing_distance
+from ds4d.visualize import fixed_path
 
 SIZE = 512  # pixels
 VIEWS = ((0.0, 0.0), (0.37, 120.0), (1.0, 250.0))  # time and azimuth

@@ -383,7 +383,10 @@ def chromium() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
-        pytest.skip(f"needs one of {', '.join(BROWSERS)} on the path")
+        missing = f"needs one of {', '.join(BROWSERS)} on the path"
+        if os.environ.get("DS4D_REQUIRE_BROWSER"):
+            pytest.fail(missing)
+        pytest.skip(missing)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=BROWSER_FLAGS)
         yield browser

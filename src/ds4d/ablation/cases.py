@@ -159,11 +159,10 @@ def without_view(video: MultiViewVideo, index: int) -> MultiViewVideo:
             f"without_view: index must be that of a view besides the front, 1 to {video.num_views - 1}, got {index}."
         )
     kept = [view for view in range(video.num_views) if view != index]
-    cameras = video.cameras
     return dataclasses.replace(
         video,
         frames=_SomeViews(video.frames, kept),
-        cameras=dataclasses.replace(cameras, viewmats=cameras.viewmats[:, kept], Ks=cameras.Ks[:, kept]),
+        cameras=video.cameras[:, kept],
         valid=video.valid[:, kept],
         view_names=tuple(video.view_names[view] for view in kept),
         view_weights=video.view_weights[kept],

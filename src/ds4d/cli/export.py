@@ -23,9 +23,8 @@ from ds4d.export.mesh import MeshConfig, animate_mesh, write_animated_glb
 from ds4d.geometry import UpAxis, frame_times, into_world, inverse_similarity, transform_points, turned_world
 from ds4d.rendering import renderer_for
 from ds4d.runs import RunFolder
-from ds4d.scene import DynamicGaussians, LoopedScene, Scene, bake_at
+from ds4d.scene import FOVY_DEG, DynamicGaussians, LoopedScene, Scene, bake_at, viewing_distance
 from ds4d.types import Similarity
-from ds4d.visualize import FOVY_DEG, viewing_distance
 
 # Formats of a single moment, one file per time: how their files end, and what writes one.
 WRITERS: dict[str, tuple[str, Callable[..., None]]] = {

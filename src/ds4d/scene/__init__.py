@@ -18,3 +18,5 @@ from ds4d.scene.loop import measure_jump as measure_jump
 from ds4d.scene.motion import Motion as Motion
 from ds4d.scene.parameters import GaussianParameters as GaussianParameters
 from ds4d.scene.parameters import Resampling as Resampling
+from ds4d.scene.viewpoint import FOVY_DEG as FOVY_DEG
+from ds4d.scene.viewpoint import viewing_distance as viewing_distance

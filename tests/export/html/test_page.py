@@ -15,9 +15,9 @@ from PIL import Image
 
 from ds4d.export.html import write_html
 from ds4d.rendering import renderer_for
-from ds4d.scene import BakedGaussians, Timeline, draw_rgb
+from ds4d.scene import FOVY_DEG, BakedGaussians, Timeline, draw_rgb, viewing_distance
 from ds4d.types import RawGaussians, Similarity
-from ds4d.visualize import FOVY_DEG, fixed_path, viewing_distance
+from ds4d.visualize import fixed_path
 
 SIZE = 192  # pixels: a browser without a GPU draws them in time
 PATIENCE = 30_000  # milliseconds until something that does not happen is a failure

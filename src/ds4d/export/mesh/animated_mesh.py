@@ -126,7 +126,7 @@ def _look(scene: Scene, renderer: Renderer, time: Float[Tensor, " 1"], cameras: 
     parts = []
     gaussians = scene.at(time)
     for rows in tracked(torch.arange(cameras.num_views).split(_VIEWS_AT_ONCE), "drawing all sides"):
-        some = Cameras(cameras.viewmats[None, rows], cameras.Ks[None, rows], cameras.width, cameras.height)
+        some = cameras[None, rows]
         parts.append(renderer.render(gaussians, some.to(scene.device)))
     colors, alphas, depths = (
         torch.cat([getattr(part, name)[0].cpu() for part in parts]) for name in ("colors", "alphas", "depths")

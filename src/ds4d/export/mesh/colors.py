@@ -33,14 +33,12 @@ def color_vertices(
     normals = vertex_normals(vertices, triangles)
     total, weights = torch.zeros_like(vertices), torch.zeros(len(vertices), 1)
     for view in range(cameras.num_views):
-        viewmat = cameras.viewmats[view]
-        alone = Cameras(viewmat[None], cameras.Ks[view, None], cameras.width, cameras.height)
-        pixels, depths = project_points(vertices, alone)
+        camera = cameras[view : view + 1]
+        pixels, depths = project_points(vertices, camera)
         grid = 2 * pixels[0] / pixels.new_tensor([cameras.width, cameras.height]) - 1
         layers = torch.cat((rendering.colors[view], rendering.alphas[view], rendering.depths[view]))
         shown = F.grid_sample(layers[None], grid[None, None], align_corners=False)[0, :, 0].T
-        eye = -viewmat[:3, :3].T @ viewmat[:3, 3]
-        facing = (normals * F.normalize(eye - vertices, dim=1)).sum(1).clamp_min(0)
+        facing = (normals * F.normalize(camera.centers - vertices, dim=1)).sum(1).clamp_min(0)
         seen = (shown[:, 3] > 0.5) & (depths[0] < shown[:, 4] + tolerance)
         weight = (seen * facing**_SHARPNESS)[:, None]
         total += weight * shown[:, :3] / shown[:, 3:4].clamp_min(0.5)

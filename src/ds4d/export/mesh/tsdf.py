@@ -80,8 +80,7 @@ def carve_depths(rendering: Rendering, cameras: Cameras, ball: Ball, resolution:
     points = voxel_centers(torch.stack((ball.center - ball.radius, ball.center + ball.radius)), resolution)
     total, count = torch.zeros(len(points)), torch.zeros(len(points))
     for view in tracked(range(cameras.num_views), "fusing the depths"):
-        alone = Cameras(cameras.viewmats[view, None], cameras.Ks[view, None], cameras.width, cameras.height)
-        pixels, depths = project_points(points, alone)
+        pixels, depths = project_points(points, cameras[view : view + 1])
         surface = torch.where(rendering.alphas[view] > 0.5, rendering.depths[view], torch.inf).flatten()
         before = ((surface[nearest_pixels(pixels[0], cameras)] - depths[0]) / ball.radius).clamp_max(_CUT_OFF)
         seen = before > -_CUT_OFF
