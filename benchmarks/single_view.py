@@ -114,7 +114,7 @@ def fitted(folder: Path, preset: str, config: InflateConfig, device: torch.devic
     def draw(frames: Sequence[TransformsFrame]) -> list[np.ndarray]:
         return list(render_frames(trainer.scene, trainer.renderer, frames))
 
-    return draw, {"front_psnr": float(front.nanmean()), "seconds": round(seconds, 1)}
+    return draw, {"input_psnr": float(front.nanmean()), "seconds": round(seconds, 1)}
 
 
 def score(draw: Drawing, folder: Path, images: Path | None) -> dict[str, float]:

@@ -178,7 +178,7 @@ def _trajectory(way: str, arguments: RenderArguments, scene: Scene) -> Trajector
 
 def _input_cameras(run: RunFolder, scene: Scene) -> Cameras:
     """The camera of the real video at every frame, [T, 1], in the user's world."""
-    if run.video.is_file():
+    if run.video_crop.is_file():
         return crop_cameras(run.read_video_crop(), len(scene.timeline.times))
     record = read_record(run.config)
     return load_views(record.input, record.config.views).cameras[:, :1]
