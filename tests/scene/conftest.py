@@ -40,7 +40,7 @@ def make_scene(tiny_gaussians: RawGaussians) -> MakeScene:
         if field is not None:
             box = torch.tensor([[-0.5, -0.4, -0.3], [0.5, 0.4, 0.3]])
             features = _features(cameras) if cameras is not None else None
-            motion = Motion(field, box, len(TIMELINE.times), fusion=fusion, views=features)
+            motion = Motion(field, box, len(TIMELINE.times), fusion=fusion, features=features)
             for parameter in (*motion.field.heads.parameters(), *motion.field.hexplane.temporal_planes()):
                 torch.nn.init.normal_(parameter)
         rotation = torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])

@@ -81,7 +81,7 @@ def _without(key: str) -> Callable[[dict], dict]:
     [
         (_without("format"), "KeyError"),
         (_without("timeline"), "timeline"),
-        (lambda record: record | {"format": 99}, "99.*update"),
+        (lambda record: record | {"format": 99}, "99.*newer"),
         (lambda record: record | {"format": 1}, "format 3, got 1"),
         (lambda record: record | {"weather": "fine"}, "weather"),
         (lambda record: record | {"num_gaussians": 13}, r"scene\.safetensors"),

@@ -25,7 +25,7 @@ from ds4d.scene.motion import Motion
 from ds4d.scene.parameters import GaussianParameters
 from ds4d.types import Cameras, Gaussians, RawGaussians, Similarity
 
-_FEATURES = "views."  # prefix of the cached features among a scene's tensors
+_FEATURES = "features."  # prefix of the frame features that training leaves unchanged
 
 
 class DynamicGaussians(nn.Module):
@@ -105,7 +105,7 @@ class DynamicGaussians(nn.Module):
         """
         scene = self.folded()
         motion, tensors = scene.motion, dict(scene.state_dict())
-        features = motion.views if motion else None
+        features = motion.features if motion else None
         if features is not None:
             tensors |= {f"{_FEATURES}{name}": tensor for name, tensor in features.fixed().items()}
         record = SceneRecord(
@@ -149,13 +149,13 @@ def _scene_of(record: SceneRecord, tensors: dict[str, Tensor]) -> DynamicGaussia
         parts: dict[str, Any] = {
             name.removeprefix(_FEATURES): tensor for name, tensor in tensors.items() if name.startswith(_FEATURES)
         }
-        parts |= {name: tensors.get(f"motion.views.{name}") for name in ("depths", "shifts")}
+        parts |= {name: tensors.get(f"motion.features.{name}") for name in ("depths", "warps")}
         cameras = Cameras(parts.pop("viewmats"), parts.pop("Ks"), *record.image)
         features = FrameFeatureCache(**parts, cameras=cameras)
     motion = None
     if record.field is not None:
         box = torch.zeros(2, 3)
-        motion = Motion(record.field, box, len(record.timeline.times), fusion=record.fusion, views=features)
+        motion = Motion(record.field, box, len(record.timeline.times), fusion=record.fusion, features=features)
         if motion.tssf is not None:
             motion.tssf = motion.tssf.folded()
     count, bases = record.num_gaussians, record.sh_bases

@@ -105,7 +105,8 @@ def read_record(folder: Path) -> SceneRecord:
         raise ValueError(f"{path} must be a scene's json, got {error!r}. Generate the scene again.") from error
     if version != FORMAT_VERSION:
         newer = isinstance(version, int) and version > FORMAT_VERSION
-        fix = "A newer ds4d wrote it: update ds4d" if newer else "Read it with the ds4d version that wrote it"
+        reader = "a newer ds4d" if newer else "ds4d 0.1"
+        fix = f"Use {reader}, which reads it, or generate the scene again"
         raise ValueError(f"{path} must have format {FORMAT_VERSION}, got {version}. {fix}.")
     try:
         return from_dict(SceneRecord, content)
