@@ -155,7 +155,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "object.html"
         began = time.perf_counter()
-        write_html(scene, path, distance=viewing_distance(scene), fovy_deg=FOVY_DEG)
+        write_html(scene, path, torch.tensor(scene.clip.times))
         found = {"frames": len(scene.clip.times), "gaussians": scene.frames.num_gaussians}
         found |= {"mb": round(path.stat().st_size / 1e6, 2), "pack_seconds": round(time.perf_counter() - began, 1)}
         trajectories, times = in_browser(path, arguments.angle, arguments.sizes)

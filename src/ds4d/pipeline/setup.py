@@ -73,17 +73,17 @@ def prepare(
         normalization, config.init, torch.Generator().manual_seed(config.seed), registered, points
     )
     clip = Clip(tuple(video.times.tolist()), video.duration, video.loops)
-    views = None
+    cache = None
     if config.fusion is not None and config.field is not None:
         features = features or extract_frame_features(video, config, device)
         if features is not None:
-            views = cache_video_features(normalization.video, features, config.decoupling, config.fusion)
+            cache = cache_video_features(normalization.video, features, config.decoupling, config.fusion)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)  # the motion's first weights come from torch's global generator
         motion = None
         if config.field is not None and video.num_times > 1:  # a single frame shows no motion
-            fusion = config.fusion if views is not None else None
-            motion = Motion(config.field, normalization.aabb, video.num_times, fusion=fusion, views=views)
+            fusion = config.fusion if cache is not None else None
+            motion = Motion(config.field, normalization.aabb, video.num_times, fusion=fusion, features=cache)
         scene = DynamicGaussians(initial, motion, clip, normalization.world)
     return Trainer(
         scene.to(device),
