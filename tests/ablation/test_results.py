@@ -66,9 +66,7 @@ def test_results_of_other_settings_do_not_mix(tmp_path: Path, make_plan: Plan, w
     write(tmp_path, first, psnr=1.0)
     longer = replace(tiny(), fit=replace(tiny().fit, dynamic_steps=501))
     theirs = write(tmp_path, make_plan(seeds=1, variants=("B",), preset=longer)[1], psnr=1.0)
-    with pytest.raises(
-        ValueError, match=r"frog-B-seed0\.json .*fox-A-seed0\.json, got another preset\.fit\.dyn"
-    ):
+    with pytest.raises(ValueError, match=r"frog-B-seed0\.json .*fox-A-seed0\.json, got another preset\.fit\.dyn"):
         read_results(tmp_path)
     theirs.unlink()
     changed = write(

@@ -106,9 +106,7 @@ def test_a_view_is_scored_like_its_files(
         assert found == pytest.approx(expected, rel=5e-3, abs=1e-3, nan_ok=True), index
 
 
-def test_missing_frames_are_not_scored(
-    quick_video: MultiViewVideo, few_steps: GenerateConfig
-) -> None:
+def test_missing_frames_are_not_scored(quick_video: MultiViewVideo, few_steps: GenerateConfig) -> None:
     trainer = prepare(quick_video, few_steps, CPU)
     valid = quick_video.valid.clone()
     valid[1:, 2] = False

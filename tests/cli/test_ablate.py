@@ -80,9 +80,7 @@ def test_failed_fits_are_reported_and_the_others_kept(ds4d: Callable, sample_fol
     assert re.search(r"\| fits +\| +1/2 \| +2/2 \|", outcome.out)
 
 
-@pytest.mark.parametrize(
-    ("variants", "shown"), [(["A"], "next: "), (["A", "B", "--base", "A"], "no table: --base")]
-)
+@pytest.mark.parametrize(("variants", "shown"), [(["A"], "next: "), (["A", "B", "--base", "A"], "no table: --base")])
 def test_failed_fits_are_reported_without_a_table(
     ds4d: Callable,
     sample_folder: Path,

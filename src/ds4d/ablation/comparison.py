@@ -56,9 +56,7 @@ class Difference:
 
 def entries(results: Sequence[Result], variant: str, measure: str) -> Entries:
     """One measure of one variant by scene and seed."""
-    found = {
-        (result.scene, result.seed): _value(result, measure) for result in results if result.variant == variant
-    }
+    found = {(result.scene, result.seed): _value(result, measure) for result in results if result.variant == variant}
     return {key: value for key, value in found.items() if not math.isnan(value)}
 
 

@@ -134,7 +134,5 @@ def _read(path: Path) -> Result:
         if path.stem != result.name:
             raise ValueError(f"it belongs to {result.name}")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(
-            f"{path} must be the result of a fit: {error}. Remove it to make the fit again."
-        ) from error
+        raise ValueError(f"{path} must be the result of a fit: {error}. Remove it to make the fit again.") from error
     return result
