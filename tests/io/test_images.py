@@ -95,10 +95,10 @@ def test_premultiply_rounds_to_nearest_for_every_pair_of_values() -> None:
 
 def test_unpremultiplied_colors_premultiply_to_the_same() -> None:
     colors, alphas = np.mgrid[:256, :256].astype(np.uint8)
-    rgba = np.stack((colors, colors, colors, alphas), axis=-1)[colors <= alphas]
+    rgba = np.stack((colors, colors, colors, alphas), axis=-1)[None, colors <= alphas]
     straight = unpremultiply(rgba)
     assert np.array_equal(premultiply(straight), rgba)
-    assert np.array_equal(straight[rgba[:, 3] == 255], rgba[rgba[:, 3] == 255])
+    assert np.array_equal(straight[rgba[..., 3] == 255], rgba[rgba[..., 3] == 255])
 
 
 def test_premultiplying_leaves_the_input_alone(rng: np.random.Generator) -> None:
