@@ -198,10 +198,10 @@ def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, quick_config: "GenerateConfig") -> Path:
     """The folder of a whole run on the sample; not to be written into."""
-    from ds4d.pipeline import Finished, generate
+    from ds4d.pipeline import Finished, iter_run
 
     folder = tmp_path_factory.mktemp("runs") / "run"
-    events = list(generate(sample_folder, quick_config, folder, device="cpu"))
+    events = list(iter_run(sample_folder, folder, config=quick_config, device="cpu"))
     assert isinstance(events[-1], Finished)
     return folder
 

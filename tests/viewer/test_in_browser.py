@@ -91,7 +91,7 @@ def test_a_click_on_a_camera_moves_the_view_there(browser: Any, opened: OpenedRu
     view = 3  # behind the object and beside it
     pose = views.pose(0, view)
     inside = torch.from_numpy(pose.position + 0.1 * pose.forward).float()[None]
-    pixels, _ = project_points(inside, replace(front, viewmats=front.viewmats[0], Ks=front.Ks[0]))
+    pixels, _ = project_points(inside, front.at_time(0))
     x, y = pixels[0, 0].round().int().tolist()
     browser.wait_for(lambda image: np.ptp(image[y - 40 : y + 40, x - 40 : x + 40]) > 100)  # the camera is there
     browser.page.mouse.click(x, y)
@@ -151,7 +151,7 @@ def test_another_scene_takes_the_place_of_the_first(
     scene = opened.scene
     nobody = replace(scene.frames, opacity_logits=torch.full_like(scene.frames.opacity_logits, -20.0))
     assert covered(browser.wait_for(lambda image: covered(image) > 0.03)) > 0.03
-    viewer.show(BakedGaussians(nobody, scene.clip, scene.world), opened.views)
+    viewer.show(BakedGaussians(nobody, scene.timeline, scene.world), opened.views)
     assert covered(browser.wait_for(lambda image: covered(image) < 0.02)) < 0.02
     viewer.show(scene, opened.views)
     image = browser.wait_for(lambda image: psnr(image, drawn(0.0, 0, image)) > SAME)

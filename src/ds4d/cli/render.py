@@ -35,11 +35,11 @@ from ds4d.visualize import (
     keyframe_trajectory,
     orbit_trajectory,
     overlay_video,
+    read_keyframes,
     read_source_video,
     render_trajectory,
     render_video,
 )
-from ds4d.visualize.keyframes import read_keyframes
 
 # Options of videos that each way of recording does not read.
 _UNREAD = {
@@ -120,7 +120,7 @@ def _draw(way: str, arguments: RenderArguments, scene: DynamicGaussians, rendere
         return Outcome(wrote=_write_images(arguments, scene, renderer))
     if arguments.over is not None:
         return Outcome(wrote=_write_overlay(arguments, scene, renderer, arguments.over))
-    playing = LoopedScene(scene) if arguments.loop or scene.clip.loops else scene
+    playing = LoopedScene(scene) if arguments.loop or scene.timeline.loops else scene
     outcome = Outcome(wrote=_write_video_file(arguments, playing, renderer, _trajectory(way, arguments, playing)))
     return with_jump(outcome, scene) if arguments.loop else outcome
 
@@ -163,7 +163,7 @@ def _trajectory(way: str, arguments: RenderArguments, scene: Scene) -> Trajector
     elif way == "input_camera":
         cameras = _input_cameras(RunFolder(arguments.run), scene)
         trajectory = input_trajectory(
-            scene, config, cameras, torch.tensor(scene.clip.times), arguments.size or cameras.height
+            scene, config, cameras, torch.tensor(scene.timeline.times), arguments.size or cameras.height
         )
     elif arguments.azimuth is not None:
         trajectory = fixed_trajectory(scene, config, arguments.azimuth)
@@ -178,11 +178,10 @@ def _trajectory(way: str, arguments: RenderArguments, scene: Scene) -> Trajector
 
 def _input_cameras(run: RunFolder, scene: Scene) -> Cameras:
     """The camera of the real video at every frame, [T, 1], in the user's world."""
-    if run.video.is_file():
-        return crop_cameras(run.read_video_crop(), len(scene.clip.times))
+    if run.video_crop.is_file():
+        return crop_cameras(run.read_video_crop(), len(scene.timeline.times))
     record = read_record(run.config)
-    video = load_views(record.input, record.config.views)
-    return replace(video.cameras, viewmats=video.cameras.viewmats[:, :1], Ks=video.cameras.Ks[:, :1])
+    return load_views(record.input, record.config.views).cameras[:, :1]
 
 
 def _write_video_file(
@@ -227,9 +226,9 @@ def _write_images(arguments: RenderArguments, scene: Scene, renderer: Renderer) 
 def _write_overlay(arguments: RenderArguments, scene: Scene, renderer: Renderer, video: Path) -> list[Path]:
     claim([arguments.output], force=arguments.force)
     run = RunFolder(arguments.run)
-    place, config = run.read_video_crop(), read_record(run.config).config
-    raw_video = read_source_video(video, place, replace(config.video, fps=config.views.fps))
+    crop, config = run.read_video_crop(), read_record(run.config).config
+    raw_video = read_source_video(video, crop, replace(config.video, fps=config.views.fps))
     write = OPAQUE[arguments.output.suffix.lower()]
-    frames = overlay_video(scene, renderer, place, raw_video, arguments.size)
+    frames = overlay_video(scene, renderer, crop, raw_video, arguments.size)
     write(arguments.output, tracked(frames, arguments.output.name, len(raw_video.images)), raw_video.fps)
     return [arguments.output]

@@ -7,12 +7,14 @@ from ds4d.io.cache import read_cached as read_cached
 from ds4d.io.cache import write_cached as write_cached
 from ds4d.io.contact_sheet import contact_sheet as contact_sheet
 from ds4d.io.gif import write_gif as write_gif
+from ds4d.io.images import fit_within as fit_within
 from ds4d.io.images import image_size as image_size
 from ds4d.io.images import on_white as on_white
 from ds4d.io.images import premultiply as premultiply
 from ds4d.io.images import read_rgba as read_rgba
 from ds4d.io.images import resize_premultiplied as resize_premultiplied
 from ds4d.io.images import spread_colors as spread_colors
+from ds4d.io.images import unpremultiply as unpremultiply
 from ds4d.io.images import write_png as write_png
 from ds4d.io.video_writer import write_alpha_video as write_alpha_video
 from ds4d.io.video_writer import write_video as write_video

@@ -44,6 +44,12 @@ def image_size(path: str | Path) -> tuple[int, int]:
         return image.size
 
 
+def fit_within(width: int, height: int, size: int) -> tuple[int, int]:
+    """Width and height of the largest image with this aspect ratio that fits into a square of `size` pixels."""
+    scale = size / max(width, height)
+    return max(1, round(scale * width)), max(1, round(scale * height))
+
+
 def read_rgba(path: str | Path) -> UInt8[np.ndarray, "H W 4"]:
     """An image with straight alpha; 255 where the file has none. Deeper pixels come down to 8 bit.
 
@@ -65,6 +71,12 @@ def premultiply(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
     out = rgba.copy()
     out[..., :3] = (product + (product >> 8)) >> 8  # exact rounded division by 255
     return out
+
+
+def unpremultiply(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
+    """Premultiplied to straight alpha, rounded to nearest: 0 where alpha is 0, unchanged where alpha is 255."""
+    colors = rgba[..., :3] * 255.0 / np.maximum(rgba[..., 3:], 1)
+    return np.concatenate((colors.clip(0, 255).round().astype(np.uint8), rgba[..., 3:]), axis=-1)
 
 
 def on_white(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 3"]:
