@@ -11,7 +11,7 @@ import torch
 from ds4d.ablation import Case, cases, find_cases, fit_case
 from ds4d.ablation.cases import score_against_view, without_view
 from ds4d.config import GenerateConfig
-from ds4d.data import ViewsConfig
+from ds4d.data import FolderConfig
 from ds4d.evaluation import evaluate
 from ds4d.io import write_png
 from ds4d.metrics import METRICS
@@ -41,15 +41,15 @@ def generated_folder(tmp_path: Path, quick_video: MultiViewVideo) -> Path:
 def test_cases_follow_the_folders(sample_folder: Path, generated_folder: Path) -> None:
     known = Case("views", sample_folder, "unseen views")
     own = Case("toy", generated_folder, "the front view")
-    assert find_cases([sample_folder, generated_folder], ViewsConfig()) == [known, own]
-    held = find_cases([sample_folder, generated_folder], ViewsConfig(), mv="perturbed", hold_out=True)
+    assert find_cases([sample_folder, generated_folder], FolderConfig()) == [known, own]
+    held = find_cases([sample_folder, generated_folder], FolderConfig(), mv="perturbed", hold_out=True)
     assert held[0] == replace(known, mv="perturbed")
     assert [(case.name, case.held_out) for case in held[1:]] == [(f"toy-view{i}", i) for i in range(1, 7)]
     assert {case.scored_on for case in held[1:]} == {"a held-out view"}
 
 
 def test_choices_that_fit_no_folder_are_refused(sample_folder: Path, generated_folder: Path, tmp_path: Path) -> None:
-    views = ViewsConfig()
+    views = FolderConfig()
     with pytest.raises(ValueError, match=r"mv must be exact where no data folder holds transforms_test\.json"):
         find_cases([generated_folder], views, mv="perturbed")
     with pytest.raises(ValueError, match="hold-out must not be set"):
@@ -61,13 +61,13 @@ def test_choices_that_fit_no_folder_are_refused(sample_folder: Path, generated_f
 
 
 def test_moving_cameras_are_refused(sample_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    video = cases.load_case(Case("views", sample_folder, "unseen views"), ViewsConfig())
+    video = cases.load_case(Case("views", sample_folder, "unseen views"), FolderConfig())
     viewmats = video.cameras.viewmats.clone()
     viewmats[1, 0, 0, 3] += 0.1
     moving = replace(video, cameras=replace(video.cameras, viewmats=viewmats))
     monkeypatch.setattr(cases, "load_views", lambda folder, config: moving)
     with pytest.raises(ValueError, match=r"views must be recorded by cameras that stand still"):
-        find_cases([sample_folder], ViewsConfig())
+        find_cases([sample_folder], FolderConfig())
 
 
 def test_a_clip_without_a_view_is_the_others(quick_video: MultiViewVideo) -> None:

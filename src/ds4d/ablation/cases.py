@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from ds4d.config import GenerateConfig
 from ds4d.core import Progress, Stopwatch, report_progress
-from ds4d.data import PerturbationConfig, ViewsConfig, check_masks, load_views, perturb_views
+from ds4d.data import FolderConfig, PerturbationConfig, check_masks, load_views, perturb_views
 from ds4d.evaluation import evaluate, score_training_views
 from ds4d.geometry import transform_cameras
 from ds4d.metrics import score_view
@@ -65,7 +65,7 @@ class Score:
 
 
 def find_cases(
-    folders: Sequence[Path], views: ViewsConfig, *, mv: MultiView = "exact", hold_out: bool = False
+    folders: Sequence[Path], views: FolderConfig, *, mv: MultiView = "exact", hold_out: bool = False
 ) -> list[Case]:
     """What is fitted and scored of each folder.
 
@@ -104,7 +104,7 @@ def find_cases(
     return cases
 
 
-def load_case(case: Case, views: ViewsConfig) -> MultiViewVideo:
+def load_case(case: Case, views: FolderConfig) -> MultiViewVideo:
     """The clip of a case, every view of it, unperturbed.
 
     Raises:

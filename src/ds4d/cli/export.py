@@ -20,7 +20,7 @@ from ds4d.core import DeviceName, choose_device, tracked
 from ds4d.export import write_compressed_ply, write_gltf, write_ply, write_splat
 from ds4d.export.html import write_html
 from ds4d.export.mesh import MeshConfig, animate_mesh, write_animated_glb
-from ds4d.geometry import UpAxis, frame_times, into_world, inverse_similarity, transform_points, turned_world
+from ds4d.geometry import UpAxis, frame_times, into_world, inverse_similarity, set_up_axis, transform_points
 from ds4d.rendering import renderer_for
 from ds4d.runs import RunFolder
 from ds4d.scene import FOVY_DEG, DynamicGaussians, LoopedScene, Scene, bake_at, viewing_distance
@@ -160,4 +160,4 @@ def _write_page(arguments: ExportArguments, scene: Scene, times: Float[Tensor, "
 def _outer_world(arguments: ExportArguments, scene: Scene) -> Similarity:
     """From the files' world to the inner one."""
     usual = "y" if arguments.format in _UPRIGHT else None
-    return turned_world(scene.world, usual if arguments.up is None else arguments.up)
+    return set_up_axis(scene.world, usual if arguments.up is None else arguments.up)
