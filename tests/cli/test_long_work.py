@@ -36,7 +36,7 @@ def _every_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             "export RUN --format mesh --resolution 16 --times 0 1 -o OUT.glb",
             ["drawing all sides", "fusing the depths", "moving the mesh", "smoothing the paths"],
         ),
-        ("export RUN --format html -o OUT.html", ["moving the Gaussians", "packing the page"]),
+        ("export RUN --format html -o OUT.html", ["evaluating the frames", "packing the page"]),
         ("sample OUT --frames 1 --size 16 --supersampling 1", ["drawing the sample"]),
     ],
 )
