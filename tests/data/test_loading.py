@@ -59,12 +59,12 @@ def test_other_folders_are_refused_with_both_layouts(tmp_path: Path, name: str, 
 
 
 def test_options_of_the_other_layout_are_refused(stag4d_folder: Maker) -> None:
-    with pytest.raises(ValueError, match=r"--up must not be given, got 'z'"):
+    with pytest.raises(ValueError, match="--up must not be given"):
         load_views(stag4d_folder(), FolderConfig(up="z"))
-    with pytest.raises(ValueError, match=r"--splits must not be given"):
+    with pytest.raises(ValueError, match="--splits must not be given"):
         load_views(stag4d_folder(), FolderConfig(splits=("train",)))
 
 
 def test_a_rig_beside_transforms_is_refused(transforms_folder: Maker) -> None:
-    with pytest.raises(ValueError, match=r"--rig must not be given, got 'zero123plus-v1\.2'"):
+    with pytest.raises(ValueError, match="--rig must not be given"):
         load_views(transforms_folder([FRAME]), FolderConfig(rig="zero123plus-v1.2"))

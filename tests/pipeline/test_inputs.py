@@ -76,12 +76,12 @@ def test_trust_in_the_views_is_half_or_as_said(video: Path) -> None:
 
 
 def test_options_of_folders_are_refused_for_videos_and_the_other_way_round(video: Path, sample_folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"--up must not be given, got 'z': .* is a video"):
+    with pytest.raises(ValueError, match="--up must not be given"):
         read(video, up="z")
-    with pytest.raises(ValueError, match="options of videos must not be given"):
+    with pytest.raises(ValueError, match="--start must not be given"):
         read(sample_folder, replace(GenerateConfig(), video=VideoConfig(start=0.1)))
     matting = GenerateConfig(video=VideoConfig(matting_model=Path("none.onnx")))
-    with pytest.raises(ValueError, match="options of videos must not be given"):
+    with pytest.raises(ValueError, match="--matting-model must not be given"):
         read(sample_folder, matting)
     with pytest.raises(ValueError, match="--elevation must not be given"):
         read(sample_folder, elevation=10.0)

@@ -1,8 +1,9 @@
 """Folders of multi-view frames in either of two layouts, and the settings for reading them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ds4d.core import check_ranges
 from ds4d.data.image_sizes import GENERATED_WEIGHT
@@ -41,15 +42,22 @@ class FolderConfig:
             if getattr(self, name) is not None:
                 check_ranges(self, **{name: interval})
 
-    def refuse_set(self, names: tuple[str, ...], reason: str) -> None:
-        """Refuses options that do not apply to the input.
 
-        Raises:
-            ValueError: one of them has another value than its default.
-        """
-        for name in names:
-            if getattr(self, name) != getattr(type(self), name):
-                raise ValueError(f"--{name} must not be given, got {getattr(self, name)!r}: {reason}. Leave it out.")
+def refuse_options(config: Any, names: Iterable[str], reason: str) -> None:
+    """Refuses options that do not apply to an input.
+
+    Args:
+        config: settings that the options set.
+        names: names of the fields that must have their defaults.
+        reason: why, to end the error message.
+
+    Raises:
+        ValueError: one of them has another value.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value != getattr(type(config), name):
+            raise ValueError(f"--{name.replace('_', '-')} must not be given, got {value}: {reason}. Leave it out.")
 
 
 def is_view_folder(path: Path) -> bool:
@@ -70,12 +78,12 @@ def load_views(path: str | Path, config: FolderConfig) -> MultiViewVideo:
     """
     folder = Path(path)
     if (folder / "ref").is_dir():
-        config.refuse_set(("splits", "up"), f"{folder} is a STAG4D folder, whose cameras are those of a rig")
+        refuse_options(config, ("splits", "up"), f"{folder} is a STAG4D folder, whose cameras are those of a rig")
         weight = GENERATED_WEIGHT if config.generated_weight is None else config.generated_weight
         fps = config.fps or read_fps(folder) or _FPS
         return load_stag4d(folder, rig=config.rig, size=config.size, fps=fps, generated_weight=weight)
     if any(folder.glob("transforms_*.json")):
-        config.refuse_set(("rig",), f"{folder} holds transforms files with its cameras")
+        refuse_options(config, ("rig",), f"{folder} holds transforms files with its cameras")
         return load_transforms(
             folder,
             splits=config.splits,

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from ds4d.config import GenerateConfig
-from ds4d.data import POINTS_FILE, check_masks, is_view_folder, load_views
+from ds4d.data import POINTS_FILE, check_masks, is_view_folder, load_views, refuse_options
 from ds4d.data.image_sizes import view_weights
 from ds4d.geometry import (
     RIGS,
@@ -91,17 +91,14 @@ def read_input(
     path, source = Path(path), config.views.source
     if not (source == "folder" or is_view_folder(path)):
         return _read_video(path, config, device, make_views)
-    config.views.refuse_set(("elevation", "fovy"), f"{path} is a folder of views with its cameras")
+    refuse_options(config.views, ("elevation", "fovy"), f"{path} is a folder of views with its cameras")
     video = load_views(path, config.views)
     check_masks(video)
     is_single = video.num_views == 1 and video.cameras.is_static and bool(video.valid.all())
     is_complete = source == "folder" or (source == "auto" and not is_single)
     # Generated views are matted, too, so their matting model is no option of videos alone.
-    unused = config.video if is_complete else replace(config.video, matting_model=None)
-    if unused != VideoConfig():
-        raise ValueError(
-            f"options for videos must not be given, got some: {path} is a folder of views. Leave them out."
-        )
+    unused = {field.name for field in fields(VideoConfig)} - (set() if is_complete else {"matting_model"})
+    refuse_options(config.video, sorted(unused), f"{path} is a folder of views")
     if not is_complete:
         return _add_views(video, config, device, make_views)
     if is_single:
@@ -121,7 +118,7 @@ def _read_points(folder: Path) -> PointCloud | None:
 def _read_video(path: Path, config: GenerateConfig, device: torch.device, make_views: bool) -> TrainingInput:
     """A video with generated views."""
     views = config.views
-    views.refuse_set(("splits", "rig", "up"), f"{path} is a video")
+    refuse_options(views, ("splits", "rig", "up"), f"{path} is a video")
     loaded = load_video(path, replace(config.video, size=views.size or config.video.size, fps=views.fps))
     video = loaded.video
     if (views.elevation, views.fovy) != (ViewsConfig.elevation, ViewsConfig.fovy):
