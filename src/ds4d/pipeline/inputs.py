@@ -7,7 +7,7 @@ kept.
 
 import contextlib
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
