@@ -191,7 +191,7 @@ def test_half_a_file_is_refused(run: Path) -> None:
 
 def test_a_scene_of_a_newer_version_is_refused(run: Path) -> None:
     edit(run / "scene.json", format=99)
-    with pytest.raises(ValueError, match="format.*99"):
+    with pytest.raises(ValueError, match=r"format.*99"):
         open_run(run, CPU)
 
 
