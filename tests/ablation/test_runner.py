@@ -92,11 +92,11 @@ def test_what_is_there_is_not_fitted_again(tmp_path: Path, make_plan: Plan) -> N
 
 def test_a_changed_preset_is_refused_before_anything_is_fitted(tmp_path: Path, make_plan: Plan) -> None:
     list(ablate(make_plan(seeds=1), tmp_path, metrics, device=CPU))
-    changed = replace(tiny(), fit=replace(tiny().fit, static_steps=7))
-    message = r"fox-A-seed0 must .*fox-A-seed0\.json, got another preset\.fit\.static_steps\. Name another folder"
+    changed = replace(tiny(), training=replace(tiny().training, static_steps=7))
+    message = r"fox-A-seed0 must .*fox-A-seed0\.json, got another preset\.training\.static_steps\. Name another folder"
     with pytest.raises(ValueError, match=message):
         list(ablate(make_plan(preset=changed), tmp_path, never, device=CPU))
-    with pytest.raises(ValueError, match=r"got another preset\.fit\.static_steps"):  # the same for other cells
+    with pytest.raises(ValueError, match=r"got another preset\.training\.static_steps"):  # the same for other cells
         list(ablate(make_plan(cases=("mage",), rows=("D",), preset=changed), tmp_path, never, device=CPU))
     assert len(values(tmp_path)) == 4
 

@@ -69,7 +69,7 @@ def test_size_and_steps_change_what_all_rows_share(ds4d: Callable, sample_folder
     settings = json.loads((tmp_path / "results" / "views-B-seed0.json").read_text())["settings"]
     for name in ("preset", "row"):
         assert settings[name]["views"]["size"] == 96
-        assert (settings[name]["fit"]["static_steps"], settings[name]["fit"]["dynamic_steps"]) == (30, 100)
+        assert (settings[name]["training"]["static_steps"], settings[name]["training"]["dynamic_steps"]) == (30, 100)
 
 
 def test_failing_fits_are_said_and_the_rest_stands(ds4d: Callable, sample_folder: Path, tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def fit_case(case: Case, config: GenerateConfig, device: torch.device) -> Score:
         TrainingDiverged: a loss became NaN or Inf.
     """
     watch = Stopwatch()
-    with watch("fit"):
+    with watch("training"):
         video = load_case(case, config.views)
         check_masks(video)
         trainer = prepare(_fitted(case, video, config.seed), config, device)
@@ -141,7 +141,7 @@ def fit_case(case: Case, config: GenerateConfig, device: torch.device) -> Score:
     else:
         metrics = score_against_view(scene, trainer.renderer, video, case.held_out or 0)
     input_psnr = _input_psnr(scene, trainer.renderer, trainer.video)
-    return Score({**metrics, "input_psnr": input_psnr}, watch.seconds["fit"], scene.frames.num_gaussians)
+    return Score({**metrics, "input_psnr": input_psnr}, watch.seconds["training"], scene.frames.num_gaussians)
 
 
 def without_view(video: MultiViewVideo, index: int) -> MultiViewVideo:

@@ -50,13 +50,14 @@ def _with_features(
 
 def _unaligned(config: GenerateConfig) -> GenerateConfig:
     """Generated views are taken as they are, as in the paper."""
-    return replace(config, fit=replace(config.fit, view_correction=None))
+    return replace(config, training=replace(config.training, view_correction=None))
 
 
 def _aligned(config: GenerateConfig) -> GenerateConfig:
     """Generated views may differ from the object, by what is learnt beside it."""
     return replace(
-        config, fit=replace(config.fit, view_correction=config.fit.view_correction or ViewCorrectionConfig())
+        config,
+        training=replace(config.training, view_correction=config.training.view_correction or ViewCorrectionConfig()),
     )
 
 

@@ -33,7 +33,7 @@ class MeshRegistered:
 
 
 @dataclass(frozen=True)
-class FitStarted:
+class TrainingStarted:
     """All is ready for the first step.
 
     Attributes:
@@ -59,4 +59,4 @@ class Finished:
     metrics: RunMetrics
 
 
-Event = StageStarted | Resolved | MeshRegistered | FitStarted | FitEvent | FileWritten | Finished
+Event = StageStarted | Resolved | MeshRegistered | TrainingStarted | FitEvent | FileWritten | Finished

@@ -23,7 +23,7 @@ from ds4d.core import DeviceName, Stopwatch, choose_device, peak_memory, version
 from ds4d.evaluation import score_training_images
 from ds4d.init import describe_start, register_mesh
 from ds4d.init.registration import Registration
-from ds4d.pipeline.events import Event, FileWritten, Finished, FitStarted, MeshRegistered, Resolved, StageStarted
+from ds4d.pipeline.events import Event, FileWritten, Finished, MeshRegistered, Resolved, StageStarted, TrainingStarted
 from ds4d.pipeline.inputs import TrainingInput, read_input
 from ds4d.pipeline.setup import extract_frame_features, prepare
 from ds4d.runs import Provenance, RunFolder, RunMetrics, RunRecord, predict_run, read_record
@@ -110,14 +110,14 @@ def iter_run(
             load_checkpoint(trainer, folder.checkpoint)
     yield Resolved("init", used.init)
 
-    yield StageStarted("fit")
+    yield StageStarted("training")
     # From here on every interruption leaves a checkpoint.
     folder.open(replace(record, views_source=clip.views), clip.video_crop)
-    yield FitStarted(trainer.scene, trainer.video)
+    yield TrainingStarted(trainer.scene, trainer.video)
     yield from _fit(trainer, config, folder)
     trainer.scene.save(folder.path)
     yield FileWritten(folder.path / "scene.safetensors")
-    watch.seconds["fit"] = trainer.seconds
+    watch.seconds["training"] = trainer.seconds
 
     yield StageStarted("evaluate")
     with watch("evaluate"):

@@ -15,7 +15,7 @@ _STAGES = {
     "views": "input and views",
     "features": "features of the frames",
     "init": "placing the object",
-    "fit": "fit",
+    "training": "training",
     "evaluate": "scores",
     "outputs": "videos and images",
 }
