@@ -46,7 +46,7 @@ def test_outliers_are_pruned_after_the_last_step(quick_video: MultiViewVideo, sh
     before = trainer.scene.gaussians.num_gaussians
     *_, last = events
     assert last == GaussiansChanged(12, before, before - 1)
-    assert trainer.scene.reach().max() < 0.75 and trainer.scene.gaussians.num_gaussians == before - 1
+    assert trainer.scene.max_distances().max() < 0.75 and trainer.scene.gaussians.num_gaussians == before - 1
     assert not list(trainer.run())
 
 

@@ -143,7 +143,7 @@ def export_scene(
             f"{key} must not be given with the format {name}, which takes {', '.join(entry.options) or 'no options'}. "
             "Leave it out."
         )
-    times = _checked(scene.clip.times if times is None else times)
+    times = _checked(scene.timeline.times if times is None else times)
     paths = export_paths(path, name, len(times))
     if "up" in entry.options:
         given.setdefault("up", entry.up)

@@ -95,7 +95,7 @@ class Trainer:
             yield StepDone(self.step, total_steps, stage, loss, terms, num_gaussians, self.seconds)
             if change is not None:
                 yield change
-        pruned = prune_outliers(self.scene.canonical(), self.scene.reach())
+        pruned = prune_outliers(self.scene.canonical(), self.scene.max_distances())
         if pruned is not None:
             yield self._resample(pruned)
 

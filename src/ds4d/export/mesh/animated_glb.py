@@ -40,7 +40,7 @@ def write_mesh(
     """
     mesh = animate_mesh(scene, renderer_for(scene.device), times, resolution)
     to_output = inverse_similarity(turned_world(scene.world, up))
-    seconds = (mesh.times - mesh.times[0]) * scene.clip.duration
+    seconds = (mesh.times - mesh.times[0]) * scene.timeline.duration
     write_animated_glb(path, transform_points(to_output, mesh.vertices), mesh.triangles, mesh.colors, seconds)
 
 
