@@ -81,7 +81,7 @@ def test_the_same_run_may_go_on_with_other_images_and_logs(tmp_path: Path) -> No
         (replace(RECORD, config=replace(tiny(), field=None)), r"field must be .* got None"),
         (
             replace(RECORD, config=replace(tiny(), training=replace(tiny().training, dynamic_steps=401))),
-            rf"training\.dynamic_steps must be .*, {tiny().training.dynamic_steps}, to resume it, got 401",
+            rf"training\.dynamic_steps must be .*, {tiny().training.dynamic_steps}, to resume it, got 401\. Use the same",
         ),
     ],
 )
@@ -114,7 +114,7 @@ def test_damaged_records_are_refused(tmp_path: Path, content: str, message: str)
 def test_settings_of_a_record_are_whole() -> None:
     """A run of today can be made again tomorrow, when defaults may have changed: nothing is left to them."""
     assert set(json.loads(json.dumps(GenerateConfig.__dataclass_fields__, default=str))) == {
-        "views", "video", "inflate", "zero123plus", "init", "features", "decoupling", "fusion", "field", "training",
+        "views", "video", "init", "features", "decoupling", "fusion", "field", "training",
         "guidance", "outputs", "log", "seed", "checkpoint_every",
     }  # fmt: skip
 
