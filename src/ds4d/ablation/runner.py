@@ -23,7 +23,7 @@ from ds4d.ablation.cases import Case, Score
 from ds4d.ablation.results import Result, check_comparable, fit_name, read_results, result_path, write_result
 from ds4d.ablation.rows import rows
 from ds4d.config import GenerateConfig
-from ds4d.core import peak_memory, reset_peak_memory, to_dict
+from ds4d.core import describe_device, peak_memory, reset_peak_memory, to_dict
 from ds4d.io import atomic_path
 
 FAILURES = "failures"
@@ -264,7 +264,7 @@ def _attempt(fit: Fit, function: FitFunction, device: torch.device) -> _Measured
     try:
         reset_peak_memory(device)
         score = function(fit.case, fit.config, device)
-        return _Measured(score, peak_memory(device), _device_name(device))
+        return _Measured(score, peak_memory(device), describe_device(device))
     except Exception as error:  # whatever a fit fails from, the others are worth having
         line = " ".join(f"{type(error).__name__}: {error}".split())
         return _Error(line, traceback.format_exc())
@@ -288,9 +288,3 @@ def _result(fit: Fit, measured: _Measured, jobs: int) -> Result:
 
 def _relevant(config: GenerateConfig) -> Mapping[str, Any]:
     return {name: value for name, value in to_dict(config).items() if name not in _IRRELEVANT}
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads"
