@@ -20,7 +20,7 @@ def test_views_are_written_and_fitted(ds4d: Callable, quick: list[str], sample_f
     assert fitted.status == 0, fitted.err
     assert "views: the folder's 7" in fitted.err and "init: the surface that comes with the views" in fitted.err
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["views"] == 7
-    assert DynamicGaussians.load(tmp_path / "run").clip.duration == pytest.approx(0.5)  # as long as the video
+    assert DynamicGaussians.load(tmp_path / "run").timeline.duration == pytest.approx(0.5)  # as long as the video
 
 
 def test_a_video_becomes_an_object(ds4d: Callable, quick: list[str], sample_folder: Path, tmp_path: Path) -> None:

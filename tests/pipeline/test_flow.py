@@ -278,7 +278,7 @@ def test_one_frame_becomes_an_object_at_rest(
         write_png(data / ("ref/0_rgba.png" if view == 0 else f"zero123/0_rgba/{view - 1}.png"), rgba)
     list(iter_run(data, tmp_path / "run", config=short, device="cpu"))
     scene = DynamicGaussians.load(tmp_path / "run")
-    assert scene.field is None and scene.clip.times == (0.0,)
+    assert scene.field is None and scene.timeline.times == (0.0,)
     assert (tmp_path / "run" / "orbit.mp4").is_file()
 
 

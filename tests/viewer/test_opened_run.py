@@ -195,13 +195,13 @@ def test_no_run_is_refused(tmp_path: Path) -> None:
 def test_half_a_file_is_refused(run: Path) -> None:
     path = run / "baked.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"baked.safetensors is damaged"):
+    with pytest.raises(ValueError, match=r"baked\.safetensors"):
         open_run(run, CPU)
 
 
 def test_a_scene_of_a_newer_version_is_refused(run: Path) -> None:
     edit(run / "scene.json", format=99)
-    with pytest.raises(ValueError, match=r"must have format \d+, got 99. It is of a newer ds4d: update this one"):
+    with pytest.raises(ValueError, match="format.*99"):
         open_run(run, CPU)
 
 

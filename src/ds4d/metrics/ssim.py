@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ds4d.core import parallel_for
-from ds4d.metrics.ssim_settings import C1, C2, RADIUS, SIGMA
+
+RADIUS, SIGMA = 5, 1.5  # of the window, pixels
+C1, C2 = 0.01**2, 0.03**2  # keep the ratios finite; for colors in [0, 1]
 
 
 def ssim(a: Float[Tensor, "*B 3 H W"], b: Float[Tensor, "*B 3 H W"]) -> Float[Tensor, "*B"]:

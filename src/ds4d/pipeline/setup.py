@@ -11,12 +11,11 @@ from ds4d.init.registration import Registration
 from ds4d.losses import Term
 from ds4d.metrics import Lpips
 from ds4d.rendering import renderer_for
-from ds4d.scene import Clip, DynamicGaussians, Motion, cache_video_features
+from ds4d.scene import DynamicGaussians, Motion, Timeline, cache_video_features
 from ds4d.training import Trainer
 from ds4d.types import FrameFeatures, MultiViewVideo, PointCloud
 
-# Pixels. At half the size, where fits begin, SSIM's window must still fit, and LPIPS' network halve it four times.
-LEAST_SIDE, LEAST_SIDE_FOR_LPIPS = 22, 32
+LEAST_SIDE = 22  # pixels: fits begin at half the size, where SSIM's window must still fit
 
 
 def extract_frame_features(video: MultiViewVideo, config: GenerateConfig, device: torch.device) -> FrameFeatures | None:
@@ -61,7 +60,7 @@ def prepare(
         ValueError: the images are too small, no object can be placed, or the file of the first points is unfit.
     """
     lpips = _lpips(config.fit.losses.lpips)
-    least = LEAST_SIDE if lpips is None else LEAST_SIDE_FOR_LPIPS
+    least = LEAST_SIDE if lpips is None else max(LEAST_SIDE, 2 * lpips.network.min_side)
     if min(video.frames.width, video.frames.height) < least:
         raise ValueError(
             f"images must be at least {least} pixels wide and high, got {video.frames.width} x "
@@ -73,19 +72,19 @@ def prepare(
     initial = first_gaussians(
         normalization, config.init, torch.Generator().manual_seed(config.seed), registered, points
     )
-    clip = Clip(tuple(video.times.tolist()), video.duration, video.loops)
-    views = None
+    timeline = Timeline(tuple(video.times.tolist()), video.duration, video.loops)
+    cache = None
     if config.fusion is not None and config.field is not None:
         features = features or extract_frame_features(video, config, device)
         if features is not None:
-            views = cache_video_features(normalization.video, features, config.decoupling, config.fusion)
+            cache = cache_video_features(normalization.video, features, config.decoupling, config.fusion)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)  # the motion's first weights come from torch's global generator
         motion = None
         if config.field is not None and video.num_times > 1:  # a single frame shows no motion
-            fusion = config.fusion if views is not None else None
-            motion = Motion(config.field, normalization.aabb, video.num_times, fusion=fusion, views=views)
-        scene = DynamicGaussians(initial, motion, clip, normalization.world)
+            fusion = config.fusion if cache is not None else None
+            motion = Motion(config.field, normalization.aabb, video.num_times, fusion=fusion, features=cache)
+        scene = DynamicGaussians(initial, motion, timeline, normalization.world)
     return Trainer(
         scene.to(device),
         normalization.video,
@@ -98,7 +97,7 @@ def prepare(
 
 
 def _lpips(term: Term) -> Lpips | None:
-    """The network of the loss, if it counts and its weights are at hand."""
+    """The network of the loss, if its weight is not 0 and its files are found."""
     network = Lpips.if_available() if term.weight else None
     if term.weight and network is None:
         message = (

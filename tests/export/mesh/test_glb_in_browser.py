@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ds4d.export.mesh import MeshConfig, animate_mesh, write_animated_glb
+from ds4d.export.mesh import animate_mesh, write_animated_glb
 from ds4d.geometry import project_points
 from ds4d.rendering import renderer_for
 from ds4d.scene import FOVY_DEG, DynamicGaussians, viewing_distance
@@ -54,8 +54,8 @@ def front(distance: float) -> Cameras:
 
 def test_a_runs_mesh_is_drawn_where_it_is(show: Callable, finished_run: Path, tmp_path: Path) -> None:
     scene = DynamicGaussians.load(finished_run)
-    times, distance = torch.tensor(scene.clip.times)[[scene.clip.middle]], viewing_distance(scene)
-    mesh = animate_mesh(scene, renderer_for("cpu"), times, MeshConfig(64))
+    times, distance = torch.tensor(scene.timeline.times)[[scene.timeline.middle]], viewing_distance(scene)
+    mesh = animate_mesh(scene, renderer_for("cpu"), times, resolution=64)
     write_animated_glb(tmp_path / "m.glb", mesh.vertices, mesh.triangles, mesh.colors, torch.zeros(1))
     cameras = front(distance)
     places, _ = project_points(mesh.vertices[0], cameras[0])
