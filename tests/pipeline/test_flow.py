@@ -12,10 +12,11 @@ import torch
 from ds4d import __version__
 from ds4d.config import GenerateConfig
 from ds4d.core import Degraded, Warned, notices_to
-from ds4d.data import ViewsConfig, load_views
+from ds4d.data import load_views
 from ds4d.data.synthetic import SampleConfig, sample_video
 from ds4d.evaluation import score_training_views
 from ds4d.io import read_rgba, write_png
+from ds4d.multiview import ViewsConfig
 from ds4d.pipeline import FileWritten, Finished, StageStarted, extract_frame_features, iter_run, prepare, results
 from ds4d.preprocess import VideoConfig, inspect_video
 from ds4d.rendering import renderer_for
@@ -69,7 +70,7 @@ def test_metrics_describe_the_run(finished_run: Path, sample_folder: Path, quick
     assert set(metrics["seconds"]) == {"views", "features", "init", "fit", "evaluate", "outputs"}
     assert metrics["peak_memory_bytes"]["main"] > 100e6
     assert metrics["versions"]["ds4d"] == __version__ and metrics["versions"]["torch"] == torch.__version__
-    assert metrics["provenance"] == {"views": "the folder's 7", "features": "filters", "init": "the visual hull"}
+    assert metrics["provenance"] == {"views": "7 views of the folder", "features": "filters", "init": "the visual hull"}
     assert metrics["findings"] is None, "only videos are checked"
     scene = DynamicGaussians.load(finished_run)
     assert metrics["num_gaussians"] == scene.gaussians.num_gaussians
@@ -165,7 +166,7 @@ def test_a_video_goes_on_with_the_views_it_began_with(
     video, config, run = sample_folder / "front.mp4", replace(short, views=ViewsConfig(size=48)), tmp_path / "run"
     stop_after(3, video, run, config=config, device="cpu")
     record = read_record(run / "config.json")
-    assert (record.config.views.views, record.views_source) == ("auto", "inflate")
+    assert (record.config.views.source, record.views_source) == ("auto", "inflate")
     RunFolder(run).open(replace(record, views_source="zero123plus"))
     with pytest.raises(ValueError, match="See ds4d weights"):
         list(iter_run(video, run, config=config, device="cpu", resume=True))
@@ -283,7 +284,7 @@ def test_one_frame_becomes_an_object_at_rest(
 
 
 def test_one_view_is_enough_and_warned_of(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
-    alone = replace(short, views=replace(short.views, views="folder"))
+    alone = replace(short, views=replace(short.views, source="folder"))
     for run in ("run", "again"):  # a notice is given every time
         data = write_front(tmp_path / f"{run}_data", sample_folder, 3)
         events = list(iter_run(data, tmp_path / run, config=alone, device="cpu"))

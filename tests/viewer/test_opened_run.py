@@ -13,8 +13,8 @@ import torch
 
 from ds4d.config import GenerateConfig
 from ds4d.core import Degraded, notices_to
-from ds4d.data import ViewsConfig
 from ds4d.io import write_video
+from ds4d.multiview import ViewsConfig
 from ds4d.pipeline import iter_run, read_input
 from ds4d.runs import read_record
 from ds4d.training import StepDone
@@ -201,7 +201,7 @@ def test_half_a_file_is_refused(run: Path) -> None:
 
 def test_a_scene_of_a_newer_version_is_refused(run: Path) -> None:
     edit(run / "scene.json", format=99)
-    with pytest.raises(ValueError, match="format.*99"):
+    with pytest.raises(ValueError, match=r"format.*99"):
         open_run(run, CPU)
 
 

@@ -77,14 +77,14 @@ def _run(request: RunRequest, notices: list[Notice]) -> Generator[Event, None, N
     with watch("views"):
         training_input = read_input(request.record.input, request.record.resolved_config, device)
     video = training_input.video
-    yield Resolved("views", training_input.used)
+    yield Resolved("views", training_input.description)
     yield Resolved("cost", str(predict_run(video.num_times, video.num_views, config, device)))
 
     yield StageStarted("features")
     with watch("features"):
         features = extract_frame_features(video, config, device)
     provenance = Provenance(
-        views=training_input.used,
+        views=training_input.description,
         features="none" if features is None else config.features.kind,
         init=describe_start(config.init, training_input.points),
     )
@@ -102,7 +102,7 @@ def _run(request: RunRequest, notices: list[Notice]) -> Generator[Event, None, N
 
     yield StageStarted("fit")
     # From here on the folder holds a run, and an interrupted one a checkpoint.
-    folder.open(replace(request.record, views_source=training_input.views), training_input.video_crop)
+    folder.open(replace(request.record, views_source=training_input.source), training_input.video_crop)
     yield FitStarted(trainer.scene, trainer.video)
     yield from fit(trainer, config, folder)
     trainer.scene.save(folder.path)

@@ -44,7 +44,7 @@ def check_request(
             f"input must be a video file or a folder of frames or views, got {str(input)!r}, where there is nothing. "
             "Check the path; addresses on the web are not downloaded."
         )
-    record = RunRecord(path.resolve(), target.type, config, config.views.views)
+    record = RunRecord(path.resolve(), target.type, config, config.views.source)
     if resume:
         begun = folder.read_resumable(record)
         record = replace(record, views_source=begun.views_source)
