@@ -28,7 +28,7 @@ def test_depths_are_rendered_at_intervals_and_after_densification(
     config = replace(
         quick_config,
         training=replace(quick_config.training, static_steps=4, dynamic_steps=12, densification=density),
-        fusion=FusionConfig(rule=rule, channels=4, depth_every=5, depth_size=16),  # ty: ignore[invalid-argument-type]
+        fusion=FusionConfig(rule=rule, channels=4, depth_every=5, depth_size=16),
     )
     trainer = prepare(quick_video, config, torch.device("cpu"))
     rendered: list[int] = []

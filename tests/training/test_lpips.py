@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ds4d.config import GenerateConfig
+from ds4d.core import Degraded, notices_to
 from ds4d.losses import Term
 from ds4d.metrics import Lpips
 from ds4d.pipeline import prepare
@@ -55,7 +56,7 @@ def test_lpips_is_used_if_its_weights_are_found(
 
 
 @pytest.mark.parametrize("absent", ["vgg16", "lpips-vgg"])
-def test_without_weights_lpips_is_off_with_one_warning(
+def test_without_weights_lpips_is_off_with_one_notice(
     weights: Path,
     quick_video: MultiViewVideo,
     config: GenerateConfig,
@@ -65,9 +66,9 @@ def test_without_weights_lpips_is_off_with_one_warning(
     next((weights / absent).iterdir()).unlink()
     find_spec = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "torchmetrics" else find_spec(name))
-    with pytest.warns(UserWarning, match="lpips") as caught:
+    with notices_to((notices := []).append):
         trainer = prepare(quick_video, config, CPU)
-    assert len(caught) == 1
+    assert [(type(notice), notice.part) for notice in notices] == [(Degraded, "lpips")]
     off = replace(config, training=replace(config.training, losses=replace(config.training.losses, lpips=Term())))
     assert next(trainer.run()).terms == next(prepare(quick_video, off, CPU).run()).terms
 

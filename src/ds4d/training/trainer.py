@@ -241,7 +241,7 @@ class Trainer:
     def _depths_are_due(self) -> bool:
         """Whether depth images are rendered again: at the start of the dynamic stage and at regular intervals."""
         motion = self.scene.motion
-        if self.is_static_stage or motion is None or motion.tssf is None or not motion.tssf.needs_depths:
+        if self.is_static_stage or motion is None or motion.tssf is None or not motion.tssf.config.needs_depths:
             return False
         done = self.step - self.config.static_steps
         is_densified = self.densification.is_due(self.step, self.config.total_steps)
