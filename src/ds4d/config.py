@@ -4,17 +4,15 @@ import dataclasses
 from dataclasses import dataclass
 
 from ds4d.core import check_ranges
-from ds4d.data import ViewsConfig
 from ds4d.decoupling import DecouplingConfig
 from ds4d.deformation import FieldConfig
 from ds4d.features import FeaturesConfig
 from ds4d.fusion import FusionConfig
 from ds4d.guidance import GuidanceConfig
 from ds4d.init import InitConfig
-from ds4d.multiview.inflate import InflateConfig
-from ds4d.multiview.zero123plus import Zero123PlusConfig
+from ds4d.multiview import ViewsConfig
 from ds4d.preprocess import VideoConfig
-from ds4d.training import FitConfig, LogConfig
+from ds4d.training import LogConfig, TrainingConfig
 from ds4d.visualize import OutputsConfig
 
 
@@ -25,14 +23,12 @@ class GenerateConfig:
     Attributes:
         views: where the views come from, and how folders of views are read.
         video: how videos are read.
-        inflate: how a silhouette becomes a shape.
-        zero123plus: which Zero123++, and how it is run.
         init: the first Gaussians.
         features: what is seen in every frame.
         decoupling: of the features into what stays and what moves (DSFD).
         fusion: of the views' features on the Gaussians (TSSF); None lets the HexPlane alone move them.
         field: what moves them; None for an object that stands still.
-        fit: the schedule.
+        training: training schedule, losses and densification.
         guidance: what a diffusion model thinks of sides that no view shows.
         outputs: images and videos.
         log: of the losses.
@@ -42,14 +38,12 @@ class GenerateConfig:
 
     views: ViewsConfig = dataclasses.field(default_factory=ViewsConfig)
     video: VideoConfig = dataclasses.field(default_factory=VideoConfig)
-    inflate: InflateConfig = dataclasses.field(default_factory=InflateConfig)
-    zero123plus: Zero123PlusConfig = dataclasses.field(default_factory=Zero123PlusConfig)
     init: InitConfig = dataclasses.field(default_factory=InitConfig)
     features: FeaturesConfig = dataclasses.field(default_factory=FeaturesConfig)
     decoupling: DecouplingConfig = dataclasses.field(default_factory=DecouplingConfig)
     fusion: FusionConfig | None = dataclasses.field(default_factory=FusionConfig)
     field: FieldConfig | None = dataclasses.field(default_factory=FieldConfig)
-    fit: FitConfig = dataclasses.field(default_factory=FitConfig)
+    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
     guidance: GuidanceConfig = dataclasses.field(default_factory=GuidanceConfig)
     outputs: OutputsConfig = dataclasses.field(default_factory=OutputsConfig)
     log: LogConfig = dataclasses.field(default_factory=LogConfig)

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from ds4d.config import GenerateConfig
-from ds4d.data import PerturbationConfig, ViewsConfig, perturb_views
+from ds4d.data import PerturbationConfig, perturb_views
 from ds4d.data.synthetic import SampleConfig, sample_video, write_sample
 from ds4d.decoupling import DecouplingConfig
 from ds4d.deformation import FieldConfig, HexPlaneConfig
@@ -36,8 +36,9 @@ from ds4d.fusion import FusionConfig
 from ds4d.geometry import HullConfig
 from ds4d.init import InitConfig
 from ds4d.losses import LossConfig, Term
+from ds4d.multiview import ViewsConfig
 from ds4d.pipeline import prepare, read_input
-from ds4d.training import DensityConfig, FitConfig, StepDone, Trainer
+from ds4d.training import DensificationConfig, StepDone, Trainer, TrainingConfig
 
 GOLDEN = Path(__file__).with_name("golden_runs.json")
 SAMPLE = SampleConfig(frames=4, size=40, supersampling=1)
@@ -48,12 +49,12 @@ CONFIG = GenerateConfig(
     field=FieldConfig(
         hexplane=HexPlaneConfig(channels=4, resolution=8, multipliers=(1, 2)), width=16, deform_color=True
     ),
-    fit=FitConfig(
+    training=TrainingConfig(
         static_steps=12,
         dynamic_steps=28,
         static_views=3,
         times_per_step=2,
-        density=DensityConfig(every=10, start=0.0, grow_fraction=0.1),
+        densification=DensificationConfig(every=10, start=0.0, grow_fraction=0.1),
     ),
 )
 
@@ -65,9 +66,9 @@ def _views() -> Trainer:
 def _video() -> Trainer:
     config = replace(
         CONFIG,
-        views=ViewsConfig(views="inflate", splits=("front",)),
+        views=ViewsConfig(source="inflate", splits=("front",)),
         fusion=FusionConfig(rule="visible", depth_size=40, depth_every=6),
-        fit=replace(CONFIG.fit, losses=LossConfig(rigidity=0.5), neighbors=4),
+        training=replace(CONFIG.training, losses=LossConfig(rigidity=0.5), neighbors=4),
     )
     with tempfile.TemporaryDirectory() as folder:
         write_sample(Path(folder) / "sample", SAMPLE)
@@ -80,7 +81,9 @@ def _perturbed() -> Trainer:
         CONFIG,
         decoupling=DecouplingConfig(reference="mean"),
         fusion=FusionConfig(rule="distance", points="canonical"),
-        fit=replace(CONFIG.fit, losses=LossConfig(l1=Term(0.4), mse=Term(1.0, "input"), ssim=Term(0.2, "generated"))),
+        training=replace(
+            CONFIG.training, losses=LossConfig(l1=Term(0.4), mse=Term(1.0, "input"), ssim=Term(0.2, "generated"))
+        ),
     )
     return prepare(perturb_views(sample_video(SAMPLE), PerturbationConfig(), seed=0), config, torch.device("cpu"))
 

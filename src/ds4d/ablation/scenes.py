@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from ds4d.config import GenerateConfig
 from ds4d.core import Progress, Stopwatch, report_progress
-from ds4d.data import PerturbationConfig, ViewsConfig, check_masks, load_views, perturb_views
+from ds4d.data import FolderConfig, PerturbationConfig, check_masks, load_views, perturb_views
 from ds4d.evaluation import evaluate, score_training_views
 from ds4d.geometry import transform_cameras
 from ds4d.io import unpremultiply
@@ -65,7 +65,7 @@ class Score:
 
 
 def find_scenes(
-    folders: Sequence[Path], views: ViewsConfig, *, perturb_views: bool = False, hold_out: bool = False
+    folders: Sequence[Path], views: FolderConfig, *, perturb_views: bool = False, hold_out: bool = False
 ) -> list[AblationScene]:
     """The scenes in data folders.
 
@@ -104,7 +104,7 @@ def find_scenes(
     return scenes
 
 
-def load_training_views(scene: AblationScene, views: ViewsConfig) -> MultiViewVideo:
+def load_training_views(scene: AblationScene, views: FolderConfig) -> MultiViewVideo:
     """All training views of a scene, unperturbed and with the one that is held out.
 
     Raises:
@@ -128,7 +128,7 @@ def fit_scene(scene: AblationScene, config: GenerateConfig, device: torch.device
         TrainingDiverged: a loss became NaN or infinite.
     """
     watch = Stopwatch()
-    with watch("fit"):
+    with watch("training"):
         video = load_training_views(scene, config.views)
         check_masks(video)
         trainer = prepare(_fitted_views(scene, video, config.seed), config, device)
@@ -141,7 +141,7 @@ def fit_scene(scene: AblationScene, config: GenerateConfig, device: torch.device
     else:
         metrics = score_against_view(fitted, trainer.renderer, video, scene.held_out or 0)
     input_psnr = _input_psnr(fitted, trainer.renderer, trainer.video)
-    return Score({**metrics, "input_psnr": input_psnr}, watch.seconds["fit"], fitted.frames.num_gaussians)
+    return Score({**metrics, "input_psnr": input_psnr}, watch.seconds["training"], fitted.frames.num_gaussians)
 
 
 def without_view(video: MultiViewVideo, index: int) -> MultiViewVideo:

@@ -1,6 +1,5 @@
 """From silhouettes to a place: the inner world, the HexPlane's box, and the first Gaussians."""
 
-import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -9,8 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ds4d.core import check_ranges
+from ds4d.core import Warned, check_ranges, notify
 from ds4d.geometry import (
+    UP_AXES,
     HullConfig,
     camera_focus,
     carve,
@@ -29,7 +29,6 @@ from ds4d.types import Cameras, FrameBatch, MultiViewVideo, PointCloud, RawGauss
 
 BALL_RADIUS = 0.5
 _LEAST_IOU, _GOOD_IOU = 0.5, 0.7  # of a file's shape with the silhouettes; other objects reach 0.4 to 0.65
-UP_AXES = {"y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def register_mesh(video: MultiViewVideo, config: InitConfig, seed: int) -> Regis
     if registered.silhouette_iou < _LEAST_IOU:
         raise ValueError(overlap)
     if registered.silhouette_iou < _GOOD_IOU:
-        warnings.warn(overlap, stacklevel=2)
+        notify(Warned("init", overlap))
     return registered
 
 
