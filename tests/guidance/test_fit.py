@@ -1,6 +1,5 @@
 """The whole fit with guidance: found by the weights at hand, told in the terms, repeatable and resumable; else off."""
 
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 import torch
 
 from ds4d.config import GenerateConfig
+from ds4d.core import Degraded, notices_to
 from ds4d.guidance import GuidanceConfig
 from ds4d.losses import ViewLoss
 from ds4d.pipeline import prepare
@@ -100,18 +100,19 @@ def test_without_the_model_the_fit_goes_on_and_says_so_once(
     monkeypatch.setenv("DS4D_WEIGHTS", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     absent = replace(config, guidance=replace(config.guidance, model=None))
-    with pytest.warns(UserWarning, match=r"guidance is off: Zero123-XL is not at hand\. `ds4d weights` says") as caught:
+    with notices_to((notices := []).append):
         trainer = prepare(quick_video, absent, CPU)
-    assert len(caught) == 1 and trainer.guide is None
+    assert [(type(notice), notice.part) for notice in notices] == [(Degraded, "guidance")]
+    assert trainer.guide is None
     without = prepare(quick_video, replace(config, guidance=GuidanceConfig()), CPU)
     assert next(trainer.run()).terms == next(without.run()).terms
 
 
 def test_a_weight_of_nothing_is_off_and_looks_for_nothing(quick_video: MultiViewVideo, config: GenerateConfig) -> None:
     off = replace(config, guidance=GuidanceConfig(model=Path("nowhere")))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with notices_to((notices := []).append):
         assert prepare(quick_video, off, CPU).guide is None
+    assert notices == []
 
 
 def test_a_folder_that_is_named_must_hold_the_model(

@@ -8,6 +8,7 @@ import pytest
 
 from ds4d import __version__
 from ds4d.config import GenerateConfig
+from ds4d.core import Degraded, Warned
 from ds4d.deformation import FieldConfig
 from ds4d.preprocess import Finding
 from ds4d.presets import tiny
@@ -18,6 +19,8 @@ FIGURES = RunMetrics(
     versions={"ds4d": __version__, "torch": "2.7"},
     provenance=Provenance("inflate (as asked)", "filters", "the visual hull"),
     findings=(Finding("note", "It is dark.", ""),),
+    degradations=(Degraded("lpips", "The weights were not found."),),
+    warnings=(Warned("input", "It is dark."),),
     device="cpu, 2 threads",
     frames=2,
     views=7,
@@ -61,15 +64,33 @@ def test_folders_that_hold_something_are_refused(tmp_path: Path) -> None:
         RunFolder(tmp_path).check_unused()
 
 
+@pytest.mark.parametrize("name", ["new", "new/deeper/run", "."])
+def test_writable_folders_are_left_as_they_were(tmp_path: Path, name: str) -> None:
+    RunFolder(tmp_path / name).check_writable()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="file/run"):
+        RunFolder(tmp_path / "file" / "run").check_writable()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system that takes no folders")
+def test_a_folder_that_cannot_be_made_is_refused() -> None:
+    with pytest.raises(ValueError, match="/proc/run"):
+        RunFolder(Path("/proc/run")).check_writable()
+
+
 def test_the_same_run_may_go_on_on_another_device(tmp_path: Path) -> None:
     RunFolder(tmp_path).open(RECORD)
-    RunFolder(tmp_path).check_resumable(replace(RECORD, device="cuda"))
+    RunFolder(tmp_path).read_resumable(replace(RECORD, device="cuda"))
 
 
 def test_the_same_run_may_go_on_with_other_images_and_logs(tmp_path: Path) -> None:
     RunFolder(tmp_path).open(RECORD)
     config = replace(tiny(), outputs=replace(tiny().outputs, size=100), log=replace(tiny().log, every=3))
-    RunFolder(tmp_path).check_resumable(replace(RECORD, config=config))
+    RunFolder(tmp_path).read_resumable(replace(RECORD, config=config))
 
 
 @pytest.mark.parametrize(
@@ -88,12 +109,12 @@ def test_the_same_run_may_go_on_with_other_images_and_logs(tmp_path: Path) -> No
 def test_another_run_may_not_go_on(tmp_path: Path, other: RunRecord, message: str) -> None:
     RunFolder(tmp_path).open(RECORD)
     with pytest.raises(ValueError, match=message):
-        RunFolder(tmp_path).check_resumable(other)
+        RunFolder(tmp_path).read_resumable(other)
 
 
 def test_nothing_cannot_be_resumed(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"must hold a run to resume, got none\. Leave --resume out"):
-        RunFolder(tmp_path).check_resumable(RECORD)
+        RunFolder(tmp_path).read_resumable(RECORD)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +129,19 @@ def test_nothing_cannot_be_resumed(tmp_path: Path) -> None:
 def test_damaged_records_are_refused(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(ValueError, match=rf"config\.json .*{message}"):
+        read_record(tmp_path / "config.json")
+
+
+def test_a_record_of_an_older_format_names_the_version_that_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"input": "x", "device": "cpu", "config": {"speed": 3}, "ds4d": "0.1.0"}')
+    with pytest.raises(ValueError, match=r"Use ds4d 0\.1\.0"):
+        read_record(tmp_path / "config.json")
+
+
+def test_a_record_of_another_version_that_cannot_be_read_names_it(tmp_path: Path) -> None:
+    record = {"input": "x", "device": "cpu", "config": {"speed": 3}, "ds4d": "0.9.1", "format": 2}
+    (tmp_path / "config.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=r"speed.*0\.9\.1"):
         read_record(tmp_path / "config.json")
 
 

@@ -1,4 +1,4 @@
-"""The whole flow, from a video or a folder of views to a folder with a 4D object."""
+"""The flow of a run, from a video or a folder of views to a folder with a dynamic scene."""
 
 from ds4d.pipeline.events import Event as Event
 from ds4d.pipeline.events import FileWritten as FileWritten
