@@ -114,7 +114,7 @@ def test_an_unknown_rig_is_refused_with_the_known_ones() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[{", "json"),
+        ("[{", "JSON"),
         ({"views": [FRONT]}, "list"),
         ([], "non-empty"),
         ([3], "list of views"),
