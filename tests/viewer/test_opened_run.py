@@ -29,9 +29,9 @@ CPU = torch.device("cpu")
 def video_run(sample_folder: Path, quick_config: GenerateConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole run on a video, fitted to views that a generator made of it."""
     folder = tmp_path_factory.mktemp("video") / "run"
-    fit = replace(quick_config.fit, static_steps=2, dynamic_steps=4)
+    fit = replace(quick_config.training, static_steps=2, dynamic_steps=4)
     outputs = replace(quick_config.outputs, size=16, seconds=0.2)
-    config = replace(quick_config, views=ViewsConfig(size=48), fit=fit, outputs=outputs)
+    config = replace(quick_config, views=ViewsConfig(size=48), training=fit, outputs=outputs)
     list(iter_run(sample_folder / "front.mp4", folder, config=config, device="cpu"))
     return folder
 

@@ -17,10 +17,10 @@ from ds4d.pipeline.events import (
     Event,
     FileWritten,
     Finished,
-    FitStarted,
     MeshRegistered,
     Resolved,
     StageStarted,
+    TrainingStarted,
     with_notices,
 )
 from ds4d.pipeline.inputs import read_input
@@ -100,14 +100,14 @@ def _run(request: RunRequest, notices: list[Notice]) -> Generator[Event, None, N
         yield MeshRegistered(registration)
     yield Resolved("init", provenance.init)
 
-    yield StageStarted("fit")
+    yield StageStarted("training")
     # From here on the folder holds a run, and an interrupted one a checkpoint.
     folder.open(replace(request.record, views_source=training_input.source), training_input.video_crop)
-    yield FitStarted(trainer.scene, trainer.video)
+    yield TrainingStarted(trainer.scene, trainer.video)
     yield from fit(trainer, config, folder)
     trainer.scene.save(folder.path)
     yield FileWritten(folder.path / "scene.safetensors")
-    watch.seconds["fit"] = trainer.seconds
+    watch.seconds["training"] = trainer.seconds
 
     yield StageStarted("evaluate")
     with watch("evaluate"):
