@@ -248,7 +248,7 @@ def test_a_folder_that_cannot_be_written_is_a_warning(
     (tmp_path / "file").touch()
     expected = extract_features(video, CONFIG, CPU)
     monkeypatch.setenv("DS4D_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.warns(UserWarning, match="features are not kept in .*file.*DS4D_CACHE"):
+    with pytest.warns(UserWarning, match="features are not cached in .*file.*DS4D_CACHE"):
         features = extract_features(video, CONFIG, CPU)
     assert torch.equal(features.maps, expected.maps)
 

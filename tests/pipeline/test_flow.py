@@ -91,7 +91,7 @@ def test_what_was_found_in_a_video_is_kept(tmp_path: Path, sample_folder: Path, 
 
 @pytest.mark.usefixtures("without_pyav")
 def test_without_pyav_a_run_ends_with_stills(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
-    with pytest.warns(UserWarning, match="saliency.mp4 is not written: write_video needs PyAV"):
+    with pytest.warns(UserWarning, match="saliency.mp4 is not written: .*PyAV"):
         events = list(generate(sample_folder, short, tmp_path / "run", device="cpu"))
     assert isinstance(events[-1], Finished) and not list((tmp_path / "run").glob("*.mp4"))
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")

@@ -111,7 +111,7 @@ def test_without_pyav_all_but_videos_is_written(
 ) -> None:
     video = load_views(sample_folder, quick_config.views)
     video = replace(video, cameras=transform_cameras(scene.world, video.cameras))
-    with pytest.warns(UserWarning, match=r"\.mp4 is not written: write_video needs PyAV") as told:
+    with pytest.warns(UserWarning, match=r"\.mp4 is not written: .*PyAV") as told:
         written = list(write_outputs(scene, video, renderer_for("cpu"), quick_config.outputs, tmp_path))
     assert [path.name for path in written] == ["contact_sheet.png", "middle.ply"]
     assert len(told) == 6 and sorted(path.name for path in tmp_path.iterdir()) == ["contact_sheet.png", "middle.ply"]

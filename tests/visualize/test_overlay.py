@@ -1,4 +1,4 @@
-"""Objects back in their videos: a red ball, drawn where the framing says that it was recorded."""
+"""Objects back in their videos: a red ball, drawn where the crop says that it was recorded."""
 
 import math
 from pathlib import Path
@@ -9,14 +9,14 @@ import torch
 
 from ds4d.geometry import RIGS, rgb_to_sh, rig_cameras
 from ds4d.io import write_png
-from ds4d.preprocess import Framing, VideoConfig, VideoCrop
+from ds4d.preprocess import CropBox, VideoConfig, VideoCrop
 from ds4d.rendering import CpuRenderer
 from ds4d.scene import Clip, DynamicGaussians
 from ds4d.types import RawGaussians, Similarity
 from ds4d.visualize import overlay_video, read_source_video
 
 WIDTH, HEIGHT, FRAMES = 64, 48, 3
-FRAMING = Framing(left=30, top=-10, side=40, size=32, video_width=WIDTH, video_height=HEIGHT)
+BOX = CropBox(left=30, top=-10, side=40, size=32, video_width=WIDTH, video_height=HEIGHT)
 CENTER = (30 + 20, -10 + 20)  # of the square in the video: column, row
 
 
@@ -41,7 +41,7 @@ CONFIG = VideoConfig(frames=FRAMES)
 def normalize_scene() -> VideoCrop:
     camera = rig_cameras(RIGS["stag4d"][:1], 32, 32)
     viewmat, K = (tuple(map(tuple, matrix[0].tolist())) for matrix in (camera.viewmats, camera.Ks))
-    return VideoCrop(FRAMING, viewmat, K)
+    return VideoCrop(BOX, viewmat, K)
 
 
 def gray_video(folder: Path, *, width: int = WIDTH, frames: int = FRAMES) -> Path:

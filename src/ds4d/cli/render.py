@@ -231,5 +231,5 @@ def _write_overlay(arguments: RenderArguments, scene: Scene, renderer: Renderer,
     raw_video = read_source_video(video, place, replace(config.video, fps=config.views.fps))
     write = OPAQUE[arguments.output.suffix.lower()]
     frames = overlay_video(scene, renderer, place, raw_video, arguments.size)
-    write(arguments.output, tracked(frames, arguments.output.name, len(raw_video.images)), raw_video.fps)
+    write(arguments.output, tracked(frames, arguments.output.name, len(raw_video.images)), raw_video.info.fps)
     return [arguments.output]

@@ -18,7 +18,7 @@ from ds4d.data.image_sizes import confidence
 from ds4d.geometry import RIGS, inverse_similarity, rig_cameras, rotation_to_y, transform_cameras, transform_points
 from ds4d.init import UP_AXES, read_points
 from ds4d.multiview import GENERATORS, find_views, front_alone, generate_once
-from ds4d.preprocess import Finding, Framing, VideoConfig, VideoCrop, load_video
+from ds4d.preprocess import CropBox, Finding, VideoConfig, VideoCrop, load_video
 from ds4d.types import Cameras, Frames, GeneratedViews, MultiViewVideo, PointCloud, Similarity, Video
 from ds4d.weights import MODELS, find_model
 
@@ -32,7 +32,7 @@ class TrainingInput:
     Attributes:
         video: the clip, in the user's world.
         points: the object at its middle frame, where a generator knows its shape.
-        framing: where a video's images lie in it.
+        crop: the square of a video that was cropped; None where the input is a folder of views.
         views: where its views come from, never `auto`.
         used: the same, in a few words.
         findings: what was found about a video, the worst first; None where the input is a folder of views.
@@ -40,7 +40,7 @@ class TrainingInput:
 
     video: MultiViewVideo
     points: PointCloud | None
-    framing: Framing | None
+    crop: CropBox | None
     views: ViewsSource
     used: str
     findings: tuple[Finding, ...] | None = None
@@ -48,11 +48,11 @@ class TrainingInput:
     @property
     def video_crop(self) -> VideoCrop | None:
         """How the images lie in their video, if they come from one."""
-        if self.framing is None:
+        if self.crop is None:
             return None
         cameras = self.video.cameras
         viewmat, K = (tuple(map(tuple, matrix[0, 0].tolist())) for matrix in (cameras.viewmats, cameras.Ks))
-        return VideoCrop(self.framing, viewmat, K)
+        return VideoCrop(self.crop, viewmat, K)
 
 
 class FrontFrames:
@@ -116,13 +116,16 @@ def _from_video(path: Path, config: GenerateConfig, device: torch.device, make_v
     asked = config.views
     asked.refuse_set(("splits", "rig", "up"), f"{path} is a video")
     loaded = load_video(path, replace(config.video, size=asked.size or config.video.size, fps=asked.fps))
+    for finding in loaded.findings:
+        if finding.severity == "warning":
+            warnings.warn(f"{path}: {finding}", stacklevel=2)
     video = loaded.video
     if (asked.elevation, asked.fovy) != (ViewsConfig.elevation, ViewsConfig.fovy):
         front = replace(RIGS["stag4d"][0], elevation=asked.elevation, fovy=asked.fovy)
         video = replace(video, camera=rig_cameras((front,), video.frames.width, video.frames.height))
     made, name, used = _generate(video, config, device, make_views)
     check_masks(made.video)
-    return TrainingInput(made.video, made.points, loaded.framing, name, used, loaded.findings)
+    return TrainingInput(made.video, made.points, loaded.crop, name, used, loaded.findings)
 
 
 def _from_front(clip: MultiViewVideo, config: GenerateConfig, device: torch.device, make_views: bool) -> TrainingInput:

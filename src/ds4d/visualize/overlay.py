@@ -29,13 +29,13 @@ def read_source_video(video: Path, place: VideoCrop, config: VideoConfig) -> Raw
     Raises:
         ValueError: the video has another size.
     """
-    framing = place.framing
-    longest = min(_LONGEST, max(framing.video_width, framing.video_height, framing.size))
+    box = place.box
+    longest = min(_LONGEST, max(box.video_width, box.video_height, box.size))
     raw_video = read_raw_video(video, replace(config, size=longest))
-    if (raw_video.size.width, raw_video.size.height) != (framing.video_width, framing.video_height):
+    if (raw_video.info.size.width, raw_video.info.size.height) != (box.video_width, box.video_height):
         raise ValueError(
-            f"--over {video} must be the video that the run was made of, {framing.video_width} x {framing.video_height} "
-            f"pixels, got {raw_video.size.width} x {raw_video.size.height}. Give that one."
+            f"--over {video} must be the video that the run was made of, {box.video_width} x {box.video_height} "
+            f"pixels, got {raw_video.info.size.width} x {raw_video.info.size.height}. Give that one."
         )
     return raw_video
 
@@ -61,18 +61,18 @@ def overlay_video(
             f"--over must be the video that the run was made of, {len(times)} frames, got {len(raw_video.images)}. "
             "Give that one."
         )
-    side = size or place.framing.size
+    side = size or place.box.size
     cameras = transform_cameras(scene.world, crop_cameras(place, len(times))).resized(side, side)
     for image, drawn in zip(raw_video.images, draw_rgba(scene, renderer, cameras, times), strict=True):
         height, width = image.shape[:2]
-        above = resize_premultiplied(place.framing.put_back(premultiply(drawn)), width, height)
+        above = resize_premultiplied(place.box.paste_back(premultiply(drawn)), width, height)
         yield on_white(_over(above, image))
 
 
 def crop_cameras(place: VideoCrop, count: int) -> Cameras:
     """The camera that sees the framed images of a video, [count, 1], in the user's world; it stands still."""
     viewmats, Ks = torch.tensor(place.viewmat), torch.tensor(place.K)
-    size = place.framing.size
+    size = place.box.size
     return Cameras(viewmats.expand(count, 1, 4, 4), Ks.expand(count, 1, 3, 3), size, size)
 
 

@@ -97,7 +97,7 @@ def test_curves_are_drawn_from_the_log(run: Path, read_page: Callable, decode: C
     [
         (None, "The input is a folder of views; only videos are checked."),
         ([], "Nothing wrong was found."),
-        ([{"severity": "warning", "what": "It is dark.", "mend": "Light it."}], "warning It is dark. Light it."),
+        ([{"name": "dark", "severity": "warning", "what": "It is dark.", "fix": "Light it."}], "warning It is dark. Light it."),
     ],
 )
 def test_findings(run: Path, read_page: Callable, change_metrics: Callable, findings: list | None, said: str) -> None:
@@ -133,7 +133,7 @@ def test_text_is_escaped(run: Path, read_page: Callable, change_metrics: Callabl
     record["config"]["views"]["splits"] = [bad]
     (run / "config.json").write_text(json.dumps(record))
     used = {"views": bad, "features": "filters", "init": bad}
-    finding = {"severity": "note", "what": bad, "mend": bad}
+    finding = {"name": bad, "severity": "note", "what": bad, "fix": bad}
     change_metrics(findings=[finding], used=used, device=bad, versions={"ds4d": "1", "torch": bad})
     page = read_page(run.rename(run.with_name("<b>&run")))
     assert "script" not in {name for name, _ in page.tags} and "b" in {name for name, _ in page.tags}
