@@ -198,10 +198,10 @@ def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, quick_config: "GenerateConfig") -> Path:
     """The folder of a whole run on the sample; not to be written into."""
-    from ds4d.pipeline import Finished, generate
+    from ds4d.pipeline import Finished, iter_run
 
     folder = tmp_path_factory.mktemp("runs") / "run"
-    events = list(generate(sample_folder, quick_config, folder, device="cpu"))
+    events = list(iter_run(sample_folder, folder, config=quick_config, device="cpu"))
     assert isinstance(events[-1], Finished)
     return folder
 
@@ -294,18 +294,18 @@ RED = (200, 40, 30)
 
 
 def _disc(
-    left: float,
-    top: float,
+    x: float,
+    y: float,
     radius: float,
     *,
     size: tuple[int, int] = (64, 48),
     color: tuple[int, int, int] = RED,
     spot: tuple[int, int, int] | None = None,
 ) -> np.ndarray:
-    """An RGBA image (straight alpha, soft outline) of a disc at a place, with a spot of half its radius inside."""
+    """An RGBA image (straight alpha, soft outline) of a disc around (x, y), with a spot of half its radius."""
     width, height = size
     ys, xs = np.mgrid[:height, :width] + 0.5
-    distance = np.hypot(xs - left, ys - top)
+    distance = np.hypot(xs - x, ys - y)
     alpha = (radius + 0.5 - distance).clip(0, 1)
     inner = (radius / 2 + 0.5 - distance).clip(0, 1)[..., None]
     colors = np.broadcast_to(np.float64(color), (height, width, 3))
@@ -315,7 +315,7 @@ def _disc(
 
 
 def _over(rgba: np.ndarray, background: tuple[int, int, int] | np.ndarray) -> np.ndarray:
-    """An RGB image of an RGBA one on a background."""
+    """Composites an RGBA image over a background."""
     alpha = rgba[..., 3:] / 255
     return np.rint(alpha * rgba[..., :3] + (1 - alpha) * np.float64(background)).astype(np.uint8)
 
@@ -331,7 +331,7 @@ def _write_video_file(
     options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
 ) -> Path:
-    """Encodes RGB or RGBA frames; `stamps` are their times in units of 1 / fps where they are not evenly spaced."""
+    """Encodes RGB or RGBA frames; `stamps` are their times in units of 1 / fps if they are not evenly spaced."""
     with av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=fps, options=options or {})
         stream.height, stream.width = frames[0].shape[:2]
@@ -347,25 +347,25 @@ def _write_video_file(
 
 @pytest.fixture
 def disc() -> Callable[..., np.ndarray]:
-    """Draws one RGBA image: (left, top, radius, *, size, color, spot)."""
+    """Makes an RGBA image of a disc: (x, y, radius, *, size, color, spot)."""
     return _disc
 
 
 @pytest.fixture
 def over() -> Callable[..., np.ndarray]:
-    """Lays an RGBA image over a background: (rgba, background) -> RGB."""
+    """Composites an RGBA image over a background: (rgba, background) -> RGB."""
     return _over
 
 
 @pytest.fixture
-def render_video(tmp_path: Path) -> Callable[..., Path]:
-    """Encodes frames into a file: (name, frames, *, fps, codec, pix_fmt, stamps, options, container_options)."""
+def write_video_file(tmp_path: Path) -> Callable[..., Path]:
+    """Encodes frames as a video file: (name, frames, *, fps, codec, pix_fmt, stamps, options, container_options)."""
     return lambda name, frames, **settings: _write_video_file(tmp_path / name, frames, **settings)
 
 
 @pytest.fixture
 def rolling_disc() -> list[np.ndarray]:
-    """Twelve RGBA frames, 64 x 48: a red disc of radius 9 that rolls from left to right."""
+    """Twelve RGBA frames, 64 x 48: a red disc of radius 9 that moves from left to right."""
     return [_disc(14 + 3 * time, 26, 9) for time in range(12)]
 
 
@@ -383,7 +383,10 @@ def chromium() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
-        pytest.skip(f"needs one of {', '.join(BROWSERS)} on the path")
+        missing = f"needs one of {', '.join(BROWSERS)} on the path"
+        if os.environ.get("DS4D_REQUIRE_BROWSER"):
+            pytest.fail(missing)
+        pytest.skip(missing)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=BROWSER_FLAGS)
         yield browser

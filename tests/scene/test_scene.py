@@ -19,7 +19,7 @@ WORLD = Similarity(0.3, torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]), torc
 CLIP = Clip((0.0, 0.2, 0.7, 1.0), 2.5, True)
 
 
-def extract_frame_features(cameras: Cameras, *, channels: int = 6) -> FrameFeatureCache:
+def frame_features(cameras: Cameras, *, channels: int = 6) -> FrameFeatureCache:
     """Features of four frames and three views that are nothing but noise."""
     generator = torch.Generator().manual_seed(1)
     shape = (len(CLIP.times), cameras.num_views)
@@ -43,8 +43,8 @@ def moving_scene(
     """A scene whose heads are not zero and whose time planes are not one, so that it moves."""
     motion = None
     if field is not None:
-        views = extract_frame_features(cameras) if cameras is not None else None
-        motion = Motion(field, BOX, len(CLIP.times), fusion=fusion, views=views)
+        features = frame_features(cameras) if cameras is not None else None
+        motion = Motion(field, BOX, len(CLIP.times), fusion=fusion, features=features)
         for parameter in (*motion.field.heads.parameters(), *motion.field.hexplane.temporal_planes()):
             torch.nn.init.normal_(parameter)
     return DynamicGaussians(gaussians, motion, CLIP, WORLD)
@@ -190,9 +190,9 @@ def without(key: str) -> Callable[[dict], dict]:
         (without("clip"), r"scene\.json must be a scene's json, but _Record must hold the keys clip"),
         (
             lambda record: record | {"format": 99},
-            r"must have format 2, got 99\. It is of a newer ds4d: update this one",
+            r"must have format 3, got 99\. Use a newer ds4d",
         ),
-        (lambda record: record | {"format": 1}, r"must have format 2, got 1\. Use the ds4d that wrote it"),
+        (lambda record: record | {"format": 2}, r"must have format 3, got 2\. Use ds4d 0\.1"),
         (lambda record: record | {"weather": "fine"}, r"got weather"),
         (lambda record: record | {"num_gaussians": 13}, r"scene\.safetensors is damaged or does not belong to"),
         (lambda record: record | {"num_gaussians": "many"}, r"num_gaussians must be int, got 'many'"),

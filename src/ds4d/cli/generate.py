@@ -27,7 +27,7 @@ from ds4d.guidance import GuidanceConfig
 from ds4d.init import InitConfig
 from ds4d.multiview.inflate import InflateConfig
 from ds4d.multiview.zero123plus import Zero123PlusConfig
-from ds4d.pipeline import Event, FileWritten, Finished, generate
+from ds4d.pipeline import Event, FileWritten, Finished, iter_run
 from ds4d.presets import PRESETS
 from ds4d.runs import RunFolder, RunMetrics, read_record
 from ds4d.training import FitConfig, LogConfig
@@ -61,7 +61,7 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
     """The command."""
     asked, wrote = parse(words), list[Path]()
     with StopSignals(screen.say) as stop, watched(asked.viewer, screen) as watch:
-        events = generate(asked.input, asked.settings, asked.output, device=asked.device, resume=asked.resume)
+        events = iter_run(asked.input, asked.output, config=asked.settings, device=asked.device, resume=asked.resume)
         last = None
         for last in events:
             show(last, screen)
@@ -205,7 +205,7 @@ def _close(events: Iterator[Event]) -> None:
 
 def _finished(output: Path, metrics: RunMetrics, wrote: Sequence[Path]) -> Outcome:
     text = (
-        f"front view {metrics.front_psnr:.1f} dB, all training views {metrics.train_psnr:.1f} dB, "
+        f"front view {metrics.input_psnr:.1f} dB, all training views {metrics.training_psnr:.1f} dB, "
         f"{metrics.num_gaussians} Gaussians, {sum(metrics.seconds.values()):.0f} s on {metrics.device}"
     )
     return Outcome(text, to_dict(metrics), wrote, [ds4d_command("view", output), page_command(output)])

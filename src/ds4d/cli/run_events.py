@@ -9,9 +9,9 @@ from ds4d.training import StepDone
 STAGES = {
     "views": "reading the input, making views where they are needed",
     "features": "looking at the frames",
-    "placement": "placing the object",
+    "init": "placing the object",
     "fit": "fitting",
-    "scores": "scoring the training views",
+    "evaluate": "scoring the training views",
     "outputs": "drawing images and videos",
 }
 

@@ -15,7 +15,7 @@ import tyro
 from ds4d.cli.displays import display_for
 from ds4d.cli.exit_codes import ExitCode
 from ds4d.cli.outcome import Outcome
-from ds4d.core import Progress, listening
+from ds4d.core import Progress, progress_to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Screen:
         warnings.showwarning = self._warn  # ty: ignore[invalid-assignment] (the hook that Python documents)
         if self.options.json:
             self._inside.enter_context(redirect_stdout(sys.stderr))
-        self._inside.enter_context(listening(self.progress))
+        self._inside.enter_context(progress_to(self.progress))
         self._inside.callback(self._display.close)
         return self
 

@@ -18,7 +18,7 @@ def sample_at_points(
     points: Float[Tensor, "*T N 3"],
     cameras: Cameras,
     *,
-    shifts: Float[Tensor, "*T V 2 _ _"] | None = None,
+    warps: Float[Tensor, "*T V 2 _ _"] | None = None,
 ) -> tuple[Float[Tensor, "*T V N C"], Bool[Tensor, "*T V N"]]:
     """Every view's vector at every point, bilinear between the cells, and whether the point lies in the image at all.
 
@@ -28,14 +28,14 @@ def sample_at_points(
         maps: of V views; cell (i, j) stands for the image at ((j + 0.5) / w, (i + 0.5) / h) of its width and height.
         points: centers of that time, in the cameras' world.
         cameras: of the views [V], or of each time [*T, V]; their size gives the scale of pixels, not that of the maps.
-        shifts: how each view's image is warped: at place x it shows what belongs to x + shift(x), in half images;
+        warps: how each view's image is warped: at place x it shows what belongs to x + shift(x), in half images;
             on a grid whose outer points are the image's corners.
 
     Returns:
         The vectors (those of the nearest border cell outside the image), and where the point lies in the image.
     """
     place, in_view, _ = project_places(points, cameras)
-    return _read(maps, warp_places(place, shifts), align_corners=False), in_view
+    return _read(maps, warp_places(place, warps), align_corners=False), in_view
 
 
 def project_places(
@@ -49,7 +49,9 @@ def project_places(
         Places in half images from the middle, those of points behind the camera outside the image; whether the
         place lies in the image; depths along the camera's z axis.
     """
-    pixels, depths = project_points(points, _with_times(cameras, points))
+    if points.ndim > cameras.viewmats.ndim - 1:
+        cameras = cameras.expand_times(len(points))
+    pixels, depths = project_points(points, cameras)
     in_front = depths > _NEAREST
     sizes = (cameras.width, cameras.height)
     # Axis by axis, by plain numbers: a tensor made here could not be part of a CUDA graph.
@@ -58,10 +60,10 @@ def project_places(
 
 
 def warp_places(
-    place: Float[Tensor, "*T V N 2"], shifts: Float[Tensor, "*T V 2 _ _"] | None
+    place: Float[Tensor, "*T V N 2"], warps: Float[Tensor, "*T V 2 _ _"] | None
 ) -> Float[Tensor, "*T V N 2"]:
-    """Where warped images show what belongs to places; `shifts` as for `sample_at_points`."""
-    return place if shifts is None else place - _read(shifts.to(place.dtype), place, align_corners=True)
+    """Where warped images show what belongs to places; `warps` as for `sample_at_points`."""
+    return place if warps is None else place - _read(warps.to(place.dtype), place, align_corners=True)
 
 
 class PointReads:
@@ -162,16 +164,3 @@ def _read(maps: Tensor, place: Tensor, *, align_corners: bool) -> Float[Tensor, 
     grid = place.reshape(-1, 1, *place.shape[-2:])
     read = F.grid_sample(maps.flatten(0, -4), grid, padding_mode="border", align_corners=align_corners)
     return read[:, :, 0].mT.unflatten(0, maps.shape[:-3])
-
-
-def _with_times(cameras: Cameras, points: Tensor) -> Cameras:
-    """The cameras with as many leading axes as the points ask for."""
-    lead = points.shape[:-2]
-    if cameras.viewmats.ndim - 3 == len(lead):
-        return cameras
-    return Cameras(
-        cameras.viewmats.expand(*lead, *cameras.viewmats.shape),
-        cameras.Ks.expand(*lead, *cameras.Ks.shape),
-        cameras.width,
-        cameras.height,
-    )

@@ -13,6 +13,7 @@ from ds4d.io.images import image_size as image_size
 from ds4d.io.images import on_white as on_white
 from ds4d.io.images import premultiply as premultiply
 from ds4d.io.images import read_rgba as read_rgba
+from ds4d.io.images import reduced_size as reduced_size
 from ds4d.io.images import resize_premultiplied as resize_premultiplied
 from ds4d.io.images import spread_colors as spread_colors
 from ds4d.io.images import write_png as write_png

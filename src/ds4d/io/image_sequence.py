@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from ds4d.io.images import Size, fit_within, image_size, premultiply, read_rgba, resize_premultiplied
+from ds4d.io.images import Size, image_size, premultiply, read_rgba, reduced_size, resize_premultiplied
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 _NUMBER = re.compile(r"(\d+)")
@@ -49,7 +49,7 @@ class ImageSequence:
         self, indices: Sequence[int], max_side: int, *, alpha: bool
     ) -> Iterator[tuple[int, UInt8[np.ndarray, "H W 4"]]]:
         """Reads images one at a time, premultiplied; arguments as in `VideoReader.read`."""
-        size = fit_within(self.size, max_side)
+        size = reduced_size(self.size, max_side)
         for index in indices:
             pixels = read_rgba(self._files[index])
             if not alpha:

@@ -27,12 +27,6 @@ class Size(NamedTuple):
     height: int
 
 
-def fit_within(size: Size, max_side: int) -> Size:
-    """The size with the same aspect ratio whose longer side is at most `max_side` pixels; never larger."""
-    scale = min(1.0, max_side / max(size))
-    return Size(max(1, round(scale * size.width)), max(1, round(scale * size.height)))
-
-
 @contextmanager
 def _opened(path: str | Path) -> Generator[Image.Image, None, None]:
     """The image at `path`, its pixels not yet read; errors inside the block become a ValueError that names the file."""
@@ -56,6 +50,17 @@ def image_size(path: str | Path) -> Size:
     """
     with _opened(path) as image:
         return Size(*image.size)
+
+
+def fit_within(width: int, height: int, size: int) -> tuple[int, int]:
+    """Width and height of the largest image with this aspect ratio that fits into a square of `size` pixels."""
+    scale = size / max(width, height)
+    return max(1, round(scale * width)), max(1, round(scale * height))
+
+
+def reduced_size(size: Size, max_side: int) -> Size:
+    """The size with the same aspect ratio whose longer side is at most `max_side` pixels; never larger than `size`."""
+    return Size(*fit_within(*size, min(max_side, max(size))))
 
 
 def read_rgba(path: str | Path) -> UInt8[np.ndarray, "H W 4"]:

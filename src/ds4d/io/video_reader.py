@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import UInt8
 
-from ds4d.io.images import Size, fit_within, premultiply, resize_premultiplied
+from ds4d.io.images import Size, premultiply, reduced_size, resize_premultiplied
 
 if TYPE_CHECKING:
     import av
@@ -62,7 +62,7 @@ class VideoReader:
             max_side: longer side that larger frames are reduced to, pixels.
             alpha: whether to read the file's alpha; the frames are opaque otherwise.
         """
-        width, height = fit_within(self.size, max_side)
+        width, height = reduced_size(self.size, max_side)
         if self._rotations % 2:
             width, height = height, width
         for index, frame in self._decoded(indices):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from ds4d.io import Size, fit_within, resize_premultiplied
+from ds4d.io import Size, reduced_size, resize_premultiplied
 from ds4d.preprocess.checks import CheckContext, Finding, make_thumbnails, run_checks
 from ds4d.preprocess.config import VideoConfig
 from ds4d.preprocess.crop import CropBox, foreground_crop_box
@@ -120,5 +120,5 @@ def inspect_video(path: str | Path, config: VideoConfig) -> Inspection:
 
 def _make_previews(images: list[UInt8[np.ndarray, "H W 4"]]) -> dict[int, UInt8[np.ndarray, "h w 4"]]:
     indices = np.linspace(0, len(images) - 1, min(_MAX_PREVIEWS, len(images))).round().astype(int)
-    size = fit_within(Size(*images[0].shape[1::-1]), PREVIEW_SIDE)
+    size = reduced_size(Size(*images[0].shape[1::-1]), PREVIEW_SIDE)
     return {int(index): resize_premultiplied(images[index], *size) for index in indices}

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
-from ds4d.io import Size, contact_sheet, fit_within, resize_premultiplied
+from ds4d.io import Size, contact_sheet, reduced_size, resize_premultiplied
 from ds4d.preprocess.crop import CropBox
 from ds4d.preprocess.loading import PREVIEW_SIDE, Inspection
 
@@ -41,7 +41,7 @@ def _matte_tile(image: UInt8[np.ndarray, "H W 4"], crop: CropBox | None) -> UInt
 
 def _letterboxed(image: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "S S 4"]:
     """The whole image in the center of a square."""
-    width, height = fit_within(Size(*image.shape[1::-1]), PREVIEW_SIDE)
+    width, height = reduced_size(Size(*image.shape[1::-1]), PREVIEW_SIDE)
     out = np.zeros((PREVIEW_SIDE, PREVIEW_SIDE, 4), np.uint8)
     top, left = (PREVIEW_SIDE - height) // 2, (PREVIEW_SIDE - width) // 2
     out[top : top + height, left : left + width] = resize_premultiplied(image, width, height)

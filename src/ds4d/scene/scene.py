@@ -26,7 +26,7 @@ from ds4d.scene.motion import Motion
 from ds4d.scene.parameters import GaussianParameters
 from ds4d.types import Cameras, Gaussians, RawGaussians, Similarity
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -142,9 +142,9 @@ class DynamicGaussians(nn.Module):
         """
         scene = self.folded()
         tensors = dict(scene.state_dict())
-        views = scene.motion.views if scene.motion else None
-        if views is not None:
-            tensors |= {f"{_VIEWS}{name}": tensor for name, tensor in views.fixed().items()}
+        features = scene.motion.features if scene.motion else None
+        if features is not None:
+            tensors |= {f"{_FEATURES}{name}": tensor for name, tensor in features.fixed().items()}
         _check_finite(tensors, "scene")
         baked = {name: getattr(scene.bake().frames, name) for name in RawGaussians.__dataclass_fields__}
         _check_finite(baked, "scene")
@@ -159,7 +159,7 @@ class DynamicGaussians(nn.Module):
             sh_bases=1 + self.gaussians.shN.shape[1],
             field=scene.motion.field.config if scene.motion else None,
             fusion=scene.motion.tssf.config if scene.motion and scene.motion.tssf else None,
-            image=(views.width, views.height) if views else None,
+            image=(features.width, features.height) if features else None,
             clip=self.clip,
             world=world,
         )
@@ -261,7 +261,7 @@ def bake_at(scene: Scene, times: Float[Tensor, " T"]) -> BakedGaussians:
 
 _BAKED_AT_ONCE = 4  # frames
 _MOVING = ("means", "quats", "log_scales", "opacity_logits")
-_VIEWS = "views."  # how a scene's file calls the clip's features
+_FEATURES = "features."  # prefix of the frame features that are no part of the state
 
 
 @dataclass(frozen=True)
@@ -298,7 +298,8 @@ def _read_record(folder: Path) -> _Record:
         raise ValueError(f"scene: {path} must be a scene's json, got {error!r}. Generate it again.") from error
     if version != FORMAT_VERSION:
         newer = isinstance(version, int) and version > FORMAT_VERSION
-        fix = "It is of a newer ds4d: update this one." if newer else "Use the ds4d that wrote it."
+        reader = "a newer ds4d" if newer else "ds4d 0.1"
+        fix = f"Use {reader}, which reads it, or generate the scene again."
         raise ValueError(f"scene: {path} must have format {FORMAT_VERSION}, got {version}. {fix}")
     try:
         return from_dict(_Record, content)
@@ -328,21 +329,21 @@ def _strange(path: Path, folder: Path, error: Exception) -> ValueError:
 
 def _unlearned(tensors: dict[str, Tensor]) -> set[str]:
     """The clip's features among a scene's tensors: they are no part of its state."""
-    return {name for name in tensors if name.startswith(_VIEWS)}
+    return {name for name in tensors if name.startswith(_FEATURES)}
 
 
 def _blank_scene(record: _Record, tensors: dict[str, Tensor]) -> DynamicGaussians:
     """A scene with the record's shapes, about to be loaded; the clip's features are there already."""
-    views = None
+    features = None
     if record.fusion is not None and record.image is not None:
-        parts: dict[str, Any] = {name.removeprefix(_VIEWS): tensors[name] for name in _unlearned(tensors)}
-        parts |= {name: tensors.get(f"motion.views.{name}") for name in ("depths", "shifts")}
+        parts: dict[str, Any] = {name.removeprefix(_FEATURES): tensors[name] for name in _unlearned(tensors)}
+        parts |= {name: tensors.get(f"motion.features.{name}") for name in ("depths", "warps")}
         cameras = Cameras(parts.pop("viewmats"), parts.pop("Ks"), *record.image)
-        views = FrameFeatureCache(**parts, cameras=cameras)
+        features = FrameFeatureCache(**parts, cameras=cameras)
     motion = None
     if record.field is not None:
         blank = torch.zeros(2, 3)
-        motion = Motion(record.field, blank, len(record.clip.times), fusion=record.fusion, views=views)
+        motion = Motion(record.field, blank, len(record.clip.times), fusion=record.fusion, features=features)
         if motion.tssf is not None:
             motion.tssf = motion.tssf.folded()
     blank = _blank(record.num_gaussians, record.sh_bases)

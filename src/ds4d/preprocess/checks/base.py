@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from ds4d.io import Size, fit_within, resize_premultiplied
+from ds4d.io import Size, reduced_size, resize_premultiplied
 from ds4d.preprocess.crop import CropBox
 from ds4d.preprocess.matting import Mattes
 from ds4d.preprocess.objects import OPAQUE
@@ -79,7 +79,7 @@ class CheckContext:
 def make_thumbnails(images: Sequence[UInt8[np.ndarray, "H W 4"]]) -> UInt8[np.ndarray, "T h w 4"]:
     """Premultiplied images at a low resolution for comparing them as a whole."""
     height, width = images[0].shape[:2]
-    size = fit_within(Size(width, height), _THUMBNAIL_SIDE)
+    size = reduced_size(Size(width, height), _THUMBNAIL_SIDE)
     return np.stack([resize_premultiplied(image, *size) for image in images])
 
 

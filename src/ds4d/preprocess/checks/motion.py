@@ -1,5 +1,8 @@
 """Checks of changes from frame to frame: missing and repeated frames, scene cuts, the camera."""
 
+import itertools
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Float, UInt8
 
@@ -44,8 +47,8 @@ def repeated_frames(context: CheckContext) -> Finding | None:
     """Finds frames that repeat the previous one."""
     if len(context.seconds) < 2:
         return None
-    images = context.matte_thumbnails.astype(np.float32)
-    changed = np.abs(np.diff(images, axis=0)).sum(axis=(1, 2, 3)) / 4
+    images = context.matte_thumbnails
+    changed = np.array([np.abs(step).sum() / 4 for step in _differences(images)])
     still = changed < _STILL * np.maximum(images[1:, ..., 3].sum(axis=(1, 2)) / 255, 1)
     if still.all():
         return Finding(
@@ -84,7 +87,7 @@ def scene_cut(context: CheckContext) -> Finding | None:
 def moving_camera(context: CheckContext) -> Finding | None:
     """Finds a moving background, where there is one to be seen, and an object whose size changes much."""
     if context.mattes.method == "model" and len(context.seconds) > 1:
-        changes = np.abs(np.diff(context.thumbnails[..., :3].astype(np.float32), axis=0)).mean(axis=-1)
+        changes = np.stack([np.abs(step[..., :3]).mean(axis=-1) for step in _differences(context.thumbnails)])
         near = np.stack([dilate(alpha > 0, 2) for alpha in context.matte_thumbnails[..., 3]])
         background = ~(near[1:] | near[:-1])
         if background.any() and float(np.median(changes[background])) > _SHAKE:
@@ -105,6 +108,12 @@ def moving_camera(context: CheckContext) -> Finding | None:
             "with --start and --end.",
         )
     return None
+
+
+def _differences(images: UInt8[np.ndarray, "T h w 4"]) -> Iterator[Float[np.ndarray, "h w 4"]]:
+    """Difference of each image from the previous one."""
+    for previous, following in itertools.pairwise(images):
+        yield following.astype(np.float32) - previous
 
 
 def _color_changes(images: UInt8[np.ndarray, "T h w 4"]) -> Float[np.ndarray, " steps"]:
