@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from ds4d.ablation import Case
-from ds4d.ablation.cases import Score
+from ds4d.ablation import AblationScene
+from ds4d.ablation.scenes import Score
 from ds4d.cli import ablate
 from ds4d.config import GenerateConfig
 from ds4d.presets import PRESETS
 
 
-def metrics(case: Case, config: GenerateConfig, device: torch.device) -> Score:
+def metrics(scene: AblationScene, config: GenerateConfig, device: torch.device) -> Score:
     if config.init.method == "random" and config.seed == 1:
-        raise RuntimeError("out of luck")
+        raise RuntimeError("diverged")
     rule = config.fusion.rule if config.fusion else "none"
     value = 20.0 + config.seed + {"none": 0, "front": 1, "visible": 2}[rule]
     return Score({"psnr": value, "psnr_dynamic": value - 3, "input_psnr": 30.0}, 14.0, 7)
@@ -31,11 +31,11 @@ def metrics(case: Case, config: GenerateConfig, device: torch.device) -> Score:
 
 @pytest.fixture(autouse=True)
 def _no_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ablate, "fit_case", metrics)
+    monkeypatch.setattr(ablate, "fit_scene", metrics)
 
 
 def test_the_table_is_shown_and_written(ds4d: Callable, sample_folder: Path, tmp_path: Path) -> None:
-    words = ["ablate", sample_folder, "-o", tmp_path, "--rows", "B", "E", "ours", "--seeds", 2, "--device", "cpu"]
+    words = ["ablate", sample_folder, "-o", tmp_path, "--variants", "B", "E", "ours", "--seeds", 2, "--device", "cpu"]
     outcome = ds4d(*words)
     assert outcome.status == 0
     said = outcome.err.splitlines()
@@ -49,60 +49,63 @@ def test_the_table_is_shown_and_written(ds4d: Callable, sample_folder: Path, tmp
     settings = json.loads((tmp_path / "results" / "views-E-seed1.json").read_text())["settings"]
     assert settings["preset"]["views"]["size"] == PRESETS["cpu"]().views.size
     again = ds4d(*words)
-    assert again.err.splitlines() == ["6 fits, 6 of them there already"] and again.out == outcome.out
+    assert again.err.splitlines() == ["6 fits, 6 of them finished already"] and again.out == outcome.out
 
 
 def test_without_data_only_the_table_is_made(ds4d: Callable, sample_folder: Path, tmp_path: Path) -> None:
-    assert ds4d("ablate", sample_folder, "-o", tmp_path, "--rows", "B", "E", "--seeds", 1).status == 0
+    assert ds4d("ablate", sample_folder, "-o", tmp_path, "--variants", "B", "E", "--seeds", 1).status == 0
     for path in tmp_path.glob("table.*"):
         path.unlink()
     outcome = ds4d("ablate", "-o", tmp_path, "--base", "E")
-    assert outcome.status == 0 and outcome.err == "" and "Differences to E" in outcome.out
+    assert outcome.status == 0 and outcome.err == "" and "Differences from E" in outcome.out
     assert {path.name for path in tmp_path.glob("table.*")} == {"table.json", "table.md", "table.png"}
     nothing = ds4d("ablate", "-o", tmp_path / "new")
     assert nothing.status == 2 and "must hold results of an ablation, got none" in nothing.err
 
 
-def test_size_and_steps_change_what_all_rows_share(ds4d: Callable, sample_folder: Path, tmp_path: Path) -> None:
-    words = ["ablate", sample_folder, "-o", tmp_path, "--rows", "B", "--seeds", 1, "--preset", "fast"]
+def test_size_and_steps_change_all_variants(ds4d: Callable, sample_folder: Path, tmp_path: Path) -> None:
+    words = ["ablate", sample_folder, "-o", tmp_path, "--variants", "B", "--seeds", 1, "--preset", "fast"]
     assert ds4d(*words, "--size", 96, "--steps", 130).status == 0
     settings = json.loads((tmp_path / "results" / "views-B-seed0.json").read_text())["settings"]
-    for name in ("preset", "row"):
+    for name in ("preset", "variant"):
         assert settings[name]["views"]["size"] == 96
         assert (settings[name]["fit"]["static_steps"], settings[name]["fit"]["dynamic_steps"]) == (30, 100)
 
 
-def test_failing_fits_are_said_and_the_rest_stands(ds4d: Callable, sample_folder: Path, tmp_path: Path) -> None:
-    outcome = ds4d("ablate", sample_folder, "-o", tmp_path, "--rows", "A", "B", "--seeds", 2)
+def test_failed_fits_are_reported_and_the_others_kept(ds4d: Callable, sample_folder: Path, tmp_path: Path) -> None:
+    outcome = ds4d("ablate", sample_folder, "-o", tmp_path, "--variants", "A", "B", "--seeds", 2)
     assert outcome.status == 1
-    assert "fit 3 of 4: views-A-seed1 failed: RuntimeError: out of luck" in outcome.err
-    assert f"1 fit failed; why stands in {tmp_path / 'failures'}" in outcome.err
+    assert "fit 3 of 4: views-A-seed1 failed: RuntimeError: diverged" in outcome.err
+    assert f"1 fit failed. See {tmp_path / 'failures'}" in outcome.err
     assert re.search(r"\| fits +\| +1/2 \| +2/2 \|", outcome.out)
 
 
-@pytest.mark.parametrize(
-    ("rows", "shown"), [(["A"], "next: "), (["A", "B", "--base", "A"], "no table: base must be a row that has results")]
-)
-def test_where_a_table_cannot_be_made_of_what_is_left_failing_fits_are_said_all_the_same(
-    ds4d: Callable, sample_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[str], shown: str
+@pytest.mark.parametrize(("variants", "shown"), [(["A"], "next: "), (["A", "B", "--base", "A"], "no table: --base")])
+def test_failed_fits_are_reported_without_a_table(
+    ds4d: Callable,
+    sample_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variants: list[str],
+    shown: str,
 ) -> None:
-    def fail(case: Case, config: GenerateConfig, device: torch.device) -> Score:
-        return metrics(case, replace(config, seed=1), device)
+    def fail(scene: AblationScene, config: GenerateConfig, device: torch.device) -> Score:
+        return metrics(scene, replace(config, seed=1), device)
 
-    monkeypatch.setattr(ablate, "fit_case", fail)
-    outcome = ds4d("ablate", sample_folder, "-o", tmp_path, "--seeds", 1, "--rows", *rows)
-    assert outcome.status == 1 and "1 fit failed; why stands in" in outcome.err
+    monkeypatch.setattr(ablate, "fit_scene", fail)
+    outcome = ds4d("ablate", sample_folder, "-o", tmp_path, "--seeds", 1, "--variants", *variants)
+    assert outcome.status == 1 and "1 fit failed." in outcome.err
     assert outcome.out.startswith(shown)
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--rows", "B", "C"], "rows must be of A (random"),
-        (["--seeds", "0"], "seeds must be at least 1"),
-        (["--jobs", "0"], "jobs must be at least 1"),
+        (["--variants", "B", "C"], "--variants must be of A"),
+        (["--seeds", "0"], "--seeds must be at least 1"),
+        (["--jobs", "0"], "--jobs must be at least 1"),
         (["--steps", "-1"], "dynamic_steps must lie in [0, inf)"),
-        (["--hold-out"], "hold-out must not be set"),
+        (["--hold-out"], "--hold-out needs"),
     ],
 )
 def test_wrong_words_are_refused_before_anything_is_fitted(
@@ -123,16 +126,16 @@ def test_a_signal_unwinds_the_run_and_the_same_command_goes_on(
     number: signal.Signals,
     code: int,
 ) -> None:
-    def stopped(case: Case, config: GenerateConfig, device: torch.device) -> Score:
+    def stopped(scene: AblationScene, config: GenerateConfig, device: torch.device) -> Score:
         if config.seed == 1:
             os.kill(os.getpid(), number)
         return Score({"psnr": 20.0, "psnr_dynamic": math.nan, "input_psnr": 30.0}, 1.0, 7)
 
-    monkeypatch.setattr(ablate, "fit_case", stopped)
+    monkeypatch.setattr(ablate, "fit_scene", stopped)
     before = signal.getsignal(signal.SIGTERM)
-    words = ["ablate", str(sample_folder), "-o", str(tmp_path), "--rows", "B", "--seeds", "3"]
+    words = ["ablate", str(sample_folder), "-o", str(tmp_path), "--variants", "B", "--seeds", "3"]
     outcome = ds4d(*words)
-    assert outcome.status == code and "psnr 20.0, 1 s" in outcome.err and "fits that were done are kept" in outcome.err
+    assert outcome.status == code and "psnr 20.0, 1 s" in outcome.err and "finished fits are kept" in outcome.err
     assert outcome.out == f"next: {shlex.join(['ds4d', *words])}\n"
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["views-B-seed0.json"]
     assert signal.getsignal(signal.SIGTERM) is before

@@ -42,7 +42,7 @@ def test_holds_the_frames_asked_for_and_a_loop(ds4d: Callable, finished_run: Pat
     path = tmp_path / "object.html"
     assert ds4d("export", finished_run, "--format", "html", "-o", path).status == 0
     times, frames = held(path)
-    assert times == list(DynamicGaussians.load(finished_run).clip.times)
+    assert times == list(DynamicGaussians.load(finished_run).timeline.times)
     assert (frames.means[0] - frames.means[-1]).abs().max() > 0.004
     outcome = ds4d("export", finished_run, "--format", "html", "--frames", 9, "--loop", "-o", path, "--force")
     assert outcome.status == 0 and "loop: the end lies" in outcome.out

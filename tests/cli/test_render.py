@@ -152,4 +152,4 @@ def test_runs_that_are_not_there_yet_are_named(
     record = json.loads((tmp_path / "scene.json").read_text())
     (tmp_path / "scene.json").write_text(json.dumps(record | {"format": record["format"] + 1}))
     outcome = ds4d(name, tmp_path, *words)
-    assert outcome.status == 2 and "It is of a newer ds4d: update this one." in outcome.err
+    assert outcome.status == 2 and "newer ds4d" in outcome.err

@@ -8,7 +8,7 @@ from ds4d.deformation import FieldConfig, HexPlaneConfig
 from ds4d.fusion import FusionConfig
 from ds4d.geometry import orbit_cameras, rgb_to_sh
 from ds4d.rendering import ReferenceRenderer
-from ds4d.scene import Clip, DynamicGaussians, FrameFeatureCache, Motion, draw_rgb, draw_rgba, render_depths
+from ds4d.scene import DynamicGaussians, FrameFeatureCache, Motion, Timeline, draw_rgb, draw_rgba, render_depths
 from ds4d.types import Cameras, RawGaussians, Similarity
 from ds4d.visualize import orbit_path
 
@@ -25,7 +25,7 @@ def ball() -> DynamicGaussians:
         opacity_logits=torch.tensor([4.0]),
         sh=rgb_to_sh(torch.tensor([[[1.0, 128 / 255, 0.0]]])),
     )
-    return DynamicGaussians(raw, None, Clip((0.0, 1.0), 1.0, False), Similarity.identity())
+    return DynamicGaussians(raw, None, Timeline((0.0, 1.0), 1.0, False), Similarity.identity())
 
 
 def path(count: int) -> Cameras:

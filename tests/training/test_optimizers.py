@@ -7,7 +7,7 @@ import torch
 
 from ds4d.deformation import FieldConfig, HexPlaneConfig
 from ds4d.fusion import FusionConfig
-from ds4d.scene import Clip, DynamicGaussians, FrameFeatureCache, Motion, Resampling
+from ds4d.scene import DynamicGaussians, FrameFeatureCache, Motion, Resampling, Timeline
 from ds4d.training.optimizers import OptimizerConfig, Rate, SceneOptimizer
 from ds4d.types import Cameras, RawGaussians, Similarity
 
@@ -17,7 +17,7 @@ SMALL_FIELD = FieldConfig(hexplane=HexPlaneConfig(channels=2, resolution=4, mult
 
 def scene_of(gaussians: RawGaussians, field: FieldConfig | None = SMALL_FIELD) -> DynamicGaussians:
     motion = Motion(field, BOX, 3) if field is not None else None
-    return DynamicGaussians(gaussians, motion, Clip((0.0, 0.5, 1.0), 1.0, False), Similarity.identity())
+    return DynamicGaussians(gaussians, motion, Timeline((0.0, 0.5, 1.0), 1.0, False), Similarity.identity())
 
 
 def take_step(optimizer: SceneOptimizer, seed: int, *, rows: torch.Tensor | None = None) -> None:

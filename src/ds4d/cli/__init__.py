@@ -22,7 +22,7 @@ COMMANDS = {
     "view": ("a generated object in the browser, from all sides and at all times", "ds4d.cli.view"),
     "render": ("images or a video of a generated object", "ds4d.cli.render"),
     "eval": ("scores on views that were not fitted", "ds4d.cli.evaluate"),
-    "ablate": ("the paper's ablation: its rows fitted to the same data, and their table", "ds4d.cli.ablate"),
+    "ablate": ("compare variants of the method on the same data", "ds4d.cli.ablate"),
     "sample": ("an example input, made here", "ds4d.cli.sample"),
     "report": ("the page of a finished run: videos, curves, figures, settings", "ds4d.cli.report"),
     "export": ("a page that plays it, or its Gaussians or a moving mesh as files", "ds4d.cli.export"),

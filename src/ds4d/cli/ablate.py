@@ -1,4 +1,4 @@
-"""`ds4d ablate`: the rows of the paper's ablation on the same data, seeds and steps."""
+"""`ds4d ablate`: variants of the method on the same data, seeds and steps."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from ds4d.ablation import Event, FitFailed, MultiView, Planned, ablate, find_cases, fit_case, plan, write_tables
+from ds4d.ablation import Event, FitFailed, Planned, ablate, find_scenes, fit_scene, plan, write_tables
 from ds4d.cli.displays import describe_seconds
 from ds4d.cli.exit_codes import MEANINGS, ExitCode
 from ds4d.cli.generate import PresetName
@@ -22,39 +22,40 @@ from ds4d.presets import PRESETS
 
 @dataclass(frozen=True)
 class AblateArguments(ScreenOptions):
-    """Fits the rows of the paper's ablation to the same clips with the same seeds and steps, and makes their table.
+    """Fits variants of the method to the same scenes with the same seeds and steps, and compares them in a table.
 
-    Every finished fit is one file in results/. What is there is not fitted again, so the same command goes on where it
-    was stopped, and folders are merged by copying their results together. Without data only the table is made anew.
+    Every finished fit is one file in results/ and is not fitted again: an interrupted command continues when it is
+    repeated, and folders can be merged by copying their results together. Without data only the table is written again.
 
     Attributes:
-        output: folder of the results and of table.json, table.md and table.png.
-        data: folders of multi-view frames. With transforms_test.json: fitted to the splits front and mv, scored on
-            test. Else fitted as they are and scored on the front view.
-        rows: of A (random first Gaussians), B (on the visual hull), D (B + frame features of the front view), E (D +
-            DSFD), F, G, H (E + TSSF by average, GA, DA), visible (E + TSSF of the views that see the point), registered (B
-            + the generated views' warps and tints learnt) and ours (both of these); all if not given.
-        seeds: how many of each, from 0.
-        preset: settings that the rows share; fast on CUDA, else cpu, if not given.
-        size: height of the images in pixels; the preset's if not given.
-        steps: of a whole fit; both stages are shortened or stretched alike. The preset's if not given.
-        device: where to work; auto takes CUDA where it can be used.
-        mv: whether the views besides the front are fitted as they are, or perturbed as a generator's views are, anew
-            for each seed; where there is a test split.
-        hold_out: leave each generated view out of a fit of its own and score that view; where there is no test split.
-        jobs: fits that run side by side, each in a process of its own.
-        base: row that the others are compared with; B, or the first one present, if not given.
+        output: folder for the results and for table.json, table.md and table.png.
+        data: folders of multi-view frames. A folder with transforms_test.json is fitted on its splits front and mv and
+            scored on test; any other is fitted as it is and scored on its input view.
+        variants: variants to compare: A (random initialization), B (initialization on the visual hull), D (B + image
+            features of the input view), E (D + DSFD), F, G, H (E + TSSF by average, GA, DA), visible (E + TSSF of the
+            views that see the point), view-correction (B + learned warps and color gains of the generated views), ours
+            (visible + view-correction). All if not given.
+        seeds: number of random seeds, counted from 0.
+        preset: settings that all variants share; fast on CUDA, else cpu, if not given.
+        size: image height in pixels; the preset's if not given.
+        steps: number of optimization steps, divided between the stages as in the preset; the preset's if not given.
+        device: device to work on; auto uses CUDA if it is available.
+        perturb_views: perturb the training views besides the input view as a generator would, differently for each
+            seed; for folders with a test split.
+        hold_out: leave each generated view out of a fit in turn and score on it; for folders without a test split.
+        jobs: number of fits that run at the same time, each in a process of its own.
+        base: variant that the others are compared with; B, or the first one with results, if not given.
     """
 
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="DIR")]
     data: tyro.conf.Positional[tuple[Path, ...]] = ()
-    rows: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
     seeds: int = 3
     preset: PresetName | None = None
     size: int | None = None
     steps: int | None = None
     device: DeviceName = "auto"
-    mv: MultiView = "exact"
+    perturb_views: bool = False
     hold_out: bool = False
     jobs: int = 1
     base: str | None = None
@@ -69,16 +70,16 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
             failed = _fit(arguments, screen)
         except (KeyboardInterrupt, SystemExit) as stop:
             code = ExitCode.INTERRUPTED if isinstance(stop, KeyboardInterrupt) else ExitCode.TERMINATED
-            return Outcome(error=f"{MEANINGS[code]}; fits that were done are kept.", next=again, exit_code=code)
+            return Outcome(error=f"{MEANINGS[code]}; finished fits are kept.", next=again, exit_code=code)
     if not failed:
         return _table(arguments.output, arguments.base)
-    why = f"{failed} fit{'s' * (failed > 1)} failed; why stands in {arguments.output / 'failures'}."
+    why = f"{failed} fit{'s' * (failed > 1)} failed. See {arguments.output / 'failures'}."
     broken = Outcome(error=why, next=again, exit_code=ExitCode.FAILED)
     if not any((arguments.output / "results").glob("*.json")):
         return broken  # no fit, no table
     try:
         table = _table(arguments.output, arguments.base)
-    except ValueError as error:  # none of the base row, for instance
+    except ValueError as error:  # for instance no result of the base variant
         return replace(broken, text=f"no table: {error}")
     return replace(broken, text=table.text, result=table.result, wrote=table.wrote)
 
@@ -93,8 +94,8 @@ def _table(folder: Path, base: str | None) -> Outcome:
 def describe(event: Event) -> str:
     """One line for what has happened."""
     if isinstance(event, Planned):
-        there = f", {event.kept} of them there already" if event.kept else ""
-        return f"{event.total} fits{there}"
+        finished = f", {event.kept} of them finished already" if event.kept else ""
+        return f"{event.total} fits{finished}"
     if isinstance(event, FitFailed):
         return f"fit {event.number} of {event.total}: {event.name} failed: {event.error}"
     result = event.result
@@ -104,7 +105,7 @@ def describe(event: Event) -> str:
     )
     left = f", about {describe_seconds(event.seconds_left)} left" if event.number < event.total else ""
     return (
-        f"fit {event.number} of {event.total}: {result.case} {result.row} seed {result.seed} ... "
+        f"fit {event.number} of {event.total}: {result.scene} {result.variant} seed {result.seed} ... "
         f"{name} {value:.1f}, {result.seconds:.0f} s{left}"
     )
 
@@ -113,17 +114,19 @@ def _fit(arguments: AblateArguments, screen: Screen) -> int:
     """Runs the plan; returns how many fits failed."""
     device = choose_device(arguments.device)
     preset = _settings(arguments, "fast" if device.type == "cuda" else "cpu")
-    cases = find_cases(arguments.data, preset.views, mv=arguments.mv, hold_out=arguments.hold_out)
-    fits = plan(cases, preset, arguments.rows, arguments.seeds)
+    scenes = find_scenes(
+        arguments.data, preset.views, perturb_views=arguments.perturb_views, hold_out=arguments.hold_out
+    )
+    fits = plan(scenes, preset, arguments.variants, arguments.seeds)
     failed = 0
-    for event in ablate(fits, arguments.output, fit_case, device=device, jobs=arguments.jobs):
+    for event in ablate(fits, arguments.output, fit_scene, device=device, jobs=arguments.jobs):
         screen.say(describe(event))
         failed += isinstance(event, FitFailed)
     return failed
 
 
 def _settings(arguments: AblateArguments, usual: PresetName) -> GenerateConfig:
-    """What the rows share."""
+    """The settings that all variants share."""
     preset = PRESETS[arguments.preset or usual]()
     if arguments.size is not None:
         preset = replace(preset, views=replace(preset.views, size=arguments.size))

@@ -102,7 +102,7 @@ def _export(arguments: ExportArguments, name: str, scene: Scene) -> Outcome:
 def _times(arguments: ExportArguments, scene: Scene) -> Float[Tensor, " T"]:
     if arguments.frames is not None:
         return frame_times(arguments.frames)
-    times = scene.clip.times if arguments.times is None else arguments.times
+    times = scene.timeline.times if arguments.times is None else arguments.times
     if len(times) == 0:
         raise ValueError("--times must name at least one time, got none.")
     check_times("times", times)

@@ -120,7 +120,7 @@ def _draw(way: str, arguments: RenderArguments, scene: DynamicGaussians, rendere
         return Outcome(wrote=_write_images(arguments, scene, renderer))
     if arguments.over is not None:
         return Outcome(wrote=_write_overlay(arguments, scene, renderer, arguments.over))
-    playing = LoopedScene(scene) if arguments.loop or scene.clip.loops else scene
+    playing = LoopedScene(scene) if arguments.loop or scene.timeline.loops else scene
     outcome = Outcome(wrote=_write_video_file(arguments, playing, renderer, _trajectory(way, arguments, playing)))
     return with_jump(outcome, scene) if arguments.loop else outcome
 
@@ -163,7 +163,7 @@ def _trajectory(way: str, arguments: RenderArguments, scene: Scene) -> Trajector
     elif way == "input_camera":
         cameras = _input_cameras(RunFolder(arguments.run), scene)
         trajectory = input_trajectory(
-            scene, config, cameras, torch.tensor(scene.clip.times), arguments.size or cameras.height
+            scene, config, cameras, torch.tensor(scene.timeline.times), arguments.size or cameras.height
         )
     elif arguments.azimuth is not None:
         trajectory = fixed_trajectory(scene, config, arguments.azimuth)
@@ -179,7 +179,7 @@ def _trajectory(way: str, arguments: RenderArguments, scene: Scene) -> Trajector
 def _input_cameras(run: RunFolder, scene: Scene) -> Cameras:
     """The camera of the real video at every frame, [T, 1], in the user's world."""
     if run.video_crop.is_file():
-        return crop_cameras(run.read_video_crop(), len(scene.clip.times))
+        return crop_cameras(run.read_video_crop(), len(scene.timeline.times))
     record = read_record(run.config)
     return load_views(record.input, record.config.views).cameras[:, :1]
 

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from ds4d.scene.scene import DynamicGaussians, Scene
+from ds4d.scene.base import Scene
+from ds4d.scene.dynamic_gaussians import DynamicGaussians
 from ds4d.types import Cameras, Renderer, Rendering
 
 _BATCH = 8  # images drawn at once: enough to keep every core and a GPU busy, few enough for any memory

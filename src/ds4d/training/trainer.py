@@ -146,7 +146,7 @@ class Trainer:
             )
             if change is not None:
                 yield change
-        strays = prune_outliers(self.scene.canonical(), self.scene.reach())
+        strays = prune_outliers(self.scene.canonical(), self.scene.max_distances())
         if strays is not None:
             yield self._resample(strays)
 
