@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ds4d.core import Warned, notify
 from ds4d.io.atomic import atomic_path
 
 LIMIT_BYTES = 4 * 2**30
@@ -40,7 +40,7 @@ def read_cached(category: str, key: str) -> dict[str, Tensor] | None:
 def write_cached(category: str, key: str, tensors: Mapping[str, Tensor], *, limit_bytes: int = LIMIT_BYTES) -> None:
     """Caches tensors under a key, then removes the category's least recently used files down to the limit.
 
-    A folder that cannot be written to is a warning: the tensors are only missing in the next run.
+    A folder that cannot be written to gives a notice: the tensors are only missing in the next run.
 
     Args:
         category: what the tensors are; each category has a folder and a limit of its own.
@@ -57,11 +57,11 @@ def write_cached(category: str, key: str, tensors: Mapping[str, Tensor], *, limi
             save_file(contiguous, temporary, metadata={"sha256": _digest(contiguous)})
         _evict(path.parent, limit_bytes)
     except (SafetensorError, OSError) as error:
-        warnings.warn(
-            f"{category} are not cached in {path.parent}: {error}. Set the environment variable DS4D_CACHE to a "
-            "folder that can be written to.",
-            stacklevel=3,
+        message = (
+            f"{category} are not cached in {path.parent}: {error}. Set the environment variable DS4D_CACHE to a folder "
+            "that can be written to."
         )
+        notify(Warned("cache", message))
 
 
 def _evict(folder: Path, limit_bytes: int) -> None:
