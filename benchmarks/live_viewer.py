@@ -2,8 +2,8 @@
 
     python benchmarks/live_viewer.py DATA/gltf/barbarian-run --preset cpu --device cpu --steps 600
 
-Blocks of steps with and without updates alternate in one fit, so that other load on the machine affects both. The client
-of the viewer receives everything and renders nothing, since a browser on the same machine would measure itself.
+Blocks of steps with and without updates alternate in one fit, so that other load on the machine affects both. The
+client of the viewer receives everything and renders nothing, since a browser on the same machine would measure itself.
 `slowdown` is the median over neighboring blocks of the ratio of their times, minus 1; `update_fraction` is the fraction
 of the time with the viewer that updates take.
 """

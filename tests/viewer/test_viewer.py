@@ -11,8 +11,8 @@ import torch
 from ds4d.scene import BakedGaussians, DynamicGaussians, Timeline
 from ds4d.types import RawGaussians, Similarity
 from ds4d.viewer import OpenedRun, Viewer
-from ds4d.viewer.live import UpdateSchedule
 from ds4d.viewer.input_views import InputViews
+from ds4d.viewer.live import UpdateSchedule
 
 
 @pytest.fixture

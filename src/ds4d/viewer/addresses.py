@@ -63,6 +63,6 @@ def _is_free(host: str, port: int) -> bool:
         if error.errno == errno.EADDRINUSE:
             return False
         raise ValueError(
-            f"--host must be an address of this machine, got {host!r} ({error.strerror}). Use 127.0.0.1 for access from "
-            "this machine only, or 0.0.0.0 for access from the network."
+            f"--host must be an address of this machine, got {host!r} ({error.strerror}). Use 127.0.0.1 for access "
+            "from this machine only, or 0.0.0.0 for access from the network."
         ) from error

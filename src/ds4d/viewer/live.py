@@ -14,8 +14,8 @@ _MAX_FRACTION = 0.03  # of the time that updates may take
 class LiveViewer:
     """Listens to the events of a run and shows the scene as it is optimized.
 
-    Nothing is rendered while no browser is connected. While one is, the next update waits until all before it have taken
-    at most 3 % of the time.
+    Nothing is rendered while no browser is connected. While one is, the next update waits until all before it have
+    taken at most 3 % of the time.
 
     Args:
         viewer: viewer that shows nothing yet.

@@ -1,7 +1,7 @@
 """A 4D scene in browsers.
 
-One thread drives a viewer by calling `refresh` when something may have changed; viser's own threads only record requests.
-So the scene may change between two calls, as one does while it is optimized.
+One thread drives a viewer by calling `refresh` when something may have changed; viser's own threads only record
+requests. So the scene may change between two calls, as one does while it is optimized.
 """
 
 import contextlib
