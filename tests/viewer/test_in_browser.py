@@ -63,7 +63,9 @@ def test_the_time_slider_is_shared_by_all_browsers(
         for each in (browser, second):
             image = each.wait_for(lambda image: psnr(image, expected_image(time, 0, image)) > SAME)
             assert each.time == time
-            assert psnr(image, expected_image(time, 0, image)) > max(SAME, psnr(image, expected_image(0.0, 0, image)) + OTHER)
+            assert psnr(image, expected_image(time, 0, image)) > max(
+                SAME, psnr(image, expected_image(0.0, 0, image)) + OTHER
+            )
     finally:
         second.page.close()
     assert browser.slide_time(0.0) == 0  # and the viewer still works without the second

@@ -84,9 +84,7 @@ def test_the_saliency_map_overlays_the_input_view(finished_run: Path) -> None:
     ],
     ids=["missing", "damaged", "of another run"],
 )
-def test_an_unreadable_saliency_map_is_a_warning(
-    run: Path, spoil: Callable[[Path], object], message: str
-) -> None:
+def test_an_unreadable_saliency_map_is_a_warning(run: Path, spoil: Callable[[Path], object], message: str) -> None:
     spoil(run / "saliency.mp4")
     with pytest.warns(UserWarning, match=rf"saliency map.*saliency\.mp4.*{message}"):
         views = open_run(run, CPU).views
