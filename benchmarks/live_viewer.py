@@ -23,7 +23,7 @@ import websockets
 from machine import machine
 
 from ds4d.core import choose_device
-from ds4d.data import ViewsConfig, load_views
+from ds4d.data import FolderConfig, load_views
 from ds4d.pipeline import FitStarted, prepare
 from ds4d.presets import PRESETS
 from ds4d.viewer import LiveViewer, Viewer
@@ -62,7 +62,7 @@ def main() -> None:
     args = parser.parse_args()
     device = choose_device(args.device)
     preset = PRESETS[args.preset]()
-    views = ViewsConfig(splits=tuple(args.splits), size=args.size or preset.views.size)
+    views = FolderConfig(splits=tuple(args.splits), size=args.size or preset.views.size)
     fit = dataclasses.replace(preset.fit, static_steps=BLOCK, dynamic_steps=args.steps, coarse_fraction=0.0)
     trainer = prepare(load_views(args.data, views), dataclasses.replace(preset, fit=fit), device)
     viewer = Viewer()

@@ -11,7 +11,7 @@ import torch
 from ds4d.ablation import AblationScene, find_scenes, fit_scene, scenes
 from ds4d.ablation.scenes import score_against_view, without_view
 from ds4d.config import GenerateConfig
-from ds4d.data import ViewsConfig
+from ds4d.data import FolderConfig
 from ds4d.evaluation import evaluate
 from ds4d.io import write_png
 from ds4d.metrics import METRICS
@@ -41,15 +41,15 @@ def generated_folder(tmp_path: Path, quick_video: MultiViewVideo) -> Path:
 def test_scenes_follow_the_folders(sample_folder: Path, generated_folder: Path) -> None:
     known = AblationScene("views", sample_folder, "held-out views")
     own = AblationScene("toy", generated_folder, "the input view")
-    assert find_scenes([sample_folder, generated_folder], ViewsConfig()) == [known, own]
-    held = find_scenes([sample_folder, generated_folder], ViewsConfig(), perturb_views=True, hold_out=True)
+    assert find_scenes([sample_folder, generated_folder], FolderConfig()) == [known, own]
+    held = find_scenes([sample_folder, generated_folder], FolderConfig(), perturb_views=True, hold_out=True)
     assert held[0] == replace(known, perturbed=True)
     assert [(scene.name, scene.held_out) for scene in held[1:]] == [(f"toy-view{i}", i) for i in range(1, 7)]
     assert {scene.scored_on for scene in held[1:]} == {"a held-out generated view"}
 
 
 def test_options_without_effect_are_refused(sample_folder: Path, generated_folder: Path, tmp_path: Path) -> None:
-    views = ViewsConfig()
+    views = FolderConfig()
     with pytest.raises(ValueError, match="--perturb-views"):
         find_scenes([generated_folder], views, perturb_views=True)
     with pytest.raises(ValueError, match="--hold-out"):
@@ -61,13 +61,13 @@ def test_options_without_effect_are_refused(sample_folder: Path, generated_folde
 
 
 def test_moving_cameras_are_refused(sample_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    video = scenes.load_training_views(AblationScene("views", sample_folder, "held-out views"), ViewsConfig())
+    video = scenes.load_training_views(AblationScene("views", sample_folder, "held-out views"), FolderConfig())
     viewmats = video.cameras.viewmats.clone()
     viewmats[1, 0, 0, 3] += 0.1
     moving = replace(video, cameras=replace(video.cameras, viewmats=viewmats))
     monkeypatch.setattr(scenes, "load_views", lambda folder, config: moving)
     with pytest.raises(ValueError, match="static cameras"):
-        find_scenes([sample_folder], ViewsConfig())
+        find_scenes([sample_folder], FolderConfig())
 
 
 def test_dropping_a_view_keeps_the_others(quick_video: MultiViewVideo) -> None:

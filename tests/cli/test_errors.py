@@ -131,7 +131,7 @@ def test_spoilt_stag4d_folders(ds4d: Callable, quick: list[str], stag4d: Path, t
     [
         (["--config", "absent.json"], "absent.json must be the config.json of a run"),
         (["--config", "absent.json", "--preset", "cpu"], "--config must stand alone"),
-        (["--splits", "front", "--rig", "stag4d.json"], "--rig must not be given here"),
+        (["--splits", "front", "--rig", "stag4d.json"], "--rig must not be given"),
         (["--init.method", "points"], "init: file must name a mesh or point cloud"),
         (["--init", "absent.glb"], "init file absent.glb must exist, got none"),
         (["--init", "mesh.fbx"], "init file mesh.fbx must be a PLY, OBJ or GLB file, got '.fbx'"),

@@ -11,14 +11,14 @@ from ds4d.scene import DynamicGaussians
 
 
 def test_views_are_written_and_fitted(ds4d: Callable, quick: list[str], sample_folder: Path, tmp_path: Path) -> None:
-    written = ds4d("views", sample_folder / "front.mp4", "-o", tmp_path / "views", "--size", 48, "--facing", 60)
+    written = ds4d("views", sample_folder / "front.mp4", "-o", tmp_path / "views", "--size", 48, "--inflate.facing", 60)
     assert written.status == 0, written.err
-    assert "views: inflate (embedded" in written.out and "ds4d generate" in written.out
+    assert "views: inflate (no weights needed" in written.out and "ds4d generate" in written.out
     made = {path.name for path in (tmp_path / "views").iterdir()}
     assert made == {"ref", "zero123", "rig.json", "clip.json", "points.ply", "contact_sheet.png"}
     fitted = ds4d("generate", tmp_path / "views", "-o", tmp_path / "run", *quick)
     assert fitted.status == 0, fitted.err
-    assert "views: the folder's 7" in fitted.err and "init: the surface that comes with the views" in fitted.err
+    assert "views: 7 views of the folder" in fitted.err and "init: the surface that comes with the views" in fitted.err
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["views"] == 7
     assert DynamicGaussians.load(tmp_path / "run").timeline.duration == pytest.approx(0.5)  # as long as the video
 
@@ -27,7 +27,7 @@ def test_a_video_becomes_an_object(ds4d: Callable, quick: list[str], sample_fold
     outcome = ds4d("generate", sample_folder / "front.mp4", "-o", tmp_path / "run", "--frames", 4, *quick)
     assert outcome.status == 0, outcome.err
     for line in (
-        "  views: inflate (embedded; zero123plus weights not found, see ds4d weights)",
+        "  views: inflate (no weights needed; weights of zero123plus not found, see ds4d weights)",
         "  features: filters",
         "  init: the surface that comes with the views",
     ):

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from ds4d.config import GenerateConfig
-from ds4d.data import ViewsConfig
 from ds4d.io import write_video
+from ds4d.multiview import ViewsConfig
 from ds4d.pipeline import iter_run, read_input
 from ds4d.runs import read_record
 from ds4d.training import StepDone
@@ -132,7 +132,7 @@ def test_without_cached_views_the_input_view_is_shown_alone(
 ) -> None:
     kept = open_run(video_run, CPU).views
     monkeypatch.setenv("DS4D_CACHE", str(tmp_path))
-    with pytest.warns(UserWarning, match="inflate"):
+    with pytest.warns(UserWarning, match="not in the cache"):
         alone = open_run(video_run, CPU).views
     assert kept is not None and alone is not None and alone.names == ("front",)
     assert not (tmp_path / "views").exists(), "views were generated"
@@ -142,8 +142,8 @@ def test_without_cached_views_the_input_view_is_shown_alone(
 
 def test_views_of_missing_weights_are_not_shown(video_run: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(video_run, tmp_path / "run"))
-    edit(run / "config.json", views="zero123plus")
-    with pytest.warns(UserWarning, match="zero123plus"):
+    edit(run / "config.json", views_source="zero123plus")
+    with pytest.warns(UserWarning, match="not in the cache"):
         views = open_run(run, CPU).views
     assert views is not None and views.names == ("front",)
 

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from ds4d.config import GenerateConfig
 from ds4d.core import Progress, Stopwatch, report_progress
-from ds4d.data import PerturbationConfig, ViewsConfig, check_masks, load_views, perturb_views
+from ds4d.data import FolderConfig, PerturbationConfig, check_masks, load_views, perturb_views
 from ds4d.evaluation import evaluate, score_training_views
 from ds4d.geometry import transform_cameras
 from ds4d.io import unpremultiply
@@ -65,7 +65,7 @@ class Score:
 
 
 def find_scenes(
-    folders: Sequence[Path], views: ViewsConfig, *, perturb_views: bool = False, hold_out: bool = False
+    folders: Sequence[Path], views: FolderConfig, *, perturb_views: bool = False, hold_out: bool = False
 ) -> list[AblationScene]:
     """The scenes in data folders.
 
@@ -104,7 +104,7 @@ def find_scenes(
     return scenes
 
 
-def load_training_views(scene: AblationScene, views: ViewsConfig) -> MultiViewVideo:
+def load_training_views(scene: AblationScene, views: FolderConfig) -> MultiViewVideo:
     """All training views of a scene, unperturbed and with the one that is held out.
 
     Raises:

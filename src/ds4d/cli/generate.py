@@ -14,19 +14,16 @@ from ds4d.cli.interruption import StopSignals
 from ds4d.cli.outcome import Outcome, ds4d_command, page_command
 from ds4d.cli.run_events import show
 from ds4d.cli.screen import Screen, ScreenOptions
-from ds4d.cli.video_options import VideoOptions
+from ds4d.cli.video_options import VideoOptions, ViewsOptions
 from ds4d.cli.watching import watched
 from ds4d.config import GenerateConfig
 from ds4d.core import DeviceName, choose_device, to_dict
-from ds4d.data import ViewsConfig
 from ds4d.decoupling import DecouplingConfig
 from ds4d.deformation import FieldConfig
 from ds4d.features import FeaturesConfig
 from ds4d.fusion import FusionConfig
 from ds4d.guidance import GuidanceConfig
 from ds4d.init import InitConfig
-from ds4d.multiview.inflate import InflateConfig
-from ds4d.multiview.zero123plus import Zero123PlusConfig
 from ds4d.pipeline import Event, FileWritten, Finished, iter_run
 from ds4d.presets import PRESETS
 from ds4d.runs import RunFolder, RunMetrics, read_record
@@ -104,7 +101,8 @@ def parse(words: Sequence[str]) -> Request:
 
 def _command(settings: GenerateConfig) -> Callable[..., Request]:
     """The command as a function whose defaults are these settings."""
-    input_video, usual_fusion = VideoOptions.of(settings.video), settings.fusion or FusionConfig()
+    input_video, input_views = VideoOptions.of(settings.video), ViewsOptions.of(settings.views)
+    usual_fusion = settings.fusion or FusionConfig()
 
     def command(
         input: tyro.conf.Positional[Path],
@@ -118,10 +116,8 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
         seed: int = settings.seed,
         checkpoint_every: int = settings.checkpoint_every,
         shape: Annotated[Path | None, tyro.conf.arg(name="init", metavar="MESH")] = None,
-        views: Annotated[ViewsConfig, tyro.conf.arg(name="")] = settings.views,
+        views: Annotated[ViewsOptions, tyro.conf.arg(name="")] = input_views,
         video: Annotated[VideoOptions, tyro.conf.arg(name="")] = input_video,
-        inflate: Annotated[InflateConfig, tyro.conf.arg(name="")] = settings.inflate,
-        zero123plus: Zero123PlusConfig = settings.zero123plus,
         init: InitConfig = settings.init,
         features: FeaturesConfig = settings.features,
         decoupling: DecouplingConfig = settings.decoupling,
@@ -153,8 +149,6 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
                 world, size and direction; short for --init.method mesh --init.file MESH.
             views: where the views come from, and how folders of views are read.
             video: how a video is read and cut out.
-            inflate: how a silhouette becomes a shape (--views inflate).
-            zero123plus: which Zero123++, and how it is run (--views zero123plus).
             init: the first Gaussians.
             features: what is seen in every frame.
             decoupling: of the features into what stays and what moves (DSFD).
@@ -171,10 +165,8 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
         if shape is not None:
             init = replace(init, method="mesh", file=shape)
         changed = GenerateConfig(
-            views,
+            views.settings(),
             video.settings(),
-            inflate,
-            zero123plus,
             init,
             features,
             decoupling,

@@ -1,10 +1,11 @@
-"""The options of videos where size and rate are options of the views."""
+"""Options of the input that are named otherwise than its settings."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Annotated
 
 import tyro
 
+from ds4d.multiview import GeneratorSettings, ViewsConfig, ViewsSource
 from ds4d.preprocess import VideoConfig
 
 
@@ -23,3 +24,20 @@ class VideoOptions(VideoConfig):
     def settings(self) -> VideoConfig:
         """Options as settings."""
         return VideoConfig(**{field.name: getattr(self, field.name) for field in fields(VideoConfig)})
+
+
+@dataclass(frozen=True)
+class ViewsOptions(ViewsConfig):
+    """Source of the training views."""
+
+    source: Annotated[ViewsSource, tyro.conf.arg(name="views")] = ViewsConfig.source
+    generators: Annotated[GeneratorSettings, tyro.conf.arg(name="")] = field(default_factory=GeneratorSettings)
+
+    @staticmethod
+    def of(config: ViewsConfig) -> "ViewsOptions":
+        """Settings as options."""
+        return ViewsOptions(**{field.name: getattr(config, field.name) for field in fields(ViewsConfig)})
+
+    def settings(self) -> ViewsConfig:
+        """Options as settings."""
+        return ViewsConfig(**{field.name: getattr(self, field.name) for field in fields(ViewsConfig)})

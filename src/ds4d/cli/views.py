@@ -9,12 +9,10 @@ import tyro
 
 from ds4d.cli.outcome import Outcome, ds4d_command
 from ds4d.cli.screen import Screen, ScreenOptions
-from ds4d.cli.video_options import VideoOptions
+from ds4d.cli.video_options import VideoOptions, ViewsOptions
 from ds4d.config import GenerateConfig
 from ds4d.core import DeviceName, choose_device
-from ds4d.data import ViewsConfig, write_views
-from ds4d.multiview.inflate import InflateConfig
-from ds4d.multiview.zero123plus import Zero123PlusConfig
+from ds4d.data import write_views
 from ds4d.pipeline import read_input
 from ds4d.types import GeneratedViews
 
@@ -33,35 +31,29 @@ class ViewsArguments(ScreenOptions):
         seed: of every random draw.
         views: where the views come from.
         video: how a video is read and cut out.
-        inflate: how a silhouette becomes a shape (--views inflate).
-        zero123plus: which Zero123++, and how it is run (--views zero123plus).
     """
 
     input: tyro.conf.Positional[Path]
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="DIR")]
     device: DeviceName = "auto"
     seed: int = 0
-    views: Annotated[ViewsConfig, tyro.conf.arg(name="")] = field(default_factory=ViewsConfig)
+    views: Annotated[ViewsOptions, tyro.conf.arg(name="")] = field(default_factory=ViewsOptions)
     video: Annotated[VideoOptions, tyro.conf.arg(name="")] = field(default_factory=VideoOptions)
-    inflate: Annotated[InflateConfig, tyro.conf.arg(name="")] = field(default_factory=InflateConfig)
-    zero123plus: Zero123PlusConfig = field(default_factory=Zero123PlusConfig)
 
 
 def run(words: Sequence[str], screen: Screen) -> Outcome:
     """The command."""
     asked = tyro.cli(ViewsArguments, args=list(words), prog="ds4d views", config=(tyro.conf.AvoidSubcommands,))
     config = GenerateConfig(
-        views=asked.views,
+        views=asked.views.settings(),
         video=asked.video.settings(),
-        inflate=asked.inflate,
-        zero123plus=asked.zero123plus,
         seed=asked.seed,
     )
     clip = read_input(asked.input, config, choose_device(asked.device))
-    write_views(GeneratedViews(clip.video, clip.points), asked.output, made_by=clip.used)
+    write_views(GeneratedViews(clip.video, clip.points), asked.output, made_by=clip.description)
     return Outcome(
-        f"views: {clip.used}; look at contact_sheet.png",
-        {"views": clip.video.num_views, "frames": clip.video.num_times, "made_by": clip.used},
+        f"views: {clip.description}; look at contact_sheet.png",
+        {"views": clip.video.num_views, "frames": clip.video.num_times, "made_by": clip.description},
         [asked.output],
         [ds4d_command("generate", asked.output, "-o", "run")],
     )

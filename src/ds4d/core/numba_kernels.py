@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ _FAST_MATH = ("arcp", "contract", "nsz", "reassoc")
 ZERO, HALF, ONE, TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
 
 
-def kernel(*, fast_math: bool = True) -> Callable[[Callable[..., Any]], Any]:
+def kernel(*, fast_math: bool = True) -> Callable[[FunctionType], Any]:
     """Decorator that compiles a function by numba at its first call and keeps the result on disk.
 
     numba's disk cache notices changes of the function's own file alone. The constants that are compiled into a kernel
@@ -28,7 +29,7 @@ def kernel(*, fast_math: bool = True) -> Callable[[Callable[..., Any]], Any]:
     if fast_math:
         options["fastmath"] = set(_FAST_MATH)
 
-    def compiled(function: Callable[..., Any]) -> Any:
+    def compiled(function: FunctionType) -> Any:
         constants = {name: repr(value) for name, value in function.__globals__.items() if _is_constant(name, value)}
         described = repr((sorted(constants.items()), fast_math, _FAST_MATH))
         function.__qualname__ += f"_{hashlib.sha256(described.encode()).hexdigest()[:12]}"
