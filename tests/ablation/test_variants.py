@@ -15,8 +15,8 @@ from ds4d.presets import PRESETS
 EXPECTED = {
     "A": ("random", None, None, False),
     "B": ("hull", None, None, False),
-    "D": ("hull", "front", False, False),
-    "E": ("hull", "front", True, False),
+    "D": ("hull", "input", False, False),
+    "E": ("hull", "input", True, False),
     "F": ("hull", "average", True, False),
     "G": ("hull", "global", True, False),
     "H": ("hull", "distance", True, False),

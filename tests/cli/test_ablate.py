@@ -25,7 +25,7 @@ def metrics(scene: AblationScene, config: GenerateConfig, device: torch.device) 
     if config.init.method == "random" and config.seed == 1:
         raise RuntimeError("diverged")
     rule = config.fusion.rule if config.fusion else "none"
-    value = 20.0 + config.seed + {"none": 0, "front": 1, "visible": 2}[rule]
+    value = 20.0 + config.seed + {"none": 0, "input": 1, "visible": 2}[rule]
     return Score({"psnr": value, "psnr_dynamic": value - 3, "input_psnr": 30.0}, 14.0, 7)
 
 

@@ -146,7 +146,7 @@ def test_frame_features_are_switched_off_by_a_word() -> None:
     words = ["in", "-o", "out", "--preset", "cpu"]
     assert parse([*words, "--no-fusion"]).settings == replace(PRESETS["cpu"](), fusion=None)
     with pytest.raises(ValueError, match=r"where nothing is fused\. Add --fusion"):
-        parse([*words, "--no-fusion", "--fusion.rule", "front"])
+        parse([*words, "--no-fusion", "--fusion.rule", "input"])
 
 
 def test_a_run_without_fusion_begins_others(

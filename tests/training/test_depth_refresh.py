@@ -28,7 +28,7 @@ def test_depths_are_drawn_every_so_many_steps_and_as_the_set_changes(
     config = replace(
         quick_config,
         fit=replace(quick_config.fit, static_steps=4, dynamic_steps=12, density=density),
-        fusion=FusionConfig(rule=rule, channels=4, depth_every=5, depth_size=16),  # ty: ignore[invalid-argument-type]
+        fusion=FusionConfig(rule=rule, channels=4, depth_every=5, depth_size=16),
     )
     trainer = prepare(quick_video, config, torch.device("cpu"))
     drawn: list[int] = []

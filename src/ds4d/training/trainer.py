@@ -238,7 +238,7 @@ class Trainer:
     def _depths_are_due(self) -> bool:
         """Whether what hides a point is to be drawn anew: as the dynamic stage begins, and on its schedule then."""
         motion = self.scene.motion
-        if self.is_static_stage or motion is None or motion.tssf is None or not motion.tssf.needs_depths:
+        if self.is_static_stage or motion is None or motion.tssf is None or not motion.tssf.config.needs_depths:
             return False
         done = self.step - self.config.static_steps
         total = self.config.total_steps
