@@ -89,7 +89,7 @@ def test_clicking_a_camera_moves_the_view_there(browser: Any, opened: OpenedRun,
     browser.choose("input view", views.names[0])
     browser.toggle("cameras")
     canvas = browser.canvas()
-    front = replace(views.pose(0, 0), aspect=canvas.shape[1] / canvas.shape[0]).camera(canvas.shape[0])
+    front = replace(views.pose(0, 0), aspect=canvas.shape[1] / canvas.shape[0]).to_cameras(canvas.shape[0])
     view = 3  # behind the object and beside it
     pose = views.pose(0, view)
     inside = torch.from_numpy(pose.position + 0.1 * pose.forward).float()[None]

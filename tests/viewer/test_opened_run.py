@@ -195,5 +195,5 @@ def test_a_scene_of_a_newer_version_is_refused(run: Path) -> None:
 
 def test_settings_of_a_newer_version_are_refused(run: Path) -> None:
     edit(run / "config.json", ds4d="99.0", magic=1)
-    with pytest.raises(ValueError, match=r"config\.json.*99\.0.*Update"):
+    with pytest.raises(ValueError, match=r"config\.json.*99\.0"):
         open_run(run, CPU)
