@@ -24,7 +24,7 @@ from machine import machine
 
 from ds4d.core import choose_device
 from ds4d.data import FolderConfig, load_views
-from ds4d.pipeline import FitStarted, prepare
+from ds4d.pipeline import TrainingStarted, prepare
 from ds4d.presets import PRESETS
 from ds4d.viewer import LiveViewer, Viewer
 
@@ -63,11 +63,13 @@ def main() -> None:
     device = choose_device(args.device)
     preset = PRESETS[args.preset]()
     views = FolderConfig(splits=tuple(args.splits), size=args.size or preset.views.size)
-    fit = dataclasses.replace(preset.fit, static_steps=BLOCK, dynamic_steps=args.steps, coarse_fraction=0.0)
-    trainer = prepare(load_views(args.data, views), dataclasses.replace(preset, fit=fit), device)
+    training = dataclasses.replace(
+        preset.training, static_steps=BLOCK, dynamic_steps=args.steps, low_resolution_fraction=0.0
+    )
+    trainer = prepare(load_views(args.data, views), dataclasses.replace(preset, training=training), device)
     viewer = Viewer()
     live = LiveViewer(viewer)
-    live.on_event(FitStarted(trainer.scene, trainer.video))
+    live.on_event(TrainingStarted(trainer.scene, trainer.video))
     receiver = Receiver(viewer.port)
     while not viewer.has_clients:
         time.sleep(0.01)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ds4d.config import GenerateConfig
-from ds4d.pipeline import FitStarted, StageStarted, iter_run
+from ds4d.pipeline import StageStarted, TrainingStarted, iter_run
 from ds4d.training import StepDone
 from ds4d.viewer import LiveViewer, Viewer
 from ds4d.viewer.live import UpdateSchedule
@@ -37,7 +37,7 @@ def short(quick_config: GenerateConfig) -> GenerateConfig:
     """Forty steps with densification, and small outputs."""
     return replace(
         quick_config,
-        fit=replace(quick_config.fit, static_steps=10, dynamic_steps=30),
+        training=replace(quick_config.training, static_steps=10, dynamic_steps=30),
         outputs=replace(quick_config.outputs, size=16, seconds=0.2, sheet_columns=1, sheet_size=16),
     )
 
@@ -53,7 +53,7 @@ def test_a_browser_shows_the_fit_and_the_result_is_bit_equal(
     try:
         images = []
         for event in iter_run(sample_folder, tmp_path / "watched", config=short, device="cpu"):
-            if isinstance(event, FitStarted):
+            if isinstance(event, TrainingStarted):
                 browser.page.wait_for_function("document.readyState == 'complete'")
             live.on_event(event)
             if isinstance(event, StepDone) and event.step in (10, 40):

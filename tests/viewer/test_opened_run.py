@@ -1,8 +1,8 @@
 """Runs that can be opened, and those that cannot: stopped, running, damaged, newer, without their input."""
 
 import json
+import re
 import shutil
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from ds4d.config import GenerateConfig
+from ds4d.core import Degraded, notices_to
 from ds4d.io import write_video
 from ds4d.multiview import ViewsConfig
 from ds4d.pipeline import iter_run, read_input
@@ -28,11 +29,10 @@ CPU = torch.device("cpu")
 def video_run(sample_folder: Path, quick_config: GenerateConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole run on a video with generated views."""
     folder = tmp_path_factory.mktemp("video") / "run"
-    fit = replace(quick_config.fit, static_steps=2, dynamic_steps=4)
+    fit = replace(quick_config.training, static_steps=2, dynamic_steps=4)
     outputs = replace(quick_config.outputs, size=16, seconds=0.2)
-    config = replace(quick_config, views=ViewsConfig(size=48), fit=fit, outputs=outputs)
-    with pytest.warns(UserWarning, match="6 frames"):
-        list(iter_run(sample_folder / "front.mp4", folder, config=config, device="cpu"))
+    config = replace(quick_config, views=ViewsConfig(size=48), training=fit, outputs=outputs)
+    list(iter_run(sample_folder / "front.mp4", folder, config=config, device="cpu"))
     return folder
 
 
@@ -41,9 +41,9 @@ def edit(path: Path, **changes: object) -> None:
 
 
 def test_a_run_opens_with_its_input(finished_run: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with notices_to((notices := []).append):
         opened = open_run(finished_run, CPU)
+    assert notices == []
     views = opened.views
     assert views is not None and len(views.names) == 7 and not views.has_moving_cameras
     assert views.frame_at(0.0) == 0 and views.frame_at(0.31) == 2 and views.frame_at(1.0) == 5
@@ -84,31 +84,37 @@ def test_the_saliency_map_overlays_the_input_view(finished_run: Path) -> None:
     ],
     ids=["missing", "damaged", "of another run"],
 )
-def test_an_unreadable_saliency_map_is_a_warning(run: Path, spoil: Callable[[Path], object], message: str) -> None:
+def test_an_unreadable_saliency_map_is_a_notice(run: Path, spoil: Callable[[Path], object], message: str) -> None:
     spoil(run / "saliency.mp4")
-    with pytest.warns(UserWarning, match=rf"saliency map.*saliency\.mp4.*{message}"):
+    with notices_to((notices := []).append):
         views = open_run(run, CPU).views
+    assert [(type(notice), notice.part) for notice in notices] == [(Degraded, "viewer")]
+    assert re.search(message, notices[0].message)
     assert views is not None and views.saliency is None and len(views.names) == 7
 
 
-def test_a_missing_input_is_a_warning(run: Path) -> None:
+def test_a_missing_input_is_a_notice(run: Path) -> None:
     edit(run / "config.json", input=str(run / "nowhere"))
-    with pytest.warns(UserWarning, match=r"input.*nowhere"):
+    with notices_to((notices := []).append):
         assert open_run(run, CPU).views is None
+    assert [(type(notice), notice.part) for notice in notices] == [(Degraded, "viewer")]
+    assert "nowhere" in notices[0].message
 
 
-def test_a_forbidden_input_is_a_warning(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forbidden_input_is_a_notice(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Root may read everything, so the system's error is raised by a stand-in."""
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", "/there")
 
     monkeypatch.setattr(Path, "glob", refuse)
-    with pytest.warns(UserWarning, match=r"input.*Permission denied"):
+    with notices_to((notices := []).append):
         assert open_run(run, CPU).views is None
+    assert [(type(notice), notice.part) for notice in notices] == [(Degraded, "viewer")]
+    assert "/there" in notices[0].message
 
 
-def test_a_changed_input_is_a_warning(run: Path, sample_folder: Path, tmp_path: Path) -> None:
+def test_a_changed_input_is_a_notice(run: Path, sample_folder: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(sample_folder, tmp_path / "other"))
     for path in other.glob("transforms_*.json"):
         content = json.loads(path.read_text())
@@ -116,8 +122,10 @@ def test_a_changed_input_is_a_warning(run: Path, sample_folder: Path, tmp_path: 
         content["frames"] = [frame for frame in content["frames"] if frame["time"] in kept]
         path.write_text(json.dumps(content))
     edit(run / "config.json", input=str(other))
-    with pytest.warns(UserWarning, match=r"6 frames.*got 4"):
+    with notices_to((notices := []).append):
         assert open_run(run, CPU).views is None
+    assert [(type(notice), notice.part) for notice in notices] == [(Degraded, "viewer")]
+    assert "6" in notices[0].message
 
 
 def test_a_run_on_a_video_opens_with_its_generated_views(video_run: Path, sample_folder: Path) -> None:
@@ -132,8 +140,9 @@ def test_without_cached_views_the_input_view_is_shown_alone(
 ) -> None:
     kept = open_run(video_run, CPU).views
     monkeypatch.setenv("DS4D_CACHE", str(tmp_path))
-    with pytest.warns(UserWarning, match="not in the cache"):
+    with notices_to((notices := []).append):
         alone = open_run(video_run, CPU).views
+    assert [(type(notice), notice.part) for notice in notices] == [(Degraded, "views")]
     assert kept is not None and alone is not None and alone.names == ("front",)
     assert not (tmp_path / "views").exists(), "views were generated"
     np.testing.assert_array_equal(alone.image(2, 0, saliency=False), kept.image(2, 0, saliency=False))
@@ -143,8 +152,9 @@ def test_without_cached_views_the_input_view_is_shown_alone(
 def test_views_of_missing_weights_are_not_shown(video_run: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(video_run, tmp_path / "run"))
     edit(run / "config.json", views_source="zero123plus")
-    with pytest.warns(UserWarning, match="not in the cache"):
+    with notices_to((notices := []).append):
         views = open_run(run, CPU).views
+    assert [(type(notice), notice.part) for notice in notices] == [(Degraded, "views")]
     assert views is not None and views.names == ("front",)
 
 

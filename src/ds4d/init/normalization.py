@@ -1,6 +1,5 @@
 """From silhouettes to a place: the inner world, the HexPlane's box, and the first Gaussians."""
 
-import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -9,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ds4d.core import check_ranges
+from ds4d.core import Warned, check_ranges, notify
 from ds4d.geometry import (
     UP_AXES,
     HullConfig,
@@ -134,7 +133,7 @@ def register_mesh(video: MultiViewVideo, config: InitConfig, seed: int) -> Regis
     if registered.silhouette_iou < _LEAST_IOU:
         raise ValueError(overlap)
     if registered.silhouette_iou < _GOOD_IOU:
-        warnings.warn(overlap, stacklevel=2)
+        notify(Warned("init", overlap))
     return registered
 
 

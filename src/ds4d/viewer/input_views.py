@@ -1,6 +1,5 @@
 """The input beside the scene: its cameras, its images, and the saliency map over the input view."""
 
-import warnings
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from ds4d.core import Degraded, notify
 from ds4d.geometry import transform_cameras
 from ds4d.io import fit_within, resize_premultiplied
 from ds4d.io.video_reader import VideoReader
@@ -68,7 +68,7 @@ def input_views(video: MultiViewVideo, world: Similarity, saliency_map: Path) ->
     Args:
         video: training views, with cameras in world space.
         world: similarity from world space to normalized space.
-        saliency_map: the run's saliency.mp4; if it cannot be read, there is a warning and no saliency map.
+        saliency_map: the run's saliency.mp4; if it cannot be read, there is a notice and no saliency map.
     """
     video = replace(video, cameras=transform_cameras(world, video.cameras))
     if video.num_times == 1 or not video.cameras.is_static:
@@ -76,7 +76,7 @@ def input_views(video: MultiViewVideo, world: Similarity, saliency_map: Path) ->
     try:
         return InputViews(video, _read_saliency_map(saliency_map, video.num_times))
     except (ValueError, ImportError) as error:
-        warnings.warn(f"the saliency map is not shown: {error}", stacklevel=2)
+        notify(Degraded("viewer", f"the saliency map is not shown: {error}"))
         return InputViews(video)
 
 

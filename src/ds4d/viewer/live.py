@@ -2,7 +2,7 @@
 
 import time as clock
 
-from ds4d.pipeline import Event, FitStarted
+from ds4d.pipeline import Event, TrainingStarted
 from ds4d.training import StepDone
 from ds4d.viewer.input_views import InputViews
 from ds4d.viewer.viewer import Viewer
@@ -28,7 +28,7 @@ class LiveViewer:
 
     def on_event(self, event: Event) -> None:
         """Takes an event of the run, and updates the browsers if it is time."""
-        if isinstance(event, FitStarted):
+        if isinstance(event, TrainingStarted):
             self._viewer.show(event.scene, InputViews(event.video))
         if isinstance(event, StepDone):
             self._last_step = event

@@ -1,11 +1,11 @@
 """A finished run, read for the viewer."""
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from ds4d.core import Degraded, notify
 from ds4d.pipeline import read_input
 from ds4d.runs import RunFolder, read_record
 from ds4d.scene import BakedGaussians
@@ -27,7 +27,7 @@ class OpenedRun:
 
 
 def open_run(path: Path, device: torch.device) -> OpenedRun:
-    """Reads the scene of a run and its training views, with a warning if these cannot be read.
+    """Reads the scene of a run and its training views, with a notice if these cannot be read.
 
     Args:
         path: folder of the run.
@@ -45,7 +45,7 @@ def open_run(path: Path, device: torch.device) -> OpenedRun:
         video = read_input(record.input, record.resolved_config, run_device, make_views=False).video
         _check_same_frames(video, scene, record.input)
     except (ValueError, ImportError, OSError) as error:
-        warnings.warn(f"the input is not shown: {error}", stacklevel=2)
+        notify(Degraded("viewer", f"the input is not shown: {error}"))
         return OpenedRun(scene, None)
     return OpenedRun(scene, input_views(video, scene.world, path / "saliency.mp4"))
 

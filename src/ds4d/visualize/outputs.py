@@ -1,11 +1,11 @@
 """The images, videos and the PLY file that a run writes."""
 
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 
+from ds4d.core import Degraded, notify
 from ds4d.export import write_ply
 from ds4d.geometry import into_world
 from ds4d.io import write_png
@@ -50,11 +50,11 @@ def write_outputs(
 
 
 def write_if_possible(path: Path, write: Callable[[Path], None]) -> Path | None:
-    """Writes one file and returns its path; if a package is missing, warns and returns None."""
+    """Writes one file and returns its path; if a package is missing, notifies the user and returns None."""
     try:
         write(path)
     except ImportError as error:
-        warnings.warn(f"{path.name} is not written: {error}", stacklevel=2)
+        notify(Degraded("outputs", f"{path.name} is not written: {error}"))
         return None
     return path
 
