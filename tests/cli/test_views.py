@@ -43,7 +43,7 @@ def test_the_whole_way_is_the_two_steps(ds4d: Callable, quick: list[str], sample
     """First Gaussians of a video, and of the folder of its views, are the same up to rounding in files."""
     video = sample_folder / "front.mp4"
     ds4d("views", video, "-o", tmp_path / "views", "--size", 32)
-    options = [*quick, "--fit.static-steps", "0", "--fit.dynamic-steps", "0"]
+    options = [*quick, "--training.static-steps", "0", "--training.dynamic-steps", "0"]
     for source, run in ((video, "one"), (tmp_path / "views", "two")):
         outcome = ds4d("generate", source, "-o", tmp_path / run, *options)
         assert outcome.status == 0, outcome.err
