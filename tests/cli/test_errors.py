@@ -150,7 +150,7 @@ def test_options_that_do_not_fit(
     ("words", "message"),
     [
         (["--init.hull.resolution", "0"], "HullConfig: resolution must lie in [2, inf), got 0"),
-        (["--fit.coarse-share", "half"], "--fit.coarse-share"),
+        (["--training.low-resolution", "half"], "--training.low-resolution"),
         (["--preset", "huge"], "'huge'"),
     ],
 )
@@ -283,6 +283,6 @@ def test_warnings_are_one_line(ds4d: Callable, quick: list[str], stag4d: Path, t
     outcome = ds4d("generate", stag4d, "-o", tmp_path / "run", "--views", "folder", *quick)
     assert outcome.status == 0
     assert [line for line in outcome.err.splitlines() if "warning" in line] == [
-        f"ds4d: warning: {stag4d} has no folder zero123: only its front view is used.",
-        f"ds4d: warning: {stag4d} shows the object from one still side: the others are unknown.",
+        f"ds4d: warning: {stag4d} has no folder zero123: only its input view is used.",
+        f"ds4d: warning: {stag4d} has one static view: the other sides of the object are unknown.",
     ]

@@ -6,7 +6,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from ds4d.cli import COMMANDS, ablate
 from ds4d.cli.exit_codes import MEANINGS, ExitCode
 from ds4d.cli.outcome import Outcome
 from ds4d.cli.screen import Screen, ScreenOptions
+from ds4d.core import Warned, notify
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "command_line.md").read_text(encoding="utf-8")
 KEYS = ["command", "result", "wrote", "next", "exit_code", "warnings", "seconds"]
@@ -89,13 +89,13 @@ def test_quiet_says_errors_and_no_warnings(ds4d: Callable, tmp_path: Path, capsy
     assert outcome.err.startswith("ds4d: error: ") and outcome.err.count("\n") == 1
     for quiet, said in ((True, ""), (False, "ds4d: warning: too dark\n")):
         with Screen("check", ScreenOptions(quiet=quiet)):
-            warnings.warn("too\n dark", stacklevel=1)
+            notify(Warned("input", "too\n dark"))
         assert capsys.readouterr().err == said
 
 
 def test_warnings_stand_in_the_object(capsys: pytest.CaptureFixture[str]) -> None:
     with Screen("check", ScreenOptions(json=True, quiet=True)) as screen:
-        warnings.warn("too dark", stacklevel=1)
+        notify(Warned("input", "too dark"))
     assert screen.answer(Outcome(result={"psnr": float("nan"), "file": Path("a"), "all": (1.5, float("inf"))})) == 0
     out, err = capsys.readouterr()
     answer = json.loads(out)

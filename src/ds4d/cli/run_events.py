@@ -1,7 +1,7 @@
 """A run as it is seen: its stages, what each works with, and its steps."""
 
 from ds4d.cli.screen import Screen
-from ds4d.core import Progress
+from ds4d.core import Degraded, Progress, Warned
 from ds4d.init.registration import Registration
 from ds4d.pipeline import Event, MeshRegistered, Resolved, StageStarted
 from ds4d.training import StepDone
@@ -10,7 +10,7 @@ STAGES = {
     "views": "reading the input, making views where they are needed",
     "features": "looking at the frames",
     "init": "placing the object",
-    "fit": "fitting",
+    "training": "fitting",
     "evaluate": "scoring the training views",
     "outputs": "drawing images and videos",
 }
@@ -22,11 +22,13 @@ def show(event: Event, screen: Screen) -> None:
         number = list(STAGES).index(event.name) + 1
         screen.say(f"stage {number} of {len(STAGES)}: {STAGES[event.name]}")
     elif isinstance(event, Resolved):
-        screen.say(f"  {event.part}: {event.what}")
+        screen.say(f"  {event.part}: {event.value}")
+    elif isinstance(event, Degraded | Warned):
+        screen.notice(event)
     elif isinstance(event, MeshRegistered):
         screen.say(f"  {describe_registration(event.registration)}")
     elif isinstance(event, StepDone):
-        screen.progress(Progress(STAGES["fit"], event.step, event.total_steps), describe(event))
+        screen.progress(Progress(STAGES["training"], event.step, event.total_steps), describe(event))
 
 
 def describe(event: StepDone) -> str:

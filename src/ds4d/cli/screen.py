@@ -15,7 +15,7 @@ import tyro
 from ds4d.cli.displays import display_for
 from ds4d.cli.exit_codes import ExitCode
 from ds4d.cli.outcome import Outcome
-from ds4d.core import Progress, progress_to
+from ds4d.core import Degraded, Notice, Progress, notices_to, progress_to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,7 @@ class Screen:
         if self.options.json:
             self._inside.enter_context(redirect_stdout(sys.stderr))
         self._inside.enter_context(progress_to(self.progress))
+        self._inside.enter_context(notices_to(self.notice))
         self._inside.callback(self._display.close)
         return self
 
@@ -71,6 +72,14 @@ class Screen:
     def progress(self, progress: Progress, note: str = "") -> None:
         """Shows how far some work is, with a few words about the last step."""
         self._display.progress(progress, note)
+
+    def notice(self, notice: Notice) -> None:
+        """Shows that a part is weaker than asked for, or that the result may suffer; every notice once."""
+        severity = "degraded" if isinstance(notice, Degraded) else "warning"
+        text = " ".join(notice.message.split())
+        if text not in self._warnings:
+            self._warnings.append(text)
+            self._display.say(f"ds4d: {severity}: {text}")
 
     def answer(self, outcome: Outcome) -> ExitCode:
         """Says what came of the command; returns its exit code."""

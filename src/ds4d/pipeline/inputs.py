@@ -6,7 +6,6 @@ kept.
 """
 
 import contextlib
-import warnings
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from ds4d.config import GenerateConfig
+from ds4d.core import Degraded, Warned, notify
 from ds4d.data import POINTS_FILE, check_masks, is_view_folder, load_views, refuse_options
 from ds4d.data.image_sizes import view_weights
 from ds4d.geometry import (
@@ -36,7 +36,7 @@ from ds4d.multiview import (
     input_view_only,
     make_generator,
 )
-from ds4d.preprocess import Finding, Framing, VideoConfig, VideoCrop, load_video
+from ds4d.preprocess import CropBox, Finding, VideoConfig, VideoCrop, load_video
 from ds4d.types import Frames, GeneratedViews, MultiViewVideo, PointCloud, Similarity, Video
 
 _MOST_POINTS = 1_000_000
@@ -49,7 +49,7 @@ class TrainingInput:
     Attributes:
         video: frames and cameras of all training views, in world space.
         points: surface points of the object in the middle frame, if the view generator knows its shape.
-        framing: crop of the input video that the frames show; None for a folder of views.
+        crop: crop of the input video that the frames show; None for a folder of views.
         source: source of the views, never `auto`.
         description: the same in a few words.
         findings: results of the checks of an input video, the most severe first; None for a folder of views.
@@ -57,7 +57,7 @@ class TrainingInput:
 
     video: MultiViewVideo
     points: PointCloud | None
-    framing: Framing | None
+    crop: CropBox | None
     source: ViewsSource
     description: str
     findings: tuple[Finding, ...] | None = None
@@ -65,11 +65,11 @@ class TrainingInput:
     @property
     def video_crop(self) -> VideoCrop | None:
         """The crop of the input video with its camera; None for a folder of views."""
-        if self.framing is None:
+        if self.crop is None:
             return None
         cameras = self.video.cameras
         viewmat, K = (tuple(map(tuple, matrix[0, 0].tolist())) for matrix in (cameras.viewmats, cameras.Ks))
-        return VideoCrop(self.framing, viewmat, K)
+        return VideoCrop(self.crop, viewmat, K)
 
 
 def read_input(
@@ -82,7 +82,7 @@ def read_input(
         config: how the input is read, and how views are generated.
         device: compute device of the view generator.
         make_views: whether views that are not in the cache are generated; if not, the input view is returned alone,
-            with a warning.
+            with a notice.
 
     Raises:
         ValueError: the input cannot be used, or an option does not apply to it.
@@ -102,7 +102,7 @@ def read_input(
     if not is_complete:
         return _add_views(video, config, device, make_views)
     if is_single:
-        warnings.warn(f"{path} has one static view: the other sides of the object are unknown.", stacklevel=2)
+        notify(Warned("input", f"{path} has one static view: the other sides of the object are unknown."))
     return TrainingInput(video, _read_points(path), None, "folder", f"{video.num_views} views of the folder")
 
 
@@ -120,13 +120,16 @@ def _read_video(path: Path, config: GenerateConfig, device: torch.device, make_v
     views = config.views
     refuse_options(views, ("splits", "rig", "up"), f"{path} is a video")
     loaded = load_video(path, replace(config.video, size=views.size or config.video.size, fps=views.fps))
+    for finding in loaded.findings:
+        if finding.severity == "warning":
+            notify(Warned("input", f"{path}: {finding}"))
     video = loaded.video
     if (views.elevation, views.fovy) != (ViewsConfig.elevation, ViewsConfig.fovy):
         view = replace(RIGS["stag4d"][0], elevation=views.elevation, fovy=views.fovy)
         video = replace(video, camera=rig_cameras((view,), video.frames.width, video.frames.height))
     generated, source, description = _generate(video, config, device, make_views)
     check_masks(generated.video)
-    return TrainingInput(generated.video, generated.points, loaded.framing, source, description, loaded.findings)
+    return TrainingInput(generated.video, generated.points, loaded.crop, source, description, loaded.findings)
 
 
 def _add_views(video: MultiViewVideo, config: GenerateConfig, device: torch.device, make_views: bool) -> TrainingInput:
@@ -186,11 +189,11 @@ def _generate(
 
 
 def _find_views(name: str, video: Video, config: GenerateConfig, device: torch.device) -> GeneratedViews:
-    """The video with its views in the cache; the video alone, with a warning, if they are not there."""
+    """The video with its views in the cache; the video alone, with a notice, if they are not there."""
     # A generator without its weights or a package cannot be made, and what it generated cannot be looked up.
     with contextlib.suppress(ValueError, ImportError):
         generator = make_generator(name, config.views, device, matting_model=config.video.matting_model)
         if generated := find_views(generator, video, seed=config.seed):
             return generated
-    warnings.warn(f"views generated by {name} are not in the cache: only the input view is shown.", stacklevel=2)
+    notify(Degraded("views", f"views generated by {name} are not in the cache: only the input view is shown."))
     return input_view_only(video)
