@@ -1,4 +1,4 @@
-"""`ds4d export`: a generated object as files that other programs read, or as a page that plays it."""
+"""`ds4d export`: writes a run in formats that other programs read, or as a web page."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,33 +11,32 @@ import tyro
 from jaxtyping import Float
 from torch import Tensor
 
-from ds4d.cli.loops import with_jump
-from ds4d.cli.options import check_times, refuse_set
-from ds4d.cli.outcome import Outcome, page_command, written_page
-from ds4d.cli.overwriting import claim, claim_frames, leave_alone
-from ds4d.cli.screen import Screen, ScreenOptions
+from ds4d.cli.arguments import CommandLine, Flag, RunPath
+from ds4d.cli.checks import check_overwrite, check_times, frame_paths, refuse_set, remove_stale
+from ds4d.cli.console import Console
+from ds4d.cli.result import Outcome, export_page_command, page_outcome
+from ds4d.cli.scenes import load_scene, with_jump
 from ds4d.core import DeviceName, choose_device, tracked
 from ds4d.export import write_compressed_ply, write_gltf, write_ply, write_splat
 from ds4d.export.html import write_html
 from ds4d.export.mesh import MeshConfig, animate_mesh, write_animated_glb
 from ds4d.geometry import UpAxis, frame_times, into_world, inverse_similarity, transform_points, turned_world
 from ds4d.rendering import renderer_for
-from ds4d.runs import RunFolder
-from ds4d.scene import DynamicGaussians, LoopedScene, Scene, bake_at
+from ds4d.scene import LoopedScene, Scene, bake_at
 from ds4d.types import Similarity
 from ds4d.visualize import FOVY_DEG, viewing_distance
 
-# Formats of a single moment, one file per time: how their files end, and what writes one.
+# Formats of a single time: the ending of their files, and their writers.
 WRITERS: dict[str, tuple[str, Callable[..., None]]] = {
     "ply": (".ply", write_ply),
     "compressed-ply": (".compressed.ply", write_compressed_ply),
     "splat": (".splat", write_splat),
     "gltf": (".glb", write_gltf),
 }
-# Formats of the whole clip, one file: the endings that file may have.
+# Formats of the whole clip in one file: the endings it may have.
 _WHOLE = {"mesh": (".glb",), "html": (".html", ".htm")}
-_UPRIGHT = {"gltf", "mesh"}  # formats whose own worlds are y up
-# Options that only some formats read.
+_UPRIGHT = {"gltf", "mesh"}  # formats that define y as up
+# Options that only some formats use.
 _READERS = {
     "sh_degree": ("ply",),
     "resolution": ("mesh",),
@@ -46,48 +45,61 @@ _READERS = {
 
 
 @dataclass(frozen=True)
-class ExportArguments(ScreenOptions):
-    """Writes a generated object as files that other programs read: numbered ones, one per time, or one for the clip.
+class ExportArguments:
+    """Exports a run: one file per time, or one file for the whole clip.
 
     Attributes:
         run: folder of the run.
-        output: folder of the files frame0001 and so on; for mesh and html, the file (.glb, .html).
-        format: ply: the layout of 3D Gaussian splatting. compressed-ply: PlayCanvas' packed one. splat: 32 bytes per
-            Gaussian. gltf: binary glTF with KHR_gaussian_splatting. mesh: a triangle mesh that moves, as binary glTF.
-            html: a page for any browser, without server or network, that plays the object.
-        times: in [0, 1], from the first frame to the last; those of the clip's frames if neither they nor --frames are
-            given. Not for html.
-        frames: so many times, evenly from 0 to 1, also between those of the clip. A mesh or a page of more frames plays
-            as fast as one of fewer; numbered files, played at the clip's rate, are slower.
+        output: for ply, compressed-ply, splat and gltf a folder for frame0001 and so on; for mesh a .glb file, for
+            html a .html file.
+        format: file format: ply (3D Gaussian Splatting), compressed-ply (PlayCanvas), splat (32 bytes per Gaussian),
+            gltf (binary glTF with KHR_gaussian_splatting), mesh (animated triangle mesh, binary glTF) or html (a web
+            page that plays the object, without server or network).
+        times: times to export, in [0, 1] from the first frame to the last; by default those of the clip's frames. Not
+            for html.
+        frames: number of times to export, evenly spaced from 0 to 1, in place of --times. A mesh or a page plays for
+            the duration of the clip whatever their number.
         loop: blend the end of the clip into its start.
-        up: axis of the files' world that points up: z in Blender, -y in many viewers of splats. That of the input's
-            world if not given, but y in glTF. Not for html.
-        sh_degree: of a ply's colors, 0 to 3, filled up with zeros: some viewers read 3 only. The fit's own if not
-            given.
-        resolution: of a mesh: steps of the grid along the object.
-        force: replace files that are there.
-        device: where to work; auto takes CUDA where it can be used.
+        up: up axis of the exported files, for example z for Blender; by default the input's, but y for gltf and mesh.
+            Not for html.
+        sh_degree: degree of the spherical harmonics in a ply, 0 to 3, padded with zeros where the fit has fewer; by
+            default the fit's. Some viewers only read 3.
+        resolution: number of grid cells along the longest side of the object, for mesh.
+        force: replace existing files.
+        device: compute device; auto uses CUDA if it is available.
     """
 
-    run: tyro.conf.Positional[Path]
+    run: RunPath
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="PATH")]
     format: Literal["ply", "compressed-ply", "splat", "gltf", "mesh", "html"] = "ply"
-    times: tuple[float, ...] | None = None
-    frames: int | None = None
-    loop: bool = False
+    times: Annotated[
+        tuple[float, ...] | None, tyro.conf.arg(help_behavior_hint="(default: the times of the clip's frames)")
+    ] = None
+    frames: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: the clip's frames)")] = None
+    loop: Flag = False
     up: UpAxis | None = None
     sh_degree: int | None = None
     resolution: int = MeshConfig.resolution
-    force: bool = False
+    force: Flag = False
     device: DeviceName = "auto"
 
 
-def run(words: Sequence[str], screen: Screen) -> Outcome:
-    """The command."""
-    arguments = tyro.cli(ExportArguments, args=list(words), prog="ds4d export")
+COMMAND = CommandLine(
+    "export",
+    ExportArguments,
+    (
+        ("export run --format html -o run.html", "a web page that plays the object"),
+        ("export run --format mesh --up z -o run.glb", "an animated mesh for Blender"),
+        ("export run --times 0 0.5 1 -o plys", "PLY files at three times"),
+    ),
+)
+
+
+def run(argv: Sequence[str], console: Console) -> Outcome:
+    """Runs the command."""
+    arguments = COMMAND.parse(argv)
     _check_options(arguments)
-    RunFolder(arguments.run).check_scene()
-    scene = DynamicGaussians.load(arguments.run, choose_device(arguments.device))
+    scene = load_scene(arguments.run, choose_device(arguments.device))
     times = _times(arguments, scene)
     playing = LoopedScene(scene) if arguments.loop else scene
     write = {"mesh": _write_mesh, "html": _write_page}.get(arguments.format, _write_sequence)
@@ -96,9 +108,9 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
 
 
 def _check_options(arguments: ExportArguments) -> None:
-    """Only the options that the format reads."""
+    """Refuses options that the format does not use."""
     if arguments.times is not None and arguments.frames is not None:
-        raise ValueError("--frames must not be given with --times, which says the times already. Leave one out.")
+        raise ValueError("--frames must not be given with --times. Leave one out.")
     unread = [name for name, readers in _READERS.items() if arguments.format not in readers]
     refuse_set(arguments, unread, f"--format {arguments.format}")
     endings = _WHOLE.get(arguments.format)
@@ -122,20 +134,20 @@ def _write_sequence(arguments: ExportArguments, scene: Scene, times: Float[Tenso
     suffix, write = WRITERS[arguments.format]
     if arguments.sh_degree is not None:
         write = partial(write, sh_degree=arguments.sh_degree)
-    paths = claim_frames(arguments.output, suffix, len(times), force=arguments.force)
+    paths = frame_paths(arguments.output, suffix, len(times), force=arguments.force)
     world = _outer_world(arguments, scene)
     for path, time in zip(tracked(paths, f"writing {suffix}"), times.split(1), strict=True):
         with torch.no_grad():
             raw = scene.raw_at(time.to(scene.device)).at_time(0)
         write(into_world(raw, world), path)
-    leave_alone(paths)
-    return Outcome(result={"times": times.tolist()}, wrote=paths, next=[page_command(arguments.run)])
+    remove_stale(paths)
+    return Outcome(result={"times": times.tolist()}, files=paths, next=[export_page_command(arguments.run)])
 
 
 def _write_mesh(arguments: ExportArguments, scene: Scene, times: Float[Tensor, " T"]) -> Outcome:
     if not (times.diff() > 0).all():
         raise ValueError(f"--times must rise for a mesh, got {times.tolist()}. Sort them.")
-    claim([arguments.output], force=arguments.force)
+    check_overwrite([arguments.output], force=arguments.force)
     mesh = animate_mesh(scene, renderer_for(scene.device), times, MeshConfig(arguments.resolution))
     vertices = transform_points(inverse_similarity(_outer_world(arguments, scene)), mesh.vertices)
     seconds = (mesh.times - mesh.times[0]) * scene.clip.duration
@@ -144,21 +156,21 @@ def _write_mesh(arguments: ExportArguments, scene: Scene, times: Float[Tensor, "
         f"{len(mesh.triangles)} triangles, {len(times)} times",
         {"triangles": len(mesh.triangles), "times": times.tolist()},
         [arguments.output],
-        [page_command(arguments.run)],
+        [export_page_command(arguments.run)],
     )
 
 
 def _write_page(arguments: ExportArguments, scene: Scene, times: Float[Tensor, " T"]) -> Outcome:
-    """The whole object as a page, seen from the front at first, as in the run's videos."""
+    """Writes the web page, which starts with the input view."""
     path = arguments.output
-    claim([path], force=arguments.force)
+    check_overwrite([path], force=arguments.force)
     baked = bake_at(scene, times)
     title = arguments.run.resolve().name
     write_html(baked, path, distance=viewing_distance(baked), fovy_deg=FOVY_DEG, title=title)
-    return written_page(path)
+    return page_outcome(path)
 
 
 def _outer_world(arguments: ExportArguments, scene: Scene) -> Similarity:
-    """From the files' world to the inner one."""
+    """The similarity from the files' world to normalized space."""
     usual = "y" if arguments.format in _UPRIGHT else None
     return turned_world(scene.world, usual if arguments.up is None else arguments.up)

@@ -1,26 +1,36 @@
-"""`ds4d info`: device, versions, what is installed and what is missing."""
+"""`ds4d info`: shows versions, devices and installed extras."""
 
 import importlib.metadata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-import tyro
 from packaging.requirements import Requirement
 
-from ds4d.cli.outcome import Outcome
-from ds4d.cli.screen import Screen, ScreenOptions
+from ds4d.cli.arguments import CommandLine
+from ds4d.cli.console import Console
+from ds4d.cli.result import Outcome
 from ds4d.core import installed_version, versions
 
 
 @dataclass(frozen=True)
-class InfoArguments(ScreenOptions):
-    """Says what this installation can do, and what to install for the rest."""
+class InfoArguments:
+    """Shows versions, devices and extras of this installation, and how to install what is missing."""
 
 
-def run(words: Sequence[str], screen: Screen) -> Outcome:
-    """The command."""
-    tyro.cli(InfoArguments, args=list(words), prog="ds4d info")
+COMMAND = CommandLine(
+    "info",
+    InfoArguments,
+    (
+        ("info", "show versions, devices and extras"),
+        ("info --json", "the same as JSON, for a bug report"),
+    ),
+)
+
+
+def run(argv: Sequence[str], console: Console) -> Outcome:
+    """Runs the command."""
+    COMMAND.parse(argv)
     parts = {"versions": [*_versions()], "devices": [*_devices()], "extras": [*_extras()]}
     return Outcome("\n".join(line for lines in parts.values() for line in lines), parts, next=["ds4d weights"])
 
@@ -45,12 +55,12 @@ def _devices() -> Iterator[str]:
 
 
 def _gsplat_state() -> str:
-    """Whether its kernels load; where they were never compiled, this compiles them."""
+    """Whether gsplat's kernels load, which compiles them the first time."""
     try:
         from gsplat.cuda._wrapper import _make_lazy_cuda_obj
 
         _make_lazy_cuda_obj("CameraModelType")
-    except Exception as error:  # whatever is wrong with a compiler, a driver or a wheel is told, not raised
+    except Exception as error:  # any problem of a compiler, a driver or a wheel is reported, not raised
         return f"does not load: {' '.join(str(error).split())[:200]}"
     return "loads"
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: as an order that unwinds what is done, or as a wish, fulfilled where the work can be stopped."""
+"""Ctrl-C and SIGTERM: ending a command at once, or asking it to stop at its next step."""
 
 import signal
 import threading
@@ -9,40 +9,40 @@ from types import FrameType, TracebackType
 
 @contextmanager
 def terminable() -> Generator[None, None, None]:
-    """Inside the block SIGTERM unwinds as Ctrl-C does: nothing half-written stays, and processes of its own end."""
+    """Inside the block SIGTERM raises, as Ctrl-C does: temporary files are removed and child processes end."""
     if threading.current_thread() is not threading.main_thread():  # Python allows handlers nowhere else
         yield
         return
-    before = signal.signal(signal.SIGTERM, _leave)
+    before = signal.signal(signal.SIGTERM, _exit)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
+def _exit(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
 class StopSignals:
-    """Notes the first Ctrl-C or SIGTERM inside its block; a second one acts at once, as usual.
+    """Records the first Ctrl-C or SIGTERM inside its block; a second one acts at once, as usual.
 
     Args:
-        say: told at once that the signal has been heard.
+        print_line: called with a message when the first signal arrives.
 
     Attributes:
-        received: the signal, or None.
+        received: the first signal, or None.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self, print_line: Callable[[str], None]) -> None:
+        self._print = print_line
         self.received: signal.Signals | None = None
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> "StopSignals":
         if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
+                self._before[number] = signal.signal(number, self._record)
         return self
 
     def __exit__(
@@ -50,10 +50,10 @@ class StopSignals:
     ) -> None:
         self._restore()
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _record(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
         self._restore()
-        self._say(f"\n{self.received.name}: stopping at the next step; once more stops at once")
+        self._print(f"\n{self.received.name}: stopping after this step; send it again to stop at once")
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

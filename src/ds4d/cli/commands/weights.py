@@ -1,4 +1,4 @@
-"""`ds4d weights`: the pretrained models that stages can use, where they are looked for and what is there."""
+"""`ds4d weights`: lists pretrained models, where they are searched for and what was found."""
 
 import os
 from collections.abc import Sequence
@@ -6,38 +6,47 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
-from rich.console import Console
+from rich.console import Console as RichConsole
 from rich.table import Table
 
-from ds4d.cli.outcome import Outcome
-from ds4d.cli.screen import Screen, ScreenOptions
+from ds4d.cli.arguments import CommandLine, Flag
+from ds4d.cli.console import Console
+from ds4d.cli.result import Outcome
 from ds4d.weights import MODELS, PretrainedModel, faults, find_model, model_files, places, weights_digest
 
-_COMMERCIAL = {True: "yes", False: "no", None: "it depends"}
+_COMMERCIAL = {True: "yes", False: "no", None: "depends"}
 
 
 @dataclass(frozen=True)
-class WeightsArguments(ScreenOptions):
-    """Lists the pretrained models that stages can use. Nothing is ever downloaded.
+class WeightsArguments:
+    """Lists the pretrained models that a run can use. Nothing is downloaded.
 
     Attributes:
-        hash: whether to read what is present and print the SHA-256 of its files, one after the other.
+        hash: print the SHA-256 hash of the files of every installed model, which reads them all.
     """
 
-    hash: bool = False
+    hash: Flag = False
 
 
-def run(words: Sequence[str], screen: Screen) -> Outcome:
-    """The command."""
-    arguments = tyro.cli(WeightsArguments, args=list(words), prog="ds4d weights")
+COMMAND = CommandLine(
+    "weights",
+    WeightsArguments,
+    (
+        ("weights", "list the pretrained models and how to get them"),
+        ("weights --hash", "also print the hashes of those that are installed"),
+    ),
+)
+
+
+def run(argv: Sequence[str], console: Console) -> Outcome:
+    """Runs the command."""
+    arguments = COMMAND.parse(argv)
     rows = [_row(model, arguments.hash) for model in MODELS.values()]
     return Outcome(_table(rows), {"models": rows})
 
 
 def _row(model: PretrainedModel, with_hash: bool) -> dict[str, Any]:
-    """All that is known of one model, as json holds it."""
-    looked = places(model)
+    """One model as JSON holds it."""
     folder = find_model(model)
     row: dict[str, Any] = {
         "name": model.name,
@@ -48,8 +57,9 @@ def _row(model: PretrainedModel, with_hash: bool) -> dict[str, Any]:
         "present": folder is not None,
         "path": str(folder) if folder else None,
         "bytes": sum(file.stat().st_size for file in model_files(model, folder)) if folder else None,
-        "looked_in": [
-            {"place": place.name, "path": str(place.path), "faults": faults(model, place.path)} for place in looked
+        "searched": [
+            {"name": place.name, "path": str(place.path), "problems": faults(model, place.path)}
+            for place in places(model)
         ],
         "get": model.how_to_get(f"$DS4D_WEIGHTS/{model.name}"),
     }
@@ -59,7 +69,7 @@ def _row(model: PretrainedModel, with_hash: bool) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    console = Console(highlight=False)
+    console = RichConsole(highlight=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("stage", "model", "present", "commercial use", "license"):
         table.add_column(name, no_wrap=name != "license")
@@ -68,10 +78,10 @@ def _table(rows: list[dict[str, Any]]) -> str:
     with console.capture() as shown:
         console.print(table)
     sections = {
-        "Present:": [line for row in rows if row["present"] for line in _place(row)],
-        "Not usable:": [line for row in rows if not row["present"] for line in _damage(row)],
-        f"Looked for in $DS4D_WEIGHTS ({os.environ.get('DS4D_WEIGHTS', 'not set')}) and in the Hugging Face cache. "
-        "To get what is absent:": [row["get"] for row in rows if not row["present"]],
+        "Present:": [line for row in rows if row["present"] for line in _location(row)],
+        "Incomplete:": [line for row in rows if not row["present"] for line in _problems(row)],
+        f"Searched in $DS4D_WEIGHTS ({os.environ.get('DS4D_WEIGHTS', 'not set')}) and in the Hugging Face cache. "
+        "To install the others:": [row["get"] for row in rows if not row["present"]],
     }
     listed = ["\n  ".join([title, *lines]) for title, lines in sections.items() if lines]
     return "\n\n".join([shown.get().rstrip(), *listed])
@@ -80,15 +90,15 @@ def _table(rows: list[dict[str, Any]]) -> str:
 def _state(row: dict[str, Any]) -> str:
     if row["present"]:
         return f"{row['bytes'] / 1e6:,.{0 if row['bytes'] > 1e7 else 3}f} MB"
-    return "not usable" if _damage(row) else "-"
+    return "incomplete" if _problems(row) else "-"
 
 
-def _place(row: dict[str, Any]) -> list[str]:
+def _location(row: dict[str, Any]) -> list[str]:
     digest = [f"{' ' * len(row['name'])}  SHA-256 {row['sha256']}"] if "sha256" in row else []
     return [f"{row['name']}  {row['path']}", *digest]
 
 
-def _damage(row: dict[str, Any]) -> list[str]:
-    """What is wrong where something of an absent model lies."""
-    begun = [look for look in row["looked_in"] if Path(look["path"]).exists()]
-    return [f"{row['name']}  {look['path']} has {look['faults'][0].rstrip(',')}" for look in begun]
+def _problems(row: dict[str, Any]) -> list[str]:
+    """The problems of models that are partly installed."""
+    incomplete = [place for place in row["searched"] if Path(place["path"]).exists()]
+    return [f"{row['name']}  {place['path']} has {place['problems'][0].rstrip(',')}" for place in incomplete]

@@ -1,0 +1,151 @@
+"""`ds4d ablate`: runs the paper's ablation and writes its table."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ds4d.ablation import Event, FitFailed, MultiView, Planned, ablate, find_cases, fit_case, plan, write_tables
+from ds4d.cli.arguments import CommandLine, Flag
+from ds4d.cli.console import Console
+from ds4d.cli.displays import describe_seconds
+from ds4d.cli.result import MEANINGS, ExitCode, Outcome, ds4d_command, open_in_browser
+from ds4d.config import GenerateConfig
+from ds4d.core import DeviceName, choose_device
+from ds4d.presets import PRESETS, PresetName, default_preset
+
+
+@dataclass(frozen=True)
+class AblateArguments:
+    """Runs the paper's ablation: fits its variants to the same scenes with the same seeds and steps, and compares them.
+
+    Every finished fit is one file in results/ and is not fitted again, so the same command continues an interrupted
+    ablation, and results of several machines are merged by copying. Without data only the table is written.
+
+    Attributes:
+        output: folder of the results and of table.json, table.md and table.png.
+        data: folders of multi-view frames. A folder with transforms_test.json is fitted to the splits front and mv and
+            scored on test; any other is scored on its input view.
+        rows: variants to fit: A (random initialization), B (visual hull), D (B + frame features of the input view), E
+            (D + DSFD), F, G, H (E + TSSF by average, GA, DA), visible (E + TSSF of the views that see the point),
+            registered (B + learned view correction), ours (visible and registered).
+        seeds: number of seeds per variant, counted from 0.
+        preset: preset that all variants share; by default fast on CUDA, else cpu.
+        size: height of the training images in pixels; by default the preset's.
+        steps: total number of training steps, split between the stages as in the preset; by default the preset's.
+        device: compute device; auto uses CUDA if it is available.
+        mv: views besides the input view of scenes with a test split: exact as recorded, or perturbed like generated
+            views, differently for each seed.
+        hold_out: fit without each generated view in turn and score that view, for scenes without a test split.
+        jobs: number of fits that run in parallel, each in a process of its own.
+        base: variant that the others are compared with; by default B, or the first that has results.
+    """
+
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="DIR")]
+    data: Annotated[
+        tuple[Path, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="[DIR ...]", help_behavior_hint="(default: none)"),
+    ] = ()
+    rows: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[ROW ...]", help_behavior_hint="(default: all)")] = ()
+    seeds: int = 3
+    preset: PresetName | None = None
+    size: int | None = None
+    steps: int | None = None
+    device: DeviceName = "auto"
+    mv: MultiView = "exact"
+    hold_out: Flag = False
+    jobs: int = 1
+    base: Annotated[str | None, tyro.conf.arg(metavar="ROW")] = None
+
+
+COMMAND = CommandLine(
+    "ablate",
+    AblateArguments,
+    (
+        ("ablate data/sample -o ablation", "fit all variants to a scene, with three seeds each"),
+        (
+            "ablate data/sample -o ablation --rows B E ours --seeds 1 --steps 300",
+            "a quick comparison of three variants",
+        ),
+        ("ablate -o ablation --base E", "write the table again, compared with E"),
+    ),
+)
+
+
+def run(argv: Sequence[str], console: Console) -> Outcome:
+    """Runs the command; failed fits do not keep the others from the table."""
+    arguments = COMMAND.parse(argv)
+    failed, again = 0, [ds4d_command("ablate", *argv)]
+    if arguments.data:
+        try:
+            failed = _fit(arguments, console)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            code = ExitCode.INTERRUPTED if isinstance(stop, KeyboardInterrupt) else ExitCode.TERMINATED
+            return Outcome(error=f"{MEANINGS[code]}; finished fits are kept.", next=again, exit_code=code)
+    if not failed:
+        return _table(arguments.output, arguments.base)
+    error = f"{failed} fit{'s' * (failed > 1)} failed; the errors are in {arguments.output / 'failures'}."
+    failure = Outcome(error=error, next=again, exit_code=ExitCode.FAILURE)
+    if not any((arguments.output / "results").glob("*.json")):
+        return failure  # nothing to compare
+    try:
+        table = _table(arguments.output, arguments.base)
+    except ValueError as table_error:  # no results of the base, for instance
+        return replace(failure, text=f"no table: {table_error}")
+    return replace(failure, text=table.text, result=table.result, files=table.files)
+
+
+def _table(folder: Path, base: str | None) -> Outcome:
+    files = write_tables(folder, base)
+    content = json.loads((folder / "table.json").read_text(encoding="utf-8"))
+    text = (folder / "table.md").read_text(encoding="utf-8")
+    return Outcome(text, content, files, [open_in_browser(files[-1])])
+
+
+def describe(event: Event) -> str:
+    """An event as one line."""
+    if isinstance(event, Planned):
+        kept = f", {event.kept} of them finished before" if event.kept else ""
+        return f"{event.total} fits{kept}"
+    if isinstance(event, FitFailed):
+        return f"fit {event.number} of {event.total}: {event.name} failed: {event.error}"
+    result = event.result
+    name, value = next(
+        ((name, result.metrics[name]) for name in ("psnr_dynamic", "psnr") if not math.isnan(result.metrics[name])),
+        ("front_psnr", result.metrics["front_psnr"]),
+    )
+    left = f", about {describe_seconds(event.seconds_left)} left" if event.number < event.total else ""
+    return (
+        f"fit {event.number} of {event.total}: {result.case} {result.row} seed {result.seed}: "
+        f"{name} {value:.1f}, {result.seconds:.0f} s{left}"
+    )
+
+
+def _fit(arguments: AblateArguments, console: Console) -> int:
+    """Runs the fits; returns how many failed."""
+    device = choose_device(arguments.device)
+    preset = _settings(arguments, default_preset(device))
+    cases = find_cases(arguments.data, preset.views, mv=arguments.mv, hold_out=arguments.hold_out)
+    fits = plan(cases, preset, arguments.rows, arguments.seeds)
+    failed = 0
+    for event in ablate(fits, arguments.output, fit_case, device=device, jobs=arguments.jobs):
+        console.print(describe(event))
+        failed += isinstance(event, FitFailed)
+    return failed
+
+
+def _settings(arguments: AblateArguments, default: PresetName) -> GenerateConfig:
+    """The settings that all variants share."""
+    preset = PRESETS[arguments.preset or default]()
+    if arguments.size is not None:
+        preset = replace(preset, views=replace(preset.views, size=arguments.size))
+    if arguments.steps is not None:
+        static = round(arguments.steps * preset.fit.static_steps / preset.fit.total_steps)
+        fit = replace(preset.fit, static_steps=static, dynamic_steps=arguments.steps - static)
+        preset = replace(preset, fit=fit)
+    return preset
