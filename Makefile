@@ -1,7 +1,7 @@
 # The commands of everyday work. `make test` is what continuous integration runs.
-#   make test      environment, format, lint, types, tests
+#   make test      environment, format, lint, types, import order, tests
 #   make demo      a small synthetic video, from one side, to a 4D object, into demo/
-#   make format    rewrite the sources in the house's format
+#   make format    format the sources
 #   make clean     remove what the other targets made
 
 PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11 python3.10; do \
@@ -15,7 +15,8 @@ test: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/ty check src
-	# Status 5 says that nothing was collected, which is no failure of the code.
+	$(BIN)/lint-imports --no-cache
+	# Status 5: no test was collected, which is not a failure of the code.
 	$(BIN)/pytest -n 2 -m "not gpu" || test $$? -eq 5
 
 demo: $(READY)
@@ -32,7 +33,7 @@ clean:
 	rm -rf .venv build demo src/*.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# Installed anew only when what is asked for has changed.
+# Installed again only when the requirements have changed.
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "ds4d needs Python 3.10 or newer: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' \

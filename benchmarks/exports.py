@@ -2,8 +2,8 @@
 
     python benchmarks/exports.py RUN
 
-Gaussians are written at the middle frame, read back and drawn from four sides at 512 px; videos are written of one orbit
-and decoded. Prints JSON.
+The Gaussians of the middle frame are written, read back and rendered from four sides at 512 px; videos of one orbit are
+written and decoded. Prints JSON.
 """
 
 import argparse
@@ -22,9 +22,9 @@ from PIL import Image
 from ds4d.export import read_compressed_ply, read_ply, read_splat, write_compressed_ply, write_ply, write_splat
 from ds4d.geometry import orbit_cameras
 from ds4d.rendering import renderer_for
-from ds4d.scene import DynamicGaussians, draw_rgb
+from ds4d.scene import FOVY_DEG, DynamicGaussians, draw_rgb, viewing_distance
 from ds4d.types import Cameras, RawGaussians
-from ds4d.visualize import FOVY_DEG, SUFFIXES, OutputsConfig, orbit_trajectory, render_video, viewing_distance
+from ds4d.visualize import SUFFIXES, OutputsConfig, orbit_trajectory, render_video
 
 FORMATS: dict[str, tuple[Callable, Callable]] = {
     "ply": (write_ply, read_ply),

@@ -22,8 +22,7 @@ import torch
 from machine import machine
 
 from ds4d.config import GenerateConfig
-from ds4d.core import choose_device
-from ds4d.core.memory import peaks, reset_peaks
+from ds4d.core import choose_device, peak_memory, reset_peak_memory
 from ds4d.data import load_views
 from ds4d.fusion import RULES, visibility
 from ds4d.metrics import psnr
@@ -49,13 +48,16 @@ def steps(video: MultiViewVideo, preset: GenerateConfig, device: torch.device, c
         run = trainer.run()
         for _ in range(10):
             next(run)
-        reset_peaks(device)
+        reset_peak_memory(device)
         _wait(device)
         began = time.perf_counter()
         for _ in range(counted):
             next(run)
         _wait(device)
-        row = {"ms": 1e3 * (time.perf_counter() - began) / counted, **{k: v / 1e6 for k, v in peaks(device).items()}}
+        row = {
+            "ms": 1e3 * (time.perf_counter() - began) / counted,
+            **{k: v / 1e6 for k, v in peak_memory(device).items()},
+        }
         if "gpu" in row:
             row["gpu"] -= held / 1e6
         base = found.get("none", row)

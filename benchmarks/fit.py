@@ -115,7 +115,7 @@ def main() -> None:
         if has_truth:
             config = dataclasses.replace(config, views=dataclasses.replace(config.views, splits=("front", "mv")))
         trainer, row = fit(source, config, device, perturbed=args.mv == "perturbed")
-        row["front_psnr"] = round(float(score_training_views(trainer.scene, trainer.renderer, trainer.video)[0]), 2)
+        row["input_psnr"] = round(float(score_training_views(trainer.scene, trainer.renderer, trainer.video)[0]), 2)
         if has_truth:
             scores = evaluate(trainer.scene, trainer.renderer, source, "test").total
             row |= {name: None if math.isnan(value) else round(value, 3) for name, value in scores.items()}
@@ -124,7 +124,7 @@ def main() -> None:
         row["frames_per_second_512"] = playback(trainer.scene, trainer.renderer, size=512, frames=96)
         rows.append(row)
         print(json.dumps(row), file=sys.stderr, flush=True)
-    mean = {name: mean_of(rows, name) for name in ("seconds", "front_psnr", *METRICS)}
+    mean = {name: mean_of(rows, name) for name in ("seconds", "input_psnr", *METRICS)}
     report = {**machine(), "preset": args.preset, "seed": args.seed, "mv": args.mv, "mean": mean, "sets": rows}
     print(json.dumps(report, indent=1, allow_nan=False))
 

@@ -43,7 +43,7 @@ def object_scene(count: int, size: int, device: str, batch: int = BATCH) -> tupl
     }
     azimuths = [360.0 * time / batch for time in range(batch)]
     rig = orbit_cameras(azimuths, [10.0] * batch, fovy_deg=33.9, distance=2.0, width=size, height=size)
-    cameras = Cameras(rig.viewmats[:, None].to(device), rig.Ks[:, None].to(device), size, size)
+    cameras = rig[:, None].to(device)
     return Gaussians(**{name: value.to(device).requires_grad_() for name, value in values.items()}), cameras
 
 

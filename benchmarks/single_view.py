@@ -45,7 +45,7 @@ def video_of(folder: Path) -> Video:
     """The front view alone."""
     clip = load_views(folder, ViewsConfig(splits=("front",)))
     cameras = clip.cameras
-    return Video(clip.frames, 24.0, Cameras(cameras.viewmats[0], cameras.Ks[0], cameras.width, cameras.height))
+    return Video(clip.frames, 24.0, cameras.at_time(0))
 
 
 def card(video: Video) -> Drawing:
@@ -114,7 +114,7 @@ def fitted(folder: Path, preset: str, config: InflateConfig, device: torch.devic
     def draw(frames: Sequence[TransformsFrame]) -> list[np.ndarray]:
         return list(render_frames(trainer.scene, trainer.renderer, frames))
 
-    return draw, {"front_psnr": float(front.nanmean()), "seconds": round(seconds, 1)}
+    return draw, {"input_psnr": float(front.nanmean()), "seconds": round(seconds, 1)}
 
 
 def score(draw: Drawing, folder: Path, images: Path | None) -> dict[str, float]:

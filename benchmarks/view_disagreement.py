@@ -83,7 +83,7 @@ def main() -> None:
     for _ in trainer.run():
         pass
     front = round(float(score_training_views(trainer.scene, trainer.renderer, trainer.video)[0]), 2)
-    found = {"front_psnr": front, **disagreement(trainer), "sharpness_by_view": sharpness(video)}
+    found = {"input_psnr": front, **disagreement(trainer), "sharpness_by_view": sharpness(video)}
     print(json.dumps({**machine(), "folder": args.folder.name, "preset": args.preset, **found}, indent=1))
 
 

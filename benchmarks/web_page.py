@@ -32,9 +32,9 @@ from PIL import Image
 from ds4d.export.html import pack_frames, unpack_frames, write_html
 from ds4d.geometry import quats_to_matrices
 from ds4d.rendering import renderer_for
-from ds4d.scene import BakedGaussians, DynamicGaussians, GaussianParameters
+from ds4d.scene import FOVY_DEG, BakedGaussians, DynamicGaussians, GaussianParameters, viewing_distance
 from ds4d.types import RawGaussians
-from ds4d.visualize import FOVY_DEG, fixed_path, viewing_distance
+from ds4d.visualize import fixed_path
 
 SIZE = 512  # pixels
 VIEWS = ((0.0, 0.0), (0.37, 120.0), (1.0, 250.0))  # time and azimuth
@@ -155,7 +155,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "object.html"
         began = time.perf_counter()
-        write_html(scene, path, distance=viewing_distance(scene), fovy_deg=FOVY_DEG)
+        write_html(scene, path, torch.tensor(scene.clip.times))
         found = {"frames": len(scene.clip.times), "gaussians": scene.frames.num_gaussians}
         found |= {"mb": round(path.stat().st_size / 1e6, 2), "pack_seconds": round(time.perf_counter() - began, 1)}
         trajectories, times = in_browser(path, arguments.angle, arguments.sizes)

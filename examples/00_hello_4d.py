@@ -27,10 +27,10 @@ def main(folder: Path, config: GenerateConfig) -> None:
     """Makes the images, fits, and draws the middle of the clip from the upper left."""
     write_sample(folder / "data", SampleConfig(frames=12, size=96))
     views = ViewsConfig(splits=("front", "mv"), fps=12.0)
-    for event in ds4d.generate(folder / "data", replace(config, views=views), folder / "run", device="cpu"):
+    for event in ds4d.iter_run(folder / "data", folder / "run", config=replace(config, views=views), device="cpu"):
         if isinstance(event, Finished):
             metrics = event.metrics
-            print(f"{metrics.front_psnr:.1f} dB on the front view, {metrics.num_gaussians} Gaussians")
+            print(f"{metrics.input_psnr:.1f} dB on the front view, {metrics.num_gaussians} Gaussians")
 
     scene = ds4d.DynamicGaussians.load(folder / "run")
     camera = fixed_path(1, azimuth_deg=-45.0, elevation_deg=30.0, fovy_deg=34.0, distance=2.0, size=256)

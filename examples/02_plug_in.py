@@ -47,9 +47,9 @@ class TheirModel(nn.Module):
 
 def draw(gaussians: Gaussians, cameras: ds4d.Cameras) -> Rendering:
     """Every time in every view, on white; any splatter that also gives depths will do."""
-    lead = (gaussians.means.shape[0], cameras.num_views)
-    every = ds4d.Cameras(cameras.viewmats.expand(*lead, 4, 4), cameras.Ks.expand(*lead, 3, 3), SIZE, SIZE)
-    return renderer_for("cpu").render(gaussians, every, backgrounds=torch.ones(*lead, 3))
+    times = gaussians.means.shape[0]
+    white = torch.ones(times, cameras.num_views, 3)
+    return renderer_for("cpu").render(gaussians, cameras.expand_times(times), backgrounds=white)
 
 
 def fit(
@@ -86,7 +86,7 @@ def main(steps: int = 150) -> tuple[float, float]:
     video = sample_video(SampleConfig(FRAMES, SIZE, supersampling=2))  # images and cameras: yours
     pairs = torch.cartesian_prod(torch.arange(FRAMES), torch.arange(video.num_views))
     images = video.gather(*pairs.T).composite(torch.ones(len(pairs), 3)).unflatten(0, (FRAMES, -1))
-    cameras = ds4d.Cameras(video.cameras.viewmats[0], video.cameras.Ks[0], SIZE, SIZE)
+    cameras = video.cameras.at_time(0)
     means = surface_points(TIMES[[FRAMES // 2]], COUNT, seed=0)[0]
 
     maps = FilterBank(FilterBankConfig(stride=2))(images)  # or any extractor's: [T, V, C, h, w]

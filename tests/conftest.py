@@ -198,10 +198,10 @@ def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, quick_config: "GenerateConfig") -> Path:
     """The folder of a whole run on the sample; not to be written into."""
-    from ds4d.pipeline import Finished, generate
+    from ds4d.pipeline import Finished, iter_run
 
     folder = tmp_path_factory.mktemp("runs") / "run"
-    events = list(generate(sample_folder, quick_config, folder, device="cpu"))
+    events = list(iter_run(sample_folder, folder, config=quick_config, device="cpu"))
     assert isinstance(events[-1], Finished)
     return folder
 
@@ -383,7 +383,10 @@ def chromium() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
-        pytest.skip(f"needs one of {', '.join(BROWSERS)} on the path")
+        missing = f"needs one of {', '.join(BROWSERS)} on the path"
+        if os.environ.get("DS4D_REQUIRE_BROWSER"):
+            pytest.fail(missing)
+        pytest.skip(missing)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=BROWSER_FLAGS)
         yield browser

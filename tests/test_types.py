@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from ds4d.geometry import frame_times, project_points
+from ds4d.geometry import frame_times, orbit_cameras, project_points
 from ds4d.types import Cameras, FrameBatch, MultiViewVideo, RawGaussians, Rendering, Similarity
 
 
@@ -150,16 +150,73 @@ def test_cameras_know_whether_they_stand_still() -> None:
     zooming = cameras().Ks.clone()
     zooming[2, 1, 0, 0] = 11.0
     assert cameras().is_static
-    assert Cameras(cameras().viewmats[0], cameras().Ks[0], 8, 4).is_static
+    assert cameras().at_time(0).is_static
     assert not replace(cameras(), viewmats=moving).is_static
     assert not replace(cameras(), Ks=zooming).is_static
 
 
+def numbered_cameras() -> Cameras:
+    """Three times, two views: every entry of a viewmat is 2 time + view, and of an intrinsic matrix 10 more."""
+    numbers = torch.arange(6.0).reshape(3, 2, 1, 1)
+    return Cameras(numbers.expand(3, 2, 4, 4), 10 + numbers.expand(3, 2, 3, 3), 8, 4)
+
+
 def test_select_takes_one_camera_per_pair() -> None:
-    viewmats = torch.arange(6.0).reshape(3, 2, 1, 1).expand(3, 2, 4, 4)
-    chosen = replace(cameras(), viewmats=viewmats).select(torch.tensor([2, 0]), torch.tensor([1, 0]))
+    chosen = numbered_cameras().select(torch.tensor([2, 0]), torch.tensor([1, 0]))
     assert chosen.viewmats.shape == (2, 1, 4, 4)
     assert chosen.viewmats[:, 0, 0, 0].tolist() == [5.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("index", "expected"),
+    [
+        (0, [0.0, 1]),
+        (slice(1, 3), [[2.0, 3], [4, 5]]),
+        (torch.tensor([2, 0]), [[4.0, 5], [0, 1]]),
+        ((slice(None), slice(1, 2)), [[1.0], [3], [5]]),
+        ((..., slice(1)), [[0.0], [2], [4]]),
+        ((1, [1, 0]), [3.0, 2]),
+        ((torch.tensor([[0], [2]]), torch.tensor([[1, 1], [0, 1]])), [[1.0, 1], [4, 5]]),
+        (None, [[[0.0, 1], [2, 3], [4, 5]]]),
+    ],
+)
+def test_cameras_are_indexed_along_their_leading_axes(index: object, expected: list) -> None:
+    chosen = numbered_cameras()[index]
+    assert chosen.viewmats[..., 0, 0].tolist() == expected
+    assert torch.equal(chosen.Ks[..., 0, 0], chosen.viewmats[..., 0, 0] + 10)
+    assert (chosen.width, chosen.height) == (8, 4)
+
+
+@pytest.mark.parametrize("index", [0, (2, 1)])
+def test_an_index_leaves_an_axis_of_views(index: object) -> None:
+    numbered = numbered_cameras()
+    with pytest.raises(ValueError, match="slice"):
+        (numbered if isinstance(index, tuple) else numbered.at_time(0))[index]
+
+
+def test_cameras_of_one_time() -> None:
+    moving = numbered_cameras()
+    assert moving.at_time(2).viewmats[:, 0, 0].tolist() == [4.0, 5.0]
+    still = moving.at_time(1)
+    assert still.at_time(2) is still
+
+
+def test_expand_times_repeats_cameras_without_copying() -> None:
+    still = numbered_cameras().at_time(1)
+    repeated = still.expand_times(5)
+    assert repeated.viewmats.shape == (5, 2, 4, 4) and repeated.Ks.shape == (5, 2, 3, 3)
+    assert repeated.is_static and torch.equal(repeated[3].Ks, still.Ks)
+    assert repeated.viewmats.data_ptr() == still.viewmats.data_ptr()
+
+
+def test_centers_are_the_positions_of_the_cameras() -> None:
+    cameras = orbit_cameras([0.0, 90.0, 180.0], [0.0, 0.0, 30.0], fovy_deg=40.0, distance=2.0, width=8, height=8)
+    expected = torch.tensor([[0.0, 0, 2], [2, 0, 0], [0, 1, -(3**0.5)]])
+    torch.testing.assert_close(cameras.centers, expected, atol=1e-6, rtol=0)
+    moving = cameras[:, None]
+    assert moving.centers.shape == (3, 1, 3)
+    in_camera = moving.viewmats[..., :3, :3] @ moving.centers[..., None] + moving.viewmats[..., :3, 3:]
+    torch.testing.assert_close(in_camera, torch.zeros_like(in_camera), atol=1e-6, rtol=0)
 
 
 def test_resized_cameras_see_points_at_the_same_share_of_the_image(tiny_cameras: Cameras) -> None:

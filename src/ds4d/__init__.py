@@ -1,6 +1,6 @@
 """A video of a moving object in, dynamic 3D Gaussians out: an implementation of DS4D.
 
-`generate` runs the whole flow, `PRESETS` are its settings by name, `load_views` reads an input by itself, and
+`iter_run` runs the whole flow, `PRESETS` are its settings by name, `load_views` reads an input by itself, and
 `DynamicGaussians` is the result. The paper's two modules serve other trainers of Gaussians as well (docs/plug_in.md):
 `reference_basis` and `decouple` are DSFD by itself, `Tssf` is TSSF, and `cache_features` makes of a clip's
 `FrameFeatures` what TSSF reads at any time. All are imported when first asked for, so that importing the package is
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ds4d.data import load_views
     from ds4d.decoupling import DecouplingConfig, decouple, reference_basis
     from ds4d.fusion import FusionConfig, Tssf
-    from ds4d.pipeline import generate
+    from ds4d.pipeline import iter_run
     from ds4d.presets import PRESETS
     from ds4d.scene import DynamicGaussians, FrameFeatureCache, cache_features
     from ds4d.types import Cameras, FrameFeatures
@@ -31,7 +31,7 @@ __all__ = [
     "Tssf",
     "cache_features",
     "decouple",
-    "generate",
+    "iter_run",
     "load_views",
     "reference_basis",
 ]
@@ -46,7 +46,7 @@ _HOMES = {
     "PRESETS": "ds4d.presets",
     "Tssf": "ds4d.fusion",
     "decouple": "ds4d.decoupling",
-    "generate": "ds4d.pipeline",
+    "iter_run": "ds4d.pipeline",
     "load_views": "ds4d.data",
     "cache_features": "ds4d.scene.frame_features",
     "reference_basis": "ds4d.decoupling",

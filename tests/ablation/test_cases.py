@@ -126,8 +126,8 @@ def test_a_held_out_view_is_not_seen_by_the_fit(
     held = replace(whole, scored_on="a held-out view", held_out=2)
     for case in (whole, held):
         score = fit_case(case, few_steps, CPU)
-        assert set(score.metrics) == {*METRICS, "front_psnr"}
+        assert set(score.metrics) == {*METRICS, "input_psnr"}
         assert score.seconds > 0 and 0 < score.num_gaussians <= 900
         # The front's files are scored in 8 bit, its training images as they are.
-        assert math.isclose(score.metrics["psnr"], score.metrics["front_psnr"], abs_tol=0.1) == (case is whole)
+        assert math.isclose(score.metrics["psnr"], score.metrics["input_psnr"], abs_tol=0.1) == (case is whole)
     assert [video.num_views for video in seen] == [7, 6]

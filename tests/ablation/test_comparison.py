@@ -66,7 +66,7 @@ def test_differences_are_paired_by_case_and_seed() -> None:
 
 def test_less_is_better_where_it_is() -> None:
     base, values = {("a", 0): 3.0, ("b", 0): 3.0, ("c", 0): 3.0}, {("a", 0): 2.0, ("b", 0): 4.0, ("c", 0): 3.0}
-    for measure in ("psnr", "ssim", "iou", "front_psnr", "motion_error", "still_flicker", "seconds", "gpu_memory_gb"):
+    for measure in ("psnr", "ssim", "iou", "input_psnr", "motion_error", "still_flicker", "seconds", "gpu_memory_gb"):
         found = difference(values, base, measure)
         assert (found.better, found.cases) == (1, 3)  # a draw is not better
         assert found.mean == pytest.approx(0.0)

@@ -38,7 +38,7 @@ def metrics(case: Case, config: GenerateConfig, device: torch.device) -> Score:
     """A quick stand-in for a fit."""
     assert device == CPU
     value = 20.0 + config.seed + len(case.name) + 5 * (config.init.method == "hull")
-    return Score({"psnr": value, "psnr_dynamic": math.nan, "front_psnr": 30.0}, 1.0, 7)
+    return Score({"psnr": value, "psnr_dynamic": math.nan, "input_psnr": 30.0}, 1.0, 7)
 
 
 def frogs_fail(case: Case, config: GenerateConfig, device: torch.device) -> Score:

@@ -25,7 +25,7 @@ def score(case: Case, config: GenerateConfig, device: torch.device) -> Score:
         raise RuntimeError("diverged")
     rule = config.fusion.rule if config.fusion else "none"
     value = 20.0 + config.seed + {"none": 0, "front": 1, "visible": 2}[rule]
-    return Score({"psnr": value, "psnr_dynamic": value - 3, "front_psnr": 30.0}, 14.0, 7)
+    return Score({"psnr": value, "psnr_dynamic": value - 3, "input_psnr": 30.0}, 14.0, 7)
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +122,7 @@ def test_signals_keep_finished_fits(
     def stopped(case: Case, config: GenerateConfig, device: torch.device) -> Score:
         if config.seed == 1:
             os.kill(os.getpid(), number)
-        return Score({"psnr": 20.0, "psnr_dynamic": math.nan, "front_psnr": 30.0}, 1.0, 7)
+        return Score({"psnr": 20.0, "psnr_dynamic": math.nan, "input_psnr": 30.0}, 1.0, 7)
 
     monkeypatch.setattr(ablate, "fit_case", stopped)
     before = signal.getsignal(signal.SIGTERM)

@@ -24,7 +24,7 @@ KEYS = ["command", "result", "files", "next", "exit_code", "warnings", "seconds"
 
 
 def fit(case: Case, config: object, device: object) -> Score:
-    return Score({"psnr": 20.0, "psnr_dynamic": 18.0, "front_psnr": 30.0}, 14.0, 7)
+    return Score({"psnr": 20.0, "psnr_dynamic": 18.0, "input_psnr": 30.0}, 14.0, 7)
 
 
 def table(title: str) -> dict[str, str]:

@@ -28,8 +28,8 @@ def test_generate_makes_views_of_a_video(ds4d: Callable, quick: list[str], sampl
     for start in ("  views: inflate", "  features: filters", "  init: "):
         assert any(line.startswith(start) for line in done.err.splitlines()), start
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert (metrics["frames"], metrics["views"], metrics["image"]) == (4, 7, [32, 32])
-    framing = json.loads((tmp_path / "run" / "video.json").read_text())["framing"]
+    assert (metrics["frames"], metrics["views"], metrics["image_size"]) == (4, 7, [32, 32])
+    framing = json.loads((tmp_path / "run" / "video_crop.json").read_text())["framing"]
     assert framing["video_width"] == 48 and framing["size"] == 32
     assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["video"]["frames"] == 4
 

@@ -282,7 +282,7 @@ def test_a_batch_equals_its_images_one_by_one(renderer: Renderer) -> None:
     for time in range(3):
         one = Gaussians(**{name: getattr(gaussians, name)[time] for name in FIELDS[:4]}, sh=gaussians.sh)
         for view in range(2):
-            camera = replace(cameras, viewmats=cameras.viewmats[time, view, None], Ks=cameras.Ks[time, view, None])
+            camera = cameras[time, view : view + 1]
             alone = renderer.render(one, camera)
             assert torch.allclose(alone.colors[0], batch.colors[time, view], atol=1e-5)
             assert torch.allclose(alone.depths[0], batch.depths[time, view], atol=1e-4)
@@ -323,7 +323,7 @@ def test_refuses_axes_that_do_not_match(renderer: Renderer, cut: str) -> None:
     if cut == "means":
         gaussians = Gaussians(**{name: getattr(gaussians, name)[0] for name in FIELDS[:4]}, sh=gaussians.sh)
     elif cut == "cameras":
-        cameras = replace(cameras, viewmats=cameras.viewmats[:2], Ks=cameras.Ks[:2])
+        cameras = cameras[:2]
     else:
         backgrounds = backgrounds[:2]
     # A shape that contradicts the annotations is refused by the shape checks of the tests before ours.

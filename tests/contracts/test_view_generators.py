@@ -11,7 +11,7 @@ from ds4d.geometry import orbit_cameras, project_points
 from ds4d.multiview import GENERATORS, ViewGenerator
 from ds4d.multiview.inflate import Inflate, InflateConfig
 from ds4d.multiview.zero123plus import Zero123Plus, Zero123PlusConfig
-from ds4d.types import Cameras, Frames, Video
+from ds4d.types import Frames, Video
 
 # How to make a quick one of each; a generator that needs weights gets tiny random ones.
 MAKERS: dict[str, Callable[[pytest.FixtureRequest], ViewGenerator]] = {
@@ -124,7 +124,7 @@ def test_points_lie_on_the_object_at_the_middle_frame(name: str, make: Maker, vi
     if views.points is None:
         pytest.skip(f"{name} knows no shape")
     clip = views.video
-    cameras = Cameras(clip.cameras.viewmats[0, :1], clip.cameras.Ks[0, :1], clip.cameras.width, clip.cameras.height)
+    cameras = clip.cameras[0, :1]
     pixels = project_points(views.points.positions, cameras)[0][0].long()
     covered = clip.frames.read(clip.middle, 0)[pixels[:, 1].clamp(0, 39), pixels[:, 0].clamp(0, 47), 3] > 127
     assert covered.mean() > 0.95

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from ds4d.core import share
+from ds4d.core import parallel_for
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def four_threads() -> Iterator[None]:
 @pytest.mark.parametrize(("items", "grain"), [(0, 1), (1, 1), (7, 1), (100, 8), (100, 1000), (1000, 1)])
 def test_every_item_is_done_once(items: int, grain: int) -> None:
     done: list[int] = []
-    share(lambda first, end, into: into.extend(range(first, end)), items, grain, done)
+    parallel_for(lambda first, end, into: into.extend(range(first, end)), items, grain, done)
     assert sorted(done) == list(range(items))
 
 
@@ -32,13 +32,13 @@ def test_several_threads_take_part() -> None:
             meeting.wait()  # passes only if four threads are here at once
         names.add(threading.current_thread().name)
 
-    share(kernel, 16, 1)
+    parallel_for(kernel, 16, 1)
     assert len(names) == 4
 
 
 def test_small_work_stays_on_the_calling_thread() -> None:
     names = []
-    share(lambda first, end: names.append(threading.current_thread()), 5, 10)
+    parallel_for(lambda first, end: names.append(threading.current_thread()), 5, 10)
     assert names == [threading.current_thread()]
 
 
@@ -48,16 +48,16 @@ def test_an_error_in_any_thread_is_raised() -> None:
             raise RuntimeError("the last piece")
 
     with pytest.raises(RuntimeError, match="the last piece"):
-        share(kernel, 100, 1)
+        parallel_for(kernel, 100, 1)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_makes_its_own_threads() -> None:
-    share(lambda first, end: None, 100, 1)  # the parent has its threads now
+    parallel_for(lambda first, end: None, 100, 1)  # the parent has its threads now
     child = os.fork()
     if child == 0:
         done: list[int] = []
-        share(lambda first, end: done.append(end - first), 100, 1)
+        parallel_for(lambda first, end: done.append(end - first), 100, 1)
         os._exit(0 if sum(done) == 100 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -226,7 +226,7 @@ def test_tracked_points_fall_on_the_silhouettes(data_dir: Path, name: str) -> No
     views = torch.arange(7)
     for time in (0, 11, 23):
         alphas = video.gather(torch.full_like(views, time), views).alphas
-        cameras = Cameras(video.cameras.viewmats[time], video.cameras.Ks[time], 256, 256)
+        cameras = video.cameras.at_time(time)
         assert _fraction_inside(points[time], cameras, alphas).min() > 0.995
         mirrored = points[time] * torch.tensor([-1.0, 1.0, 1.0])
         assert _fraction_inside(mirrored, cameras, alphas).min() < 0.97  # the test can fail

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ds4d.decoupling import check_still_cameras, decouple, dynamic_fraction, reference_basis
 from ds4d.geometry import orbit_cameras
-from ds4d.types import Cameras, DecoupledFeatures
+from ds4d.types import DecoupledFeatures
 
 
 @pytest.fixture
@@ -55,8 +55,8 @@ def test_an_unknown_reference_is_refused_with_those_there_are(maps: Tensor) -> N
 
 def test_cameras_that_move_are_refused() -> None:
     orbit = orbit_cameras([0.0, 30.0], [0.0, 0.0], fovy_deg=40.0, distance=2.0, width=8, height=8)
-    still = Cameras(orbit.viewmats.expand(3, 2, 4, 4), orbit.Ks.expand(3, 2, 3, 3), 8, 8)
+    still = orbit.expand_times(3)
     check_still_cameras(still)
-    moving = Cameras(orbit.viewmats[:, None], orbit.Ks[:, None], 8, 8)
+    moving = orbit[:, None]
     with pytest.raises(ValueError, match="must stand still"):
         check_still_cameras(moving)

@@ -1,4 +1,4 @@
-"""Scores of a scene, on files as other programs read them."""
+"""Scores of a scene on training images and on the files of held-out views."""
 
 import json
 import math
@@ -36,7 +36,7 @@ def rewrite(source: Path, target: Path, change) -> None:
     target.write_text(json.dumps(content))
 
 
-def test_frames_are_drawn_at_their_own_camera_size_and_time(scene: DynamicGaussians, sample_folder: Path) -> None:
+def test_frames_are_rendered_at_their_camera_size_and_time(scene: DynamicGaussians, sample_folder: Path) -> None:
     frames = read_transforms(sample_folder / "transforms_test.json")[:6]
     larger = [replace(f, width=96, height=96, K=f.K * torch.tensor([[2.0], [2.0], [1.0]])) for f in frames[:2]]
     images = list(render_frames(scene, CPU, [*frames[2:], *larger]))
@@ -46,9 +46,7 @@ def test_frames_are_drawn_at_their_own_camera_size_and_time(scene: DynamicGaussi
     assert overlap.sum() > 0.8 * (truth[..., 3] > 127).sum()
 
 
-def test_views_are_clips_and_nameless_frames_stand_alone(
-    tmp_path: Path, scene: DynamicGaussians, sample_folder: Path
-) -> None:
+def test_frames_are_grouped_by_view(tmp_path: Path, scene: DynamicGaussians, sample_folder: Path) -> None:
     named = evaluate(scene, CPU, sample_folder, "test")
     assert list(named.views) == ["test0", "test1", "test2", "test3"] and named.images == 24
     assert set(named.total) == set(METRICS)
@@ -65,7 +63,7 @@ def test_views_are_clips_and_nameless_frames_stand_alone(
     assert math.isnan(alone.total["psnr_dynamic"]) and math.isnan(alone.total["motion_error"])
 
 
-def test_the_order_in_the_file_does_not_matter(tmp_path: Path, scene: DynamicGaussians, sample_folder: Path) -> None:
+def test_frames_may_be_in_any_order(tmp_path: Path, scene: DynamicGaussians, sample_folder: Path) -> None:
     target = tmp_path / "data" / "transforms_test.json"
     rewrite(sample_folder / "transforms_test.json", target, lambda frame: frame)
     content = json.loads(target.read_text())
@@ -75,15 +73,15 @@ def test_the_order_in_the_file_does_not_matter(tmp_path: Path, scene: DynamicGau
     assert ours.total == pytest.approx(theirs.total)
 
 
-def test_missing_truth_is_named(tmp_path: Path, scene: DynamicGaussians, sample_folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"transforms_val\.json must be a transforms file"):
+def test_missing_files_are_named(tmp_path: Path, scene: DynamicGaussians, sample_folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"transforms_val\.json"):
         evaluate(scene, CPU, sample_folder, "val")
     rewrite(
         sample_folder / "transforms_test.json",
         tmp_path / "data" / "transforms_test.json",
         lambda frame: frame | {"image": "test/absent.png"},
     )
-    with pytest.raises(ValueError, match=r"absent\.png must be a file"):
+    with pytest.raises(ValueError, match=r"absent\.png"):
         evaluate(scene, CPU, tmp_path / "data", "test")
 
 
@@ -100,12 +98,10 @@ def test_training_views_are_scored_on_white(quick_video: MultiViewVideo, quick_c
         drawn = np.stack(list(draw_rgb(trainer.scene, CPU, video.cameras.select(times, views), video.times[times])))
         truth = video.gather(times, views).composite(torch.ones(len(times), 3))
         expected = psnr(torch.from_numpy(drawn).movedim(-1, 1) / 255, truth).mean()
-        assert scores[view].item() == pytest.approx(expected.item(), abs=0.02)  # ours is not rounded to bytes
+        assert scores[view].item() == pytest.approx(expected.item(), abs=0.02)  # not rounded to bytes
 
 
-def test_lpips_is_among_the_scores_where_its_network_is_given(
-    scene: DynamicGaussians, sample_folder: Path, lpips: Lpips
-) -> None:
+def test_lpips_is_scored_if_its_network_is_given(scene: DynamicGaussians, sample_folder: Path, lpips: Lpips) -> None:
     scored = evaluate(scene, CPU, sample_folder, "test", lpips=lpips)
     plain = evaluate(scene, CPU, sample_folder, "test")
     assert scored.total.keys() - plain.total.keys() == {"lpips"}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ds4d.features import EXTRACTORS, FeaturesConfig, FilterBank, FilterBankConfig, extract_features
 from ds4d.geometry import frame_times, orbit_cameras
-from ds4d.types import Cameras, FrameFeatures, MultiViewVideo
+from ds4d.types import FrameFeatures, MultiViewVideo
 
 CPU = torch.device("cpu")
 CONFIG = FeaturesConfig(filters=FilterBankConfig(scales=(0.5,)))
@@ -41,7 +41,7 @@ def video() -> MultiViewVideo:
     cameras = orbit_cameras(
         [0.0, 90.0, 180.0], [0.0, 0.0, 0.0], fovy_deg=40.0, distance=2.0, width=WIDTH, height=HEIGHT
     )
-    still = Cameras(cameras.viewmats.expand(T, V, 4, 4), cameras.Ks.expand(T, V, 3, 3), WIDTH, HEIGHT)
+    still = cameras.expand_times(T)
     return MultiViewVideo(
         frames=Noise(),
         cameras=still,

@@ -27,8 +27,7 @@ def similarity() -> Similarity:
 
 
 def test_cameras_that_stand_still_do_so_in_the_inner_world(similarity: Similarity, tiny_cameras: Cameras) -> None:
-    lead = (9, tiny_cameras.num_views)
-    still = Cameras(tiny_cameras.viewmats.expand(*lead, 4, 4), tiny_cameras.Ks.expand(*lead, 3, 3), 32, 32)
+    still = tiny_cameras.expand_times(9)
     inner = transform_cameras(similarity, still)
     assert inner.is_static and inner.viewmats.shape == still.viewmats.shape
     assert torch.equal(inner.viewmats[4], transform_cameras(similarity, tiny_cameras).viewmats)
@@ -118,7 +117,7 @@ def test_focus_radius_is_that_of_the_narrow_side(tiny_cameras: Cameras) -> None:
 
 
 def test_focus_of_a_moving_camera_uses_all_its_times(tiny_cameras: Cameras) -> None:
-    moving = Cameras(tiny_cameras.viewmats[:, None], tiny_cameras.Ks[:, None], 40, 32)
+    moving = tiny_cameras[:, None]
     torch.testing.assert_close(camera_focus(moving)[0], torch.zeros(3), atol=1e-5, rtol=0)
 
 

@@ -38,5 +38,5 @@ def test_each_time_is_seen_by_its_own_cameras(tiny_cameras: Cameras, generator: 
     pixels, depths = project_points(points, moving)
     assert (pixels.shape, depths.shape) == ((2, 3, 5, 2), (2, 3, 5))
     for time in range(2):
-        one = Cameras(moving.viewmats[time], moving.Ks[time], 40, 32)
+        one = moving.at_time(time)
         torch.testing.assert_close((pixels[time], depths[time]), project_points(points[time], one))

@@ -57,7 +57,7 @@ def test_the_hull_of_a_ball_holds_the_ball_and_little_more() -> None:
 
 def test_more_views_only_take_away() -> None:
     cameras = ring()
-    few = Cameras(cameras.viewmats[:4], cameras.Ks[:4], cameras.width, cameras.height)
+    few = cameras[:4]
     alphas = ball_silhouettes(cameras)
     hull, larger = carve(alphas, cameras, BOX, EXACT), carve(alphas[:4], few, BOX, EXACT)
     assert (hull & ~larger).sum() == 0 < (larger & ~hull).sum()

@@ -10,10 +10,10 @@ from ds4d.config import GenerateConfig
 from ds4d.data.synthetic.dataset import SPLITS
 from ds4d.geometry import orbit_cameras
 from ds4d.guidance import InputConditions, Zero123
-from ds4d.guidance.poses import FOVY_DEG, angles_deg, camera_centers, directions_of, distance_for, square_image
+from ds4d.guidance.poses import FOVY_DEG, angles_deg, directions_of, distance_for, square_image
 from ds4d.pipeline import prepare
 from ds4d.rendering import renderer_for
-from ds4d.types import Cameras, MultiViewVideo
+from ds4d.types import MultiViewVideo
 
 
 @pytest.fixture
@@ -82,8 +82,8 @@ def test_the_condition_and_a_drawing_from_its_own_side_show_the_same(
     trainer = prepare(quick_video, replace(quick_config, fusion=None), torch.device("cpu"))
     video, gaussians = trainer.video, trainer.scene.canonical().activate()
     cameras, middle, half = video.cameras, video.middle, InputConditions(video, zero123).footprint
-    own = Cameras(cameras.viewmats[middle, [view]], cameras.Ks[middle, [view]], cameras.width, cameras.height)
-    (azimuth,), (elevation,) = (angles.tolist() for angles in angles_deg(camera_centers(own.viewmats)))
+    own = cameras[middle, [view]]
+    (azimuth,), (elevation,) = (angles.tolist() for angles in angles_deg(own.centers))
     zero123s = orbit_cameras(
         [azimuth], [elevation], fovy_deg=FOVY_DEG, distance=distance_for(half), width=48, height=48
     )

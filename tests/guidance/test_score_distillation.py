@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ds4d.config import GenerateConfig
 from ds4d.guidance import GuidanceConfig, GuidanceRequest, ScoreDistillation, Zero123
-from ds4d.guidance.poses import FOVY_DEG, angles_deg, camera_centers
+from ds4d.guidance.poses import FOVY_DEG, angles_deg
 from ds4d.pipeline import prepare
 from ds4d.rendering import renderer_for
 from ds4d.scene import DynamicGaussians
@@ -48,7 +48,7 @@ def test_cameras_have_the_models_lens_and_the_front_views_footprint(
     sds: ScoreDistillation, quick_video: MultiViewVideo
 ) -> None:
     cameras = ask(sds).cameras
-    centers = camera_centers(cameras.viewmats)
+    centers = cameras.centers
     front = quick_video.cameras.viewmats[0, 0]
     spans = quick_video.cameras.height / quick_video.cameras.Ks[0, 0, 1, 1] * front[2, 3]
     torch.testing.assert_close(cameras.height / cameras.Ks[..., 1, 1] * centers.norm(dim=-1), spans.expand(2, 2))
@@ -57,7 +57,7 @@ def test_cameras_have_the_models_lens_and_the_front_views_footprint(
 
 
 def test_new_sides_lie_all_round_and_within_the_elevations(sds: ScoreDistillation) -> None:
-    azimuths, elevations = angles_deg(camera_centers(many(sds, lowest_deg=-10.0, highest_deg=40.0).cameras.viewmats)[0])
+    azimuths, elevations = angles_deg(many(sds, lowest_deg=-10.0, highest_deg=40.0).cameras.centers[0])
     assert (torch.histc(azimuths, 4, -180, 180) > 70).all()
     assert (torch.histc(elevations, 5, -10, 40) > 50).all()
     assert elevations.min() > -10.01 and elevations.max() < 40.01
@@ -66,7 +66,7 @@ def test_new_sides_lie_all_round_and_within_the_elevations(sds: ScoreDistillatio
 def test_the_real_image_near_the_front_and_by_chance_further_round(sds: ScoreDistillation) -> None:
     for chance in (0.0, 0.6, 1.0):
         request = many(sds, front_chance=chance)
-        azimuths = angles_deg(camera_centers(request.cameras.viewmats)[0])[0]
+        azimuths = angles_deg(request.cameras.centers[0])[0]
         is_front = request.views == 0
         assert is_front[azimuths.abs() < 29.9].all()
         share = is_front[azimuths.abs() > 30.1].float().mean()
@@ -75,14 +75,14 @@ def test_the_real_image_near_the_front_and_by_chance_further_round(sds: ScoreDis
 
 def test_poses_lead_from_the_condition_to_the_image(sds: ScoreDistillation) -> None:
     request = many(sds)
-    azimuths, elevations = angles_deg(camera_centers(request.cameras.viewmats)[0])
+    azimuths, elevations = angles_deg(request.cameras.centers[0])
     rig = sds.conditions.directions[2, request.views]
     rig_azimuths, rig_elevations = angles_deg(rig)
     turn, rise = azimuths - rig_azimuths, elevations - rig_elevations
     expected = torch.stack((-rise.deg2rad(), turn.deg2rad().sin(), turn.deg2rad().cos(), torch.zeros(400)), dim=-1)
     torch.testing.assert_close(request.poses, expected, atol=1e-4, rtol=0)
     generated = request.views > 0
-    nearness = sds.conditions.directions[2, 1:] @ camera_centers(request.cameras.viewmats)[0, generated].T
+    nearness = sds.conditions.directions[2, 1:] @ request.cameras.centers[0, generated].T
     assert torch.equal(request.views[generated], 1 + nearness.argmax(0))
 
 

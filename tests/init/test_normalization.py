@@ -33,15 +33,10 @@ def one_frame(video: MultiViewVideo, time: int, views: slice = slice(None)) -> M
         def read(self, _: int, view: int):
             return video.frames.read(time, range(video.num_views)[views][view])
 
-    cameras = replace(
-        video.cameras,
-        viewmats=video.cameras.viewmats[time : time + 1, views],
-        Ks=video.cameras.Ks[time : time + 1, views],
-    )
     return replace(
         video,
         frames=OneFrame(),
-        cameras=cameras,
+        cameras=video.cameras[time : time + 1, views],
         valid=video.valid[time : time + 1, views],
         times=torch.zeros(1),
         view_names=video.view_names[views],
@@ -193,7 +188,7 @@ def test_one_moving_camera_shows_the_shape_over_time() -> None:
     """A camera that circles a creature at rest, one image per time, as in D-NeRF's data."""
     still = sample_video(SampleConfig(frames=1, size=48, supersampling=1))
     views = still.num_views
-    cameras = replace(still.cameras, viewmats=still.cameras.viewmats[0][:, None], Ks=still.cameras.Ks[0][:, None])
+    cameras = still.cameras[0][:, None]
 
     class Turning:
         num_times, num_views, width, height = views, 1, 48, 48

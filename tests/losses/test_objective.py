@@ -82,7 +82,9 @@ def test_perfect_images_cost_nothing(inputs: LossInputs, value: Value, name: str
 
 
 @each_loss_of_images
-def test_all_is_the_mean_of_input_and_generated_where_they_are_as_many(inputs: LossInputs, value: Value, name: str) -> None:
+def test_all_is_the_mean_of_input_and_generated_where_they_are_as_many(
+    inputs: LossInputs, value: Value, name: str
+) -> None:
     input_view, generated, both = (value(inputs, name, Term(1.0, views)) for views in ("input", "generated", "all"))
     assert (input_view + generated) / 2 == pytest.approx(both, rel=1e-5)
     assert min(input_view, generated) > 0

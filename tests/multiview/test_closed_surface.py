@@ -8,7 +8,6 @@ import torch
 from ds4d.geometry import orbit_cameras, quats_to_matrices
 from ds4d.multiview.closed_surface import DepthPair, surface_gaussians
 from ds4d.rendering import renderer_for
-from ds4d.types import Cameras
 
 CAMERA = orbit_cameras([0.0], [0.0], fovy_deg=53.13, distance=2.0, width=32, height=32)  # a pixel is 1/16 at depth 2
 
@@ -50,7 +49,7 @@ def test_gaussians_lie_flat_and_widen_where_the_surface_slants() -> None:
 def test_the_silhouette_is_neither_swollen_nor_shrunk_and_each_side_shows_its_color() -> None:
     gaussians = surface_gaussians(slab(), CAMERA)
     both = orbit_cameras([0.0, 180.0], [0.0, 0.0], fovy_deg=53.13, distance=2.0, width=128, height=128)
-    drawn = renderer_for("cpu").render(gaussians, Cameras(both.viewmats[None], both.Ks[None], 128, 128))
+    drawn = renderer_for("cpu").render(gaussians, both[None])
     areas = (drawn.alphas[0] > 0.5).flatten(1).sum(1) / 16
     assert areas[0] == pytest.approx(16 * 12, rel=0.08)
     assert drawn.colors[0, 0, 0, 64, 64] > 0.95 and drawn.colors[0, 0, 2, 64, 64] < 0.05
@@ -60,9 +59,7 @@ def test_the_silhouette_is_neither_swollen_nor_shrunk_and_each_side_shows_its_co
 def test_the_sides_are_closed() -> None:
     pair = slab(1.5, 2.5)
     side = orbit_cameras([90.0], [0.0], fovy_deg=53.13, distance=2.0, width=64, height=64)
-    drawn = renderer_for("cpu").render(
-        surface_gaussians(pair, CAMERA), Cameras(side.viewmats[None], side.Ks[None], 64, 64)
-    )
+    drawn = renderer_for("cpu").render(surface_gaussians(pair, CAMERA), side[None])
     assert (drawn.alphas[0, 0, 0, 28:36, 22:42] > 0.9).all()
 
 

@@ -15,7 +15,7 @@ from ds4d.data import ViewsConfig, load_views
 from ds4d.data.synthetic import SampleConfig, sample_video
 from ds4d.evaluation import score_training_views
 from ds4d.io import read_rgba, write_png
-from ds4d.pipeline import FileWritten, Finished, StageStarted, extract_frame_features, flow, generate, prepare
+from ds4d.pipeline import FileWritten, Finished, StageStarted, extract_frame_features, flow, iter_run, prepare
 from ds4d.preprocess import VideoConfig, inspect_video
 from ds4d.rendering import renderer_for
 from ds4d.runs import RunFolder, read_record
@@ -41,16 +41,16 @@ def short(quick_config: GenerateConfig) -> GenerateConfig:
 
 def stop_after(step: int, *arguments, **options) -> None:
     """Runs the pipeline until a step is done, and closes it."""
-    events = generate(*arguments, **options)
+    events = iter_run(*arguments, **options)
     for event in events:
         if isinstance(event, StepDone) and event.step == step:
             events.close()
 
 
 def test_events_tell_the_stages_in_order(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
-    events = list(generate(sample_folder, short, tmp_path / "run", device="cpu"))
+    events = list(iter_run(sample_folder, tmp_path / "run", config=short, device="cpu"))
     stages = [event.name for event in events if isinstance(event, StageStarted)]
-    assert stages == ["views", "features", "placement", "fit", "scores", "outputs"]
+    assert stages == ["views", "features", "init", "fit", "evaluate", "outputs"]
     assert sum(isinstance(event, StepDone) for event in events) == 20
     written = [event.path for event in events if isinstance(event, FileWritten)]
     assert written[-1].name == "report.html"
@@ -63,27 +63,27 @@ def test_events_tell_the_stages_in_order(tmp_path: Path, sample_folder: Path, sh
 
 def test_metrics_describe_the_run(finished_run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
     metrics = json.loads((finished_run / "metrics.json").read_text())
-    assert (metrics["frames"], metrics["views"], metrics["image"]) == (6, 7, [48, 48])
+    assert (metrics["frames"], metrics["views"], metrics["image_size"]) == (6, 7, [48, 48])
     assert metrics["steps"] == quick_config.fit.total_steps
-    assert set(metrics["seconds"]) == {"views", "features", "placement", "fit", "scores", "outputs"}
+    assert set(metrics["seconds"]) == {"views", "features", "init", "fit", "evaluate", "outputs"}
     assert metrics["peak_memory_bytes"]["main"] > 100e6
     assert metrics["versions"]["ds4d"] == __version__ and metrics["versions"]["torch"] == torch.__version__
-    assert metrics["used"] == {"views": "the folder's 7", "features": "filters", "init": "the visual hull"}
+    assert metrics["provenance"] == {"views": "the folder's 7", "features": "filters", "init": "the visual hull"}
     assert metrics["findings"] is None, "only videos are checked"
     scene = DynamicGaussians.load(finished_run)
     assert metrics["num_gaussians"] == scene.gaussians.num_gaussians
     placed = prepare(load_views(sample_folder, quick_config.views), quick_config, CPU).video
     scores = score_training_views(scene, renderer_for("cpu"), placed)
-    assert metrics["front_psnr"] == pytest.approx(float(scores[0]), abs=1e-3)
-    assert metrics["train_psnr"] == pytest.approx(float(scores.mean()), abs=1e-3)
-    assert len(metrics["front_psnr_by_frame"]) == 6
-    assert sum(metrics["front_psnr_by_frame"]) / 6 == pytest.approx(metrics["front_psnr"], abs=1e-3)
+    assert metrics["input_psnr"] == pytest.approx(float(scores[0]), abs=1e-3)
+    assert metrics["training_psnr"] == pytest.approx(float(scores.mean()), abs=1e-3)
+    assert len(metrics["input_psnr_by_frame"]) == 6
+    assert sum(metrics["input_psnr_by_frame"]) / 6 == pytest.approx(metrics["input_psnr"], abs=1e-3)
 
 
 def test_what_was_found_in_a_video_is_kept(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
     video, config = sample_folder / "front.mp4", replace(short, views=ViewsConfig(size=48))
     with pytest.warns(UserWarning, match="There are only 6 frames"):
-        list(generate(video, config, tmp_path / "run", device="cpu"))
+        list(iter_run(video, tmp_path / "run", config=config, device="cpu"))
     findings = json.loads((tmp_path / "run" / "metrics.json").read_text())["findings"]
     assert findings == [asdict(finding) for finding in inspect_video(video, VideoConfig(size=48)).findings] != []
     assert "There are only 6 frames" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
@@ -92,7 +92,7 @@ def test_what_was_found_in_a_video_is_kept(tmp_path: Path, sample_folder: Path, 
 @pytest.mark.usefixtures("without_pyav")
 def test_without_pyav_a_run_ends_with_stills(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
     with pytest.warns(UserWarning, match="saliency.mp4 is not written: write_video needs PyAV"):
-        events = list(generate(sample_folder, short, tmp_path / "run", device="cpu"))
+        events = list(iter_run(sample_folder, tmp_path / "run", config=short, device="cpu"))
     assert isinstance(events[-1], Finished) and not list((tmp_path / "run").glob("*.mp4"))
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "comparison.mp4 is not in the folder of the run" in page
@@ -107,7 +107,7 @@ def test_losses_are_logged(finished_run: Path, quick_config: GenerateConfig) -> 
 def test_the_record_makes_the_run_again(finished_run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
     record = read_record(finished_run / "config.json")
     assert (record.input, record.device, record.config) == (sample_folder.resolve(), "cpu", quick_config)
-    assert record.views == "folder"
+    assert record.views_source == "folder"
 
 
 @pytest.mark.parametrize("stop", [3, 11])
@@ -116,11 +116,11 @@ def test_an_interrupted_run_goes_on_to_the_same_scene(
 ) -> None:
     """Bit for bit, with density events on both sides of the interruption."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    list(generate(sample_folder, short, whole, device="cpu"))
-    stop_after(stop, sample_folder, short, broken, device="cpu")
+    list(iter_run(sample_folder, whole, config=short, device="cpu"))
+    stop_after(stop, sample_folder, broken, config=short, device="cpu")
     assert (broken / "checkpoints" / "last.safetensors").is_file()
     assert not (broken / "metrics.json").exists()
-    events = list(generate(sample_folder, short, broken, device="cpu", resume=True))
+    events = list(iter_run(sample_folder, broken, config=short, device="cpu", resume=True))
     assert [event.step for event in events if isinstance(event, StepDone)] == list(range(stop + 1, 21))
     for name in ("scene.safetensors", "scene.json"):
         assert (broken / name).read_bytes() == (whole / name).read_bytes()
@@ -128,11 +128,11 @@ def test_an_interrupted_run_goes_on_to_the_same_scene(
         assert ours | {"seconds": 0} == theirs | {"seconds": 0}
 
 
-@pytest.mark.parametrize("stage", ["views", "features", "placement", "fit"])
+@pytest.mark.parametrize("stage", ["views", "features", "init", "fit"])
 def test_a_run_that_is_stopped_before_its_first_step_leaves_nothing(
     tmp_path: Path, sample_folder: Path, short: GenerateConfig, stage: str
 ) -> None:
-    events = generate(sample_folder, short, tmp_path / "run", device="cpu")
+    events = iter_run(sample_folder, tmp_path / "run", config=short, device="cpu")
     for event in events:
         if event == StageStarted(stage):
             events.close()
@@ -142,14 +142,14 @@ def test_a_run_that_is_stopped_before_its_first_step_leaves_nothing(
 def test_a_killed_run_goes_on_from_its_last_checkpoint(
     tmp_path: Path, sample_folder: Path, short: GenerateConfig
 ) -> None:
-    events = generate(sample_folder, short, tmp_path / "run", device="cpu")
+    events = iter_run(sample_folder, tmp_path / "run", config=short, device="cpu")
     checkpoint = tmp_path / "run" / "checkpoints" / "last.safetensors"
     for event in events:
         if isinstance(event, StepDone) and event.step == 10:
             kept = checkpoint.read_bytes()  # of step 8
             events.close()
     checkpoint.write_bytes(kept)
-    resumed = list(generate(sample_folder, short, tmp_path / "run", device="cpu", resume=True))
+    resumed = list(iter_run(sample_folder, tmp_path / "run", config=short, device="cpu", resume=True))
     assert [event.step for event in resumed if isinstance(event, StepDone)] == list(range(9, 21))
     assert [entry["step"] for entry in read_log(tmp_path / "run" / "log.jsonl")] == list(range(2, 21, 2))
 
@@ -160,20 +160,20 @@ def test_a_video_goes_on_with_the_views_it_began_with(
     """Whatever generator would be the best at hand where it goes on."""
     video, config, run = sample_folder / "front.mp4", replace(short, views=ViewsConfig(size=48)), tmp_path / "run"
     with pytest.warns(UserWarning, match="There are only 6 frames"):
-        stop_after(3, video, config, run, device="cpu")
+        stop_after(3, video, run, config=config, device="cpu")
     record = read_record(run / "config.json")
-    assert (record.config.views.views, record.views) == ("auto", "inflate")
-    RunFolder(run).open(replace(record, views="zero123plus"))
+    assert (record.config.views.views, record.views_source) == ("auto", "inflate")
+    RunFolder(run).open(replace(record, views_source="zero123plus"))
     with pytest.warns(UserWarning), pytest.raises(ValueError, match="See ds4d weights"):
-        list(generate(video, config, run, device="cpu", resume=True))
+        list(iter_run(video, run, config=config, device="cpu", resume=True))
 
 
 def test_a_finished_run_has_nothing_left_to_do(run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
     before = (run / "scene.safetensors").stat().st_mtime_ns
-    events = list(generate(sample_folder, quick_config, run, device="cpu", resume=True))
+    events = list(iter_run(sample_folder, run, config=quick_config, device="cpu", resume=True))
     assert events == [Finished(RunFolder(run).read_metrics())]
     (run / "report.html").unlink()  # as after an interruption just before the end
-    events = list(generate(sample_folder, quick_config, run, device="cpu", resume=True))
+    events = list(iter_run(sample_folder, run, config=quick_config, device="cpu", resume=True))
     assert [type(event) for event in events] == [FileWritten, Finished] and (run / "report.html").is_file()
     assert (run / "scene.safetensors").stat().st_mtime_ns == before
 
@@ -184,7 +184,7 @@ def test_a_finished_run_is_whole_without_its_page(run: Path, sample_folder: Path
     with pytest.warns(
         UserWarning, match=r"report\.html is not written, but may be later by ds4d report: .*eval\.json must"
     ):
-        events = list(generate(sample_folder, quick_config, run, device="cpu", resume=True))
+        events = list(iter_run(sample_folder, run, config=quick_config, device="cpu", resume=True))
     assert [type(event) for event in events] == [Finished]
 
 
@@ -196,31 +196,31 @@ def test_a_new_run_is_whole_without_its_page(
 
     monkeypatch.setattr(flow, "write_report", fail)
     with pytest.warns(UserWarning, match=r"report\.html is not written, .* No space left on device"):
-        events = list(generate(sample_folder, short, tmp_path / "run", device="cpu"))
+        events = list(iter_run(sample_folder, tmp_path / "run", config=short, device="cpu"))
     assert isinstance(events[-1], Finished) and (tmp_path / "run" / "metrics.json").is_file()
 
 
 def test_damaged_figures_are_named(run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
     (run / "metrics.json").write_text("{")
-    with pytest.raises(ValueError, match=r"metrics\.json must be a json file of a run"):
-        list(generate(sample_folder, quick_config, run, device="cpu", resume=True))
+    with pytest.raises(ValueError, match=r"metrics\.json"):
+        list(iter_run(sample_folder, run, config=quick_config, device="cpu", resume=True))
 
 
 def test_another_run_is_neither_overwritten_nor_continued(
     finished_run: Path, sample_folder: Path, quick_config: GenerateConfig
 ) -> None:
     with pytest.raises(ValueError, match="holds another run"):
-        next(generate(sample_folder, quick_config, finished_run, device="cpu"))
+        next(iter_run(sample_folder, finished_run, config=quick_config, device="cpu"))
     with pytest.raises(ValueError, match="seed must be that of the run"):
-        next(generate(sample_folder, replace(quick_config, seed=1), finished_run, device="cpu", resume=True))
+        next(iter_run(sample_folder, finished_run, config=replace(quick_config, seed=1), device="cpu", resume=True))
 
 
 def test_bad_input_leaves_nothing_behind(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
     with pytest.raises(ValueError, match="must be a video or a folder of images, got nothing there"):
-        list(generate(tmp_path / "absent", short, tmp_path / "run", device="cpu"))
+        list(iter_run(tmp_path / "absent", tmp_path / "run", config=short, device="cpu"))
     wrong = replace(short, init=replace(short.init, method="points", file=tmp_path / "absent.ply"))
     with pytest.raises(ValueError, match=r"absent\.ply must exist"):
-        list(generate(sample_folder, wrong, tmp_path / "run", device="cpu"))
+        list(iter_run(sample_folder, tmp_path / "run", config=wrong, device="cpu"))
     assert not (tmp_path / "run").exists()
 
 
@@ -238,10 +238,10 @@ def test_a_fit_that_diverges_keeps_its_last_good_checkpoint(
 
     monkeypatch.setattr(trainer_module.Trainer, "_take_step", take_step)
     with pytest.raises(TrainingDiverged, match="l1 must be finite, got NaN or Inf at step 14"):
-        list(generate(sample_folder, short, tmp_path / "run", device="cpu"))
+        list(iter_run(sample_folder, tmp_path / "run", config=short, device="cpu"))
     monkeypatch.undo()
     assert not (tmp_path / "run" / "scene.json").exists()
-    resumed = generate(sample_folder, short, tmp_path / "run", device="cpu", resume=True)
+    resumed = iter_run(sample_folder, tmp_path / "run", config=short, device="cpu", resume=True)
     assert next(event.step for event in resumed if isinstance(event, StepDone)) == 9
 
 
@@ -260,7 +260,7 @@ def test_one_frame_becomes_an_object_at_rest(
     for view in range(7):
         rgba = np.array(quick_video.frames.read(2, view))
         write_png(data / ("ref/0_rgba.png" if view == 0 else f"zero123/0_rgba/{view - 1}.png"), rgba)
-    list(generate(data, short, tmp_path / "run", device="cpu"))
+    list(iter_run(data, tmp_path / "run", config=short, device="cpu"))
     scene = DynamicGaussians.load(tmp_path / "run")
     assert scene.field is None and scene.clip.times == (0.0,)
     assert (tmp_path / "run" / "orbit.mp4").is_file()
@@ -269,9 +269,9 @@ def test_one_frame_becomes_an_object_at_rest(
 def test_one_view_is_enough_and_warned_of(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
     alone = replace(short, views=replace(short.views, views="folder"))
     with pytest.warns(UserWarning, match="shows the object from one still side"):
-        list(generate(write_front(tmp_path / "data", sample_folder, 3), alone, tmp_path / "run", device="cpu"))
+        list(iter_run(write_front(tmp_path / "data", sample_folder, 3), tmp_path / "run", config=alone, device="cpu"))
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert metrics["views"] == 1 and metrics["image"] == [68, 48]
+    assert metrics["views"] == 1 and metrics["image_size"] == [68, 48]
 
 
 def test_the_seed_decides_and_the_process_does_not(quick_video: MultiViewVideo, short: GenerateConfig) -> None:
@@ -289,7 +289,7 @@ def test_the_seed_decides_and_the_process_does_not(quick_video: MultiViewVideo, 
 
 def test_tensorboard_is_written_if_asked_for(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
     config = replace(short, log=replace(short.log, tensorboard=True))
-    stop_after(4, sample_folder, config, tmp_path / "run", device="cpu")
+    stop_after(4, sample_folder, tmp_path / "run", config=config, device="cpu")
     assert list((tmp_path / "run" / "tensorboard").glob("events.out.tfevents.*"))
 
 
@@ -299,7 +299,7 @@ def test_tensorboard_asked_for_and_absent(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     config = replace(short, log=replace(short.log, tensorboard=True))
     with pytest.raises(ImportError, match=r"log\.tensorboard needs TensorBoard\. Run: pip install 'ds4d\[log\]'"):
-        list(generate(sample_folder, config, tmp_path / "run", device="cpu"))
+        list(iter_run(sample_folder, tmp_path / "run", config=config, device="cpu"))
     assert not (tmp_path / "run").exists()
 
 
@@ -320,10 +320,10 @@ def test_one_moving_camera_makes_a_run(tmp_path: Path, sample_folder: Path, shor
     content = {"camera_angle_x": json.loads((sample_folder / "transforms_mv.json").read_text())["camera_angle_x"]}
     content["frames"] = [{key: frame[key] for key in kept} for frame in chosen]
     (data / "transforms_train.json").write_text(json.dumps(content))
-    list(generate(data, short, tmp_path / "run", device="cpu"))
+    list(iter_run(data, tmp_path / "run", config=short, device="cpu"))
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert (metrics["frames"], metrics["views"]) == (6, 1)
-    assert metrics["front_psnr"] > 12  # images with nothing on them have 7
+    assert metrics["input_psnr"] > 12  # images with nothing on them have 7
 
 
 def test_cuda_asked_for_and_absent(
@@ -331,7 +331,7 @@ def test_cuda_asked_for_and_absent(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match=r"device must be cpu or auto here, got cuda: torch finds no CUDA device"):
-        next(generate(sample_folder, short, tmp_path / "run", device="cuda"))
+        next(iter_run(sample_folder, tmp_path / "run", config=short, device="cuda"))
     assert not (tmp_path / "run").exists()
 
 

@@ -17,7 +17,6 @@ from ds4d.multiview.inflate import InflateConfig
 from ds4d.multiview.zero123plus import Zero123PlusConfig
 from ds4d.pipeline import TrainingInput, choose_generator, read_input
 from ds4d.preprocess import VideoConfig
-from ds4d.types import Cameras
 
 CPU = torch.device("cpu")
 
@@ -125,10 +124,10 @@ def test_a_world_with_z_up_is_kept(z_up: Path) -> None:
     video, points = clip.video, clip.points
     assert video.up == "z" and points is not None
     torch.testing.assert_close(video.times, torch.tensor([0.0, 0.5, 1.0]))
-    camera = Cameras(video.cameras.viewmats[0, :1], video.cameras.Ks[0, :1], 32, 32)
+    camera = video.cameras[0, :1]
     pixels = project_points(points.positions, camera)[0][0]
     assert pixels[:, 0].min() > 9.5 and pixels[:, 0].max() < 20.5 and pixels[:, 1].min() > 7.5
-    centers = torch.linalg.inv(video.cameras.viewmats[0])[:, :3, 3]
+    centers = video.cameras.centers[0]
     torch.testing.assert_close(centers.norm(dim=-1), torch.full((7,), 3.0), atol=1e-4, rtol=0)
     heights = [20.0, *[30.0, -20.0] * 3]
     torch.testing.assert_close(centers[:, 2], torch.tensor([3 * math.sin(math.radians(e)) for e in heights]))

@@ -37,7 +37,7 @@ def scene(times: int = 3, count: int = 400) -> tuple[dict[str, torch.Tensor], Ca
     }
     azimuths = [40.0 * k for k in range(times)]
     cameras = orbit_cameras(azimuths, [10.0] * times, fovy_deg=33.9, distance=2.0, width=50, height=70)
-    return leaves, replace(cameras, viewmats=cameras.viewmats[:, None], Ks=cameras.Ks[:, None])
+    return leaves, cameras[:, None]
 
 
 def outputs_and_gradients(leaves: dict[str, torch.Tensor], cameras: Cameras) -> list[torch.Tensor]:
@@ -62,7 +62,7 @@ def test_layout_of_memory_does_not_matter() -> None:
     leaves, cameras = scene()
     strided = {name: leaf.transpose(0, -1).contiguous().transpose(0, -1) for name, leaf in leaves.items()}
     assert not strided["means"].is_contiguous()
-    still = replace(cameras, viewmats=cameras.viewmats[:1].expand(3, 1, 4, 4), Ks=cameras.Ks[:1].expand(3, 1, 3, 3))
+    still = cameras[:1].expand_times(3)
     copied = replace(still, viewmats=still.viewmats.contiguous(), Ks=still.Ks.contiguous())
     for got, want in zip(outputs_and_gradients(strided, still), outputs_and_gradients(leaves, copied), strict=True):
         torch.testing.assert_close(got, want, atol=1e-5 * want.abs().max().item(), rtol=0)
@@ -144,13 +144,11 @@ def test_absurd_values_are_drawn_or_left_out_but_never_run_wild() -> None:
 
 def test_gradients_of_several_views_add_up() -> None:
     leaves, cameras = scene(times=2)
-    both = Cameras(cameras.viewmats[:, 0], cameras.Ks[:, 0], cameras.width, cameras.height)
+    both = cameras[:, 0]
     total = {}
     for views in ([0, 1], [0], [1]):
         one = {name: (x[0] if name != "sh" else x).clone().requires_grad_() for name, x in leaves.items()}
-        CpuRenderer().render(
-            Gaussians(**one), replace(both, viewmats=both.viewmats[views], Ks=both.Ks[views])
-        ).colors.sum().backward()
+        CpuRenderer().render(Gaussians(**one), both[views]).colors.sum().backward()
         total[len(views), views[0]] = one
     for name in leaves:
         apart = total[1, 0][name].grad + total[1, 1][name].grad

@@ -21,8 +21,7 @@ def soft_scene() -> tuple[dict[str, torch.Tensor], Cameras]:
         "sh": 0.3 * torch.randn(count, 4, 3, dtype=torch.float64),
     }
     rig = orbit_cameras([10.0, 100.0], [20.0, -30.0], fovy_deg=20.0, distance=2.0, width=4, height=3)
-    cameras = Cameras(rig.viewmats[:, None].double(), rig.Ks[:, None].double(), 4, 3)
-    return leaves, cameras
+    return leaves, rig[:, None].to(torch.float64)
 
 
 def test_gradients_are_the_difference_quotients() -> None:

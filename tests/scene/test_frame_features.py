@@ -192,7 +192,7 @@ def test_folded_maps_are_fused_to_the_same(
 
 def test_the_order_of_the_generated_views_does_not_matter(features: FrameFeatures, tiny_cameras: Cameras) -> None:
     order = torch.tensor([0, 2, 1])
-    other = Cameras(tiny_cameras.viewmats[order], tiny_cameras.Ks[order], tiny_cameras.width, tiny_cameras.height)
+    other = tiny_cameras[order]
     first = observed(of_three(features), tiny_cameras)
     second = observed(of_three(features, maps=features.maps[:, order]), other)
     torch.testing.assert_close(second.maps, first.maps[:, order], atol=2e-3, rtol=2e-3)

@@ -20,7 +20,7 @@ PATIENCE = 60.0  # seconds until something that does not happen is a failure
 
 @pytest.fixture(scope="session")
 def opened(finished_run: Path) -> OpenedRun:
-    """The run as `ds4d view` opens it."""
+    """The run as `ds4d viewer` opens it."""
     return open_run(finished_run, torch.device("cpu"))
 
 

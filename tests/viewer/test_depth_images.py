@@ -6,7 +6,7 @@ import torch
 
 from ds4d.geometry import orbit_cameras
 from ds4d.rendering import renderer_for
-from ds4d.types import Cameras, Gaussians, RawGaussians
+from ds4d.types import Gaussians, RawGaussians
 from ds4d.viewer.camera_poses import CameraPose
 from ds4d.viewer.depth_images import draw_depth
 
@@ -26,7 +26,7 @@ def blob(z: float) -> Gaussians:
 def front() -> CameraPose:
     """Two units before the origin."""
     cameras = orbit_cameras([0.0], [0.0], fovy_deg=40.0, distance=2.0, width=40, height=40)
-    return CameraPose.of(Cameras(cameras.viewmats[None], cameras.Ks[None], 40, 40), 0, 0)
+    return CameraPose.of(cameras[None], 0, 0)
 
 
 def middle(z: float, pose: CameraPose) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ds4d.config import GenerateConfig
-from ds4d.pipeline import FitStarted, StageStarted, generate
+from ds4d.pipeline import FitStarted, StageStarted, iter_run
 from ds4d.training import StepDone
 from ds4d.viewer import FitWatch, Viewer
 from ds4d.viewer.fit_watch import PreviewTimes
@@ -45,20 +45,20 @@ def short(quick_config: GenerateConfig) -> GenerateConfig:
 def test_a_browser_sees_the_fit_which_stays_the_same_to_the_bit(
     open_browser: Callable, sample_folder: Path, short: GenerateConfig, tmp_path: Path
 ) -> None:
-    list(generate(sample_folder, short, tmp_path / "alone", device="cpu"))
+    list(iter_run(sample_folder, tmp_path / "alone", config=short, device="cpu"))
     viewer = Viewer()
     watch = FitWatch(viewer)
     watch._next = PreviewTimes(every=0.0, share=1e9)  # an image after every step
     browser = open_browser(viewer)
     try:
         images = []
-        for event in generate(sample_folder, short, tmp_path / "watched", device="cpu"):
+        for event in iter_run(sample_folder, tmp_path / "watched", config=short, device="cpu"):
             if isinstance(event, FitStarted):
                 browser.page.wait_for_function("document.readyState == 'complete'")
             watch.show(event)
             if isinstance(event, StepDone) and event.step in (10, 40):
                 images.append(browser.wait_for(lambda image: np.ptp(image) > 150))
-            if event == StageStarted("scores"):
+            if event == StageStarted("evaluate"):
                 said = browser.page.get_by_text("fitting, step 40 of 40 (dynamic)")
                 said.wait_for()
         assert all(np.ptp(image) > 150 for image in images)  # an object on white
@@ -76,7 +76,7 @@ def test_nothing_is_drawn_while_nobody_looks(short: GenerateConfig, sample_folde
     viewer.refresh = lambda **options: drawn.append(options)
     watch = FitWatch(viewer)
     try:
-        events = generate(sample_folder, replace(short, checkpoint_every=10**6), tmp_path / "run", device="cpu")
+        events = iter_run(sample_folder, tmp_path / "run", config=replace(short, checkpoint_every=10**6), device="cpu")
         for event in events:
             watch.show(event)
             if isinstance(event, StepDone) and event.step == 5:

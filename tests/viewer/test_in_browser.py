@@ -91,7 +91,7 @@ def test_a_click_on_a_camera_moves_the_view_there(browser: Any, opened: OpenedRu
     view = 3  # behind the object and beside it
     pose = views.pose(0, view)
     inside = torch.from_numpy(pose.position + 0.1 * pose.forward).float()[None]
-    pixels, _ = project_points(inside, replace(front, viewmats=front.viewmats[0], Ks=front.Ks[0]))
+    pixels, _ = project_points(inside, front.at_time(0))
     x, y = pixels[0, 0].round().int().tolist()
     browser.wait_for(lambda image: np.ptp(image[y - 40 : y + 40, x - 40 : x + 40]) > 100)  # the camera is there
     browser.page.mouse.click(x, y)

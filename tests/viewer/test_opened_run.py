@@ -14,7 +14,7 @@ import torch
 from ds4d.config import GenerateConfig
 from ds4d.data import ViewsConfig
 from ds4d.io import write_video
-from ds4d.pipeline import generate, read_input
+from ds4d.pipeline import iter_run, read_input
 from ds4d.runs import read_record
 from ds4d.training import StepDone
 from ds4d.viewer import open_run
@@ -32,7 +32,7 @@ def video_run(sample_folder: Path, quick_config: GenerateConfig, tmp_path_factor
     outputs = replace(quick_config.outputs, size=16, seconds=0.2)
     config = replace(quick_config, views=ViewsConfig(size=48), fit=fit, outputs=outputs)
     with pytest.warns(UserWarning, match="There are only 6 frames"):
-        list(generate(sample_folder / "front.mp4", config, folder, device="cpu"))
+        list(iter_run(sample_folder / "front.mp4", folder, config=config, device="cpu"))
     return folder
 
 
@@ -61,7 +61,7 @@ def test_the_cameras_stand_in_the_inner_world(finished_run: Path) -> None:
     assert opened.views is not None
     scores = score_training_views(opened.scene, renderer_for("cpu"), opened.views.video)
     metrics = json.loads((finished_run / "metrics.json").read_text())
-    assert float(scores[0]) == pytest.approx(metrics["front_psnr"], abs=1e-3)
+    assert float(scores[0]) == pytest.approx(metrics["input_psnr"], abs=1e-3)
 
 
 def test_the_heat_map_stands_for_the_front_view(finished_run: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_run_that_is_still_fitted_says_how_far_it_is(
     sample_folder: Path, quick_config: GenerateConfig, tmp_path: Path
 ) -> None:
     config = replace(quick_config, log=replace(quick_config.log, every=2))
-    events = generate(sample_folder, config, tmp_path / "run", device="cpu")
+    events = iter_run(sample_folder, tmp_path / "run", config=config, device="cpu")
     for event in events:
         if isinstance(event, StepDone) and event.step == 5:
             with pytest.raises(ValueError, match=r"must be fitted to its end, got step 4 of 180.*--resume"):

@@ -1,4 +1,4 @@
-"""Objects back in their videos: a red ball, drawn where the framing says that it was recorded."""
+"""Compositing over the input video: a red ball, rendered where the crop places it in the video."""
 
 import math
 from pathlib import Path
@@ -17,12 +17,13 @@ from ds4d.visualize import overlay_video, read_source_video
 
 WIDTH, HEIGHT, FRAMES = 64, 48, 3
 FRAMING = Framing(left=30, top=-10, side=40, size=32, video_width=WIDTH, video_height=HEIGHT)
-CENTER = (30 + 20, -10 + 20)  # of the square in the video: column, row
+CENTER = (30 + 20, -10 + 20)  # of the crop in the video: column, row
+CONFIG = VideoConfig(frames=FRAMES)
 
 
 @pytest.fixture
 def scene() -> DynamicGaussians:
-    """A red ball at the origin of the user's world, which is not the inner one."""
+    """A red ball at the origin of world space; normalized space is scaled and shifted."""
     ball = RawGaussians(
         means=torch.tensor([[0.1, 0.2, 0.0]]),
         quats=torch.tensor([[1.0, 0, 0, 0]]),
@@ -34,18 +35,15 @@ def scene() -> DynamicGaussians:
     return DynamicGaussians(ball, None, Clip((0.0, 0.5, 1.0), 1.0, False), world)
 
 
-CONFIG = VideoConfig(frames=FRAMES)
-
-
 @pytest.fixture
-def normalize_scene() -> VideoCrop:
+def crop() -> VideoCrop:
     camera = rig_cameras(RIGS["stag4d"][:1], 32, 32)
     viewmat, K = (tuple(map(tuple, matrix[0].tolist())) for matrix in (camera.viewmats, camera.Ks))
     return VideoCrop(FRAMING, viewmat, K)
 
 
 def gray_video(folder: Path, *, width: int = WIDTH, frames: int = FRAMES) -> Path:
-    """Frames that grow brighter from left to right, and from one to the next."""
+    """Frames that grow brighter from left to right and over time."""
     for frame in range(frames):
         image = np.full((HEIGHT, width, 4), 255, np.uint8)
         image[..., :3] = (np.arange(width) + 40 * frame)[None, :, None]
@@ -54,45 +52,46 @@ def gray_video(folder: Path, *, width: int = WIDTH, frames: int = FRAMES) -> Pat
     return folder
 
 
-def test_the_object_is_drawn_where_it_was_filmed(tmp_path: Path, place: VideoCrop, scene: DynamicGaussians) -> None:
-    raw_video = read_source_video(gray_video(tmp_path / "video"), place, CONFIG)
-    frames = list(overlay_video(scene, CpuRenderer(), place, raw_video, size=None))
+def test_scene_is_composited_at_its_position_in_the_video(
+    tmp_path: Path, crop: VideoCrop, scene: DynamicGaussians
+) -> None:
+    raw_video = read_source_video(gray_video(tmp_path / "video"), crop, CONFIG)
+    frames = list(overlay_video(scene, CpuRenderer(), crop, raw_video, size=None))
     assert [frame.shape for frame in frames] == [(HEIGHT, WIDTH, 3)] * FRAMES
     for number, frame in enumerate(frames):
         reddish = (frame[..., 0].astype(int) - frame[..., 1]).clip(0)
         rows, columns = np.indices(reddish.shape)
-        column, row = ((reddish * place).sum() / reddish.sum() + 0.5 for place in (columns, rows))
+        column, row = ((reddish * index).sum() / reddish.sum() + 0.5 for index in (columns, rows))
         assert (column, row) == pytest.approx(CENTER, abs=0.6)
         assert frame[CENTER[1], CENTER[0], 0] > 200 and frame[CENTER[1], CENTER[0], 1] < 40
-        # Outside the square, and in it away from the ball, the video is as it was, to the bit.
+        # Outside the crop, and in it away from the ball, the video is unchanged bit by bit.
         before = np.broadcast_to((np.arange(WIDTH) + 40 * number)[None, :, None], frame.shape)
         np.testing.assert_array_equal(frame[:, :32], before[:, :32])
         np.testing.assert_array_equal(frame[32:], before[32:])
 
 
-def test_a_larger_drawing_lies_in_the_same_place(tmp_path: Path, place: VideoCrop, scene: DynamicGaussians) -> None:
-    raw_video = read_source_video(gray_video(tmp_path / "video"), place, CONFIG)
-    small, large = (next(overlay_video(scene, CpuRenderer(), place, raw_video, size)) for size in (32, 128))
+def test_size_of_the_rendering_does_not_move_the_object(
+    tmp_path: Path, crop: VideoCrop, scene: DynamicGaussians
+) -> None:
+    raw_video = read_source_video(gray_video(tmp_path / "video"), crop, CONFIG)
+    small, large = (next(overlay_video(scene, CpuRenderer(), crop, raw_video, size)) for size in (32, 128))
     assert np.abs(small.astype(int) - large).mean() < 2
 
 
-def test_what_is_transparent_in_the_video_becomes_white(
-    tmp_path: Path, place: VideoCrop, scene: DynamicGaussians
-) -> None:
+def test_transparent_pixels_become_white(tmp_path: Path, crop: VideoCrop, scene: DynamicGaussians) -> None:
     (tmp_path / "video").mkdir()
     for frame in range(FRAMES):
         image = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
         image[20:30, 5:15] = (0, 0, 200, 255)
         write_png(tmp_path / "video" / f"{frame}.png", image)
-    frame = next(
-        overlay_video(scene, CpuRenderer(), place, read_source_video(tmp_path / "video", place, CONFIG), size=None)
-    )
+    raw_video = read_source_video(tmp_path / "video", crop, CONFIG)
+    frame = next(overlay_video(scene, CpuRenderer(), crop, raw_video, size=None))
     assert frame[40, 10].tolist() == [255, 255, 255] and frame[25, 10].tolist() == [0, 0, 200]
 
 
-def test_another_video_is_refused(tmp_path: Path, place: VideoCrop, scene: DynamicGaussians) -> None:
-    with pytest.raises(ValueError, match="the video that the run was made of, 64 x 48 pixels, got 70 x"):
-        read_source_video(gray_video(tmp_path / "wider", width=70), place, CONFIG)
-    short = read_source_video(gray_video(tmp_path / "short", frames=2), place, CONFIG)
-    with pytest.raises(ValueError, match="made of, 3 frames, got 2"):
-        next(overlay_video(scene, CpuRenderer(), place, short, size=None))
+def test_another_video_is_refused(tmp_path: Path, crop: VideoCrop, scene: DynamicGaussians) -> None:
+    with pytest.raises(ValueError, match=r"--over .* 64 x 48 pixels, got 70 x"):
+        read_source_video(gray_video(tmp_path / "wider", width=70), crop, CONFIG)
+    short = read_source_video(gray_video(tmp_path / "short", frames=2), crop, CONFIG)
+    with pytest.raises(ValueError, match=r"--over .* 3 frames, got 2"):
+        next(overlay_video(scene, CpuRenderer(), crop, short, size=None))

@@ -16,7 +16,7 @@ from ds4d.decoupling import REFERENCES, DecouplingConfig
 from ds4d.features import FeaturesConfig, FilterBankConfig, extract_features
 from ds4d.geometry import frame_times, orbit_cameras
 from ds4d.io import read_rgba
-from ds4d.types import ArrayFrames, Cameras, FrameFeatures, MultiViewVideo
+from ds4d.types import ArrayFrames, FrameFeatures, MultiViewVideo
 from ds4d.visualize import OutputsConfig, saliency_map, write_saliency_map
 
 CPU = torch.device("cpu")
@@ -46,7 +46,7 @@ def crossing() -> MultiViewVideo:
     camera = orbit_cameras([0.0], [0.0], fovy_deg=40.0, distance=2.0, width=SIZE, height=SIZE)
     return MultiViewVideo(
         frames=ArrayFrames(images),
-        cameras=Cameras(camera.viewmats.expand(FRAMES, 1, 4, 4), camera.Ks.expand(FRAMES, 1, 3, 3), SIZE, SIZE),
+        cameras=camera.expand_times(FRAMES),
         valid=torch.ones(FRAMES, 1, dtype=torch.bool),
         times=frame_times(FRAMES),
         view_names=("front",),

@@ -1,4 +1,4 @@
-"""Videos of every kind, drawn from a run, against the images they should hold."""
+"""Videos in every format, against the images they should hold."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ TIMES = torch.tensor([0.0, 0.4, 1.0])
 
 @pytest.fixture
 def scene(tiny_gaussians: RawGaussians) -> BakedGaussians:
-    """Twelve Gaussians that walk to the right."""
+    """Twelve Gaussians that move to the right."""
     frames = tiny_gaussians.expand_times(2)
     means = frames.means + torch.tensor([[[0.0, 0, 0]], [[0.3, 0, 0]]])
     return BakedGaussians(replace(frames, means=means), Clip((0.0, 1.0), 1.0, False), Similarity.identity())
@@ -31,7 +31,7 @@ def trajectory() -> Trajectory:
     return Trajectory(cameras, TIMES)
 
 
-def read_source_video(path: Path) -> list[np.ndarray]:
+def read_frames(path: Path) -> list[np.ndarray]:
     if path.suffix == ".gif":
         with Image.open(path) as animation:
             images = []
@@ -53,12 +53,12 @@ def on_white(image: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_every_kind_shows_the_images(
+def test_every_format_shows_the_images(
     tmp_path: Path, scene: BakedGaussians, trajectory: Trajectory, suffix: str
 ) -> None:
     path = tmp_path / f"video{suffix}"
     render_video(path, scene, CpuRenderer(), replace(trajectory, repeats=2), 10.0)
-    images = read_source_video(path)
+    images = read_frames(path)
     truth = list(draw_rgb(scene, CpuRenderer(), trajectory.cameras, trajectory.times))
     assert len(images) == 6
     for image, expected in zip(images, truth * 2, strict=True):
@@ -69,37 +69,37 @@ def test_every_kind_shows_the_images(
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])
-def test_a_background_stands_behind(tmp_path: Path, scene: BakedGaussians, trajectory: Trajectory, suffix: str) -> None:
+def test_background_is_behind_the_object(
+    tmp_path: Path, scene: BakedGaussians, trajectory: Trajectory, suffix: str
+) -> None:
     ramp = np.broadcast_to(np.linspace(0, 255, 64).astype(np.uint8)[:, None], (64, 64, 3)).transpose(1, 0, 2)
     path = tmp_path / f"video{suffix}"
     render_video(path, scene, CpuRenderer(), trajectory, 10.0, np.ascontiguousarray(ramp))
     straight = next(iter(draw_rgba(scene, CpuRenderer(), trajectory.cameras, trajectory.times))).astype(float)
     expected = ramp + (straight[..., :3] - ramp) * straight[..., 3:] / 255
-    image = read_source_video(path)[0]
+    image = read_frames(path)[0]
     assert image[..., 3].min() == 255
     assert np.abs(image[..., :3] - expected).mean() < 4
 
 
-def test_images_of_a_shot_keep_their_alpha(scene: BakedGaussians, trajectory: Trajectory) -> None:
+def test_images_of_a_trajectory_keep_their_alpha(scene: BakedGaussians, trajectory: Trajectory) -> None:
     truth = np.stack(list(draw_rgba(scene, CpuRenderer(), trajectory.cameras, TIMES)))
     assert np.array_equal(np.stack(list(render_trajectory(scene, CpuRenderer(), trajectory))), truth)
     opaque = next(iter(render_trajectory(scene, CpuRenderer(), trajectory, np.zeros((64, 64, 3), np.uint8))))
     assert opaque[..., 3].min() == 255 and not opaque[0, 0, :3].any()
 
 
-def test_what_does_not_fit_is_named(tmp_path: Path, scene: BakedGaussians, trajectory: Trajectory) -> None:
+def test_unknown_endings_and_frame_rates_are_refused(
+    tmp_path: Path, scene: BakedGaussians, trajectory: Trajectory
+) -> None:
     with pytest.raises(ValueError, match=r"video.avi must end in \.mp4"):
         render_video(tmp_path / "video.avi", scene, CpuRenderer(), trajectory, 10.0)
-    with pytest.raises(ValueError, match=r"times must lie in \[0, 1\], got 0.0 to 1.5"):
-        Trajectory(trajectory.cameras, torch.tensor([0.0, 0.5, 1.5]))
-    with pytest.raises(ValueError, match=r"cameras must be one per time, \[2, 1\], got \[3, 1\]"):
-        Trajectory(trajectory.cameras, TIMES[:2])
-    with pytest.raises(ValueError, match="fps must be above 0 and at most 50"):
+    with pytest.raises(ValueError, match="fps"):
         render_video(tmp_path / "video.gif", scene, CpuRenderer(), trajectory, 60.0)
     assert not list(tmp_path.iterdir())
 
 
-def test_cameras_may_differ_from_frame_to_frame(scene: BakedGaussians, trajectory: Trajectory) -> None:
+def test_cameras_may_change_over_time(scene: BakedGaussians, trajectory: Trajectory) -> None:
     other = fixed_path(1, azimuth_deg=90.0, elevation_deg=0.0, fovy_deg=40.0, distance=2.0, size=64)
     cameras = Cameras(torch.cat((trajectory.cameras.viewmats[:2], other.viewmats)), trajectory.cameras.Ks, 64, 64)
     last = list(render_trajectory(scene, CpuRenderer(), Trajectory(cameras, TIMES)))[-1]

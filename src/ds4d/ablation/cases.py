@@ -11,7 +11,7 @@ import torch
 from jaxtyping import UInt8
 
 from ds4d.config import GenerateConfig
-from ds4d.core import Progress, Stopwatch, tell
+from ds4d.core import Progress, Stopwatch, report_progress
 from ds4d.data import PerturbationConfig, ViewsConfig, check_masks, load_views, perturb_views
 from ds4d.evaluation import evaluate, score_training_views
 from ds4d.geometry import transform_cameras
@@ -52,7 +52,7 @@ class Score:
     """How good a fit is, and how long it took.
 
     Attributes:
-        metrics: `ds4d.metrics.METRICS` on the case's images, and `front_psnr`, the mean PSNR of the fitted front
+        metrics: `ds4d.metrics.METRICS` on the case's images, and `input_psnr`, the mean PSNR of the fitted front
             view in dB; NaN where nothing could be measured.
         seconds: of the whole fit: reading, placement and optimisation, without scoring. The first fit of a process
             takes longer: it loads the kernels.
@@ -134,14 +134,14 @@ def fit_case(case: Case, config: GenerateConfig, device: torch.device) -> Score:
         trainer = prepare(_fitted(case, video, config.seed), config, device)
         for event in trainer.run():
             if isinstance(event, StepDone):
-                tell(Progress("fitting", event.step, event.total_steps))
+                report_progress(Progress("fitting", event.step, event.total_steps))
     scene = trainer.scene.bake()  # what a run saves, and so what `ds4d eval` scores
     if case.scored_on == "unseen views":
         metrics = evaluate(scene, trainer.renderer, case.data, "test").total
     else:
         metrics = score_against_view(scene, trainer.renderer, video, case.held_out or 0)
-    front_psnr = _front_psnr(scene, trainer.renderer, trainer.video)
-    return Score({**metrics, "front_psnr": front_psnr}, watch.seconds["fit"], scene.frames.num_gaussians)
+    input_psnr = _input_psnr(scene, trainer.renderer, trainer.video)
+    return Score({**metrics, "input_psnr": input_psnr}, watch.seconds["fit"], scene.frames.num_gaussians)
 
 
 def without_view(video: MultiViewVideo, index: int) -> MultiViewVideo:
@@ -159,11 +159,10 @@ def without_view(video: MultiViewVideo, index: int) -> MultiViewVideo:
             f"without_view: index must be that of a view besides the front, 1 to {video.num_views - 1}, got {index}."
         )
     kept = [view for view in range(video.num_views) if view != index]
-    cameras = video.cameras
     return dataclasses.replace(
         video,
         frames=_SomeViews(video.frames, kept),
-        cameras=dataclasses.replace(cameras, viewmats=cameras.viewmats[:, kept], Ks=cameras.Ks[:, kept]),
+        cameras=video.cameras[:, kept],
         valid=video.valid[:, kept],
         view_names=tuple(video.view_names[view] for view in kept),
         view_weights=video.view_weights[kept],
@@ -238,7 +237,7 @@ def _fitted(case: Case, video: MultiViewVideo, seed: int) -> MultiViewVideo:
     return video
 
 
-def _front_psnr(scene: Scene, renderer: Renderer, video: MultiViewVideo) -> float:
+def _input_psnr(scene: Scene, renderer: Renderer, video: MultiViewVideo) -> float:
     """Mean PSNR of the front view's images, in dB, as the metrics.json of a run has it."""
     front = torch.zeros_like(video.valid)
     front[:, 0] = video.valid[:, 0]

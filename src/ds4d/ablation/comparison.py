@@ -14,7 +14,7 @@ from ds4d.metrics import METRICS
 
 GIGABYTE = 1e9
 # Every figure of a fit, and those of them of which less is better.
-MEASURES = (*METRICS, "front_psnr", "seconds", "main_memory_gb", "gpu_memory_gb")
+MEASURES = (*METRICS, "input_psnr", "seconds", "main_memory_gb", "gpu_memory_gb")
 LOWER_IS_BETTER = frozenset({"motion_error", "still_flicker", "seconds", "main_memory_gb", "gpu_memory_gb"})
 
 Cells = Mapping[tuple[str, int], float]  # by case and seed; what could not be measured is left out

@@ -23,8 +23,7 @@ from ds4d.ablation.cases import Case, Score
 from ds4d.ablation.results import Result, check_comparable, fit_name, read_results, result_path, write_result
 from ds4d.ablation.rows import rows
 from ds4d.config import GenerateConfig
-from ds4d.core import to_dict
-from ds4d.core.memory import peaks, reset_peaks
+from ds4d.core import peak_memory, reset_peak_memory, to_dict
 from ds4d.io import atomic_path
 
 FAILURES = "failures"
@@ -263,9 +262,9 @@ def _work(pipe: Connection, function: FitFunction, device: str, threads: int) ->
 
 def _attempt(fit: Fit, function: FitFunction, device: torch.device) -> _Measured | _Error:
     try:
-        reset_peaks(device)
+        reset_peak_memory(device)
         score = function(fit.case, fit.config, device)
-        return _Measured(score, peaks(device), _device_name(device))
+        return _Measured(score, peak_memory(device), _device_name(device))
     except Exception as error:  # whatever a fit fails from, the others are worth having
         line = " ".join(f"{type(error).__name__}: {error}".split())
         return _Error(line, traceback.format_exc())

@@ -82,7 +82,7 @@ class CommandLine(Generic[T]):
     def option_type(self, shown: frozenset[str] = frozenset(), **defaults: Any) -> type:
         """The dataclass that tyro reads; help is limited to the fields in `shown` if there are any."""
         kind = option_type(self.arguments, Groups(self.flat, self.fixed, shown), defaults=defaults)
-        output = option_type(ConsoleOptions, Groups())
+        output: Any = option_type(ConsoleOptions, Groups())
         console = ("console", Annotated[output, tyro.conf.arg(name="")], field(default=output()))
         namespace = {"__doc__": self.arguments.__doc__}
         return make_dataclass(kind.__name__, [console], bases=(kind,), frozen=True, namespace=namespace)
@@ -105,7 +105,9 @@ def _error_message(box: str) -> str:
         return f"{match[1]} {match[2]}."
     if match := re.fullmatch(r"Error parsing \S+: (--\S+ .*)", text):
         return match[1]
-    if match := re.fullmatch(r"invalid choice '(.*)' for argument '(?:.*, )?(.*)'\. Expected one of \((.*)\)\.", text):
+    if match := re.fullmatch(
+        r"invalid choice '(.*)' for argument '(?:.*[/ ])?(.*)'\. Expected one of \((.*)\)\.", text
+    ):
         return f"{match[2]} must be one of {match[3].replace(chr(39), '').rstrip(',')}, got {match[1]!r}."
     if match := re.fullmatch(r"Missing value for argument '(?:.*[/ ])?(.*)'\..*", text):
         return f"{match[1]} must be given a value, got none."

@@ -14,7 +14,7 @@ import tyro
 
 from ds4d.cli.displays import display_for
 from ds4d.cli.result import ExitCode, Outcome
-from ds4d.core import Progress, listening
+from ds4d.core import Progress, progress_to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Console:
         warnings.showwarning = self._show_warning  # ty: ignore[invalid-assignment] (the hook that Python documents)
         if self.options.json:
             self._block.enter_context(redirect_stdout(sys.stderr))
-        self._block.enter_context(listening(self.progress))
+        self._block.enter_context(progress_to(self.progress))
         self._block.callback(self._display.close)
         return self
 

@@ -153,7 +153,9 @@ def _optional_rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
         metavar="{" + ",".join(choices) + "}" if choices else spec.metavar,
         instance_from_str=read,
         is_instance=lambda value: value is None or spec.is_instance(value),
-        str_from_instance=lambda value: ["auto" if choices else "None"] if value is None else spec.str_from_instance(value),
+        str_from_instance=lambda value: (
+            ["auto" if choices else "None"] if value is None else spec.str_from_instance(value)
+        ),
         choices=choices,
     )
 

@@ -12,9 +12,9 @@ from ds4d.training import StepDone
 STAGES = {
     "views": "reading the input, generating views",
     "features": "extracting frame features",
-    "placement": "initializing the Gaussians",
+    "init": "initializing the Gaussians",
     "fit": "fitting",
-    "scores": "scoring the training views",
+    "evaluate": "scoring the training views",
     "outputs": "rendering images and videos",
 }
 

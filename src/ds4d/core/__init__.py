@@ -8,10 +8,11 @@ from ds4d.core.device import DeviceName as DeviceName
 from ds4d.core.device import choose_device as choose_device
 from ds4d.core.profiling import Stopwatch as Stopwatch
 from ds4d.core.profiling import peak_memory as peak_memory
+from ds4d.core.profiling import reset_peak_memory as reset_peak_memory
 from ds4d.core.progress import Progress as Progress
-from ds4d.core.progress import listening as listening
-from ds4d.core.progress import tell as tell
+from ds4d.core.progress import progress_to as progress_to
+from ds4d.core.progress import report_progress as report_progress
 from ds4d.core.progress import tracked as tracked
-from ds4d.core.threads import share as share
+from ds4d.core.threads import parallel_for as parallel_for
 from ds4d.core.versions import installed_version as installed_version
 from ds4d.core.versions import versions as versions

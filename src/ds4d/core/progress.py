@@ -1,7 +1,7 @@
-"""How far long work is: told by what does the work, heard by whoever listens, which may be nobody.
+"""Progress of long work, reported where the work is done and shown by whoever listens, which may be nobody.
 
-Like a warning, a progress needs no argument on its way: `tracked` stands where the work is, `listening` where the user
-is. Work in another thread or process is not heard.
+Like a warning, a progress report needs no argument on its way: `tracked` is used where the work is done, `progress_to`
+where it is shown. Work in other threads or processes is not reported.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Progress:
-    """So many steps of some work are done.
+    """How far some work is.
 
     Attributes:
-        work: what is done, in a few words.
-        done: steps so far; 0 as the work begins.
-        total: steps of all the work.
+        work: what is being done, in a few words.
+        done: number of steps done; 0 when the work begins.
+        total: number of all steps.
     """
 
     work: str
@@ -28,14 +28,14 @@ class Progress:
     total: int
 
 
-Listener = Callable[[Progress], None]
+_Listener = Callable[[Progress], None]
 
-_LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
+_LISTENER: ContextVar[_Listener | None] = ContextVar("progress_listener", default=None)
 
 
 @contextmanager
-def listening(listener: Listener) -> Generator[None, None, None]:
-    """Inside the block, `listener` hears of all progress, in place of one from outside."""
+def progress_to(listener: _Listener) -> Generator[None, None, None]:
+    """Inside the block, `listener` gets all progress, instead of a listener from outside."""
     token = _LISTENER.set(listener)
     try:
         yield
@@ -44,27 +44,27 @@ def listening(listener: Listener) -> Generator[None, None, None]:
 
 
 def tracked(items: Iterable[T], work: str, total: int | None = None) -> Iterator[T]:
-    """The items as they are; each counts as done when the next one is asked for.
+    """Yields the items unchanged, and reports each one as done when the next is asked for.
 
     Args:
-        items: one per step.
-        work: what is done with them, in a few words.
-        total: how many there are, if they cannot be counted beforehand; should fewer come, all are done all the same.
+        items: one item per step.
+        work: what is being done with them, in a few words.
+        total: number of items, where `items` has no length; fewer items than that complete the work, too.
 
     Raises:
         TypeError: the items have no length, and no total is given.
     """
     count = len(cast(Sized, items)) if total is None else total
-    tell(Progress(work, 0, count))
+    report_progress(Progress(work, 0, count))
     done = 0
     for done, item in enumerate(items, start=1):
         yield item
-        tell(Progress(work, done, count))
+        report_progress(Progress(work, done, count))
     if done < count:
-        tell(Progress(work, done, done))
+        report_progress(Progress(work, done, done))
 
 
-def tell(progress: Progress) -> None:
-    """Tells whoever listens."""
+def report_progress(progress: Progress) -> None:
+    """Passes progress on to the listener, if there is one."""
     if (listener := _LISTENER.get()) is not None:
         listener(progress)

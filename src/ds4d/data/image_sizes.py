@@ -1,14 +1,11 @@
 """What every loader needs to bring views of different origin together: one size, cameras over time, trust."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-
-from ds4d.types import Cameras
 
 GENERATED_WEIGHT = 0.5  # trust in a generated view; the recorded one has 1
 _ASPECT_TOLERANCE = 0.01
@@ -46,13 +43,6 @@ def common_size(files: Sequence[Sequence[SizedFile | None]], height: int | None)
     if height < 1:
         raise ValueError(f"size must be a height of at least 1 pixel, got {height}.")
     return max(1, round(height * first_width / first_height)), height
-
-
-def expand_over_times(cameras: Cameras, times: int) -> Cameras:
-    """Cameras [V] that stand still, over T times: [T, V], the same memory."""
-    return replace(
-        cameras, viewmats=cameras.viewmats.expand(times, -1, -1, -1), Ks=cameras.Ks.expand(times, -1, -1, -1)
-    )
 
 
 def confidence(views: int, generated_weight: float) -> Float[Tensor, " V"]:

@@ -2,7 +2,7 @@
 
 ref/<i>_rgba.png              the real video
 zero123/<i>_rgba/<k>.png      view k of frame i, in the order of the rig (the front of the rig left out)
-rig.json                      where the cameras stood, if the folder says (`ds4d views` does)
+rig.json                      where the cameras stood, if the folder says (`ds4d multiview` does)
 """
 
 import re
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from ds4d.data.frame_store import FrameStore
-from ds4d.data.image_sizes import common_size, confidence, expand_over_times
+from ds4d.data.image_sizes import common_size, confidence
 from ds4d.geometry import RigView, frame_times, load_rig, rig_cameras
 from ds4d.io import image_size
 from ds4d.types import MultiViewVideo
@@ -58,7 +58,7 @@ def load_stag4d(
     width, height = common_size([[(path, image_size(path)) for path in row] for row in paths], size)
     return MultiViewVideo(
         frames=FrameStore(paths, width, height, alpha_floor=_ALPHA_FLOOR),
-        cameras=expand_over_times(rig_cameras(views, width, height), len(paths)),
+        cameras=rig_cameras(views, width, height).expand_times(len(paths)),
         valid=torch.ones(len(paths), len(views), dtype=torch.bool),
         times=frame_times(len(paths)),
         view_names=tuple(view.name for view in views),

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ds4d.data.frame_store import FrameStore
-from ds4d.data.image_sizes import SizedFile, common_size, confidence, expand_over_times
+from ds4d.data.image_sizes import SizedFile, common_size, confidence
 from ds4d.data.transforms_file import TransformsFrame, read_transforms
 from ds4d.io import image_size
 from ds4d.types import Cameras, MultiViewVideo
@@ -148,11 +148,12 @@ def _cameras(grid: Grid, times: Float[Tensor, " T"], width: int, height: int) ->
     columns = [_filled(column, times) for column in zip(*grid, strict=True)]
     viewmats = torch.stack([torch.stack([frame.viewmat for frame in column]) for column in columns], dim=1)
     Ks = torch.stack([torch.stack([_scaled_K(frame, width, height) for frame in column]) for column in columns], dim=1)
+    cameras = Cameras(viewmats, Ks, width, height)
     if ((viewmats - viewmats[:1]).abs() < _SAME_POSE).all() and (
         (Ks - Ks[:1]).abs() < _SAME_POSE * Ks[:1] + 1e-8
     ).all():
-        return expand_over_times(Cameras(viewmats[0], Ks[0], width, height), len(times))
-    return Cameras(viewmats, Ks, width, height)
+        return cameras[0].expand_times(len(times))
+    return cameras
 
 
 def _filled(column: Sequence[TransformsFrame | None], times: Float[Tensor, " T"]) -> list[TransformsFrame]:

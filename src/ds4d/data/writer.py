@@ -23,7 +23,7 @@ from ds4d.core import tracked
 from ds4d.data.stag4d import RIG_FILE
 from ds4d.geometry import rig_of, write_rig
 from ds4d.io import contact_sheet, on_white, resize_premultiplied, write_png
-from ds4d.types import Cameras, GeneratedViews, MultiViewVideo, PointCloud
+from ds4d.types import GeneratedViews, MultiViewVideo, PointCloud
 
 CLIP_FILE, POINTS_FILE = "clip.json", "points.ply"
 _TILE, _COLUMNS = 160, 8  # of the contact sheet
@@ -44,8 +44,7 @@ def write_views(made: GeneratedViews, folder: Path, *, made_by: str) -> None:
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise ValueError(f"output {folder} must be a new or empty folder, got one in use. Name another.")
     clip = made.video
-    still = Cameras(clip.cameras.viewmats[0], clip.cameras.Ks[0], clip.cameras.width, clip.cameras.height)
-    rig = rig_of(still, clip.view_names)
+    rig = rig_of(clip.cameras.at_time(0), clip.view_names)
     staging = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
     try:
         for time in tracked(range(clip.num_times), "writing the views"):

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ds4d.core import share
+from ds4d.core import parallel_for
 
 # Items of a kernel that are worth handing to another thread.
 _POINTS, _SCALES = 1000, 1
@@ -49,7 +49,7 @@ class _ReadProducts(torch.autograd.Function):
         ctx.scales = scales
         features = torch.empty(times, len(unit), len(scales) * planes.shape[1])
         points, *rows = (x.detach().numpy() for x in (unit, planes, lines))
-        share(read_at_points, len(unit), _POINTS, points, scales, *rows, features.numpy())
+        parallel_for(read_at_points, len(unit), _POINTS, points, scales, *rows, features.numpy())
         return features
 
     @staticmethod
@@ -62,5 +62,5 @@ class _ReadProducts(torch.autograd.Function):
         by_unit = torch.empty(len(ctx.scales), len(unit), 3)
         points, *rows = (x.detach().numpy() for x in (unit, planes, lines))
         others = [x.numpy() for x in (grads.contiguous(), by_planes, by_lines, by_unit)]
-        share(pull_scales, len(ctx.scales), _SCALES, points, ctx.scales, *rows, *others)
+        parallel_for(pull_scales, len(ctx.scales), _SCALES, points, ctx.scales, *rows, *others)
         return by_unit.sum(0), by_planes, by_lines, None, None

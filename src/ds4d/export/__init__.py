@@ -1,8 +1,15 @@
-"""Gaussians, meshes and web pages as files that other programs read."""
+"""Export of scenes: Gaussians, meshes and web pages as files that other programs read."""
 
 from ds4d.export.compressed_ply import read_compressed_ply as read_compressed_ply
 from ds4d.export.compressed_ply import write_compressed_ply as write_compressed_ply
+from ds4d.export.formats import FORMATS as FORMATS
+from ds4d.export.formats import ExportFormat as ExportFormat
+from ds4d.export.formats import export_paths as export_paths
+from ds4d.export.formats import export_scene as export_scene
+from ds4d.export.formats import infer_format as infer_format
 from ds4d.export.gltf import write_gltf as write_gltf
+from ds4d.export.html import write_html as write_html
+from ds4d.export.mesh import write_mesh as write_mesh
 from ds4d.export.ply import read_ply as read_ply
 from ds4d.export.ply import write_ply as write_ply
 from ds4d.export.splat import read_splat as read_splat

@@ -49,7 +49,9 @@ def project_places(
         Places in half images from the middle, those of points behind the camera outside the image; whether the
         place lies in the image; depths along the camera's z axis.
     """
-    pixels, depths = project_points(points, _with_times(cameras, points))
+    if points.ndim > cameras.viewmats.ndim - 1:
+        cameras = cameras.expand_times(len(points))
+    pixels, depths = project_points(points, cameras)
     in_front = depths > _NEAREST
     sizes = (cameras.width, cameras.height)
     # Axis by axis, by plain numbers: a tensor made here could not be part of a CUDA graph.
@@ -162,16 +164,3 @@ def _read(maps: Tensor, place: Tensor, *, align_corners: bool) -> Float[Tensor, 
     grid = place.reshape(-1, 1, *place.shape[-2:])
     read = F.grid_sample(maps.flatten(0, -4), grid, padding_mode="border", align_corners=align_corners)
     return read[:, :, 0].mT.unflatten(0, maps.shape[:-3])
-
-
-def _with_times(cameras: Cameras, points: Tensor) -> Cameras:
-    """The cameras with as many leading axes as the points ask for."""
-    lead = points.shape[:-2]
-    if cameras.viewmats.ndim - 3 == len(lead):
-        return cameras
-    return Cameras(
-        cameras.viewmats.expand(*lead, *cameras.viewmats.shape),
-        cameras.Ks.expand(*lead, *cameras.Ks.shape),
-        cameras.width,
-        cameras.height,
-    )

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ds4d.core import share
+from ds4d.core import parallel_for
 
 # Items of a kernel that are worth handing to another thread.
 _PLACES, _MAPS = 1000, 1
@@ -43,7 +43,7 @@ class _WeighReads(torch.autograd.Function):
         inputs = [x.detach().contiguous() for x in (maps.movedim(2, -1), place, weights)]
         batch, _, count = weights.shape
         out = torch.empty(batch, count, maps.shape[2])
-        share(weigh_reads, batch * count, _PLACES, *_arrays(*inputs), out.numpy())
+        parallel_for(weigh_reads, batch * count, _PLACES, *_arrays(*inputs), out.numpy())
         ctx.save_for_backward(*inputs)
         return out
 
@@ -57,7 +57,7 @@ class _WeighReads(torch.autograd.Function):
         d_maps = torch.zeros(len(maps) if of_maps else 0, *maps.shape[1:])
         d_weights = torch.empty(len(weights) if of_weights else 0, *weights.shape[1:])
         arrays = _arrays(maps, place, weights, grads.contiguous(), d_maps, d_weights)
-        share(weigh_reads_backward, maps.shape[:2].numel(), _MAPS, *arrays)
+        parallel_for(weigh_reads_backward, maps.shape[:2].numel(), _MAPS, *arrays)
         return d_maps.movedim(-1, 2) if of_maps else None, None, d_weights if of_weights else None
 
 

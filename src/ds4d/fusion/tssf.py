@@ -130,7 +130,7 @@ class Tssf(nn.Module):
         self._check(maps, points, cameras, distance_maps, depths)
         points = points.detach()
         if self.config.rule == "front":  # the other views need not be read
-            cameras = Cameras(cameras.viewmats[..., :1, :, :], cameras.Ks[..., :1, :, :], cameras.width, cameras.height)
+            cameras = cameras[..., :1]
             maps, valid = maps[..., :1, :, :, :], None if valid is None else valid[..., :1]
             shifts = None if shifts is None else shifts[..., :1, :, :, :]
         reduced = self.reduced(maps)

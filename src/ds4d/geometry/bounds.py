@@ -22,8 +22,8 @@ def transform_cameras(similarity: Similarity, cameras: Cameras) -> Cameras:
     still do so afterwards, to the bit.
     """
     if cameras.viewmats.ndim > 3 and cameras.is_static:  # equal matrices in one batched product may come out unequal
-        still = transform_cameras(similarity, replace(cameras, viewmats=cameras.viewmats[0], Ks=cameras.Ks[0]))
-        return replace(cameras, viewmats=still.viewmats.expand_as(cameras.viewmats))
+        still = transform_cameras(similarity, cameras.at_time(0))
+        return replace(still.expand_times(len(cameras.viewmats)), Ks=cameras.Ks)
     rotation, shift = similarity.rotation.to(cameras.viewmats), similarity.translation.to(cameras.viewmats)
     turned = cameras.viewmats[..., :3, :3] @ rotation.T
     moved = similarity.scale * cameras.viewmats[..., :3, 3] - turned @ shift
@@ -67,10 +67,9 @@ def camera_focus(cameras: Cameras) -> tuple[Float[Tensor, " 3"], float]:
 
     With one camera (or parallel axes) nothing says how far the object stands: the point at distance 1 is returned.
     """
-    viewmats, Ks = cameras.viewmats.reshape(-1, 4, 4).double(), cameras.Ks.reshape(-1, 3, 3).double()
-    rotations = viewmats[:, :3, :3]
-    centers = -(rotations.mT @ viewmats[:, :3, 3:]).squeeze(-1)
-    axes = rotations[:, 2]
+    cameras = cameras.to(torch.float64)
+    centers, axes = cameras.centers.reshape(-1, 3), cameras.viewmats[..., 2, :3].reshape(-1, 3)
+    Ks = cameras.Ks.reshape(-1, 3, 3)
     across = torch.eye(3, dtype=axes.dtype) - axes[:, :, None] * axes[:, None, :]
     system = across.sum(0)
     values = torch.linalg.eigvalsh(system)

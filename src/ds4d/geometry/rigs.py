@@ -107,15 +107,14 @@ def rig_cameras_round(front: Cameras, rig: tuple[RigView, ...]) -> Cameras:
     Raises:
         ValueError: the camera looks away from the origin.
     """
-    rotation, translation = front.viewmats[0, :3, :3], front.viewmats[0, :3, 3]
-    distance = float(translation[2])  # the origin's depth
+    distance = float(front.viewmats[0, 2, 3])  # the origin's depth
     if not distance > 0:
         raise ValueError(
             f"the front camera must look towards the origin of the world, which must lie in the object, got the "
             f"origin at depth {distance:.3g}. Move the world's origin into the object."
         )
-    center = -rotation.T @ translation
-    target = center + distance * rotation[2]
+    center = front.centers[0]
+    target = center + distance * front.viewmats[0, 2, :3]
     azimuth_deg = math.degrees(math.atan2(float(center[0] - target[0]), float(center[2] - target[2])))
     others = orbit_cameras(
         [azimuth_deg + view.azimuth for view in rig],
@@ -142,8 +141,7 @@ def rig_of(cameras: Cameras, names: Sequence[str]) -> tuple[RigView, ...]:
         ValueError: a camera does not look at the origin, is tilted, or is not described by a field of view alone.
     """
     rig = []
-    for name, viewmat, K in zip(names, cameras.viewmats, cameras.Ks, strict=True):
-        x, y, z = (-viewmat[:3, :3].T @ viewmat[:3, 3]).tolist()
+    for name, (x, y, z), K in zip(names, cameras.centers.tolist(), cameras.Ks, strict=True):
         azimuth_deg = math.degrees(math.atan2(x, z)) % 360
         elevation_deg = math.degrees(math.atan2(y, math.hypot(x, z)))
         fovy_deg = math.degrees(2 * math.atan(0.5 * cameras.height / float(K[1, 1])))

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ds4d.guidance.poses import camera_centers, footprint, square_image
+from ds4d.guidance.poses import footprint, square_image
 from ds4d.guidance.zero123 import Condition, Zero123
 from ds4d.types import MultiViewVideo
 
@@ -21,7 +21,7 @@ class InputConditions:
         self.video = video
         self.model = model
         cameras = video.cameras
-        self.directions = torch.nn.functional.normalize(camera_centers(cameras.viewmats), dim=-1)
+        self.directions = torch.nn.functional.normalize(cameras.centers, dim=-1)
         front = (cameras.viewmats[video.middle, 0], cameras.Ks[video.middle, 0])
         self.footprint = footprint(*front, cameras.width, cameras.height)
         self._seen: dict[tuple[int, int], Condition] = {}

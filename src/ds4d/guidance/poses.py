@@ -15,11 +15,6 @@ from torch.nn import functional as F
 FOVY_DEG = 49.1  # of Zero123's training images: a 35 mm lens before a 32 mm sensor
 
 
-def camera_centers(viewmats: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 3"]:
-    """Where the cameras stand."""
-    return -(viewmats[..., :3, :3].mT @ viewmats[..., :3, 3:]).squeeze(-1)
-
-
 def angles_deg(directions: Float[Tensor, "*batch 3"]) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
     """Azimuth and elevation of directions of any length, as `ds4d.geometry.orbit_cameras` takes them."""
     x, y, z = directions.unbind(-1)

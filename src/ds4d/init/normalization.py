@@ -218,8 +218,7 @@ def _middle_images(video: MultiViewVideo) -> tuple[FrameBatch, Cameras, Tensor]:
 def _images_at(video: MultiViewVideo, time: int) -> tuple[FrameBatch, Cameras, Tensor]:
     views = video.valid[time].nonzero().squeeze(1)
     times = torch.full_like(views, time)
-    cameras = replace(video.cameras, viewmats=video.cameras.viewmats[time, views], Ks=video.cameras.Ks[time, views])
-    return video.gather(times, views), cameras, video.view_weights[views]
+    return video.gather(times, views), video.cameras[time, views], video.view_weights[views]
 
 
 def _images_of_all_times(video: MultiViewVideo, most: int = 24) -> tuple[FrameBatch, Cameras]:
@@ -227,8 +226,7 @@ def _images_of_all_times(video: MultiViewVideo, most: int = 24) -> tuple[FrameBa
     pairs = video.valid.nonzero()
     chosen = torch.linspace(0, len(pairs) - 1, min(most, len(pairs))).round().long().unique()
     times, views = pairs[chosen].unbind(1)
-    cameras = replace(video.cameras, viewmats=video.cameras.viewmats[times, views], Ks=video.cameras.Ks[times, views])
-    return video.gather(times, views), cameras
+    return video.gather(times, views), video.cameras[times, views]
 
 
 def _hull_bounds(video: MultiViewVideo, time: int, cube: Tensor, config: HullConfig) -> Tensor:

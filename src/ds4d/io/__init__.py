@@ -7,6 +7,7 @@ from ds4d.io.cache import read_cached as read_cached
 from ds4d.io.cache import write_cached as write_cached
 from ds4d.io.contact_sheet import contact_sheet as contact_sheet
 from ds4d.io.gif import write_gif as write_gif
+from ds4d.io.images import fit_within as fit_within
 from ds4d.io.images import image_size as image_size
 from ds4d.io.images import on_white as on_white
 from ds4d.io.images import premultiply as premultiply

@@ -44,6 +44,12 @@ def image_size(path: str | Path) -> tuple[int, int]:
         return image.size
 
 
+def fit_within(width: int, height: int, size: int) -> tuple[int, int]:
+    """Width and height of the largest image with this aspect ratio that fits into a square of `size` pixels."""
+    scale = size / max(width, height)
+    return max(1, round(scale * width)), max(1, round(scale * height))
+
+
 def read_rgba(path: str | Path) -> UInt8[np.ndarray, "H W 4"]:
     """An image with straight alpha; 255 where the file has none. Deeper pixels come down to 8 bit.
 

@@ -39,7 +39,7 @@ class LossConfig:
         mse: squared color error over a random background.
         ssim: 1 - SSIM.
         mask: squared error of the coverage.
-        lpips: perceptual distance in a frozen VGG16, over a random background; off where its weights are not at hand.
+        lpips: LPIPS over a random background; off if the weights of its network are missing.
         plane_smoothness: weight of the bending of the HexPlane's space planes.
         time_smoothness: weight of the bending of the HexPlane's time planes along time.
         time_l1: weight of the distance of the time planes from 1.

@@ -1,6 +1,11 @@
-"""Learned perceptual distance of images (LPIPS, Zhang et al. 2018), differentiable."""
+"""Learned perceptual image distance (LPIPS, Zhang et al. 2018), differentiable.
 
-from collections.abc import Mapping
+`NETWORK` chooses the convolutional network. To change it, describe another one as a `Backbone` here, and list its
+weights and the heads fitted to it in `ds4d.weights.models`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -9,26 +14,66 @@ from torch.nn.functional import conv2d
 
 from ds4d.weights import MODELS, find_model, read_tensors, weights_file
 
-# VGG16's convolutions by their output channels; between two rows the image is halved. The last activation of each
-# row is compared.
-_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-_LEAST_SIDE = 2 ** (len(_BLOCKS) - 1)  # pixels; smaller images are halved to nothing
-_HEADS = [f"lin{layer}.model.1.weight" for layer in range(len(_BLOCKS))]  # as every copy of the file calls them
-# LPIPS' own shift and scale are those of ImageNet, stated for colors in [-1, 1]; here they are in [0, 1].
+# LPIPS's own shift and scale are those of ImageNet, stated for colors in [-1, 1]; here they are in [0, 1].
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _EPS = 1e-8
 
 
-class Lpips(nn.Module):
-    """Distance of images in the layers of a frozen VGG16, by heads that were fitted to what people find alike.
+@dataclass(frozen=True)
+class Backbone:
+    """A convolutional network whose activations LPIPS compares.
 
-    The sum over five layers of the mean over places of w . (f / |f| - g / |g|)^2, with f and g what the layer shows of
-    the two images and w >= 0 the layer's head (Zhang et al. 2018, Eq. 1).
+    Attributes:
+        weights: key of its weights in `ds4d.weights.MODELS`.
+        heads: key of the LPIPS heads fitted to it in `ds4d.weights.MODELS`.
+        build: makes its layers, numbered as torchvision numbers those of the network's `features`.
+        compared: numbers of the layers whose outputs are compared.
+        channels: number of channels of each compared output.
+        min_side: smallest image width and height, pixels; smaller images are pooled to nothing.
+    """
+
+    weights: str
+    heads: str
+    build: Callable[[], nn.Sequential]
+    compared: tuple[int, ...]
+    channels: tuple[int, ...]
+    min_side: int
+
+
+def _vgg16() -> nn.Sequential:
+    """VGG16 (Simonyan and Zisserman 2015) up to its last convolution."""
+    layers: list[nn.Module] = []
+    channels = 3
+    for width, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        if layers:
+            layers.append(nn.MaxPool2d(2))
+        for _ in range(count):
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
+            channels = width
+    return nn.Sequential(*layers)
+
+
+NETWORK = Backbone(
+    weights="vgg16",
+    heads="lpips-vgg",
+    build=_vgg16,
+    compared=(3, 8, 15, 22, 29),
+    channels=(64, 128, 256, 512, 512),
+    min_side=16,
+)
+
+
+class Lpips(nn.Module):
+    """Distance of images in the activations of a frozen network, weighted by heads fitted to human judgments.
+
+    The sum over the compared layers of the mean over pixels of w . (f / |f| - g / |g|)^2, with f and g the layer's
+    activations of the two images and w >= 0 the layer's head (Zhang et al. 2018, Eq. 1).
 
     Args:
-        backbone: VGG16's weights by torchvision's names, `features.0.weight` and so on, or without `features.`; what
-            else is there is not read.
-        heads: one weight per channel and layer, `lin0.model.1.weight` to `lin4.model.1.weight`.
+        backbone: weights of the network by torchvision's names (`features.0.weight`, ...), with or without
+            `features.`; further entries are ignored.
+        heads: one weight per channel and compared layer, `lin0.model.1.weight` and so on.
+        network: description of the network.
 
     Raises:
         ValueError: a weight is missing or has another shape.
@@ -37,47 +82,28 @@ class Lpips(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: Mapping[str, Tensor], heads: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, backbone: Mapping[str, Tensor], heads: Mapping[str, Tensor], network: Backbone = NETWORK
+    ) -> None:
         super().__init__()
-        self.features = _vgg16()
-        _load(self.features, {name.removeprefix("features."): value for name, value in backbone.items()})
-        for layer, (name, block) in enumerate(zip(_HEADS, _BLOCKS, strict=True)):
-            self.register_buffer(f"head{layer}", _head(heads, name, block[-1]), persistent=False)
+        self.network = network
+        self.features = network.build()
+        _load(self.features, network.weights, {name.removeprefix("features."): w for name, w in backbone.items()})
+        for index, channels in enumerate(network.channels):
+            self.register_buffer(f"head{index}", _head(heads, index, channels), persistent=False)
         self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(_STD)[:, None, None], persistent=False)
         self.eval().requires_grad_(False)
 
-    def forward(self, images: Float[Tensor, "B 3 H W"], targets: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
-        """One distance per image, 0 for equal ones.
-
-        Args:
-            images: colors in [0, 1], at least 16 pixels high and wide.
-            targets: what they are compared with; no gradient reaches them.
-
-        Raises:
-            ValueError: the images are smaller.
-        """
-        if min(images.shape[-2:]) < _LEAST_SIDE:
-            raise ValueError(
-                f"lpips: images must be at least {_LEAST_SIDE} pixels high and wide, got {list(images.shape[-2:])}."
-            )
-        with torch.no_grad():
-            wanted = self._directions(targets)
-        distance = images.new_zeros(len(images))
-        for layer, (ours, theirs) in enumerate(zip(self._directions(images), wanted, strict=True)):
-            weighted = conv2d((ours - theirs).square(), getattr(self, f"head{layer}"))
-            distance = distance + weighted.mean(dim=(1, 2, 3))
-        return distance
-
     @staticmethod
     def if_available() -> "Lpips | None":
-        """LPIPS with the weights that `ds4d weights` finds; None where there are none of the backbone or the heads.
+        """LPIPS with the weights that `ds4d weights` lists; None if those of the network or of its heads are missing.
 
         Raises:
-            ValueError: a file that is there cannot be read, or holds another network.
+            ValueError: a weights file cannot be read, or belongs to another network.
         """
         files = []
-        for model in (MODELS["vgg16"], MODELS["lpips-vgg"]):
+        for model in (MODELS[NETWORK.weights], MODELS[NETWORK.heads]):
             folder = find_model(model)
             file = weights_file(model.parts[0], folder) if folder else None
             if file is None:
@@ -86,46 +112,58 @@ class Lpips(nn.Module):
         backbone, heads = map(read_tensors, files)
         return Lpips(backbone, heads)
 
-    def _directions(self, images: Tensor) -> list[Tensor]:
-        """What the five layers show, scaled to length 1 at every place."""
-        shown = []
+    def forward(self, images: Float[Tensor, "B 3 H W"], targets: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
+        """One distance per image, 0 for equal ones.
+
+        Args:
+            images: colors in [0, 1], at least `network.min_side` pixels wide and high.
+            targets: colors in [0, 1] to compare with; they get no gradient.
+
+        Raises:
+            ValueError: the images are smaller.
+        """
+        least = self.network.min_side
+        if min(images.shape[-2:]) < least:
+            raise ValueError(
+                f"lpips: images must be at least {least} pixels wide and high, got {images.shape[-1]} x "
+                f"{images.shape[-2]}. Use larger ones."
+            )
+        with torch.no_grad():
+            target_activations = self._unit_activations(targets)
+        distance = images.new_zeros(len(images))
+        for index, (ours, theirs) in enumerate(zip(self._unit_activations(images), target_activations, strict=True)):
+            weighted = conv2d((ours - theirs).square(), getattr(self, f"head{index}"))
+            distance = distance + weighted.mean(dim=(1, 2, 3))
+        return distance
+
+    def _unit_activations(self, images: Tensor) -> list[Tensor]:
+        """The compared layers' outputs [B, C, h, w], scaled to length 1 at every pixel."""
+        compared = []
         maps = (images - self.mean) / self.std
-        for module in self.features:
-            if isinstance(module, nn.MaxPool2d):
-                shown.append(maps)
-            maps = module(maps)
-        return [each * (each.square().sum(1, keepdim=True) + _EPS).rsqrt() for each in (*shown, maps)]
+        for number, layer in enumerate(self.features):
+            maps = layer(maps)
+            if number in self.network.compared:
+                compared.append(maps * (maps.square().sum(1, keepdim=True) + _EPS).rsqrt())
+        return compared
 
 
-def _vgg16() -> nn.Sequential:
-    """VGG16 up to the last activation that is compared, with torchvision's numbers for its modules."""
-    modules: list[nn.Module] = []
-    channels = 3
-    for block in _BLOCKS:
-        if modules:
-            modules.append(nn.MaxPool2d(2))
-        for width in block:
-            modules += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
-            channels = width
-    return nn.Sequential(*modules)
-
-
-def _load(features: nn.Sequential, weights: dict[str, Tensor]) -> None:
-    wanted = features.state_dict()
+def _load(features: nn.Sequential, name: str, weights: dict[str, Tensor]) -> None:
+    expected = features.state_dict()
     try:
-        features.load_state_dict({name: weights[name] for name in wanted})
+        features.load_state_dict({key: weights[key] for key in expected})
     except (KeyError, RuntimeError) as error:
         raise ValueError(
-            f"LPIPS' backbone must hold VGG16's weights by torchvision's names, got others ({error}). "
-            "Give the file of vgg16, not of vgg16_bn or another network."
+            f"LPIPS's backbone must hold the weights of {name} by torchvision's names, got others ({error}). "
+            f"Use the file that `ds4d weights` lists as {name}."
         ) from error
 
 
-def _head(heads: Mapping[str, Tensor], name: str, channels: int) -> Tensor:
+def _head(heads: Mapping[str, Tensor], index: int, channels: int) -> Tensor:
+    name = f"lin{index}.model.1.weight"  # the same in every copy of the file
     shape = list(heads[name].shape) if name in heads else "none"
     if shape != [1, channels, 1, 1]:
         raise ValueError(
-            f"LPIPS' heads must hold {name} of shape {[1, channels, 1, 1]}, got {shape}. "
-            "Give the file of the heads for vgg, version 0.1."
+            f"LPIPS's heads must hold {name} of shape {[1, channels, 1, 1]}, got {shape}. "
+            "Use the file of version 0.1 for this network."
         )
     return heads[name].float()

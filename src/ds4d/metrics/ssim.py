@@ -9,8 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ds4d.core import share
-from ds4d.metrics.ssim_settings import C1, C2, RADIUS, SIGMA
+from ds4d.core import parallel_for
+
+RADIUS, SIGMA = 5, 1.5  # of the window, pixels
+C1, C2 = 0.01**2, 0.03**2  # keep the ratios finite; for colors in [0, 1]
 
 
 def ssim(a: Float[Tensor, "*B 3 H W"], b: Float[Tensor, "*B 3 H W"]) -> Float[Tensor, "*B"]:
@@ -61,7 +63,7 @@ class _PlaneSsim(torch.autograd.Function):
         wanted = ctx.needs_input_grad
         gradients = [torch.empty(len(a) if asked else 0, *a.shape[1:]) for asked in wanted]
         arrays = [gradient.numpy() for gradient in gradients]
-        share(score_planes, len(a), 1, *planes, _window(scores).numpy(), scores.numpy(), *arrays)
+        parallel_for(score_planes, len(a), 1, *planes, _window(scores).numpy(), scores.numpy(), *arrays)
         ctx.save_for_backward(*gradients)
         return scores
 

@@ -9,7 +9,7 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from ds4d.metrics.ssim_settings import C1, C2, RADIUS
+from ds4d.metrics.ssim import C1, C2, RADIUS
 
 # Rounding may differ from strict IEEE order, which is what lets sums run in vector lanes; NaN and infinity stay honest.
 _FAST = {"contract", "nsz", "arcp", "reassoc"}

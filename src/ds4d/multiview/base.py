@@ -1,14 +1,13 @@
 """What every generator of views shares: its protocol, where its cameras stand, and the clip that it gives back."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from ds4d.data.image_sizes import GENERATED_WEIGHT, confidence, expand_over_times
+from ds4d.data.image_sizes import GENERATED_WEIGHT, confidence
 from ds4d.geometry import RIGS, frame_times, rig_cameras, rig_cameras_round
 from ds4d.io import resize_premultiplied
 from ds4d.types import Cameras, Frames, GeneratedViews, MultiViewVideo, Video
@@ -75,7 +74,7 @@ def join_views(
     count = cameras.num_views
     return MultiViewVideo(
         frames=VideoWithViews(video.frames, views),
-        cameras=expand_over_times(cameras, video.num_times),
+        cameras=cameras.expand_times(video.num_times),
         valid=torch.ones(video.num_times, count, dtype=torch.bool),
         times=frame_times(video.num_times),
         view_names=("front", *names),
@@ -86,7 +85,5 @@ def join_views(
 
 def front_alone(video: Video) -> GeneratedViews:
     """The video without further views."""
-    cameras = stag4d_cameras(video)
-    front = replace(cameras, viewmats=cameras.viewmats[:1], Ks=cameras.Ks[:1])
     none = np.empty((video.num_times, 0, video.frames.height, video.frames.width, 4), np.uint8)
-    return GeneratedViews(join_views(video, none, front, ()))
+    return GeneratedViews(join_views(video, none, stag4d_cameras(video)[:1], ()))

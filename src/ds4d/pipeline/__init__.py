@@ -7,7 +7,7 @@ from ds4d.pipeline.events import FitStarted as FitStarted
 from ds4d.pipeline.events import MeshRegistered as MeshRegistered
 from ds4d.pipeline.events import Resolved as Resolved
 from ds4d.pipeline.events import StageStarted as StageStarted
-from ds4d.pipeline.flow import generate as generate
+from ds4d.pipeline.flow import iter_run as iter_run
 from ds4d.pipeline.inputs import TrainingInput as TrainingInput
 from ds4d.pipeline.inputs import choose_generator as choose_generator
 from ds4d.pipeline.inputs import read_input as read_input

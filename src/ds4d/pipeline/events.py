@@ -12,7 +12,7 @@ from ds4d.types import MultiViewVideo
 
 @dataclass(frozen=True)
 class StageStarted:
-    """A part of the run has begun: `views`, `features`, `placement`, `fit`, `scores` or `outputs`."""
+    """A part of the run has begun: `views`, `features`, `init`, `fit`, `evaluate` or `outputs`."""
 
     name: str
 

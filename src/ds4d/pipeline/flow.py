@@ -4,7 +4,7 @@
     or a folder of views, checked --------------+-> frame features -> placed in the inner world -> first Gaussians
         -> fit -> scene -> scores, videos
 
-`generate` yields what happens as it happens and knows no screen. Closing the iterator interrupts the run: the state of
+`iter_run` yields what happens as it happens and knows no screen. Closing the iterator interrupts the run: the state of
 the fit is saved, and `resume` goes on from there.
 """
 
@@ -44,20 +44,20 @@ from ds4d.types import FrameFeatures
 from ds4d.visualize import plot_losses, saliency_map, write_outputs, write_saliency_map
 
 
-def generate(
-    source: str | Path,
-    config: GenerateConfig,
+def iter_run(
+    input: str | Path,
     output: str | Path,
     *,
+    config: GenerateConfig,
     device: DeviceName = "auto",
     resume: bool = False,
 ) -> Iterator[Event]:
     """Video or views in, 4D object out. Nothing is written before the input has been read and found good.
 
     Args:
-        source: a video, or a folder of multi-view frames (see `ds4d.pipeline.inputs`).
-        config: all settings.
+        input: a video, or a folder of multi-view frames (see `ds4d.pipeline.inputs`).
         output: folder of the run (see `ds4d.runs.folder`), new or empty unless `resume` is set.
+        config: all settings.
         device: where to work.
         resume: go on with the run in `output`, which was started with the same input and settings.
 
@@ -67,10 +67,10 @@ def generate(
         TrainingDiverged: a loss became NaN or Inf.
     """
     folder, target = RunFolder(Path(output)), choose_device(device)
-    record = RunRecord(Path(source).resolve(), target.type, config, config.views.views)
+    record = RunRecord(Path(input).resolve(), target.type, config, config.views.views)
     if resume:
         folder.check_resumable(record)
-        record = replace(record, views=read_record(folder.config).views)
+        record = replace(record, views_source=read_record(folder.config).views_source)
         if folder.metrics.is_file():
             metrics = folder.read_metrics()
             if not folder.report.is_file():
@@ -85,7 +85,7 @@ def generate(
 
     yield StageStarted("views")
     with watch("views"):
-        clip = read_input(source, record.reading, target)
+        clip = read_input(input, record.resolved_config, target)
         video = clip.video
     yield Resolved("views", clip.used)
     yield Resolved("cost", str(predict_run(video.num_times, video.num_views, config, target)))
@@ -100,8 +100,8 @@ def generate(
     )
     yield Resolved("features", used.features)
 
-    yield StageStarted("placement")
-    with watch("placement"):
+    yield StageStarted("init")
+    with watch("init"):
         registered = register_mesh(video, config.init, config.seed)
         if registered is not None:
             yield MeshRegistered(registered)
@@ -112,15 +112,15 @@ def generate(
 
     yield StageStarted("fit")
     # From here on every interruption leaves a checkpoint.
-    folder.open(replace(record, views=clip.views), clip.video_crop)
+    folder.open(replace(record, views_source=clip.views), clip.video_crop)
     yield FitStarted(trainer.scene, trainer.video)
     yield from _fit(trainer, config, folder)
     trainer.scene.save(folder.path)
     yield FileWritten(folder.path / "scene.safetensors")
     watch.seconds["fit"] = trainer.seconds
 
-    yield StageStarted("scores")
-    with watch("scores"):
+    yield StageStarted("evaluate")
+    with watch("evaluate"):
         scene = BakedGaussians.load(folder.path, target)  # what is scored and shown is what was saved
         scores = score_training_images(scene, trainer.renderer, trainer.video)
 
@@ -184,17 +184,17 @@ def _measure(
     front, frames = scores[:, 0], clip.video.frames
     return RunMetrics(
         versions=versions(),
-        used=used,
+        provenance=used,
         findings=clip.findings,
         device=_device_name(device),
         frames=clip.video.num_times,
         views=clip.video.num_views,
-        image=(frames.width, frames.height),
+        image_size=(frames.width, frames.height),
         steps=trainer.step,
         num_gaussians=trainer.scene.gaussians.num_gaussians,
-        front_psnr=float(front.nanmean()),
-        train_psnr=float(scores.nanmean(0).nanmean()),
-        front_psnr_by_frame=tuple(None if math.isnan(score) else score for score in front.tolist()),
+        input_psnr=float(front.nanmean()),
+        training_psnr=float(scores.nanmean(0).nanmean()),
+        input_psnr_by_frame=tuple(None if math.isnan(score) else score for score in front.tolist()),
         seconds=seconds,
         peak_memory_bytes=peak_memory(device),
         registration=None if registered is None else registered.metrics(),

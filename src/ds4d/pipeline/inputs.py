@@ -19,7 +19,7 @@ from ds4d.geometry import RIGS, inverse_similarity, rig_cameras, rotation_to_y, 
 from ds4d.init import UP_AXES, read_points
 from ds4d.multiview import GENERATORS, find_views, front_alone, generate_once
 from ds4d.preprocess import Finding, Framing, VideoConfig, VideoCrop, load_video
-from ds4d.types import Cameras, Frames, GeneratedViews, MultiViewVideo, PointCloud, Similarity, Video
+from ds4d.types import Frames, GeneratedViews, MultiViewVideo, PointCloud, Similarity, Video
 from ds4d.weights import MODELS, find_model
 
 _MOST_POINTS = 1_000_000
@@ -104,7 +104,7 @@ def read_input(
 
 
 def _points_beside(folder: Path) -> PointCloud | None:
-    """The surface at the middle frame that `ds4d views` leaves beside the views of a generator that knows it."""
+    """The surface at the middle frame that `ds4d multiview` leaves beside the views of a generator that knows it."""
     path = folder / POINTS_FILE
     if not path.is_file():
         return None
@@ -127,15 +127,16 @@ def _from_video(path: Path, config: GenerateConfig, device: torch.device, make_v
 
 def _from_front(clip: MultiViewVideo, config: GenerateConfig, device: torch.device, make_views: bool) -> TrainingInput:
     """Views of a clip's front view, whose camera and world are kept."""
-    front = Cameras(clip.cameras.viewmats[:, :1], clip.cameras.Ks[:, :1], clip.cameras.width, clip.cameras.height)
+    front = clip.cameras[:, :1]
     if not (front.is_static and clip.valid[:, 0].all()):
         raise ValueError(
             f"the camera of view {clip.view_names[0]!r} must stand still and show every frame, to have further views "
             "made of it, got one that does not. Fit the folder's own views: --views folder."
         )
-    still = Cameras(front.viewmats[0], front.Ks[0], front.width, front.height)
     upright = Similarity(1.0, rotation_to_y(torch.tensor(UP_AXES[clip.up])), torch.zeros(3))
-    input_video = Video(FrontFrames(clip.frames), clip.num_times / clip.duration, transform_cameras(upright, still))
+    input_video = Video(
+        FrontFrames(clip.frames), clip.num_times / clip.duration, transform_cameras(upright, front.at_time(0))
+    )
     made, name, used = _generate(input_video, config, device, make_views)
     back = inverse_similarity(upright)
     video = replace(

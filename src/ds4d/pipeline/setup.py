@@ -16,8 +16,7 @@ from ds4d.scene import Clip, DynamicGaussians, Motion, cache_video_features
 from ds4d.training import Trainer
 from ds4d.types import FrameFeatures, MultiViewVideo, PointCloud
 
-# Pixels. At half the size, where fits begin, SSIM's window must still fit, and LPIPS' network halve it four times.
-LEAST_SIDE, LEAST_SIDE_FOR_LPIPS = 22, 32
+LEAST_SIDE = 22  # pixels: fits begin at half the size, where SSIM's window must still fit
 
 
 def extract_frame_features(video: MultiViewVideo, config: GenerateConfig, device: torch.device) -> FrameFeatures | None:
@@ -61,7 +60,7 @@ def prepare(
         ValueError: the images are too small, no object can be placed, or the file of the first points is unfit.
     """
     lpips = _lpips(config.fit.losses.lpips)
-    least = LEAST_SIDE if lpips is None else LEAST_SIDE_FOR_LPIPS
+    least = LEAST_SIDE if lpips is None else max(LEAST_SIDE, 2 * lpips.network.min_side)
     if min(video.frames.width, video.frames.height) < least:
         raise ValueError(
             f"images must be at least {least} pixels wide and high, got {video.frames.width} x "
@@ -98,12 +97,12 @@ def prepare(
 
 
 def _lpips(term: Term) -> Lpips | None:
-    """The network of the loss, if it counts and its weights are at hand."""
+    """The network of the loss, if its weight is not 0 and its files are found."""
     network = Lpips.if_available() if term.weight else None
     if term.weight and network is None:
         warnings.warn(
-            "the loss lpips is off: VGG16 and its heads are not both at hand. `ds4d weights` says where they are "
-            "looked for and how to get them.",
+            "the loss lpips is off: the weights of its network or of its heads are missing. `ds4d weights` lists where "
+            "they are searched for and how to get them.",
             stacklevel=3,
         )
     return network

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ds4d.core import share
+from ds4d.core import parallel_for
 
 # Items of a kernel that are worth handing to another thread.
 _GAUSSIANS, _TILES, _IMAGES = 1000, 8, 1
@@ -42,7 +42,7 @@ class Project(torch.autograd.Function):
         radii = torch.empty(images, count, 2, dtype=torch.int32)
         planes = (settings.near_plane, settings.far_plane)
         filled = [x.numpy() for x in (means2d, conics, depths, radii)]
-        share(project, images * count, _GAUSSIANS, *arrays, width, height, *planes, settings.eps2d, *filled)
+        parallel_for(project, images * count, _GAUSSIANS, *arrays, width, height, *planes, settings.eps2d, *filled)
         ctx.save_for_backward(*tensors[:3], *tensors[4:], conics, radii)
         ctx.size = (width, height)
         ctx.mark_non_differentiable(radii)
@@ -58,7 +58,7 @@ class Project(torch.autograd.Function):
         upstream = [_array(x) for x in (d_means2d, d_conics, d_depths)]
         gradients = [np.empty_like(x) for x in saved[:3]]
         items = saved[0].shape[0] * saved[0].shape[1]
-        share(project_backward, items, _GAUSSIANS, *saved, *ctx.size, *upstream, *gradients)
+        parallel_for(project_backward, items, _GAUSSIANS, *saved, *ctx.size, *upstream, *gradients)
         return *(torch.from_numpy(x) for x in gradients), None, None, None, None, None
 
 
@@ -87,7 +87,7 @@ def _bin(splats: tuple[np.ndarray, ...], width: int, height: int) -> _Bins:
     images, count = depths.shape
     sizes = (width, height, TILE_WIDTH, TILE_HEIGHT)
     order, drawn, bounds = np.empty((images, count), np.int32), np.empty(images, np.int64), np.empty(images, np.int64)
-    share(rank, images, _IMAGES, depths, radii, means2d, *sizes, order, drawn, bounds)
+    parallel_for(rank, images, _IMAGES, depths, radii, means2d, *sizes, order, drawn, bounds)
 
     bases = np.concatenate(([0], bounds.cumsum()))
     pairs = bases[-1]
@@ -99,7 +99,7 @@ def _bin(splats: tuple[np.ndarray, ...], width: int, height: int) -> _Bins:
         np.empty(pairs, np.int32),
         np.empty((images, -(-width // TILE_WIDTH) * -(-height // TILE_HEIGHT) + 1), np.int64),
     )
-    share(bin_tiles, images, _IMAGES, *splats, *sizes, order, drawn, bases, slots, *lists)
+    parallel_for(bin_tiles, images, _IMAGES, *splats, *sizes, order, drawn, bases, slots, *lists)
     return _Bins(order, drawn, slots, lists)
 
 
@@ -121,7 +121,7 @@ class Composite(torch.autograd.Function):
         colors = torch.empty(len(behind), 3, height, width)
         alphas, depths, transmittances, last = (torch.empty(len(behind), height, width) for _ in range(4))
         planes = [x.numpy() for x in (colors, alphas, depths, transmittances, last)]
-        share(composite, bins.num_tiles, _TILES, *bins.lists, behind, *planes)
+        parallel_for(composite, bins.num_tiles, _TILES, *bins.lists, behind, *planes)
         ctx.bins, ctx.behind = bins, behind
         ctx.save_for_backward(alphas, depths, transmittances, last)
         ctx.groups = len(splats[2]), len(splats[3])
@@ -141,9 +141,9 @@ class Composite(torch.autograd.Function):
         shapes = ((single[0], 3, *single[1:]), single, single)
         asked = [np.zeros(n, np.float32) if x is None else _array(x) for n, x in zip(shapes, upstream, strict=True)]
         slots = np.empty((len(bins.lists[1]), SLOT), np.float32)
-        share(composite_backward, bins.num_tiles, _TILES, *bins.lists, ctx.behind, *planes, *asked, slots)
+        parallel_for(composite_backward, bins.num_tiles, _TILES, *bins.lists, ctx.behind, *planes, *asked, slots)
         sums = [np.empty((images, count, *tail), np.float32) for tail in ((2,), (3,), (), (3,), ())]
-        share(sum_slots, images, _IMAGES, slots, bins.slots, bins.order, bins.drawn, *sums)
+        parallel_for(sum_slots, images, _IMAGES, slots, bins.slots, bins.order, bins.drawn, *sums)
         sums[2], sums[3] = _sum_runs(sums[2], ctx.groups[0]), _sum_runs(sums[3], ctx.groups[1])
         d_backgrounds = None
         if ctx.needs_input_grad[6]:

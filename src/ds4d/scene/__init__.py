@@ -18,3 +18,5 @@ from ds4d.scene.scene import Clip as Clip
 from ds4d.scene.scene import DynamicGaussians as DynamicGaussians
 from ds4d.scene.scene import Scene as Scene
 from ds4d.scene.scene import bake_at as bake_at
+from ds4d.scene.viewpoint import FOVY_DEG as FOVY_DEG
+from ds4d.scene.viewpoint import viewing_distance as viewing_distance

@@ -125,8 +125,7 @@ def cache_video_features(
         ValueError: a camera moves, or the features are not finite or not of this clip.
     """
     check_still_cameras(video.cameras)
-    still = Cameras(video.cameras.viewmats[0], video.cameras.Ks[0], video.cameras.width, video.cameras.height)
-    return cache_features(features, video.times, still, decoupling, fusion)
+    return cache_features(features, video.times, video.cameras.at_time(0), decoupling, fusion)
 
 
 def cache_features(

@@ -1,7 +1,6 @@
 """Images of a scene as files hold them: 8 bit, on white or with straight alpha."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -68,11 +67,11 @@ def draw_depths(scene: DynamicGaussians, renderer: Renderer) -> None:
     height, width = depths.shape[-2:]
     small = views.cameras.resized(width, height)
     for rows in torch.arange(len(scene.clip.times), device=scene.device).split(_BATCH):
-        lead = (len(rows), small.num_views)
-        cameras = replace(small, viewmats=small.viewmats.expand(*lead, 4, 4), Ks=small.Ks.expand(*lead, 3, 3))
         with torch.no_grad():
             changes = motion.changes(raw.means, views.times[rows], *views.at_frames(rows))
-            rendering = renderer.render(motion.field.apply_changes(raw, changes).activate(), cameras)
+            rendering = renderer.render(
+                motion.field.apply_changes(raw, changes).activate(), small.expand_times(len(rows))
+            )
         solid = rendering.alphas > 0.5  # fainter is no surface
         depths[rows] = torch.where(solid, rendering.depths, 0).to(depths.dtype)
 
@@ -80,7 +79,7 @@ def draw_depths(scene: DynamicGaussians, renderer: Renderer) -> None:
 def _render(scene: Scene, renderer: Renderer, cameras: Cameras, times: Float[Tensor, " T"]) -> Iterator[Rendering]:
     for first in range(0, len(times), _BATCH):
         rows = slice(first, first + _BATCH)
-        batch = replace(cameras, viewmats=cameras.viewmats[rows], Ks=cameras.Ks[rows]).to(scene.device)
+        batch = cameras[rows].to(scene.device)
         # Entered anew for each batch: a generator that yields inside would switch gradients off for its caller.
         with torch.no_grad():
             rendering = renderer.render(scene.at(times[rows].to(scene.device)), batch)

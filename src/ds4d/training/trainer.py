@@ -249,9 +249,7 @@ class Trainer:
 
     def _cameras(self, draw: Draw, width: int, height: int) -> Cameras:
         times, views = draw.times[:, None].to(self.scene.device), draw.views.to(self.scene.device)
-        cameras = self.cameras
-        chosen = Cameras(cameras.viewmats[times, views], cameras.Ks[times, views], cameras.width, cameras.height)
-        return chosen.resized(width, height)
+        return self.cameras[times, views].resized(width, height)
 
     def _inputs(self, draw: Draw, rendering: Rendering, means: Tensor) -> LossInputs:
         height, width = rendering.colors.shape[-2:]

@@ -43,6 +43,11 @@ class Cameras:
         return self.viewmats.shape[-3]
 
     @property
+    def centers(self) -> Float[Tensor, "*T V 3"]:
+        """Positions of the cameras, world units."""
+        return -(self.viewmats[..., :3, :3].mT @ self.viewmats[..., :3, 3:]).squeeze(-1)
+
+    @property
     def is_static(self) -> bool:
         """Whether every camera stands still over time (always true without a time axis)."""
         if self.viewmats.ndim == 3:
@@ -56,9 +61,33 @@ class Cameras:
         """The same cameras on another device or in another dtype (arguments as `Tensor.to`)."""
         return replace(self, viewmats=self.viewmats.to(*args), Ks=self.Ks.to(*args))
 
+    def __getitem__(self, index: Any) -> "Cameras":
+        """Cameras chosen along the leading axes [*T, V], by tensor indexing; the last axis left is that of the views.
+
+        Slices keep an axis (`cameras[:1]`: the first view; `cameras[..., :1]`: at every time), None adds one
+        (`cameras[None]`: a time axis), an integer drops one (`cameras[0]`: the views of the first time).
+
+        Raises:
+            ValueError: no axis is left for the views.
+        """
+        if isinstance(index, tuple) and any(part is Ellipsis for part in index):
+            index = (*index, slice(None), slice(None))
+        viewmats = self.viewmats[index]
+        if viewmats.ndim < 3:
+            raise ValueError("Cameras: an index must leave an axis for the views. Use a slice: cameras[2:3].")
+        return replace(self, viewmats=viewmats, Ks=self.Ks[index])
+
+    def at_time(self, time: int) -> "Cameras":
+        """The cameras [V] of one time; without a time axis they are the same at every time."""
+        return self if self.viewmats.ndim == 3 else self[time]
+
+    def expand_times(self, count: int) -> "Cameras":
+        """The same cameras at `count` times [T, V], without copying; needs cameras without a time axis."""
+        return replace(self, viewmats=self.viewmats.expand(count, -1, -1, -1), Ks=self.Ks.expand(count, -1, -1, -1))
+
     def select(self, times: Int[Tensor, " B"], views: Int[Tensor, " B"]) -> "Cameras":
         """One camera per (time, view) pair: viewmats [B, 1, 4, 4]. Needs a time axis."""
-        return replace(self, viewmats=self.viewmats[times, views][:, None], Ks=self.Ks[times, views][:, None])
+        return self[times, views][:, None]
 
     def resized(self, width: int, height: int) -> "Cameras":
         """The same cameras taking images of another size; intrinsics scale with the size."""

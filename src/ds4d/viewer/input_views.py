@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ds4d.geometry import transform_cameras
-from ds4d.io import resize_premultiplied
+from ds4d.io import fit_within, resize_premultiplied
 from ds4d.io.video_reader import VideoReader
 from ds4d.types import MultiViewVideo, Similarity
 from ds4d.viewer.camera_poses import CameraPose
-from ds4d.visualize import fitting_size, input_image
+from ds4d.visualize import input_image
 
 IMAGE_SIZE = 320  # pixels, longer side of the image beside the object
 _THUMBNAIL_SIZE = 96  # of those in the cameras
@@ -55,7 +55,7 @@ class InputViews:
 
     def _read_input(self, frame: int, view: int, size: int) -> UInt8[np.ndarray, "H W 3"]:
         frames = self.video.frames
-        return input_image(self.video, frame, view, *fitting_size(frames.width, frames.height, size))
+        return input_image(self.video, frame, view, *fit_within(frames.width, frames.height, size))
 
 
 def placed_views(video: MultiViewVideo, world: Similarity, saliency_map: Path) -> InputViews:
@@ -80,6 +80,6 @@ def _read_saliency(path: Path, count: int) -> list[UInt8[np.ndarray, "H W 3"]]:
     video = VideoReader(path)
     if len(video.seconds) != count:
         raise ValueError(f"{path} must hold an image for each of {count} frames, got {len(video.seconds)}.")
-    width, height = fitting_size(video.size.width, video.size.height, IMAGE_SIZE)
+    width, height = fit_within(video.size.width, video.size.height, IMAGE_SIZE)
     frames = video.read(range(len(video.seconds)), IMAGE_SIZE, alpha=False)
     return [resize_premultiplied(image, width, height)[..., :3] for _, image in frames]

@@ -39,7 +39,7 @@ def open_run(path: Path, device: torch.device) -> OpenedRun:
     record = read_record(folder.config)
     try:
         made_on = torch.device(record.device)  # views are found by what made them
-        video = read_input(record.input, record.reading, made_on, make_views=False).video
+        video = read_input(record.input, record.resolved_config, made_on, make_views=False).video
         _check_same_clip(video, scene, record.input)
     except (ValueError, ImportError, OSError) as error:
         warnings.warn(f"the input is not shown beside the object: {error}", stacklevel=2)

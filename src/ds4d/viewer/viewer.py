@@ -14,14 +14,14 @@ from typing import Any
 import torch
 
 from ds4d.rendering import renderer_for
-from ds4d.scene import Scene
+from ds4d.scene import FOVY_DEG, Scene, viewing_distance
 from ds4d.viewer.addresses import DEFAULT_HOST, choose_port, describe_address
 from ds4d.viewer.camera_poses import CameraPose
 from ds4d.viewer.input_views import InputViews
 from ds4d.viewer.panel import Look, Panel
 from ds4d.viewer.splat_arrays import MAGNIFIED, splat_arrays
 from ds4d.viewer.visitor import Subject, Visitor
-from ds4d.visualize import FOVY_DEG, orbit_path, viewing_distance
+from ds4d.visualize import orbit_path
 
 _IDLE = 0.25  # seconds between two looks at the clock while nothing happens
 _TICK = 1 / 24  # while the clip plays

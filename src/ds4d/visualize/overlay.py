@@ -1,4 +1,4 @@
-"""The object back in the video that it comes from: what its front view shows now, over the video's own frames."""
+"""Compositing the scene over its input video: the scene from the camera of the input view, pasted into the frames."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,68 +15,69 @@ from ds4d.preprocess.raw_video import RawVideo, read_raw_video
 from ds4d.scene import Scene, draw_rgba
 from ds4d.types import Cameras, Renderer
 
-_LONGEST = 4096  # pixels; larger videos are overlaid at this size
+_MAX_SIDE = 4096  # pixels; larger videos are composited at this size
 
 
-def read_source_video(video: Path, place: VideoCrop, config: VideoConfig) -> RawVideo:
-    """The frames of a video that a run was made of, as large as the video.
+def read_source_video(video: Path, crop: VideoCrop, config: VideoConfig) -> RawVideo:
+    """The frames of the video that a run was made from, at full size.
 
     Args:
-        video: the file.
-        place: where the run's images lie in it.
-        config: how the run read it.
+        video: the video file.
+        crop: the crop of the run's images in the video.
+        config: the settings with which the run read the video.
 
     Raises:
-        ValueError: the video has another size.
+        ValueError: the size of the video differs from that of the run's input.
     """
-    framing = place.framing
-    longest = min(_LONGEST, max(framing.video_width, framing.video_height, framing.size))
+    framing = crop.framing
+    longest = min(_MAX_SIDE, max(framing.video_width, framing.video_height, framing.size))
     raw_video = read_raw_video(video, replace(config, size=longest))
     if (raw_video.size.width, raw_video.size.height) != (framing.video_width, framing.video_height):
         raise ValueError(
-            f"--over {video} must be the video that the run was made of, {framing.video_width} x {framing.video_height} "
-            f"pixels, got {raw_video.size.width} x {raw_video.size.height}. Give that one."
+            f"--over {video} must be the input video of the run, {framing.video_width} x {framing.video_height} "
+            f"pixels, got {raw_video.size.width} x {raw_video.size.height}. Give the video that the run was made from."
         )
     return raw_video
 
 
 def overlay_video(
-    scene: Scene, renderer: Renderer, place: VideoCrop, raw_video: RawVideo, size: int | None
+    scene: Scene, renderer: Renderer, crop: VideoCrop, raw_video: RawVideo, size: int | None
 ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """The video's frames with the object drawn over them where it was recorded; what is transparent becomes white.
+    """The video's frames with the scene composited over them; transparent pixels become white.
 
     Args:
-        scene: of the run.
-        renderer: the splatter for the scene's device.
-        place: where the images lie in the video, and where the camera stood.
-        raw_video: what `read_source_video` gave.
-        size: of the drawing before it is put back, pixels; that of the framed images if None.
+        scene: the scene of the run.
+        renderer: the renderer for the device of the scene.
+        crop: the crop of the run's images in the video, and the camera of the video.
+        raw_video: the frames from `read_source_video`.
+        size: height and width of the rendering before it is resized into the frame, pixels; that of the run's images
+            if None.
 
     Raises:
-        ValueError: the video has not as many frames as the run.
+        ValueError: the number of frames differs from that of the run.
     """
     times = torch.tensor(scene.clip.times)
     if len(raw_video.images) != len(times):
         raise ValueError(
-            f"--over must be the video that the run was made of, {len(times)} frames, got {len(raw_video.images)}. "
-            "Give that one."
+            f"--over must be the input video of the run, {len(times)} frames, got {len(raw_video.images)}. "
+            "Give the video that the run was made from."
         )
-    side = size or place.framing.size
-    cameras = transform_cameras(scene.world, crop_cameras(place, len(times))).resized(side, side)
-    for image, drawn in zip(raw_video.images, draw_rgba(scene, renderer, cameras, times), strict=True):
+    side = size or crop.framing.size
+    cameras = transform_cameras(scene.world, crop_cameras(crop, len(times))).resized(side, side)
+    for image, rendered in zip(raw_video.images, draw_rgba(scene, renderer, cameras, times), strict=True):
         height, width = image.shape[:2]
-        above = resize_premultiplied(place.framing.put_back(premultiply(drawn)), width, height)
+        above = resize_premultiplied(crop.framing.put_back(premultiply(rendered)), width, height)
         yield on_white(_over(above, image))
 
 
-def crop_cameras(place: VideoCrop, count: int) -> Cameras:
-    """The camera that sees the framed images of a video, [count, 1], in the user's world; it stands still."""
-    viewmats, Ks = torch.tensor(place.viewmat), torch.tensor(place.K)
-    size = place.framing.size
-    return Cameras(viewmats.expand(count, 1, 4, 4), Ks.expand(count, 1, 3, 3), size, size)
+def crop_cameras(crop: VideoCrop, count: int) -> Cameras:
+    """The static camera of a run's cropped images, repeated for `count` frames, [count, 1], in world space."""
+    size = crop.framing.size
+    camera = Cameras(torch.tensor(crop.viewmat)[None], torch.tensor(crop.K)[None], size, size)
+    return camera.expand_times(count)
 
 
 def _over(above: UInt8[np.ndarray, "H W 4"], below: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
-    """Premultiplied images, one over the other."""
-    left = (255 - above[..., 3:].astype(np.uint16)) * below
-    return above + ((left + 127) // 255).astype(np.uint8)
+    """One premultiplied image composited over another."""
+    behind = (255 - above[..., 3:].astype(np.uint16)) * below
+    return above + ((behind + 127) // 255).astype(np.uint8)

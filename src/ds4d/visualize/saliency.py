@@ -13,7 +13,9 @@ from ds4d.core import tracked
 from ds4d.decoupling import DecouplingConfig, decouple, dynamic_fraction, reference_basis
 from ds4d.io import contact_sheet, resize_premultiplied, write_png, write_video
 from ds4d.types import FrameFeatures, MultiViewVideo
-from ds4d.visualize.outputs import OutputsConfig, input_image, write_if_possible
+from ds4d.visualize.comparison import input_image
+from ds4d.visualize.config import OutputsConfig
+from ds4d.visualize.outputs import write_if_possible
 
 _OVERLAY = 0.75  # how much of an image the strongest heat covers
 _STRONGEST = 0.99  # share of the cells that lie below full heat: single cells shall not decide

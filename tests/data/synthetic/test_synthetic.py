@@ -120,7 +120,7 @@ def test_projected_surface_points_fall_on_the_silhouettes(cameras):
 
 
 def _over_times(cameras: Cameras, count: int) -> Cameras:
-    return Cameras(cameras.viewmats.expand(count, -1, -1, -1), cameras.Ks.expand(count, -1, -1, -1), SIZE, SIZE)
+    return cameras.expand_times(count)
 
 
 def test_still_parts_are_still_and_moving_parts_move(cameras):

@@ -15,9 +15,9 @@ from PIL import Image
 
 from ds4d.export.html import write_html
 from ds4d.rendering import renderer_for
-from ds4d.scene import BakedGaussians, Clip, draw_rgb
+from ds4d.scene import FOVY_DEG, BakedGaussians, Clip, draw_rgb, viewing_distance
 from ds4d.types import RawGaussians, Similarity
-from ds4d.visualize import FOVY_DEG, fixed_path, viewing_distance
+from ds4d.visualize import fixed_path
 
 SIZE = 192  # pixels: a browser without a GPU draws them in time
 PATIENCE = 30_000  # milliseconds until something that does not happen is a failure
@@ -60,6 +60,10 @@ class Opened:
         return [line for line in self.said if HARMLESS not in line]
 
 
+def frame_times(scene: BakedGaussians) -> torch.Tensor:
+    return torch.tensor(scene.clip.times)
+
+
 @pytest.fixture(scope="module")
 def scene(finished_run: Path) -> BakedGaussians:
     """The object of a quick fit."""
@@ -70,7 +74,7 @@ def scene(finished_run: Path) -> BakedGaussians:
 def page_path(scene: BakedGaussians, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its page."""
     path = tmp_path_factory.mktemp("page") / "object.html"
-    write_html(scene, path, distance=viewing_distance(scene), fovy_deg=FOVY_DEG, title="<b>& one object")
+    write_html(scene, path, frame_times(scene), title="<b>& one object")
     return path
 
 
@@ -133,8 +137,9 @@ def test_colors_that_depend_on_the_view(
         sh,
     )
     scene = BakedGaussians(frames, Clip((0.0, 0.2, 1.0), 2.0, loops=False), Similarity.identity())
-    write_html(scene, tmp_path / "page.html", distance=1.5, fovy_deg=FOVY_DEG)
-    opened = open_page("time=0.6&azimuth=70&elevation=25&background=ffffff&bar=0", path=tmp_path / "page.html")
+    write_html(scene, tmp_path / "page.html", frame_times(scene))
+    address = "time=0.6&azimuth=70&elevation=25&distance=1.5&background=ffffff&bar=0"
+    opened = open_page(address, path=tmp_path / "page.html")
     assert _psnr(opened.image(), _ours(scene, 0.6, 70.0, 25.0, 1.5)) > 38  # dB; 8 bits per coefficient, many layers
 
 
@@ -307,7 +312,7 @@ def test_fits_a_phone(open_page: Callable) -> None:
 
 def test_screenshot(open_page: Callable, pictured_run: Path, tmp_path: Path, keep_screenshot: Callable) -> None:
     scene = BakedGaussians.load(pictured_run)
-    write_html(scene, tmp_path / "page.html", distance=viewing_distance(scene), fovy_deg=FOVY_DEG)
+    write_html(scene, tmp_path / "page.html", frame_times(scene))
     address = f"time=0.4&azimuth=-25&elevation=10&distance={0.85 * viewing_distance(scene)}"
     opened = open_page(address, path=tmp_path / "page.html", viewport={"width": 900, "height": 560})
     opened.settle()
@@ -318,7 +323,7 @@ def test_an_object_that_stands_still_has_no_timeline(
     open_page: Callable, tmp_path: Path, scene: BakedGaussians
 ) -> None:
     still = BakedGaussians(scene.frames.at_time(0).expand_times(1), Clip((0.0,), 0.0, loops=False), scene.world)
-    write_html(still, tmp_path / "page.html", distance=2.0, fovy_deg=FOVY_DEG)
+    write_html(still, tmp_path / "page.html", torch.zeros(1))
     opened = open_page("background=ffffff", path=tmp_path / "page.html")
     assert not opened.page.locator("#timeline").is_visible() and opened.page.locator("#reset").is_visible()
     assert opened.image().std() > 10 and opened.complaints() == []
@@ -350,5 +355,5 @@ def test_leaves_nothing_behind_when_refused(scene: BakedGaussians, tmp_path: Pat
     means[1, 2, 0] = torch.nan
     broken = BakedGaussians(replace(scene.frames, means=means), scene.clip, scene.world)
     with pytest.raises(ValueError, match="means must be finite, got 1 "):
-        write_html(broken, tmp_path / "page.html", distance=2.0, fovy_deg=FOVY_DEG)
+        write_html(broken, tmp_path / "page.html", frame_times(broken))
     assert list(tmp_path.iterdir()) == []

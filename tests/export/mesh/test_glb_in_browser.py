@@ -12,14 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
-from ds4d.export.mesh import MeshConfig, animate_mesh, write_animated_glb
+from ds4d.export.mesh import animate_mesh, write_animated_glb
 from ds4d.geometry import project_points
 from ds4d.rendering import renderer_for
-from ds4d.scene import DynamicGaussians
+from ds4d.scene import FOVY_DEG, DynamicGaussians, viewing_distance
 from ds4d.types import Cameras
 from ds4d.viewer.addresses import choose_port
 from ds4d.viewer.camera_poses import CameraPose
-from ds4d.visualize import FOVY_DEG, fixed_path, viewing_distance
+from ds4d.visualize import fixed_path
 
 HEIGHT, WIDTH = 320, 1000  # pixels; viser's panel stands at the side
 PATIENCE = 60.0  # seconds until something that does not happen is a failure
@@ -55,10 +55,10 @@ def front(distance: float) -> Cameras:
 def test_a_runs_mesh_is_drawn_where_it_is(show: Callable, finished_run: Path, tmp_path: Path) -> None:
     scene = DynamicGaussians.load(finished_run)
     times, distance = torch.tensor(scene.clip.times)[[scene.clip.middle]], viewing_distance(scene)
-    mesh = animate_mesh(scene, renderer_for("cpu"), times, MeshConfig(64))
+    mesh = animate_mesh(scene, renderer_for("cpu"), times, resolution=64)
     write_animated_glb(tmp_path / "m.glb", mesh.vertices, mesh.triangles, mesh.colors, torch.zeros(1))
     cameras = front(distance)
-    places, _ = project_points(mesh.vertices[0], Cameras(cameras.viewmats[0], cameras.Ks[0], HEIGHT, HEIGHT))
+    places, _ = project_points(mesh.vertices[0], cameras[0])
     edges = np.concatenate((places[0].amin(0), places[0].amax(0)))
     look, deadline, drawn = show(tmp_path / "m.glb", distance), time.monotonic() + PATIENCE, np.zeros(4)
     while np.abs(drawn - edges).max() > 4:  # pixels; what is nearly white at an edge is not seen

@@ -28,7 +28,7 @@ def middle_views(quick_video: MultiViewVideo) -> Callable[..., tuple[FrameBatch,
         rows = torch.arange(count)
         times = torch.full_like(rows, quick_video.middle)
         cameras = quick_video.cameras
-        chosen = Cameras(cameras.viewmats[0, rows], cameras.Ks[0, rows], cameras.width, cameras.height)
+        chosen = cameras[0, rows]
         return quick_video.gather(times, rows), chosen, quick_video.view_weights[rows]
 
     return views

@@ -13,7 +13,7 @@ from ds4d.data import ViewsConfig, load_views
 from ds4d.geometry import project_points
 from ds4d.init.registration import Registration, register_shape
 from ds4d.rendering import CpuRenderer
-from ds4d.types import Cameras, MultiViewVideo, PointCloud
+from ds4d.types import MultiViewVideo, PointCloud
 
 UP = torch.tensor([0.0, 1.0, 0.0])
 SIZE, PLACE = 37.0, torch.tensor([5.0, -200.0, 11.0])  # of the shape in its own world
@@ -89,10 +89,7 @@ def test_silhouettes_of_several_views_are_enough_without_colors(data_dir: Path, 
 def middle_of(video: MultiViewVideo):
     views = torch.arange(video.num_views)
     times = torch.full_like(views, video.middle)
-    cameras = Cameras(
-        video.cameras.viewmats[video.middle], video.cameras.Ks[video.middle], video.frames.width, video.frames.height
-    )
-    return video.gather(times, views), cameras
+    return video.gather(times, views), video.cameras.at_time(video.middle)
 
 
 def test_what_is_alike_on_both_sides_is_not_mirrored(middle_views: Callable) -> None:

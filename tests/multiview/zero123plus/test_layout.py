@@ -18,7 +18,7 @@ def input_video(width: int, height: int) -> Video:
 
 def angles(cameras: Cameras) -> tuple[list[float], list[float], list[float]]:
     """Azimuths, elevations and distances from the origin."""
-    places = -(cameras.viewmats[:, :3, :3].mT @ cameras.viewmats[:, :3, 3:])[..., 0]
+    places = cameras.centers
     azimuths = [round(math.degrees(math.atan2(x, z)) % 360, 3) % 360 for x, _, z in places.tolist()]
     distances = places.norm(dim=1)
     elevations = torch.rad2deg(torch.asin(places[:, 1] / distances))

@@ -40,8 +40,8 @@ def test_all_parts_are_there_with_the_runs_figures(run: Path, read_page: Callabl
     assert list(page.text) == SECTIONS
     metrics = json.loads((run / "metrics.json").read_text())
     for shown in (
-        f"{metrics['front_psnr']:.1f} dB",
-        f"{metrics['train_psnr']:.1f} dB",
+        f"{metrics['input_psnr']:.1f} dB",
+        f"{metrics['training_psnr']:.1f} dB",
         f"{metrics['num_gaussians']:,}",
     ):
         assert shown in page.text[""] and shown in page.text["Figures"]
@@ -53,7 +53,7 @@ def test_all_parts_are_there_with_the_runs_figures(run: Path, read_page: Callabl
 
 
 def test_time_and_memory(run: Path, read_page: Callable, change_metrics: Callable) -> None:
-    seconds = {"views": 0.25, "features": 0.0, "placement": 1.0, "fit": 117.0, "scores": 0.5, "outputs": 1.25}
+    seconds = {"views": 0.25, "features": 0.0, "init": 1.0, "fit": 117.0, "evaluate": 0.5, "outputs": 1.25}
     change_metrics(seconds=seconds, peak_memory_bytes={"main": 3 * 2**29, "gpu": 2**30})
     page = read_page(run)
     for text in ("fit 1 min 57 s 98%", "placing the object 1.0 s 1%", "together 2 min 0 s", "peak of GPU 1.00 GiB"):
@@ -97,7 +97,7 @@ def test_curves_are_drawn_from_the_log(run: Path, read_page: Callable, decode: C
     [
         (None, "The input is a folder of views; only videos are checked."),
         ([], "Nothing wrong was found."),
-        ([{"severity": "warning", "what": "It is dark.", "mend": "Light it."}], "warning It is dark. Light it."),
+        ([{"severity": "warning", "what": "It is dark.", "fix": "Light it."}], "warning It is dark. Light it."),
     ],
 )
 def test_findings(run: Path, read_page: Callable, change_metrics: Callable, findings: list | None, said: str) -> None:
@@ -133,8 +133,8 @@ def test_text_is_escaped(run: Path, read_page: Callable, change_metrics: Callabl
     record["config"]["views"]["splits"] = [bad]
     (run / "config.json").write_text(json.dumps(record))
     used = {"views": bad, "features": "filters", "init": bad}
-    finding = {"severity": "note", "what": bad, "mend": bad}
-    change_metrics(findings=[finding], used=used, device=bad, versions={"ds4d": "1", "torch": bad})
+    finding = {"severity": "note", "what": bad, "fix": bad}
+    change_metrics(findings=[finding], provenance=used, device=bad, versions={"ds4d": "1", "torch": bad})
     page = read_page(run.rename(run.with_name("<b>&run")))
     assert "script" not in {name for name, _ in page.tags} and "b" in {name for name, _ in page.tags}
     assert "<b>&run" in page.text[""] and "<b>&run" not in page.source
@@ -155,7 +155,7 @@ def test_why_there_is_no_heat_map(
 ) -> None:
     for name in ("saliency.mp4", "saliency.png"):
         (run / name).unlink()
-    change_metrics(frames=frames, used={"views": "", "features": features, "init": ""})
+    change_metrics(frames=frames, provenance={"views": "", "features": features, "init": ""})
     assert said in read_page(run).text["What moves"]
 
 

@@ -117,7 +117,7 @@ def describe(event: Event) -> str:
     result = event.result
     name, value = next(
         ((name, result.metrics[name]) for name in ("psnr_dynamic", "psnr") if not math.isnan(result.metrics[name])),
-        ("front_psnr", result.metrics["front_psnr"]),
+        ("input_psnr", result.metrics["input_psnr"]),
     )
     left = f", about {describe_seconds(event.seconds_left)} left" if event.number < event.total else ""
     return (

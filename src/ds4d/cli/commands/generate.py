@@ -17,7 +17,7 @@ from ds4d.cli.signals import StopSignals
 from ds4d.config import GenerateConfig
 from ds4d.core import DeviceName, choose_device, to_dict
 from ds4d.fusion import FusionConfig
-from ds4d.pipeline import Event, FileWritten, Finished, generate
+from ds4d.pipeline import Event, FileWritten, Finished, iter_run
 from ds4d.presets import PRESETS, PresetName, default_preset
 from ds4d.runs import RunFolder, RunMetrics, read_record
 
@@ -83,10 +83,10 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
     """Runs the command."""
     arguments, written = parse(argv), list[Path]()
     with StopSignals(console.print) as stop, live_viewer(arguments.viewer, console) as show_live:
-        events = generate(
+        events = iter_run(
             arguments.input,
-            arguments.settings,
             arguments.output,
+            config=arguments.settings,
             device=arguments.device,
             resume=arguments.resume,
         )
@@ -150,7 +150,7 @@ def _close(events: Iterator[Event]) -> None:
 
 def _finished(output: Path, metrics: RunMetrics, written: Sequence[Path]) -> Outcome:
     text = (
-        f"PSNR {metrics.front_psnr:.1f} dB on the input view, {metrics.train_psnr:.1f} dB on all training views; "
+        f"PSNR {metrics.input_psnr:.1f} dB on the input view, {metrics.training_psnr:.1f} dB on all training views; "
         f"{metrics.num_gaussians} Gaussians, {sum(metrics.seconds.values()):.0f} s on {metrics.device}"
     )
     report = open_in_browser(RunFolder(output).report)

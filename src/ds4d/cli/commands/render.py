@@ -35,11 +35,11 @@ from ds4d.visualize import (
     keyframe_trajectory,
     orbit_trajectory,
     overlay_video,
+    read_keyframes,
     read_source_video,
     render_trajectory,
     render_video,
 )
-from ds4d.visualize.keyframes import read_keyframes
 
 # Options that each mode does not use.
 _UNUSED = {
@@ -186,11 +186,10 @@ def _trajectory(mode: str, arguments: RenderArguments, scene: Scene) -> Trajecto
 
 def _input_cameras(run: RunFolder, scene: Scene) -> Cameras:
     """The camera of the input view at every frame, [T, 1], in input space."""
-    if run.video.is_file():
+    if run.video_crop.is_file():
         return crop_cameras(run.read_video_crop(), len(scene.clip.times))
     record = read_record(run.config)
-    video = load_views(record.input, record.config.views)
-    return replace(video.cameras, viewmats=video.cameras.viewmats[:, :1], Ks=video.cameras.Ks[:, :1])
+    return load_views(record.input, record.config.views).cameras[:, :1]
 
 
 def _write_video_file(
@@ -235,10 +234,10 @@ def _write_images(arguments: RenderArguments, scene: Scene, renderer: Renderer) 
 def _write_overlay(arguments: RenderArguments, scene: Scene, renderer: Renderer, video: Path) -> list[Path]:
     check_overwrite([arguments.output], force=arguments.force)
     run = RunFolder(arguments.run)
-    place, config = run.read_video_crop(), read_record(run.config).config
-    raw_video = read_source_video(video, place, replace(config.video, fps=config.views.fps))
+    crop, config = run.read_video_crop(), read_record(run.config).config
+    raw_video = read_source_video(video, crop, replace(config.video, fps=config.views.fps))
     write = OPAQUE[arguments.output.suffix.lower()]
-    frames = overlay_video(scene, renderer, place, raw_video, arguments.size)
+    frames = overlay_video(scene, renderer, crop, raw_video, arguments.size)
     write(arguments.output, tracked(frames, arguments.output.name, len(raw_video.images)), raw_video.fps)
     return [arguments.output]
 

@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ds4d.data.image_sizes import expand_over_times
 from ds4d.data.synthetic.rendering import render_sample
 from ds4d.geometry import RigView, frame_times, opencv_to_opengl, rig_cameras
 from ds4d.io import on_white, premultiply, write_png, write_video
@@ -73,7 +72,7 @@ def sample_video(config: SampleConfig, splits: Sequence[str] = ("front", "mv")) 
     flat = images.reshape(-1, config.size, 4)
     return MultiViewVideo(
         frames=ArrayFrames(premultiply(flat).reshape(images.shape)),
-        cameras=expand_over_times(cameras, config.frames),
+        cameras=cameras.expand_times(config.frames),
         valid=torch.ones(config.frames, len(rig), dtype=torch.bool),
         times=times,
         view_names=tuple(view.name for view in rig),

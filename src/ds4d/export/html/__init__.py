@@ -1,4 +1,4 @@
-"""A page that plays the object in a browser, from one file."""
+"""A web page in a single file that plays a scene."""
 
 from ds4d.export.html.packing import PackedFrames as PackedFrames
 from ds4d.export.html.packing import pack_frames as pack_frames

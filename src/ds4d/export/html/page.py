@@ -1,4 +1,4 @@
-"""A moving object as one web page that plays it, from the file system, without a server or a network."""
+"""A scene as one web page that plays it from the file system, without a server or a network."""
 
 import base64
 import html
@@ -8,9 +8,12 @@ from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 
+from jaxtyping import Float
+from torch import Tensor
+
 from ds4d.export.html.packing import PackedFrames, pack_frames
 from ds4d.io import atomic_path
-from ds4d.scene import BakedGaussians
+from ds4d.scene import FOVY_DEG, BakedGaussians, Scene, bake_at, viewing_distance
 
 _PARTS = {
     "style": "page.css",
@@ -19,34 +22,32 @@ _PARTS = {
     "splats": "splats.js",
     "player": "player.js",
 }
-_ELEVATION_DEG = 10.0  # of the first camera, positive from above
+_ELEVATION_DEG = 10.0  # of the first view, positive from above
 
 
-def write_html(
-    scene: BakedGaussians,
-    path: str | Path,
-    *,
-    distance: float,
-    fovy_deg: float,
-    title: str = "4D object",
-) -> None:
-    """Writes the page, whole or not at all. It shows the object in the inner world and blends between the frames.
+def write_html(scene: Scene, path: str | Path, times: Float[Tensor, " T"], *, title: str | None = None) -> None:
+    """Writes the page, atomically. It opens in front of the object and interpolates between the frames.
 
     Args:
-        scene: the object's frames.
-        path: of the file.
-        distance: of the first camera from the origin, inner units; it stands in front of the object.
-        fovy_deg: full angle that the image's shorter side sees.
-        title: of the page.
+        scene: the scene to play.
+        path: the page (.html).
+        times: times of the frames in the page, in [0, 1], rising.
+        title: title of the page; by default the name of the file without its ending.
 
     Raises:
-        ValueError: a frame holds NaN or infinity, or colors change over time in a way that the page cannot play.
+        ValueError: a value is NaN or infinite, or view-dependent colors change over time.
     """
-    packed = pack_frames(scene.frames)
-    camera = {"azimuth": 0.0, "elevation": _ELEVATION_DEG, "distance": distance, "fovy": fovy_deg}
+    baked = bake_at(scene, times)
+    packed = pack_frames(baked.frames)
+    camera = {
+        "azimuth": 0.0,
+        "elevation": _ELEVATION_DEG,
+        "distance": viewing_distance(baked),
+        "fovy": FOVY_DEG,  # across the shorter side of the window
+    }
     page = _page(
-        title=html.escape(title),
-        scene=json.dumps(_description(packed, scene) | {"camera": camera}).replace("<", "\\u003c"),
+        title=html.escape(Path(path).stem if title is None else title),
+        scene=json.dumps(_description(packed, baked) | {"camera": camera}).replace("<", "\\u003c"),
         data=base64.b64encode(packed.deflated).decode("ascii"),
     )
     with atomic_path(path) as temporary:
@@ -54,7 +55,7 @@ def write_html(
 
 
 def _description(packed: PackedFrames, scene: BakedGaussians) -> dict[str, object]:
-    """What the page is told of the object, by the names that its scripts use."""
+    """What the page knows about the scene, by the names that its scripts use."""
     numbers = {_camel(name): value for name, value in asdict(packed).items() if name != "deflated"}
     return numbers | {"times": scene.clip.times, "duration": scene.clip.duration}
 
@@ -64,7 +65,7 @@ def _camel(name: str) -> str:
 
 
 def _page(**values: str) -> str:
-    """The page with its style, its scripts and the values in their places."""
+    """The template with the style, the scripts and the values filled in."""
     folder = files("ds4d.export.html") / "template"
     contents = {name: (folder / file).read_text(encoding="utf-8") for name, file in _PARTS.items()} | values
     template = (folder / "page.html").read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
-"""A mesh over time as binary glTF: its places are morph targets, played one after the other by one animation.
+"""An animated mesh as binary glTF: its vertices over time are morph targets, played in turn by one animation.
 
-Colors stand at the vertices, with their light: the material is unlit (KHR_materials_unlit), and programs that do not
-know it light the mesh.
+Vertex colors contain the lighting: the material is unlit (KHR_materials_unlit). Programs without that extension light
+the mesh once more.
 """
 
 from pathlib import Path
@@ -12,6 +12,36 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ds4d.export.glb import GlbFile, to_linear
+from ds4d.export.mesh.animated_mesh import RESOLUTION, animate_mesh
+from ds4d.geometry import UpAxis, inverse_similarity, transform_points, turned_world
+from ds4d.rendering import renderer_for
+from ds4d.scene import Scene
+
+
+def write_mesh(
+    scene: Scene,
+    path: str | Path,
+    times: Float[Tensor, " T"],
+    *,
+    up: UpAxis | None = "y",
+    resolution: int = RESOLUTION,
+) -> None:
+    """Writes a scene as an animated mesh, atomically.
+
+    Args:
+        scene: the scene to write.
+        path: the file (.glb).
+        times: times of the morph targets, in [0, 1], rising. They are played at the speed of the clip.
+        up: up axis of the output world; None keeps that of the input.
+        resolution: number of grid cells along the object, in [8, 512].
+
+    Raises:
+        ValueError: the resolution is out of range, or the Gaussians cover nothing.
+    """
+    mesh = animate_mesh(scene, renderer_for(scene.device), times, resolution)
+    to_output = inverse_similarity(turned_world(scene.world, up))
+    seconds = (mesh.times - mesh.times[0]) * scene.clip.duration
+    write_animated_glb(path, transform_points(to_output, mesh.vertices), mesh.triangles, mesh.colors, seconds)
 
 
 def write_animated_glb(
@@ -21,26 +51,26 @@ def write_animated_glb(
     colors: Float[Tensor, "P 3"],
     seconds: Float[Tensor, " T"],
 ) -> None:
-    """Writes the mesh, whole or not at all; between two times places are blended, and the last one stays.
+    """Writes a mesh over time, atomically; players interpolate the vertices linearly and hold the last ones.
 
     Args:
-        path: of the file (.glb).
-        vertices: places at each time; the first is the mesh's own shape. +y up.
-        triangles: rows of vertices, counter-clockwise from outside.
-        colors: of the vertices, sRGB in [0, 1].
-        seconds: when each place is reached, rising from 0.
+        path: the file (.glb).
+        vertices: vertices at each time, +y up; the first ones are the base shape of the mesh.
+        triangles: vertex indices of each triangle, counter-clockwise seen from outside.
+        colors: sRGB colors of the vertices, in [0, 1].
+        seconds: time of each set of vertices in the animation, seconds, rising from 0.
 
     Raises:
-        ValueError: a place is NaN or infinite.
+        ValueError: a vertex is NaN or infinite.
     """
     if not vertices.isfinite().all():
-        raise ValueError(f"write_animated_glb: vertices of {path} must be finite, got NaN or Inf.")
-    places = vertices.detach().cpu().numpy().astype(np.float32)
+        raise ValueError(f"write_animated_glb: vertices of {path} must be finite, got NaN or infinite values.")
+    positions = vertices.detach().cpu().numpy().astype(np.float32)
     linear = np.rint(65535 * to_linear(colors.cpu().numpy())).astype(np.uint16)
-    file, count = GlbFile(), len(places) - 1
+    file, count = GlbFile(), len(positions) - 1
     primitive: dict[str, Any] = {
         "attributes": {
-            "POSITION": file.add(places[0], "attribute", bounds=True),
+            "POSITION": file.add(positions[0], "attribute", bounds=True),
             "COLOR_0": file.add(linear, "attribute", normalized=True),
         },
         "indices": file.add(triangles.cpu().numpy().astype(np.uint32).reshape(-1, 1), "indices"),
@@ -61,8 +91,8 @@ def write_animated_glb(
         ],
     }
     if count:
-        shifts = places[1:] - places[0]
-        primitive["targets"] = [{"POSITION": file.add(shift, "attribute", bounds=True)} for shift in shifts]
+        offsets = positions[1:] - positions[0]
+        primitive["targets"] = [{"POSITION": file.add(offset, "attribute", bounds=True)} for offset in offsets]
         mesh["weights"] = [0.0] * count
         weights = np.concatenate((np.zeros((1, count)), np.eye(count))).astype(np.float32)
         sampler = {

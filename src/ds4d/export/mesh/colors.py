@@ -1,14 +1,15 @@
-"""The color of a surface where images show it."""
+"""Vertex colors from renderings of the surface."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from ds4d.export.mesh.triangles import vertex_normals
 from ds4d.geometry import project_points
 from ds4d.types import Cameras, Rendering
 
-_SHARPNESS = 6  # how much more a view from straight ahead counts than a slanting one
+_FACING_POWER = 6  # how much more frontal views count than oblique ones
 
 
 def color_vertices(
@@ -18,55 +19,45 @@ def color_vertices(
     cameras: Cameras,
     tolerance: float,
 ) -> Float[Tensor, "P 3"]:
-    """Each vertex's color in [0, 1]: the mean over the views that see it, those from straight ahead first.
+    """The color of each vertex in [0, 1]: the mean over the views in which it is visible, frontal views first.
 
     Args:
-        vertices: world units.
-        triangles: counter-clockwise from outside.
+        vertices: vertices, normalized units.
+        triangles: vertex indices of each triangle, counter-clockwise seen from outside.
         rendering: premultiplied colors, alphas and depths of the views [V].
-        cameras: of the views.
-        tolerance: how far a vertex may lie behind what a view sees and still count as seen, world units.
+        cameras: cameras of the views.
+        tolerance: how far behind the rendered depth a vertex may lie and still be visible, normalized units.
 
     Returns:
-        The views' colors; where no view sees a vertex, that of its neighbors, or gray.
+        The colors of the views; vertices that no view sees get the color of their neighbors, or gray.
     """
     normals = vertex_normals(vertices, triangles)
     total, weights = torch.zeros_like(vertices), torch.zeros(len(vertices), 1)
     for view in range(cameras.num_views):
-        viewmat = cameras.viewmats[view]
-        alone = Cameras(viewmat[None], cameras.Ks[view, None], cameras.width, cameras.height)
-        pixels, depths = project_points(vertices, alone)
+        camera = cameras[view : view + 1]
+        pixels, depths = project_points(vertices, camera)
         grid = 2 * pixels[0] / pixels.new_tensor([cameras.width, cameras.height]) - 1
         layers = torch.cat((rendering.colors[view], rendering.alphas[view], rendering.depths[view]))
-        shown = F.grid_sample(layers[None], grid[None, None], align_corners=False)[0, :, 0].T
-        eye = -viewmat[:3, :3].T @ viewmat[:3, 3]
-        facing = (normals * F.normalize(eye - vertices, dim=1)).sum(1).clamp_min(0)
-        seen = (shown[:, 3] > 0.5) & (depths[0] < shown[:, 4] + tolerance)
-        weight = (seen * facing**_SHARPNESS)[:, None]
-        total += weight * shown[:, :3] / shown[:, 3:4].clamp_min(0.5)
+        samples = F.grid_sample(layers[None], grid[None, None], align_corners=False)[0, :, 0].T
+        facing = (normals * F.normalize(camera.centers - vertices, dim=1)).sum(1).clamp_min(0)
+        visible = (samples[:, 3] > 0.5) & (depths[0] < samples[:, 4] + tolerance)
+        weight = (visible * facing**_FACING_POWER)[:, None]
+        total += weight * samples[:, :3] / samples[:, 3:4].clamp_min(0.5)
         weights += weight
-    return _filled(total / weights.clamp_min(1e-8), weights[:, 0] > 1e-6, triangles).clamp(0, 1)
+    return _spread(total / weights.clamp_min(1e-8), weights[:, 0] > 1e-6, triangles).clamp(0, 1)
 
 
-def vertex_normals(vertices: Float[Tensor, "P 3"], triangles: Int[Tensor, "F 3"]) -> Float[Tensor, "P 3"]:
-    """Unit normals that point outwards: the means over the triangles at each vertex, large ones first."""
-    corners = vertices[triangles]
-    normals = (corners[:, 1] - corners[:, 0]).cross(corners[:, 2] - corners[:, 0], dim=1)
-    total = torch.zeros_like(vertices)
-    for corner in range(3):
-        total.index_add_(0, triangles[:, corner], normals)
-    return F.normalize(total, dim=1)
-
-
-def _filled(colors: Tensor, known: Tensor, triangles: Tensor) -> Tensor:
-    """Colors spread from triangle to triangle over vertices that have none, gray where they never arrive."""
+def _spread(
+    colors: Float[Tensor, "P 3"], known: Bool[Tensor, " P"], triangles: Int[Tensor, "F 3"]
+) -> Float[Tensor, "P 3"]:
+    """Colors spread from triangle to triangle to vertices that have none; gray where none arrive."""
     while not known.all():
-        share = (known[triangles].float() * 1.0)[..., None]
-        mean = (colors[triangles] * share).sum(1) / share.sum(1).clamp_min(1)
+        weight = known[triangles].float()[..., None]
+        mean = (colors[triangles] * weight).sum(1) / weight.sum(1).clamp_min(1)
         total, count = torch.zeros_like(colors), torch.zeros(len(colors), 1)
         for corner in range(3):
-            total.index_add_(0, triangles[:, corner], mean * (share.sum(1) > 0))
-            count.index_add_(0, triangles[:, corner], (share.sum(1) > 0).float())
+            total.index_add_(0, triangles[:, corner], mean * (weight.sum(1) > 0))
+            count.index_add_(0, triangles[:, corner], (weight.sum(1) > 0).float())
         reached = ~known & (count[:, 0] > 0)
         if not reached.any():
             return torch.where(known[:, None], colors, torch.full_like(colors, 0.5))

@@ -62,8 +62,8 @@ def refine_poses(
 
 def _draw(poses: Poses, shape: RawGaussians, targets: Targets, renderer: Renderer) -> Rendering:
     """The shape in each pose and view: images [B, V, ...], colors premultiplied."""
-    still, lead = shape.activate(), (len(poses.quats), targets.cameras.num_views)
-    count = (lead[0], still.num_gaussians)
+    still = shape.activate()
+    count = (len(poses.quats), still.num_gaussians)
     placed = Gaussians(
         means=poses.apply(still.means),
         quats=still.quats.expand(*count, 4),  # they are round: no need to turn them
@@ -71,9 +71,7 @@ def _draw(poses: Poses, shape: RawGaussians, targets: Targets, renderer: Rendere
         opacities=still.opacities.expand(*count),
         sh=still.sh,
     )
-    cameras = targets.cameras
-    viewmats, Ks = cameras.viewmats.expand(*lead, 4, 4), cameras.Ks.expand(*lead, 3, 3)
-    return renderer.render(placed, replace(cameras, viewmats=viewmats, Ks=Ks))
+    return renderer.render(placed, targets.cameras.expand_times(len(poses.quats)))
 
 
 def _image_errors(drawn: Rendering, targets: Targets, *, colored: bool) -> Float[Tensor, " B"]:

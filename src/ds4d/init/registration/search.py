@@ -107,16 +107,14 @@ def _likeness(poses: Poses, positions: Tensor, colors: Tensor | None, targets: T
 def nearest_points(points: Float[Tensor, "B N 3"], cameras: Cameras) -> Int[Tensor, "B V P"]:
     """Which point each of the P pixels of a square image shows, row by row; N where none."""
     count, views, size = points.shape[1], cameras.num_views, cameras.width
-    lead = (len(points), views)
-    expanded = replace(cameras, viewmats=cameras.viewmats.expand(*lead, 4, 4), Ks=cameras.Ks.expand(*lead, 3, 3))
-    pixels, depths = project_points(points, expanded)
+    pixels, depths = project_points(points, cameras.expand_times(len(points)))
     column, row = pixels.floor().clamp(-1, size).long().unbind(-1)
     seen = (depths > 0) & (column >= 0) & (column < size) & (row >= 0) & (row < size)
     pixel = torch.where(seen, row * size + column, size * size)  # one more for what lies outside
     # One number holds depth and point, so that the smallest of a pixel is its nearest point.
     depth_then_point = (depths.clamp(0, 1e4) * 1e6).long() * count + torch.arange(count)
     nothing = torch.iinfo(torch.int64).max
-    buffer = torch.full((*lead, size * size + 1), nothing)
+    buffer = torch.full((len(points), views, size * size + 1), nothing)
     buffer.scatter_reduce_(2, pixel, depth_then_point, "amin")
     shown = buffer[..., :-1]
     return torch.where(shown == nothing, count, shown % count)

@@ -84,7 +84,7 @@ class Inflate:
         """The shapes of some frames, and the video's camera for images of their size."""
         height = min(_LIFTED_HEIGHT, video.frames.height)
         width = max(1, round(height * video.frames.width / video.frames.height))
-        camera = Cameras(cameras.viewmats[:1], cameras.Ks[:1], cameras.width, cameras.height).resized(width, height)
+        camera = cameras[:1].resized(width, height)
         rgba = np.stack([resize_premultiplied(video.frames.read(time, 0), width, height) for time in times])
         return inflate(torch.from_numpy(rgba).movedim(-1, 1).float() / 255, camera, self.config), camera
 
@@ -93,11 +93,8 @@ class Inflate:
         height = min(_DRAWN_HEIGHT, cameras.height)
         small = cameras.resized(max(1, round(height * cameras.width / cameras.height)), height)
         gaussians = surface_gaussians(pair, video_camera)
-        count = len(gaussians.means)
-        novel = Cameras(
-            small.viewmats[1:].expand(count, -1, 4, 4), small.Ks[1:].expand(count, -1, 3, 3), small.width, small.height
-        )
-        rendering = renderer_for(self.device).render(gaussians.to(self.device), novel.to(self.device))
+        generated = small[1:].expand_times(len(gaussians.means))
+        rendering = renderer_for(self.device).render(gaussians.to(self.device), generated.to(self.device))
         colors = rendering.colors.clamp_max(rendering.alphas)
         rgba = (torch.cat((colors, rendering.alphas), dim=2) * 255).round().byte()
         yield from rgba.movedim(2, -1).contiguous().cpu().numpy()

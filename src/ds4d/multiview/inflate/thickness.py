@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ds4d.core import share
+from ds4d.core import parallel_for
 
 _ROWS = 64  # worth handing to another thread
 
@@ -38,6 +38,6 @@ def _min_plus_parabola(values: Float[Tensor, "T H W"]) -> Float[Tensor, "T H W"]
 
     for _ in range(2):
         rows = np.ascontiguousarray(values.cpu().numpy()).reshape(-1, values.shape[-1])
-        share(lower_envelopes, len(rows), _ROWS, rows)
+        parallel_for(lower_envelopes, len(rows), _ROWS, rows)
         values = torch.from_numpy(rows.reshape(values.shape)).mT.contiguous()
     return values

@@ -15,7 +15,6 @@ import torch
 from jaxtyping import UInt8
 
 from ds4d.core import check_ranges, to_dict
-from ds4d.data.image_sizes import expand_over_times
 from ds4d.geometry import RIGS
 from ds4d.multiview.base import join_views
 from ds4d.multiview.zero123plus.gray_background import heights, matte_views
@@ -171,4 +170,4 @@ def _fitted_cameras(clip: MultiViewVideo, video: Cameras) -> Cameras:
     shorter, longer = sorted((video.width, video.height))
     guess = float(np.median(rows[:, 1:]) / shorter / (np.median(rows[:, 0]) / longer))
     nearness = fit_nearness(alphas, lambda factor: sheet_cameras(video, "v1.2", factor), guess)
-    return expand_over_times(sheet_cameras(video, "v1.2", nearness), clip.num_times)
+    return sheet_cameras(video, "v1.2", nearness).expand_times(clip.num_times)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ds4d.runs.folder import EvaluationRecord, RunFolder, RunMetrics, RunRecord, read_record
+from ds4d.runs.folder import RunFolder
+from ds4d.runs.records import EvaluationRecord, RunMetrics, RunRecord, read_record
 from ds4d.training import read_log
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from html import escape
 
 from ds4d.core import to_dict
-from ds4d.runs.folder import EvaluationRecord
+from ds4d.runs.records import EvaluationRecord
 from ds4d.runs.report.contents import Contents
 from ds4d.runs.report.curves import count_curve, loss_curves, score_curve
 from ds4d.runs.report.embedding import Videos, image_figure, still_figure
@@ -14,9 +14,9 @@ from ds4d.visualize import SIDES
 _STAGES = {
     "views": "input and views",
     "features": "features of the frames",
-    "placement": "placing the object",
+    "init": "placing the object",
     "fit": "fit",
-    "scores": "scores",
+    "evaluate": "scores",
     "outputs": "videos and images",
 }
 _MEMORY = {"main": "main memory", "gpu": "GPU"}
@@ -26,8 +26,8 @@ def headline(contents: Contents) -> str:
     """The figures that are asked for first."""
     metrics = contents.metrics
     tiles = {
-        "PSNR, front view": decibels(metrics.front_psnr),
-        "PSNR, all views": decibels(metrics.train_psnr),
+        "PSNR, front view": decibels(metrics.input_psnr),
+        "PSNR, all views": decibels(metrics.training_psnr),
         "Gaussians": f"{metrics.num_gaussians:,}",
         "time": duration(sum(metrics.seconds.values())),
         **{f"peak of {_MEMORY.get(name, name)}": gibibytes(count) for name, count in metrics.peak_memory_bytes.items()},
@@ -56,7 +56,7 @@ def sections(contents: Contents) -> Iterator[tuple[str, str]]:
 
 
 def _saliency(contents: Contents, videos: Videos) -> str:
-    if contents.metrics.used.features == "none":
+    if contents.metrics.provenance.features == "none":
         why = "the clip has one frame" if contents.metrics.frames == 1 else "a camera moves"
         return f'<p class="note">No heat map: {why}, and features of frames are compared in place.</p>'
     caption = "dynamic features of the real view: red to yellow is what moves"
@@ -85,25 +85,25 @@ def _curves(contents: Contents) -> str:
         images.append(still_figure(count_curve(contents.log), "Gaussians over the steps"))
     if contents.metrics.frames > 1:
         images.append(
-            still_figure(score_curve(contents.metrics.front_psnr_by_frame), "PSNR of the front view, frame by frame")
+            still_figure(score_curve(contents.metrics.input_psnr_by_frame), "PSNR of the front view, frame by frame")
         )
     return f'<div class="grid curves">{"".join(images)}</div>'
 
 
 def _figures(contents: Contents) -> str:
     metrics = contents.metrics
-    width, height = metrics.image
+    width, height = metrics.image_size
     rows = {
         "frames": f"{metrics.frames}",
-        "views": f"{metrics.views}: {metrics.used.views}",
+        "views": f"{metrics.views}: {metrics.provenance.views}",
         "images": f"{width} x {height} pixels",
-        "features": metrics.used.features,
-        "first Gaussians": metrics.used.init,
+        "features": metrics.provenance.features,
+        "first Gaussians": metrics.provenance.init,
         "steps": f"{metrics.steps}",
         "last loss": f"{contents.log[-1]['loss']:.5f}" if contents.log else "-",
         "Gaussians": f"{metrics.num_gaussians:,}",
-        "PSNR, front view": decibels(metrics.front_psnr),
-        "PSNR, all training views": decibels(metrics.train_psnr),
+        "PSNR, front view": decibels(metrics.input_psnr),
+        "PSNR, all training views": decibels(metrics.training_psnr),
     }
     registered = flatten(metrics.registration or {}, "registration")
     return table([*rows.items(), *registered])

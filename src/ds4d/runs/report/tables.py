@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ds4d.runs.folder import EvaluationRecord
+from ds4d.runs.records import EvaluationRecord
 
 
 def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> str:

@@ -1,0 +1,185 @@
+"""The export formats by name, and the export of a scene in one of them.
+
+A new exporter is one file with its writer and one line in `FORMATS`.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ds4d.core import tracked
+from ds4d.export.compressed_ply import write_compressed_ply
+from ds4d.export.gltf import write_gltf
+from ds4d.export.html import write_html
+from ds4d.export.mesh import write_mesh
+from ds4d.export.ply import write_ply
+from ds4d.export.splat import write_splat
+from ds4d.geometry import UpAxis, into_world, turned_world
+from ds4d.scene import Scene
+
+_FOLDER_FORMAT = "ply"  # of a path without an ending
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """A file format for scenes.
+
+    Attributes:
+        write: `write(gaussians, path, **options)` for one file per frame, with the raw Gaussians of the frame in the
+            output world; `write(scene, path, times, **options)` for one file per clip.
+        endings: file name endings, the usual one first.
+        per_frame: whether each time gets a file of its own.
+        options: names of the options that the format takes.
+        up: up axis of the output world by default; None keeps that of the input.
+    """
+
+    write: Callable[..., None]
+    endings: tuple[str, ...]
+    per_frame: bool
+    options: tuple[str, ...] = ()
+    up: UpAxis | None = None
+
+    def matches(self, path: Path) -> bool:
+        """Whether the name of a file has one of the endings."""
+        return path.name.lower().endswith(self.endings)
+
+
+FORMATS = {
+    "ply": ExportFormat(write_ply, (".ply",), per_frame=True, options=("up", "sh_degree")),
+    "compressed-ply": ExportFormat(write_compressed_ply, (".compressed.ply",), per_frame=True, options=("up",)),
+    "splat": ExportFormat(write_splat, (".splat",), per_frame=True, options=("up",)),
+    "gltf": ExportFormat(write_gltf, (".glb",), per_frame=True, options=("up",), up="y"),
+    "mesh": ExportFormat(write_mesh, (".glb",), per_frame=False, options=("up", "resolution"), up="y"),
+    "html": ExportFormat(write_html, (".html", ".htm"), per_frame=False),
+}
+
+
+def infer_format(path: Path) -> str:
+    """The name of the format that the ending of a path stands for; `ply` for a folder, a path without an ending.
+
+    Raises:
+        ValueError: no format has this ending.
+    """
+    # The longest ending decides (.compressed.ply is not .ply), then one file for the clip (.glb is a mesh).
+    fitting = [
+        (len(ending), not entry.per_frame, name)
+        for name, entry in FORMATS.items()
+        for ending in entry.endings
+        if path.name.lower().endswith(ending)
+    ]
+    if fitting:
+        return max(fitting)[-1]
+    if path.suffix:
+        endings = dict.fromkeys(ending for entry in FORMATS.values() for ending in entry.endings)
+        raise ValueError(
+            f"output {path} must end in {', '.join(endings)}, or have no ending for a folder of numbered files. "
+            "Rename it, or name the format."
+        )
+    return _FOLDER_FORMAT
+
+
+def export_paths(path: Path, name: str, count: int) -> list[Path]:
+    """The files that an export writes.
+
+    Args:
+        path: the file, or the folder of numbered files.
+        name: name of the format, a key of `FORMATS`.
+        count: number of times.
+
+    Raises:
+        ValueError: the format is unknown, or the path does not fit it.
+    """
+    entry = _look_up(name)
+    others = {ending for other in FORMATS.values() for ending in other.endings} - set(entry.endings)
+    if not entry.matches(path) and (not entry.per_frame or path.name.lower().endswith(tuple(others))):
+        folder = ", or name a folder" if entry.per_frame else ""
+        raise ValueError(
+            f"output {path} must end in {' or '.join(entry.endings)} for the format {name}. Rename it{folder}."
+        )
+    if not entry.per_frame:
+        return [path]
+    if not entry.matches(path):
+        return [path / f"frame{index + 1:04d}{entry.endings[0]}" for index in range(count)]
+    if count != 1:
+        raise ValueError(
+            f"output {path} must be a folder for {count} times: each gets a file. Name a folder, or give one time."
+        )
+    return [path]
+
+
+def export_scene(
+    scene: Scene,
+    path: str | Path,
+    format: str | None = None,
+    *,
+    times: Float[Tensor, " T"] | Iterable[float] | None = None,
+    **options: Any,
+) -> list[Path]:
+    """Writes a scene in one of `FORMATS`; files that exist are replaced.
+
+    Args:
+        scene: the scene; a `LoopedScene` is written as it loops.
+        path: the file, or a folder for the numbered files frame0001, frame0002, ... of a format with a file per frame.
+        format: name of the format, a key of `FORMATS`; by default that of the ending of `path` (see `infer_format`).
+        times: times to write, in [0, 1]; by default those of the clip's frames.
+        options: options of the format (see `ExportFormat.options`); those that are None are left at their defaults.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ValueError: the format or an option is unknown, or the path or the times do not fit the format.
+    """
+    path = Path(path)
+    name = infer_format(path) if format is None else format
+    entry, given = _look_up(name), {key: value for key, value in options.items() if value is not None}
+    for key in given.keys() - set(entry.options):
+        raise ValueError(
+            f"{key} must not be given with the format {name}, which takes {', '.join(entry.options) or 'no options'}. "
+            "Leave it out."
+        )
+    times = _checked(scene.clip.times if times is None else times)
+    paths = export_paths(path, name, len(times))
+    if "up" in entry.options:
+        given.setdefault("up", entry.up)
+    if entry.per_frame:
+        _write_frames(scene, paths, times, entry, **given)
+    else:
+        if not (times.diff() > 0).all():
+            raise ValueError(f"times must rise for the format {name}, got {times.tolist()}. Sort them.")
+        entry.write(scene, paths[0], times, **given)
+    return paths
+
+
+def _write_frames(
+    scene: Scene,
+    paths: list[Path],
+    times: Float[Tensor, " T"],
+    entry: ExportFormat,
+    *,
+    up: UpAxis | None,
+    **options: Any,
+) -> None:
+    world = turned_world(scene.world, up)
+    for path, time in zip(tracked(paths, f"writing {entry.endings[0]}"), times.split(1), strict=True):
+        with torch.no_grad():
+            raw = scene.raw_at(time.to(scene.device)).at_time(0)
+        entry.write(into_world(raw, world), path, **options)
+
+
+def _look_up(name: str) -> ExportFormat:
+    if name not in FORMATS:
+        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {name!r}.")
+    return FORMATS[name]
+
+
+def _checked(times: Float[Tensor, " T"] | Iterable[float]) -> Float[Tensor, " T"]:
+    times = torch.as_tensor(times if isinstance(times, Tensor) else list(times), dtype=torch.float32).cpu()
+    if times.ndim != 1 or len(times) == 0 or not ((times >= 0) & (times <= 1)).all():
+        raise ValueError(f"times must be at least one number in [0, 1], got {times.tolist()}.")
+    return times

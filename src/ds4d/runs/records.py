@@ -1,0 +1,203 @@
+"""What a run keeps about itself in JSON: its request, its metrics, its scores on held-out views."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ds4d import __version__
+from ds4d.config import GenerateConfig
+from ds4d.core import first_difference, from_dict, to_dict
+from ds4d.data import ViewsSource
+from ds4d.io import atomic_path
+from ds4d.preprocess import Finding
+
+T = TypeVar("T")
+
+FORMAT = 2  # of config.json; 1 was written by ds4d 0.1, without the key
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run was asked to do.
+
+    Attributes:
+        input: absolute path of the input video or folder of views.
+        device: type of the device that the run was started on; it may be resumed on another.
+        config: all settings, as requested.
+        views_source: where the views come from; `auto` until that is resolved.
+        ds4d: version of ds4d that wrote the record.
+        format: version of the record's format.
+    """
+
+    input: Path
+    device: str
+    config: GenerateConfig
+    views_source: ViewsSource = "auto"
+    ds4d: str = __version__
+    format: int = FORMAT
+
+    @property
+    def resolved_config(self) -> GenerateConfig:
+        """The settings with the source of the views that was used, which gives the same views on every machine."""
+        return replace(self.config, views=replace(self.config.views, views=self.views_source))
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the parts of a run worked with, in a few words each.
+
+    Attributes:
+        views: where the views come from.
+        features: name of the feature extractor, or none.
+        init: what the first Gaussians were made from.
+    """
+
+    views: str
+    features: str
+    init: str
+
+
+@dataclass(frozen=True)
+class RunMetrics:
+    """Metrics of a finished run, and what they were measured with.
+
+    Attributes:
+        versions: versions of ds4d, Python, the system and the packages that decide the result, by name.
+        provenance: what the parts of the run worked with.
+        findings: results of the checks of the input video, the most severe first; None where the input is a folder of
+            views.
+        device: name of the device.
+        frames: number of frames.
+        views: number of training views.
+        image_size: width and height of the training images, pixels.
+        steps: number of optimization steps.
+        num_gaussians: number of Gaussians at the end.
+        input_psnr: mean PSNR over the frames of the input view, dB.
+        training_psnr: mean PSNR over all training views, each view with equal weight, dB.
+        input_psnr_by_frame: PSNR of each frame of the input view, dB; None for a frame without an image.
+        seconds: wall time by stage, seconds.
+        peak_memory_bytes: peak memory use in bytes by kind of memory: main, gpu.
+        registration: pose and quality of the registration of the initial mesh, if the run started from one.
+    """
+
+    versions: dict[str, str]
+    provenance: Provenance
+    findings: tuple[Finding, ...] | None
+    device: str
+    frames: int
+    views: int
+    image_size: tuple[int, ...]
+    steps: int
+    num_gaussians: int
+    input_psnr: float
+    training_psnr: float
+    input_psnr_by_frame: tuple[float | None, ...]
+    seconds: dict[str, float]
+    peak_memory_bytes: dict[str, int]
+    registration: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class EvaluationRecord:
+    """Scores of a run on held-out views.
+
+    Attributes:
+        data: folder of the held-out views.
+        split: name of the transforms file's split.
+        images: number of images that were scored.
+        total: mean over the views by metric; None where a metric is undefined.
+        views: the same metrics for each view, by its name.
+
+    Raises:
+        ValueError: a view lacks a metric.
+    """
+
+    data: Path
+    split: str
+    images: int
+    total: dict[str, float | None]
+    views: dict[str, dict[str, float | None]]
+
+    def __post_init__(self) -> None:
+        for view, scores in self.views.items():
+            if scores.keys() != self.total.keys():
+                raise ValueError(
+                    f"views.{view} must hold {', '.join(self.total)}, got {', '.join(scores)}. Run ds4d eval again."
+                )
+
+
+def read_record(path: Path) -> RunRecord:
+    """The record in the config.json of a run.
+
+    Raises:
+        ValueError: the file is missing, damaged, or written by another version with other settings.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} must be the config.json of a run, got no file. Check the path.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} must be the config.json of a run, got damaged JSON: {error}") from error
+    writer = content.get("ds4d") if isinstance(content, dict) else None
+    found = content.get("format", 1) if isinstance(content, dict) else FORMAT
+    if isinstance(writer, str) and found != FORMAT:
+        raise ValueError(
+            f"{path} must be of record format {FORMAT}, as ds4d {__version__} writes it, got format {found} of ds4d "
+            f"{writer}. Use ds4d {writer} for this run, or generate it again."
+        )
+    try:
+        return from_dict(RunRecord, content)
+    except ValueError as error:
+        hint = f" It was written by ds4d {writer}, this is {__version__}." if writer not in (None, __version__) else ""
+        raise ValueError(f"{path} must be the config.json of a run: {error}{hint}") from error
+
+
+def compared_settings(record: RunRecord) -> dict[str, Any]:
+    """The part of a record that decides the result of the fit: not what is rendered or logged."""
+    config = to_dict(record.config)
+    del config["outputs"], config["log"]
+    return {"input": str(record.input), **config}
+
+
+def check_same_settings(theirs: RunRecord, ours: RunRecord, folder: Path) -> None:
+    """Refuses to resume a run with other settings.
+
+    Args:
+        theirs: record of the run in the folder.
+        ours: record of what is requested now.
+        folder: folder of the run, for the message.
+
+    Raises:
+        ValueError: a setting that decides the result of the fit differs; the message names it.
+    """
+    old, new = compared_settings(theirs), compared_settings(ours)
+    if (key := first_difference(old, new)) is not None:
+        raise ValueError(
+            f"{key} must be that of the run in {folder}, {_look_up(old, key)!r}, to resume it, got "
+            f"{_look_up(new, key)!r}. Use the same settings, or another output folder."
+        )
+
+
+def read_json(cls: type[T], path: Path) -> T:
+    """A dataclass from a JSON file that `write_json` wrote.
+
+    Raises:
+        ValueError: the file is damaged, or of a version with other keys.
+    """
+    try:
+        return from_dict(cls, json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ValueError(f"{path} must be a JSON file of a run by ds4d {__version__}: {error}") from error
+
+
+def write_json(path: Path, record: Any) -> None:
+    """Writes a dataclass as JSON."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(to_dict(record), indent=1), encoding="utf-8")
+
+
+def _look_up(nested: Any, key: str) -> Any:
+    for name in key.split("."):
+        nested = nested.get(name) if isinstance(nested, dict) else None
+    return nested

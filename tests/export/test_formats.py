@@ -1,0 +1,102 @@
+"""The registry of export formats: every format can be written, by the command's path and by the function."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from ds4d.export import FORMATS, export_paths, export_scene, infer_format, read_ply
+from ds4d.geometry import transform_points
+from ds4d.scene import BakedGaussians, Clip
+from ds4d.types import RawGaussians, Similarity
+
+PER_FRAME = [name for name, entry in FORMATS.items() if entry.per_frame]
+
+
+@pytest.fixture
+def scene(tiny_gaussians: RawGaussians) -> BakedGaussians:
+    """Three frames of Gaussians that move to the right, in a world that is scaled and shifted."""
+    frames = tiny_gaussians.expand_times(3)
+    means = frames.means + torch.tensor([0.0, 0.1, 0.2])[:, None, None] * torch.tensor([1.0, 0, 0])
+    moved = replace(frames, means=means, log_scales=frames.log_scales + 1, opacity_logits=frames.opacity_logits + 6)
+    world = Similarity(2.0, torch.eye(3), torch.tensor([0.1, 0.2, 0.0]))
+    return BakedGaussians(moved, Clip((0.0, 0.5, 1.0), 1.0, False), world)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_writes_its_files(scene: BakedGaussians, tmp_path: Path, name: str) -> None:
+    entry = FORMATS[name]
+    path = tmp_path / ("frames" if entry.per_frame else f"object{entry.endings[0]}")
+    written = export_scene(scene, path, name, **({"resolution": 24} if "resolution" in entry.options else {}))
+    assert written == export_paths(path, name, 3) and len(written) == (3 if entry.per_frame else 1)
+    assert sorted(file for file in tmp_path.rglob("*") if file.is_file()) == written
+    assert all(file.name.endswith(entry.endings[0]) for file in written)
+
+
+@pytest.mark.parametrize("name", PER_FRAME)
+def test_one_time_may_be_a_single_file(scene: BakedGaussians, tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"object{FORMATS[name].endings[0]}"
+    assert export_scene(scene, str(path), name, times=[0.25]) == [path] and path.is_file()
+    with pytest.raises(ValueError, match=r"output .* folder for 2 times"):
+        export_scene(scene, path, name, times=[0.25, 0.5])
+
+
+def test_times_and_world_of_the_files(scene: BakedGaussians, tmp_path: Path) -> None:
+    for index, path in enumerate(export_scene(scene, tmp_path, times=torch.tensor([0.0, 0.25]))):
+        expected = scene.raw_at(torch.tensor([0.25 * index])).means[0]
+        torch.testing.assert_close(transform_points(scene.world, read_ply(path).means), expected)
+    (path,) = export_scene(scene, tmp_path / "up.ply", times=[0.0], up="z", sh_degree=3)
+    y_up = transform_points(Similarity(0.5, torch.eye(3), torch.tensor([-0.05, -0.1, 0.0])), scene.frames.means[0])
+    torch.testing.assert_close(read_ply(path).means, y_up[:, [0, 2, 1]] * torch.tensor([1.0, -1.0, 1.0]))
+    assert read_ply(path).sh.shape[1] == 16
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("folder", "ply"),
+        ("a.ply", "ply"),
+        ("a.compressed.ply", "compressed-ply"),
+        ("a.b.SPLAT", "splat"),
+        ("a.glb", "mesh"),
+        ("a.html", "html"),
+        ("a.htm", "html"),
+    ],
+)
+def test_the_ending_chooses_the_format(path: str, name: str) -> None:
+    assert infer_format(Path(path)) == name
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments", "message"),
+    [
+        ("object.obj", {}, "object.obj must end in"),
+        ("object.html", {"format": "ply"}, r"object.html must end in \.ply"),
+        ("object.ply", {"format": "compressed-ply", "times": [0.0]}, r"must end in \.compressed\.ply"),
+        ("folder", {"format": "mesh"}, r"must end in \.glb"),
+        ("folder", {"format": "fbx"}, "format must be one of ply"),
+        ("folder", {"format": "splat", "sh_degree": 3}, "sh_degree"),
+        ("folder", {"colour": "red"}, "colour"),
+        ("folder", {"times": [0.0, 1.5]}, "times"),
+        ("folder", {"times": []}, "times"),
+        ("object.html", {"times": [1.0, 0.0]}, "times must rise"),
+        ("object.glb", {"resolution": 4}, "resolution"),
+    ],
+)
+def test_errors(scene: BakedGaussians, tmp_path: Path, path: str, arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        export_scene(scene, tmp_path / path, **arguments)
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
+
+
+@pytest.mark.parametrize("module", ["ds4d.export", "ds4d.export.ply"])
+def test_export_imports_nothing_of_the_training(module: str) -> None:
+    above = {
+        f"ds4d.{name}" for name in ("training", "guidance", "losses", "visualize", "evaluation", "pipeline", "cli")
+    }
+    code = f"import {module}, sys; print(*{above!r}.intersection(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == []
