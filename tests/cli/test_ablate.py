@@ -94,10 +94,10 @@ def test_failed_fits_are_an_error_without_a_table(
 @pytest.mark.parametrize(
     ("options", "name"),
     [
-        (["--rows", "B", "C"], "rows"),
-        (["--seeds", "0"], "seeds"),
-        (["--jobs", "0"], "jobs"),
-        (["--steps", "-1"], "steps"),
+        (["--rows", "B", "C"], "--rows"),
+        (["--seeds", "0"], "--seeds"),
+        (["--jobs", "0"], "--jobs"),
+        (["--steps", "-1"], "--steps"),
         (["--hold-out"], "hold-out"),
     ],
 )

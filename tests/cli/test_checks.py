@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ds4d.cli.checks import check_overwrite, check_times, frame_paths, remove_stale
+from ds4d.cli.checks import check_local, check_overwrite, check_times, frame_paths, remove_stale
 
 
 def test_existing_files_need_force(tmp_path: Path) -> None:
@@ -40,3 +40,10 @@ def test_times_lie_in_the_unit_interval(times: list[float]) -> None:
     check_times("times", [0.0, 1.0])
     with pytest.raises(ValueError, match=r"^--times "):
         check_times("times", times)
+
+
+def test_urls_are_refused() -> None:
+    check_local(Path("videos/a.mp4"))
+    check_local(Path("C:/videos/a.mp4"))
+    with pytest.raises(ValueError, match="URL"):
+        check_local(Path("https://example.com/a.mp4"))

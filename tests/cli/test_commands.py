@@ -105,7 +105,7 @@ def test_generate_prints_stages_files_and_next_steps(
     assert len(stages) == 6 and stages[3] == "stage 4 of 6: fitting"
     *_, report, viewer, export = done.out.splitlines()
     assert report == f"next: open {run / 'report.html'} in a browser"
-    assert viewer == f"next: ds4d viewer {run}" and export == f"next: ds4d export {run} --format html -o run.html"
+    assert viewer == f"next: ds4d viewer {run}" and export == f"next: ds4d export {run} -o run.html"
     assert re.search(r"PSNR \d+\.\d dB", done.out)
     config = json.loads((run / "config.json").read_text())["config"]
     assert config["seed"] == 3 and config["views"]["splits"] == ["front", "mv"]

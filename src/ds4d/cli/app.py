@@ -63,8 +63,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ds4d.cli.errors import run_safely
     from ds4d.cli.signals import terminable
 
+    def call() -> Outcome | None:
+        module = import_module(f"ds4d.cli.commands.{command}")
+        with module.COMMAND.naming_options():
+            return module.run(rest, console)
+
     with Console(command, options) as console, terminable():
-        outcome = run_safely(lambda: import_module(f"ds4d.cli.commands.{command}").run(rest, console))
+        outcome = run_safely(call)
     return ExitCode.SUCCESS if outcome is None else console.print_result(outcome)
 
 

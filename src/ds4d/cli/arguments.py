@@ -7,15 +7,16 @@ import contextlib
 import difflib
 import io
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field, make_dataclass
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, cast, get_args
 
 import tyro
 
+from ds4d.cli.checks import option
 from ds4d.cli.console import ConsoleOptions
-from ds4d.cli.option_types import REGISTRY, Groups, copy_as, option_type
+from ds4d.cli.option_types import REGISTRY, Groups, copy_as, name_option, option_type
 
 T = TypeVar("T")
 
@@ -68,6 +69,19 @@ class CommandLine(Generic[T]):
             raise ValueError(f"{_error_message(errors.getvalue())} See ds4d {self.name} --help.") from stop
         return copy_as(parsed, self.arguments)
 
+    @contextlib.contextmanager
+    def naming_options(self) -> Generator[None]:
+        """Inside the block, errors that begin with the name of an argument, `times must ...`, name its option."""
+        try:
+            yield
+        except ValueError as error:
+            options = {
+                each.name: option(each.name)
+                for each in fields(cast(Any, self.arguments))
+                if tyro.conf.Positional not in get_args(each.type)
+            }
+            raise ValueError(name_option(str(error), options)) from error
+
     def help(self, *, show_all: bool, **defaults: Any) -> str:
         """The help text with the basic options or with all; see `parse`."""
         shown = frozenset() if show_all else self.basic
@@ -99,8 +113,12 @@ def _error_message(box: str) -> str:
     Args:
         box: a title, a rule of dashes, the error, and after another rule options of similar names, if there are any.
     """
-    _, error, details, *_ = [*re.split(r"^ +-{4,} *$", re.sub(r"\x1b\[[0-9;]*m", "", box), flags=re.MULTILINE), "", ""]
+    sections = re.split(r"^ +-{4,} *$", re.sub(r"\x1b\[[0-9;]*m", "", box), flags=re.MULTILINE)
+    _, error, details, *_ = [*sections, "", ""]
     text = " ".join(error.split())
+    for section in sections:  # the only error to name where required arguments are missing, too
+        if section.strip().startswith("Unrecognized options: "):
+            text = " ".join(section.split())
     if match := re.fullmatch(r"Error parsing (--\S+): (must be .*)", text):
         return f"{match[1]} {match[2]}."
     if match := re.fullmatch(r"Error parsing \S+: (--\S+ .*)", text):
@@ -113,7 +131,8 @@ def _error_message(box: str) -> str:
         return f"{match[1]} must be given a value, got none."
     if match := re.fullmatch(r"Unrecognized options: (.*)", text):
         given = match[1].split(", ")
-        near = difflib.get_close_matches(given[0], _invocations(details), n=1)
+        similar = [name for name in _invocations(details) if name not in given]
+        near = difflib.get_close_matches(given[0], similar, n=1)
         return f"unknown arguments {' '.join(given)}.{f' Did you mean {near[0]}?' if near else ''}"
     if text.startswith("Missing from"):
         return f"{' and '.join(_invocations(error))} must be given."

@@ -31,6 +31,16 @@ def refuse_set(arguments: Any, names: Iterable[str], reader: str) -> None:
             )
 
 
+def check_local(path: Path) -> None:
+    """Refuses URLs as inputs.
+
+    Raises:
+        ValueError: the path is a URL.
+    """
+    if re.match(r"[a-zA-Z][\w+.-]+:/", str(path)):
+        raise ValueError(f"the input must be a local file or folder, got {path}. URLs are not fetched: download it.")
+
+
 def check_times(name: str, times: Iterable[float]) -> None:
     """Refuses times outside [0, 1].
 

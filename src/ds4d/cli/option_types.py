@@ -74,7 +74,7 @@ def option_type(
             try:
                 inherited(self)
             except ValueError as error:
-                raise ValueError(_name_option(str(error), cls.__name__, names)) from error
+                raise ValueError(name_option(str(error), names)) from error
 
     namespace = {"__doc__": cls.__doc__, "__post_init__": check}
     return dataclasses.make_dataclass(cls.__name__, made_fields, bases=(cls,), frozen=True, namespace=namespace)
@@ -122,11 +122,15 @@ def _describe_default(default: str) -> str:
     return f"(default: {_DEFAULT_WORDS.get(default, default)})"
 
 
-def _name_option(message: str, cls: str, options: Mapping[str, str]) -> str:
-    """An error of a dataclass, `Class: field must ...`, as one of an option: `--field must ...`."""
-    text = message.removeprefix(f"{cls}: ")
-    name = re.match(r"\w*", text)
-    return f"{options[name[0]]}{text[name.end() :]}" if name and name[0] in options else text
+def name_option(message: str, options: Mapping[str, str]) -> str:
+    """An error `field must ...` or `Class: field must ...` as `--field must ...`; other errors as they are.
+
+    Args:
+        message: the error.
+        options: options by the name of their field.
+    """
+    match = re.fullmatch(r"(?:[A-Z]\w*: )?(\w+)( .*)", message, flags=re.DOTALL)
+    return f"{options[match[1]]}{match[2]}" if match and match[1] in options else message
 
 
 REGISTRY = ConstructorRegistry()

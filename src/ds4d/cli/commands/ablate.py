@@ -32,7 +32,7 @@ class AblateArguments:
             scored on test; any other is scored on its input view.
         rows: variants to fit: A (random initialization), B (visual hull), D (B + frame features of the input view), E
             (D + DSFD), F, G, H (E + TSSF by average, GA, DA), visible (E + TSSF of the views that see the point),
-            registered (B + learned view correction), ours (visible and registered).
+            aligned (B + learned view correction), ours (visible and aligned).
         seeds: number of seeds per variant, counted from 0.
         preset: preset that all variants share; by default fast on CUDA, else cpu.
         size: height of the training images in pixels; by default the preset's.
@@ -145,6 +145,8 @@ def _settings(arguments: AblateArguments, default: PresetName) -> GenerateConfig
     if arguments.size is not None:
         preset = replace(preset, views=replace(preset.views, size=arguments.size))
     if arguments.steps is not None:
+        if arguments.steps < 1:
+            raise ValueError(f"--steps must be at least 1, got {arguments.steps}.")
         static = round(arguments.steps * preset.fit.static_steps / preset.fit.total_steps)
         fit = replace(preset.fit, static_steps=static, dynamic_steps=arguments.steps - static)
         preset = replace(preset, fit=fit)

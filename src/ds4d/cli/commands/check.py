@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from ds4d.cli.arguments import CommandLine
-from ds4d.cli.checks import option
+from ds4d.cli.checks import check_local, option
 from ds4d.cli.console import Console
 from ds4d.cli.result import ExitCode, Outcome, ds4d_command
 from ds4d.core import choose_device
@@ -55,6 +55,7 @@ COMMAND = CommandLine(
 def run(argv: Sequence[str], console: Console) -> Outcome:
     """Runs the command; a video with a fatal problem is an error."""
     arguments = COMMAND.parse(argv)
+    check_local(arguments.input)
     inspection = inspect_video(arguments.input, arguments.video)
     device = choose_device("auto")
     preset = arguments.preset or default_preset(device)

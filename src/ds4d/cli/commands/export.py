@@ -110,6 +110,8 @@ def _export(arguments: ExportArguments, name: str, scene: Scene) -> Outcome:
 
 def _times(arguments: ExportArguments, scene: Scene) -> Float[Tensor, " T"]:
     if arguments.frames is not None:
+        if arguments.frames < 1:
+            raise ValueError(f"--frames must be at least 1, got {arguments.frames}.")
         return frame_times(arguments.frames)
     times = scene.clip.times if arguments.times is None else arguments.times
     if len(times) == 0:

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from ds4d.cli.arguments import CommandLine
+from ds4d.cli.checks import check_local
 from ds4d.cli.console import Console
 from ds4d.cli.result import Outcome, ds4d_command, open_in_browser
 from ds4d.config import GenerateConfig
@@ -71,6 +72,7 @@ COMMAND = CommandLine(
 def run(argv: Sequence[str], console: Console) -> Outcome:
     """Runs the command."""
     arguments = COMMAND.parse(argv)
+    check_local(arguments.input)
     config = GenerateConfig(
         views=arguments.views,
         video=arguments.video,
