@@ -47,7 +47,7 @@ def main() -> None:
 def _moments(scene: DynamicGaussians, folder: Path) -> dict[str, dict[str, float | str]]:
     distance = viewing_distance(scene)
     cameras = orbit_cameras([0, 90, 180, 270], [10.0] * 4, fovy_deg=FOVY_DEG, distance=distance, width=512, height=512)
-    raw = scene.raw_at(torch.tensor([scene.clip.times[scene.clip.middle]])).at_time(0)
+    raw = scene.raw_at(torch.tensor([scene.timeline.times[scene.timeline.middle]])).at_time(0)
     truth = _draw(raw, cameras)
     metrics = {}
     for name, (write, read) in FORMATS.items():

@@ -28,7 +28,7 @@ from ds4d.fusion import RULES, visibility
 from ds4d.metrics import psnr
 from ds4d.pipeline import extract_frame_features, prepare
 from ds4d.presets import PRESETS
-from ds4d.scene import draw_depths, draw_rgb
+from ds4d.scene import draw_rgb, render_depths
 from ds4d.training import StepDone, Trainer
 from ds4d.types import MultiViewVideo
 
@@ -89,18 +89,18 @@ def fitted(
 def staleness(trainer: Trainer) -> dict[str, float]:
     """How much the depth test's answers change when its images are drawn anew."""
     motion = trainer.scene.motion
-    assert (
-        motion is not None and motion.views is not None and motion.tssf is not None and motion.views.depths is not None
-    )
-    views, tolerance = motion.views, motion.tssf.config.tolerance
+    assert motion is not None and motion.features is not None and motion.tssf is not None
+    features, tolerance = motion.features, motion.tssf.config.tolerance
     points = trainer.scene.raw_at(trainer.times[:: max(1, len(trainer.times) // 6)]).means
     rows = torch.arange(0, len(trainer.times), max(1, len(trainer.times) // 6), device=points.device)
 
     def seen() -> torch.Tensor:
-        return visibility(views.depths[rows].float(), points, views.cameras, tolerance=tolerance)
+        assert features.depths is not None
+        return visibility(features.depths[rows].float(), points, features.cameras, tolerance=tolerance)
 
     before = seen()
-    draw_depths(trainer.scene, trainer.renderer)
+    every = torch.arange(len(trainer.times), device=points.device)
+    features.update_depths(every, render_depths(trainer.scene, trainer.renderer, every))
     after = seen()
     return {
         "mean_change": round(float((after - before).abs().mean()), 4),

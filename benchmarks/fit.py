@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--preset", choices=PRESETS, default="fast")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--mv", choices=("exact", "perturbed"), default="exact", help="the views besides the front")
+    parser.add_argument("--perturb-views", action="store_true", help="perturb the views besides the input view")
     parser.add_argument("--images", type=Path, help="folder for a comparison with the truth of each set")
     args = parser.parse_args()
     device = choose_device(args.device)
@@ -114,7 +114,7 @@ def main() -> None:
         has_truth = (source / "transforms_test.json").is_file()
         if has_truth:
             config = dataclasses.replace(config, views=dataclasses.replace(config.views, splits=("front", "mv")))
-        trainer, row = fit(source, config, device, perturbed=args.mv == "perturbed")
+        trainer, row = fit(source, config, device, perturbed=args.perturb_views)
         row["input_psnr"] = round(float(score_training_views(trainer.scene, trainer.renderer, trainer.video)[0]), 2)
         if has_truth:
             scores = evaluate(trainer.scene, trainer.renderer, source, "test").total
@@ -125,7 +125,8 @@ def main() -> None:
         rows.append(row)
         print(json.dumps(row), file=sys.stderr, flush=True)
     mean = {name: mean_of(rows, name) for name in ("seconds", "input_psnr", *METRICS)}
-    report = {**machine(), "preset": args.preset, "seed": args.seed, "mv": args.mv, "mean": mean, "sets": rows}
+    settings = {"preset": args.preset, "seed": args.seed, "perturbed": args.perturb_views}
+    report = {**machine(), **settings, "mean": mean, "sets": rows}
     print(json.dumps(report, indent=1, allow_nan=False))
 
 

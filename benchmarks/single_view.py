@@ -26,11 +26,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ds4d.core import choose_device
-from ds4d.data import TransformsFrame, ViewsConfig, load_views, read_transforms
+from ds4d.data import TransformsFrame, load_views, read_transforms
 from ds4d.evaluation import render_frames, score_training_images
 from ds4d.io import read_rgba, write_png
 from ds4d.metrics import METRICS, average_views, score_view
-from ds4d.multiview import stag4d_cameras
+from ds4d.multiview import GeneratorSettings, ViewsConfig, stag4d_cameras
 from ds4d.multiview.closed_surface import surface_gaussians
 from ds4d.multiview.inflate import Inflate, InflateConfig
 from ds4d.pipeline import prepare, read_input
@@ -101,8 +101,10 @@ def inflated(video: Video, config: InflateConfig) -> Drawing:
 def fitted(folder: Path, preset: str, config: InflateConfig, device: torch.device) -> tuple[Drawing, dict[str, float]]:
     """Draws the object fitted to the inflated views, and how well it shows the front again, in how many seconds."""
     settings = PRESETS[preset]()
-    asked = dataclasses.replace(settings.views, views="inflate", splits=("front",))
-    settings = dataclasses.replace(settings, views=asked, inflate=config)
+    views = dataclasses.replace(
+        settings.views, source="inflate", splits=("front",), generators=GeneratorSettings(inflate=config)
+    )
+    settings = dataclasses.replace(settings, views=views)
     began = time.perf_counter()
     clip = read_input(folder, settings, device)
     trainer = prepare(clip.video, settings, device, points=clip.points)

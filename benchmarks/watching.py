@@ -23,7 +23,7 @@ import websockets
 from machine import machine
 
 from ds4d.core import choose_device
-from ds4d.data import ViewsConfig, load_views
+from ds4d.data import FolderConfig, load_views
 from ds4d.pipeline import FitStarted, prepare
 from ds4d.presets import PRESETS
 from ds4d.viewer import FitWatch, Viewer
@@ -62,7 +62,7 @@ def main() -> None:
     words = parser.parse_args()
     device = choose_device(words.device)
     preset = PRESETS[words.preset]()
-    views = ViewsConfig(splits=tuple(words.splits), size=words.size or preset.views.size)
+    views = FolderConfig(splits=tuple(words.splits), size=words.size or preset.views.size)
     fit = dataclasses.replace(preset.fit, static_steps=BLOCK, dynamic_steps=words.steps, coarse_fraction=0.0)
     trainer = prepare(load_views(words.data, views), dataclasses.replace(preset, fit=fit), device)
     viewer = Viewer()

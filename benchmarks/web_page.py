@@ -150,13 +150,13 @@ def main() -> None:
         scene = BakedGaussians.load(arguments.run)
     else:
         scene = thicken(DynamicGaussians.load(arguments.run), arguments.gaussians).bake()
-    unpacked = BakedGaussians(unpack_frames(pack_frames(scene.frames)), scene.clip, scene.world)
+    unpacked = BakedGaussians(unpack_frames(pack_frames(scene.frames)), scene.timeline, scene.world)
     truth, fragments = images(scene)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "object.html"
         began = time.perf_counter()
-        write_html(scene, path, torch.tensor(scene.clip.times))
-        found = {"frames": len(scene.clip.times), "gaussians": scene.frames.num_gaussians}
+        write_html(scene, path, torch.tensor(scene.timeline.times))
+        found = {"frames": len(scene.timeline.times), "gaussians": scene.frames.num_gaussians}
         found |= {"mb": round(path.stat().st_size / 1e6, 2), "pack_seconds": round(time.perf_counter() - began, 1)}
         trajectories, times = in_browser(path, arguments.angle, arguments.sizes)
     found |= {"rounding_db": decibels(images(unpacked)[0], truth), "page_db": decibels(trajectories, truth)}

@@ -14,9 +14,9 @@ import torch
 
 import ds4d
 from ds4d.config import GenerateConfig
-from ds4d.data import ViewsConfig
 from ds4d.data.synthetic import SampleConfig, write_sample
 from ds4d.io import write_png
+from ds4d.multiview import ViewsConfig
 from ds4d.pipeline import Finished
 from ds4d.rendering import renderer_for
 from ds4d.scene import draw_rgb

@@ -65,13 +65,13 @@ def fit(
         if views is None or tssf is None:
             return model(times, torch.zeros(len(times), COUNT, 0))
         points = model.means.expand(len(times), -1, -1)  # where to read: one set of centers per time
-        return model(times, views.fuse(tssf, points, *views.at(times)))
+        return model(times, views.fuse(tssf, points, views.at(times)))
 
     for step in range(steps):
         if views is not None and step % FUSION.depth_every == 0:
             with torch.no_grad():  # what hides a point from a view: the object as it is now
                 rendering = draw(at(TIMES), cameras)
-                views.depths[:] = torch.where(rendering.alphas > 0.5, rendering.depths, 0)
+                views.update_depths(torch.arange(FRAMES), torch.where(rendering.alphas > 0.5, rendering.depths, 0))
         frames = torch.randint(FRAMES, (2,))
         loss = (draw(at(TIMES[frames]), cameras).colors - images[frames]).abs().mean()
         optimizer.zero_grad()

@@ -133,10 +133,10 @@ def without_pyav(monkeypatch: pytest.MonkeyPatch) -> None:
 def quick_config() -> "GenerateConfig":
     """Settings of a fit that takes seconds and still has everything: both stages, both sizes, growth, checkpoints."""
     from ds4d.config import GenerateConfig
-    from ds4d.data import ViewsConfig
     from ds4d.deformation import FieldConfig, HexPlaneConfig
     from ds4d.geometry import HullConfig
     from ds4d.init import InitConfig
+    from ds4d.multiview import ViewsConfig
     from ds4d.training import DensityConfig, FitConfig, LogConfig, OptimizerConfig, Rate
     from ds4d.visualize import OutputsConfig
 

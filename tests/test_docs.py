@@ -1,5 +1,6 @@
-"""The pages whose code is said to run as it stands: it does."""
+"""The documentation is true to the code: code blocks run, and every path, name and option exists."""
 
+import json
 import re
 from pathlib import Path
 
@@ -9,50 +10,123 @@ import torch
 from ds4d.data.synthetic import SampleConfig, write_sample
 
 ROOT = Path(__file__).resolve().parents[1]
-RUNNING = ("command_line", "conventions", "extending", "plug_in")
+SRC = ROOT / "src" / "ds4d"
+PAGES = {
+    **{path.stem: path for path in sorted((ROOT / "docs").glob("*.md"))},
+    "README": ROOT / "README.md",
+    "CONTRIBUTING": ROOT / "CONTRIBUTING.md",
+}
+# Pages that report measurements: they name commands and commits of the past as they were.
+RECORDS = {"log", "results", "benchmarks"}
+each_page = pytest.mark.parametrize("page", PAGES)
+each_current_page = pytest.mark.parametrize("page", sorted(PAGES.keys() - RECORDS))
 
 
-def blocks(page: str) -> list[str]:
-    """The Python on a page, block by block; each keeps its line numbers, for error messages."""
-    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
-    found = re.finditer(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-    return ["\n" * (text[: match.start(1)].count("\n")) + match.group(1) for match in found]
+def text_of(page: str) -> str:
+    """The source of a page."""
+    return PAGES[page].read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", RUNNING)
-def test_the_code_on_the_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert blocks(page)
-    if page == "extending":  # stands where `ds4d sample demo/data` was run
-        write_sample(tmp_path / "demo" / "data", SampleConfig(frames=3, size=32, supersampling=1))
+def blocks(page: str, language: str) -> list[str]:
+    """The fenced blocks of a language; each keeps its line numbers, for error messages."""
+    text = text_of(page)
+    found = re.finditer(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    return ["\n" * text[: match.start(1)].count("\n") + match.group(1) for match in found]
+
+
+def prose(page: str) -> str:
+    """A page without its fenced blocks."""
+    return re.sub(r"^```.*?^```", "", text_of(page), flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
+def test_python_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order, in one namespace, where `ds4d sample demo/data` was run."""
+    write_sample(tmp_path / "demo" / "data", SampleConfig(frames=8, size=32, supersampling=1))
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     names: dict[str, object] = {}
-    for block in blocks(page):
-        exec(compile(block, f"docs/{page}.md", "exec"), names)
+    for block in blocks(page, "python"):
+        exec(compile(block, f"{page}.md", "exec"), names)
 
 
-def test_links_between_pages_lead_somewhere() -> None:
-    pages = [*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
-    for page in pages:
-        for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "json")])
+def test_json_blocks_are_json(page: str) -> None:
+    for block in blocks(page, "json"):
+        json.loads(block)
+
+
+@each_page
+def test_links_lead_somewhere(page: str) -> None:
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#:]*)(?:#([^)]*))?\)", text_of(page)):
+        path = PAGES[page].parent / target if target else PAGES[page]
+        assert path.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert anchor in [re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles], anchor
+
+
+def code_spans(page: str) -> list[str]:
+    """What stands between backticks in the prose."""
+    return re.findall(r"`([^`\n]+)`", prose(page))
+
+
+@each_current_page
+def test_paths_exist(page: str) -> None:
+    """Paths of the repository; names of files that a run writes have no folder of ours before them."""
+    folders = {path.name for path in [*ROOT.iterdir(), *SRC.iterdir()] if path.is_dir() and path.name[0] != "."}
+    missing = [
+        span
+        for span in code_spans(page)
+        if re.fullmatch(r"[\w.-]+(/[\w.-]+)*/?", span) and "/" in span and span.split("/")[0] in folders - {"demo"}
+        if not any((base / span).exists() for base in (ROOT, SRC)) and "mine" not in span
+    ]
+    assert not missing
+
+
+SOURCES = "\n".join(
+    path.read_text(encoding="utf-8")
+    for folder in (SRC, ROOT / "tests", ROOT / "benchmarks", ROOT / "examples")
+    for path in sorted(folder.rglob("*"))
+    if path.suffix in {".py", ".js", ".html"} and path != Path(__file__).resolve()
+)
+
+
+@each_current_page
+def test_names_exist(page: str) -> None:
+    """Every identifier in code style occurs somewhere in the sources, part by part."""
+    names = [span for span in code_spans(page) if re.fullmatch(r"[A-Za-z_][\w.]*(\(\))?", span)]
+    parts = {part for name in names for part in name.removesuffix("()").split(".") if part}
+    missing = sorted(part for part in parts if not re.search(rf"(?<!\w){re.escape(part)}(?!\w)", SOURCES))
+    assert not [name for name in missing if name not in EXTERNAL]
+
+
+# Programs, formats and names of other projects that the documentation mentions in code style.
+EXTERNAL = {"ruff", "make", "rembg", "splat", "webm", "pytest"}
 
 
 def table(page: str, title: str) -> list[list[str]]:
     """The rows of the table under a title, cell by cell."""
-    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8").split(f"## {title}\n")[1].split("\n## ")[0]
+    text = text_of(page).split(f"## {title}\n")[1].split("\n## ")[0]
     rows = [line for line in text.splitlines() if line.startswith("|")]
     return [re.split(r"(?<!\\)\|", line)[1:-1] for line in rows[2:]]
 
 
-def test_functions_of_the_paper_stand_in_the_files_that_are_named() -> None:
+def test_functions_of_the_paper_are_in_the_files_that_are_named() -> None:
     rows = table("how_it_works", "From the paper to functions")
     assert len(rows) > 15
     for _, _, functions, files in rows:
         paths: list[Path] = []
         for name in re.findall(r"`([^`]+)`", files):
-            path = ROOT / "src" / "ds4d" / name
+            path = SRC / name
             paths.append(path if path.is_file() else paths[-1].parent / name)  # a file beside the one before it
         sources = "\n".join(path.read_text(encoding="utf-8") for path in paths)
         for name in re.findall(r"`([^`]+)`", functions):
             assert all(re.search(rf"\b{part}\b", sources) for part in name.split(".")), f"{name}: {files}"
+
+
+def test_the_table_of_packages_is_the_order_that_is_checked() -> None:
+    listed = [name for cells in table("CONTRIBUTING", "Layout") for name in re.findall(r"`(\w+)`", cells[0])]
+    config = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    layers = re.findall(r'"(\w+)"', config.split("layers = [")[1].split("]")[0])
+    assert listed == [layer for layer in layers if layer != "__main__"]

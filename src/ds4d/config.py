@@ -4,15 +4,13 @@ import dataclasses
 from dataclasses import dataclass
 
 from ds4d.core import check_ranges
-from ds4d.data import ViewsConfig
 from ds4d.decoupling import DecouplingConfig
 from ds4d.deformation import FieldConfig
 from ds4d.features import FeaturesConfig
 from ds4d.fusion import FusionConfig
 from ds4d.guidance import GuidanceConfig
 from ds4d.init import InitConfig
-from ds4d.multiview.inflate import InflateConfig
-from ds4d.multiview.zero123plus import Zero123PlusConfig
+from ds4d.multiview import ViewsConfig
 from ds4d.preprocess import VideoConfig
 from ds4d.training import FitConfig, LogConfig
 from ds4d.visualize import OutputsConfig
@@ -25,8 +23,6 @@ class GenerateConfig:
     Attributes:
         views: where the views come from, and how folders of views are read.
         video: how videos are read.
-        inflate: how a silhouette becomes a shape.
-        zero123plus: which Zero123++, and how it is run.
         init: the first Gaussians.
         features: what is seen in every frame.
         decoupling: of the features into what stays and what moves (DSFD).
@@ -42,8 +38,6 @@ class GenerateConfig:
 
     views: ViewsConfig = dataclasses.field(default_factory=ViewsConfig)
     video: VideoConfig = dataclasses.field(default_factory=VideoConfig)
-    inflate: InflateConfig = dataclasses.field(default_factory=InflateConfig)
-    zero123plus: Zero123PlusConfig = dataclasses.field(default_factory=Zero123PlusConfig)
     init: InitConfig = dataclasses.field(default_factory=InitConfig)
     features: FeaturesConfig = dataclasses.field(default_factory=FeaturesConfig)
     decoupling: DecouplingConfig = dataclasses.field(default_factory=DecouplingConfig)

@@ -6,13 +6,13 @@ from typing import Literal
 import torch
 
 from ds4d.config import GenerateConfig
-from ds4d.data import ViewsConfig
 from ds4d.deformation import FieldConfig, HexPlaneConfig
 from ds4d.features import FeaturesConfig
 from ds4d.geometry import HullConfig
 from ds4d.guidance import GuidanceConfig
 from ds4d.init import InitConfig
 from ds4d.losses import LossConfig, Term
+from ds4d.multiview import ViewsConfig
 from ds4d.training import DensityConfig, FitConfig, OptimizerConfig, Rate
 from ds4d.visualize import OutputsConfig
 

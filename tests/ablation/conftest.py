@@ -1,11 +1,11 @@
-"""Plans and results that need no fit."""
+"""Plans and results without fits."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ds4d.ablation import Case, plan
+from ds4d.ablation import AblationScene, plan
 from ds4d.ablation.results import Result, write_result
 from ds4d.ablation.runner import Fit
 from ds4d.config import GenerateConfig
@@ -14,30 +14,29 @@ from ds4d.presets import tiny
 
 @pytest.fixture
 def make_plan() -> Callable[..., list[Fit]]:
-    """Two clips that nothing reads, rows A and B, seeds 0 and 1."""
+    """Two scenes that are never read, variants A and B, seeds 0 and 1."""
 
     def make(
         *,
-        cases: tuple[str, ...] = ("fox", "frog"),
-        rows: tuple[str, ...] = ("A", "B"),
+        scenes: tuple[str, ...] = ("fox", "frog"),
+        variants: tuple[str, ...] = ("A", "B"),
         seeds: int = 2,
         preset: GenerateConfig | None = None,
     ) -> list[Fit]:
-        clips = [Case(name, Path("data") / name, "unseen views") for name in cases]
-        return plan(clips, preset or tiny(), rows, seeds)
+        found = [AblationScene(name, Path("data") / name, "held-out views") for name in scenes]
+        return plan(found, preset or tiny(), variants, seeds)
 
     return make
 
 
 @pytest.fixture
 def write() -> Callable[..., Path]:
-    """Writes the result of one fit with the figures given."""
+    """Writes the result of one fit with given metrics."""
 
     def write(folder: Path, fit: Fit, seconds: float = 2.0, **metrics: float) -> Path:
-        case = fit.case
-        result = Result(
-            case.name, case.scored_on, fit.row, fit.config.seed, fit.settings, metrics, seconds, 100, {"main": 10**9}
-        )
+        scene = fit.scene
+        name, seed, memory = scene.name, fit.config.seed, {"main": 10**9}
+        result = Result(name, scene.scored_on, fit.variant, seed, fit.settings, metrics, seconds, 100, memory)
         return write_result(folder, result)
 
     return write

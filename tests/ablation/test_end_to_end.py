@@ -1,4 +1,4 @@
-"""Real fits of two rows, from a folder to the table."""
+"""Real fits of two variants, from a folder to the table."""
 
 import json
 import math
@@ -7,20 +7,20 @@ from pathlib import Path
 
 import torch
 
-from ds4d.ablation import FitDone, ablate, find_cases, fit_case, plan, write_tables
+from ds4d.ablation import FitDone, ablate, find_scenes, fit_scene, plan, write_tables
 from ds4d.config import GenerateConfig
 
 
-def test_two_rows_on_the_sample(sample_folder: Path, quick_config: GenerateConfig, tmp_path: Path) -> None:
+def test_two_variants_on_the_sample(sample_folder: Path, quick_config: GenerateConfig, tmp_path: Path) -> None:
     preset = replace(quick_config, fit=replace(quick_config.fit, dynamic_steps=30))
-    fits = plan(find_cases([sample_folder], preset.views), preset, ["A", "H"], seeds=1)
-    events = list(ablate(fits, tmp_path, fit_case, device=torch.device("cpu")))
+    fits = plan(find_scenes([sample_folder], preset.views), preset, ["A", "H"], seeds=1)
+    events = list(ablate(fits, tmp_path, fit_scene, device=torch.device("cpu")))
     assert all(isinstance(event, FitDone) for event in events[1:]) and len(events) == 3
     assert {path.name for path in write_tables(tmp_path)} == {"table.json", "table.md", "table.png"}
     (table,) = json.loads((tmp_path / "table.json").read_text())["tables"]
-    assert (table["rows"], table["base"], table["scored_on"]) == (["A", "H"], "A", "unseen views")
-    means = {row: table["means"]["psnr"][row]["mean"] for row in ("A", "H")}
+    assert (table["variants"], table["base"], table["scored_on"]) == (["A", "H"], "A", "held-out views")
+    means = {name: table["means"]["psnr"][name]["mean"] for name in ("A", "H")}
     assert all(math.isfinite(value) and value > 10 for value in means.values())
     assert math.isclose(table["differences"]["psnr"]["H"]["mean"], means["H"] - means["A"])
-    # First Gaussians on the hull are worth decibels to a fit as short as this one.
+    # In a fit as short as this one, initialization on the hull gains decibels.
     assert means["H"] > means["A"] + 1

@@ -1,4 +1,4 @@
-"""Result files: round trips, and refusal of what cannot share a table."""
+"""Result files: round trips, damage, and results that cannot be compared."""
 
 import json
 import math
@@ -15,12 +15,12 @@ Plan = Callable[..., list]
 Write = Callable[..., Path]
 
 
-def test_results_come_back_as_they_were(tmp_path: Path, make_plan: Plan, write: Write) -> None:
+def test_results_round_trip(tmp_path: Path, make_plan: Plan, write: Write) -> None:
     fit = make_plan()[0]
     path = write(tmp_path, fit, psnr=21.5, ssim=math.nan)
     assert path == tmp_path / "results" / "fox-A-seed0.json"
     (found,) = read_results(tmp_path)
-    assert (found.name, found.row, found.seed, found.seconds) == ("fox-A-seed0", "A", 0, 2.0)
+    assert (found.name, found.variant, found.seed, found.seconds) == ("fox-A-seed0", "A", 0, 2.0)
     assert found.metrics["psnr"] == 21.5 and math.isnan(found.metrics["ssim"])
     assert found.settings == fit.settings
     content = json.loads(path.read_text())
@@ -29,7 +29,7 @@ def test_results_come_back_as_they_were(tmp_path: Path, make_plan: Plan, write: 
     assert read_results(tmp_path / "nothing") == []
 
 
-def test_the_hash_follows_what_decides_the_fit(make_plan: Plan) -> None:
+def test_the_hash_depends_on_what_determines_the_fit(make_plan: Plan) -> None:
     def digest(**changes) -> str:
         return settings_hash(make_plan(preset=replace(tiny(), **changes))[0].settings)
 
@@ -38,8 +38,8 @@ def test_the_hash_follows_what_decides_the_fit(make_plan: Plan) -> None:
     assert digest(outputs=replace(tiny().outputs, fps=7.0), checkpoint_every=3) == usual
     assert digest(fit=replace(tiny().fit, dynamic_steps=7)) != usual
     fit = make_plan()[0]
-    assert settings_hash(replace(fit, case=replace(fit.case, data=Path("elsewhere"))).settings) == usual
-    assert settings_hash(replace(fit, case=replace(fit.case, mv="perturbed")).settings) != usual
+    assert settings_hash(replace(fit, scene=replace(fit.scene, data=Path("elsewhere"))).settings) == usual
+    assert settings_hash(replace(fit, scene=replace(fit.scene, perturbed=True)).settings) != usual
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def test_the_hash_follows_what_decides_the_fit(make_plan: Plan) -> None:
     [
         (lambda text: text[:-20], "fox-A-seed0.json must be the result of a fit"),
         (lambda text: text.replace('"seconds"', '"second"'), "fox-A-seed0.json must be .*second"),
-        (lambda text: text.replace('"dynamic_steps": 500', '"dynamic_steps": 501'), "do not match their hash"),
-        (lambda text: text.replace('"case": "fox"', '"case": "dog"'), "it is that of dog-A-seed0"),
-        (lambda text: "[]", "Remove it, and the fit is made again"),
+        (lambda text: text.replace('"dynamic_steps": 500', '"dynamic_steps": 501'), "hash"),
+        (lambda text: text.replace('"scene": "fox"', '"scene": "dog"'), "dog-A-seed0"),
+        (lambda text: "[]", "Remove it"),
     ],
 )
 def test_damaged_files_are_named(
@@ -62,21 +62,19 @@ def test_damaged_files_are_named(
 
 
 def test_results_of_other_settings_do_not_mix(tmp_path: Path, make_plan: Plan, write: Write) -> None:
-    first, second = make_plan(seeds=1, rows=("A",))
+    first, second = make_plan(seeds=1, variants=("A",))
     write(tmp_path, first, psnr=1.0)
     longer = replace(tiny(), fit=replace(tiny().fit, dynamic_steps=501))
-    theirs = write(tmp_path, make_plan(seeds=1, rows=("B",), preset=longer)[1], psnr=1.0)
-    with pytest.raises(
-        ValueError, match=r"frog-B-seed0\.json must .* of .*fox-A-seed0\.json, got another preset\.fit\.dyn"
-    ):
+    theirs = write(tmp_path, make_plan(seeds=1, variants=("B",), preset=longer)[1], psnr=1.0)
+    with pytest.raises(ValueError, match=r"frog-B-seed0\.json .*fox-A-seed0\.json, got another preset\.fit\.dyn"):
         read_results(tmp_path)
     theirs.unlink()
     changed = write(
         tmp_path, replace(second, config=replace(second.config, fit=longer.fit)), psnr=1.0
-    )  # what the row is has changed
-    with pytest.raises(ValueError, match=r"got another row A\.fit\.dynamic_steps"):
+    )  # the variant itself has changed
+    with pytest.raises(ValueError, match=r"another variant A\.fit\.dynamic_steps"):
         read_results(tmp_path)
     changed.unlink()
-    write(tmp_path, replace(second, case=replace(second.case, mv="perturbed")), psnr=1.0)
-    with pytest.raises(ValueError, match="got another mv of cases scored on unseen views"):
+    write(tmp_path, replace(second, scene=replace(second.scene, perturbed=True)), psnr=1.0)
+    with pytest.raises(ValueError, match="perturbation of scenes scored on held-out views"):
         read_results(tmp_path)

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from ds4d.ablation import Case
-from ds4d.ablation.cases import Score
+from ds4d.ablation import AblationScene
+from ds4d.ablation.scenes import Score
 from ds4d.cli.commands import ablate
 from ds4d.config import GenerateConfig
 from ds4d.presets import PRESETS
 
 
-def score(case: Case, config: GenerateConfig, device: torch.device) -> Score:
+def score(scene: AblationScene, config: GenerateConfig, device: torch.device) -> Score:
     if config.init.method == "random" and config.seed == 1:
         raise RuntimeError("diverged")
     rule = config.fusion.rule if config.fusion else "none"
@@ -30,11 +30,11 @@ def score(case: Case, config: GenerateConfig, device: torch.device) -> Score:
 
 @pytest.fixture(autouse=True)
 def _no_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ablate, "fit_case", score)
+    monkeypatch.setattr(ablate, "fit_scene", score)
 
 
 def test_the_table_is_printed_and_written(ds4d: Callable, sample_folder: Path, tmp_path: Path) -> None:
-    argv = ["ablate", sample_folder, "-o", tmp_path, "--rows", "B", "E", "ours", "--seeds", 2, "--device", "cpu"]
+    argv = ["ablate", sample_folder, "-o", tmp_path, "--variants", "B", "E", "ours", "--seeds", 2, "--device", "cpu"]
     done = ds4d(*argv)
     assert done.code == 0
     lines = done.err.splitlines()
@@ -51,42 +51,47 @@ def test_the_table_is_printed_and_written(ds4d: Callable, sample_folder: Path, t
 
 
 def test_without_data_only_the_table_is_written(ds4d: Callable, sample_folder: Path, tmp_path: Path) -> None:
-    assert ds4d("ablate", sample_folder, "-o", tmp_path, "--rows", "B", "E", "--seeds", 1).code == 0
+    assert ds4d("ablate", sample_folder, "-o", tmp_path, "--variants", "B", "E", "--seeds", 1).code == 0
     for path in tmp_path.glob("table.*"):
         path.unlink()
     done = ds4d("ablate", "-o", tmp_path, "--base", "E")
-    assert done.code == 0 and done.err == "" and "Differences to E" in done.out
+    assert done.code == 0 and done.err == "" and "Differences from E" in done.out
     assert {path.name for path in tmp_path.glob("table.*")} == {"table.json", "table.md", "table.png"}
     empty = ds4d("ablate", "-o", tmp_path / "new")
     assert empty.code == 2 and str(tmp_path / "new") in empty.err
 
 
 def test_size_and_steps_apply_to_all_variants(ds4d: Callable, sample_folder: Path, tmp_path: Path) -> None:
-    argv = ["ablate", sample_folder, "-o", tmp_path, "--rows", "B", "--seeds", 1, "--preset", "fast"]
+    argv = ["ablate", sample_folder, "-o", tmp_path, "--variants", "B", "--seeds", 1, "--preset", "fast"]
     assert ds4d(*argv, "--size", 96, "--steps", 130).code == 0
     settings = json.loads((tmp_path / "results" / "views-B-seed0.json").read_text())["settings"]
-    for name in ("preset", "row"):
+    for name in ("preset", "variant"):
         assert settings[name]["views"]["size"] == 96
         assert (settings[name]["fit"]["static_steps"], settings[name]["fit"]["dynamic_steps"]) == (30, 100)
 
 
 def test_failed_fits_are_an_error_beside_the_table(ds4d: Callable, sample_folder: Path, tmp_path: Path) -> None:
-    done = ds4d("ablate", sample_folder, "-o", tmp_path, "--rows", "A", "B", "--seeds", 2)
+    done = ds4d("ablate", sample_folder, "-o", tmp_path, "--variants", "A", "B", "--seeds", 2)
     assert done.code == 1
     assert "fit 3 of 4: views-A-seed1 failed: RuntimeError: diverged" in done.err
     assert "ds4d: error: 1 fit failed" in done.err and str(tmp_path / "failures") in done.err
     assert re.search(r"\| fits +\| +1/2 \| +2/2 \|", done.out)
 
 
-@pytest.mark.parametrize(("rows", "start"), [(["A"], "next: "), (["A", "B", "--base", "A"], "no table: base ")])
+@pytest.mark.parametrize(("variants", "start"), [(["A"], "next: "), (["A", "B", "--base", "A"], "no table: --base")])
 def test_failed_fits_are_an_error_without_a_table(
-    ds4d: Callable, sample_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[str], start: str
+    ds4d: Callable,
+    sample_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variants: list[str],
+    start: str,
 ) -> None:
-    def fail(case: Case, config: GenerateConfig, device: torch.device) -> Score:
-        return score(case, replace(config, seed=1), device)
+    def fail(scene: AblationScene, config: GenerateConfig, device: torch.device) -> Score:
+        return score(scene, replace(config, seed=1), device)
 
-    monkeypatch.setattr(ablate, "fit_case", fail)
-    done = ds4d("ablate", sample_folder, "-o", tmp_path, "--seeds", 1, "--rows", *rows)
+    monkeypatch.setattr(ablate, "fit_scene", fail)
+    done = ds4d("ablate", sample_folder, "-o", tmp_path, "--seeds", 1, "--variants", *variants)
     assert done.code == 1 and "1 fit failed" in done.err
     assert done.out.startswith(start)
 
@@ -94,7 +99,7 @@ def test_failed_fits_are_an_error_without_a_table(
 @pytest.mark.parametrize(
     ("options", "name"),
     [
-        (["--rows", "B", "C"], "--rows"),
+        (["--variants", "B", "C"], "--variants"),
         (["--seeds", "0"], "--seeds"),
         (["--jobs", "0"], "--jobs"),
         (["--steps", "-1"], "--steps"),
@@ -119,14 +124,14 @@ def test_signals_keep_finished_fits(
     number: signal.Signals,
     code: int,
 ) -> None:
-    def stopped(case: Case, config: GenerateConfig, device: torch.device) -> Score:
+    def stopped(scene: AblationScene, config: GenerateConfig, device: torch.device) -> Score:
         if config.seed == 1:
             os.kill(os.getpid(), number)
         return Score({"psnr": 20.0, "psnr_dynamic": math.nan, "input_psnr": 30.0}, 1.0, 7)
 
-    monkeypatch.setattr(ablate, "fit_case", stopped)
+    monkeypatch.setattr(ablate, "fit_scene", stopped)
     before = signal.getsignal(signal.SIGTERM)
-    argv = ["ablate", str(sample_folder), "-o", str(tmp_path), "--rows", "B", "--seeds", "3"]
+    argv = ["ablate", str(sample_folder), "-o", str(tmp_path), "--variants", "B", "--seeds", "3"]
     done = ds4d(*argv)
     assert done.code == code and "psnr 20.0, 1 s" in done.err and "ds4d: error: " in done.err
     assert done.out == f"next: {shlex.join(['ds4d', *argv])}\n"

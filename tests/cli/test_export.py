@@ -35,10 +35,10 @@ def test_packed_formats_hold_the_frames_of_the_clip(
 ) -> None:
     assert ds4d("export", finished_run, "--format", format, "-o", tmp_path / "files").code == 0
     scene = DynamicGaussians.load(finished_run)
-    names = [f"frame{i + 1:04d}{FORMATS[format].endings[0]}" for i in range(len(scene.clip.times))]
+    names = [f"frame{i + 1:04d}{FORMATS[format].endings[0]}" for i in range(len(scene.timeline.times))]
     assert sorted(path.name for path in (tmp_path / "files").iterdir()) == names
     inner = transform_points(scene.world, read(tmp_path / "files" / names[2]).means)
-    distances = torch.cdist(inner, positions(scene, [scene.clip.times[2]])[0]).amin(1)
+    distances = torch.cdist(inner, positions(scene, [scene.timeline.times[2]])[0]).amin(1)
     assert distances.max() < 2e-3
 
 

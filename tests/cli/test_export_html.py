@@ -41,7 +41,7 @@ def test_the_page_holds_given_frames_and_a_loop(ds4d: Callable, finished_run: Pa
     path = tmp_path / "object.html"
     assert ds4d("export", finished_run, "--format", "html", "-o", path).code == 0
     times, frames = content(path)
-    assert times == list(DynamicGaussians.load(finished_run).clip.times)
+    assert times == list(DynamicGaussians.load(finished_run).timeline.times)
     assert (frames.means[0] - frames.means[-1]).abs().max() > 0.004
     done = ds4d("export", finished_run, "--format", "html", "--frames", 9, "--loop", "-o", path, "--force")
     assert done.code == 0 and "loop: " in done.out

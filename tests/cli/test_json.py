@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ds4d.ablation import Case
-from ds4d.ablation.cases import Score
+from ds4d.ablation import AblationScene
+from ds4d.ablation.scenes import Score
 from ds4d.cli import COMMANDS
 from ds4d.cli.commands import ablate
 from ds4d.cli.console import Console, ConsoleOptions
@@ -23,7 +23,7 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "command_line.md").read_t
 KEYS = ["command", "result", "files", "next", "exit_code", "warnings", "seconds"]
 
 
-def fit(case: Case, config: object, device: object) -> Score:
+def fit(scene: AblationScene, config: object, device: object) -> Score:
     return Score({"psnr": 20.0, "psnr_dynamic": 18.0, "input_psnr": 30.0}, 14.0, 7)
 
 
@@ -43,7 +43,7 @@ def argv(run: Path, sample_folder: Path, quick: list[str], tmp_path: Path) -> di
         "generate": [sample_folder, "-o", tmp_path / "out", *quick],
         "render": [run, "--orbit", "--size", 16, "--seconds", 0.1, "--loop", "-o", tmp_path / "out"],
         "eval": [run, "--data", sample_folder, "--split", "front"],
-        "ablate": [sample_folder, "-o", tmp_path / "out", "--rows", "A", "B", "--seeds", 1, "--device", "cpu"],
+        "ablate": [sample_folder, "-o", tmp_path / "out", "--variants", "A", "B", "--seeds", 1, "--device", "cpu"],
         "sample": [tmp_path / "out", "--frames", 1, "--size", 16, "--supersampling", 1],
         "report": [run, "-o", tmp_path / "out.html"],
         "export": [run, "--times", 0, 1, "--loop", "-o", tmp_path / "out"],
@@ -56,7 +56,7 @@ def argv(run: Path, sample_folder: Path, quick: list[str], tmp_path: Path) -> di
 def test_json_is_one_documented_object(
     ds4d: Callable, argv: dict[str, list[object]], command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ablate, "fit_case", fit)
+    monkeypatch.setattr(ablate, "fit_scene", fit)
     done = ds4d(command, *argv[command], "--json")
     answer = json.loads(done.out)
     assert done.code == answer["exit_code"] == 0 and answer["command"] == command, done.err
@@ -79,7 +79,7 @@ def test_json_is_one_documented_object(
 def test_quiet_prints_nothing(
     ds4d: Callable, argv: dict[str, list[object]], command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ablate, "fit_case", fit)
+    monkeypatch.setattr(ablate, "fit_scene", fit)
     done = ds4d(command, *argv[command], "--quiet")
     assert (done.code, done.out, done.err) == (0, "", "")
 
@@ -129,12 +129,12 @@ def test_errors_are_objects(ds4d: Callable, tmp_path: Path, argv: list[str], err
 def test_failed_fits_are_an_error_with_a_result(
     ds4d: Callable, argv: dict[str, list[object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def half(case: Case, config, device: object) -> Score:
+    def half(scene: AblationScene, config, device: object) -> Score:
         if config.init.method == "random":
             raise RuntimeError("diverged")
-        return fit(case, config, device)
+        return fit(scene, config, device)
 
-    monkeypatch.setattr(ablate, "fit_case", half)
+    monkeypatch.setattr(ablate, "fit_scene", half)
     answer = json.loads(ds4d("ablate", *argv["ablate"], "--json").out)
     assert answer["exit_code"] == 1 and answer["error"].startswith("1 fit failed")
     assert answer["result"]["tables"] and len(answer["files"]) >= 2

@@ -11,7 +11,9 @@ from ds4d.scene import DynamicGaussians
 
 
 def test_views_are_written_and_fitted(ds4d: Callable, quick: list[str], sample_folder: Path, tmp_path: Path) -> None:
-    views = ds4d("multiview", sample_folder / "front.mp4", "-o", tmp_path / "views", "--size", 48, "--facing", 60)
+    views = ds4d(
+        "multiview", sample_folder / "front.mp4", "-o", tmp_path / "views", "--size", 48, "--inflate.facing", 60
+    )
     assert views.code == 0, views.err
     assert "views: inflate" in views.out and "next: ds4d generate" in views.out
     written = {path.name for path in (tmp_path / "views").iterdir()}
@@ -19,7 +21,7 @@ def test_views_are_written_and_fitted(ds4d: Callable, quick: list[str], sample_f
     fitted = ds4d("generate", tmp_path / "views", "-o", tmp_path / "run", *quick)
     assert fitted.code == 0, fitted.err
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["views"] == 7
-    assert DynamicGaussians.load(tmp_path / "run").clip.duration == pytest.approx(0.5)  # that of the video
+    assert DynamicGaussians.load(tmp_path / "run").timeline.duration == pytest.approx(0.5)  # that of the video
 
 
 def test_generate_makes_views_of_a_video(ds4d: Callable, quick: list[str], sample_folder: Path, tmp_path: Path) -> None:

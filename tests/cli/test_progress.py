@@ -30,13 +30,16 @@ def _every_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("render RUN --orbit --size 16 --seconds 0.1 -o OUT", ["rendering the images"]),
         ("render RUN --azimuth 90 --size 16 --seconds 0.1 -o OUT.webm", ["OUT.webm"]),
         ("eval RUN --data DATA --split front", ["scoring the views"]),
-        ("ablate DATA -o OUT --rows B --seeds 1 --size 24 --steps 4 --device cpu", ["fitting", "scoring the views"]),
+        (
+            "ablate DATA -o OUT --variants B --seeds 1 --size 24 --steps 4 --device cpu",
+            ["fitting", "scoring the views"],
+        ),
         ("export RUN --times 0 1 -o OUT", ["writing .ply"]),
         (
             "export RUN --format mesh --resolution 16 --times 0 1 -o OUT.glb",
             ["drawing all sides", "fusing the depths", "moving the mesh", "smoothing the paths"],
         ),
-        ("export RUN --format html -o OUT.html", ["moving the Gaussians", "packing the page"]),
+        ("export RUN --format html -o OUT.html", ["evaluating the frames", "packing the page"]),
         ("sample OUT --frames 1 --size 16 --supersampling 1", ["drawing the sample"]),
     ],
 )

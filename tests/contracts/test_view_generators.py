@@ -67,6 +67,8 @@ def test_it_fits_the_protocol(name: str, make: Maker) -> None:
     generator = make()
     assert isinstance(generator, ViewGenerator) and isinstance(generator, GENERATORS[name])
     assert generator.identity == make().identity
+    usable, why = generator.is_usable(generator.Config(), torch.device("cpu"))
+    assert isinstance(usable, bool) and why
 
 
 @every_generator

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ds4d.data import ViewsConfig, load_views, write_views
+from ds4d.data import FolderConfig, load_views, write_views
 from ds4d.geometry import orbit_cameras
 from ds4d.init import read_points
 from ds4d.io import read_rgba
@@ -26,7 +26,7 @@ def views() -> GeneratedViews:
 
 def test_they_are_read_as_they_were(views: GeneratedViews, tmp_path: Path) -> None:
     write_views(views, tmp_path / "views", made_by="a test")
-    clip, read = views.video, load_views(tmp_path / "views", ViewsConfig())
+    clip, read = views.video, load_views(tmp_path / "views", FolderConfig())
     torch.testing.assert_close(read.cameras.viewmats, clip.cameras.viewmats, atol=1e-5, rtol=0)
     torch.testing.assert_close(read.cameras.Ks, clip.cameras.Ks, atol=1e-4, rtol=0)
     assert torch.equal(read.view_weights, clip.view_weights) and read.view_names == clip.view_names
@@ -79,5 +79,5 @@ def test_a_damaged_rate_is_named(views: GeneratedViews, tmp_path: Path, content:
     write_views(views, tmp_path / "views", made_by="a test")
     (tmp_path / "views" / "clip.json").write_text(content)
     with pytest.raises(ValueError, match=r"clip\.json"):
-        load_views(tmp_path / "views", ViewsConfig())
-    assert load_views(tmp_path / "views", ViewsConfig(fps=2.0)).duration == 1.0
+        load_views(tmp_path / "views", FolderConfig())
+    assert load_views(tmp_path / "views", FolderConfig(fps=2.0)).duration == 1.0

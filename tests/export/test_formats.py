@@ -10,7 +10,7 @@ import torch
 
 from ds4d.export import FORMATS, export_paths, export_scene, infer_format, read_ply
 from ds4d.geometry import transform_points
-from ds4d.scene import BakedGaussians, Clip
+from ds4d.scene import BakedGaussians, Timeline
 from ds4d.types import RawGaussians, Similarity
 
 PER_FRAME = [name for name, entry in FORMATS.items() if entry.per_frame]
@@ -23,7 +23,7 @@ def scene(tiny_gaussians: RawGaussians) -> BakedGaussians:
     means = frames.means + torch.tensor([0.0, 0.1, 0.2])[:, None, None] * torch.tensor([1.0, 0, 0])
     moved = replace(frames, means=means, log_scales=frames.log_scales + 1, opacity_logits=frames.opacity_logits + 6)
     world = Similarity(2.0, torch.eye(3), torch.tensor([0.1, 0.2, 0.0]))
-    return BakedGaussians(moved, Clip((0.0, 0.5, 1.0), 1.0, False), world)
+    return BakedGaussians(moved, Timeline((0.0, 0.5, 1.0), 1.0, False), world)
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ds4d.geometry import UpAxis, evaluate_sh, into_world, quats_to_matrices, turned_world
+from ds4d.geometry import UpAxis, evaluate_sh, into_world, quats_to_matrices, set_up_axis
 from ds4d.types import RawGaussians, Similarity
 
 UP = {"y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0), "-y": (0.0, -1.0, 0.0)}
@@ -9,7 +9,7 @@ UP = {"y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0), "-y": (0.0, -1.0, 0.0)}
 
 def turn_up(raw: RawGaussians, up_axis: UpAxis) -> RawGaussians:
     """The object of a world that is y up, like the inner one, with another axis up."""
-    return into_world(raw, turned_world(Similarity.identity(), up_axis))
+    return into_world(raw, set_up_axis(Similarity.identity(), up_axis))
 
 
 @pytest.fixture
@@ -50,9 +50,9 @@ def test_orientation_and_color_turn_with_the_means(raw, up_axis, generator):
 
 def test_the_users_own_axis_may_stay(raw):
     world = Similarity(0.4, torch.eye(3)[[1, 2, 0]], torch.ones(3))
-    assert turned_world(world, None) is world
+    assert set_up_axis(world, None) is world
 
 
 def test_unknown_axes_are_refused():
     with pytest.raises(ValueError, match="up_axis must be one of y, z, -y, got 'x'"):
-        turned_world.__wrapped__(Similarity.identity(), "x")
+        set_up_axis.__wrapped__(Similarity.identity(), "x")

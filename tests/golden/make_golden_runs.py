@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from ds4d.config import GenerateConfig
-from ds4d.data import PerturbationConfig, ViewsConfig, perturb_views
+from ds4d.data import PerturbationConfig, perturb_views
 from ds4d.data.synthetic import SampleConfig, sample_video, write_sample
 from ds4d.decoupling import DecouplingConfig
 from ds4d.deformation import FieldConfig, HexPlaneConfig
@@ -36,6 +36,7 @@ from ds4d.fusion import FusionConfig
 from ds4d.geometry import HullConfig
 from ds4d.init import InitConfig
 from ds4d.losses import LossConfig, Term
+from ds4d.multiview import ViewsConfig
 from ds4d.pipeline import prepare, read_input
 from ds4d.training import DensityConfig, FitConfig, StepDone, Trainer
 
@@ -65,7 +66,7 @@ def _views() -> Trainer:
 def _video() -> Trainer:
     config = replace(
         CONFIG,
-        views=ViewsConfig(views="inflate", splits=("front",)),
+        views=ViewsConfig(source="inflate", splits=("front",)),
         fusion=FusionConfig(rule="visible", depth_size=40, depth_every=6),
         fit=replace(CONFIG.fit, losses=LossConfig(rigidity=0.5), neighbors=4),
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ds4d.io import image_size, premultiply, read_rgba, resize_premultiplied, spread_colors, write_png
+from ds4d.io import image_size, premultiply, read_rgba, resize_premultiplied, spread_colors, unpremultiply, write_png
 
 
 def _random_rgba(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -91,6 +91,14 @@ def test_premultiply_rounds_to_nearest_for_every_pair_of_values() -> None:
     out = premultiply(np.stack((colors, colors, colors, alphas), axis=-1))
     assert np.array_equal(out[..., 0], np.rint(colors.astype(np.float64) * alphas / 255))
     assert np.array_equal(out[..., 3], alphas)
+
+
+def test_unpremultiplied_colors_premultiply_to_the_same() -> None:
+    colors, alphas = np.mgrid[:256, :256].astype(np.uint8)
+    rgba = np.stack((colors, colors, colors, alphas), axis=-1)[None, colors <= alphas]
+    straight = unpremultiply(rgba)
+    assert np.array_equal(premultiply(straight), rgba)
+    assert np.array_equal(straight[rgba[..., 3] == 255], rgba[rgba[..., 3] == 255])
 
 
 def test_premultiplying_leaves_the_input_alone(rng: np.random.Generator) -> None:

@@ -11,10 +11,11 @@ import torch
 
 from ds4d import __version__
 from ds4d.config import GenerateConfig
-from ds4d.data import ViewsConfig, load_views
+from ds4d.data import load_views
 from ds4d.data.synthetic import SampleConfig, sample_video
 from ds4d.evaluation import score_training_views
 from ds4d.io import read_rgba, write_png
+from ds4d.multiview import ViewsConfig
 from ds4d.pipeline import FileWritten, Finished, StageStarted, extract_frame_features, flow, iter_run, prepare
 from ds4d.preprocess import VideoConfig, inspect_video
 from ds4d.rendering import renderer_for
@@ -68,7 +69,7 @@ def test_metrics_describe_the_run(finished_run: Path, sample_folder: Path, quick
     assert set(metrics["seconds"]) == {"views", "features", "init", "fit", "evaluate", "outputs"}
     assert metrics["peak_memory_bytes"]["main"] > 100e6
     assert metrics["versions"]["ds4d"] == __version__ and metrics["versions"]["torch"] == torch.__version__
-    assert metrics["provenance"] == {"views": "the folder's 7", "features": "filters", "init": "the visual hull"}
+    assert metrics["provenance"] == {"views": "7 views of the folder", "features": "filters", "init": "the visual hull"}
     assert metrics["findings"] is None, "only videos are checked"
     scene = DynamicGaussians.load(finished_run)
     assert metrics["num_gaussians"] == scene.gaussians.num_gaussians
@@ -162,7 +163,7 @@ def test_a_video_goes_on_with_the_views_it_began_with(
     with pytest.warns(UserWarning, match="There are only 6 frames"):
         stop_after(3, video, run, config=config, device="cpu")
     record = read_record(run / "config.json")
-    assert (record.config.views.views, record.views_source) == ("auto", "inflate")
+    assert (record.config.views.source, record.views_source) == ("auto", "inflate")
     RunFolder(run).open(replace(record, views_source="zero123plus"))
     with pytest.warns(UserWarning), pytest.raises(ValueError, match="See ds4d weights"):
         list(iter_run(video, run, config=config, device="cpu", resume=True))
@@ -262,12 +263,12 @@ def test_one_frame_becomes_an_object_at_rest(
         write_png(data / ("ref/0_rgba.png" if view == 0 else f"zero123/0_rgba/{view - 1}.png"), rgba)
     list(iter_run(data, tmp_path / "run", config=short, device="cpu"))
     scene = DynamicGaussians.load(tmp_path / "run")
-    assert scene.field is None and scene.clip.times == (0.0,)
+    assert scene.field is None and scene.timeline.times == (0.0,)
     assert (tmp_path / "run" / "orbit.mp4").is_file()
 
 
 def test_one_view_is_enough_and_warned_of(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
-    alone = replace(short, views=replace(short.views, views="folder"))
+    alone = replace(short, views=replace(short.views, source="folder"))
     with pytest.warns(UserWarning, match="shows the object from one still side"):
         list(iter_run(write_front(tmp_path / "data", sample_folder, 3), tmp_path / "run", config=alone, device="cpu"))
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())

@@ -114,7 +114,7 @@ def test_damaged_records_are_refused(tmp_path: Path, content: str, message: str)
 def test_settings_of_a_record_are_whole() -> None:
     """A run of today can be made again tomorrow, when defaults may have changed: nothing is left to them."""
     assert set(json.loads(json.dumps(GenerateConfig.__dataclass_fields__, default=str))) == {
-        "views", "video", "inflate", "zero123plus", "init", "features", "decoupling", "fusion", "field", "fit",
+        "views", "video", "init", "features", "decoupling", "fusion", "field", "fit",
         "guidance", "outputs", "log", "seed", "checkpoint_every",
     }  # fmt: skip
 

@@ -37,8 +37,8 @@ def of_three(features: FrameFeatures, **changes: Tensor) -> FrameFeatures:
 @pytest.mark.parametrize(
     ("some", "message"),
     [
-        ((slice(T - 1), slice(V)), "the clip's 6 frames and 7 views, got those of 5 frames and 7 views"),
-        ((slice(T), slice(V - 1)), "the clip's 6 frames and 7 views, got those of 6 frames and 6 views"),
+        ((slice(T - 1), slice(V)), "6 frames and 7 views, got 5 frames and 7 views"),
+        ((slice(T), slice(V - 1)), "6 frames and 7 views, got 6 frames and 6 views"),
     ],
 )
 def test_features_of_another_clip_are_refused_with_both_sizes(
@@ -109,7 +109,7 @@ def test_there_is_what_the_rule_needs_and_no_more(features: FrameFeatures, tiny_
     fusion = FusionConfig(rule=rule, distance_channels=3, depth_size=12)  # ty: ignore[invalid-argument-type]
     views = observed(of_three(features), tiny_cameras, fusion)
     extra = {"distance": ["distance_maps"], "visible": ["depths"]}.get(rule, [])
-    assert views.names == ["maps", "valid", *extra]
+    assert list(views.observed) == ["maps", "valid", *extra]
     if views.distance_maps is not None:
         assert views.distance_maps.shape == (T, 3, 3, 4, 6)
     if views.depths is not None:
@@ -123,13 +123,27 @@ def test_only_what_a_fit_changes_is_its_state(features: FrameFeatures, tiny_came
     assert set(views.fixed()) == {"maps", "valid", "times", "viewmats", "Ks"}
 
 
+def test_depths_and_warps_are_replaced(features: FrameFeatures, tiny_cameras: Cameras) -> None:
+    views = observed(of_three(features), tiny_cameras, VISIBLE)
+    depths = torch.full((2, 3, 1, 12, 15), 1.5)
+    views.update_depths(torch.tensor([4, 1]), depths)
+    assert views.depths is not None and views.depths.dtype == torch.half
+    assert (views.depths[[1, 4]] == 1.5).all() and not views.depths[[0, 2, 3, 5]].any()
+    warps = torch.randn(T, 3, 2, 4, 4, requires_grad=True)
+    views.update_warps(warps)
+    assert views.warps is not None and torch.equal(views.warps, warps) and not views.warps.requires_grad
+    assert set(views.state_dict()) == {"depths", "warps"}
+    with pytest.raises(ValueError, match="visible"):
+        observed(of_three(features), tiny_cameras, FRONT).update_depths(torch.tensor([4, 1]), depths)
+
+
 def moving(features: FrameFeatures, cameras: Cameras) -> FrameFeatureCache:
     """With something of everything, at uneven times."""
     views = observed(of_three(features), cameras, VISIBLE)
     generator = torch.Generator().manual_seed(2)
     views.times = torch.tensor([0.0, 0.1, 0.3, 0.35, 0.8, 1.0])
     views.depths = 1 + torch.rand(T, 3, 1, 12, 15, generator=generator).half()
-    views.shifts = torch.randn(T, 3, 2, 3, 3, generator=generator)
+    views.warps = torch.randn(T, 3, 2, 3, 3, generator=generator)
     views.distance_maps = views.maps[:, :, :2].clone()
     return views
 
@@ -137,22 +151,25 @@ def moving(features: FrameFeatures, cameras: Cameras) -> FrameFeatureCache:
 def test_at_the_frames_times_the_frames_own_are_read(features: FrameFeatures, tiny_cameras: Cameras) -> None:
     views = moving(features, tiny_cameras)
     rows = torch.tensor([5, 0, 2, 3])
-    for name, own, read in zip(views.names, views.at_frames(rows), views.at(views.times[rows]), strict=True):
-        assert torch.equal(own, getattr(views, name)[rows]) and torch.equal(own, read), name
-        assert own.dtype == getattr(views, name).dtype
+    frames, times = views.at_frames(rows), views.at(views.times[rows])
+    for name, tensor in views.observed.items():
+        own = getattr(frames, name)
+        assert torch.equal(own, tensor[rows]) and torch.equal(own, getattr(times, name)), name
+        assert own.dtype == tensor.dtype
 
 
 def test_between_two_frames_they_are_blended(features: FrameFeatures, tiny_cameras: Cameras) -> None:
     views = moving(features, tiny_cameras)
-    for name, read in zip(views.names, views.at(torch.tensor([0.15])), strict=True):
-        expected = 0.75 * getattr(views, name)[1] + 0.25 * getattr(views, name)[2]
-        torch.testing.assert_close(read[0], expected, atol=2e-3, rtol=2e-3, msg=name)
+    between = views.at(torch.tensor([0.15]))
+    for name, tensor in views.observed.items():
+        expected = 0.75 * tensor[1] + 0.25 * tensor[2]
+        torch.testing.assert_close(getattr(between, name)[0], expected, atol=2e-3, rtol=2e-3, msg=name)
 
 
 def test_a_single_frame_is_there_at_every_time(features: FrameFeatures, tiny_cameras: Cameras) -> None:
     views = observed(FrameFeatures(features.maps[:1, :3], features.valid[:1, :3]), tiny_cameras)
     for time in (0.0, 0.4, 1.0):
-        assert torch.equal(views.at(torch.tensor([time]))[0], views.maps)
+        assert torch.equal(views.at(torch.tensor([time])).maps, views.maps)
 
 
 def test_half_way_between_a_surface_and_none_is_no_third_depth(features: FrameFeatures, tiny_cameras: Cameras) -> None:
@@ -160,7 +177,9 @@ def test_half_way_between_a_surface_and_none_is_no_third_depth(features: FrameFe
     assert views.depths is not None
     views.depths[0], views.depths[1] = 2.0, 0.0
     views.depths[1, :, :, :6] = 3.0
-    early, late = dict(zip(views.names, views.at(torch.tensor([0.025, 0.075])), strict=True))["depths"]
+    blended = views.at(torch.tensor([0.025, 0.075])).depths
+    assert blended is not None
+    early, late = blended
     assert (early[..., 6:, :] == 2).all() and (late[..., 6:, :] == 0).all()
     torch.testing.assert_close(early[..., :6, :].unique(), torch.tensor([2.25]).half())
 
@@ -169,10 +188,10 @@ def test_a_missing_image_lends_nothing_to_the_times_beside_it(features: FrameFea
     valid = features.valid[:, :3].clone()
     valid[2, 1] = False
     views = observed(of_three(features, valid=valid), tiny_cameras)
-    maps, confidence = views.at(torch.tensor([0.3]))  # half-way between the frames 1 and 2
-    assert torch.equal(maps[0, 1], views.maps[1, 1])
-    torch.testing.assert_close(maps[0, 0], views.maps[1:3, 0].float().mean(0).half(), atol=2e-3, rtol=2e-3)
-    torch.testing.assert_close(confidence[0], torch.tensor([1.0, 0.5, 1.0]))
+    between = views.at(torch.tensor([0.3]))  # half-way between the frames 1 and 2
+    assert torch.equal(between.maps[0, 1], views.maps[1, 1])
+    torch.testing.assert_close(between.maps[0, 0], views.maps[1:3, 0].float().mean(0).half(), atol=2e-3, rtol=2e-3)
+    torch.testing.assert_close(between.valid[0], torch.tensor([1.0, 0.5, 1.0]))
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -183,9 +202,9 @@ def test_folded_maps_are_fused_to_the_same(
     views, tssf = observed(of_three(features), tiny_cameras, fusion), Tssf(fusion, 2 * C)
     points = 0.6 * torch.rand(T, 20, 3, generator=generator) - 0.3
     folded = views.folded(tssf)
-    assert folded.maps.shape == (T, 3, 4, 4, 6) and folded.names == views.names
+    assert folded.maps.shape == (T, 3, 4, 4, 6) and folded.observed.keys() == views.observed.keys()
     fused, again = (
-        clip.fuse(module, points, *clip.at(clip.times)) for module, clip in ((tssf, views), (tssf.folded(), folded))
+        clip.fuse(module, points, clip.at(clip.times)) for module, clip in ((tssf, views), (tssf.folded(), folded))
     )
     torch.testing.assert_close(again, fused, atol=5e-3, rtol=5e-3)  # the folded maps are of half precision
 

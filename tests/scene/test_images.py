@@ -8,7 +8,7 @@ from ds4d.deformation import FieldConfig, HexPlaneConfig
 from ds4d.fusion import FusionConfig
 from ds4d.geometry import orbit_cameras, rgb_to_sh
 from ds4d.rendering import ReferenceRenderer
-from ds4d.scene import Clip, DynamicGaussians, FrameFeatureCache, Motion, draw_depths, draw_rgb, draw_rgba
+from ds4d.scene import DynamicGaussians, FrameFeatureCache, Motion, Timeline, draw_rgb, draw_rgba, render_depths
 from ds4d.types import Cameras, RawGaussians, Similarity
 from ds4d.visualize import orbit_path
 
@@ -25,7 +25,7 @@ def ball() -> DynamicGaussians:
         opacity_logits=torch.tensor([4.0]),
         sh=rgb_to_sh(torch.tensor([[[1.0, 128 / 255, 0.0]]])),
     )
-    return DynamicGaussians(raw, None, Clip((0.0, 1.0), 1.0, False), Similarity.identity())
+    return DynamicGaussians(raw, None, Timeline((0.0, 1.0), 1.0, False), Similarity.identity())
 
 
 def path(count: int) -> Cameras:
@@ -65,7 +65,7 @@ def test_drawing_leaves_gradients_on_for_its_caller(ball: DynamicGaussians) -> N
 def test_depths_are_drawn_into_every_view_at_every_time(ball: DynamicGaussians) -> None:
     """The ball is 2 away at first and comes 0.3 nearer to the front; where it is not there is depth 0."""
     cameras = orbit_cameras([0.0, 90.0], [0.0, 0.0], fovy_deg=40.0, distance=2.0, width=32, height=32)
-    views = FrameFeatureCache(
+    features = FrameFeatureCache(
         torch.zeros(2, 2, 1, 4, 4),
         torch.ones(2, 2),
         torch.tensor([0.0, 1.0]),
@@ -73,17 +73,15 @@ def test_depths_are_drawn_into_every_view_at_every_time(ball: DynamicGaussians) 
         depths=torch.full((2, 2, 1, 16, 16), 9.0).half(),
     )
     field = FieldConfig(HexPlaneConfig(channels=2, resolution=2, multipliers=(1,)), width=4)
-    motion = Motion(field, torch.tensor([[-0.5] * 3, [0.5] * 3]), 2, fusion=FusionConfig(channels=1), views=views)
-    motion.changes = lambda means, times, *seen: {  # ty: ignore[invalid-assignment]
+    motion = Motion(field, torch.tensor([[-0.5] * 3, [0.5] * 3]), 2, fusion=FusionConfig(channels=1), features=features)
+    motion.changes = lambda means, times, observation: {  # ty: ignore[invalid-assignment]
         "means": 0.3 * times[:, None, None] * torch.tensor([0.0, 0.0, 1.0]),
         "quats": torch.zeros(2, 1, 4),
         "log_scales": torch.zeros(2, 1, 3),
     }
     ball.motion = motion
-    draw_depths(ball, ReferenceRenderer())
-    depths = views.depths
-    assert depths is not None and depths.dtype == torch.half
-    torch.testing.assert_close(depths[:, :, 0, 7, 7], torch.tensor([[2.0, 2.0], [1.7, 0.0]]).half())
-    torch.testing.assert_close(depths[:, 1, 0, 7, 4], torch.tensor([0.0, 2.0]).half())  # to the left, seen from there
+    depths = render_depths(ball, ReferenceRenderer(), torch.tensor([0, 1]))
+    torch.testing.assert_close(depths[:, :, 0, 7, 7], torch.tensor([[2.0, 2.0], [1.7, 0.0]]), atol=1e-3, rtol=0)
+    assert depths[0, 1, 0, 7, 4] == 0 and depths[1, 1, 0, 7, 4] > 1.9  # to the left, seen from there
     assert not depths[..., 0, :].any() and (depths > 0).float().mean() > 0.02
     assert not depths.requires_grad

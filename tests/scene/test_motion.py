@@ -36,7 +36,7 @@ def moving(rule: str, views: FrameFeatureCache, **fusion: object) -> Motion:
     """With features that have a say, planes that change over time, and heads that move, but not out of the images."""
     torch.manual_seed(2)
     config = FusionConfig(rule=rule, channels=5, **fusion)  # ty: ignore[invalid-argument-type]
-    motion = Motion(FIELD, BOX, T, fusion=config, views=views)
+    motion = Motion(FIELD, BOX, T, fusion=config, features=views)
     for parameter in (*motion.field.heads.parameters(), *motion.field.hexplane.temporal_planes()):
         torch.nn.init.normal_(parameter, std=0.1)
     torch.nn.init.normal_(motion.field.trunk[0].weight, std=0.3)  # ty: ignore[invalid-argument-type]
@@ -44,8 +44,8 @@ def moving(rule: str, views: FrameFeatureCache, **fusion: object) -> Motion:
 
 
 def shifts(motion: Motion, means: Tensor, times: Tensor = TIMES) -> Tensor:
-    assert motion.views is not None
-    return motion.changes(means, times, *motion.views.at(times))["means"]
+    assert motion.features is not None
+    return motion.changes(means, times, motion.features.at(times))["means"]
 
 
 def without_features(motion: Motion, means: Tensor) -> Tensor:
@@ -53,10 +53,10 @@ def without_features(motion: Motion, means: Tensor) -> Tensor:
     return motion.field.first_shift(motion.field.hexplane(means, TIMES))
 
 
-@pytest.mark.parametrize("given", ["fusion", "views"])
-def test_fusion_and_views_come_together(given: str, tiny_cameras: Cameras) -> None:
-    parts = {"fusion": FusionConfig(), "views": clip(tiny_cameras)}
-    with pytest.raises(ValueError, match="fusion and views must come together, got one of them alone"):
+@pytest.mark.parametrize("given", ["fusion", "features"])
+def test_fusion_and_features_come_together(given: str, tiny_cameras: Cameras) -> None:
+    parts = {"fusion": FusionConfig(), "features": clip(tiny_cameras)}
+    with pytest.raises(ValueError, match="fusion and features"):
         Motion(FIELD, BOX, T, **{given: parts[given]})
 
 
@@ -74,7 +74,7 @@ def test_untrained_it_changes_nothing(
     rule: str, points: str, tiny_gaussians: RawGaussians, tiny_cameras: Cameras
 ) -> None:
     fusion = FusionConfig(rule=rule, channels=5, points=points)  # ty: ignore[invalid-argument-type]
-    moved = Motion(FIELD, BOX, T, fusion=fusion, views=clip(tiny_cameras))(tiny_gaussians, TIMES)
+    moved = Motion(FIELD, BOX, T, fusion=fusion, features=clip(tiny_cameras))(tiny_gaussians, TIMES)
     for name in ("means", "quats", "log_scales", "opacity_logits"):
         assert torch.equal(getattr(moved, name), getattr(tiny_gaussians, name).expand_as(getattr(moved, name))), name
 
@@ -85,9 +85,9 @@ def test_the_trunk_sees_hexplane_and_fused_features_side_by_side(
 ) -> None:
     """Paper: Linear([hexplane(i), a(i)])."""
     motion, means = moving(rule, clip(tiny_cameras)), tiny_gaussians.means
-    assert motion.views is not None
+    assert motion.features is not None
     planes = motion.field.hexplane(means, TIMES)
-    fused = motion.point_features(means, planes, *motion.views.at(TIMES))
+    fused = motion.point_features(means, planes, motion.features.at(TIMES))
     assert fused is not None and fused.shape == (3, 12, 5)
     expected = motion.field.heads["means"](motion.field.trunk(torch.cat((planes, fused), dim=-1)))
     torch.testing.assert_close(shifts(motion, means), expected)
@@ -105,13 +105,13 @@ def coordinates(cameras: Cameras) -> Tensor:
 def test_features_are_read_where_the_chosen_centers_project(points: str, tiny_cameras: Cameras) -> None:
     """Every center moves by (0.1, 0.05, 0); the first pass knows it."""
     views = FrameFeatureCache(coordinates(tiny_cameras), torch.ones(T, 3), frame_times(T), tiny_cameras)
-    motion = Motion(FIELD, BOX, T, fusion=FusionConfig(rule="front", channels=2, points=points), views=views)  # ty: ignore[invalid-argument-type]
+    motion = Motion(FIELD, BOX, T, fusion=FusionConfig(rule="front", channels=2, points=points), features=views)  # ty: ignore[invalid-argument-type]
     assert motion.tssf is not None and motion.tssf.reduce is not None
     with torch.no_grad():
         motion.tssf.reduce.weight.copy_(torch.eye(2))
         motion.field.heads["means"][-1].bias.copy_(torch.tensor([0.1, 0.05, 0.0]))
     means = 0.4 * torch.rand(30, 3) - 0.2
-    read = motion.point_features(means, motion.field.hexplane(means, TIMES), *views.at(TIMES))
+    read = motion.point_features(means, motion.field.hexplane(means, TIMES), views.at(TIMES))
     shift = torch.tensor([0.1, 0.05, 0.0]) if points == "deformed" else torch.zeros(3)
     pixels, _ = project_points(means + shift, tiny_cameras)
     assert read is not None
@@ -161,8 +161,8 @@ def test_a_point_hidden_in_the_front_view_does_not_read_it(tiny_cameras: Cameras
 def replaced(motion: Motion, views: FrameFeatureCache) -> Motion:
     """The same weights on other features."""
     assert motion.tssf is not None
-    other = Motion(FIELD, BOX, T, fusion=motion.tssf.config, views=views)
-    other.load_state_dict({**motion.state_dict(), **{f"views.{k}": v for k, v in views.state_dict().items()}})
+    other = Motion(FIELD, BOX, T, fusion=motion.tssf.config, features=views)
+    other.load_state_dict({**motion.state_dict(), **{f"features.{k}": v for k, v in views.state_dict().items()}})
     return other
 
 
@@ -190,16 +190,16 @@ def test_moving_and_learning_leave_the_depth_images_alone(
     rule: str, tiny_gaussians: RawGaussians, tiny_cameras: Cameras
 ) -> None:
     motion = moving(rule, clip(tiny_cameras))
-    assert motion.views is not None
-    before = {name: tensor.clone() for name, tensor in motion.views.named_buffers()}
+    assert motion.features is not None
+    before = {name: tensor.clone() for name, tensor in motion.features.named_buffers()}
     motion(tiny_gaussians, TIMES).means.sum().backward()
     motion.folded()(tiny_gaussians, TIMES)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in motion.views.named_buffers())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in motion.features.named_buffers())
 
 
 @pytest.mark.parametrize("count", [1, 2, 9])
 def test_any_number_of_frames_will_do(count: int, tiny_gaussians: RawGaussians, tiny_cameras: Cameras) -> None:
     maps = torch.randn(count, 3, D, 8, 10)
     views = FrameFeatureCache(maps, torch.ones(count, 3), frame_times(count), tiny_cameras)
-    motion = Motion(FIELD, BOX, count, fusion=FusionConfig(rule="average", channels=5), views=views)
+    motion = Motion(FIELD, BOX, count, fusion=FusionConfig(rule="average", channels=5), features=views)
     assert motion(tiny_gaussians, torch.tensor([0.0, 0.37, 1.0])).means.isfinite().all()

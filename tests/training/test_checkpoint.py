@@ -1,10 +1,13 @@
 """A fit taken up again is the fit that was never interrupted, bit for bit."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from ds4d.config import GenerateConfig
 from ds4d.pipeline import prepare
@@ -31,15 +34,15 @@ def run_until(trainer: Trainer, step: int) -> list[DensityChanged]:
     return changes
 
 
-def all_state(trainer: Trainer) -> dict[str, torch.Tensor]:
-    """Everything that the next step depends on."""
-    return {
-        **trainer.scene.state_dict(),
-        **{f"adam.{name}": value for name, value in trainer.optimizer.tensors().items()},
-        "grad2d": trainer.density.grad2d,
-        "counts": trainer.density.counts,
-        "random": trainer.generator.get_state(),
-    }
+def assert_same(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        if isinstance(value, dict):
+            assert_same(ours[name], value)
+        elif isinstance(value, torch.Tensor):
+            assert torch.equal(ours[name], value), name
+        elif name != "seconds":
+            assert ours[name] == value, name
 
 
 @pytest.mark.parametrize("stop", [3, 9])
@@ -57,10 +60,7 @@ def test_a_resumed_fit_equals_the_uninterrupted_one(
     assert second.step == stop and second.seconds == first.seconds
     changes = [event.step for event in second.run() if isinstance(event, DensityChanged)]
     assert changes == [step for step in (6, 12, 18) if step > stop]
-    expected = all_state(whole)
-    found = all_state(second)
-    assert found.keys() == expected.keys()
-    assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
+    assert_same(second.state_dict(), whole.state_dict())
 
 
 def test_a_scene_with_nan_is_not_saved_over_a_good_one(
@@ -71,7 +71,7 @@ def test_a_scene_with_nan_is_not_saved_over_a_good_one(
     before = (tmp_path / "fit.safetensors").read_bytes()
     with torch.no_grad():
         trainer.scene.gaussians.quats[3] = torch.nan
-    with pytest.raises(TrainingDiverged, match="the gradient of the total must be finite"):
+    with pytest.raises(TrainingDiverged, match="finite"):
         save_checkpoint(trainer, tmp_path / "fit.safetensors")
     assert (tmp_path / "fit.safetensors").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
@@ -82,7 +82,7 @@ def test_files_that_cannot_be_used_are_refused(
 ) -> None:
     path = tmp_path / "fit.safetensors"
     trainer = prepare(quick_video, config, CPU)
-    with pytest.raises(ValueError, match=r"fit\.safetensors must exist, got none\. Start without --resume"):
+    with pytest.raises(ValueError, match=r"fit\.safetensors must exist"):
         load_checkpoint(trainer, path)
     save_checkpoint(trainer, path)
     path.write_bytes(path.read_bytes()[:-1000])
@@ -93,11 +93,21 @@ def test_files_that_cannot_be_used_are_refused(
         load_checkpoint(trainer, path)
 
 
+@pytest.mark.parametrize(("version", "reader"), [(1, r"ds4d 0\.1"), (99, "newer ds4d")])
+def test_other_formats_name_their_reader(
+    tmp_path: Path, quick_video: MultiViewVideo, config: GenerateConfig, version: int, reader: str
+) -> None:
+    path = tmp_path / "fit.safetensors"
+    save_file({"x": torch.zeros(1)}, path, metadata={"ds4d": json.dumps({"format": version})})
+    with pytest.raises(ValueError, match=reader):
+        load_checkpoint(prepare(quick_video, config, CPU), path)
+
+
 def test_a_checkpoint_of_another_field_is_refused(
     tmp_path: Path, quick_video: MultiViewVideo, config: GenerateConfig
 ) -> None:
     assert config.field is not None
     save_checkpoint(prepare(quick_video, config, CPU), tmp_path / "fit.safetensors")
     wider = replace(config, field=replace(config.field, width=40))
-    with pytest.raises(ValueError, match="belongs to a fit of another shape"):
+    with pytest.raises(ValueError, match="same settings"):
         load_checkpoint(prepare(quick_video, wider, CPU), tmp_path / "fit.safetensors")

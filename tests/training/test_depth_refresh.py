@@ -32,13 +32,13 @@ def test_depths_are_drawn_every_so_many_steps_and_as_the_set_changes(
     )
     trainer = prepare(quick_video, config, torch.device("cpu"))
     drawn: list[int] = []
-    draw = trainer_module.draw_depths
+    draw = trainer_module.render_depths
 
-    def spy(*arguments: object) -> None:
+    def spy(*arguments):
         drawn.append(trainer.step)
-        draw(*arguments)
+        return draw(*arguments)
 
-    monkeypatch.setattr(trainer_module, "draw_depths", spy)
+    monkeypatch.setattr(trainer_module, "render_depths", spy)
     for _ in trainer.run():
         pass
     assert drawn == expected

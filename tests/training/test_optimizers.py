@@ -7,7 +7,7 @@ import torch
 
 from ds4d.deformation import FieldConfig, HexPlaneConfig
 from ds4d.fusion import FusionConfig
-from ds4d.scene import Clip, DynamicGaussians, FrameFeatureCache, Motion, Resampling
+from ds4d.scene import DynamicGaussians, FrameFeatureCache, Motion, Resampling, Timeline
 from ds4d.training.optimizers import OptimizerConfig, Rate, SceneOptimizer
 from ds4d.types import Cameras, RawGaussians, Similarity
 
@@ -17,7 +17,7 @@ SMALL_FIELD = FieldConfig(hexplane=HexPlaneConfig(channels=2, resolution=4, mult
 
 def scene_of(gaussians: RawGaussians, field: FieldConfig | None = SMALL_FIELD) -> DynamicGaussians:
     motion = Motion(field, BOX, 3) if field is not None else None
-    return DynamicGaussians(gaussians, motion, Clip((0.0, 0.5, 1.0), 1.0, False), Similarity.identity())
+    return DynamicGaussians(gaussians, motion, Timeline((0.0, 0.5, 1.0), 1.0, False), Similarity.identity())
 
 
 def take_step(optimizer: SceneOptimizer, seed: int, *, rows: torch.Tensor | None = None) -> None:
@@ -53,8 +53,8 @@ def test_each_parameter_has_one_rate(tiny_gaussians: RawGaussians) -> None:
 def test_the_fusion_has_a_rate_of_its_own(tiny_gaussians: RawGaussians, tiny_cameras: Cameras) -> None:
     scene = scene_of(tiny_gaussians)
     maps, times = torch.zeros(3, 3, 6, 4, 4).half(), torch.linspace(0, 1, 3)
-    views = FrameFeatureCache(maps, torch.ones(3, 3), times, tiny_cameras)
-    scene.motion = Motion(SMALL_FIELD, BOX, 3, fusion=FusionConfig(rule="distance", channels=4), views=views)
+    features = FrameFeatureCache(maps, torch.ones(3, 3), times, tiny_cameras)
+    scene.motion = Motion(SMALL_FIELD, BOX, 3, fusion=FusionConfig(rule="distance", channels=4), features=features)
     groups = {group["name"]: group["params"] for group in SceneOptimizer(scene, OptimizerConfig()).adam.param_groups}
     assert scene.motion.tssf is not None
     assert [id(p) for p in groups["fusion"]] == [id(p) for p in scene.motion.tssf.parameters()]
@@ -97,7 +97,7 @@ def test_new_gaussians_start_without_moments(tiny_gaussians: RawGaussians) -> No
     take_step(optimizer, 0)
     sources, fresh = torch.tensor([0, 1, 1]), torch.tensor([False, False, True])
     optimizer.resample(Resampling(sources, fresh, torch.zeros(3, 3), torch.zeros(3, 3)))
-    moments = {name: value for name, value in optimizer.tensors().items() if name.startswith("means.")}
+    moments = {name: value for name, value in optimizer.state_dict().items() if name.startswith("means.")}
     for name in ("means.0.exp_avg", "means.0.exp_avg_sq"):
         assert moments[name].shape == (3, 3)
         assert (moments[name][:2] != 0).all() and (moments[name][2] == 0).all()
@@ -106,9 +106,11 @@ def test_new_gaussians_start_without_moments(tiny_gaussians: RawGaussians) -> No
 def test_the_field_keeps_its_moments_when_gaussians_change(tiny_gaussians: RawGaussians) -> None:
     optimizer = SceneOptimizer(scene_of(tiny_gaussians), OptimizerConfig())
     take_step(optimizer, 0)
-    before = {name: value.clone() for name, value in optimizer.tensors().items() if name.startswith(("planes", "mlp"))}
+    before = {
+        name: value.clone() for name, value in optimizer.state_dict().items() if name.startswith(("planes", "mlp"))
+    }
     optimizer.resample(Resampling(torch.arange(5), torch.zeros(5) > 0, torch.zeros(5, 3), torch.zeros(5, 3)))
-    after = optimizer.tensors()
+    after = optimizer.state_dict()
     assert before and all(torch.equal(after[name], value) for name, value in before.items())
 
 
@@ -126,7 +128,7 @@ def test_restored_moments_give_the_same_next_step(tiny_gaussians: RawGaussians, 
         take_step(original, seed)
     copy = SceneOptimizer(scene_of(tiny_gaussians, field), OptimizerConfig())
     copy.scene.load_state_dict(original.scene.state_dict())
-    copy.restore(original.tensors())
+    copy.load_state_dict(original.state_dict())
     take_step(original, 3)
     take_step(copy, 3)
     for (name, ours), theirs in zip(copy.scene.named_parameters(), original.scene.parameters(), strict=True):

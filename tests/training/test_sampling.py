@@ -65,7 +65,7 @@ def test_a_restored_sampler_goes_on_as_the_first_would_have() -> None:
     for _ in range(7):
         first.draw((0, 4), 2, 2)
     second = sampler_of(torch.ones(5, 3, dtype=torch.bool), seed=99)
-    second.restore(first.state())
+    second.load_state_dict(first.state_dict())
     second.generator.set_state(first.generator.get_state())
     for _ in range(20):
         ours, theirs = second.draw((0, 4), 2, 2), first.draw((0, 4), 2, 2)

@@ -44,7 +44,7 @@ def test_what_has_flown_off_is_gone_after_the_last_step(quick_video: MultiViewVi
     before = trainer.scene.gaussians.num_gaussians
     *_, last = events
     assert last == DensityChanged(12, before, before - 1)
-    assert trainer.scene.reach().max() < 0.75 and trainer.scene.gaussians.num_gaussians == before - 1
+    assert trainer.scene.max_distances().max() < 0.75 and trainer.scene.gaussians.num_gaussians == before - 1
     assert not list(trainer.run())  # there is nothing more to do
 
 

@@ -151,7 +151,7 @@ def test_another_scene_takes_the_place_of_the_first(
     scene = opened.scene
     nobody = replace(scene.frames, opacity_logits=torch.full_like(scene.frames.opacity_logits, -20.0))
     assert covered(browser.wait_for(lambda image: covered(image) > 0.03)) > 0.03
-    viewer.show(BakedGaussians(nobody, scene.clip, scene.world), opened.views)
+    viewer.show(BakedGaussians(nobody, scene.timeline, scene.world), opened.views)
     assert covered(browser.wait_for(lambda image: covered(image) < 0.02)) < 0.02
     viewer.show(scene, opened.views)
     image = browser.wait_for(lambda image: psnr(image, drawn(0.0, 0, image)) > SAME)

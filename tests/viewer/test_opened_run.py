@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from ds4d.config import GenerateConfig
-from ds4d.data import ViewsConfig
 from ds4d.io import write_video
+from ds4d.multiview import ViewsConfig
 from ds4d.pipeline import iter_run, read_input
 from ds4d.runs import read_record
 from ds4d.training import StepDone
@@ -134,7 +134,7 @@ def test_where_a_videos_views_are_not_kept_the_real_one_is_shown_and_none_are_ma
 ) -> None:
     kept = open_run(video_run, CPU).views
     monkeypatch.setenv("DS4D_CACHE", str(tmp_path))
-    with pytest.warns(UserWarning, match="the views by inflate are not kept here: the real view is shown alone"):
+    with pytest.warns(UserWarning, match="not in the cache"):
         alone = open_run(video_run, CPU).views
     assert kept is not None and alone is not None and alone.names == ("front",)
     assert not (tmp_path / "views").exists(), "made views are kept"
@@ -144,8 +144,8 @@ def test_where_a_videos_views_are_not_kept_the_real_one_is_shown_and_none_are_ma
 
 def test_views_of_weights_that_are_not_here_are_not_kept_here(video_run: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(video_run, tmp_path / "run"))
-    edit(run / "config.json", views="zero123plus")
-    with pytest.warns(UserWarning, match="the views by zero123plus are not kept here"):
+    edit(run / "config.json", views_source="zero123plus")
+    with pytest.warns(UserWarning, match="not in the cache"):
         views = open_run(run, CPU).views
     assert views is not None and views.names == ("front",)
 
@@ -185,13 +185,13 @@ def test_no_run_is_refused(tmp_path: Path) -> None:
 def test_half_a_file_is_refused(run: Path) -> None:
     path = run / "baked.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"baked.safetensors is damaged"):
+    with pytest.raises(ValueError, match=r"baked\.safetensors"):
         open_run(run, CPU)
 
 
 def test_a_scene_of_a_newer_version_is_refused(run: Path) -> None:
     edit(run / "scene.json", format=99)
-    with pytest.raises(ValueError, match=r"must have format \d+, got 99. It is of a newer ds4d: update this one"):
+    with pytest.raises(ValueError, match=r"format.*99"):
         open_run(run, CPU)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ds4d.scene import BakedGaussians, Clip, DynamicGaussians
+from ds4d.scene import BakedGaussians, DynamicGaussians, Timeline
 from ds4d.types import RawGaussians, Similarity
 from ds4d.viewer import OpenedRun, Viewer
 from ds4d.viewer.fit_watch import PreviewTimes
@@ -34,7 +34,7 @@ def test_only_what_makes_sense_is_offered(viewer: Viewer, opened: OpenedRun, tin
     viewer.show(opened.scene, None)
     assert visible_controls(viewer) == {"time", "playing", "speed", "shown", "background"}
     still = BakedGaussians(
-        tiny_gaussians.expand_times(1), Clip((0.0,), 1.0, False), Similarity(1.0, torch.eye(3), torch.zeros(3))
+        tiny_gaussians.expand_times(1), Timeline((0.0,), 1.0, False), Similarity(1.0, torch.eye(3), torch.zeros(3))
     )
     viewer.show(still, None)
     assert visible_controls(viewer) == {"shown", "background"}

@@ -33,7 +33,7 @@ def test_outputs_of_a_scene(tmp_path: Path, fitted_scene: DynamicGaussians, trai
     assert len(orbit) == len(front) == 16 and orbit[0].shape == (48, 48, 3)
     sides = [orbit[i].astype(float) for i in (0, 4, 8)]
     assert np.abs(sides[0] - sides[2]).mean() > 3 and np.abs(sides[0] - sides[1]).mean() > 3
-    period = round(fitted_scene.clip.duration * 8)
+    period = round(fitted_scene.timeline.duration * 8)
     assert np.abs(front[0].astype(float) - front[period]).mean() < 3  # equal but for compression
     assert np.abs(front[0].astype(float) - front[period // 2]).mean() > 0.5
 
@@ -81,7 +81,7 @@ def test_files_of_a_run(finished_run: Path, quick_config: GenerateConfig) -> Non
 
 
 def test_middle_frame_is_written_in_world_space(finished_run: Path, fitted_scene: DynamicGaussians) -> None:
-    middle = torch.tensor([fitted_scene.clip.times[fitted_scene.clip.middle]])
+    middle = torch.tensor([fitted_scene.timeline.times[fitted_scene.timeline.middle]])
     raw = read_ply(finished_run / "middle.ply")
     with torch.no_grad():
         expected = fitted_scene.raw_at(middle).means[0]

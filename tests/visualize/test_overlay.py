@@ -11,7 +11,7 @@ from ds4d.geometry import RIGS, rgb_to_sh, rig_cameras
 from ds4d.io import write_png
 from ds4d.preprocess import Framing, VideoConfig, VideoCrop
 from ds4d.rendering import CpuRenderer
-from ds4d.scene import Clip, DynamicGaussians
+from ds4d.scene import DynamicGaussians, Timeline
 from ds4d.types import RawGaussians, Similarity
 from ds4d.visualize import overlay_video, read_source_video
 
@@ -32,7 +32,7 @@ def scene() -> DynamicGaussians:
         sh=rgb_to_sh(torch.tensor([[1.0, 0, 0]]))[:, None],
     )
     world = Similarity(2.0, torch.eye(3), torch.tensor([0.1, 0.2, 0.0]))
-    return DynamicGaussians(ball, None, Clip((0.0, 0.5, 1.0), 1.0, False), world)
+    return DynamicGaussians(ball, None, Timeline((0.0, 0.5, 1.0), 1.0, False), world)
 
 
 @pytest.fixture

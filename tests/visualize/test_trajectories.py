@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ds4d.rendering import renderer_for
-from ds4d.scene import FOVY_DEG, BakedGaussians, Clip, DynamicGaussians, LoopedScene, draw_rgb, viewing_distance
+from ds4d.scene import FOVY_DEG, BakedGaussians, DynamicGaussians, LoopedScene, Timeline, draw_rgb, viewing_distance
 from ds4d.types import RawGaussians, Similarity
 from ds4d.visualize import (
     SIDES,
@@ -18,7 +18,7 @@ from ds4d.visualize import (
     playing_times,
 )
 
-CLIP = Clip((0.0, 0.5, 1.0), 1.0, False)
+CLIP = Timeline((0.0, 0.5, 1.0), 1.0, False)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_a_clip_plays_from_its_first_frame_to_its_last() -> None:
     assert len(times) == 30  # one second, three times slower, ten frames a second
     assert (times[0], times[-1]) == (0, 1)
     assert torch.allclose(times.diff(), times.diff()[0])
-    assert playing_times(Clip((0.0,), 1.0, False), OutputsConfig()).tolist() == [0]
+    assert playing_times(Timeline((0.0,), 1.0, False), OutputsConfig()).tolist() == [0]
 
 
 def test_default_viewpoint_sees_the_whole_object_from_every_side(fitted_scene: DynamicGaussians) -> None:

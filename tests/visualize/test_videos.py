@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from ds4d.rendering import CpuRenderer
-from ds4d.scene import BakedGaussians, Clip, draw_rgb, draw_rgba
+from ds4d.scene import BakedGaussians, Timeline, draw_rgb, draw_rgba
 from ds4d.types import Cameras, RawGaussians, Similarity
 from ds4d.visualize import SUFFIXES, Trajectory, fixed_path, render_trajectory, render_video
 
@@ -22,7 +22,7 @@ def scene(tiny_gaussians: RawGaussians) -> BakedGaussians:
     """Twelve Gaussians that move to the right."""
     frames = tiny_gaussians.expand_times(2)
     means = frames.means + torch.tensor([[[0.0, 0, 0]], [[0.3, 0, 0]]])
-    return BakedGaussians(replace(frames, means=means), Clip((0.0, 1.0), 1.0, False), Similarity.identity())
+    return BakedGaussians(replace(frames, means=means), Timeline((0.0, 1.0), 1.0, False), Similarity.identity())
 
 
 @pytest.fixture

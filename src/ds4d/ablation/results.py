@@ -1,6 +1,6 @@
-"""What each fit of an ablation found, one small file per fit: folders are merged by copying them together.
+"""The result of each fit of an ablation, one small file per fit: folders can be merged by copying them together.
 
-results/<case>-<row>-seed<seed>.json    settings, their hash, and figures
+results/<scene>-<variant>-seed<seed>.json    settings, their hash, and what was measured
 """
 
 import hashlib
@@ -20,26 +20,27 @@ RESULTS = "results"
 
 @dataclass(frozen=True)
 class Result:
-    """The figures of one fit.
+    """What was measured of one fit.
 
     Attributes:
-        case: name of what was fitted.
-        scored_on: which images the metrics compare with (see `ds4d.ablation.cases.Case`).
-        row: of the ablation.
-        seed: of every random draw.
-        settings: everything that decides the fit, as json holds it: `case`, `preset` (what the rows share) and `row`.
-        metrics: by name; NaN where nothing could be measured.
-        seconds: of the fit, without scoring.
-        num_gaussians: at the end.
-        peak_memory_bytes: `main`, and `gpu` where there is one.
-        device: where it was fitted.
-        side_by_side: how many fits shared the machine.
-        ds4d: the version that fitted it.
+        scene: name of the scene.
+        scored_on: images that the metrics compare with (see `ds4d.ablation.scenes.AblationScene`).
+        variant: name of the variant.
+        seed: random seed.
+        settings: everything that determines the fit, as JSON: `scene`, `preset` (what the variants share) and
+            `variant`.
+        metrics: metrics by name; NaN where nothing could be measured.
+        seconds: duration of the fit without scoring.
+        num_gaussians: number of Gaussians at the end.
+        peak_memory_bytes: peak memory of the process (`main`) and of the GPU (`gpu`).
+        device: device of the fit.
+        side_by_side: number of fits that ran at the same time.
+        ds4d: version of ds4d that made the fit.
     """
 
-    case: str
+    scene: str
     scored_on: str
-    row: str
+    variant: str
     seed: int
     settings: dict[str, Any]
     metrics: dict[str, float]
@@ -52,27 +53,27 @@ class Result:
 
     @property
     def name(self) -> str:
-        """Of the fit, and of its file."""
-        return fit_name(self.case, self.row, self.seed)
+        """Name of the fit and of its file."""
+        return fit_name(self.scene, self.variant, self.seed)
 
 
-def fit_name(case: str, row: str, seed: int) -> str:
-    """What a fit is called."""
-    return f"{case}-{row}-seed{seed}"
+def fit_name(scene: str, variant: str, seed: int) -> str:
+    """The name of a fit."""
+    return f"{scene}-{variant}-seed{seed}"
 
 
 def settings_hash(settings: Mapping[str, Any]) -> str:
-    """SHA-256 of settings, whatever the order of their keys."""
+    """SHA-256 of settings, independent of the order of their keys."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def result_path(folder: Path, name: str) -> Path:
-    """Where the result of a fit stands."""
+    """Path of the result of a fit."""
     return folder / RESULTS / f"{name}.json"
 
 
 def write_result(folder: Path, result: Result) -> Path:
-    """Writes the file of one fit into the ablation's folder; it appears whole or not at all."""
+    """Writes the result of one fit into the ablation's folder, atomically."""
     content = {f.name: getattr(result, f.name) for f in fields(Result)}
     content["metrics"] = {name: None if math.isnan(value) else value for name, value in result.metrics.items()}
     content["settings_hash"] = settings_hash(result.settings)
@@ -83,40 +84,40 @@ def write_result(folder: Path, result: Result) -> Path:
 
 
 def read_results(folder: Path) -> list[Result]:
-    """All results in an ablation's folder, sorted by the names of their files.
+    """All results in an ablation's folder, sorted by file name.
 
     Raises:
-        ValueError: a file is damaged, or two were made with settings that cannot share a table.
+        ValueError: a file is damaged, or two have settings that cannot be compared.
     """
     paths = sorted((folder / RESULTS).glob("*.json"))
     results = [_read(path) for path in paths]
-    check_comparable((str(path), result.row, result.settings) for path, result in zip(paths, results, strict=True))
+    check_comparable((str(path), result.variant, result.settings) for path, result in zip(paths, results, strict=True))
     return results
 
 
 def check_comparable(fits: Iterable[tuple[str, str, Mapping[str, Any]]]) -> None:
-    """Refuses fits that differ in more than their case, row and seed.
+    """Refuses fits that differ in more than their scene, variant and seed.
 
     Args:
-        fits: where each comes from (for the message), its row and its settings.
+        fits: source of each fit (for the message), its variant and its settings.
 
     Raises:
         ValueError: two differ; the message names both and the setting.
     """
     shared: dict[str, tuple[str, Any]] = {}
-    for where, row, settings in fits:
-        scored_on = settings["case"]["scored_on"]
+    for source, variant, settings in fits:
+        scored_on = settings["scene"]["scored_on"]
         for key, value in (
             ("preset", settings["preset"]),
-            (f"row {row}", settings["row"]),
-            (f"mv of cases scored on {scored_on}", settings["case"]["mv"]),
+            (f"variant {variant}", settings["variant"]),
+            (f"perturbation of scenes scored on {scored_on}", settings["scene"]["perturbed"]),
         ):
-            first, theirs = shared.setdefault(key, (where, value))
+            first, theirs = shared.setdefault(key, (source, value))
             difference = first_difference(theirs, value, key)
             if difference is not None:
                 raise ValueError(
-                    f"{where} must have been made with the settings of {first}, got another {difference}. "
-                    "Name another folder with -o, or remove one of the files."
+                    f"{source} must have the settings of {first}, got another {difference}. "
+                    "Choose another folder with -o, or remove one of the files."
                 )
 
 
@@ -131,9 +132,7 @@ def _read(path: Path) -> Result:
         if digest != settings_hash(result.settings):
             raise ValueError("its settings do not match their hash")
         if path.stem != result.name:
-            raise ValueError(f"it is that of {result.name}")
+            raise ValueError(f"it belongs to {result.name}")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(
-            f"{path} must be the result of a fit: {error}. Remove it, and the fit is made again."
-        ) from error
+        raise ValueError(f"{path} must be the result of a fit: {error}. Remove it to make the fit again.") from error
     return result

@@ -1,9 +1,9 @@
-"""Fits the whole plan of an ablation, one after the other or several side by side.
+"""Runs the fits of an ablation, one after the other or several at the same time.
 
-results/     one file per finished fit (see `ds4d.ablation.results`); what is there is not fitted again
-failures/    the traceback of every fit that failed; it is tried again by the next run
+results/     one file per finished fit (see `ds4d.ablation.results`), which is not fitted again
+failures/    the traceback of every fit that failed, which the next run tries again
 
-`ablate` yields what happens as it happens and knows no screen. A run that is stopped loses only the fits in hand.
+`ablate` yields events and prints nothing. If it is interrupted, only the fits in progress are lost.
 """
 
 import multiprocessing
@@ -19,55 +19,60 @@ from typing import Any, cast
 
 import torch
 
-from ds4d.ablation.cases import Case, Score
 from ds4d.ablation.results import Result, check_comparable, fit_name, read_results, result_path, write_result
-from ds4d.ablation.rows import rows
+from ds4d.ablation.scenes import AblationScene, Score
+from ds4d.ablation.variants import variant_configs
 from ds4d.config import GenerateConfig
 from ds4d.core import peak_memory, reset_peak_memory, to_dict
 from ds4d.io import atomic_path
 
 FAILURES = "failures"
-_IRRELEVANT = ("outputs", "log", "checkpoint_every", "seed")  # to what a fit finds; the seed stands by itself
+_IRRELEVANT = ("outputs", "log", "checkpoint_every", "seed")  # for the result of a fit; the seed is kept on its own
 
-FitFunction = Callable[[Case, GenerateConfig, torch.device], Score]
+FitFunction = Callable[[AblationScene, GenerateConfig, torch.device], Score]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """One cell of the plan.
+    """One fit of the plan.
 
     Attributes:
-        case: what is fitted and scored.
-        row: its name.
-        preset: what all rows share.
-        config: all settings of the row, with the seed.
+        scene: scene to fit and score.
+        variant: name of the variant.
+        preset: settings that all variants share.
+        config: all settings of the variant, with the seed.
     """
 
-    case: Case
-    row: str
+    scene: AblationScene
+    variant: str
     preset: GenerateConfig
     config: GenerateConfig
 
     @property
     def name(self) -> str:
-        """Of the fit, and of its files."""
-        return fit_name(self.case.name, self.row, self.config.seed)
+        """Name of the fit and of its files."""
+        return fit_name(self.scene.name, self.variant, self.config.seed)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Everything that decides the fit, but where its folder stands; as json holds it."""
-        case = {name: value for name, value in asdict(self.case).items() if name != "data"}
+        """Everything that determines the fit except the path of its data, as JSON."""
+        scene = {name: value for name, value in asdict(self.scene).items() if name != "data"}
         return {
-            "case": case,
+            "scene": scene,
             "seed": self.config.seed,
             "preset": _relevant(self.preset),
-            "row": _relevant(self.config),
+            "variant": _relevant(self.config),
         }
 
 
 @dataclass(frozen=True)
 class Planned:
-    """The plan stands: so many fits, of which so many are there already."""
+    """The plan is made.
+
+    Attributes:
+        total: number of fits in the plan.
+        kept: number of those that are finished already.
+    """
 
     total: int
     kept: int
@@ -75,13 +80,13 @@ class Planned:
 
 @dataclass(frozen=True)
 class FitDone:
-    """A fit is done and its result written.
+    """A fit is finished and its result written.
 
     Attributes:
-        number: counted from 1, after those that were there already.
-        total: of the plan.
-        result: its figures.
-        seconds_left: estimate for the rest of the plan.
+        number: number of the fit, from 1, after those that were finished already.
+        total: number of fits in the plan.
+        result: what was measured.
+        seconds_left: estimated time for the rest of the plan, seconds.
     """
 
     number: int
@@ -92,14 +97,14 @@ class FitDone:
 
 @dataclass(frozen=True)
 class FitFailed:
-    """A fit failed; the others go on.
+    """A fit failed; the others continue.
 
     Attributes:
-        number: counted from 1, after those that were there already.
-        total: of the plan.
-        name: of the fit.
-        error: in one line.
-        seconds_left: estimate for the rest of the plan.
+        number: number of the fit, from 1, after those that were finished already.
+        total: number of fits in the plan.
+        name: name of the fit.
+        error: error in one line.
+        seconds_left: estimated time for the rest of the plan, seconds.
     """
 
     number: int
@@ -125,51 +130,54 @@ class _Error:
     trace: str
 
 
-def plan(cases: Sequence[Case], preset: GenerateConfig, row_names: Sequence[str], seeds: int) -> list[Fit]:
-    """Every case with every row and seed; all rows of a case and seed follow each other, so that a part is a table.
+def plan(scenes: Sequence[AblationScene], preset: GenerateConfig, variants: Sequence[str], seeds: int) -> list[Fit]:
+    """Every scene with every variant and seed.
+
+    All variants of a scene and seed follow each other, so that an unfinished ablation has a table.
 
     Args:
-        cases: what is fitted.
-        preset: what the rows share.
-        row_names: keys of `ROWS`; all of them if none is given.
-        seeds: how many, from 0; at least 1.
+        scenes: scenes to fit.
+        preset: settings that all variants share.
+        variants: names of variants; all of `VARIANTS` if empty.
+        seeds: number of random seeds, counted from 0; at least 1.
 
     Raises:
-        ValueError: there is no such row, or no seed.
+        ValueError: a variant is unknown, or there is no seed.
     """
     if seeds < 1:
-        raise ValueError(f"seeds must be at least 1, got {seeds}.")
+        raise ValueError(f"--seeds must be at least 1, got {seeds}.")
     return [
-        Fit(case, name, preset, replace(config, seed=seed))
+        Fit(scene, name, preset, replace(config, seed=seed))
         for seed in range(seeds)
-        for case in cases
-        for name, config in rows(preset, row_names).items()
+        for scene in scenes
+        for name, config in variant_configs(preset, variants).items()
     ]
 
 
 def ablate(
     fits: Sequence[Fit], folder: Path, function: FitFunction, *, device: torch.device, jobs: int = 1
 ) -> Iterator[Event]:
-    """Fits what the folder does not hold yet, and writes a file for each fit.
+    """Runs the fits that the folder does not hold yet, and writes a file for each.
 
     Args:
-        fits: the plan.
-        folder: of the ablation; results in it must have been made with the same settings.
-        function: fits a case and scores it: `ds4d.ablation.fit_case`. With several jobs it must be a module's.
-        device: where to work.
-        jobs: how many fits run side by side, each in a process of its own, at least 1.
+        fits: fits of the plan.
+        folder: folder of the ablation; results in it must have the same settings.
+        function: function that fits and scores a scene, as `ds4d.ablation.fit_scene` does; with several jobs it must be
+            importable.
+        device: device to work on.
+        jobs: number of fits that run at the same time, each in a process of its own, at least 1.
 
     Raises:
         ValueError: `jobs` is too small, or the folder holds results of other settings.
     """
     if jobs < 1:
-        raise ValueError(f"jobs must be at least 1, got {jobs}.")
-    there = {result.name: result for result in read_results(folder)}
+        raise ValueError(f"--jobs must be at least 1, got {jobs}.")
+    finished = {result.name: result for result in read_results(folder)}
     check_comparable(
-        [(str(result_path(folder, name)), result.row, result.settings) for name, result in there.items()]
-        + [(f"the fit {fit.name}", fit.row, fit.settings) for fit in fits]
+        [(str(result_path(folder, name)), result.variant, result.settings) for name, result in finished.items()]
+        + [(f"the fit {fit.name}", fit.variant, fit.settings) for fit in fits]
     )
-    missing = [fit for fit in fits if fit.name not in there]
+    missing = [fit for fit in fits if fit.name not in finished]
     kept = len(fits) - len(missing)
     yield Planned(len(fits), kept)
     jobs = min(jobs, len(missing))
@@ -199,7 +207,7 @@ def _in_turn(
 def _side_by_side(
     fits: Sequence[Fit], function: FitFunction, device: torch.device, jobs: int
 ) -> Iterator[tuple[Fit, _Measured | _Error]]:
-    """Fits as they become done. A process that dies takes one fit with it and is replaced."""
+    """Yields fits as they finish. A process that dies fails one fit and is replaced."""
     threads = max(1, torch.get_num_threads() // jobs)
     waiting = list(reversed(fits))
     busy: dict[Connection, tuple[_Worker, Fit]] = {}
@@ -221,17 +229,17 @@ def _side_by_side(
 
 
 class _Worker:
-    """A process that makes one fit after the other."""
+    """A process that runs one fit after the other."""
 
     def __init__(self, function: FitFunction, device: torch.device, threads: int) -> None:
         context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, function, str(device), threads), daemon=True)
         self.process.start()
-        theirs.close()  # so that its end is noticed when the process dies
+        theirs.close()  # so that the pipe closes when the process dies
 
     def outcome(self) -> _Measured | _Error:
-        """What came of the fit in hand; waits for it."""
+        """The outcome of the current fit; waits for it."""
         try:
             return self.pipe.recv()
         except (EOFError, ConnectionError):
@@ -240,22 +248,22 @@ class _Worker:
             return _Error(line, line)
 
     def stop(self) -> None:
-        """Ends the process, in the middle of a fit if need be."""
+        """Ends the process, even during a fit."""
         self.process.terminate()
         self.process.join()
         self.pipe.close()
 
 
 def _hand_out(worker: _Worker, fit: Fit, busy: dict[Connection, tuple[_Worker, Fit]]) -> None:
-    with suppress(ConnectionError):  # a process that is dead already is noticed where its answer is awaited
+    with suppress(ConnectionError):  # a dead process is noticed when its outcome is read
         worker.pipe.send(fit)
     busy[worker.pipe] = (worker, fit)
 
 
 def _work(pipe: Connection, function: FitFunction, device: str, threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one ends the others
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent ends the others
     torch.set_num_threads(threads)
-    with suppress(EOFError, ConnectionError):  # nobody is left to work for
+    with suppress(EOFError, ConnectionError):  # the parent is gone
         while True:
             pipe.send(_attempt(pipe.recv(), function, torch.device(device)))
 
@@ -263,18 +271,18 @@ def _work(pipe: Connection, function: FitFunction, device: str, threads: int) ->
 def _attempt(fit: Fit, function: FitFunction, device: torch.device) -> _Measured | _Error:
     try:
         reset_peak_memory(device)
-        score = function(fit.case, fit.config, device)
+        score = function(fit.scene, fit.config, device)
         return _Measured(score, peak_memory(device), _device_name(device))
-    except Exception as error:  # whatever a fit fails from, the others are worth having
+    except Exception as error:  # a fit may fail from anything; the others still count
         line = " ".join(f"{type(error).__name__}: {error}".split())
         return _Error(line, traceback.format_exc())
 
 
 def _result(fit: Fit, measured: _Measured, jobs: int) -> Result:
     return Result(
-        case=fit.case.name,
-        scored_on=fit.case.scored_on,
-        row=fit.row,
+        scene=fit.scene.name,
+        scored_on=fit.scene.scored_on,
+        variant=fit.variant,
         seed=fit.config.seed,
         settings=fit.settings,
         metrics=measured.score.metrics,

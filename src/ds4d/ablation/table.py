@@ -1,7 +1,7 @@
-"""The table of an ablation: as json for programs, as Markdown and as a plot for people.
+"""The tables of an ablation: as JSON for programs, as Markdown and as a plot for people.
 
-Cases that are scored on different kinds of images stand in tables of their own: a mean over seen and unseen images
-says nothing.
+Scenes that are scored on different kinds of images have separate tables: a mean over fitted and held-out images would
+mean nothing.
 """
 
 import json
@@ -11,60 +11,60 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ds4d.ablation.comparison import MEASURES, Difference, Mean, cells, difference, mean_of, means_by_case
+from ds4d.ablation.comparison import MEASURES, Difference, Mean, difference, entries, mean_of, means_by_scene
 from ds4d.ablation.results import Result, read_results
-from ds4d.ablation.rows import ROWS
+from ds4d.ablation.variants import VARIANTS
 from ds4d.io import atomic_path
 
 BASE = "B"
 PLOTTED = ("psnr", "psnr_object", "psnr_dynamic")
-BY_CASE = "psnr_dynamic"
+BY_SCENE = "psnr_dynamic"
 
-_FAR = 4  # times as far from 0 as any other row
+_FAR = 4  # a variant this many times as far from 0 as any other does not set the plot's range
 _DIGITS = {"ssim": 4, "iou": 4, "seconds": 1, "motion_error": 3, "still_flicker": 3}  # others have 2
 
 
 @dataclass(frozen=True)
 class Table:
-    """The rows over the cases that are scored on one kind of images.
+    """The variants over the scenes that are scored on one kind of images.
 
     Attributes:
-        scored_on: which images.
-        cases: their names.
-        fits: of a row that has every case and seed.
-        rows: those present, in the order of the paper.
-        base: the row that others are compared with.
-        means: by measure and row.
-        differences: to the base, by measure and row, the base left out.
-        by_case: means over seeds of psnr_dynamic, by case and row; a missing one is left out.
+        scored_on: kind of images.
+        scenes: names of the scenes.
+        fits: number of fits of a variant that has every scene and seed.
+        variants: names of the variants that have results, in the order of `VARIANTS`.
+        base: variant that the others are compared with.
+        means: means by measure and variant.
+        differences: differences from the base by measure and variant, without the base.
+        by_scene: means over seeds of psnr_dynamic by scene and variant; missing ones are left out.
     """
 
     scored_on: str
-    cases: list[str]
+    scenes: list[str]
     fits: int
-    rows: list[str]
+    variants: list[str]
     base: str
     means: dict[str, dict[str, Mean]]
     differences: dict[str, dict[str, Difference]]
-    by_case: dict[str, dict[str, float]]
+    by_scene: dict[str, dict[str, float]]
 
 
 def write_tables(folder: Path, base: str | None = None) -> list[Path]:
-    """Writes table.json, table.md and, where there is something to compare, table.png of all results in a folder.
+    """Writes table.json, table.md and, if there are variants to compare, table.png of all results in a folder.
 
     Args:
-        folder: of the ablation.
-        base: the row that others are compared with; B, or the first row present, if None.
+        folder: folder of the ablation.
+        base: variant that the others are compared with; None takes B, or the first variant that has results.
 
     Returns:
-        The files.
+        The written files.
 
     Raises:
-        ValueError: the folder holds no results, results that cannot share a table, or none of the base row.
+        ValueError: the folder holds no results, results that cannot be compared, or none of the base variant.
     """
     results = read_results(folder)
     if not results:
-        raise ValueError(f"{folder} must hold results of an ablation, got none. Name data folders to fit.")
+        raise ValueError(f"{folder} must hold results of an ablation, got none. Give data folders to fit.")
     tables = make_tables(results, base)
     facts = _facts(results)
     content = {"base": tables[0].base, **facts, "tables": [_finite(asdict(table)) for table in tables]}
@@ -76,7 +76,7 @@ def write_tables(folder: Path, base: str | None = None) -> list[Path]:
         plot_differences(tables, image)
         written.append(image)
     else:
-        image.unlink(missing_ok=True)  # that of other results
+        image.unlink(missing_ok=True)  # it would show other results
     return written
 
 
@@ -84,57 +84,57 @@ def make_tables(results: Sequence[Result], base: str | None = None) -> list[Tabl
     """One table per kind of images that results are scored on.
 
     Args:
-        results: at least one.
-        base: the row that others are compared with; B, or the first row present, if None.
+        results: results of fits, at least one.
+        base: variant that the others are compared with; None takes B, or the first variant that has results.
 
     Raises:
-        ValueError: there is no result of the base row.
+        ValueError: there is no result of the base variant.
     """
-    present = [*(name for name in ROWS if any(result.row == name for result in results))]
-    present += sorted({result.row for result in results} - set(present))  # of a version with other rows
+    present = [*(name for name in VARIANTS if any(result.variant == name for result in results))]
+    present += sorted({result.variant for result in results} - set(present))  # from a version with other variants
     if base is not None and base not in present:
-        raise ValueError(f"base must be a row that has results ({', '.join(present)}), got {base!r}.")
+        raise ValueError(f"--base must be a variant with results ({', '.join(present)}), got {base!r}. Choose one.")
     if base is None:
         base = BASE if BASE in present else present[0]
-    kinds = dict.fromkeys(result.scored_on for result in sorted(results, key=lambda result: result.case))
+    kinds = dict.fromkeys(result.scored_on for result in sorted(results, key=lambda result: result.scene))
     return [_table([r for r in results if r.scored_on == kind], kind, present, base) for kind in kinds]
 
 
 def plot_differences(tables: Sequence[Table], path: str | Path) -> None:
-    """Draws the paired differences in PSNR: a mean with its spread over seeds per row, and a dot per case.
+    """Plots the paired differences in PSNR: mean and spread over seeds of each variant, and a dot for each scene.
 
     Args:
-        tables: a line of plots each.
-        path: of the image; its suffix chooses the format (.png, .svg, .pdf).
+        tables: tables to plot, a row of plots each.
+        path: path of the image; its suffix chooses the format (.png, .svg, .pdf).
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 3.4 * len(tables)), layout="constrained")
     axes = figure.subplots(len(tables), len(PLOTTED), squeeze=False)
     for line, table in zip(axes, tables, strict=True):
-        names = [row for row in table.rows if row != table.base]
+        names = [variant for variant in table.variants if variant != table.base]
         for axis, measure in zip(line, PLOTTED, strict=True):
-            shown = [table.differences[measure][row] for row in names]
-            for index, case in enumerate(table.cases):
-                dots = [(x, d.by_case[case]) for x, d in enumerate(shown) if case in d.by_case]
-                shift = 0.5 * ((index + 0.5) / len(table.cases) - 0.5)
-                axis.plot([x + shift for x, _ in dots], [y for _, y in dots], ".", alpha=0.6, label=case)
+            shown = [table.differences[measure][variant] for variant in names]
+            for index, scene in enumerate(table.scenes):
+                dots = [(x, d.by_scene[scene]) for x, d in enumerate(shown) if scene in d.by_scene]
+                shift = 0.5 * ((index + 0.5) / len(table.scenes) - 0.5)
+                axis.plot([x + shift for x, _ in dots], [y for _, y in dots], ".", alpha=0.6, label=scene)
             spreads = [0.0 if math.isnan(d.spread) else d.spread for d in shown]
             axis.errorbar(range(len(names)), [d.mean for d in shown], spreads, fmt="_k", markersize=14, capsize=4)
             axis.axhline(0, color="gray", linewidth=0.8)
             axis.set_xticks(range(len(names)), names)
             axis.set_xlim(-0.5, len(names) - 0.5)
-            axis.set(title=f"{measure}, {table.scored_on}", ylabel=f"difference to {table.base} (dB)")
+            axis.set(title=f"{measure}, {table.scored_on}", ylabel=f"difference from {table.base} (dB)")
             axis.grid(alpha=0.3)
-            _leave_out_a_far_one(axis, shown)
+            _clip_outlier(axis, shown)
         line[-1].legend(fontsize="x-small", bbox_to_anchor=(1.02, 1), loc="upper left")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
 
 
-def _leave_out_a_far_one(axis: Any, shown: Sequence[Difference]) -> None:
-    """Where one row lies far from all others, as A does, they would look alike: its mean is written at the edge."""
-    reaches = [max(map(abs, (d.mean, *d.by_case.values()))) if d.cases else 0.0 for d in shown]
+def _clip_outlier(axis: Any, shown: Sequence[Difference]) -> None:
+    """If one variant is far from all others, as A is, its mean is written at the edge, so that the others differ."""
+    reaches = [max(map(abs, (d.mean, *d.by_scene.values()))) if d.scenes else 0.0 for d in shown]
     *_, second, first = sorted([0.0, 0.0, *reaches])
     if first <= _FAR * second or not second:
         return
@@ -148,38 +148,45 @@ def _leave_out_a_far_one(axis: Any, shown: Sequence[Difference]) -> None:
 
 
 def _table(results: Sequence[Result], scored_on: str, present: Sequence[str], base: str) -> Table:
-    names = [row for row in present if any(result.row == row for result in results)]
-    values = {measure: {row: cells(results, row, measure) for row in names} for measure in MEASURES}
-    cases = sorted({result.case for result in results})
-    by_row = {row: means_by_case(values[BY_CASE][row]) for row in names}
+    names = [variant for variant in present if any(result.variant == variant for result in results)]
+    values = {measure: {variant: entries(results, variant, measure) for variant in names} for measure in MEASURES}
+    scenes = sorted({result.scene for result in results})
+    by_variant = {variant: means_by_scene(values[BY_SCENE][variant]) for variant in names}
     return Table(
         scored_on=scored_on,
-        cases=cases,
-        fits=len(cases) * len({result.seed for result in results}),
-        rows=names,
+        scenes=scenes,
+        fits=len(scenes) * len({result.seed for result in results}),
+        variants=names,
         base=base,
-        means={measure: {row: mean_of(values[measure][row]) for row in names} for measure in MEASURES},
+        means={measure: {variant: mean_of(values[measure][variant]) for variant in names} for measure in MEASURES},
         differences={
             measure: {
-                row: difference(values[measure][row], values[measure].get(base, {}), measure)
-                for row in names
-                if row != base
+                variant: difference(values[measure][variant], values[measure].get(base, {}), measure)
+                for variant in names
+                if variant != base
             }
             for measure in MEASURES
         },
-        by_case={case: {row: by_row[row][case] for row in names if case in by_row[row]} for case in cases},
+        by_scene={
+            scene: {variant: by_variant[variant][scene] for variant in names if scene in by_variant[variant]}
+            for scene in scenes
+        },
     )
 
 
 def _facts(results: Sequence[Result]) -> dict[str, Any]:
-    """What the figures rest on."""
+    """What all fits share."""
     return {
         "fits": len(results),
         "seeds": sorted({result.seed for result in results}),
         "ds4d": sorted({result.ds4d for result in results}),
         "devices": sorted({result.device for result in results}),
         "side_by_side": sorted({result.side_by_side for result in results}),
-        "rows": {name: row.description for name, row in ROWS.items() if any(r.row == name for r in results)},
+        "variants": {
+            name: variant.description
+            for name, variant in VARIANTS.items()
+            if any(result.variant == name for result in results)
+        },
     }
 
 
@@ -191,48 +198,54 @@ def _heading(facts: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield f"{facts['fits']} fits; seeds {listed('seeds')}; ds4d {listed('ds4d')}; on {'; '.join(facts['devices'])}."
     if facts["side_by_side"] != [1]:
-        yield f"Seconds were taken with {listed('side_by_side')} fits side by side."
+        yield f"Seconds were measured with {listed('side_by_side')} fits at the same time."
     yield ""
-    for name, description in facts["rows"].items():
+    for name, description in facts["variants"].items():
         yield f"- {name}: {description}"
 
 
 def _markdown(table: Table) -> Iterator[str]:
     yield ""
-    yield f"## Scored on {table.scored_on}: {len(table.cases)} {'case' if len(table.cases) == 1 else 'cases'}"
+    yield f"## Scored on {table.scored_on}: {len(table.scenes)} {'scene' if len(table.scenes) == 1 else 'scenes'}"
     yield ""
-    yield "Means over the cases, ± their spread over seeds:"
+    yield "Means over the scenes, ± their spread over seeds:"
     yield ""
     measured = [name for name in MEASURES if any(mean.fits for mean in table.means[name].values())]
-    lines = [[name, *(_mean_cell(table.means[name][row], _digits(name)) for row in table.rows)] for name in measured]
-    fits = [f"{table.means['seconds'][row].fits}/{table.fits}" for row in table.rows]
-    yield from _grid(["", *table.rows], [*lines, ["fits", *fits]])
-    others = [row for row in table.rows if row != table.base]
+    lines = [
+        [name, *(_mean_cell(table.means[name][variant], _digits(name)) for variant in table.variants)]
+        for name in measured
+    ]
+    fits = [f"{table.means['seconds'][variant].fits}/{table.fits}" for variant in table.variants]
+    yield from _grid(["", *table.variants], [*lines, ["fits", *fits]])
+    others = [variant for variant in table.variants if variant != table.base]
     if others:
         yield ""
-        yield f"Differences to {table.base} at the same case and seed, ± spread over seeds (cases that are better):"
+        yield (
+            f"Differences from {table.base} at the same scene and seed, ± spread over seeds (number of scenes that are "
+            "better):"
+        )
         yield ""
         yield from _grid(
             ["", *others],
             [
-                [name, *(_difference_cell(table.differences[name][row], _digits(name)) for row in others)]
+                [name, *(_difference_cell(table.differences[name][variant], _digits(name)) for variant in others)]
                 for name in measured
             ],
         )
     yield ""
-    yield f"{BY_CASE} by case:"
+    yield f"{BY_SCENE} by scene:"
     yield ""
     yield from _grid(
-        ["", *table.rows],
+        ["", *table.variants],
         [
-            [case, *(_number(means.get(row, math.nan), 2) for row in table.rows)]
-            for case, means in table.by_case.items()
+            [scene, *(_number(means.get(variant, math.nan), 2) for variant in table.variants)]
+            for scene, means in table.by_scene.items()
         ],
     )
 
 
 def _grid(head: Sequence[str], lines: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A Markdown table whose columns stand in line on a terminal, too."""
+    """A Markdown table whose columns are aligned on a terminal, too."""
     widths = [max(3, *(len(line[column]) for line in (head, *lines))) for column in range(len(head))]
     align: list[Callable[[str, int], str]] = [str.ljust, *[str.rjust] * (len(head) - 1)]
 
@@ -254,10 +267,10 @@ def _mean_cell(mean: Mean, digits: int) -> str:
 
 
 def _difference_cell(found: Difference, digits: int) -> str:
-    if not found.cases:
+    if not found.scenes:
         return "-"
     spread = "" if math.isnan(found.spread) else f" ±{found.spread:.{digits}f}"
-    return f"{found.mean:+.{digits}f}{spread} ({found.better}/{found.cases})"
+    return f"{found.mean:+.{digits}f}{spread} ({found.better}/{found.scenes})"
 
 
 def _number(value: float, digits: int) -> str:
@@ -265,7 +278,7 @@ def _number(value: float, digits: int) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """NaN is no json."""
+    """The value with None for NaN, which JSON does not have."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list):

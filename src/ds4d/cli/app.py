@@ -20,7 +20,7 @@ COMMANDS = {
     "viewer": "show a run in the browser",
     "render": "render a run to images or a video",
     "eval": "score a run on held-out views",
-    "ablate": "run the paper's ablation and write its table",
+    "ablate": "compare variants of the method on the same data",
     "sample": "write a synthetic example input",
     "report": "write the HTML report of a run",
     "export": "export a run: web page, PLY, splat, glTF or animated mesh",

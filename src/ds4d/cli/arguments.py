@@ -7,7 +7,7 @@ import contextlib
 import difflib
 import io
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar, cast, get_args
@@ -36,6 +36,7 @@ class CommandLine(Generic[T]):
             options.
         examples: pairs of a command line, without the leading `ds4d`, and what it does.
         basic: dotted names of the fields that --help shows; all if empty. --help-all always shows all.
+        renamed: names of options that are not those of their fields, by the dotted name of the field.
         flat: dotted names of groups whose name is left out of their options' names.
         fixed: dotted names of fields that are no options.
     """
@@ -44,6 +45,7 @@ class CommandLine(Generic[T]):
     arguments: type[T]
     examples: tuple[tuple[str, str], ...]
     basic: frozenset[str] = frozenset()
+    renamed: Mapping[str, str] = field(default_factory=dict)
     flat: frozenset[str] = frozenset()
     fixed: frozenset[str] = frozenset()
 
@@ -95,7 +97,7 @@ class CommandLine(Generic[T]):
 
     def option_type(self, shown: frozenset[str] = frozenset(), **defaults: Any) -> type:
         """The dataclass that tyro reads; help is limited to the fields in `shown` if there are any."""
-        kind = option_type(self.arguments, Groups(self.flat, self.fixed, shown), defaults=defaults)
+        kind = option_type(self.arguments, Groups(self.renamed, self.flat, self.fixed, shown), defaults=defaults)
         output: Any = option_type(ConsoleOptions, Groups())
         console = ("console", Annotated[output, tyro.conf.arg(name="")], field(default=output()))
         namespace = {"__doc__": self.arguments.__doc__}

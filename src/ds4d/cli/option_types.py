@@ -6,7 +6,7 @@ import re
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, field
 from typing import Annotated, Any
 
 import tyro
@@ -21,11 +21,13 @@ class Groups:
     """What the fields of a dataclass are, by their dotted names.
 
     Attributes:
+        renamed: names of options that are not those of their fields, with hyphens.
         flat: groups whose name is left out of their options' names.
         fixed: fields that are no options.
         shown: the only fields that help shows; all if empty.
     """
 
+    renamed: Mapping[str, str] = field(default_factory=dict)
     flat: frozenset[str] = frozenset()
     fixed: frozenset[str] = frozenset()
     shown: frozenset[str] = frozenset()
@@ -46,27 +48,28 @@ def option_type(
         defaults: default values by name of the field, in place of the dataclass's own.
     """
     hints = typing.get_type_hints(cls, include_extras=True)
-    names = {field.name: f"{options}{_kebab(field.name)}" for field in _fields(cls)}
+    own_names = {each.name: groups.renamed.get(prefix + each.name, _kebab(each.name)) for each in _fields(cls)}
+    names = {name: f"{options}{own}" for name, own in own_names.items()}
     made_fields: list[tuple[str, Any, Any]] = []
-    for field in _fields(cls):
-        path, hint = f"{prefix}{field.name}", hints[field.name]
-        default = (defaults or {}).get(field.name, _default(field))
+    for each in _fields(cls):
+        path, hint = f"{prefix}{each.name}", hints[each.name]
+        default = (defaults or {}).get(each.name, _default(each))
         marks: list[Any] = []
         if nested := _nested_class(hint):
-            below = options if path in groups.flat else f"{names[field.name]}."
+            below = options if path in groups.flat else f"{names[each.name]}."
             hint = option_type(nested, groups, prefix=f"{path}.", options=below)
             default = copy_as(default, hint) if dataclasses.is_dataclass(default) else default
             if path in groups.flat:
                 marks.append(tyro.conf.arg(name=""))
         else:
-            marks.append(tyro.conf.arg(help_behavior_hint=_describe_default))
+            marks.append(tyro.conf.arg(name=own_names[each.name], help_behavior_hint=_describe_default))
             if path in groups.fixed:
                 marks += [tyro.conf.Fixed, tyro.conf.Suppress]
             elif groups.shown and path not in groups.shown:
                 marks.append(tyro.conf.Suppress)
         plain, *own = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
         marked = functools.reduce(lambda kind, mark: Annotated[kind, mark], [*marks, *own], plain)
-        made_fields.append((field.name, marked, _with_default(field, default)))
+        made_fields.append((each.name, marked, _with_default(each, default)))
 
     def check(self: Any) -> None:
         inherited = getattr(cls, "__post_init__", None)
@@ -83,11 +86,11 @@ def option_type(
 def copy_as(value: Any, cls: type) -> Any:
     """A dataclass and all nested ones as another class with the same fields."""
     hints, values = typing.get_type_hints(cls), {}
-    for field in _fields(cls):
-        values[field.name] = getattr(value, field.name)
-        nested = _nested_class(hints[field.name])
-        if nested and values[field.name] is not None:
-            values[field.name] = copy_as(values[field.name], nested)
+    for each in _fields(cls):
+        values[each.name] = getattr(value, each.name)
+        nested = _nested_class(hints[each.name])
+        if nested and values[each.name] is not None:
+            values[each.name] = copy_as(values[each.name], nested)
     return cls(**values)
 
 
@@ -95,15 +98,15 @@ def _fields(cls: Any) -> tuple[dataclasses.Field, ...]:
     return dataclasses.fields(cls)
 
 
-def _default(field: dataclasses.Field) -> Any:
-    return field.default if field.default_factory is MISSING else field.default_factory()
+def _default(of: dataclasses.Field) -> Any:
+    return of.default if of.default_factory is MISSING else of.default_factory()
 
 
-def _with_default(field: dataclasses.Field, default: Any) -> Any:
-    kwargs: dict[str, Any] = {"kw_only": field.kw_only}
+def _with_default(of: dataclasses.Field, default: Any) -> Any:
+    kwargs: dict[str, Any] = {"kw_only": of.kw_only}
     if default is not MISSING:  # by a factory: instances of dataclasses are refused as defaults
         kwargs["default_factory"] = lambda: default
-    return dataclasses.field(**kwargs)
+    return field(**kwargs)
 
 
 def _nested_class(hint: Any) -> type | None:

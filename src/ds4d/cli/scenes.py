@@ -25,7 +25,7 @@ def with_jump(outcome: Outcome, scene: Scene) -> Outcome:
     jump = measure_jump(scene)
     line = (
         f"loop: the end is {100 * jump.mean:.1f} % of the object's size from the start on average "
-        f"(99 of 100 Gaussians within {100 * jump.most:.1f} %), blended over the last quarter of the clip"
+        f"(99 of 100 Gaussians within {100 * jump.percentile_99:.1f} %), blended over the last quarter of the clip"
     )
     text = "\n".join([outcome.text, line] if outcome.text else [line])
     return replace(outcome, text=text, result={**outcome.result, "jump": asdict(jump)})

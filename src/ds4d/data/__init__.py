@@ -1,10 +1,10 @@
 """Multi-view data sets: folders of views read and written, perturbed views, the synthetic scene."""
 
 from ds4d.data.frame_store import FrameStore as FrameStore
-from ds4d.data.loading import ViewsConfig as ViewsConfig
-from ds4d.data.loading import ViewsSource as ViewsSource
-from ds4d.data.loading import holds_views as holds_views
+from ds4d.data.loading import FolderConfig as FolderConfig
+from ds4d.data.loading import is_view_folder as is_view_folder
 from ds4d.data.loading import load_views as load_views
+from ds4d.data.loading import refuse_options as refuse_options
 from ds4d.data.masks import check_masks as check_masks
 from ds4d.data.perturb import PerturbationConfig as PerturbationConfig
 from ds4d.data.perturb import perturb_views as perturb_views

@@ -45,7 +45,7 @@ def common_size(files: Sequence[Sequence[SizedFile | None]], height: int | None)
     return max(1, round(height * first_width / first_height)), height
 
 
-def confidence(views: int, generated_weight: float) -> Float[Tensor, " V"]:
+def view_weights(views: int, generated_weight: float) -> Float[Tensor, " V"]:
     """View weights: 1 for the real view, `generated_weight` (above 0) for the others."""
     if not generated_weight > 0:
         raise ValueError(

@@ -1,8 +1,9 @@
-"""Folders of views, in whichever of the two layouts they have, and the settings that say how they are read."""
+"""Folders of multi-view frames in either of two layouts, and the settings for reading them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ds4d.core import check_ranges
 from ds4d.data.image_sizes import GENERATED_WEIGHT
@@ -13,33 +14,22 @@ from ds4d.types import MultiViewVideo
 
 _FPS = 24.0  # of clips whose files do not tell
 
-ViewsSource = Literal["auto", "zero123plus", "inflate", "folder"]
-
 
 @dataclass(frozen=True)
-class ViewsConfig:
-    """Where the views come from, and how a folder of views is read.
+class FolderConfig:
+    """How a folder of multi-view frames is read.
 
     Attributes:
-        views: made of the video by zero123plus (needs weights) or inflate (embedded), or those of a folder. auto: the
-            folder's if the input is one, else zero123plus on a GPU if its weights are found, else inflate.
-        elevation: how far above the object the camera of a video stands, degrees. Zero123++ places its views by the
-            horizon, so a wrong one tilts the object. To estimate it, make the views, and fit with 0 and with 20: under
-            the right one the object stands upright and silhouettes agree.
-        fovy: vertical field of view of a video once it is framed, degrees.
-        splits: transforms files to train on, without transforms_ and .json; empty: train, else front and mv.
-        rig: cameras of a STAG4D folder, by name or json file; its rig.json if None, else stag4d.
-        up: axis of a transforms file's world that points up, y or z.
-        size: height of the images in pixels; None: that of a folder's front view, and for a video 512.
-        fps: frames per second of a folder's clip (its clip.json says, else 24, if None); frames to take of a video per
-            second (evenly chosen if None).
-        generated_weight: trust in the views besides the front, above 0; the front has 1. None: 0.5 for generated views, 1
-            for recorded or rendered ones (transforms).
+        splits: transforms files to train on, without transforms_ and .json; by default train, or else front and mv.
+        rig: camera rig of a STAG4D folder, by name or JSON file; by default the folder's rig.json, or else stag4d.
+        up: up axis of the world of transforms files, y or z.
+        size: height of the images, pixels; by default that of the folder's input view, and 512 for a video.
+        fps: frame rate of a folder's frames, by default that in its clip.json or else 24; for a video, frames to take
+            per second, by default evenly spaced ones.
+        generated_weight: loss weight of all views but the input view, which has 1; by default 0.5 for generated views
+            and 1 for the views of transforms files.
     """
 
-    views: ViewsSource = "auto"
-    elevation: float = 0.0
-    fovy: float = 49.1
     splits: tuple[str, ...] = ()
     rig: str | None = None
     up: Literal["y", "z"] = "y"
@@ -48,30 +38,34 @@ class ViewsConfig:
     generated_weight: float | None = None
 
     def __post_init__(self) -> None:
-        check_ranges(self, elevation="(-90, 90)", fovy="(0, 180)")
         for name, interval in (("fps", "(0, inf)"), ("generated_weight", "(0, inf)"), ("size", "[1, inf)")):
             if getattr(self, name) is not None:
                 check_ranges(self, **{name: interval})
 
-    def refuse_set(self, names: tuple[str, ...], reason: str) -> None:
-        """Refuses options that the input does not read, unless they are as they are by default.
 
-        Raises:
-            ValueError: one is set; the message names it and the reason.
-        """
-        for name in names:
-            if getattr(self, name) != getattr(ViewsConfig, name):
-                raise ValueError(
-                    f"--{name} must not be given here, got {getattr(self, name)!r}: {reason}. Leave it out."
-                )
+def refuse_options(config: Any, names: Iterable[str], reason: str) -> None:
+    """Refuses options that do not apply to an input.
+
+    Args:
+        config: settings that the options set.
+        names: names of the fields that must have their defaults.
+        reason: why, to end the error message.
+
+    Raises:
+        ValueError: one of them has another value.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value != getattr(type(config), name):
+            raise ValueError(f"--{name.replace('_', '-')} must not be given, got {value}: {reason}. Leave it out.")
 
 
-def holds_views(path: Path) -> bool:
+def is_view_folder(path: Path) -> bool:
     """Whether a path is a folder of views from several sides, or of one with its cameras."""
     return ((path / "ref").is_dir() and (path / "zero123").is_dir()) or any(path.glob("transforms_*.json"))
 
 
-def load_views(path: str | Path, config: ViewsConfig) -> MultiViewVideo:
+def load_views(path: str | Path, config: FolderConfig) -> MultiViewVideo:
     """The multi-view sequence in a folder, whichever of the two layouts it has, in the folder's own world.
 
     Args:
@@ -83,14 +77,13 @@ def load_views(path: str | Path, config: ViewsConfig) -> MultiViewVideo:
             folder is wrong; the message names the file.
     """
     folder = Path(path)
-    own = ("elevation", "fovy")
     if (folder / "ref").is_dir():
-        config.refuse_set((*own, "splits", "up"), f"the rig of the STAG4D folder {folder} says where the cameras stand")
+        refuse_options(config, ("splits", "up"), f"{folder} is a STAG4D folder, whose cameras are those of a rig")
         weight = GENERATED_WEIGHT if config.generated_weight is None else config.generated_weight
         fps = config.fps or read_fps(folder) or _FPS
         return load_stag4d(folder, rig=config.rig, size=config.size, fps=fps, generated_weight=weight)
     if any(folder.glob("transforms_*.json")):
-        config.refuse_set((*own, "rig"), f"{folder} holds transforms files, which say where the cameras stand")
+        refuse_options(config, ("rig",), f"{folder} holds transforms files with its cameras")
         return load_transforms(
             folder,
             splits=config.splits,

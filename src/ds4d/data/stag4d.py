@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from ds4d.data.frame_store import FrameStore
-from ds4d.data.image_sizes import common_size, confidence
+from ds4d.data.image_sizes import common_size, view_weights
 from ds4d.geometry import RigView, frame_times, load_rig, rig_cameras
 from ds4d.io import image_size
 from ds4d.types import MultiViewVideo
@@ -62,7 +62,7 @@ def load_stag4d(
         valid=torch.ones(len(paths), len(views), dtype=torch.bool),
         times=frame_times(len(paths)),
         view_names=tuple(view.name for view in views),
-        view_weights=confidence(len(views), generated_weight),
+        view_weights=view_weights(len(views), generated_weight),
         duration=len(paths) / fps,
     )
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ds4d.data.frame_store import FrameStore
-from ds4d.data.image_sizes import SizedFile, common_size, confidence
+from ds4d.data.image_sizes import SizedFile, common_size, view_weights
 from ds4d.data.transforms_file import TransformsFrame, read_transforms
 from ds4d.io import image_size
 from ds4d.types import Cameras, MultiViewVideo
@@ -65,7 +65,7 @@ def load_transforms(
         valid=torch.tensor([[frame is not None for frame in row] for row in grid]),
         times=times,
         view_names=names,
-        view_weights=confidence(len(names), generated_weight),
+        view_weights=view_weights(len(names), generated_weight),
         duration=len(times) / fps,
         up=up,
     )

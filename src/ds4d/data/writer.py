@@ -22,7 +22,7 @@ from plyfile import PlyData, PlyElement
 from ds4d.core import tracked
 from ds4d.data.stag4d import RIG_FILE
 from ds4d.geometry import rig_of, write_rig
-from ds4d.io import contact_sheet, on_white, resize_premultiplied, write_png
+from ds4d.io import contact_sheet, on_white, resize_premultiplied, unpremultiply, write_png
 from ds4d.types import GeneratedViews, MultiViewVideo, PointCloud
 
 CLIP_FILE, POINTS_FILE = "clip.json", "points.ply"
@@ -48,10 +48,10 @@ def write_views(made: GeneratedViews, folder: Path, *, made_by: str) -> None:
     staging = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
     try:
         for time in tracked(range(clip.num_times), "writing the views"):
-            write_png(staging / "ref" / f"{time}_rgba.png", _straight(clip.frames.read(time, 0)))
+            write_png(staging / "ref" / f"{time}_rgba.png", unpremultiply(clip.frames.read(time, 0)))
             for view in range(1, clip.num_views):
                 path = staging / "zero123" / f"{time}_rgba" / f"{view - 1}.png"
-                write_png(path, _straight(clip.frames.read(time, view)))
+                write_png(path, unpremultiply(clip.frames.read(time, view)))
         write_rig(staging / RIG_FILE, rig)
         record = {"fps": clip.num_times / clip.duration, "made_by": made_by}
         (staging / CLIP_FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
@@ -103,9 +103,3 @@ def write_points(path: Path, points: PointCloud) -> None:
     for name, column in zip(("red", "green", "blue"), (points.colors.T * 255).round().byte().numpy(), strict=True):
         rows[name] = column
     PlyData([PlyElement.describe(rows, "vertex")]).write(str(path))
-
-
-def _straight(premultiplied: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
-    alphas = premultiplied[..., 3:].astype(np.float32)
-    colors = (premultiplied[..., :3] * (255 / np.maximum(alphas, 1))).round().clip(0, 255)
-    return np.concatenate((colors.astype(np.uint8), premultiplied[..., 3:]), axis=-1)

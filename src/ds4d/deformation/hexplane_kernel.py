@@ -7,15 +7,12 @@ side by side. Letters in shapes: T time, N points, S scales, C channels, R cells
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
 
-# Rounding may differ from strict IEEE order, which is what fuses products with sums; NaN and infinity stay honest.
-_FAST = {"contract", "nsz", "arcp", "reassoc"}
-_ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
+from ds4d.core.numba_kernels import HALF, ONE, ZERO, kernel
 
 
 @no_type_check
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@kernel()
 def read_at_points(first, end, unit, scales, planes, lines, features):
     """Products of the six reads of each point, at each time and scale. Items: points.
 
@@ -44,7 +41,7 @@ def read_at_points(first, end, unit, scales, planes, lines, features):
 
 
 @no_type_check
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@kernel()
 def pull_scales(first, end, unit, scales, planes, lines, grads, by_planes, by_lines, by_unit):
     """Gradients of what `read_at_points` read. Items: scales; each owns its rows and takes the points in their order.
 
@@ -66,11 +63,11 @@ def pull_scales(first, end, unit, scales, planes, lines, grads, by_planes, by_li
         for n in range(len(unit)):
             x, y, z = _locate(unit[n, 0], size), _locate(unit[n, 1], size), _locate(unit[n, 2], size)
             xy, xz, yz = _first_cells(plane, size, x, y, z)
-            along_x, along_y, along_z = _ZERO, _ZERO, _ZERO
+            along_x, along_y, along_z = ZERO, ZERO, ZERO
             for c in range(channels):
                 at_xy, at_xz = _read_plane(planes, xy, size, c, x, y), _read_plane(planes, xz, size, c, x, z)
                 at_yz = _read_plane(planes, yz, size, c, y, z)
-                space, by_space = at_xy * at_xz * at_yz, _ZERO
+                space, by_space = at_xy * at_xz * at_yz, ZERO
                 for t in range(len(grads)):
                     row, pull = line + 3 * t * size, grads[t, n, s * channels + c]
                     xt, yt = _read_line(lines, row, c, x), _read_line(lines, row + size, c, y)
@@ -88,27 +85,27 @@ def pull_scales(first, end, unit, scales, planes, lines, grads, by_planes, by_li
 
 
 @no_type_check
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@kernel()
 def _locate(unit, size):
     """Where a coordinate falls among `size` cells: the cell before it, the share of the next, and two slopes.
 
     The slopes are those of the position in cells, for planes and for lines. Beyond the box both are 0; on its border
     lines still have one. NaN falls into the first cell, with a share that is NaN.
     """
-    scale = _HALF * np.float32(size - 1)
+    scale = HALF * np.float32(size - 1)
     held = unit
-    if unit < -_ONE:
-        held = -_ONE
-    elif unit > _ONE:
-        held = _ONE
-    position = (held + _ONE) * scale
-    inside = position > _ZERO and position < np.float32(size - 1)
-    cell = min(int(position), size - 2) if position > _ZERO else 0
-    return cell, position - np.float32(cell), scale if inside else _ZERO, scale if held == unit else _ZERO
+    if unit < -ONE:
+        held = -ONE
+    elif unit > ONE:
+        held = ONE
+    position = (held + ONE) * scale
+    inside = position > ZERO and position < np.float32(size - 1)
+    cell = min(int(position), size - 2) if position > ZERO else 0
+    return cell, position - np.float32(cell), scale if inside else ZERO, scale if held == unit else ZERO
 
 
 @no_type_check
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@kernel()
 def _first_cells(row, size, x, y, z):
     """The cells before a point in the xy, xz and yz planes, the first of which begins at `row`."""
     area = size * size
@@ -116,42 +113,42 @@ def _first_cells(row, size, x, y, z):
 
 
 @no_type_check
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@kernel()
 def _read_plane(planes, i, size, c, x, y):
     """The bilinear read of a plane whose cell before the point is `i`."""
-    upper = (_ONE - x[1]) * planes[i, c] + x[1] * planes[i + 1, c]
-    lower = (_ONE - x[1]) * planes[i + size, c] + x[1] * planes[i + size + 1, c]
-    return (_ONE - y[1]) * upper + y[1] * lower
+    upper = (ONE - x[1]) * planes[i, c] + x[1] * planes[i + 1, c]
+    lower = (ONE - x[1]) * planes[i + size, c] + x[1] * planes[i + size + 1, c]
+    return (ONE - y[1]) * upper + y[1] * lower
 
 
 @no_type_check
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@kernel()
 def _read_line(lines, row, c, x):
     """The linear read of a line that begins at `row`."""
-    return (_ONE - x[1]) * lines[row + x[0], c] + x[1] * lines[row + x[0] + 1, c]
+    return (ONE - x[1]) * lines[row + x[0], c] + x[1] * lines[row + x[0] + 1, c]
 
 
 @no_type_check
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@kernel()
 def _pull_line(lines, by_lines, row, c, x, pull):
     """Adds what comes back through `_read_line` to its cells; returns the gradient along it."""
     i = row + x[0]
-    by_lines[i, c] += (_ONE - x[1]) * pull
+    by_lines[i, c] += (ONE - x[1]) * pull
     by_lines[i + 1, c] += x[1] * pull
-    return x[3] * pull * (lines[i + 1, c] - lines[i, c]) if x[3] > _ZERO else _ZERO
+    return x[3] * pull * (lines[i + 1, c] - lines[i, c]) if x[3] > ZERO else ZERO
 
 
 @no_type_check
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@kernel()
 def _pull_plane(planes, by_planes, i, size, c, x, y, pull):
     """Adds what comes back through `_read_plane` to its cells; returns the gradients along both axes."""
     right, lower = x[1], y[1]
-    left, upper = _ONE - right, _ONE - lower
+    left, upper = ONE - right, ONE - lower
     by_planes[i, c] += upper * left * pull
     by_planes[i + 1, c] += upper * right * pull
     by_planes[i + size, c] += lower * left * pull
     by_planes[i + size + 1, c] += lower * right * pull
     a, b, below_a, below_b = planes[i, c], planes[i + 1, c], planes[i + size, c], planes[i + size + 1, c]
-    along_x = x[2] * pull * (upper * (b - a) + lower * (below_b - below_a)) if x[2] > _ZERO else _ZERO
-    along_y = y[2] * pull * (left * (below_a - a) + right * (below_b - b)) if y[2] > _ZERO else _ZERO
+    along_x = x[2] * pull * (upper * (b - a) + lower * (below_b - below_a)) if x[2] > ZERO else ZERO
+    along_y = y[2] * pull * (left * (below_a - a) + right * (below_b - b)) if y[2] > ZERO else ZERO
     return along_x, along_y

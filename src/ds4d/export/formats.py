@@ -19,7 +19,7 @@ from ds4d.export.html import write_html
 from ds4d.export.mesh import write_mesh
 from ds4d.export.ply import write_ply
 from ds4d.export.splat import write_splat
-from ds4d.geometry import UpAxis, into_world, turned_world
+from ds4d.geometry import UpAxis, into_world, set_up_axis
 from ds4d.scene import Scene
 
 _FOLDER_FORMAT = "ply"  # of a path without an ending
@@ -143,7 +143,7 @@ def export_scene(
             f"{key} must not be given with the format {name}, which takes {', '.join(entry.options) or 'no options'}. "
             "Leave it out."
         )
-    times = _checked(scene.clip.times if times is None else times)
+    times = _checked(scene.timeline.times if times is None else times)
     paths = export_paths(path, name, len(times))
     if "up" in entry.options:
         given.setdefault("up", entry.up)
@@ -165,7 +165,7 @@ def _write_frames(
     up: UpAxis | None,
     **options: Any,
 ) -> None:
-    world = turned_world(scene.world, up)
+    world = set_up_axis(scene.world, up)
     for path, time in zip(tracked(paths, f"writing {entry.endings[0]}"), times.split(1), strict=True):
         with torch.no_grad():
             raw = scene.raw_at(time.to(scene.device)).at_time(0)

@@ -18,7 +18,7 @@ def sample_at_points(
     points: Float[Tensor, "*T N 3"],
     cameras: Cameras,
     *,
-    shifts: Float[Tensor, "*T V 2 _ _"] | None = None,
+    warps: Float[Tensor, "*T V 2 _ _"] | None = None,
 ) -> tuple[Float[Tensor, "*T V N C"], Bool[Tensor, "*T V N"]]:
     """Every view's vector at every point, bilinear between the cells, and whether the point lies in the image at all.
 
@@ -28,14 +28,14 @@ def sample_at_points(
         maps: of V views; cell (i, j) stands for the image at ((j + 0.5) / w, (i + 0.5) / h) of its width and height.
         points: centers of that time, in the cameras' world.
         cameras: of the views [V], or of each time [*T, V]; their size gives the scale of pixels, not that of the maps.
-        shifts: how each view's image is warped: at place x it shows what belongs to x + shift(x), in half images;
+        warps: how each view's image is warped: at place x it shows what belongs to x + shift(x), in half images;
             on a grid whose outer points are the image's corners.
 
     Returns:
         The vectors (those of the nearest border cell outside the image), and where the point lies in the image.
     """
     place, in_view, _ = project_places(points, cameras)
-    return _read(maps, warp_places(place, shifts), align_corners=False), in_view
+    return _read(maps, warp_places(place, warps), align_corners=False), in_view
 
 
 def project_places(
@@ -60,10 +60,10 @@ def project_places(
 
 
 def warp_places(
-    place: Float[Tensor, "*T V N 2"], shifts: Float[Tensor, "*T V 2 _ _"] | None
+    place: Float[Tensor, "*T V N 2"], warps: Float[Tensor, "*T V 2 _ _"] | None
 ) -> Float[Tensor, "*T V N 2"]:
-    """Where warped images show what belongs to places; `shifts` as for `sample_at_points`."""
-    return place if shifts is None else place - _read(shifts.to(place.dtype), place, align_corners=True)
+    """Where warped images show what belongs to places; `warps` as for `sample_at_points`."""
+    return place if warps is None else place - _read(warps.to(place.dtype), place, align_corners=True)
 
 
 class PointReads:

@@ -8,15 +8,12 @@ is four short runs of memory.
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
 
-# Rounding may differ from strict IEEE order, which is what lets sums run in vector lanes; NaN and infinity stay honest.
-_FAST = {"contract", "nsz", "arcp", "reassoc"}
-_ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
+from ds4d.core.numba_kernels import HALF, ONE, ZERO, kernel
 
 
 @no_type_check
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@kernel()
 def weigh_reads(first, end, maps, places, weights, out):
     """Sum over the maps of weight times read. Items: the B * N places, batch major.
 
@@ -32,7 +29,7 @@ def weigh_reads(first, end, maps, places, weights, out):
     for b in range(len(maps)):
         begin, stop = max(first - b * count, 0), min(end - b * count, count)
         for n in range(begin, stop):
-            out[b, n] = _ZERO
+            out[b, n] = ZERO
         for v in range(maps.shape[1]):  # one after the other: a map stays in the cache
             cells = maps[b, v]
             for n in range(begin, stop):
@@ -43,7 +40,7 @@ def weigh_reads(first, end, maps, places, weights, out):
 
 
 @no_type_check
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@kernel()
 def weigh_reads_backward(first, end, maps, places, weights, grads, d_maps, d_weights):
     """Gradients of `weigh_reads` where there is room for them. Items: the B * V maps, as each is added to in order.
 
@@ -63,9 +60,9 @@ def weigh_reads_backward(first, end, maps, places, weights, grads, d_maps, d_wei
         for n in range(places.shape[2]):
             corners = _corners(places[b, v, n], cells.shape)
             if len(d_weights) > 0:
-                total = _ZERO
+                total = ZERO
                 for c in range(cells.shape[2]):
-                    read = _ZERO
+                    read = ZERO
                     for row, column, share in corners:
                         read += share * cells[row, column, c]
                     total += read * grads[b, n, c]
@@ -78,24 +75,24 @@ def weigh_reads_backward(first, end, maps, places, weights, grads, d_maps, d_wei
 
 
 @no_type_check
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@kernel()
 def _corners(place, shape):
     """Row, column and share of the four cells round a place."""
     top, bottom, y = _neighbors(place[1], shape[0])
     left, right, x = _neighbors(place[0], shape[1])
     return (
-        (top, left, (_ONE - y) * (_ONE - x)),
-        (top, right, (_ONE - y) * x),
-        (bottom, left, y * (_ONE - x)),
+        (top, left, (ONE - y) * (ONE - x)),
+        (top, right, (ONE - y) * x),
+        (bottom, left, y * (ONE - x)),
         (bottom, right, y * x),
     )
 
 
 @no_type_check
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@kernel()
 def _neighbors(place, size):
     """The two cells whose centers lie on both sides of a place along one axis, and the share of the second."""
-    at = ((place + _ONE) * np.float32(size) - _ONE) * _HALF
-    at = min(at, np.float32(size - 1)) if at > _ZERO else _ZERO  # NaN is not above 0
+    at = ((place + ONE) * np.float32(size) - ONE) * HALF
+    at = min(at, np.float32(size - 1)) if at > ZERO else ZERO  # NaN is not above 0
     low = int(at)
     return low, min(low + 1, size - 1), at - np.float32(low)

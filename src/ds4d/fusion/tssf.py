@@ -111,7 +111,7 @@ class Tssf(nn.Module):
         valid: Float[Tensor, "... V"] | None = None,
         distance_maps: Float[Tensor, "... _ _ h w"] | None = None,
         depths: Float[Tensor, "... _ 1 _ _"] | None = None,
-        shifts: Float[Tensor, "... _ 2 _ _"] | None = None,
+        warps: Float[Tensor, "... _ 2 _ _"] | None = None,
     ) -> Float[Tensor, "*T N C"]:
         """Fused features of every point.
 
@@ -122,7 +122,7 @@ class Tssf(nn.Module):
             valid: 1 for views that have an image, 0 for others; all have one if None.
             distance_maps: what the rule `distance` compares views by (`principal_map` of the features).
             depths: what the rule `visible` tests against (`visibility`).
-            shifts: how each view's image is warped (`sample_at_points`).
+            warps: how each view's image is warped (`sample_at_points`).
 
         Raises:
             ValueError: sizes do not belong together, or what the rule needs is missing.
@@ -132,7 +132,7 @@ class Tssf(nn.Module):
         if self.config.rule == "front":  # the other views need not be read
             cameras = cameras[..., :1]
             maps, valid = maps[..., :1, :, :, :], None if valid is None else valid[..., :1]
-            shifts = None if shifts is None else shifts[..., :1, :, :, :]
+            warps = None if warps is None else warps[..., :1, :, :, :]
         reduced = self.reduced(maps)
         place, in_view, own = project_places(points, cameras)
         if depths is not None and self.needs_depths:  # drawn from what is fitted, so places are not warped yet
@@ -141,7 +141,7 @@ class Tssf(nn.Module):
             seen = in_view.to(reduced.dtype)
         if valid is not None:
             seen = seen * valid[..., None]
-        place, compared = warp_places(place, shifts), None
+        place, compared = warp_places(place, warps), None
         if distance_maps is not None and self.needs_distances:
             compared = PointReads(distance_maps.to(reduced.dtype), place)
         return self.rule(PointReads(reduced, place), seen, compared)

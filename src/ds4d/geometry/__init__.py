@@ -28,8 +28,9 @@ from ds4d.geometry.spherical_harmonics import rgb_to_sh as rgb_to_sh
 from ds4d.geometry.spherical_harmonics import sh_degree as sh_degree
 from ds4d.geometry.times import frame_times as frame_times
 from ds4d.geometry.times import nearest_frames as nearest_frames
+from ds4d.geometry.up_axis import UP_AXES as UP_AXES
 from ds4d.geometry.up_axis import UpAxis as UpAxis
-from ds4d.geometry.up_axis import turned_world as turned_world
+from ds4d.geometry.up_axis import set_up_axis as set_up_axis
 from ds4d.geometry.visual_hull import HullConfig as HullConfig
 from ds4d.geometry.visual_hull import carve as carve
 from ds4d.geometry.visual_hull import color_points as color_points

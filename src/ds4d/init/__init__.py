@@ -1,7 +1,6 @@
 """Where the object is, and the first Gaussians."""
 
 from ds4d.init.normalization import BALL_RADIUS as BALL_RADIUS
-from ds4d.init.normalization import UP_AXES as UP_AXES
 from ds4d.init.normalization import InitConfig as InitConfig
 from ds4d.init.normalization import SceneNormalization as SceneNormalization
 from ds4d.init.normalization import describe_start as describe_start

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ds4d.core import check_ranges
 from ds4d.geometry import (
+    UP_AXES,
     HullConfig,
     camera_focus,
     carve,
@@ -29,7 +30,6 @@ from ds4d.types import Cameras, FrameBatch, MultiViewVideo, PointCloud, RawGauss
 
 BALL_RADIUS = 0.5
 _LEAST_IOU, _GOOD_IOU = 0.5, 0.7  # of a file's shape with the silhouettes; other objects reach 0.4 to 0.65
-UP_AXES = {"y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 
 
 @dataclass(frozen=True)

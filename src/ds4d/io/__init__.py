@@ -14,6 +14,7 @@ from ds4d.io.images import premultiply as premultiply
 from ds4d.io.images import read_rgba as read_rgba
 from ds4d.io.images import resize_premultiplied as resize_premultiplied
 from ds4d.io.images import spread_colors as spread_colors
+from ds4d.io.images import unpremultiply as unpremultiply
 from ds4d.io.images import write_png as write_png
 from ds4d.io.video_writer import write_alpha_video as write_alpha_video
 from ds4d.io.video_writer import write_video as write_video

@@ -73,6 +73,12 @@ def premultiply(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
     return out
 
 
+def unpremultiply(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
+    """Premultiplied to straight alpha, rounded to nearest: 0 where alpha is 0, unchanged where alpha is 255."""
+    colors = rgba[..., :3] * 255.0 / np.maximum(rgba[..., 3:], 1)
+    return np.concatenate((colors.clip(0, 255).round().astype(np.uint8), rgba[..., 3:]), axis=-1)
+
+
 def on_white(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 3"]:
     """A premultiplied image over white."""
     return rgba[..., :3] + (255 - rgba[..., 3:])

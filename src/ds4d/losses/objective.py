@@ -1,16 +1,17 @@
 """The objective: a named, weighted sum of losses."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from ds4d.core import check_ranges
 from ds4d.losses import photometric, regularizers
+from ds4d.losses.view_correction import ViewCorrection
 from ds4d.metrics import Lpips, ssim
 
 
@@ -67,20 +68,22 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class LossInputs:
-    """All that a loss may look at in one step: B images of T times.
+    """Everything that a loss may use in one step: B images at T times.
 
     Attributes:
-        colors: rendered, over the step's backgrounds.
-        alphas: rendered coverage.
-        target_colors: the images over the same backgrounds.
-        target_alphas: their coverage.
-        weights: trust per pixel, 1 for the real view.
-        is_input: which images belong to view 0.
-        canonical_means: centers at the canonical time.
-        means: centers at the step's times.
-        neighbors: rows of each Gaussian's neighbors.
-        spatial_planes: of the HexPlane; empty while nothing is deformed.
-        temporal_planes: of the HexPlane; empty while nothing is deformed.
+        colors: rendered colors in [0, 1] over the backgrounds.
+        alphas: rendered opacity in [0, 1].
+        target_colors: training images in [0, 1] over the same backgrounds.
+        target_alphas: masks of the training images in [0, 1].
+        weights: confidence per pixel, 1 for the input view.
+        backgrounds: plain background colors in [0, 1].
+        times: time of each image in [0, 1].
+        views: view index of each image; 0 is the input view.
+        canonical_means: Gaussian centers at the canonical time.
+        means: Gaussian centers at the step's times.
+        neighbors: indices of each Gaussian's nearest neighbors.
+        spatial_planes: space planes of the HexPlane; empty in the static stage.
+        temporal_planes: time planes of the HexPlane; empty in the static stage.
     """
 
     colors: Float[Tensor, "B 3 H W"]
@@ -88,12 +91,19 @@ class LossInputs:
     target_colors: Float[Tensor, "B 3 H W"]
     target_alphas: Float[Tensor, "B 1 H W"]
     weights: Float[Tensor, "B 1 #H #W"]
-    is_input: Bool[Tensor, " B"]
+    backgrounds: Float[Tensor, "B 3"]
+    times: Float[Tensor, " B"]
+    views: Int[Tensor, " B"]
     canonical_means: Float[Tensor, "N 3"]
     means: Float[Tensor, "T N 3"]
     neighbors: Int[Tensor, "N k"]
     spatial_planes: list[Tensor]
     temporal_planes: list[Tensor]
+
+    @property
+    def is_input(self) -> Bool[Tensor, " B"]:
+        """Which images are of the input view."""
+        return self.views == 0
 
 
 def _l1(inputs: LossInputs) -> Tensor:
@@ -143,15 +153,20 @@ REGULARIZERS: dict[str, Callable[[LossInputs], Tensor]] = {
 }
 
 
-class Objective:
-    """Sums the losses whose weight is not 0.
+class Objective(nn.Module):
+    """The weighted sum of the losses whose weight is not 0.
 
     Args:
-        config: the weights.
-        lpips: the network of the loss `lpips`, which is left out without it.
+        config: weights of the losses.
+        lpips: network of the loss `lpips`, which is left out without it.
+        view_correction: correction of the rendered images to each view, if any.
     """
 
-    def __init__(self, config: LossConfig, lpips: Lpips | None = None) -> None:
+    def __init__(
+        self, config: LossConfig, lpips: Lpips | None = None, view_correction: ViewCorrection | None = None
+    ) -> None:
+        super().__init__()
+        self.view_correction = view_correction
         self._losses = dict(IMAGE_LOSSES)
         if lpips is not None:
             self._losses["lpips"] = partial(_lpips, lpips)
@@ -165,12 +180,13 @@ class Objective:
         """Whether a loss looks at each Gaussian's neighbors."""
         return "rigidity" in self._weights
 
-    def names(self, deformed: bool) -> list[str]:
-        """The losses that are summed; regularizers only where something is deformed."""
-        return [*self._terms, *(self._weights if deformed else ())]
-
-    def __call__(self, inputs: LossInputs) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        """The total, and each loss's own value before its weight (detached), in the order of `names`."""
+    def forward(self, inputs: LossInputs) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+        """The total, and each loss before its weight (detached) by name; regularizers only where they apply."""
+        if self.view_correction is not None:
+            colors, alphas = self.view_correction(
+                inputs.colors, inputs.alphas, inputs.backgrounds, inputs.times, inputs.views
+            )
+            inputs = replace(inputs, colors=colors, alphas=alphas)
         fractions = {"all": torch.ones_like(inputs.is_input), "input": inputs.is_input, "generated": ~inputs.is_input}
         total = inputs.colors.new_zeros(())
         values = {}
@@ -183,4 +199,6 @@ class Objective:
             value = REGULARIZERS[name](inputs)
             total = total + weight * value
             values[name] = value.detach()
+        if self.view_correction is not None:
+            total = total + self.view_correction.penalty()
         return total, values

@@ -1,13 +1,13 @@
 """What every generator of views shares: its protocol, where its cameras stand, and the clip that it gives back."""
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from ds4d.data.image_sizes import GENERATED_WEIGHT, confidence
+from ds4d.data.image_sizes import GENERATED_WEIGHT, view_weights
 from ds4d.geometry import RIGS, frame_times, rig_cameras, rig_cameras_round
 from ds4d.io import resize_premultiplied
 from ds4d.types import Cameras, Frames, GeneratedViews, MultiViewVideo, Video
@@ -15,7 +15,22 @@ from ds4d.types import Cameras, Frames, GeneratedViews, MultiViewVideo, Video
 
 @runtime_checkable
 class ViewGenerator(Protocol):
-    """Makes further views of every frame of a video. `GENERATORS[name](settings, device)` makes one."""
+    """Generates further views of every frame of a video.
+
+    A class of this kind is made from its settings and a device, `GENERATORS[name](settings, device)`.
+
+    Attributes:
+        Config: dataclass of its settings, which has a default for every field.
+        uses_matting_model: whether the class takes the file of a matting model as a third argument.
+    """
+
+    Config: ClassVar[type]
+    uses_matting_model: ClassVar[bool]
+
+    @staticmethod
+    def is_usable(config: Any, device: torch.device) -> tuple[bool, str]:
+        """Whether it may be chosen automatically, and why or why not in a few words."""
+        ...
 
     @property
     def identity(self) -> str:
@@ -78,12 +93,12 @@ def join_views(
         valid=torch.ones(video.num_times, count, dtype=torch.bool),
         times=frame_times(video.num_times),
         view_names=("front", *names),
-        view_weights=confidence(count, GENERATED_WEIGHT),
+        view_weights=view_weights(count, GENERATED_WEIGHT),
         duration=video.num_times / video.fps,
     )
 
 
-def front_alone(video: Video) -> GeneratedViews:
+def input_view_only(video: Video) -> GeneratedViews:
     """The video without further views."""
     none = np.empty((video.num_times, 0, video.frames.height, video.frames.width, 4), np.uint8)
     return GeneratedViews(join_views(video, none, stag4d_cameras(video)[:1], ()))

@@ -9,7 +9,6 @@ from ds4d.pipeline.events import Resolved as Resolved
 from ds4d.pipeline.events import StageStarted as StageStarted
 from ds4d.pipeline.flow import iter_run as iter_run
 from ds4d.pipeline.inputs import TrainingInput as TrainingInput
-from ds4d.pipeline.inputs import choose_generator as choose_generator
 from ds4d.pipeline.inputs import read_input as read_input
 from ds4d.pipeline.setup import extract_frame_features as extract_frame_features
 from ds4d.pipeline.setup import prepare as prepare

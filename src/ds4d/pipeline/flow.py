@@ -67,7 +67,7 @@ def iter_run(
         TrainingDiverged: a loss became NaN or Inf.
     """
     folder, target = RunFolder(Path(output)), choose_device(device)
-    record = RunRecord(Path(input).resolve(), target.type, config, config.views.views)
+    record = RunRecord(Path(input).resolve(), target.type, config, config.views.source)
     if resume:
         folder.check_resumable(record)
         record = replace(record, views_source=read_record(folder.config).views_source)
@@ -87,14 +87,14 @@ def iter_run(
     with watch("views"):
         clip = read_input(input, record.resolved_config, target)
         video = clip.video
-    yield Resolved("views", clip.used)
+    yield Resolved("views", clip.description)
     yield Resolved("cost", str(predict_run(video.num_times, video.num_views, config, target)))
 
     yield StageStarted("features")
     with watch("features"):
         features = extract_frame_features(video, config, target)
     used = Provenance(
-        views=clip.used,
+        views=clip.description,
         features=config.features.kind if features is not None else "none",
         init=describe_start(config.init, clip.points),
     )
@@ -112,7 +112,7 @@ def iter_run(
 
     yield StageStarted("fit")
     # From here on every interruption leaves a checkpoint.
-    folder.open(replace(record, views_source=clip.views), clip.video_crop)
+    folder.open(replace(record, views_source=clip.source), clip.video_crop)
     yield FitStarted(trainer.scene, trainer.video)
     yield from _fit(trainer, config, folder)
     trainer.scene.save(folder.path)

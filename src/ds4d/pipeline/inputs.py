@@ -1,53 +1,70 @@
-"""From what the user names, a video or a folder of views, to a clip from several sides.
+"""From the path that the user gives, a video or a folder of multi-view frames, to the video that is trained on.
 
-A video is cut out and framed, and a generator makes further views of it. A folder of views is taken as it is; if it has
-but one still view, or if a generator is asked for, its front view is the video, with its own camera.
+A video is matted and framed, and a view generator adds views to it. A folder of multi-view frames is used as it is; if
+it has a single static view, or if a view generator is requested, views are added to its input view, whose camera is
+kept.
 """
 
 import contextlib
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import torch
+from jaxtyping import UInt8
+from numpy import ndarray
 
 from ds4d.config import GenerateConfig
-from ds4d.data import POINTS_FILE, ViewsConfig, ViewsSource, check_masks, holds_views, load_views
-from ds4d.data.image_sizes import confidence
-from ds4d.geometry import RIGS, inverse_similarity, rig_cameras, rotation_to_y, transform_cameras, transform_points
-from ds4d.init import UP_AXES, read_points
-from ds4d.multiview import GENERATORS, find_views, front_alone, generate_once
+from ds4d.data import POINTS_FILE, check_masks, is_view_folder, load_views, refuse_options
+from ds4d.data.image_sizes import view_weights
+from ds4d.geometry import (
+    RIGS,
+    UP_AXES,
+    inverse_similarity,
+    rig_cameras,
+    rotation_to_y,
+    transform_cameras,
+    transform_points,
+)
+from ds4d.init import read_points
+from ds4d.multiview import (
+    ViewsConfig,
+    ViewsSource,
+    choose_generator,
+    find_views,
+    generate_once,
+    input_view_only,
+    make_generator,
+)
 from ds4d.preprocess import Finding, Framing, VideoConfig, VideoCrop, load_video
 from ds4d.types import Frames, GeneratedViews, MultiViewVideo, PointCloud, Similarity, Video
-from ds4d.weights import MODELS, find_model
 
 _MOST_POINTS = 1_000_000
 
 
 @dataclass(frozen=True)
 class TrainingInput:
-    """An input, ready to be fitted.
+    """The video to train on, and what is known about it.
 
     Attributes:
-        video: the clip, in the user's world.
-        points: the object at its middle frame, where a generator knows its shape.
-        framing: where a video's images lie in it.
-        views: where its views come from, never `auto`.
-        used: the same, in a few words.
-        findings: what was found about a video, the worst first; None where the input is a folder of views.
+        video: frames and cameras of all training views, in world space.
+        points: surface points of the object in the middle frame, if the view generator knows its shape.
+        framing: crop of the input video that the frames show; None for a folder of views.
+        source: source of the views, never `auto`.
+        description: the same in a few words.
+        findings: results of the checks of an input video, the most severe first; None for a folder of views.
     """
 
     video: MultiViewVideo
     points: PointCloud | None
     framing: Framing | None
-    views: ViewsSource
-    used: str
+    source: ViewsSource
+    description: str
     findings: tuple[Finding, ...] | None = None
 
     @property
     def video_crop(self) -> VideoCrop | None:
-        """How the images lie in their video, if they come from one."""
+        """The crop of the input video with its camera; None for a folder of views."""
         if self.framing is None:
             return None
         cameras = self.video.cameras
@@ -55,56 +72,42 @@ class TrainingInput:
         return VideoCrop(self.framing, viewmat, K)
 
 
-class FrontFrames:
-    """The `Frames` of a clip's first view alone."""
-
-    num_views = 1
-
-    def __init__(self, frames: Frames) -> None:
-        self.num_times, self.width, self.height = frames.num_times, frames.width, frames.height
-        self._frames = frames
-
-    def read(self, time: int, view: int) -> Any:
-        """One image, as the clip gives it."""
-        return self._frames.read(time, 0)
-
-
 def read_input(
-    source: str | Path, config: GenerateConfig, device: torch.device, *, make_views: bool = True
+    path: str | Path, config: GenerateConfig, device: torch.device, *, make_views: bool = True
 ) -> TrainingInput:
-    """The clip that an input holds, or that a generator makes of it, its masks checked.
+    """Reads an input, checks its masks, and adds generated views if it needs them.
 
     Args:
-        source: a video, or a folder of views (`ds4d.data.load_views`).
-        config: how it is read, and what makes its views.
-        device: where a generator works.
-        make_views: whether a generator makes the views that it has not made before; else a video whose views are not
-            on disk keeps its real view alone, with a warning.
+        path: a video, or a folder of multi-view frames (`ds4d.data.load_views`).
+        config: how the input is read, and how views are generated.
+        device: compute device of the view generator.
+        make_views: whether views that are not in the cache are generated; if not, the input view is returned alone,
+            with a warning.
 
     Raises:
-        ValueError: the input is unfit, or an option does not apply to it; the message names what and the mend.
-        ImportError: a package that the input or the generator needs is not installed.
+        ValueError: the input cannot be used, or an option does not apply to it.
+        ImportError: a package that the input or the view generator needs is not installed.
     """
-    path, asked = Path(source), config.views.views
-    if not (asked == "folder" or holds_views(path)):
-        return _from_video(path, config, device, make_views)
-    clip = load_views(path, config.views)
-    check_masks(clip)
-    is_video = clip.num_views == 1 and clip.cameras.is_static and bool(clip.valid.all())
-    is_whole = asked == "folder" or (asked == "auto" and not is_video)
-    # Views that are made are cut out, too.
-    unread = config.video if is_whole else replace(config.video, matting_model=None)
-    if unread != VideoConfig():
-        raise ValueError(f"options of videos must not be given here: {path} is a folder of views. Leave them out.")
-    if is_whole:
-        if is_video:
-            warnings.warn(f"{path} shows the object from one still side: the others are unknown.", stacklevel=2)
-        return TrainingInput(clip, _points_beside(path), None, "folder", f"the folder's {clip.num_views}")
-    return _from_front(clip, config, device, make_views)
+    path, source = Path(path), config.views.source
+    if not (source == "folder" or is_view_folder(path)):
+        return _read_video(path, config, device, make_views)
+    refuse_options(config.views, ("elevation", "fovy"), f"{path} is a folder of views with its cameras")
+    video = load_views(path, config.views)
+    check_masks(video)
+    is_single = video.num_views == 1 and video.cameras.is_static and bool(video.valid.all())
+    is_complete = source == "folder" or (source == "auto" and not is_single)
+    # Generated views are matted, too, so their matting model is no option of videos alone.
+    unused = {field.name for field in fields(VideoConfig)} - (set() if is_complete else {"matting_model"})
+    refuse_options(config.video, sorted(unused), f"{path} is a folder of views")
+    if not is_complete:
+        return _add_views(video, config, device, make_views)
+    if is_single:
+        warnings.warn(f"{path} has one static view: the other sides of the object are unknown.", stacklevel=2)
+    return TrainingInput(video, _read_points(path), None, "folder", f"{video.num_views} views of the folder")
 
 
-def _points_beside(folder: Path) -> PointCloud | None:
-    """The surface at the middle frame that `ds4d multiview` leaves beside the views of a generator that knows it."""
+def _read_points(folder: Path) -> PointCloud | None:
+    """The surface points that `write_views` stores beside the views of a generator that knows the shape."""
     path = folder / POINTS_FILE
     if not path.is_file():
         return None
@@ -112,76 +115,82 @@ def _points_beside(folder: Path) -> PointCloud | None:
     return PointCloud(positions, torch.full_like(positions, 0.5) if colors is None else colors)
 
 
-def _from_video(path: Path, config: GenerateConfig, device: torch.device, make_views: bool) -> TrainingInput:
-    asked = config.views
-    asked.refuse_set(("splits", "rig", "up"), f"{path} is a video")
-    loaded = load_video(path, replace(config.video, size=asked.size or config.video.size, fps=asked.fps))
+def _read_video(path: Path, config: GenerateConfig, device: torch.device, make_views: bool) -> TrainingInput:
+    """A video with generated views."""
+    views = config.views
+    refuse_options(views, ("splits", "rig", "up"), f"{path} is a video")
+    loaded = load_video(path, replace(config.video, size=views.size or config.video.size, fps=views.fps))
     video = loaded.video
-    if (asked.elevation, asked.fovy) != (ViewsConfig.elevation, ViewsConfig.fovy):
-        front = replace(RIGS["stag4d"][0], elevation=asked.elevation, fovy=asked.fovy)
-        video = replace(video, camera=rig_cameras((front,), video.frames.width, video.frames.height))
-    made, name, used = _generate(video, config, device, make_views)
-    check_masks(made.video)
-    return TrainingInput(made.video, made.points, loaded.framing, name, used, loaded.findings)
+    if (views.elevation, views.fovy) != (ViewsConfig.elevation, ViewsConfig.fovy):
+        view = replace(RIGS["stag4d"][0], elevation=views.elevation, fovy=views.fovy)
+        video = replace(video, camera=rig_cameras((view,), video.frames.width, video.frames.height))
+    generated, source, description = _generate(video, config, device, make_views)
+    check_masks(generated.video)
+    return TrainingInput(generated.video, generated.points, loaded.framing, source, description, loaded.findings)
 
 
-def _from_front(clip: MultiViewVideo, config: GenerateConfig, device: torch.device, make_views: bool) -> TrainingInput:
-    """Views of a clip's front view, whose camera and world are kept."""
-    front = clip.cameras[:, :1]
-    if not (front.is_static and clip.valid[:, 0].all()):
+def _add_views(video: MultiViewVideo, config: GenerateConfig, device: torch.device, make_views: bool) -> TrainingInput:
+    """The input view of a folder with generated views, in the world of the folder."""
+    cameras = video.cameras[:, :1]
+    if not (cameras.is_static and video.valid[:, 0].all()):
         raise ValueError(
-            f"the camera of view {clip.view_names[0]!r} must stand still and show every frame, to have further views "
-            "made of it, got one that does not. Fit the folder's own views: --views folder."
+            f"view {video.view_names[0]!r} must have a static camera and an image of every frame for views to be "
+            "generated from it, got one that has not. Train on the views of the folder: --views folder."
         )
-    upright = Similarity(1.0, rotation_to_y(torch.tensor(UP_AXES[clip.up])), torch.zeros(3))
-    input_video = Video(
-        FrontFrames(clip.frames), clip.num_times / clip.duration, transform_cameras(upright, front.at_time(0))
-    )
-    made, name, used = _generate(input_video, config, device, make_views)
+    upright = Similarity(1.0, rotation_to_y(torch.tensor(UP_AXES[video.up])), torch.zeros(3))
+    camera = transform_cameras(upright, cameras.at_time(0))
+    input_view = Video(_InputView(video.frames), video.num_times / video.duration, camera)
+    generated, source, description = _generate(input_view, config, device, make_views)
     back = inverse_similarity(upright)
     video = replace(
-        made.video, cameras=transform_cameras(back, made.video.cameras), times=clip.times, loops=clip.loops, up=clip.up
+        generated.video,
+        cameras=transform_cameras(back, generated.video.cameras),
+        times=video.times,
+        loops=video.loops,
+        up=video.up,
     )
-    points = made.points and replace(made.points, positions=transform_points(back, made.points.positions))
-    return TrainingInput(video, points, None, name, used)
+    points = generated.points and replace(
+        generated.points, positions=transform_points(back, generated.points.positions)
+    )
+    return TrainingInput(video, points, None, source, description)
 
 
-def choose_generator(config: GenerateConfig, device: torch.device) -> tuple[ViewsSource, str]:
-    """The generator that is asked for, or else the best at hand for the device: its key in `GENERATORS`, and why."""
-    if config.views.views != "auto":
-        return config.views.views, "as asked"
-    found = find_model(MODELS[f"zero123plus-{config.zero123plus.version}"], config.zero123plus.folder)
-    if found is None:
-        return "inflate", "embedded; zero123plus weights not found, see ds4d weights"
-    if device.type == "cpu":
-        return "inflate", "embedded; zero123plus takes hours on a CPU: --views zero123plus to have it all the same"
-    return "zero123plus", f"from {found}"
+class _InputView:
+    """The `Frames` of the input view alone."""
+
+    num_views = 1
+
+    def __init__(self, frames: Frames) -> None:
+        self.num_times, self.width, self.height = frames.num_times, frames.width, frames.height
+        self._frames = frames
+
+    def read(self, time: int, view: int) -> UInt8[ndarray, "H W 4"]:
+        """One image of the view, unchanged."""
+        return self._frames.read(time, 0)
 
 
 def _generate(
     video: Video, config: GenerateConfig, device: torch.device, make_views: bool
 ) -> tuple[GeneratedViews, ViewsSource, str]:
-    """Further views of a video, what made them, and that in a few words."""
-    settings = {
-        "inflate": (config.inflate, device),
-        "zero123plus": (config.zero123plus, device, config.video.matting_model),
-    }
-    name, why = choose_generator(config, device)
+    """The video with generated views, the name of their generator, and a description of it."""
+    name, why = choose_generator(config.views, device)
     if make_views:
-        made = generate_once(GENERATORS[name](*settings[name]), video, seed=config.seed)
+        generator = make_generator(name, config.views, device, matting_model=config.video.matting_model)
+        generated = generate_once(generator, video, seed=config.seed)
     else:
-        made = _find(name, settings[name], video, config.seed)
+        generated = _find_views(name, video, config, device)
     if config.views.generated_weight is not None:
-        weights = confidence(made.video.num_views, config.views.generated_weight)
-        made = replace(made, video=replace(made.video, view_weights=weights))
-    return made, name, f"{name} ({why})"
+        weights = view_weights(generated.video.num_views, config.views.generated_weight)
+        generated = replace(generated, video=replace(generated.video, view_weights=weights))
+    return generated, name, f"{name} ({why})"
 
 
-def _find(name: str, settings: tuple[Any, ...], video: Video, seed: int) -> GeneratedViews:
-    """The views that a generator has made of a video before, or the video alone."""
-    # Without its weights, or a package that it runs on, nobody knows what they would have made.
+def _find_views(name: str, video: Video, config: GenerateConfig, device: torch.device) -> GeneratedViews:
+    """The video with its views in the cache; the video alone, with a warning, if they are not there."""
+    # A generator without its weights or a package cannot be made, and what it generated cannot be looked up.
     with contextlib.suppress(ValueError, ImportError):
-        if found := find_views(GENERATORS[name](*settings), video, seed=seed):
-            return found
-    warnings.warn(f"the views by {name} are not kept here: the real view is shown alone.", stacklevel=2)
-    return front_alone(video)
+        generator = make_generator(name, config.views, device, matting_model=config.video.matting_model)
+        if generated := find_views(generator, video, seed=config.seed):
+            return generated
+    warnings.warn(f"views generated by {name} are not in the cache: only the input view is shown.", stacklevel=2)
+    return input_view_only(video)

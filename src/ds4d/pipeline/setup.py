@@ -12,7 +12,7 @@ from ds4d.init.registration import Registration
 from ds4d.losses import Term
 from ds4d.metrics import Lpips
 from ds4d.rendering import renderer_for
-from ds4d.scene import Clip, DynamicGaussians, Motion, cache_video_features
+from ds4d.scene import DynamicGaussians, Motion, Timeline, cache_video_features
 from ds4d.training import Trainer
 from ds4d.types import FrameFeatures, MultiViewVideo, PointCloud
 
@@ -72,19 +72,19 @@ def prepare(
     initial = first_gaussians(
         normalization, config.init, torch.Generator().manual_seed(config.seed), registered, points
     )
-    clip = Clip(tuple(video.times.tolist()), video.duration, video.loops)
-    views = None
+    timeline = Timeline(tuple(video.times.tolist()), video.duration, video.loops)
+    cache = None
     if config.fusion is not None and config.field is not None:
         features = features or extract_frame_features(video, config, device)
         if features is not None:
-            views = cache_video_features(normalization.video, features, config.decoupling, config.fusion)
+            cache = cache_video_features(normalization.video, features, config.decoupling, config.fusion)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)  # the motion's first weights come from torch's global generator
         motion = None
         if config.field is not None and video.num_times > 1:  # a single frame shows no motion
-            fusion = config.fusion if views is not None else None
-            motion = Motion(config.field, normalization.aabb, video.num_times, fusion=fusion, views=views)
-        scene = DynamicGaussians(initial, motion, clip, normalization.world)
+            fusion = config.fusion if cache is not None else None
+            motion = Motion(config.field, normalization.aabb, video.num_times, fusion=fusion, features=cache)
+        scene = DynamicGaussians(initial, motion, timeline, normalization.world)
     return Trainer(
         scene.to(device),
         normalization.video,

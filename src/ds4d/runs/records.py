@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from ds4d import __version__
 from ds4d.config import GenerateConfig
 from ds4d.core import first_difference, from_dict, to_dict
-from ds4d.data import ViewsSource
 from ds4d.io import atomic_path
+from ds4d.multiview import ViewsSource
 from ds4d.preprocess import Finding
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class RunRecord:
     @property
     def resolved_config(self) -> GenerateConfig:
         """The settings with the source of the views that was used, which gives the same views on every machine."""
-        return replace(self.config, views=replace(self.config.views, views=self.views_source))
+        return replace(self.config, views=replace(self.config.views, source=self.views_source))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""The decoupled features of a whole clip, with the cameras that saw them: what the fusion reads at any time."""
+"""The decoupled features of all frames and views, with their cameras: what the fusion reads at any time."""
+
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float, Int
@@ -9,32 +11,52 @@ from ds4d.fusion import FusionConfig, Tssf, principal_map, standardize
 from ds4d.geometry import nearest_frames
 from ds4d.types import Cameras, FrameFeatures, MultiViewVideo
 
-_FARTHEST = 1000.0  # deviations: a channel that hardly ever changes must not pass the end of half precision
+_CLAMP = 1000.0  # standard deviations: a nearly constant channel must not overflow half precision
+
+
+@dataclass(frozen=True)
+class FrameObservation:
+    """What all views show at B times, as the fusion reads it.
+
+    Attributes:
+        maps: decoupled feature maps.
+        valid: 1 where the view has an image, 0 where it has none; in between when blended.
+        distance_maps: maps that the rule `distance` compares views by; None for other rules.
+        depths: rendered depth images that the rule `visible` tests points against, along the camera's z axis, 0 where
+            nothing is rendered; None for other rules.
+        warps: warp grids of the view correction (`fusion.sample_at_points`), half image sizes; None without one.
+    """
+
+    maps: Float[Tensor, "B V D h w"]
+    valid: Float[Tensor, "B V"]
+    distance_maps: Float[Tensor, "B V E h w"] | None = None
+    depths: Float[Tensor, "B V 1 _ _"] | None = None
+    warps: Float[Tensor, "B V 2 _ _"] | None = None
 
 
 class FrameFeatureCache(nn.Module):
-    """Feature maps of every frame and view, and what the object as drawn hides from each view.
+    """Feature maps of every frame and view, and what the fusion reads beside them.
 
-    Only `depths` and `shifts` change during a fit and so belong to its state; the rest is made anew from the clip.
+    Only `depths` and `warps` change during training and belong to the state; the rest is computed from the video.
 
     Args:
         maps: decoupled features, half precision.
         valid: 1 where the view has an image, else 0.
-        times: of the frames, rising in [0, 1].
-        cameras: of the views [V], inner world.
-        distance_maps: what views are compared by, or None.
-        depths: depth images, or None where the rule does not ask what hides a point.
-        shifts: how the views' images are warped, as the fit has found (`fusion.sample_at_points`), or None.
+        times: frame times, rising in [0, 1].
+        cameras: one camera per view [V], in the world of the points to be projected.
+        distance_maps: maps that the rule `distance` compares views by, or None.
+        depths: rendered depth images for the rule `visible`, or None.
+        warps: warp grids of the view correction, or None (`FrameObservation`).
     """
 
     maps: Tensor
     valid: Tensor
-    shifts: Tensor | None
     times: Tensor
     viewmats: Tensor
     Ks: Tensor
     distance_maps: Tensor | None
     depths: Tensor | None
+    warps: Tensor | None
 
     def __init__(
         self,
@@ -44,7 +66,7 @@ class FrameFeatureCache(nn.Module):
         cameras: Cameras,
         distance_maps: Float[Tensor, "T V E h w"] | None = None,
         depths: Float[Tensor, "T V 1 _ _"] | None = None,
-        shifts: Float[Tensor, "T V 2 _ _"] | None = None,
+        warps: Float[Tensor, "T V 2 _ _"] | None = None,
     ) -> None:
         super().__init__()
         self.width, self.height = cameras.width, cameras.height
@@ -52,77 +74,105 @@ class FrameFeatureCache(nn.Module):
         for name, tensor in {**fixed, "viewmats": cameras.viewmats, "Ks": cameras.Ks}.items():
             self.register_buffer(name, tensor, persistent=False)
         self.register_buffer("depths", depths)
-        self.register_buffer("shifts", shifts)
+        self.register_buffer("warps", warps)
 
     @property
     def cameras(self) -> Cameras:
-        """Of the views [V]."""
+        """One camera per view [V]."""
         return Cameras(self.viewmats, self.Ks, self.width, self.height)
 
     @property
-    def names(self) -> list[str]:
-        """What changes over time: maps and valid, and of distance_maps, depths and shifts those that there are."""
-        optional = ("distance_maps", "depths", "shifts")
-        return ["maps", "valid", *(name for name in optional if getattr(self, name) is not None)]
+    def observed(self) -> dict[str, Tensor]:
+        """The tensors of `FrameObservation` that the cache holds, of all frames [T, V, ...], by name."""
+        tensors = {field.name: getattr(self, field.name) for field in fields(FrameObservation)}
+        return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
-    def at_frames(self, rows: Int[Tensor, " B"]) -> tuple[Tensor, ...]:
-        """What there is of `names`, in that order, of some frames; each with a leading axis B."""
-        return tuple(getattr(self, name).index_select(0, rows) for name in self.names)
+    def at_frames(self, rows: Int[Tensor, " B"]) -> FrameObservation:
+        """The observation of the frames with these indices."""
+        return FrameObservation(**{name: tensor.index_select(0, rows) for name, tensor in self.observed.items()})
 
-    def at(self, times: Float[Tensor, " B"]) -> tuple[Tensor, ...]:
-        """As `at_frames`, at any times in [0, 1]: the two nearest frames' blended; a frame's own at its time.
+    def at(self, times: Float[Tensor, " B"]) -> FrameObservation:
+        """The observation at any times in [0, 1], interpolated between the two nearest frames.
 
         A view without an image in one of the two shows what it has in the other.
         """
-        low, high, share = nearest_frames(self.times, times)
-        share = share[:, None].expand(-1, self.valid.shape[1])
-        first, second = (1 - share) * self.valid[low], share * self.valid[high]
-        lent = second / (first + second).clamp_min(1e-12)
-        parts = []
-        for name in self.names:
-            tensor = getattr(self, name)
+        low, high, weight = nearest_frames(self.times, times)
+        weight = weight[:, None].expand(-1, self.valid.shape[1])
+        first, second = (1 - weight) * self.valid[low], weight * self.valid[high]
+        valid_weight = second / (first + second).clamp_min(1e-12)
+        blended = {}
+        for name, tensor in self.observed.items():
             blend = _blend_depths if name == "depths" else _blend
-            weight = lent if name in ("maps", "distance_maps") else share
-            parts.append(blend(tensor.index_select(0, low), tensor.index_select(0, high), weight))
-        return tuple(parts)
+            of_images = name in ("maps", "distance_maps")
+            blended[name] = blend(
+                tensor.index_select(0, low), tensor.index_select(0, high), valid_weight if of_images else weight
+            )
+        return FrameObservation(**blended)
 
-    def fuse(self, tssf: Tssf, points: Float[Tensor, "B N 3"], *seen: Tensor) -> Float[Tensor, "B N C"]:
+    def fuse(self, tssf: Tssf, points: Float[Tensor, "B N 3"], observation: FrameObservation) -> Float[Tensor, "B N C"]:
         """The fused features of points (paper: a(i)).
 
         Args:
-            tssf: made for these maps.
-            points: centers at B times, in the cameras' world.
-            seen: of these times, as `at` or `at_frames` gives them.
+            tssf: fusion module made for these maps.
+            points: Gaussian centers at B times, in the cameras' world.
+            observation: what the views show at these times, from `at` or `at_frames`.
         """
-        parts = dict(zip(self.names, seen, strict=True))
-        return tssf(parts.pop("maps"), points, self.cameras, **parts)
+        return tssf(
+            observation.maps,
+            points,
+            self.cameras,
+            valid=observation.valid,
+            distance_maps=observation.distance_maps,
+            depths=observation.depths,
+            warps=observation.warps,
+        )
+
+    @torch.no_grad()
+    def update_depths(self, rows: Int[Tensor, " B"], depths: Float[Tensor, "B V 1 _ _"]) -> None:
+        """Replaces the depth images of some frames.
+
+        Args:
+            rows: frame indices.
+            depths: rendered depths along the camera's z axis; 0 where nothing is rendered.
+
+        Raises:
+            ValueError: the fusion rule uses no depth images.
+        """
+        if self.depths is None:
+            raise ValueError("update_depths: the fusion rule must be `visible`, got one without depth images.")
+        self.depths[rows] = depths.to(self.depths.dtype)
+
+    @torch.no_grad()
+    def update_warps(self, warps: Float[Tensor, "T V 2 _ _"]) -> None:
+        """Replaces the warp grids of all frames and views."""
+        self.warps = warps.detach()
 
     def folded(self, tssf: Tssf) -> "FrameFeatureCache":
-        """The maps after the learned map, in half precision: all that a finished fit needs of them."""
+        """The cache with the learned linear map applied to its maps, in half precision: all that rendering needs."""
         with torch.no_grad():
             maps = torch.stack([tssf.reduced(frame).half() for frame in self.maps])
         return FrameFeatureCache(
-            maps, self.valid, self.times, self.cameras, self.distance_maps, self.depths, self.shifts
+            maps, self.valid, self.times, self.cameras, self.distance_maps, self.depths, self.warps
         )
 
     def fixed(self) -> dict[str, Tensor]:
-        """The tensors that are no part of the state, by name."""
-        return {name: tensor for name, tensor in self.named_buffers() if name not in ("depths", "shifts")}
+        """The tensors that training leaves unchanged, by name."""
+        return {name: tensor for name, tensor in self.named_buffers() if name not in ("depths", "warps")}
 
 
 def cache_video_features(
     video: MultiViewVideo, features: FrameFeatures, decoupling: DecouplingConfig, fusion: FusionConfig
 ) -> FrameFeatureCache:
-    """`cache_features` of a clip whose cameras stand still.
+    """`cache_features` of a multi-view video with static cameras.
 
     Args:
-        video: with cameras in the inner world.
-        features: of all its frames and views.
-        decoupling: the reference.
-        fusion: says what besides the maps the rule needs.
+        video: multi-view video with cameras in normalized space.
+        features: frame features of all frames and views.
+        decoupling: reference of the decoupling.
+        fusion: fusion rule, which decides what is kept beside the maps.
 
     Raises:
-        ValueError: a camera moves, or the features are not finite or not of this clip.
+        ValueError: a camera moves, or the features are not finite or belong to another video.
     """
     check_still_cameras(video.cameras)
     return cache_features(features, video.times, video.cameras.at_time(0), decoupling, fusion)
@@ -135,20 +185,20 @@ def cache_features(
     decoupling: DecouplingConfig,
     fusion: FusionConfig,
 ) -> FrameFeatureCache:
-    """Decouples a clip's frame features (DSFD) and makes them ready to be fused.
+    """Decouples frame features (DSFD) and standardizes them for the fusion.
 
-    Channels are brought to mean 0 and deviation 1 over the clip, a fixed map that the learned one could undo: features
-    of any extractor then come at one scale, and 0 stands for the usual.
+    Channels get mean 0 and standard deviation 1 over all frames and views, so that features of any extractor have one
+    scale; the learned linear map of the fusion could undo it.
 
     Args:
-        features: of all frames and views.
-        times: of the frames, rising in [0, 1].
-        cameras: of the views [V], in the world of the points that will be projected.
-        decoupling: the reference.
-        fusion: says what besides the maps the rule needs.
+        features: frame features of all frames and views.
+        times: frame times, rising in [0, 1].
+        cameras: one camera per view [V], in the world of the points to be projected.
+        decoupling: reference of the decoupling.
+        fusion: fusion rule, which decides what is kept beside the maps.
 
     Raises:
-        ValueError: the features are not of these times and views, or not finite.
+        ValueError: the features do not belong to these times and views, or are not finite.
     """
     _check_belongs(features, len(times), cameras.num_views)
     _check_finite(features)
@@ -156,7 +206,7 @@ def cache_features(
     content = torch.cat(views, dim=1)
     offset, factor = (part[:, None, None] for part in standardize(content, features.valid))
     for frame in content:  # in place, frame by frame: the maps of a long clip are large
-        frame.copy_(((frame.float() - offset) * factor).clamp(-_FARTHEST, _FARTHEST))
+        frame.copy_(((frame.float() - offset) * factor).clamp(-_CLAMP, _CLAMP))
     distance_maps = _distance_maps(features, fusion.distance_channels) if fusion.rule == "distance" else None
     depths = None
     if fusion.rule == "visible":
@@ -166,11 +216,10 @@ def cache_features(
 
 
 def _check_belongs(features: FrameFeatures, num_times: int, num_views: int) -> None:
-    """Refuses features of another clip."""
     if features.maps.shape[:2] != (num_times, num_views):
         raise ValueError(
-            f"features must be of the clip's {num_times} frames and {num_views} views, got those of "
-            f"{features.maps.shape[0]} frames and {features.maps.shape[1]} views. Extract them again."
+            f"features must be those of {num_times} frames and {num_views} views, got {features.maps.shape[0]} frames "
+            f"and {features.maps.shape[1]} views. Extract them from the same video."
         )
 
 
@@ -194,13 +243,13 @@ def _blend(
 def _blend_depths(
     first: Float[Tensor, "B V 1 h w"], second: Float[Tensor, "B V 1 h w"], weight: Float[Tensor, "B V"]
 ) -> Float[Tensor, "B V 1 h w"]:
-    """Where one frame shows nothing, which is depth 0, half-way is no surface half-way to the camera."""
+    """Blends depths; where one of the two is empty (0), takes the nearer frame's: no surface is half-way to 0."""
     nearer = torch.where(weight[..., None, None, None] < 0.5, first, second)
     return torch.where((first > 0) == (second > 0), _blend(first, second, weight), nearer)
 
 
 def _decoupled(maps: Float[Tensor, "T 1 C h w"], config: DecouplingConfig) -> Float[Tensor, "T 1 D h w"]:
-    """One view's maps with their dynamic part behind them, in half precision; computed in single precision."""
+    """One view's maps and their dynamic part, concatenated; computed in single, kept in half precision."""
     if not config.enabled:
         return maps.half()
     single = maps.float()

@@ -5,10 +5,11 @@ from itertools import islice
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from ds4d.scene.scene import DynamicGaussians, Scene
+from ds4d.scene.base import Scene
+from ds4d.scene.dynamic_gaussians import DynamicGaussians
 from ds4d.types import Cameras, Renderer, Rendering
 
 _BATCH = 8  # images drawn at once: enough to keep every core and a GPU busy, few enough for any memory
@@ -53,27 +54,30 @@ def draw_rgba(
         yield from _to_bytes(torch.cat((straight, rendering.alphas), dim=-3))
 
 
-def draw_depths(scene: DynamicGaussians, renderer: Renderer) -> None:
-    """Draws the depths of all frames into all views that features are read from, for the test of what hides a point.
+@torch.no_grad()
+def render_depths(scene: DynamicGaussians, renderer: Renderer, rows: Int[Tensor, " B"]) -> Float[Tensor, "B V 1 h w"]:
+    """Renders depth images of some frames from all feature views, for the occlusion test of the rule `visible`.
 
     Args:
-        scene: as it is now; the depths of its clip's features are replaced.
-        renderer: the splatter for the scene's device.
+        scene: scene whose frame features hold depth images; their size is rendered.
+        renderer: renderer for the scene's device.
+        rows: frame indices.
+
+    Returns:
+        Depths along the camera's z axis, 0 where the alpha is at most 0.5.
     """
     motion = scene.motion
-    assert motion is not None and motion.views is not None  # asked only for scenes that test depths
-    views, depths, raw = motion.views, motion.views.depths, scene.canonical()
-    assert depths is not None
-    height, width = depths.shape[-2:]
-    small = views.cameras.resized(width, height)
-    for rows in torch.arange(len(scene.clip.times), device=scene.device).split(_BATCH):
-        with torch.no_grad():
-            changes = motion.changes(raw.means, views.times[rows], *views.at_frames(rows))
-            rendering = renderer.render(
-                motion.field.apply_changes(raw, changes).activate(), small.expand_times(len(rows))
-            )
-        solid = rendering.alphas > 0.5  # fainter is no surface
-        depths[rows] = torch.where(solid, rendering.depths, 0).to(depths.dtype)
+    assert motion is not None and motion.features is not None and motion.features.depths is not None
+    features, raw = motion.features, scene.canonical()
+    height, width = motion.features.depths.shape[-2:]
+    small = features.cameras.resized(width, height)
+    depths = []
+    for some in rows.split(_BATCH):
+        changes = motion.changes(raw.means, features.times[some], features.at_frames(some))
+        gaussians = motion.field.apply_changes(raw, changes).activate()
+        rendering = renderer.render(gaussians, small.expand_times(len(some)))
+        depths.append(torch.where(rendering.alphas > 0.5, rendering.depths, 0))
+    return torch.cat(depths)
 
 
 def _render(scene: Scene, renderer: Renderer, cameras: Cameras, times: Float[Tensor, " T"]) -> Iterator[Rendering]:

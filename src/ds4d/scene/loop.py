@@ -1,4 +1,4 @@
-"""A clip whose end runs into its start."""
+"""Playback that repeats without a jump."""
 
 from dataclasses import dataclass, replace
 
@@ -6,70 +6,71 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ds4d.scene.scene import Scene
+from ds4d.scene.base import Scene
 from ds4d.types import Gaussians, RawGaussians
 
-BLENDED = 0.25  # share of the clip, at its end
+BLEND_FRACTION = 0.25  # of the duration, at its end
 
 
 @dataclass(frozen=True)
 class LoopJump:
-    """How far the end of a clip lies from its start.
+    """Distances that the Gaussians jump when playback starts again.
 
     Attributes:
-        mean: how far Gaussians move from time 1 to time 0, opaque ones first, as a share of the object's size.
-        most: what 99 of 100 Gaussians stay below.
+        mean: mean distance between a Gaussian at time 1 and at time 0, weighted by opacity, normalized units (the
+            object has diameter 1).
+        percentile_99: 99th percentile of the unweighted distances, normalized units.
     """
 
     mean: float
-    most: float
+    percentile_99: float
 
 
 def measure_jump(scene: Scene) -> LoopJump:
-    """The jump that playing the clip again and again would show; the object's size is the inner world's unit."""
+    """Measures the jump that a scene shows when it is repeated."""
     with torch.no_grad():
         ends = scene.at(torch.tensor([0.0, 1.0], device=scene.device))
-    moved = (ends.means[1] - ends.means[0]).norm(dim=-1)
+    distances = (ends.means[1] - ends.means[0]).norm(dim=-1)
     weights = ends.opacities.mean(0)
-    return LoopJump(float((moved * weights).sum() / weights.sum()), float(moved.quantile(0.99)))
+    return LoopJump(float((distances * weights).sum() / weights.sum()), float(distances.quantile(0.99)))
 
 
 class LoopedScene:
-    """A scene that is at time 1 where it was at time 0.
+    """A scene whose Gaussians are equal at times 0 and 1.
 
-    Over the last `BLENDED` of the clip every raw value is shifted by a growing part of the jump, so that the motion
-    goes on while it is led back. Before that, nothing changes.
+    Over the last `BLEND_FRACTION` of the duration a growing part of the jump is added to every raw value, so the motion
+    continues while it is blended into the start. Earlier times are unchanged.
 
     Args:
-        scene: what is played.
+        scene: scene to repeat.
     """
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
-        self.clip = replace(scene.clip, loops=True)
+        self.timeline = replace(scene.timeline, loops=True)
         self.world = scene.world
 
     @property
     def device(self) -> torch.device:
-        """Where the scene lives."""
+        """Device of the tensors."""
         return self.scene.device
 
     def raw_at(self, times: Float[Tensor, " T"]) -> RawGaussians:
         """Raw Gaussians at any times in [0, 1], with a leading axis T; equal at 0 and 1."""
         raw = self.scene.raw_at(times)
-        late = ((times - (1 - BLENDED)) / BLENDED).clamp(0, 1)
+        late = ((times - (1 - BLEND_FRACTION)) / BLEND_FRACTION).clamp(0, 1)
         if not late.any():
             return raw
         ends = self.scene.raw_at(torch.tensor([0.0, 1.0], device=self.device))
-        share = late * late * (3 - 2 * late)  # starts and ends without a jerk
+        weight = late * late * (3 - 2 * late)  # smoothstep: continuous velocity at both ends
 
-        def led_back(values: Tensor, ends: Tensor) -> Tensor:
+        def blend(values: Tensor, ends: Tensor) -> Tensor:
             jump = ends[0] - ends[1]
-            return values + share.reshape(-1, *[1] * jump.ndim) * jump
+            return values + weight.reshape(-1, *[1] * jump.ndim) * jump
 
         names = ("means", "quats", "log_scales", "opacity_logits", *(("sh",) if raw.sh.ndim == 4 else ()))
-        return replace(raw, **{name: led_back(getattr(raw, name), getattr(ends, name)) for name in names})
+        return replace(raw, **{name: blend(getattr(raw, name), getattr(ends, name)) for name in names})
 
     def at(self, times: Float[Tensor, " T"]) -> Gaussians:
-        """Gaussians ready to be drawn at any times in [0, 1], with a leading axis T; inner world."""
+        """Activated Gaussians, ready to be rendered, at any times in [0, 1]; leading axis T, normalized space."""
         return self.raw_at(times).activate()

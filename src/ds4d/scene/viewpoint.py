@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from ds4d.scene.scene import Scene
+from ds4d.scene.base import Scene
 
 FOVY_DEG = 33.9  # full vertical field of view of the default camera
 _MARGIN = 1.1
@@ -17,7 +17,7 @@ def viewing_distance(scene: Scene) -> float:
     Returns:
         The distance in normalized units.
     """
-    times = torch.linspace(0, 1, min(8, len(scene.clip.times)), device=scene.device)
+    times = torch.linspace(0, 1, min(8, len(scene.timeline.times)), device=scene.device)
     with torch.no_grad():
         reach = scene.raw_at(times).means.norm(dim=-1).flatten().quantile(_QUANTILE)
     return _MARGIN * float(reach) / math.sin(0.5 * math.radians(FOVY_DEG))

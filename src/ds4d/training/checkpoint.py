@@ -1,7 +1,8 @@
-"""A fit interrupted and taken up again: one file that holds all that the next step depends on."""
+"""The state of a trainer in one file, from which training resumes."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -11,44 +12,31 @@ from ds4d.io import atomic_path
 from ds4d.training.events import TrainingDiverged
 from ds4d.training.trainer import Trainer
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def save_checkpoint(trainer: Trainer, path: Path) -> None:
-    """Writes the scene, the optimizer's moments, density statistics and random state of a fit, atomically.
+    """Writes the trainer's state, atomically.
 
     Raises:
-        TrainingDiverged: the scene holds NaN or Inf; the last good checkpoint stays.
+        TrainingDiverged: the scene holds NaN or Inf; an earlier checkpoint stays.
     """
     if not all(parameter.isfinite().all() for parameter in trainer.scene.parameters()):
         raise TrainingDiverged(trainer.step, {})
-    tensors = {f"scene.{name}": value for name, value in trainer.scene.state_dict().items()}
-    tensors |= {f"adam.{name}": value for name, value in trainer.optimizer.tensors().items()}
-    if trainer.view_correction is not None:
-        tensors |= {f"view_correction.{name}": value for name, value in trainer.view_correction.state_dict().items()}
-    tensors["density.grad2d"] = trainer.density.grad2d
-    tensors["density.counts"] = trainer.density.counts
-    tensors["neighbors"] = trainer.neighbors
-    tensors["generator"] = trainer.generator.get_state()
-    record = {
-        "format": FORMAT_VERSION,
-        "step": trainer.step,
-        "seconds": trainer.seconds,
-        "num_gaussians": trainer.scene.gaussians.num_gaussians,
-        "sampler": trainer.sampler.state(),
-    }
+    state = _flatten(trainer.state_dict())
+    tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
+    values = {name: value for name, value in state.items() if name not in tensors}
+    metadata = {"ds4d": json.dumps({"format": FORMAT_VERSION, "values": values})}
     with atomic_path(path) as partial:
         contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        partial.write_bytes(to_bytes(contiguous, metadata={"ds4d": json.dumps(record)}))
+        partial.write_bytes(to_bytes(contiguous, metadata=metadata))
 
 
 def load_checkpoint(trainer: Trainer, path: Path) -> None:
-    """Brings a trainer that was made with the same clip and config to where `save_checkpoint` was called.
-
-    On the CPU the fit that goes on from here equals the one that was never interrupted, bit for bit.
+    """Brings a trainer made for the same video and config to the state in which `save_checkpoint` was called.
 
     Raises:
-        ValueError: the file is missing, damaged, of another version, or of a fit of another shape.
+        ValueError: the file is missing, damaged, of another format, or of a trainer with other settings.
     """
     if not path.is_file():
         raise ValueError(f"checkpoint: {path} must exist, got none. Start without --resume.")
@@ -56,29 +44,38 @@ def load_checkpoint(trainer: Trainer, path: Path) -> None:
         with safe_open(str(path), framework="pt") as file:
             record = json.loads((file.metadata() or {})["ds4d"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, ValueError) as error:
+        version = record["format"]
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"checkpoint: {path} is damaged ({error}). Start without --resume.") from error
-    if record["format"] != FORMAT_VERSION:
-        raise ValueError(f"checkpoint: {path} must have format {FORMAT_VERSION}, got {record['format']}.")
-    device = trainer.scene.device
-    trainer.scene.gaussians.resize(record["num_gaussians"])
-    try:
-        trainer.scene.load_state_dict(_part(tensors, "scene."))
-        if trainer.view_correction is not None:
-            trainer.view_correction.load_state_dict(_part(tensors, "view_correction."))
-    except RuntimeError as error:
+    if version != FORMAT_VERSION:
+        reader = "ds4d 0.1" if version == 1 else "a newer ds4d"
         raise ValueError(
-            f"checkpoint: {path} belongs to a fit of another shape ({error}). Use the settings it was started with."
+            f"checkpoint: {path} must have format {FORMAT_VERSION}, got {version}. Resume with {reader}, which "
+            "reads it, or start without --resume."
+        )
+    try:
+        trainer.load_state_dict(_unflatten({**tensors, **record["values"]}))
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(
+            f"checkpoint: {path} must be of a run with the same settings, but its state does not fit ({error}). "
+            "Use the settings it was started with."
         ) from error
-    trainer.optimizer.restore(_part(tensors, "adam."))
-    trainer.density.grad2d = tensors["density.grad2d"].to(device)
-    trainer.density.counts = tensors["density.counts"].to(device)
-    trainer.neighbors = tensors["neighbors"].to(device)
-    trainer.generator.set_state(tensors["generator"])
-    trainer.sampler.restore(record["sampler"])
-    trainer.step = record["step"]
-    trainer.seconds = record["seconds"]
 
 
-def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+def _flatten(state: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The leaves of nested dicts by their path, as in `scene/gaussians.means`."""
+    flat: dict[str, Any] = {}
+    for name, value in state.items():
+        flat |= _flatten(value, f"{prefix}{name}/") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _unflatten(flat: dict[str, Any]) -> dict[str, Any]:
+    state: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parents, name = path.split("/")
+        part = state
+        for parent in parents:
+            part = part.setdefault(parent, {})
+        part[name] = value
+    return state

@@ -1,55 +1,121 @@
-"""Keeping a GPU busy: CUDA graphs over pure tensor functions, and numbers read without waiting.
+"""CUDA graphs over functions of named tensors, and results read back without waiting.
 
-A step launches some 800 kernels of a few microseconds each, and the processor cannot issue them as fast as a large GPU
-finishes them. Everything but the splatter (whose buffers depend on what is drawn) has fixed shapes between two density
-events, so it is recorded once and replayed.
+A step launches some 800 kernels of a few microseconds each, and the CPU cannot issue them as fast as a large GPU
+finishes them. Everything but the renderer (whose buffers depend on what is visible) has fixed shapes between two
+densification events, so it is recorded once and replayed.
 """
 
 import gc
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, cast
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from ds4d.losses import LossInputs, Objective, ViewCorrection
-from ds4d.scene import Motion
+Inputs = ParamSpec("Inputs")
+Result = TypeVar("Result")
 
 
-class Replayed(nn.Module):
-    """A module run eagerly on the CPU, and as a CUDA graph, forward and backward, on a GPU.
+class CUDAGraphed(Generic[Inputs, Result]):
+    """A function run eagerly on the CPU, and as a CUDA graph, forward and backward, on a GPU.
+
+    Arguments and result are tensors, or dataclasses, dicts, lists and tuples of them, or None. A graph takes a flat
+    tuple of tensors; they are flattened and rebuilt here by their names.
 
     Args:
-        function: tensors in, tuple of tensors out; it must not depend on anything but its arguments and parameters,
-            nor make tensors on the CPU.
+        function: pure function of its arguments and the parameters; it must not create tensors on the CPU.
+        module: module whose parameters the function uses, or None.
     """
 
-    def __init__(self, function: nn.Module) -> None:
-        super().__init__()
-        self.function = function
+    def __init__(self, function: Callable[Inputs, Result], module: nn.Module | None) -> None:
+        self._function = function
+        self._module = module
         self._key: tuple | None = None
-        self._graphed: Any = None
+        self._recorded: _Recorded | None = None
 
-    def forward(self, *arguments: Tensor) -> tuple[Tensor, ...]:
-        """The function's outputs; the graph is recorded anew whenever a shape changes."""
-        if arguments[0].device.type != "cuda":
-            return self.function(*arguments)
-        key = tuple((tuple(a.shape), a.dtype, a.requires_grad) for a in arguments)
-        if key != self._key:
-            self._graphed = None  # frees the old graph's memory before the new one takes its own
-            samples = tuple(a.detach().clone().requires_grad_(a.requires_grad) for a in arguments)
-            # A new callable each time: recording replaces a module's `forward` by the graph.
-            recorded = _Callable(self.function)
-            with _nothing_collected():
-                self._graphed = torch.cuda.make_graphed_callables(recorded, samples, allow_unused_input=True)
+    def __call__(self, *arguments: Inputs.args, **options: Inputs.kwargs) -> Result:
+        """The function's result; the graph is recorded again whenever a name or shape changes."""
+        tensors = _flatten(arguments)
+        if options or not all(tensor.is_cuda for tensor in tensors.values()):
+            return self._function(*arguments, **options)
+        key = tuple((name, tensor.shape, tensor.dtype, tensor.requires_grad) for name, tensor in tensors.items())
+        if self._recorded is None or key != self._key:
+            self._recorded = None  # frees the old graph before the new one takes memory
+            self._recorded = self._record(arguments, tensors)
             self._key = key
-        return cast(tuple[Tensor, ...], self._graphed(*arguments))
+        outputs = self._recorded(*tensors.values())
+        return _rebuild(self._recorded.result, dict(zip(_flatten(self._recorded.result), outputs, strict=True)))
+
+    def _record(self, arguments: tuple, tensors: dict[str, Tensor]) -> "_Recorded":
+        samples = {name: t.detach().clone().requires_grad_(t.requires_grad) for name, t in tensors.items()}
+        recorded = _Recorded(self._function, self._module, _rebuild(arguments, samples))
+        with _garbage_collection_off():
+            torch.cuda.make_graphed_callables(recorded, tuple(samples.values()), allow_unused_input=True)
+        return recorded
+
+
+class _Recorded(nn.Module):
+    """A function as CUDA graphs record it: a flat tuple of tensors in, a flat tuple of tensors out.
+
+    Recording replaces `forward` by the graph, so each recording needs a module of its own.
+
+    Args:
+        function: function to be recorded.
+        module: module whose parameters the function uses, or None.
+        arguments: sample arguments, which give the structure of the arguments.
+    """
+
+    def __init__(self, function: Callable, module: nn.Module | None, arguments: tuple) -> None:
+        super().__init__()
+        self.module = module
+        self.result: Any = None
+        self._function = function
+        self._arguments = arguments
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        named = dict(zip(_flatten(self._arguments), tensors, strict=True))
+        result = self._function(*_rebuild(self._arguments, named))
+        outputs = _flatten(result)
+        self.result = _rebuild(result, {name: tensor.detach() for name, tensor in outputs.items()})
+        return tuple(outputs.values())
+
+
+def _flatten(value: Any, path: str = "") -> dict[str, Tensor]:
+    """The tensors within a value, by the path of names to them."""
+    if isinstance(value, Tensor):
+        return {path: value}
+    found = {}
+    for name, part in _parts(value).items():
+        found |= _flatten(part, f"{path}.{name}")
+    return found
+
+
+def _rebuild(value: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
+    """The value with its tensors replaced by those of the same path."""
+    if isinstance(value, Tensor):
+        return tensors[path]
+    parts = {name: _rebuild(part, tensors, f"{path}.{name}") for name, part in _parts(value).items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **parts)
+    if isinstance(value, dict):
+        return parts
+    return value if value is None else type(value)(parts.values())
+
+
+def _parts(value: Any) -> dict[Any, Any]:
+    """What a dataclass, dict, list or tuple consists of, by name; nothing for None."""
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, dict):
+        return value
+    return {} if value is None else dict(enumerate(value))
 
 
 @contextmanager
-def _nothing_collected() -> Generator[None, None, None]:
-    """Python's collector may find an old fit's graphs and memory, and freeing these spoils a recording."""
+def _garbage_collection_off() -> Generator[None, None, None]:
+    """Keeps Python's collector from freeing graphs of an earlier training, which would spoil a recording."""
     gc.collect()
     gc.disable()
     try:
@@ -58,19 +124,8 @@ def _nothing_collected() -> Generator[None, None, None]:
         gc.enable()
 
 
-class _Callable(nn.Module):
-    """A fresh shell round a module, so that recording leaves the module itself untouched."""
-
-    def __init__(self, function: nn.Module) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, *arguments: Tensor) -> tuple[Tensor, ...]:
-        return self.function(*arguments)
-
-
 class Readback:
-    """Numbers on their way from the device: asked for early and read late, so that nothing waits in between."""
+    """Numbers on their way from the device: requested early and read late, so that nothing waits in between."""
 
     def __init__(self, values: Tensor) -> None:
         self._values = values.detach()
@@ -86,50 +141,3 @@ class Readback:
         if self._arrived is not None:
             self._arrived.synchronize()
         return self._values.tolist()
-
-
-class MotionChanges(nn.Module):
-    """`Motion.changes` as tensors in, tensors out, in the order of the field's heads."""
-
-    def __init__(self, motion: Motion) -> None:
-        super().__init__()
-        self.motion = motion
-
-    def forward(self, means: Tensor, times: Tensor, *seen: Tensor) -> tuple[Tensor, ...]:
-        """Each head's change [T, N, size]."""
-        return tuple(self.motion.changes(means, times, *seen).values())
-
-
-class ObjectiveValues(nn.Module):
-    """An `Objective` as tensors in, tensors out, over images brought to each view's own by an view_correction, if any.
-
-    Arguments are the fields of `LossInputs` in order, the planes last, and before them the images' backgrounds, times
-    and views.
-    """
-
-    def __init__(self, objective: Objective, view_correction: ViewCorrection | None) -> None:
-        super().__init__()
-        self.objective = objective
-        self.view_correction = view_correction
-
-    def forward(self, *arguments: Tensor) -> tuple[Tensor, ...]:
-        """The total, and the terms' own values stacked behind the total's."""
-        backgrounds, times, views = arguments[:_IMAGES]
-        plain, planes = list(arguments[_IMAGES : _IMAGES + _PLAIN]), arguments[_IMAGES + _PLAIN :]
-        if self.view_correction is not None:
-            plain[:2] = self.view_correction(plain[0], plain[1], backgrounds, times, views)
-        half = len(planes) // 2
-        total, values = self.objective(LossInputs(*plain, list(planes[:half]), list(planes[half:])))
-        if self.view_correction is not None:
-            total = total + self.view_correction.penalty()
-        return total, torch.stack([total.detach(), *values.values()])
-
-    @staticmethod
-    def arguments(inputs: LossInputs, backgrounds: Tensor, times: Tensor, views: Tensor) -> tuple[Tensor, ...]:
-        """What `forward` takes for these inputs."""
-        plain = tuple(getattr(inputs, name) for name in list(LossInputs.__dataclass_fields__)[:_PLAIN])
-        return (backgrounds, times, views, *plain, *inputs.spatial_planes, *inputs.temporal_planes)
-
-
-_IMAGES = 3
-_PLAIN = len(LossInputs.__dataclass_fields__) - 2

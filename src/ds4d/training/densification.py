@@ -60,6 +60,15 @@ class DensityControl:
         self.grad2d = torch.zeros(num_gaussians, device=device)
         self.counts = torch.zeros(num_gaussians, device=device)
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """The statistics since the last event."""
+        return {"grad2d": self.grad2d, "counts": self.counts}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continues from these statistics."""
+        self.grad2d = state["grad2d"].to(self.grad2d.device)
+        self.counts = state["counts"].to(self.counts.device)
+
     def is_due(self, step: int, total: int) -> bool:
         """Whether an event follows step `step` (counted from 1) of `total`."""
         return step % self.config.every == 0 and self.config.start <= step / total <= self.config.stop

@@ -98,8 +98,8 @@ class SceneOptimizer:
                 state[moment] = rows
             self.adam.state[parameter] = state
 
-    def tensors(self) -> dict[str, Tensor]:
-        """The moments by name, for a checkpoint."""
+    def state_dict(self) -> dict[str, Tensor]:
+        """Adam's moments by name."""
         stored = {}
         for group in self.adam.param_groups:
             for i, parameter in enumerate(group["params"]):
@@ -107,8 +107,8 @@ class SceneOptimizer:
                     stored[f"{group['name']}.{i}.{key}"] = value
         return stored
 
-    def restore(self, stored: dict[str, Tensor]) -> None:
-        """Takes over moments that `tensors` gave, for a scene of the same shape."""
+    def load_state_dict(self, stored: dict[str, Tensor]) -> None:
+        """Takes over the moments of `state_dict`, for a scene of the same shape."""
         groups = _groups(self.scene, self.view_correction)
         for group in self.adam.param_groups:
             group["params"] = groups[group["name"]]

@@ -43,12 +43,12 @@ class Sampler:
         backgrounds = torch.rand(len(chosen_times), views, 3, generator=self.generator)
         return Draw(torch.tensor(chosen_times), torch.tensor(chosen_views), backgrounds)
 
-    def state(self) -> dict[str, list]:
-        """What is left of the rounds, for a checkpoint."""
+    def state_dict(self) -> dict[str, list]:
+        """What is left of the rounds."""
         return {"round": list(self._round), "views": [[time, *views] for time, views in self._views.items()]}
 
-    def restore(self, state: dict[str, list]) -> None:
-        """Goes on where `state` was taken."""
+    def load_state_dict(self, state: dict[str, list]) -> None:
+        """Continues where the state was taken."""
         self._round = list(state["round"])
         self._views = {row[0]: row[1:] for row in state["views"]}
 

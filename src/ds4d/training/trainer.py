@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,8 +17,8 @@ from ds4d.init import nearest_rows
 from ds4d.losses import LossConfig, LossInputs, Objective, ViewCorrection, ViewCorrectionConfig
 from ds4d.losses.view_loss import ViewLoss
 from ds4d.metrics import Lpips
-from ds4d.scene import DynamicGaussians, Resampling, draw_depths
-from ds4d.training.cuda_graphs import MotionChanges, ObjectiveValues, Readback, Replayed
+from ds4d.scene import DynamicGaussians, Resampling, render_depths
+from ds4d.training.cuda_graphs import CUDAGraphed, Readback
 from ds4d.training.densification import DensityConfig, DensityControl, prune_outliers
 from ds4d.training.events import DensityChanged, Event, StepDone, TrainingDiverged
 from ds4d.training.images import TrainingImages
@@ -40,8 +41,7 @@ class FitConfig:
             whole clip, so that large motion is followed frame by frame; 0 looks at all times at once.
         coarse_fraction: share of each stage fitted at half the image size.
         losses: the terms.
-        view_correction: how far views that are not fully trusted (weight below 1) may differ from what is drawn; None takes
-            them as they are.
+        view_correction: warps and color gains of the views with weight below 1; None takes them as they are.
         density: of the static and the dynamic stage together.
         optimizer: the learning rates.
         neighbors: per Gaussian, for losses that compare neighbors.
@@ -104,15 +104,16 @@ class Trainer:
         self.generator = torch.Generator().manual_seed(seed)
         self.sampler = Sampler(video.valid, self.generator)
         self.images = TrainingImages(video, scene.device, config.image_budget)
-        self.objective = Objective(config.losses, lpips.to(scene.device) if lpips else None)
         self.guide = guide
-        self._changes = Replayed(MotionChanges(scene.motion)) if scene.motion else None
+        self._changes = CUDAGraphed(scene.motion.changes, scene.motion) if scene.motion else None
         self.density = DensityControl(config.density, scene.gaussians.num_gaussians, scene.device)
         self.cameras = video.cameras.to(scene.device)
         self.times = video.times.to(scene.device)
         self.view_correction = self._make_view_correction()
+        self._update_warps()
         self.optimizer = SceneOptimizer(scene, config.optimizer, self.view_correction)
-        self._objective_values = Replayed(ObjectiveValues(self.objective, self.view_correction))
+        self.objective = Objective(config.losses, lpips.to(scene.device) if lpips else None, self.view_correction)
+        self._losses = CUDAGraphed(self.objective, self.objective)
         self.step = 0
         self.seconds = 0.0
         self.neighbors = self._find_neighbors()
@@ -145,9 +146,46 @@ class Trainer:
             )
             if change is not None:
                 yield change
-        strays = prune_outliers(self.scene.canonical(), self.scene.reach())
+        strays = prune_outliers(self.scene.canonical(), self.scene.max_distances())
         if strays is not None:
             yield self._resample(strays)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on: nested dicts of tensors, numbers and lists."""
+        state: dict[str, Any] = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "scene": self.scene.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "density": self.density.state_dict(),
+            "sampler": self.sampler.state_dict(),
+            "generator": self.generator.get_state(),
+            "neighbors": self.neighbors,
+        }
+        if self.view_correction is not None:
+            state["view_correction"] = self.view_correction.state_dict()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues where `state_dict` was taken, with the same video and config.
+
+        On the CPU the steps that follow equal those of an uninterrupted run bit for bit.
+
+        Raises:
+            KeyError: a part of the state is missing.
+            RuntimeError: the state belongs to a scene of another shape.
+        """
+        self.scene.gaussians.resize(len(state["scene"]["gaussians.means"]))
+        self.scene.load_state_dict(state["scene"])
+        if self.view_correction is not None:
+            self.view_correction.load_state_dict(state["view_correction"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.density.load_state_dict(state["density"])
+        self.sampler.load_state_dict(state["sampler"])
+        self.generator.set_state(state["generator"])
+        self.neighbors = state["neighbors"].to(self.scene.device)
+        self.step = state["step"]
+        self.seconds = state["seconds"]
 
     @property
     def is_static_stage(self) -> bool:
@@ -156,42 +194,39 @@ class Trainer:
 
     def _take_step(self) -> tuple[float, dict[str, float]]:
         if self._depths_are_due():
-            draw_depths(self.scene, self.renderer)
+            self._update_depths()
         draw = self._draw()
         width, height = self._size()
         raw = self._gaussians_at(draw)
         cameras = self._cameras(draw, width, height)
         gaussians = raw.activate()
         renderings = [self.renderer.render(gaussians, cameras, backgrounds=draw.backgrounds.to(self.scene.device))]
-        inputs = self._inputs(draw, renderings[0], raw.means)
-        total, values = self._objective_values(*self._objective_arguments(draw, inputs))
-        names = self.objective.names(not self.is_static_stage)
+        total, values = self._losses(self._inputs(draw, renderings[0], raw.means))
         if self.guide is not None:
-            rendering, total, values = self._guided(self.guide, draw, gaussians, total, values)
+            rendering, total, values[self.guide.name] = self._guided(self.guide, draw, gaussians, total)
             renderings.append(rendering)
-            names = [*names, self.guide.name]
-        readback = Readback(values)
+        readback = Readback(torch.stack([total.detach(), *values.values()]))
         total.backward()
         for rendering in renderings:
             self._observe(rendering)
         self.optimizer.step(self._progress())
         loss, *parts = readback.wait()
-        terms = dict(zip(names, parts, strict=True))
+        terms = dict(zip(values, parts, strict=True))
         if not all(map(math.isfinite, (loss, *parts))):
             raise TrainingDiverged(self.step + 1, terms)
         return loss, terms
 
     def _guided(
-        self, guide: ViewLoss, draw: Draw, gaussians: Gaussians, total: Tensor, values: Tensor
+        self, guide: ViewLoss, draw: Draw, gaussians: Gaussians, total: Tensor
     ) -> tuple[Rendering, Tensor, Tensor]:
-        """Images from the guide's cameras, and the total and the values with its loss."""
+        """Images from the guide's cameras, the total with its loss, and the loss before its weight."""
         progress = (self.step + 1) / self.config.total_steps
         request = guide.request(draw.times, progress, self.generator)
         cameras, backgrounds = request.cameras.to(self.scene.device), request.backgrounds.to(self.scene.device)
         rendering = self.renderer.render(gaussians, cameras, backgrounds=backgrounds)
         value = guide.loss(request, rendering)
         total = guide.weight_of_others(progress) * total + guide.weight * value
-        return rendering, total, torch.stack([total, *values[1:], value]).detach()
+        return rendering, total, value.detach()
 
     def _observe(self, rendering: Rendering) -> None:
         """Lets density control see how the images pull at the Gaussians."""
@@ -216,12 +251,25 @@ class Trainer:
         motion = self.scene.motion
         assert motion is not None and self._changes is not None  # a scene that does not move is always static
         rows = draw.times.to(self.scene.device)
-        if motion.views is not None and motion.views.shifts is not None and self.view_correction is not None:
-            with torch.no_grad():
-                motion.views.shifts.copy_(self.view_correction.at_times(self.times))
-        seen = motion.views.at_frames(rows) if motion.views is not None else ()
-        changes = self._changes(raw.means, self.times[rows], *seen)
-        return motion.field.apply_changes(raw, dict(zip(motion.field.heads, changes, strict=True)))
+        observation = None
+        if motion.features is not None:
+            self._update_warps()
+            observation = motion.features.at_frames(rows)
+        changes = self._changes(raw.means, self.times[rows], observation)
+        return motion.field.apply_changes(raw, changes)
+
+    @torch.no_grad()
+    def _update_warps(self) -> None:
+        """Hands the current warps of the view correction to the features, which are read through them."""
+        motion = self.scene.motion
+        if self.view_correction is not None and motion is not None and motion.features is not None:
+            motion.features.update_warps(self.view_correction.at_times(self.times))
+
+    def _update_depths(self) -> None:
+        """Renders the depth images of all frames that the occlusion test reads."""
+        assert self.scene.motion is not None and self.scene.motion.features is not None
+        rows = torch.arange(len(self.times), device=self.scene.device)
+        self.scene.motion.features.update_depths(rows, render_depths(self.scene, self.renderer, rows))
 
     def _progress(self) -> float:
         """How far the dynamic stage has come, in [0, 1]; the static stage runs at the starting rates."""
@@ -256,14 +304,17 @@ class Trainer:
         times = draw.times[:, None].expand_as(draw.views).flatten()
         views = draw.views.flatten()
         truth = self.images.batch(times, views, width, height)
+        backgrounds = draw.backgrounds.to(self.scene.device).flatten(0, 1)
         field = None if self.is_static_stage else self.scene.field
         return LossInputs(
             colors=rendering.colors.flatten(0, 1),
             alphas=rendering.alphas.flatten(0, 1),
-            target_colors=truth.composite(draw.backgrounds.to(self.scene.device).flatten(0, 1)),
+            target_colors=truth.composite(backgrounds),
             target_alphas=truth.alphas,
             weights=self.images.weights(times, views, width, height),
-            is_input=(views == 0).to(self.scene.device),
+            backgrounds=backgrounds,
+            times=self.times[times.to(self.scene.device)],
+            views=views.to(self.scene.device),
             spatial_planes=field.hexplane.spatial_planes() if field else [],
             temporal_planes=field.hexplane.temporal_planes() if field else [],
             canonical_means=self.scene.gaussians.means,
@@ -271,22 +322,12 @@ class Trainer:
             neighbors=self.neighbors,
         )
 
-    def _objective_arguments(self, draw: Draw, inputs: LossInputs) -> tuple[Tensor, ...]:
-        device = self.scene.device
-        backgrounds = draw.backgrounds.to(device).flatten(0, 1)
-        times = self.times[draw.times.to(device)][:, None].expand(-1, draw.views.shape[1]).flatten()
-        return ObjectiveValues.arguments(inputs, backgrounds, times, draw.views.flatten().to(device))
-
     def _make_view_correction(self) -> ViewCorrection | None:
         """One for the views that are not fully trusted; none where all are."""
         uncertain = self.video.view_weights < 1
         if self.config.view_correction is None or not uncertain.any():
             return None
-        view_correction = ViewCorrection(self.config.view_correction, uncertain).to(self.scene.device)
-        if self.scene.motion is not None and self.scene.motion.views is not None:
-            with torch.no_grad():
-                self.scene.motion.views.shifts = view_correction.at_times(self.times)
-        return view_correction
+        return ViewCorrection(self.config.view_correction, uncertain).to(self.scene.device)
 
     def _change_density(self) -> DensityChanged:
         return self._resample(self.density.resampling(self.scene.canonical(), self.generator))

@@ -48,8 +48,9 @@ def open_run(path: Path, device: torch.device) -> OpenedRun:
 
 
 def _check_same_clip(video: MultiViewVideo, scene: BakedGaussians, source: Path) -> None:
-    if len(video.times) != len(scene.clip.times) or not torch.allclose(video.times, torch.tensor(scene.clip.times)):
+    times = torch.tensor(scene.timeline.times)
+    if len(video.times) != len(times) or not torch.allclose(video.times, times):
         raise ValueError(
             f"{source} must hold the frames that the run was made of, got {video.num_times} where it had "
-            f"{len(scene.clip.times)}, or other times."
+            f"{len(times)}, or other times."
         )

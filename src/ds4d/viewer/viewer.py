@@ -93,8 +93,8 @@ class Viewer:
         self._scene, self._views, self._drawn = scene, views, None
         self._renderer = renderer_for(scene.device)
         self.panel.suit(
-            duration=scene.clip.duration,
-            moves=len(scene.clip.times) > 1,
+            duration=scene.timeline.duration,
+            moves=len(scene.timeline.times) > 1,
             has_views=views is not None,
             has_saliency=views is not None and views.saliency is not None,
         )

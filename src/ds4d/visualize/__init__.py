@@ -9,11 +9,15 @@ from ds4d.visualize.comparison import write_comparison as write_comparison
 from ds4d.visualize.config import OutputsConfig as OutputsConfig
 from ds4d.visualize.keyframes import Keyframe as Keyframe
 from ds4d.visualize.keyframes import read_keyframes as read_keyframes
-from ds4d.visualize.loss_plot import plot_losses as plot_losses
 from ds4d.visualize.outputs import write_outputs as write_outputs
 from ds4d.visualize.overlay import crop_cameras as crop_cameras
 from ds4d.visualize.overlay import overlay_video as overlay_video
 from ds4d.visualize.overlay import read_source_video as read_source_video
+from ds4d.visualize.plots import count_figure as count_figure
+from ds4d.visualize.plots import loss_figure as loss_figure
+from ds4d.visualize.plots import plot_losses as plot_losses
+from ds4d.visualize.plots import psnr_figure as psnr_figure
+from ds4d.visualize.plots import svg_bytes as svg_bytes
 from ds4d.visualize.saliency import saliency_map as saliency_map
 from ds4d.visualize.saliency import write_saliency_map as write_saliency_map
 from ds4d.visualize.trajectories import Trajectory as Trajectory

@@ -4,8 +4,9 @@
      {"at": 2, "azimuth": 90, "zoom": 1.5},
      {"at": 4, "azimuth": 360, "time": 1}]
 
-`at` is in seconds of the video, angles are in degrees, `zoom` divides the usual distance, `time` is the clip's, in
-[0, 1]. What a key frame leaves out it takes over from the one before. Without any `time`, the clip plays on by itself.
+`at` is in seconds of the video, angles are in degrees, `zoom` divides the default distance, `time` is the time of the
+clip in [0, 1]. A key frame keeps the values of the one before where it gives none; the first one starts from azimuth 0,
+elevation 10, zoom 1 and time 0. If no key frame has a time, the clip plays at its own speed.
 """
 
 import itertools
@@ -16,6 +17,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -27,14 +29,14 @@ from ds4d.types import Cameras
 
 @dataclass(frozen=True)
 class Keyframe:
-    """Where the camera is at one moment of a video.
+    """The camera at one time of a video.
 
     Attributes:
-        at: seconds from the start of the video.
-        azimuth: degrees, 0 from +z, growing towards +x; may go beyond 360 for more turns.
-        elevation: degrees, positive from above.
-        zoom: how much larger than usual the object is.
-        time: of the clip, in [0, 1]; None where the clip plays by itself.
+        at: time in the video, seconds from its start.
+        azimuth: azimuth of the camera, degrees: 0 on +z, 90 on +x; values beyond 360 are further revolutions.
+        elevation: elevation of the camera, degrees, positive from above.
+        zoom: magnification relative to the default distance.
+        time: time of the clip, in [0, 1]; None if the clip plays at its own speed.
     """
 
     at: float
@@ -50,10 +52,10 @@ class Keyframe:
 
 
 def read_keyframes(path: Path) -> tuple[Keyframe, ...]:
-    """The key frames of a json file, in the order of their seconds.
+    """The key frames of a json file, in the order of their times in the video.
 
     Raises:
-        ValueError: the file is missing, no json, or holds key frames that are unfit; the message names file and frame.
+        ValueError: the file is missing or not valid JSON, or a key frame is invalid; the message names file and entry.
     """
     if not path.is_file():
         raise ValueError(f"key frames {path} must be a json file, got nothing there. Check the path.")
@@ -63,40 +65,41 @@ def read_keyframes(path: Path) -> tuple[Keyframe, ...]:
         raise ValueError(f"key frames {path} must be valid JSON, but {error}.") from error
     if not isinstance(content, list) or not content or not all(isinstance(entry, Mapping) for entry in content):
         raise ValueError(f"key frames {path} must be a list of at least one object, got {str(content)[:60]}.")
-    frames, known = [], {}
+    frames = []
+    values = {"time": 0.0} if any("time" in entry for entry in content) else {}
     for index, entry in enumerate(content):
-        known |= _checked(entry, f"{path}: [{index}]")
+        values |= _checked(entry, f"{path}: [{index}]")
         try:
-            frames.append(Keyframe(**known))
+            frames.append(Keyframe(**values))
         except ValueError as error:
             raise ValueError(f"{path}: [{index}]: {error}") from error
     if frames[0].at != 0 or any(a.at >= b.at for a, b in itertools.pairwise(frames)):
-        raise ValueError(f"{path}: at must begin at 0 and rise, got {[frame.at for frame in frames]}.")
-    timed = [frame.time is not None for frame in frames]
-    if any(timed) and not timed[0]:
-        raise ValueError(f"{path}: [0] must give a time where a later key frame does. Add it.")
+        raise ValueError(f"{path}: at must start at 0 and rise, got {[frame.at for frame in frames]}.")
     return tuple(frames)
 
 
 def keyframe_path(
     frames: Sequence[Keyframe], seconds: Float[Tensor, " F"], *, fovy_deg: float, distance: float, size: int
 ) -> tuple[Cameras, Float[Tensor, " F"] | None]:
-    """The camera at each moment of the video, and the clip's time where key frames say it.
+    """The camera, and the time of the clip if key frames give it, at each frame of a video.
 
-    Between key frames everything follows monotone cubics (Fritsch and Carlson 1980): smooth, never beyond the values at
-    both sides, and at rest between equal ones. After the last key frame the camera stands.
+    Between key frames all values follow monotone cubics: smooth, without overshoot, at rest at both ends of the path
+    and between equal values. After the last key frame the camera is fixed.
 
     Args:
-        frames: rising `at`.
-        seconds: of the video's frames.
-        fovy_deg: full vertical field of view.
-        distance: from the origin at zoom 1, world units.
-        size: width and height in pixels.
+        frames: key frames with rising `at`.
+        seconds: times of the video frames, seconds.
+        fovy_deg: full vertical field of view, degrees.
+        distance: distance of the camera from the origin at zoom 1, normalized units.
+        size: height and width of the images, pixels.
+
+    Returns:
+        Cameras [F, 1], and times in [0, 1] or None.
     """
-    at = torch.tensor([frame.at for frame in frames])
+    at = np.array([frame.at for frame in frames])
 
     def follow(values: Sequence[float]) -> Float[Tensor, " F"]:
-        return _monotone_cubic(at, torch.tensor(values, dtype=torch.float32), seconds)
+        return torch.from_numpy(_interpolate(at, np.array(values), seconds.double().numpy())).float()
 
     azimuths, elevations = follow([f.azimuth for f in frames]), follow([f.elevation for f in frames])
     zooms = follow([math.log(f.zoom) for f in frames]).exp()
@@ -115,27 +118,21 @@ def _checked(entry: Mapping[str, Any], where: str) -> dict[str, float]:
     names = [field.name for field in fields(Keyframe)]
     for name, value in entry.items():
         if name not in names:
-            raise ValueError(f"{where} must only hold the keys {', '.join(names)}, got {name!r}. Remove it.")
+            raise ValueError(f"{where} must only have the keys {', '.join(names)}, got {name!r}. Remove it.")
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{where}: {name} must be a number, got {value!r}.")
     if "at" not in entry:
-        raise ValueError(f"{where} must have the key 'at', the second of the video. Add it.")
+        raise ValueError(f"{where} must have the key 'at', the time in the video in seconds. Add it.")
     return {name: float(value) for name, value in entry.items()}
 
 
-def _monotone_cubic(x: Float[Tensor, " K"], y: Float[Tensor, " K"], where: Float[Tensor, " F"]) -> Float[Tensor, " F"]:
-    """The interpolation of Fritsch and Carlson through (x, y); constant outside."""
-    if len(x) == 1:
-        return y.expand(len(where))
-    gaps = x.diff()
-    slopes = y.diff() / gaps
-    tangents = torch.cat((slopes[:1] * 0, (slopes[:-1] + slopes[1:]) / 2, slopes[-1:] * 0))
-    turning = torch.cat((slopes.new_zeros(1), slopes[:-1] * slopes[1:], slopes.new_zeros(1))) <= 0
-    tangents = torch.where(turning, 0, tangents)
-    least = torch.minimum(*(torch.cat(ends).abs() for ends in ((slopes[:1], slopes), (slopes, slopes[-1:]))))
-    tangents = tangents.clamp(-3 * least, 3 * least)
-    low = (torch.searchsorted(x, where.contiguous(), right=True) - 1).clamp(0, len(x) - 2)
-    t = ((where - x[low]) / gaps[low]).clamp(0, 1)
-    start = (1 + 2 * t) * (1 - t) ** 2 * y[low] + t * (1 - t) ** 2 * gaps[low] * tangents[low]
-    end = t * t * (3 - 2 * t) * y[low + 1] + t * t * (t - 1) * gaps[low] * tangents[low + 1]
-    return start + end
+def _interpolate(
+    at: Float[np.ndarray, " K"], values: Float[np.ndarray, " K"], seconds: Float[np.ndarray, " F"]
+) -> Float[np.ndarray, " F"]:
+    """Monotone cubic interpolation (PCHIP, Fritsch and Butland 1984), constant outside the key frames."""
+    from scipy.interpolate import PchipInterpolator
+
+    # Equal values beyond both ends make the slopes there 0, and a single key frame a constant.
+    knots = np.concatenate((at[:1] - 1, at, at[-1:] + 1))
+    padded = np.concatenate((values[:1], values, values[-1:]))
+    return PchipInterpolator(knots, padded)(np.clip(seconds, at[0], at[-1]))

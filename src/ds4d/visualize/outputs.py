@@ -62,5 +62,5 @@ def write_if_possible(path: Path, write: Callable[[Path], None]) -> Path | None:
 def _write_middle_frame(path: Path, scene: Scene) -> None:
     """Writes the Gaussians of the middle frame as PLY, in world space."""
     with torch.no_grad():
-        raw = scene.raw_at(torch.tensor(scene.clip.times, device=scene.device)[[scene.clip.middle]])
+        raw = scene.raw_at(torch.tensor(scene.timeline.times, device=scene.device)[[scene.timeline.middle]])
     write_ply(into_world(raw.at_time(0), scene.world), path)

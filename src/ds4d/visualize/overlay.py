@@ -56,7 +56,7 @@ def overlay_video(
     Raises:
         ValueError: the number of frames differs from that of the run.
     """
-    times = torch.tensor(scene.clip.times)
+    times = torch.tensor(scene.timeline.times)
     if len(raw_video.images) != len(times):
         raise ValueError(
             f"--over must be the input video of the run, {len(times)} frames, got {len(raw_video.images)}. "

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ds4d.geometry import nearest_frames, transform_cameras
-from ds4d.scene import FOVY_DEG, Clip, Scene, viewing_distance
+from ds4d.scene import FOVY_DEG, Scene, Timeline, viewing_distance
 from ds4d.types import Cameras
 from ds4d.visualize.camera_paths import fixed_path, orbit_path
 from ds4d.visualize.config import OutputsConfig
@@ -41,22 +41,22 @@ class Trajectory:
             )
 
 
-def playing_times(clip: Clip, config: OutputsConfig) -> Float[Tensor, " F"]:
+def playing_times(timeline: Timeline, config: OutputsConfig) -> Float[Tensor, " F"]:
     """The time of the clip at each video frame while the clip plays once, from 0 to 1.
 
     A clip of a single frame gives a single time. Looping clips leave out time 1, which equals time 0.
     """
-    if len(clip.times) == 1:
+    if len(timeline.times) == 1:
         return torch.zeros(1)
-    count = max(2, round(clip.duration * config.slow * config.fps))
-    return torch.linspace(0, 1, count + 1)[:-1] if clip.loops else torch.linspace(0, 1, count)
+    count = max(2, round(timeline.duration * config.slow * config.fps))
+    return torch.linspace(0, 1, count + 1)[:-1] if timeline.loops else torch.linspace(0, 1, count)
 
 
 def orbit_trajectory(scene: Scene, config: OutputsConfig) -> Trajectory:
     """A camera that orbits the object while the clip plays; looping clips are played a whole number of times."""
-    period = playing_times(scene.clip, config)
+    period = playing_times(scene.timeline, config)
     count = _min_frames(config)
-    if scene.clip.loops:
+    if scene.timeline.loops:
         count = len(period) * _divide_up(count, len(period))
     cameras = orbit_path(
         count,
@@ -71,7 +71,7 @@ def orbit_trajectory(scene: Scene, config: OutputsConfig) -> Trajectory:
 
 def fixed_trajectory(scene: Scene, config: OutputsConfig, azimuth_deg: float) -> Trajectory:
     """A fixed camera while the clip plays, a whole number of times."""
-    times = playing_times(scene.clip, config)
+    times = playing_times(scene.timeline, config)
     cameras = fixed_path(
         len(times),
         azimuth_deg=azimuth_deg,
@@ -91,7 +91,7 @@ def keyframe_trajectory(scene: Scene, config: OutputsConfig, keyframes: Sequence
         keyframes, seconds, fovy_deg=FOVY_DEG, distance=viewing_distance(scene), size=config.size
     )
     if times is None:
-        times = _repeated(playing_times(scene.clip, config), count)
+        times = _repeated(playing_times(scene.timeline, config), count)
     return Trajectory(cameras, times)
 
 
@@ -107,7 +107,7 @@ def input_trajectory(
         times: times of the input frames, in [0, 1].
         height: height of the images, pixels; they keep the aspect ratio of the input.
     """
-    playing = playing_times(scene.clip, config)
+    playing = playing_times(scene.timeline, config)
     low, high, weight = nearest_frames(times, playing)
     frames = torch.where(weight > 0.5, high, low)
     inner = transform_cameras(scene.world, cameras.select(frames, torch.zeros_like(frames)))

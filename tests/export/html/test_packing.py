@@ -116,7 +116,7 @@ def test_frames_it_cannot_hold_are_refused(frames: RawGaussians, tiny_gaussians:
 
 def test_a_fitted_object_loses_nothing_that_is_seen(finished_run: Path) -> None:
     scene = BakedGaussians.load(finished_run)
-    packed = BakedGaussians(unpack_frames(pack_frames(scene.frames)), scene.clip, scene.world)
+    packed = BakedGaussians(unpack_frames(pack_frames(scene.frames)), scene.timeline, scene.world)
     times = torch.tensor([0.0, 0.3, 1.0])
     cameras = fixed_path(3, azimuth_deg=30.0, elevation_deg=20.0, fovy_deg=34.0, distance=2.0, size=128)
     images = []

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ds4d.export.html import write_html
 from ds4d.rendering import renderer_for
-from ds4d.scene import FOVY_DEG, BakedGaussians, Clip, draw_rgb, viewing_distance
+from ds4d.scene import FOVY_DEG, BakedGaussians, Timeline, draw_rgb, viewing_distance
 from ds4d.types import RawGaussians, Similarity
 from ds4d.visualize import fixed_path
 
@@ -61,7 +61,7 @@ class Opened:
 
 
 def frame_times(scene: BakedGaussians) -> torch.Tensor:
-    return torch.tensor(scene.clip.times)
+    return torch.tensor(scene.timeline.times)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_colors_that_depend_on_the_view(
         torch.randn(3, count, generator=generator),
         sh,
     )
-    scene = BakedGaussians(frames, Clip((0.0, 0.2, 1.0), 2.0, loops=False), Similarity.identity())
+    scene = BakedGaussians(frames, Timeline((0.0, 0.2, 1.0), 2.0, loops=False), Similarity.identity())
     write_html(scene, tmp_path / "page.html", frame_times(scene))
     address = "time=0.6&azimuth=70&elevation=25&distance=1.5&background=ffffff&bar=0"
     opened = open_page(address, path=tmp_path / "page.html")
@@ -165,7 +165,7 @@ def test_plays_by_itself_but_not_where_motion_is_unwelcome(open_page: Callable) 
 
 def test_without_loop_the_end_is_the_end(open_page: Callable, scene: BakedGaussians) -> None:
     opened = open_page("time=0.9")
-    page, duration = opened.page, round(scene.clip.duration, 2)
+    page, duration = opened.page, round(scene.timeline.duration, 2)
     page.locator("#loop").click()
     page.locator("#play").click()
     page.wait_for_function("() => play.getAttribute('aria-pressed') === 'false'")
@@ -177,7 +177,7 @@ def test_without_loop_the_end_is_the_end(open_page: Callable, scene: BakedGaussi
 def test_with_loop_the_start_comes_after_the_end(open_page: Callable, scene: BakedGaussians) -> None:
     page = open_page("time=0.9").page
     page.locator("#play").click()
-    page.wait_for_function("half => parseFloat(label.value) < half", arg=0.5 * scene.clip.duration)
+    page.wait_for_function("half => parseFloat(label.value) < half", arg=0.5 * scene.timeline.duration)
     assert page.locator("#play").get_attribute("aria-pressed") == "true"
 
 
@@ -207,13 +207,13 @@ def test_the_timeline_scrubs(open_page: Callable, scene: BakedGaussians) -> None
     opened = open_page("time=0&background=ffffff")
     before = opened.image()
     opened.page.evaluate("scrub.value = 0.5; scrub.dispatchEvent(new Event('input'))")
-    assert opened.seconds() == pytest.approx(0.5 * scene.clip.duration, abs=0.01)
+    assert opened.seconds() == pytest.approx(0.5 * scene.timeline.duration, abs=0.01)
     assert np.abs(opened.image() - before).max() > 10
 
 
 def test_the_keyboard_works(open_page: Callable, scene: BakedGaussians) -> None:
     opened = open_page("time=0")
-    page, frame = opened.page, scene.clip.duration / (len(scene.clip.times) - 1)
+    page, frame = opened.page, scene.timeline.duration / (len(scene.timeline.times) - 1)
     for key, expected in (("ArrowRight", frame), ("ArrowRight", 2 * frame), ("ArrowLeft", frame)):
         page.keyboard.press(key)
         assert opened.seconds() == pytest.approx(expected, abs=0.006)
@@ -322,7 +322,7 @@ def test_screenshot(open_page: Callable, pictured_run: Path, tmp_path: Path, kee
 def test_an_object_that_stands_still_has_no_timeline(
     open_page: Callable, tmp_path: Path, scene: BakedGaussians
 ) -> None:
-    still = BakedGaussians(scene.frames.at_time(0).expand_times(1), Clip((0.0,), 0.0, loops=False), scene.world)
+    still = BakedGaussians(scene.frames.at_time(0).expand_times(1), Timeline((0.0,), 0.0, loops=False), scene.world)
     write_html(still, tmp_path / "page.html", torch.zeros(1))
     opened = open_page("background=ffffff", path=tmp_path / "page.html")
     assert not opened.page.locator("#timeline").is_visible() and opened.page.locator("#reset").is_visible()
@@ -353,7 +353,7 @@ def test_a_gaussian_costs_few_bytes_a_frame(page_path: Path, scene: BakedGaussia
 def test_leaves_nothing_behind_when_refused(scene: BakedGaussians, tmp_path: Path) -> None:
     means = scene.frames.means.clone()
     means[1, 2, 0] = torch.nan
-    broken = BakedGaussians(replace(scene.frames, means=means), scene.clip, scene.world)
+    broken = BakedGaussians(replace(scene.frames, means=means), scene.timeline, scene.world)
     with pytest.raises(ValueError, match="means must be finite, got 1 "):
         write_html(broken, tmp_path / "page.html", frame_times(broken))
     assert list(tmp_path.iterdir()) == []

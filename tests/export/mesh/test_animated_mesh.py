@@ -8,7 +8,7 @@ from ds4d.export.mesh import animate_mesh
 from ds4d.export.mesh.tsdf import bounding_sphere, surrounding_cameras
 from ds4d.geometry import rgb_to_sh
 from ds4d.rendering import CpuRenderer
-from ds4d.scene import BakedGaussians, Clip
+from ds4d.scene import BakedGaussians, Timeline
 from ds4d.types import RawGaussians, Similarity
 
 RADIUS, COUNT = 0.3, 1500
@@ -37,7 +37,7 @@ def moving(raw: RawGaussians) -> BakedGaussians:
     means = torch.stack((raw.means - SHIFT, raw.means, raw.means + SHIFT))
     rest = {n: getattr(raw, n).expand(3, *getattr(raw, n).shape) for n in ("quats", "log_scales", "opacity_logits")}
     return BakedGaussians(
-        RawGaussians(means, **rest, sh=raw.sh), Clip((0.0, 0.5, 1.0), 1.0, False), Similarity.identity()
+        RawGaussians(means, **rest, sh=raw.sh), Timeline((0.0, 0.5, 1.0), 1.0, False), Similarity.identity()
     )
 
 

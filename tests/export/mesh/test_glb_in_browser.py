@@ -54,7 +54,7 @@ def front(distance: float) -> Cameras:
 
 def test_a_runs_mesh_is_drawn_where_it_is(show: Callable, finished_run: Path, tmp_path: Path) -> None:
     scene = DynamicGaussians.load(finished_run)
-    times, distance = torch.tensor(scene.clip.times)[[scene.clip.middle]], viewing_distance(scene)
+    times, distance = torch.tensor(scene.timeline.times)[[scene.timeline.middle]], viewing_distance(scene)
     mesh = animate_mesh(scene, renderer_for("cpu"), times, resolution=64)
     write_animated_glb(tmp_path / "m.glb", mesh.vertices, mesh.triangles, mesh.colors, torch.zeros(1))
     cameras = front(distance)

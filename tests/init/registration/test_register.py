@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ds4d.data import ViewsConfig, load_views
+from ds4d.data import FolderConfig, load_views
 from ds4d.geometry import project_points
 from ds4d.init.registration import Registration, register_shape
 from ds4d.rendering import CpuRenderer
@@ -76,7 +76,7 @@ def test_colors_tell_front_from_back_where_one_silhouette_cannot(
 def test_silhouettes_of_several_views_are_enough_without_colors(data_dir: Path, random_turn: Callable) -> None:
     """Real video, and a cloud of 2048 points of its surface that knows no colors."""
     folder = data_dir / "gltf" / "barbarian-run"
-    video = load_views(folder, ViewsConfig(splits=("front", "mv"), size=128))
+    video = load_views(folder, FolderConfig(splits=("front", "mv"), size=128))
     points = torch.from_numpy(np.load(folder / "points.npy")[video.middle].astype(np.float32))
     turn = random_turn(4, mirrored=True)
     images, cameras = middle_of(video)

@@ -70,7 +70,7 @@ def decode() -> Callable[[str], bytes]:
 
 @pytest.fixture
 def change_metrics(run: Path) -> Callable[..., None]:
-    """Writes other figures into that run."""
+    """Changes metrics of that run."""
 
     def change(**metrics: Any) -> None:
         path = run / "metrics.json"

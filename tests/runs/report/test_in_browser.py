@@ -1,4 +1,4 @@
-"""The page in a real browser without a network: whole, silent, and as narrow as a phone."""
+"""The report in a real browser without a network: complete, no console messages, as narrow as a phone."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,10 +35,10 @@ def open_report(chromium: Any) -> Iterator[Callable[..., Any]]:
 
 
 @pytest.mark.parametrize("width", [375, 1200])
-def test_is_whole_and_fits(open_report: Callable, finished_run: Path, width: int) -> None:
+def test_page_is_complete_and_fits(open_report: Callable, finished_run: Path, width: int) -> None:
     page, said, asked = open_report(finished_run / "report.html", width)
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    page.locator("summary").click()  # with all settings unfolded, too
+    page.locator("summary").click()  # with all settings open, too
     assert page.locator("details table").is_visible()
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.evaluate("[...document.images].length") == 4

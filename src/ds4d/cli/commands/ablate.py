@@ -1,4 +1,4 @@
-"""`ds4d ablate`: runs the paper's ablation and writes its table."""
+"""`ds4d ablate`: compares variants of the method on the same data, seeds and steps."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from ds4d.ablation import Event, FitFailed, MultiView, Planned, ablate, find_cases, fit_case, plan, write_tables
+from ds4d.ablation import Event, FitFailed, Planned, ablate, find_scenes, fit_scene, plan, write_tables
 from ds4d.cli.arguments import CommandLine, Flag
 from ds4d.cli.console import Console
 from ds4d.cli.displays import describe_seconds
@@ -21,28 +21,29 @@ from ds4d.presets import PRESETS, PresetName, default_preset
 
 @dataclass(frozen=True)
 class AblateArguments:
-    """Runs the paper's ablation: fits its variants to the same scenes with the same seeds and steps, and compares them.
+    """Fits variants of the method to the same scenes with the same seeds and steps, and compares them in a table.
 
-    Every finished fit is one file in results/ and is not fitted again, so the same command continues an interrupted
-    ablation, and results of several machines are merged by copying. Without data only the table is written.
+    Every finished fit is one file in results/ and is not fitted again: an interrupted command continues when it is
+    repeated, and folders can be merged by copying their results together. Without data only the table is written again.
 
     Attributes:
-        output: folder of the results and of table.json, table.md and table.png.
-        data: folders of multi-view frames. A folder with transforms_test.json is fitted to the splits front and mv and
-            scored on test; any other is scored on its input view.
-        rows: variants to fit: A (random initialization), B (visual hull), D (B + frame features of the input view), E
-            (D + DSFD), F, G, H (E + TSSF by average, GA, DA), visible (E + TSSF of the views that see the point),
-            aligned (B + learned view correction), ours (visible and aligned).
-        seeds: number of seeds per variant, counted from 0.
-        preset: preset that all variants share; by default fast on CUDA, else cpu.
-        size: height of the training images in pixels; by default the preset's.
-        steps: total number of training steps, split between the stages as in the preset; by default the preset's.
+        output: folder for the results and for table.json, table.md and table.png.
+        data: folders of multi-view frames. A folder with transforms_test.json is fitted on its splits front and mv and
+            scored on test; any other is fitted as it is and scored on its input view.
+        variants: variants to compare: A (random initialization), B (initialization on the visual hull), D (B + image
+            features of the input view), E (D + DSFD), F, G, H (E + TSSF by average, GA, DA), visible (E + TSSF of the
+            views that see the point), view-correction (B + learned warps and color gains of the generated views), ours
+            (visible + view-correction).
+        seeds: number of random seeds, counted from 0.
+        preset: settings that all variants share; by default fast on CUDA, else cpu.
+        size: image height in pixels; by default the preset's.
+        steps: number of optimization steps, divided between the stages as in the preset; by default the preset's.
         device: compute device; auto uses CUDA if it is available.
-        mv: views besides the input view of scenes with a test split: exact as recorded, or perturbed like generated
-            views, differently for each seed.
-        hold_out: fit without each generated view in turn and score that view, for scenes without a test split.
-        jobs: number of fits that run in parallel, each in a process of its own.
-        base: variant that the others are compared with; by default B, or the first that has results.
+        perturb_views: perturb the training views besides the input view as a generator would, differently for each
+            seed; for folders with a test split.
+        hold_out: leave each generated view out of a fit in turn and score on it; for folders without a test split.
+        jobs: number of fits that run at the same time, each in a process of its own.
+        base: variant that the others are compared with; by default B, or the first one with results.
     """
 
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="DIR")]
@@ -51,16 +52,16 @@ class AblateArguments:
         tyro.conf.Positional,
         tyro.conf.arg(metavar="[DIR ...]", help_behavior_hint="(default: none)"),
     ] = ()
-    rows: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[ROW ...]", help_behavior_hint="(default: all)")] = ()
+    variants: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[NAME ...]", help_behavior_hint="(default: all)")] = ()
     seeds: int = 3
     preset: PresetName | None = None
     size: int | None = None
     steps: int | None = None
     device: DeviceName = "auto"
-    mv: MultiView = "exact"
+    perturb_views: Flag = False
     hold_out: Flag = False
     jobs: int = 1
-    base: Annotated[str | None, tyro.conf.arg(metavar="ROW")] = None
+    base: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
 
 
 COMMAND = CommandLine(
@@ -69,7 +70,7 @@ COMMAND = CommandLine(
     (
         ("ablate data/sample -o ablation", "fit all variants to a scene, with three seeds each"),
         (
-            "ablate data/sample -o ablation --rows B E ours --seeds 1 --steps 300",
+            "ablate data/sample -o ablation --variants B E ours --seeds 1 --steps 300",
             "a quick comparison of three variants",
         ),
         ("ablate -o ablation --base E", "write the table again, compared with E"),
@@ -110,7 +111,7 @@ def _table(folder: Path, base: str | None) -> Outcome:
 def describe(event: Event) -> str:
     """An event as one line."""
     if isinstance(event, Planned):
-        kept = f", {event.kept} of them finished before" if event.kept else ""
+        kept = f", {event.kept} of them finished already" if event.kept else ""
         return f"{event.total} fits{kept}"
     if isinstance(event, FitFailed):
         return f"fit {event.number} of {event.total}: {event.name} failed: {event.error}"
@@ -121,7 +122,7 @@ def describe(event: Event) -> str:
     )
     left = f", about {describe_seconds(event.seconds_left)} left" if event.number < event.total else ""
     return (
-        f"fit {event.number} of {event.total}: {result.case} {result.row} seed {result.seed}: "
+        f"fit {event.number} of {event.total}: {result.scene} {result.variant} seed {result.seed}: "
         f"{name} {value:.1f}, {result.seconds:.0f} s{left}"
     )
 
@@ -130,10 +131,12 @@ def _fit(arguments: AblateArguments, console: Console) -> int:
     """Runs the fits; returns how many failed."""
     device = choose_device(arguments.device)
     preset = _settings(arguments, default_preset(device))
-    cases = find_cases(arguments.data, preset.views, mv=arguments.mv, hold_out=arguments.hold_out)
-    fits = plan(cases, preset, arguments.rows, arguments.seeds)
+    scenes = find_scenes(
+        arguments.data, preset.views, perturb_views=arguments.perturb_views, hold_out=arguments.hold_out
+    )
+    fits = plan(scenes, preset, arguments.variants, arguments.seeds)
     failed = 0
-    for event in ablate(fits, arguments.output, fit_case, device=device, jobs=arguments.jobs):
+    for event in ablate(fits, arguments.output, fit_scene, device=device, jobs=arguments.jobs):
         console.print(describe(event))
         failed += isinstance(event, FitFailed)
     return failed

@@ -113,7 +113,7 @@ def _times(arguments: ExportArguments, scene: Scene) -> Float[Tensor, " T"]:
         if arguments.frames < 1:
             raise ValueError(f"--frames must be at least 1, got {arguments.frames}.")
         return frame_times(arguments.frames)
-    times = scene.clip.times if arguments.times is None else arguments.times
+    times = scene.timeline.times if arguments.times is None else arguments.times
     if len(times) == 0:
         raise ValueError("--times must name at least one time, got none.")
     check_times("times", times)

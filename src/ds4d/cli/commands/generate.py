@@ -69,13 +69,14 @@ COMMAND = CommandLine(
     basic=frozenset(
         {
             "input", "output", "preset", "config", "device", "resume", "viewer", "init_mesh", "use_fusion",
-            "settings.seed", "settings.views.views", "settings.views.elevation", "settings.views.splits",
+            "settings.seed", "settings.views.source", "settings.views.elevation", "settings.views.splits",
             "settings.views.size", "settings.views.fps", "settings.views.generated_weight", "settings.video.start",
             "settings.video.end", "settings.video.frames", "settings.video.matting", "settings.video.keep",
-            "settings.inflate.facing",
+            "settings.views.generators.inflate.facing",
         }
     ),
-    flat=frozenset({"settings", "settings.views", "settings.video", "settings.inflate"}),
+    renamed={"settings.views.source": "views"},
+    flat=frozenset({"settings", "settings.views", "settings.views.generators", "settings.video"}),
     fixed=frozenset({"settings.video.size", "settings.video.fps"}),
 )  # fmt: skip
 

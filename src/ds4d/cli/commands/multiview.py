@@ -13,9 +13,8 @@ from ds4d.cli.console import Console
 from ds4d.cli.result import Outcome, ds4d_command, open_in_browser
 from ds4d.config import GenerateConfig
 from ds4d.core import DeviceName, choose_device
-from ds4d.data import ViewsConfig, write_views
-from ds4d.multiview.inflate import InflateConfig
-from ds4d.multiview.zero123plus import Zero123PlusConfig
+from ds4d.data import write_views
+from ds4d.multiview import ViewsConfig
 from ds4d.pipeline import read_input
 from ds4d.preprocess import VideoConfig
 from ds4d.types import GeneratedViews
@@ -35,8 +34,6 @@ class MultiviewArguments:
         seed: random seed.
         views: source of the training views.
         video: reading, matting and framing of the video.
-        inflate: shape from silhouettes (--views inflate).
-        zero123plus: Zero123++ (--views zero123plus).
     """
 
     input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
@@ -45,8 +42,6 @@ class MultiviewArguments:
     seed: int = 0
     views: ViewsConfig = field(default_factory=ViewsConfig)
     video: VideoConfig = field(default_factory=VideoConfig)
-    inflate: InflateConfig = field(default_factory=InflateConfig)
-    zero123plus: Zero123PlusConfig = field(default_factory=Zero123PlusConfig)
 
 
 COMMAND = CommandLine(
@@ -54,17 +49,18 @@ COMMAND = CommandLine(
     MultiviewArguments,
     (
         ("multiview video.mp4 -o views", "generate views with the best generator that is installed"),
-        ("multiview video.mp4 -o views --views inflate --facing 0", "inflate the masks of an object facing the camera"),
+        ("multiview video.mp4 -o views --views inflate --inflate.facing 0", "inflate the masks, object facing the camera"),
         ("multiview video.mp4 -o views --views zero123plus --elevation 20", "use Zero123++, camera 20 degrees up"),
     ),
     basic=frozenset(
         {
-            "input", "output", "device", "seed", "views.views", "views.elevation", "views.fovy",
+            "input", "output", "device", "seed", "views.source", "views.elevation", "views.fovy",
             "views.size", "views.fps", "video.start", "video.end", "video.frames", "video.matting",
-            "video.matting_model", "video.keep", "inflate.facing", "inflate.thickness", "zero123plus.version",
+            "video.matting_model", "video.keep", "views.generators.inflate.facing",
         }
     ),
-    flat=frozenset({"views", "video", "inflate"}),
+    renamed={"views.source": "views"},
+    flat=frozenset({"views", "views.generators", "video"}),
     fixed=frozenset({"video.size", "video.fps"}),
 )  # fmt: skip
 
@@ -76,15 +72,13 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
     config = GenerateConfig(
         views=arguments.views,
         video=arguments.video,
-        inflate=arguments.inflate,
-        zero123plus=arguments.zero123plus,
         seed=arguments.seed,
     )
     clip = read_input(arguments.input, config, choose_device(arguments.device))
-    write_views(GeneratedViews(clip.video, clip.points), arguments.output, made_by=clip.used)
+    write_views(GeneratedViews(clip.video, clip.points), arguments.output, made_by=clip.description)
     return Outcome(
-        f"views: {clip.used}",
-        {"views": clip.video.num_views, "frames": clip.video.num_times, "made_by": clip.used},
+        f"views: {clip.description}",
+        {"views": clip.video.num_views, "frames": clip.video.num_times, "made_by": clip.description},
         [arguments.output],
         [
             open_in_browser(arguments.output / "contact_sheet.png"),

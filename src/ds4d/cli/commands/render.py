@@ -128,7 +128,7 @@ def _render(mode: str, arguments: RenderArguments, scene: DynamicGaussians, rend
         return Outcome(files=_write_images(arguments, scene, renderer))
     if arguments.over is not None:
         return Outcome(files=_write_overlay(arguments, scene, renderer, arguments.over))
-    playing = LoopedScene(scene) if arguments.loop or scene.clip.loops else scene
+    playing = LoopedScene(scene) if arguments.loop or scene.timeline.loops else scene
     outcome = Outcome(files=_write_video_file(arguments, playing, renderer, _trajectory(mode, arguments, playing)))
     return with_jump(outcome, scene) if arguments.loop else outcome
 
@@ -171,7 +171,7 @@ def _trajectory(mode: str, arguments: RenderArguments, scene: Scene) -> Trajecto
     elif mode == "input_camera":
         cameras = _input_cameras(RunFolder(arguments.run), scene)
         trajectory = input_trajectory(
-            scene, config, cameras, torch.tensor(scene.clip.times), arguments.size or cameras.height
+            scene, config, cameras, torch.tensor(scene.timeline.times), arguments.size or cameras.height
         )
     elif arguments.azimuth is not None:
         trajectory = fixed_trajectory(scene, config, arguments.azimuth)
@@ -187,7 +187,7 @@ def _trajectory(mode: str, arguments: RenderArguments, scene: Scene) -> Trajecto
 def _input_cameras(run: RunFolder, scene: Scene) -> Cameras:
     """The camera of the input view at every frame, [T, 1], in input space."""
     if run.video_crop.is_file():
-        return crop_cameras(run.read_video_crop(), len(scene.clip.times))
+        return crop_cameras(run.read_video_crop(), len(scene.timeline.times))
     record = read_record(run.config)
     return load_views(record.input, record.config.views).cameras[:, :1]
 

@@ -57,7 +57,7 @@ def write_html(scene: Scene, path: str | Path, times: Float[Tensor, " T"], *, ti
 def _description(packed: PackedFrames, scene: BakedGaussians) -> dict[str, object]:
     """What the page knows about the scene, by the names that its scripts use."""
     numbers = {_camel(name): value for name, value in asdict(packed).items() if name != "deflated"}
-    return numbers | {"times": scene.clip.times, "duration": scene.clip.duration}
+    return numbers | {"times": scene.timeline.times, "duration": scene.timeline.duration}
 
 
 def _camel(name: str) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ds4d.export.glb import GlbFile, to_linear
 from ds4d.export.mesh.animated_mesh import RESOLUTION, animate_mesh
-from ds4d.geometry import UpAxis, inverse_similarity, transform_points, turned_world
+from ds4d.geometry import UpAxis, inverse_similarity, set_up_axis, transform_points
 from ds4d.rendering import renderer_for
 from ds4d.scene import Scene
 
@@ -39,8 +39,8 @@ def write_mesh(
         ValueError: the resolution is out of range, or the Gaussians cover nothing.
     """
     mesh = animate_mesh(scene, renderer_for(scene.device), times, resolution)
-    to_output = inverse_similarity(turned_world(scene.world, up))
-    seconds = (mesh.times - mesh.times[0]) * scene.clip.duration
+    to_output = inverse_similarity(set_up_axis(scene.world, up))
+    seconds = (mesh.times - mesh.times[0]) * scene.timeline.duration
     write_animated_glb(path, transform_points(to_output, mesh.vertices), mesh.triangles, mesh.colors, seconds)
 
 

@@ -61,7 +61,7 @@ def animate_mesh(
     """
     if not _MIN_RESOLUTION <= resolution <= _MAX_RESOLUTION:
         raise ValueError(f"resolution must lie in [{_MIN_RESOLUTION}, {_MAX_RESOLUTION}], got {resolution}.")
-    middle = torch.tensor(scene.clip.times, device=scene.device)[[scene.clip.middle]]
+    middle = torch.tensor(scene.timeline.times, device=scene.device)[[scene.timeline.middle]]
     rest = scene.raw_at(middle).at_time(0).to("cpu")
     sphere = bounding_sphere(rest)
     cell = 2 * sphere.radius / resolution

@@ -59,6 +59,14 @@ class Inflate:
         device: where it is drawn.
     """
 
+    Config = InflateConfig
+    uses_matting_model = False
+
+    @staticmethod
+    def is_usable(config: InflateConfig, device: torch.device) -> tuple[bool, str]:
+        """Always: it needs no weights and little time."""
+        return True, "no weights needed"
+
     def __init__(self, config: InflateConfig, device: torch.device) -> None:
         self.config, self.device = config, device
 

@@ -32,7 +32,7 @@ from ds4d.multiview.zero123plus.object_size import fit_nearness
 from ds4d.multiview.zero123plus.sampling import sample_sheets
 from ds4d.preprocess.matting.model import matting_model_path
 from ds4d.types import Cameras, GeneratedViews, MultiViewVideo, Video
-from ds4d.weights import MODELS, require_model, weights_digest
+from ds4d.weights import MODELS, find_model, require_model, weights_digest
 
 _VERSION = 1  # of the views for given weights and settings
 _SHOWN_SIZE = 512  # pixels along the side of the frames that the networks are shown
@@ -92,6 +92,19 @@ class Zero123Plus:
     Raises:
         ValueError: its weights are not there, or not whole.
     """
+
+    Config = Zero123PlusConfig
+    uses_matting_model = True
+
+    @staticmethod
+    def is_usable(config: Zero123PlusConfig, device: torch.device) -> tuple[bool, str]:
+        """With its weights and a GPU; on a CPU it takes hours."""
+        folder = find_model(MODELS[f"zero123plus-{config.version}"], config.folder)
+        if folder is None:
+            return False, "weights of zero123plus not found, see ds4d weights"
+        if device.type == "cpu":
+            return False, "zero123plus takes hours on a CPU, use --views zero123plus to run it anyway"
+        return True, f"weights from {folder}"
 
     def __init__(self, config: Zero123PlusConfig, device: torch.device, matting_model: Path | None = None) -> None:
         self.config, self.device = config, device

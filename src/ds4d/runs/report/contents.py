@@ -1,4 +1,4 @@
-"""What a run has recorded of itself, read back for its page."""
+"""The records of a finished run that its report shows."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +13,11 @@ class Contents:
     """The records of a finished run.
 
     Attributes:
-        run: its folder, with the videos and images.
-        record: what it was asked to do.
-        metrics: its figures.
-        log: its losses, one entry per logged step.
-        evaluation: scores on views that were not fitted, where `ds4d eval` was called.
+        run: folder of the run, with its videos and images.
+        record: input and settings of the run.
+        metrics: metrics of the run.
+        log: losses of the run, one entry per logged step.
+        evaluation: scores on held-out views, if `ds4d eval` was run.
     """
 
     run: RunFolder
@@ -31,6 +31,6 @@ def read_contents(run: RunFolder) -> Contents:
     """The records of a finished run.
 
     Raises:
-        ValueError: the run is not whole, is damaged, or was written by another version.
+        ValueError: the run is not finished, is damaged, or was written by another version.
     """
     return Contents(run, read_record(run.config), run.read_metrics(), read_log(run.log), run.read_evaluation())

@@ -1,4 +1,4 @@
-"""The parts of the page, each from a run's records to HTML."""
+"""The sections of the report, each made from the records of the run as HTML."""
 
 from collections.abc import Iterator
 from html import escape
@@ -6,63 +6,72 @@ from html import escape
 from ds4d.core import to_dict
 from ds4d.runs.records import EvaluationRecord
 from ds4d.runs.report.contents import Contents
-from ds4d.runs.report.curves import count_curve, loss_curves, score_curve
-from ds4d.runs.report.embedding import Videos, image_figure, still_figure
+from ds4d.runs.report.embedding import Videos, data_uri, file_figure, image_figure
 from ds4d.runs.report.tables import decibels, duration, flatten, gibibytes, score_rows, table
-from ds4d.visualize import SIDES
+from ds4d.visualize import SIDES, count_figure, loss_figure, psnr_figure, svg_bytes
 
 _STAGES = {
     "views": "input and views",
-    "features": "features of the frames",
-    "init": "placing the object",
+    "features": "frame features",
+    "init": "initialization",
     "fit": "fit",
-    "evaluate": "scores",
+    "evaluate": "evaluation",
     "outputs": "videos and images",
 }
-_MEMORY = {"main": "main memory", "gpu": "GPU"}
+_MEMORY = {"main": "main memory", "gpu": "GPU memory"}
+_PROVENANCE = {
+    "views": "views from",
+    "features": "frame features",
+    "init": "initial Gaussians",
+    "lpips": "LPIPS loss",
+    "sds": "score distillation (SDS)",
+}
+# Generated views are training views: agreement with them says nothing about their quality.
+_INPUT_PSNR, _TRAINING_PSNR = "PSNR, input view", "PSNR, agreement with all training views"
 
 
 def headline(contents: Contents) -> str:
-    """The figures that are asked for first."""
+    """The most important metrics."""
     metrics = contents.metrics
     tiles = {
-        "PSNR, front view": decibels(metrics.input_psnr),
-        "PSNR, all views": decibels(metrics.training_psnr),
+        _INPUT_PSNR: decibels(metrics.input_psnr),
+        _TRAINING_PSNR: decibels(metrics.training_psnr),
         "Gaussians": f"{metrics.num_gaussians:,}",
         "time": duration(sum(metrics.seconds.values())),
-        **{f"peak of {_MEMORY.get(name, name)}": gibibytes(count) for name, count in metrics.peak_memory_bytes.items()},
+        **{f"peak {_MEMORY.get(name, name)}": gibibytes(count) for name, count in metrics.peak_memory_bytes.items()},
     }
     return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in tiles.items())
 
 
 def sections(contents: Contents) -> Iterator[tuple[str, str]]:
-    """Titles and contents of all sections, in order. Videos that come first are the last to be left out."""
+    """Titles and contents of all sections, in order. The first videos are the last to be left out of a full page."""
     videos = Videos(contents.run.path)
-    yield "Input and output", videos.figure("comparison.mp4", "the input, and the object from the same camera")
+    yield "Input and result", videos.figure("comparison.mp4", "left: the input; right: the result from the same camera")
     sides = "".join(videos.figure(f"{side}.mp4", side) for side in SIDES)
     yield "Four sides", f'<div class="grid sides">{sides}</div>'
-    yield "What moves", _saliency(contents, videos)
-    yield "All round", videos.figure("orbit.mp4", "time plays while the camera turns")
-    sheet = image_figure(contents.run.path / "contact_sheet.png", "two input views above ours, and four sides")
+    yield "Motion saliency", _saliency(contents, videos)
+    yield "Orbit", videos.figure("orbit.mp4", "the clip plays while the camera orbits the object")
+    caption = "two training views, each above its rendering, and renderings of four sides"
+    sheet = file_figure(contents.run.path / "contact_sheet.png", caption)
     yield "Over time", f'<div class="wide">{sheet}</div>'
-    yield "What was found in the video", _findings(contents)
+    yield "Checks of the input video", _findings(contents)
     yield "Curves", _curves(contents)
-    yield "Figures", _figures(contents)
+    yield "Metrics", _metrics(contents)
     if contents.evaluation is not None:
-        yield "Views that were not fitted", _evaluation(contents.evaluation)
+        yield "Held-out views", _evaluation(contents.evaluation)
     yield "Time and memory", _costs(contents)
-    yield "Settings", _folded("all settings", table(flatten(to_dict(contents.record.config))))
+    yield "Settings", _collapsed("all settings", table(flatten(to_dict(contents.record.config))))
     yield "Versions", table(contents.metrics.versions.items())
 
 
 def _saliency(contents: Contents, videos: Videos) -> str:
     if contents.metrics.provenance.features == "none":
-        why = "the clip has one frame" if contents.metrics.frames == 1 else "a camera moves"
-        return f'<p class="note">No heat map: {why}, and features of frames are compared in place.</p>'
-    caption = "dynamic features of the real view: red to yellow is what moves"
+        why = "the clip has a single frame" if contents.metrics.frames == 1 else "the camera moves"
+        return f'<p class="note">No saliency map: {why}, and it compares the features of frames pixel by pixel.</p>'
+    caption = "dynamic fraction of the features of the input view (DSFD): red to yellow moves"
     if (contents.run.path / "saliency.mp4").is_file():
         return videos.figure("saliency.mp4", caption)
-    return image_figure(contents.run.path / "saliency.png", caption)
+    return file_figure(contents.run.path / "saliency.png", caption)
 
 
 def _findings(contents: Contents) -> str:
@@ -70,43 +79,45 @@ def _findings(contents: Contents) -> str:
     if findings is None:
         return '<p class="note">The input is a folder of views; only videos are checked.</p>'
     if not findings:
-        return "<p>Nothing wrong was found.</p>"
-    lines = (
-        f'<li class="{finding.severity}"><b>{finding.severity}</b> {escape(finding.what)} {escape(finding.fix)}</li>'
-        for finding in findings
-    )
+        return "<p>No problems were found.</p>"
+    return _list((finding.severity, f"{finding.what} {finding.fix}") for finding in findings)
+
+
+def _list(entries: Iterator[tuple[str, str]]) -> str:
+    """A list of texts, each after a word for its kind."""
+    lines = (f'<li class="{escape(kind)}"><b>{escape(kind)}</b> {escape(text)}</li>' for kind, text in entries)
     return f"<ul>{''.join(lines)}</ul>"
 
 
 def _curves(contents: Contents) -> str:
-    images = []
+    figures = {}
     if contents.log:
-        images.append(still_figure(loss_curves(contents.log), "losses over the steps, logarithmic"))
-        images.append(still_figure(count_curve(contents.log), "Gaussians over the steps"))
+        figures["loss and its terms over the steps, logarithmic"] = loss_figure(contents.log)
+        figures["number of Gaussians over the steps"] = count_figure(contents.log)
     if contents.metrics.frames > 1:
-        images.append(
-            still_figure(score_curve(contents.metrics.input_psnr_by_frame), "PSNR of the front view, frame by frame")
-        )
+        figures["PSNR of the input view by frame"] = psnr_figure(contents.metrics.input_psnr_by_frame)
+    images = (
+        image_figure(data_uri("image/svg+xml", svg_bytes(figure)), caption) for caption, figure in figures.items()
+    )
     return f'<div class="grid curves">{"".join(images)}</div>'
 
 
-def _figures(contents: Contents) -> str:
+def _metrics(contents: Contents) -> str:
     metrics = contents.metrics
     width, height = metrics.image_size
     rows = {
         "frames": f"{metrics.frames}",
-        "views": f"{metrics.views}: {metrics.provenance.views}",
+        "training views": f"{metrics.views}",
         "images": f"{width} x {height} pixels",
-        "features": metrics.provenance.features,
-        "first Gaussians": metrics.provenance.init,
+        **{_PROVENANCE.get(part, part): str(what) for part, what in to_dict(metrics.provenance).items()},
         "steps": f"{metrics.steps}",
         "last loss": f"{contents.log[-1]['loss']:.5f}" if contents.log else "-",
         "Gaussians": f"{metrics.num_gaussians:,}",
-        "PSNR, front view": decibels(metrics.input_psnr),
-        "PSNR, all training views": decibels(metrics.training_psnr),
+        _INPUT_PSNR: decibels(metrics.input_psnr),
+        f"{_TRAINING_PSNR}, generated ones included": decibels(metrics.training_psnr),
     }
-    registered = flatten(metrics.registration or {}, "registration")
-    return table([*rows.items(), *registered])
+    registration = flatten(metrics.registration or {}, "registration")
+    return table([*rows.items(), *registration])
 
 
 def _evaluation(evaluation: EvaluationRecord) -> str:
@@ -118,11 +129,11 @@ def _costs(contents: Contents) -> str:
     seconds = contents.metrics.seconds
     total = sum(seconds.values())
     rows = [[_STAGES.get(name, name), duration(value), f"{value / total:.0%}"] for name, value in seconds.items()]
-    rows.append(["together", duration(total), ""])
+    rows.append(["total", duration(total), ""])
     peaks = contents.metrics.peak_memory_bytes.items()
-    rows += [[f"peak of {_MEMORY.get(name, name)}", gibibytes(count), ""] for name, count in peaks]
-    return table([["device", contents.metrics.device]]) + table(rows, head=("stage", "time", "share"))
+    rows += [[f"peak {_MEMORY.get(name, name)}", gibibytes(count), ""] for name, count in peaks]
+    return table([["device", contents.metrics.device]]) + table(rows, head=("stage", "time", "fraction"))
 
 
-def _folded(title: str, content: str) -> str:
+def _collapsed(title: str, content: str) -> str:
     return f"<details><summary>{escape(title)}</summary>{content}</details>"

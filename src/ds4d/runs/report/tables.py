@@ -1,4 +1,4 @@
-"""Names and figures as tables of HTML; all text is escaped here."""
+"""HTML tables; all text is escaped here."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -8,7 +8,7 @@ from ds4d.runs.records import EvaluationRecord
 
 
 def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> str:
-    """Rows of text, the first cell of each being its name."""
+    """A table of text; the first cell of each row is its name."""
     above = f"<thead><tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr></thead>" if head else ""
     body = "".join(
         f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
@@ -28,7 +28,7 @@ def flatten(nested: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, s
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Seconds in readable units."""
     if seconds < 90:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -36,17 +36,17 @@ def duration(seconds: float) -> str:
 
 
 def decibels(value: float | None) -> str:
-    """A PSNR, or a dash where nothing was measured."""
+    """A PSNR in dB, or a dash if it was not measured."""
     return "-" if value is None else f"{value:.1f} dB"
 
 
 def gibibytes(count: int) -> str:
-    """Bytes of memory."""
+    """A number of bytes in GiB."""
     return f"{count / 2**30:.2f} GiB"
 
 
 def score_rows(evaluation: EvaluationRecord) -> list[list[str]]:
-    """Scores as `ds4d eval` wrote them: a row for each view and one for their mean, below a row of names."""
+    """The scores of `ds4d eval`: a row of names, a row for each view, and a row for their mean."""
     total, views = evaluation.total, evaluation.views
     rows = {**views, f"mean of {len(views)} views": total}
     cells = [["-" if scores[name] is None else f"{scores[name]:.3f}" for name in total] for scores in rows.values()]

@@ -1,17 +1,17 @@
-"""The rows of the ablation as settings."""
+"""The variants of the ablation as settings."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ds4d.ablation import ROWS, rows
+from ds4d.ablation import VARIANTS, variant_configs
 from ds4d.config import GenerateConfig
 from ds4d.core import first_difference, to_dict
 from ds4d.presets import PRESETS
 
-# What the paper's table says of each row: first Gaussians, rule of the fusion, decoupled or not; and whether the
-# generated views are aligned, which is ours.
+# Initialization, fusion rule and decoupling of each variant as in the paper's table; and whether generated views are
+# corrected, which the paper does not do.
 EXPECTED = {
     "A": ("random", None, None, False),
     "B": ("hull", None, None, False),
@@ -21,13 +21,13 @@ EXPECTED = {
     "G": ("hull", "global", True, False),
     "H": ("hull", "distance", True, False),
     "visible": ("hull", "visible", True, False),
-    "aligned": ("hull", None, None, True),
+    "view-correction": ("hull", None, None, True),
     "ours": ("hull", "visible", True, True),
 }
 
 
-def strange(preset: GenerateConfig) -> GenerateConfig:
-    """Settings that no row may keep."""
+def unusual(preset: GenerateConfig) -> GenerateConfig:
+    """Settings that no variant may keep."""
     return replace(
         preset,
         init=replace(preset.init, method="points", file=Path("cloud.ply")),
@@ -37,22 +37,22 @@ def strange(preset: GenerateConfig) -> GenerateConfig:
     )
 
 
-@pytest.mark.parametrize("preset", [*(make() for make in PRESETS.values()), strange(GenerateConfig())])
-def test_rows_are_those_of_the_paper_whatever_the_preset(preset: GenerateConfig) -> None:
-    made = rows(preset)
-    assert list(made) == list(ROWS) == list(EXPECTED)
-    for name, (method, rule, decoupled, aligned) in EXPECTED.items():
+@pytest.mark.parametrize("preset", [*(make() for make in PRESETS.values()), unusual(GenerateConfig())])
+def test_variants_are_those_of_the_paper_for_every_preset(preset: GenerateConfig) -> None:
+    made = variant_configs(preset)
+    assert list(made) == list(VARIANTS) == list(EXPECTED)
+    for name, (method, rule, decoupled, corrected) in EXPECTED.items():
         config = made[name]
-        assert (config.fit.view_correction is not None) == aligned
+        assert (config.fit.view_correction is not None) == corrected
         assert (config.init.method, config.init.file) == (method, None)
         assert (config.fusion.rule if config.fusion else None) == rule
         if decoupled is not None:
             assert config.decoupling.enabled == decoupled
 
 
-def test_rows_differ_in_nothing_else() -> None:
+def test_variants_differ_in_nothing_else() -> None:
     preset = PRESETS["cpu"]()
-    for config in rows(preset).values():
+    for config in variant_configs(preset).values():
         neutral = replace(
             config,
             init=replace(config.init, method=preset.init.method),
@@ -65,12 +65,12 @@ def test_rows_differ_in_nothing_else() -> None:
             assert replace(config.fusion, rule=preset.fusion.rule) == preset.fusion
 
 
-def test_no_two_rows_are_the_same() -> None:
-    made = [to_dict(config) for config in rows(GenerateConfig()).values()]
+def test_no_two_variants_are_the_same() -> None:
+    made = [to_dict(config) for config in variant_configs(GenerateConfig()).values()]
     assert all(first_difference(one, other) for i, one in enumerate(made) for other in made[:i])
 
 
-def test_rows_are_chosen_by_name_and_keep_their_order() -> None:
-    assert list(rows(GenerateConfig(), ["ours", "A"])) == ["A", "ours"]
-    with pytest.raises(ValueError, match=r"rows must be of A \(random first Gaussians.*\); B .*ours .*, got 'C'"):
-        rows(GenerateConfig(), ["A", "C"])
+def test_variants_are_chosen_by_name_and_keep_their_order() -> None:
+    assert list(variant_configs(GenerateConfig(), ["ours", "A"])) == ["A", "ours"]
+    with pytest.raises(ValueError, match=r"--variants .*A, B, .*ours.*'C'"):
+        variant_configs(GenerateConfig(), ["A", "C"])

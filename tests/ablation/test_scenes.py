@@ -1,4 +1,4 @@
-"""What is fitted, what it is scored on, and one fit of each kind."""
+"""Scenes of data folders, what they are scored on, and one fit of each kind."""
 
 import math
 from dataclasses import replace
@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from ds4d.ablation import Case, cases, find_cases, fit_case
-from ds4d.ablation.cases import score_against_view, without_view
+from ds4d.ablation import AblationScene, find_scenes, fit_scene, scenes
+from ds4d.ablation.scenes import score_against_view, without_view
 from ds4d.config import GenerateConfig
-from ds4d.data import ViewsConfig
+from ds4d.data import FolderConfig
 from ds4d.evaluation import evaluate
 from ds4d.io import write_png
 from ds4d.metrics import METRICS
@@ -28,7 +28,7 @@ def few_steps(quick_config: GenerateConfig) -> GenerateConfig:
 
 @pytest.fixture
 def generated_folder(tmp_path: Path, quick_video: MultiViewVideo) -> Path:
-    """The sample's views in STAG4D's layout, as if its rig had seen them; three frames."""
+    """Three frames of the sample's views in STAG4D's layout, as if rendered by its rig."""
     folder = tmp_path / "toy"
     for time in range(3):
         for view in range(7):
@@ -38,39 +38,39 @@ def generated_folder(tmp_path: Path, quick_video: MultiViewVideo) -> Path:
     return folder
 
 
-def test_cases_follow_the_folders(sample_folder: Path, generated_folder: Path) -> None:
-    known = Case("views", sample_folder, "unseen views")
-    own = Case("toy", generated_folder, "the front view")
-    assert find_cases([sample_folder, generated_folder], ViewsConfig()) == [known, own]
-    held = find_cases([sample_folder, generated_folder], ViewsConfig(), mv="perturbed", hold_out=True)
-    assert held[0] == replace(known, mv="perturbed")
-    assert [(case.name, case.held_out) for case in held[1:]] == [(f"toy-view{i}", i) for i in range(1, 7)]
-    assert {case.scored_on for case in held[1:]} == {"a held-out view"}
+def test_scenes_follow_the_folders(sample_folder: Path, generated_folder: Path) -> None:
+    known = AblationScene("views", sample_folder, "held-out views")
+    own = AblationScene("toy", generated_folder, "the input view")
+    assert find_scenes([sample_folder, generated_folder], FolderConfig()) == [known, own]
+    held = find_scenes([sample_folder, generated_folder], FolderConfig(), perturb_views=True, hold_out=True)
+    assert held[0] == replace(known, perturbed=True)
+    assert [(scene.name, scene.held_out) for scene in held[1:]] == [(f"toy-view{i}", i) for i in range(1, 7)]
+    assert {scene.scored_on for scene in held[1:]} == {"a held-out generated view"}
 
 
-def test_choices_that_fit_no_folder_are_refused(sample_folder: Path, generated_folder: Path, tmp_path: Path) -> None:
-    views = ViewsConfig()
-    with pytest.raises(ValueError, match=r"mv must be exact where no data folder holds transforms_test\.json"):
-        find_cases([generated_folder], views, mv="perturbed")
-    with pytest.raises(ValueError, match="hold-out must not be set"):
-        find_cases([sample_folder], views, hold_out=True)
-    with pytest.raises(ValueError, match="names of their own, got 'views' twice"):
-        find_cases([sample_folder, sample_folder], views)
-    with pytest.raises(ValueError, match=r"nothing must be a folder of multi-view frames"):
-        find_cases([tmp_path / "nothing"], views)
+def test_options_without_effect_are_refused(sample_folder: Path, generated_folder: Path, tmp_path: Path) -> None:
+    views = FolderConfig()
+    with pytest.raises(ValueError, match="--perturb-views"):
+        find_scenes([generated_folder], views, perturb_views=True)
+    with pytest.raises(ValueError, match="--hold-out"):
+        find_scenes([sample_folder], views, hold_out=True)
+    with pytest.raises(ValueError, match="different names"):
+        find_scenes([sample_folder, sample_folder], views)
+    with pytest.raises(ValueError, match="nothing"):
+        find_scenes([tmp_path / "nothing"], views)
 
 
 def test_moving_cameras_are_refused(sample_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    video = cases.load_case(Case("views", sample_folder, "unseen views"), ViewsConfig())
+    video = scenes.load_training_views(AblationScene("views", sample_folder, "held-out views"), FolderConfig())
     viewmats = video.cameras.viewmats.clone()
     viewmats[1, 0, 0, 3] += 0.1
     moving = replace(video, cameras=replace(video.cameras, viewmats=viewmats))
-    monkeypatch.setattr(cases, "load_views", lambda folder, config: moving)
-    with pytest.raises(ValueError, match=r"views must be recorded by cameras that stand still"):
-        find_cases([sample_folder], ViewsConfig())
+    monkeypatch.setattr(scenes, "load_views", lambda folder, config: moving)
+    with pytest.raises(ValueError, match="static cameras"):
+        find_scenes([sample_folder], FolderConfig())
 
 
-def test_a_clip_without_a_view_is_the_others(quick_video: MultiViewVideo) -> None:
+def test_dropping_a_view_keeps_the_others(quick_video: MultiViewVideo) -> None:
     names = tuple("abcdefg")
     weights = torch.arange(1.0, 8.0)
     confidence = torch.rand(6, 7, 1, 2, 2)
@@ -89,11 +89,11 @@ def test_a_clip_without_a_view_is_the_others(quick_video: MultiViewVideo) -> Non
         assert np.array_equal(left.frames.read(2, new), video.frames.read(2, old))
     assert (left.frames.width, left.frames.height) == (video.frames.width, video.frames.height)
     for index in (0, 7, -1):
-        with pytest.raises(ValueError, match=f"a view besides the front, 1 to 6, got {index}"):
+        with pytest.raises(ValueError, match=f"index .*1 to 6, got {index}"):
             without_view(video, index)
 
 
-def test_a_view_is_scored_as_its_file_would_be(
+def test_a_view_is_scored_like_its_files(
     sample_folder: Path, quick_video: MultiViewVideo, few_steps: GenerateConfig
 ) -> None:
     """The same images through transforms_mv.json: colors that went through alpha and back differ by rounding, which
@@ -106,9 +106,7 @@ def test_a_view_is_scored_as_its_file_would_be(
         assert found == pytest.approx(expected, rel=5e-3, abs=1e-3, nan_ok=True), index
 
 
-def test_a_view_that_lacks_frames_is_scored_on_those_it_has(
-    quick_video: MultiViewVideo, few_steps: GenerateConfig
-) -> None:
+def test_missing_frames_are_not_scored(quick_video: MultiViewVideo, few_steps: GenerateConfig) -> None:
     trainer = prepare(quick_video, few_steps, CPU)
     valid = quick_video.valid.clone()
     valid[1:, 2] = False
@@ -116,18 +114,18 @@ def test_a_view_that_lacks_frames_is_scored_on_those_it_has(
     assert scores["psnr"] > 10 and math.isnan(scores["motion_error"])
 
 
-def test_a_held_out_view_is_not_seen_by_the_fit(
+def test_a_held_out_view_is_not_fitted(
     generated_folder: Path, few_steps: GenerateConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
-    input = cases.prepare
-    monkeypatch.setattr(cases, "prepare", lambda video, *rest: seen.append(video) or input(video, *rest))
-    whole = Case("toy", generated_folder, "the front view")
-    held = replace(whole, scored_on="a held-out view", held_out=2)
-    for case in (whole, held):
-        score = fit_case(case, few_steps, CPU)
+    fitted = []
+    original = scenes.prepare
+    monkeypatch.setattr(scenes, "prepare", lambda video, *rest: fitted.append(video) or original(video, *rest))
+    whole = AblationScene("toy", generated_folder, "the input view")
+    held = replace(whole, scored_on="a held-out generated view", held_out=2)
+    for scene in (whole, held):
+        score = fit_scene(scene, few_steps, CPU)
         assert set(score.metrics) == {*METRICS, "input_psnr"}
         assert score.seconds > 0 and 0 < score.num_gaussians <= 900
-        # The front's files are scored in 8 bit, its training images as they are.
-        assert math.isclose(score.metrics["psnr"], score.metrics["input_psnr"], abs_tol=0.1) == (case is whole)
-    assert [video.num_views for video in seen] == [7, 6]
+        # The input view is scored in 8 bit as a file, and unrounded as training images.
+        assert math.isclose(score.metrics["psnr"], score.metrics["input_psnr"], abs_tol=0.1) == (scene is whole)
+    assert [video.num_views for video in fitted] == [7, 6]

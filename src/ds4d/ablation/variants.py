@@ -1,0 +1,92 @@
+"""The variants of the method that the ablation compares, each as a change of the settings."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
+
+from ds4d.config import GenerateConfig
+from ds4d.fusion import FusionConfig
+from ds4d.losses import ViewCorrectionConfig
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One variant of the method.
+
+    Attributes:
+        name: name of the variant; a letter is that of the row in the paper's ablation table.
+        description: one line that says what the variant is.
+        change: turns shared settings into those of the variant; schedule, losses and seed stay the same.
+    """
+
+    name: str
+    description: str
+    change: Callable[[GenerateConfig], GenerateConfig]
+
+
+def _without_features(
+    config: GenerateConfig, init: Literal["random", "hull"], *, view_correction: bool = False
+) -> GenerateConfig:
+    """The HexPlane alone moves the Gaussians."""
+    config = replace(config, init=replace(config.init, method=init, file=None), fusion=None)
+    return _set_view_correction(config, view_correction)
+
+
+def _with_features(
+    config: GenerateConfig, rule: str, *, decoupled: bool = True, view_correction: bool = False
+) -> GenerateConfig:
+    """Initialization on the visual hull; image features fused by `rule` (`ds4d.fusion.RULES`) help the HexPlane."""
+    config = replace(
+        config,
+        init=replace(config.init, method="hull", file=None),
+        decoupling=replace(config.decoupling, enabled=decoupled),
+        fusion=replace(config.fusion or FusionConfig(), rule=rule),
+    )
+    return _set_view_correction(config, view_correction)
+
+
+def _set_view_correction(config: GenerateConfig, enabled: bool) -> GenerateConfig:
+    correction = config.fit.view_correction or ViewCorrectionConfig()
+    return replace(config, fit=replace(config.fit, view_correction=correction if enabled else None))
+
+
+_VARIANTS = (
+    Variant("A", "random initialization, no image features", partial(_without_features, init="random")),
+    Variant("B", "A with initialization on the visual hull", partial(_without_features, init="hull")),
+    Variant("D", "B + image features of the input view", partial(_with_features, rule="front", decoupled=False)),
+    Variant("E", "D + dynamic-static feature decoupling (DSFD)", partial(_with_features, rule="front")),
+    Variant("F", "E + features of all views, averaged (TSSF)", partial(_with_features, rule="average")),
+    Variant("G", "E + features of all views, global awareness (TSSF-GA)", partial(_with_features, rule="global")),
+    Variant("H", "E + features of all views, distance awareness (TSSF-DA)", partial(_with_features, rule="distance")),
+    Variant(
+        "visible", "E + features of the views that see the point (depth test)", partial(_with_features, rule="visible")
+    ),
+    Variant(
+        "view-correction",
+        "B + learned warps and color gains of the generated views",
+        partial(_without_features, init="hull", view_correction=True),
+    ),
+    Variant(
+        "ours",
+        "visible + view-correction: the default method",
+        partial(_with_features, rule="visible", view_correction=True),
+    ),
+)
+VARIANTS: dict[str, Variant] = {variant.name: variant for variant in _VARIANTS}
+
+
+def variant_configs(shared: GenerateConfig, names: Sequence[str] = ()) -> dict[str, GenerateConfig]:
+    """The settings of the variants by name, in the order of `VARIANTS`.
+
+    Args:
+        shared: settings that all variants share.
+        names: names of variants; all of them if empty.
+
+    Raises:
+        ValueError: a name is unknown.
+    """
+    unknown = [name for name in names if name not in VARIANTS]
+    if unknown:
+        raise ValueError(f"--variants must be of {', '.join(VARIANTS)}, got {unknown[0]!r}. Correct the name.")
+    return {name: variant.change(shared) for name, variant in VARIANTS.items() if name in names or not names}

@@ -1,0 +1,92 @@
+"""A scene evaluated at its frames: what players, exporters and the viewer read without networks or feature maps."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ds4d.core import tracked
+from ds4d.geometry import nearest_frames
+from ds4d.scene.base import Scene, Timeline, check_times
+from ds4d.scene.files import mismatch, read_record, read_tensors
+from ds4d.types import Gaussians, RawGaussians, Similarity
+
+FRAMES_AT_ONCE = 4  # evaluated together, which bounds the memory
+_MOVING = ("means", "quats", "log_scales", "opacity_logits")
+
+
+class BakedGaussians:
+    """A dynamic object as the Gaussians of its frames, interpolated linearly between two frames.
+
+    Args:
+        frames: raw Gaussians with a leading axis T; the color may lack that axis if it is constant.
+        timeline: times of the frames.
+        world: similarity from world space to normalized space.
+    """
+
+    def __init__(self, frames: RawGaussians, timeline: Timeline, world: Similarity) -> None:
+        self.frames = frames
+        self.timeline = timeline
+        self.world = world
+        self._times = torch.tensor(timeline.times, device=frames.means.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the tensors."""
+        return self.frames.means.device
+
+    def raw_at(self, times: Float[Tensor, " T"]) -> RawGaussians:
+        """Raw Gaussians at any times in [0, 1], with a leading axis T; exactly a frame's own at its time."""
+        check_times(times)
+        low, high, weight = nearest_frames(self._times, times)
+
+        def blend(frames: Tensor) -> Tensor:
+            weights = weight.reshape(-1, *[1] * (frames.ndim - 1))
+            return torch.lerp(frames[low], frames[high], weights.expand(-1, *frames.shape[1:]))
+
+        sh = blend(self.frames.sh) if self.frames.sh.ndim == 4 else self.frames.sh
+        return RawGaussians(**{name: blend(getattr(self.frames, name)) for name in _MOVING}, sh=sh)
+
+    def at(self, times: Float[Tensor, " T"]) -> Gaussians:
+        """Activated Gaussians, ready to be rendered, at any times in [0, 1]; leading axis T, normalized space."""
+        return self.raw_at(times).activate()
+
+    @staticmethod
+    def load(folder: Path, device: torch.device | str = "cpu") -> "BakedGaussians":
+        """Reads the frames of a scene that `DynamicGaussians.save` wrote.
+
+        Args:
+            folder: output folder of `ds4d generate`.
+            device: device that the tensors are moved to.
+
+        Raises:
+            ValueError: a file is missing, damaged, or of another format version, or a tensor holds NaN or Inf.
+        """
+        record = read_record(folder)
+        path = folder / "baked.safetensors"
+        tensors = read_tensors(path)
+        try:
+            frames = RawGaussians(**tensors)
+            if frames.means.shape[:-1] != (len(record.timeline.times), record.num_gaussians):
+                raise ValueError(f"it holds {list(frames.means.shape[:-1])} frames and Gaussians")
+        except (TypeError, ValueError) as error:
+            raise mismatch(path, error) from error
+        return BakedGaussians(frames.to(device), record.timeline, record.world.similarity())
+
+
+def bake_at(scene: Scene, times: Float[Tensor, " T"]) -> BakedGaussians:
+    """Evaluates a scene once at each time.
+
+    Args:
+        scene: scene to evaluate; the result does not refer to it.
+        times: times of the frames, rising, in [0, 1]; they need not be the video's own.
+    """
+    with torch.no_grad():
+        batches = tracked(times.to(scene.device).split(FRAMES_AT_ONCE), "evaluating the frames")
+        frames = [scene.raw_at(batch) for batch in batches]
+    parts = {name: torch.cat([getattr(part, name) for part in frames]) for name in _MOVING}
+    sh = torch.cat([part.sh for part in frames]) if frames[0].sh.ndim == 4 else frames[0].sh
+    timeline = replace(scene.timeline, times=tuple(times.tolist()))
+    return BakedGaussians(RawGaussians(**parts, sh=sh), timeline, scene.world)

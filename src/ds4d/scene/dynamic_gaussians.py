@@ -1,0 +1,164 @@
+"""The fitted scene: canonical Gaussians and the motion that deforms them, evaluated at any time."""
+
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ds4d.deformation import DeformationField
+from ds4d.scene.baked_gaussians import FRAMES_AT_ONCE, BakedGaussians, bake_at
+from ds4d.scene.base import Timeline, check_times
+from ds4d.scene.files import (
+    FORMAT_VERSION,
+    SceneRecord,
+    WorldRecord,
+    mismatch,
+    read_record,
+    read_tensors,
+    write_scene,
+)
+from ds4d.scene.frame_features import FrameFeatureCache
+from ds4d.scene.motion import Motion
+from ds4d.scene.parameters import GaussianParameters
+from ds4d.types import Cameras, Gaussians, RawGaussians, Similarity
+
+_FEATURES = "features."  # prefix of the frame features that training leaves unchanged
+
+
+class DynamicGaussians(nn.Module):
+    """Canonical Gaussians and their motion (paper, Sec. 3: static Gaussians, deformation MLP).
+
+    canonical Gaussians --motion(times)--> raw Gaussians [T, N] --activate--> Gaussians that can be rendered
+
+    Args:
+        initial: canonical Gaussians in normalized space (object within radius 0.5 of the origin, y up).
+        motion: deformation of the Gaussians over time; None for a static object.
+        timeline: times of the video's frames.
+        world: similarity from world space to normalized space.
+    """
+
+    def __init__(self, initial: RawGaussians, motion: Motion | None, timeline: Timeline, world: Similarity) -> None:
+        super().__init__()
+        self.gaussians = GaussianParameters(initial)
+        self.motion = motion
+        self.timeline = timeline
+        self.world = world
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the parameters."""
+        return self.gaussians.means.device
+
+    @property
+    def field(self) -> DeformationField | None:
+        """The deformation field; None for a static object."""
+        return self.motion.field if self.motion else None
+
+    def canonical(self) -> RawGaussians:
+        """The undeformed Gaussians, without a time axis."""
+        return self.gaussians.raw()
+
+    def raw_at(self, times: Float[Tensor, " T"]) -> RawGaussians:
+        """Raw Gaussians at any times in [0, 1], with a leading axis T; normalized space."""
+        check_times(times)
+        raw = self.gaussians.raw()
+        if self.motion is not None:
+            return self.motion(raw, times)
+        return raw.expand_times(len(times))
+
+    def at(self, times: Float[Tensor, " T"]) -> Gaussians:
+        """Activated Gaussians, ready to be rendered, at any times in [0, 1]; leading axis T, normalized space."""
+        return self.raw_at(times).activate()
+
+    @torch.no_grad()
+    def max_distances(self) -> Float[Tensor, " N"]:
+        """Largest distance of each Gaussian's center from the origin over all frames, normalized units."""
+        batches = torch.tensor(self.timeline.times, device=self.device).split(FRAMES_AT_ONCE)
+        return torch.stack([self.raw_at(times).means.norm(dim=-1).amax(0) for times in batches]).amax(0)
+
+    def folded(self) -> "DynamicGaussians":
+        """The scene with the learned linear map of TSSF folded into the feature maps, which shrinks them.
+
+        For a finished fit; shares all parameters. A scene without features is returned as it is.
+        """
+        if self.motion is None:
+            return self
+        other = copy(self)
+        other._modules = {**self._modules, "motion": self.motion.folded()}
+        return other
+
+    def bake(self) -> BakedGaussians:
+        """Evaluates all frames once; the result needs neither feature maps nor networks."""
+        return bake_at(self, torch.tensor(self.timeline.times))
+
+    def save(self, folder: Path) -> None:
+        """Writes the scene's files (`ds4d.scene.files`) into an existing folder.
+
+        Args:
+            folder: output folder of the run.
+
+        Raises:
+            ValueError: a tensor holds NaN or Inf; nothing is written then.
+        """
+        scene = self.folded()
+        motion, tensors = scene.motion, dict(scene.state_dict())
+        features = motion.features if motion else None
+        if features is not None:
+            tensors |= {f"{_FEATURES}{name}": tensor for name, tensor in features.fixed().items()}
+        record = SceneRecord(
+            format=FORMAT_VERSION,
+            num_gaussians=self.gaussians.num_gaussians,
+            sh_bases=1 + self.gaussians.shN.shape[1],
+            field=motion.field.config if motion else None,
+            fusion=motion.tssf.config if motion and motion.tssf else None,
+            image=(features.width, features.height) if features else None,
+            timeline=self.timeline,
+            world=WorldRecord.of(self.world),
+        )
+        write_scene(folder, record, tensors, scene.bake().frames)
+
+    @staticmethod
+    def load(folder: Path, device: torch.device | str = "cpu") -> "DynamicGaussians":
+        """Reads a scene that `save` wrote.
+
+        Args:
+            folder: output folder of `ds4d generate`.
+            device: device that the tensors are moved to.
+
+        Raises:
+            ValueError: a file is missing, damaged, or of another format version, or a tensor holds NaN or Inf.
+        """
+        record = read_record(folder)
+        path = folder / "scene.safetensors"
+        tensors = read_tensors(path)
+        try:
+            scene = _scene_of(record, tensors)
+            scene.load_state_dict({name: value for name, value in tensors.items() if not name.startswith(_FEATURES)})
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise mismatch(path, error) from error
+        return scene.to(device)
+
+
+def _scene_of(record: SceneRecord, tensors: dict[str, Tensor]) -> DynamicGaussians:
+    """A scene with the record's shapes and the stored features, whose parameters are yet to be loaded."""
+    features = None
+    if record.fusion is not None and record.image is not None:
+        parts: dict[str, Any] = {
+            name.removeprefix(_FEATURES): tensor for name, tensor in tensors.items() if name.startswith(_FEATURES)
+        }
+        parts |= {name: tensors.get(f"motion.features.{name}") for name in ("depths", "warps")}
+        cameras = Cameras(parts.pop("viewmats"), parts.pop("Ks"), *record.image)
+        features = FrameFeatureCache(**parts, cameras=cameras)
+    motion = None
+    if record.field is not None:
+        box = torch.zeros(2, 3)
+        motion = Motion(record.field, box, len(record.timeline.times), fusion=record.fusion, features=features)
+        if motion.tssf is not None:
+            motion.tssf = motion.tssf.folded()
+    count, bases = record.num_gaussians, record.sh_bases
+    shapes = {"means": (3,), "quats": (4,), "log_scales": (3,), "opacity_logits": (), "sh": (bases, 3)}
+    initial = RawGaussians(**{name: torch.zeros(count, *shape) for name, shape in shapes.items()})
+    return DynamicGaussians(initial, motion, record.timeline, record.world.similarity())
