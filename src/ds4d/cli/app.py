@@ -26,6 +26,7 @@ COMMANDS = {
     "export": "export a run: web page, PLY, splat, glTF or animated mesh",
     "weights": "list pretrained models: what is present, licenses, how to get them",
     "info": "show versions, devices and installed extras",
+    "completion": "print a completion script for bash, zsh or fish",
 }
 
 

@@ -49,7 +49,7 @@ COMMAND = CommandLine(
     MultiviewArguments,
     (
         ("multiview video.mp4 -o views", "generate views with the best generator that is installed"),
-        ("multiview video.mp4 -o views --views inflate --inflate.facing 0", "inflate the masks, object facing the camera"),
+        ("multiview video.mp4 -o views --views inflate --inflate.facing 60", "inflate the masks, object at an angle"),
         ("multiview video.mp4 -o views --views zero123plus --elevation 20", "use Zero123++, camera 20 degrees up"),
     ),
     basic=frozenset(
