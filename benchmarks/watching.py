@@ -24,7 +24,7 @@ from machine import machine
 
 from ds4d.core import choose_device
 from ds4d.data import FolderConfig, load_views
-from ds4d.pipeline import FitStarted, prepare
+from ds4d.pipeline import TrainingStarted, prepare
 from ds4d.presets import PRESETS
 from ds4d.viewer import FitWatch, Viewer
 
@@ -63,11 +63,13 @@ def main() -> None:
     device = choose_device(words.device)
     preset = PRESETS[words.preset]()
     views = FolderConfig(splits=tuple(words.splits), size=words.size or preset.views.size)
-    fit = dataclasses.replace(preset.fit, static_steps=BLOCK, dynamic_steps=words.steps, coarse_fraction=0.0)
-    trainer = prepare(load_views(words.data, views), dataclasses.replace(preset, fit=fit), device)
+    fit = dataclasses.replace(
+        preset.training, static_steps=BLOCK, dynamic_steps=words.steps, low_resolution_fraction=0.0
+    )
+    trainer = prepare(load_views(words.data, views), dataclasses.replace(preset, training=fit), device)
     viewer = Viewer()
     watch = FitWatch(viewer)
-    watch.show(FitStarted(trainer.scene, trainer.video))
+    watch.show(TrainingStarted(trainer.scene, trainer.video))
     watcher = Watcher(viewer.port)
     while not viewer.has_visitors:
         time.sleep(0.01)

@@ -137,21 +137,23 @@ def quick_config() -> "GenerateConfig":
     from ds4d.geometry import HullConfig
     from ds4d.init import InitConfig
     from ds4d.multiview import ViewsConfig
-    from ds4d.training import DensityConfig, FitConfig, LogConfig, OptimizerConfig, Rate
+    from ds4d.training import DensificationConfig, LearningRate, LogConfig, OptimizerConfig, TrainingConfig
     from ds4d.visualize import OutputsConfig
 
     return GenerateConfig(
         views=ViewsConfig(fps=6.0),
         init=InitConfig(num_gaussians=800, hull=HullConfig(resolution=32)),
         field=FieldConfig(hexplane=HexPlaneConfig(channels=8, resolution=16, multipliers=(1, 2)), width=32),
-        fit=FitConfig(
+        training=TrainingConfig(
             static_steps=20,
             dynamic_steps=160,
             times_per_step=2,
-            window_growth=0.2,
-            coarse_fraction=0.1,
-            density=DensityConfig(every=30, max_gaussians=900),
-            optimizer=OptimizerConfig(planes=Rate(3e-2, 0.1), mlp=Rate(5e-3, 0.2)),  # few steps, so long ones
+            temporal_curriculum=0.2,
+            low_resolution_fraction=0.1,
+            densification=DensificationConfig(every=30, max_gaussians=900),
+            optimizer=OptimizerConfig(
+                planes=LearningRate(3e-2, 0.1), mlp=LearningRate(5e-3, 0.2)
+            ),  # few steps, so long ones
         ),
         outputs=OutputsConfig(size=32, fps=6.0, seconds=1.0, sheet_size=32, sheet_columns=3),
         log=LogConfig(every=10),

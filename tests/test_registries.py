@@ -69,14 +69,16 @@ def test_presets_differ() -> None:
 
 
 def test_the_papers_preset_alone_asks_for_pretrained_losses() -> None:
-    asking = {name for name, preset in PRESETS.items() if preset().guidance.weight or preset().fit.losses.lpips.weight}
+    asking = {
+        name for name, preset in PRESETS.items() if preset().guidance.weight or preset().training.losses.lpips.weight
+    }
     assert asking == {"paper"}
 
 
 def test_the_papers_losses_stand_to_one_another_as_stag4ds() -> None:
     """There: 20000 MSE, 5000 for the coverage, 1 SDS, and 5 and 0.05 for sums over the planes of four scales."""
     config = PRESETS["paper"]()
-    losses, planes = config.fit.losses, 3 * len(config.field.hexplane.multipliers)
+    losses, planes = config.training.losses, 3 * len(config.field.hexplane.multipliers)
     found = [losses.mse.weight, losses.mask.weight, config.guidance.weight, losses.time_smoothness / planes]
     assert [weight / losses.mse.weight * 20_000 for weight in found] == pytest.approx([20_000, 5_000, 1, 5])
     assert losses.plane_smoothness == losses.time_l1 == pytest.approx(losses.time_smoothness / 100)

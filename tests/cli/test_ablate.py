@@ -24,7 +24,7 @@ def score(scene: AblationScene, config: GenerateConfig, device: torch.device) ->
     if config.init.method == "random" and config.seed == 1:
         raise RuntimeError("diverged")
     rule = config.fusion.rule if config.fusion else "none"
-    value = 20.0 + config.seed + {"none": 0, "front": 1, "visible": 2}[rule]
+    value = 20.0 + config.seed + {"none": 0, "input": 1, "visible": 2}[rule]
     return Score({"psnr": value, "psnr_dynamic": value - 3, "input_psnr": 30.0}, 14.0, 7)
 
 
@@ -67,7 +67,7 @@ def test_size_and_steps_apply_to_all_variants(ds4d: Callable, sample_folder: Pat
     settings = json.loads((tmp_path / "results" / "views-B-seed0.json").read_text())["settings"]
     for name in ("preset", "variant"):
         assert settings[name]["views"]["size"] == 96
-        assert (settings[name]["fit"]["static_steps"], settings[name]["fit"]["dynamic_steps"]) == (30, 100)
+        assert (settings[name]["training"]["static_steps"], settings[name]["training"]["dynamic_steps"]) == (30, 100)
 
 
 def test_failed_fits_are_an_error_beside_the_table(ds4d: Callable, sample_folder: Path, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_generate_prints_stages_files_and_next_steps(
     for name in ("orbit.mp4", "front.mp4", "right.mp4", "back.mp4", "left.mp4", "contact_sheet.png", "middle.ply"):
         assert f"wrote {run / name}" in done.out.splitlines()
     stages = [line for line in done.err.splitlines() if line.startswith("stage ")]
-    assert len(stages) == 6 and stages[3] == "stage 4 of 6: fitting"
+    assert len(stages) == 6 and stages[3] == "stage 4 of 6: training"
     *_, report, viewer, export = done.out.splitlines()
     assert report == f"next: open {run / 'report.html'} in a browser"
     assert viewer == f"next: ds4d viewer {run}" and export == f"next: ds4d export {run} -o run.html"
@@ -110,7 +110,8 @@ def test_generate_prints_stages_files_and_next_steps(
     config = json.loads((run / "config.json").read_text())["config"]
     assert config["seed"] == 3 and config["views"]["splits"] == ["front", "mv"]
     assert (
-        config["fit"]["dynamic_steps"] == 4 and config["fit"]["times_per_step"] == PRESETS["tiny"]().fit.times_per_step
+        config["training"]["dynamic_steps"] == 4
+        and config["training"]["times_per_step"] == PRESETS["tiny"]().training.times_per_step
     )
     again = ds4d("generate", sample_folder, "-o", tmp_path / "again", "--config", run / "config.json", "--quiet")
     assert (again.code, again.out, again.err) == (0, "", "")
@@ -121,9 +122,11 @@ def test_options_change_the_preset() -> None:
     assert set(PRESETS) == set(PresetName.__args__)
     for name, preset in PRESETS.items():
         assert parse(["in", "-o", "out", "--preset", name]).settings == preset()
-    changed = parse(["in", "-o", "out", "--preset", "cpu", "--fit.losses.ssim.weight", "0.5", "--up", "z"]).settings
-    assert changed.fit.losses.ssim.weight == 0.5 and changed.views.up == "z"
-    assert changed.fit.static_steps == PRESETS["cpu"]().fit.static_steps
+    changed = parse(
+        ["in", "-o", "out", "--preset", "cpu", "--training.losses.ssim.weight", "0.5", "--up", "z"]
+    ).settings
+    assert changed.training.losses.ssim.weight == 0.5 and changed.views.up == "z"
+    assert changed.training.static_steps == PRESETS["cpu"]().training.static_steps
 
 
 def test_an_option_without_its_value_is_refused(ds4d: Callable) -> None:
@@ -135,7 +138,7 @@ def test_fusion_can_be_switched_off() -> None:
     argv = ["in", "-o", "out", "--preset", "cpu"]
     assert parse([*argv, "--no-fusion"]).settings == replace(PRESETS["cpu"](), fusion=None)
     with pytest.raises(ValueError, match="--no-fusion"):
-        parse([*argv, "--no-fusion", "--fusion.rule", "front"])
+        parse([*argv, "--no-fusion", "--fusion.rule", "input"])
 
 
 def test_config_of_a_run_without_fusion(ds4d: Callable, quick: list[str], sample_folder: Path, tmp_path: Path) -> None:

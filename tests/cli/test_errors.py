@@ -156,8 +156,8 @@ def test_options_that_the_input_contradicts(
         (["--size", "-3"], "--size must"),
         (["--start", "1", "--end", "0.5"], "--end must"),
         (["--fps", "abc"], "--fps must"),
-        (["--fit.coarse-fraction", "half"], "--fit.coarse-fraction must"),
-        (["--fit.densty.every", "3"], "--fit.density.every?"),
+        (["--training.low-resolution", "half"], "--training.low-resolution must"),
+        (["--training.densificaton.every", "3"], "--training.densification.every?"),
         (["--preset", "huge"], "--preset must"),
     ],
 )

@@ -117,7 +117,7 @@ def bash_script(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["vie"], ["viewer"]),
         (["multi"], ["multiview"]),
         (["generate", "--resu"], ["--resume"]),
-        (["generate", "in", "--fit.density.ev"], ["--fit.density.every"]),
+        (["generate", "in", "--training.densification.ev"], ["--training.densification.every"]),
         (["export", "run", "--format", "comp"], ["compressed-ply"]),
     ],
 )

@@ -18,9 +18,10 @@ from ds4d.cli import COMMANDS
 from ds4d.cli.commands import ablate
 from ds4d.cli.console import Console, ConsoleOptions
 from ds4d.cli.result import MEANINGS, ExitCode, Outcome
+from ds4d.core import Degraded, Warned, notify
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "command_line.md").read_text(encoding="utf-8")
-KEYS = ["command", "result", "files", "next", "exit_code", "warnings", "seconds"]
+KEYS = ["command", "result", "files", "next", "exit_code", "degradations", "warnings", "seconds"]
 
 
 def fit(scene: AblationScene, config: object, device: object) -> Score:
@@ -92,19 +93,22 @@ def test_quiet_prints_errors_and_no_warnings(
     assert done.err.startswith("ds4d: error: ") and done.err.count("\n") == 1
     for quiet, printed in ((True, ""), (False, "ds4d: warning: too dark\n")):
         with Console("check", ConsoleOptions(quiet=quiet)):
-            warnings.warn("too\n dark", stacklevel=1)
+            notify(Warned("input", "too\n dark"))
         assert capsys.readouterr().err == printed
 
 
 def test_json_holds_warnings_and_null_for_numbers_that_are_not_finite(capsys: pytest.CaptureFixture[str]) -> None:
     with Console("check", ConsoleOptions(json=True, quiet=True)) as console:
-        warnings.warn("too dark", stacklevel=1)
+        notify(Warned("input", "too dark"))
+        notify(Degraded("lpips", "off"))
+        warnings.warn("slow", stacklevel=1)
     assert (
         console.print_result(Outcome(result={"psnr": float("nan"), "file": Path("a"), "all": (1.5, float("inf"))})) == 0
     )
     out, err = capsys.readouterr()
     answer = json.loads(out)
-    assert answer["warnings"] == ["too dark"] and err == ""
+    assert answer["warnings"] == [{"part": "input", "message": "too dark"}, {"part": "python", "message": "slow"}]
+    assert answer["degradations"] == [{"part": "lpips", "message": "off"}] and err == ""
     assert answer["result"] == {"psnr": None, "file": "a", "all": [1.5, None]}
 
 

@@ -42,7 +42,7 @@ def test_generating_views_first_makes_no_difference(
     """The initial Gaussians are the same up to the rounding of image files."""
     video = sample_folder / "front.mp4"
     ds4d("multiview", video, "-o", tmp_path / "views", "--size", 32)
-    options = [*quick, "--fit.static-steps", "0", "--fit.dynamic-steps", "0"]
+    options = [*quick, "--training.static-steps", "0", "--training.dynamic-steps", "0"]
     for source, run in ((video, "one"), (tmp_path / "views", "two")):
         done = ds4d("generate", source, "-o", tmp_path / run, *options)
         assert done.code == 0, done.err

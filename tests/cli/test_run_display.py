@@ -11,7 +11,7 @@ from ds4d.cli.console import Console, ConsoleOptions
 from ds4d.core import Progress
 from ds4d.init.registration import Orientation, Registration
 from ds4d.pipeline import FileWritten, MeshRegistered, Resolved, StageStarted
-from ds4d.training import DensityChanged, StepDone
+from ds4d.training import GaussiansChanged, StepDone
 
 REGISTRATION = Registration(
     positions=torch.zeros(4, 3),
@@ -26,9 +26,9 @@ EVENTS = [
     StageStarted("views"),
     Resolved("views", "inflate (as asked)"),
     MeshRegistered(REGISTRATION),
-    StageStarted("fit"),
+    StageStarted("training"),
     *(StepDone(step, 40, "static", 1 / step, {"l1": 0.1}, 77, 0.5 * step) for step in range(1, 41)),
-    DensityChanged(40, 77, 80),
+    GaussiansChanged(40, 77, 80),
     StageStarted("outputs"),
     FileWritten(Path("run/orbit.mp4")),
 ]
@@ -69,7 +69,7 @@ def test_steps_are_progress_with_the_loss() -> None:
     for event in EVENTS:
         run_display.show_event(event, Recorder("generate", ConsoleOptions(quiet=True)))
     assert len(steps) == 40
-    assert steps[19] == (Progress("fitting", 20, 40), "static, loss 0.0500, 77 Gaussians")
+    assert steps[19] == (Progress("training", 20, 40), "static, loss 0.0500, 77 Gaussians")
 
 
 def test_registration_names_what_is_ambiguous() -> None:

@@ -39,7 +39,7 @@ def test_the_second_signal_acts_at_once() -> None:
 def test_sigterm_saves_a_checkpoint(quick: list[str], sample_folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     argv = [sys.executable, "-m", "ds4d", "generate", str(sample_folder), "-o", str(run), *quick]
-    argv += ["--fit.dynamic-steps", "1000000", "--log.every", "1"]
+    argv += ["--training.dynamic-steps", "1000000", "--log.every", "1"]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + PATIENCE

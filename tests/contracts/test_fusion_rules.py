@@ -1,36 +1,36 @@
-"""What every fusion rule promises."""
+"""What every fusion rule guarantees."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from ds4d.fusion import RULES, FusionRule, PointReads
+from ds4d.fusion import RULES, FusionRule, PointSamples
 
 VIEWS, POINTS, CHANNELS = 5, 9, 4
 
 every_rule = pytest.mark.parametrize("name", RULES)
-fusing = pytest.mark.parametrize("name", sorted(set(RULES) - {"front"}))
+fusing = pytest.mark.parametrize("name", [name for name, rule in RULES.items() if not rule.input_view_only])
 
 
-def made(name: str) -> FusionRule:
-    """The rule with weights that are not those of its start."""
+def make(name: str) -> FusionRule:
+    """The rule with random weights."""
     torch.manual_seed(3)
     rule = RULES[name](CHANNELS)
-    for parameter in rule.parameters():  # ty: ignore[unresolved-attribute]
+    for parameter in rule.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return rule
 
 
-def fused_by(rule: FusionRule, samples: Tensor, seen: Tensor, compared: Tensor) -> Tensor:
-    return rule(reads_of(samples), seen, reads_of(compared))
+def fuse(rule: FusionRule, samples: Tensor, visible: Tensor, compared: Tensor) -> Tensor:
+    return rule(point_samples(samples), visible, point_samples(compared))
 
 
-def reads_of(samples: Tensor) -> PointReads:
-    """Maps of one row, read at the centers of their cells: each view shows `samples` [*T, V, N, C]."""
+def point_samples(samples: Tensor) -> PointSamples:
+    """Maps of one row, sampled at the centers of their cells: each view shows `samples` [*T, V, N, C]."""
     count = samples.shape[-2]
     x = (2 * torch.arange(count) + 1) / count - 1
-    place = torch.stack((x, torch.zeros(count)), dim=-1)
-    return PointReads(samples.mT.unsqueeze(-2), place.expand(*samples.shape[:-2], count, 2))
+    positions = torch.stack((x, torch.zeros(count)), dim=-1)
+    return PointSamples(samples.mT.unsqueeze(-2), positions.expand(*samples.shape[:-2], count, 2))
 
 
 @pytest.fixture
@@ -39,64 +39,65 @@ def samples(generator: torch.Generator) -> Tensor:
 
 
 @pytest.fixture
-def seen(generator: torch.Generator) -> Tensor:
-    """Soft visibility; every point is seen by view 0 and by two more at least."""
-    shown = torch.rand(2, VIEWS, POINTS, generator=generator)
-    shown[:, :3] = shown[:, :3].clamp_min(0.2)
-    shown[:, 3] = 0
-    return shown
+def visible(generator: torch.Generator) -> Tensor:
+    """Soft visibility; every point is visible in views 0 to 2 at least, none in view 3."""
+    visible = torch.rand(2, VIEWS, POINTS, generator=generator)
+    visible[:, :3] = visible[:, :3].clamp_min(0.2)
+    visible[:, 3] = 0
+    return visible
 
 
 @every_rule
-def test_it_fits_the_protocol_and_gives_one_vector_per_point(name: str, samples: Tensor, seen: Tensor) -> None:
-    rule = made(name)
+def test_gives_one_vector_per_point(name: str, samples: Tensor, visible: Tensor) -> None:
+    rule = make(name)
     assert isinstance(rule, FusionRule)
-    fused = fused_by(rule, samples, seen, samples)
+    fused = fuse(rule, samples, visible, samples)
     assert fused.shape == (2, POINTS, CHANNELS) and fused.isfinite().all()
-    torch.testing.assert_close(fused_by(rule, samples[0], seen[0], samples[0]), fused[0])
+    torch.testing.assert_close(fuse(rule, samples[0], visible[0], samples[0]), fused[0])
 
 
 @every_rule
-def test_the_order_of_the_generated_views_does_not_matter(name: str, samples: Tensor, seen: Tensor) -> None:
-    rule, order = made(name), torch.tensor([0, 3, 1, 4, 2])
-    shuffled = fused_by(rule, samples[:, order], seen[:, order], samples[:, order])
-    torch.testing.assert_close(shuffled, fused_by(rule, samples, seen, samples))
+def test_order_of_generated_views_is_irrelevant(name: str, samples: Tensor, visible: Tensor) -> None:
+    rule, order = make(name), torch.tensor([0, 3, 1, 4, 2])
+    shuffled = fuse(rule, samples[:, order], visible[:, order], samples[:, order])
+    torch.testing.assert_close(shuffled, fuse(rule, samples, visible, samples))
 
 
 @every_rule
-def test_views_that_do_not_see_a_point_do_not_count(name: str, samples: Tensor, seen: Tensor) -> None:
-    rule, other = made(name), samples.clone()
+def test_views_that_do_not_see_a_point_are_ignored(name: str, samples: Tensor, visible: Tensor) -> None:
+    rule, other = make(name), samples.clone()
     other[:, 3] = 1e3
-    torch.testing.assert_close(fused_by(rule, other, seen, other), fused_by(rule, samples, seen, samples))
+    torch.testing.assert_close(fuse(rule, other, visible, other), fuse(rule, samples, visible, samples))
 
 
 @fusing
-def test_a_generated_view_that_sees_a_point_counts(name: str, samples: Tensor, seen: Tensor) -> None:
-    rule, other = made(name), samples.clone()
+def test_generated_views_that_see_a_point_count(name: str, samples: Tensor, visible: Tensor) -> None:
+    rule, other = make(name), samples.clone()
     other[:, 1] += 1
-    assert ((fused_by(rule, other, seen, other) - fused_by(rule, samples, seen, samples)).abs().amax(-1) > 1e-4).all()
+    change = fuse(rule, other, visible, other) - fuse(rule, samples, visible, samples)
+    assert (change.abs().amax(-1) > 1e-4).all()
 
 
 @every_rule
-def test_one_view_is_its_own_fusion(name: str, samples: Tensor) -> None:
+def test_single_view_is_unchanged(name: str, samples: Tensor) -> None:
     alone = samples[:, :1]
-    torch.testing.assert_close(fused_by(made(name), alone, torch.ones(2, 1, POINTS), alone), alone[:, 0])
+    torch.testing.assert_close(fuse(make(name), alone, torch.ones(2, 1, POINTS), alone), alone[:, 0])
 
 
 @every_rule
-def test_a_point_that_no_view_sees_gets_nothing_and_teaches_nothing_broken(name: str, samples: Tensor) -> None:
-    rule = made(name)
+def test_points_that_no_view_sees_are_zero_with_finite_gradients(name: str, samples: Tensor) -> None:
+    rule = make(name)
     samples.requires_grad_()
-    fused = fused_by(rule, samples, torch.zeros(2, VIEWS, POINTS), samples.detach())
+    fused = fuse(rule, samples, torch.zeros(2, VIEWS, POINTS), samples.detach())
     fused.sum().backward()
     assert not fused.any() and samples.grad is not None and samples.grad.isfinite().all()
-    gradients = [parameter.grad for parameter in rule.parameters()]  # ty: ignore[unresolved-attribute]
+    gradients = [parameter.grad for parameter in rule.parameters()]
     assert all(gradient.isfinite().all() for gradient in gradients if gradient is not None)
 
 
 @every_rule
-def test_every_parameter_learns(name: str, samples: Tensor, seen: Tensor) -> None:
-    rule = made(name)
-    fused_by(rule, samples.requires_grad_(), seen, samples.detach()).square().sum().backward()
-    for parameter in rule.parameters():  # ty: ignore[unresolved-attribute]
+def test_every_parameter_gets_a_gradient(name: str, samples: Tensor, visible: Tensor) -> None:
+    rule = make(name)
+    fuse(rule, samples.requires_grad_(), visible, samples.detach()).square().sum().backward()
+    for parameter in rule.parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0

@@ -1,11 +1,9 @@
 """The one choice of a device."""
 
-import warnings
-
 import pytest
 import torch
 
-from ds4d.core import choose_device
+from ds4d.core import Degraded, choose_device, describe_device, notices_to
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, gsplat: bool) -> None:
@@ -27,18 +25,23 @@ def test_the_device_follows_what_is_asked_for_and_there(
     monkeypatch: pytest.MonkeyPatch, name: str, cuda: bool, gsplat: bool, kind: str
 ) -> None:
     pretend(monkeypatch, cuda=cuda, gsplat=gsplat)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with notices_to((notices := []).append):
         assert choose_device(name).type == kind
+    assert notices == []
 
 
 def test_a_gpu_that_lies_idle_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, cuda=True, gsplat=False)
-    with pytest.warns(UserWarning, match=r"working on the CPU\. Install it with: pip install 'ds4d\[cuda\]'"):
+    with notices_to((notices := []).append):
         assert choose_device("auto").type == "cpu"
+    assert [(type(notice), notice.part) for notice in notices] == [(Degraded, "device")]
 
 
 def test_cuda_asked_for_and_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, cuda=False, gsplat=True)
     with pytest.raises(ValueError, match="device must be cpu or auto here, got cuda: torch finds no CUDA device"):
         choose_device("cuda")
+
+
+def test_a_cpu_is_described_by_its_threads() -> None:
+    assert describe_device(torch.device("cpu")) == f"cpu, {torch.get_num_threads()} threads"

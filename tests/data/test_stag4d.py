@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ds4d.core import Warned, notices_to
 from ds4d.data import check_masks, load_stag4d
 from ds4d.geometry import RIGS, rig_cameras, write_rig
 
@@ -67,8 +68,9 @@ def test_one_frame_is_enough(stag4d_folder: Maker) -> None:
 
 
 def test_one_view_is_enough_but_said(stag4d_folder: Maker) -> None:
-    with pytest.warns(UserWarning, match="no folder zero123: only its front view is used"):
+    with notices_to((notices := []).append):
         video = load_stag4d(stag4d_folder(novel=0))
+    assert [(type(notice), notice.part) for notice in notices] == [(Warned, "input")]
     assert video.view_names == ("front",) and video.view_weights.tolist() == [1.0]
     check_masks(video)
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
+from ds4d.core import Warned, notices_to
 from ds4d.features import EXTRACTORS, FeaturesConfig, FilterBank, FilterBankConfig, extract_features
 from ds4d.geometry import frame_times, orbit_cameras
 from ds4d.types import FrameFeatures, MultiViewVideo
@@ -248,8 +249,9 @@ def test_a_folder_that_cannot_be_written_is_a_warning(
     (tmp_path / "file").touch()
     expected = extract_features(video, CONFIG, CPU)
     monkeypatch.setenv("DS4D_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.warns(UserWarning, match="features are not kept in .*file.*DS4D_CACHE"):
+    with notices_to((notices := []).append):
         features = extract_features(video, CONFIG, CPU)
+    assert [(type(notice), notice.part) for notice in notices] == [(Warned, "cache")]
     assert torch.equal(features.maps, expected.maps)
 
 

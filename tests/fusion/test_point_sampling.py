@@ -1,17 +1,17 @@
-"""Where a point reads each view's map, and who sees it."""
+"""Samples of maps at projected points, and visibility."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from ds4d.fusion import PointReads, project_places, sample_at_points, visibility
+from ds4d.fusion import PointSamples, project_to_images, sample_at_points, visibility
 from ds4d.geometry import orbit_cameras, project_points
 from ds4d.types import Cameras
 
 
 @pytest.fixture
 def cameras() -> Cameras:
-    """The front and the back."""
+    """Front and back."""
     return orbit_cameras([0.0, 180.0], [0.0, 0.0], fovy_deg=40.0, distance=2.0, width=64, height=48)
 
 
@@ -29,39 +29,39 @@ def coordinate_maps(cameras: Cameras, h: int, w: int) -> Tensor:
 
 
 @pytest.mark.parametrize(("h", "w"), [(48, 64), (12, 16), (7, 9)])
-def test_a_map_of_positions_reads_where_the_point_projects(cameras: Cameras, points: Tensor, h: int, w: int) -> None:
-    read, in_view = sample_at_points(coordinate_maps(cameras, h, w), points, cameras)
+def test_points_sample_where_they_project(cameras: Cameras, points: Tensor, h: int, w: int) -> None:
+    sampled, in_view = sample_at_points(coordinate_maps(cameras, h, w), points, cameras)
     pixels, _ = project_points(points, cameras)
     assert in_view.all()
-    torch.testing.assert_close(read, pixels, atol=1e-3, rtol=0)
+    torch.testing.assert_close(sampled, pixels, atol=1e-3, rtol=0)
 
 
-def test_a_leading_time_axis_reads_each_time_by_itself(cameras: Cameras, generator: torch.Generator) -> None:
+def test_times_are_sampled_independently(cameras: Cameras, generator: torch.Generator) -> None:
     maps = torch.randn(3, 2, 4, 6, 8, generator=generator)
     points = 0.4 * torch.rand(3, 20, 3, generator=generator) - 0.2
-    read, in_view = sample_at_points(maps, points, cameras)
-    assert read.shape == (3, 2, 20, 4) and in_view.shape == (3, 2, 20)
+    sampled, in_view = sample_at_points(maps, points, cameras)
+    assert sampled.shape == (3, 2, 20, 4) and in_view.shape == (3, 2, 20)
     for time in range(3):
         alone, _ = sample_at_points(maps[time], points[time], cameras)
-        torch.testing.assert_close(read[time], alone)
+        torch.testing.assert_close(sampled[time], alone)
 
 
-def test_points_beside_the_image_and_behind_the_camera_are_in_no_view(cameras: Cameras) -> None:
-    points = torch.tensor([[0.0, 0.0, 0.0], [3.0, 0.0, 0.0], [0.0, 0.0, 5.0]])  # the last lies behind the front camera
+def test_points_beside_the_image_or_behind_the_camera_are_not_in_view(cameras: Cameras) -> None:
+    points = torch.tensor([[0.0, 0.0, 0.0], [3.0, 0.0, 0.0], [0.0, 0.0, 5.0]])  # the last is behind the front camera
     _, in_view = sample_at_points(torch.zeros(2, 1, 4, 4), points, cameras)
     assert in_view.tolist() == [[True, False, False], [True, False, True]]
 
 
-def test_gradients_reach_the_maps_where_the_points_read(cameras: Cameras) -> None:
+def test_gradients_reach_the_sampled_cells(cameras: Cameras) -> None:
     maps = torch.zeros(2, 1, 4, 4, requires_grad=True)
-    read, _ = sample_at_points(maps, torch.zeros(1, 3), cameras)
-    read.sum().backward()
+    sampled, _ = sample_at_points(maps, torch.zeros(1, 3), cameras)
+    sampled.sum().backward()
     assert maps.grad is not None
     torch.testing.assert_close(maps.grad.sum((-1, -2)), torch.ones(2, 1))
     assert (maps.grad[:, :, 1:3, 1:3] > 0).all() and not maps.grad[:, :, 0].any()
 
 
-def test_what_lies_behind_the_drawn_surface_is_hidden(cameras: Cameras) -> None:
+def test_points_behind_the_rendered_surface_are_hidden(cameras: Cameras) -> None:
     depths = torch.full((2, 1, 16, 16), 2.0)  # a wall through the origin, seen from both sides
     z = torch.tensor([0.3, 0.02, 0.0, -0.02, -0.3])
     points = torch.stack((torch.zeros(5), torch.zeros(5), z), dim=-1)
@@ -72,62 +72,62 @@ def test_what_lies_behind_the_drawn_surface_is_hidden(cameras: Cameras) -> None:
     torch.testing.assert_close(edge, torch.tensor([0.5]), atol=1e-3, rtol=0)
 
 
-def test_where_nothing_is_drawn_nothing_is_hidden(cameras: Cameras, points: Tensor) -> None:
+def test_nothing_is_hidden_where_nothing_is_rendered(cameras: Cameras, points: Tensor) -> None:
     assert visibility(torch.zeros(2, 1, 16, 16), points, cameras, tolerance=0.03).min() > 0.999
 
 
-def test_no_view_sees_what_is_outside_its_image(cameras: Cameras) -> None:
-    seen = visibility(torch.zeros(2, 1, 16, 16), torch.tensor([[3.0, 0.0, 0.0]]), cameras, tolerance=0.03)
-    assert not seen.any()
+def test_points_outside_the_image_are_invisible(cameras: Cameras) -> None:
+    visible = visibility(torch.zeros(2, 1, 16, 16), torch.tensor([[3.0, 0.0, 0.0]]), cameras, tolerance=0.03)
+    assert not visible.any()
 
 
 @pytest.fixture
-def moments(cameras: Cameras, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def maps_and_points(cameras: Cameras, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Maps of three times and two views, and points."""
     return torch.randn(3, 2, 4, 6, 8, generator=generator), torch.rand(3, 20, 3, generator=generator) - 0.5
 
 
-def test_reads_when_asked_for_are_those_of_all_at_once(cameras: Cameras, moments: tuple[Tensor, Tensor]) -> None:
-    maps, points = moments
+def test_samples_on_demand_equal_all_samples(cameras: Cameras, maps_and_points: tuple[Tensor, Tensor]) -> None:
+    maps, points = maps_and_points
     samples, in_view = sample_at_points(maps, points, cameras)
-    place, inside, _ = project_places(points, cameras)
-    reads = PointReads(maps, place)
-    assert reads.num_views == 2 and torch.equal(inside, in_view)
-    torch.testing.assert_close(reads.of_view(1), samples[:, 1])
+    positions, inside, _ = project_to_images(points, cameras)
+    on_demand = PointSamples(maps, positions)
+    assert on_demand.num_views == 2 and torch.equal(inside, in_view)
+    torch.testing.assert_close(on_demand.of_view(1), samples[:, 1])
     weight = torch.tensor([0.5, -1.0, 2.0, 0.1])
-    torch.testing.assert_close(reads.scores(weight), samples @ weight)
+    torch.testing.assert_close(on_demand.scores(weight), samples @ weight)
     weights = torch.stack((torch.linspace(0, 1, 20), torch.linspace(2, -1, 20))).expand(3, 2, 20)
-    torch.testing.assert_close(reads.weighted_sum(weights), (samples * weights[..., None]).sum(1))
+    torch.testing.assert_close(on_demand.weighted_sum(weights), (samples * weights[..., None]).sum(1))
     torch.testing.assert_close(
-        reads.without_real().weighted_sum(weights[:, 1:]), samples[:, 1] * weights[:, 1, :, None]
+        on_demand.generated_views().weighted_sum(weights[:, 1:]), samples[:, 1] * weights[:, 1, :, None]
     )
 
 
-# The sum over the views is a kernel's in single precision, and torch's otherwise.
-both_ways = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+# A kernel computes the sum over the views in single precision, torch in double.
+both_implementations = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 
 
-@both_ways
-def test_what_is_read_again_for_its_gradient_has_the_same(
-    cameras: Cameras, moments: tuple[Tensor, Tensor], dtype: torch.dtype
+@both_implementations
+def test_gradients_of_weighted_sum(
+    cameras: Cameras, maps_and_points: tuple[Tensor, Tensor], dtype: torch.dtype
 ) -> None:
-    maps, place = moments[0].to(dtype), project_places(moments[1], cameras)[0].to(dtype)
+    maps, positions = maps_and_points[0].to(dtype), project_to_images(maps_and_points[1], cameras)[0].to(dtype)
     weights = torch.linspace(0.1, 2, 3 * 2 * 20, dtype=dtype).reshape(3, 2, 20).requires_grad_()
     maps.requires_grad_()
-    reads = PointReads(maps, place)
-    samples = torch.stack([reads.of_view(view) for view in range(2)], dim=1)
+    on_demand = PointSamples(maps, positions)
+    samples = torch.stack([on_demand.of_view(view) for view in range(2)], dim=1)
     expected = torch.autograd.grad((samples * weights[..., None]).sum(1).square().sum(), (maps, weights))
-    found = torch.autograd.grad(PointReads(maps, place).weighted_sum(weights).square().sum(), (maps, weights))
+    found = torch.autograd.grad(PointSamples(maps, positions).weighted_sum(weights).square().sum(), (maps, weights))
     torch.testing.assert_close(found, expected)
 
 
-@both_ways
-def test_what_is_read_is_not_kept_for_the_gradient(
+@both_implementations
+def test_samples_are_not_kept_for_the_gradient(
     cameras: Cameras, generator: torch.Generator, dtype: torch.dtype
 ) -> None:
     maps = torch.randn(2, 4, 6, 8, generator=generator, dtype=dtype).requires_grad_()
-    place, _, _ = project_places(torch.rand(500, 3, generator=generator) - 0.5, cameras)
-    place, weights = place.to(dtype), torch.ones(2, 500, dtype=dtype, requires_grad=True)
+    positions, _, _ = project_to_images(torch.rand(500, 3, generator=generator) - 0.5, cameras)
+    positions, weights = positions.to(dtype), torch.ones(2, 500, dtype=dtype, requires_grad=True)
     kept = []
 
     def keep(tensor: Tensor) -> Tensor:
@@ -135,5 +135,5 @@ def test_what_is_read_is_not_kept_for_the_gradient(
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        PointReads(maps, place).weighted_sum(weights)
+        PointSamples(maps, positions).weighted_sum(weights)
     assert sum(kept) < 2 * 500 * 4

@@ -1,11 +1,11 @@
-"""TSSF as a whole: reading, reducing and fusing."""
+"""TSSF: reduction, sampling and fusion together."""
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ds4d.fusion import RULES, FusionConfig, Tssf, principal_map, sample_at_points, standardize, visibility
+from ds4d.fusion import RULES, FusionConfig, Tssf, pca_projection, sample_at_points, standardize, visibility
 from ds4d.types import Cameras
 
 T, V, D, N = 2, 3, 6, 20
@@ -31,21 +31,21 @@ def extras(generator: torch.Generator) -> dict[str, Tensor]:
     }
 
 
-def made(rule: str) -> Tssf:
+def make(rule: str) -> Tssf:
     torch.manual_seed(1)
-    return Tssf(FusionConfig(rule=rule, channels=4), D)  # ty: ignore[invalid-argument-type]
+    return Tssf(FusionConfig(rule=rule, channels=4), D)
 
 
-def test_reducing_the_maps_equals_reducing_what_was_read(maps: Tensor, points: Tensor, tiny_cameras: Cameras) -> None:
-    tssf = made("average")
+def test_reduction_of_maps_equals_reduction_of_samples(maps: Tensor, points: Tensor, tiny_cameras: Cameras) -> None:
+    tssf = make("average")
     assert tssf.reduce is not None
     from_maps, _ = sample_at_points(tssf.reduced(maps), points, tiny_cameras)
     read, _ = sample_at_points(maps, points, tiny_cameras)
     torch.testing.assert_close(from_maps, tssf.reduce(read))
 
 
-def test_reducing_is_a_convolution_by_single_cells(maps: Tensor, generator: torch.Generator) -> None:
-    tssf = made("average")
+def test_reduction_is_a_1x1_convolution(maps: Tensor, generator: torch.Generator) -> None:
+    tssf = make("average")
     assert tssf.reduce is not None
     weight = tssf.reduce.weight
     reduced = tssf.reduced(maps)
@@ -61,7 +61,7 @@ def test_reducing_is_a_convolution_by_single_cells(maps: Tensor, generator: torc
 def test_folded_maps_give_the_same_features(
     rule: str, maps: Tensor, points: Tensor, tiny_cameras: Cameras, extras: dict[str, Tensor]
 ) -> None:
-    tssf = made(rule)
+    tssf = make(rule)
     whole = tssf(maps, points, tiny_cameras, **extras)
     folded = tssf.folded()
     torch.testing.assert_close(folded(tssf.reduced(maps), points, tiny_cameras, **extras), whole)
@@ -69,10 +69,10 @@ def test_folded_maps_give_the_same_features(
 
 
 @every_rule
-def test_everything_learned_gets_a_gradient_and_the_points_none(
+def test_gradients_reach_parameters_but_not_points(
     rule: str, maps: Tensor, points: Tensor, tiny_cameras: Cameras, extras: dict[str, Tensor]
 ) -> None:
-    tssf = made(rule)
+    tssf = make(rule)
     points.requires_grad_()
     tssf(maps, points, tiny_cameras, **extras).square().sum().backward()
     assert points.grad is None
@@ -81,21 +81,21 @@ def test_everything_learned_gets_a_gradient_and_the_points_none(
 
 
 @every_rule
-def test_half_precision_maps_are_read_in_single_precision(
+def test_half_precision_maps_are_sampled_in_single_precision(
     rule: str, maps: Tensor, points: Tensor, tiny_cameras: Cameras, extras: dict[str, Tensor]
 ) -> None:
     half = {name: tensor.half() for name, tensor in extras.items()}
-    fused = made(rule)(maps.half(), points, tiny_cameras, **half)
+    fused = make(rule)(maps.half(), points, tiny_cameras, **half)
     assert fused.dtype == torch.float32
     single = {name: tensor.float() for name, tensor in half.items()}
-    torch.testing.assert_close(fused, made(rule)(maps.half().float(), points, tiny_cameras, **single))
+    torch.testing.assert_close(fused, make(rule)(maps.half().float(), points, tiny_cameras, **single))
 
 
-@pytest.mark.parametrize("rule", sorted(set(RULES) - {"front"}))
-def test_a_view_without_a_image_does_not_count(
+@pytest.mark.parametrize("rule", [name for name, rule in RULES.items() if not rule.input_view_only])
+def test_views_without_an_image_are_ignored(
     rule: str, maps: Tensor, points: Tensor, tiny_cameras: Cameras, extras: dict[str, Tensor]
 ) -> None:
-    tssf, valid = made(rule), torch.ones(T, V)
+    tssf, valid = make(rule), torch.ones(T, V)
     valid[:, 2] = 0
     other = maps.clone()
     other[:, 2] = 7.0
@@ -106,11 +106,11 @@ def test_a_view_without_a_image_does_not_count(
     assert not torch.allclose(tssf(other, points, tiny_cameras, **extras), tssf(maps, points, tiny_cameras, **extras))
 
 
-def test_points_hidden_in_the_front_view_read_the_views_that_see_them(maps: Tensor, tiny_cameras: Cameras) -> None:
-    tssf = made("visible")
+def test_points_hidden_in_the_input_view_sample_the_others(maps: Tensor, tiny_cameras: Cameras) -> None:
+    tssf = make("visible")
     point = torch.zeros(T, 1, 3)
     depths = torch.full((T, V, 1, 8, 10), 2.0)
-    depths[:, 0] = 1.0  # something stands before the front camera
+    depths[:, 0] = 1.0  # an occluder in front of the input camera
     other = maps.clone()
     other[:, 0] += 3.0
     torch.testing.assert_close(
@@ -120,33 +120,33 @@ def test_points_hidden_in_the_front_view_read_the_views_that_see_them(maps: Tens
 
 
 @every_rule
-def test_points_outside_every_view_are_finite(rule: str, maps: Tensor, tiny_cameras: Cameras, extras) -> None:
+def test_points_outside_all_images_are_finite(rule: str, maps: Tensor, tiny_cameras: Cameras, extras) -> None:
     far = torch.full((T, 3, 3), 50.0)
-    assert made(rule)(maps, far, tiny_cameras, **extras).isfinite().all()
+    assert make(rule)(maps, far, tiny_cameras, **extras).isfinite().all()
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "named"),
     [
-        (lambda a: a | {"maps": a["maps"][:, :, :5]}, "maps must have 6 channels, got 5"),
-        (lambda a: a | {"maps": a["maps"][:, :2]}, "cameras must have the 2 views of maps, got 3"),
-        (lambda a: a | {"points": a["points"][:1]}, r"points must have the leading axes \[2\] of maps, got \[1\]"),
-        (lambda a: a | {"depths": None}, "depths must be given for the rule 'visible'"),
-        (lambda a: a | {"depths": a["depths"][:, :1]}, r"depths must have the leading axes \[2, 3\] of maps"),
+        (lambda a: a | {"maps": a["maps"][:, :, :5]}, "maps.*channels"),
+        (lambda a: a | {"maps": a["maps"][:, :2]}, "cameras"),
+        (lambda a: a | {"points": a["points"][:1]}, "points"),
+        (lambda a: a | {"depths": None}, "depths.*visible"),
+        (lambda a: a | {"depths": a["depths"][:, :1]}, "depths.*axes"),
     ],
 )
-def test_what_does_not_belong_together_is_refused(
-    change, message: str, maps: Tensor, points: Tensor, tiny_cameras: Cameras, extras: dict[str, Tensor]
+def test_inconsistent_arguments_raise(
+    change, named: str, maps: Tensor, points: Tensor, tiny_cameras: Cameras, extras: dict[str, Tensor]
 ) -> None:
     arguments = {"maps": maps, "points": points, "cameras": tiny_cameras, "depths": extras["depths"]}
-    with pytest.raises(ValueError, match=message):
-        made("visible")(**change(arguments))
+    with pytest.raises(ValueError, match=named):
+        make("visible")(**change(arguments))
 
 
 def test_standardized_channels_have_mean_0_and_deviation_1(maps: Tensor) -> None:
     valid = torch.ones(T, V, dtype=torch.bool)
     scaled = 5 * maps + torch.arange(D).reshape(D, 1, 1)
-    scaled[:, :, 2] = 4.0  # a channel that never changes
+    scaled[:, :, 2] = 4.0  # a constant channel
     offset, factor = standardize(scaled, valid)
     cells = ((scaled - offset.reshape(D, 1, 1)) * factor.reshape(D, 1, 1)).movedim(2, -1).flatten(0, -2)
     torch.testing.assert_close(cells.mean(0), torch.zeros(D), atol=1e-5, rtol=0)
@@ -154,31 +154,31 @@ def test_standardized_channels_have_mean_0_and_deviation_1(maps: Tensor) -> None
 
 
 @pytest.mark.parametrize("width", [63, 64])
-def test_statistics_of_a_long_clip_are_those_of_all_its_columns(width: int) -> None:
-    """Twice 64 and twice 63 times as many cells as are looked at: thinned evenly, they would be of few columns."""
+def test_statistics_of_a_sample_cover_all_columns(width: int) -> None:
+    """There are twice 64 and twice 63 times as many cells as are sampled: a regular sample would miss columns."""
     maps = torch.zeros(2 * 1024, 1, 2, 64, width, dtype=torch.half)
     maps[..., width // 3 : width // 2] = 1.0
     maps[:, :, 1] *= -3
     offset, factor = standardize(maps, torch.ones(2 * 1024, 1, dtype=torch.bool))
-    share = (width // 2 - width // 3) / width
-    deviation = (share * (1 - share)) ** 0.5
-    torch.testing.assert_close(offset, share * torch.tensor([1.0, -3.0]), rtol=0.03, atol=0)
+    fraction = (width // 2 - width // 3) / width
+    deviation = (fraction * (1 - fraction)) ** 0.5
+    torch.testing.assert_close(offset, fraction * torch.tensor([1.0, -3.0]), rtol=0.03, atol=0)
     torch.testing.assert_close(factor, torch.tensor([1.0, 1 / 3]) / deviation, rtol=0.03, atol=0)
-    projection = principal_map(maps, torch.ones(2 * 1024, 1, dtype=torch.bool), 1)
+    projection = pca_projection(maps, torch.ones(2 * 1024, 1, dtype=torch.bool), 1)
     torch.testing.assert_close(projection.abs(), torch.tensor([[0.1, 0.9]]).sqrt(), rtol=0.01, atol=0)
 
 
-def test_images_that_do_not_exist_are_left_out_of_the_statistics(maps: Tensor) -> None:
+def test_statistics_ignore_views_without_an_image(maps: Tensor) -> None:
     valid = torch.ones(T, V, dtype=torch.bool)
     valid[0, 1] = False
     spoiled = maps.clone()
     spoiled[0, 1] = 1e4
     torch.testing.assert_close(standardize(spoiled, valid), standardize(maps, valid))
-    torch.testing.assert_close(principal_map(spoiled, valid, 3), principal_map(maps, valid, 3))
+    torch.testing.assert_close(pca_projection(spoiled, valid, 3), pca_projection(maps, valid, 3))
 
 
-def test_the_principal_map_keeps_the_directions_that_vary_most(generator: torch.Generator) -> None:
+def test_pca_projection_keeps_the_directions_of_largest_variance(generator: torch.Generator) -> None:
     maps = torch.randn(1, 1, 4, 30, 30, generator=generator) * torch.tensor([0.1, 5.0, 1.0, 0.01]).reshape(4, 1, 1)
-    projection = principal_map(maps, torch.ones(1, 1, dtype=torch.bool), 2)
+    projection = pca_projection(maps, torch.ones(1, 1, dtype=torch.bool), 2)
     torch.testing.assert_close(projection.abs(), torch.eye(4)[[1, 2]], atol=0.05, rtol=0)
     torch.testing.assert_close(projection @ projection.T, torch.eye(2), atol=1e-5, rtol=0)

@@ -1,6 +1,5 @@
 """The whole fit with guidance: found by the weights at hand, told in the terms, repeatable and resumable; else off."""
 
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 import torch
 
 from ds4d.config import GenerateConfig
+from ds4d.core import Degraded, notices_to
 from ds4d.guidance import GuidanceConfig
 from ds4d.losses import ViewLoss
 from ds4d.pipeline import prepare
@@ -20,10 +20,10 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def config(quick_config: GenerateConfig, zero123_folder: Path) -> GenerateConfig:
     """Four static steps and six dynamic ones; density changes after the fourth and the eighth."""
-    density = replace(quick_config.fit.density, every=4, start=0.0, stop=1.0)
+    density = replace(quick_config.training.densification, every=4, start=0.0, stop=1.0)
     return replace(
         quick_config,
-        fit=replace(quick_config.fit, static_steps=4, dynamic_steps=6, density=density),
+        training=replace(quick_config.training, static_steps=4, dynamic_steps=6, densification=density),
         guidance=GuidanceConfig(weight=1e-3, model=zero123_folder, sizes=(16, 32), images=2),
     )
 
@@ -35,7 +35,7 @@ def steps_of(trainer: Trainer) -> list[StepDone]:
 def test_a_guided_fit_tells_its_loss_among_the_terms(quick_video: MultiViewVideo, config: GenerateConfig) -> None:
     trainer = prepare(quick_video, config, CPU)
     assert isinstance(trainer.guide, ViewLoss)
-    losses = config.fit.losses
+    losses = config.training.losses
     steps = steps_of(trainer)
     assert [step.step for step in steps] == list(range(1, 11))
     for step in steps:
@@ -63,8 +63,8 @@ def test_density_control_watches_the_new_sides_too(quick_video: MultiViewVideo, 
     guided = prepare(quick_video, config, CPU)
     alone = prepare(quick_video, replace(config, guidance=GuidanceConfig()), CPU)
     next(guided.run()), next(alone.run())
-    views, images = config.fit.static_views, config.guidance.images
-    assert alone.density.counts.max() <= views < guided.density.counts.max() <= views + images
+    views, images = config.training.static_views, config.guidance.images
+    assert alone.densification.count.max() <= views < guided.densification.count.max() <= views + images
 
 
 def test_a_resumed_guided_fit_equals_the_uninterrupted_one(
@@ -100,18 +100,19 @@ def test_without_the_model_the_fit_goes_on_and_says_so_once(
     monkeypatch.setenv("DS4D_WEIGHTS", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     absent = replace(config, guidance=replace(config.guidance, model=None))
-    with pytest.warns(UserWarning, match=r"guidance is off: Zero123-XL is not at hand\. `ds4d weights` says") as caught:
+    with notices_to((notices := []).append):
         trainer = prepare(quick_video, absent, CPU)
-    assert len(caught) == 1 and trainer.guide is None
+    assert [(type(notice), notice.part) for notice in notices] == [(Degraded, "guidance")]
+    assert trainer.guide is None
     without = prepare(quick_video, replace(config, guidance=GuidanceConfig()), CPU)
     assert next(trainer.run()).terms == next(without.run()).terms
 
 
 def test_a_weight_of_nothing_is_off_and_looks_for_nothing(quick_video: MultiViewVideo, config: GenerateConfig) -> None:
     off = replace(config, guidance=GuidanceConfig(model=Path("nowhere")))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with notices_to((notices := []).append):
         assert prepare(quick_video, off, CPU).guide is None
+    assert notices == []
 
 
 def test_a_folder_that_is_named_must_hold_the_model(

@@ -9,6 +9,7 @@ import pytest
 import torch
 import trimesh
 
+from ds4d.core import Warned, notices_to
 from ds4d.data.synthetic import SampleConfig, sample_video, surface_points
 from ds4d.geometry import HullConfig, inverse_similarity, project_points, sh_degree, transform_cameras, transform_points
 from ds4d.init import BALL_RADIUS, InitConfig, SceneNormalization, first_gaussians, normalize_scene, register_mesh
@@ -154,8 +155,9 @@ def test_a_poor_likeness_is_said(tmp_path: Path, quick_video: MultiViewVideo) ->
     trimesh.creation.icosphere().export(tmp_path / "ball.ply")
     config = InitConfig("mesh", tmp_path / "ball.ply", num_gaussians=500, hull=HULL)
     front = one_frame(quick_video, quick_video.middle, slice(1))
-    with pytest.warns(UserWarning, match=r"ball\.ply must fit the silhouettes of the middle frame \(0\)"):
+    with notices_to((notices := []).append):
         registered = register_mesh(front, config, seed=0)
+    assert [(type(notice), notice.part) for notice in notices] == [(Warned, "init")]
     assert registered is not None and registered.color_error is None
 
 

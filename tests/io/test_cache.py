@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 import ds4d.io.cache as cache_module
+from ds4d.core import Warned, notices_to
 from ds4d.io import LIMIT_BYTES, cache_folder, read_cached, write_cached
 
 
@@ -111,8 +112,9 @@ def test_a_failed_write_is_a_warning_and_leaves_nothing(
         raise error
 
     monkeypatch.setattr(cache_module, "save_file", fail)
-    with pytest.warns(UserWarning, match="features are not kept"):
+    with notices_to((notices := []).append):
         write_cached("features", "key", {"maps": maps()})
+    assert [(type(notice), notice.part) for notice in notices] == [(Warned, "cache")]
     assert kept(folder) == set()
 
 
@@ -123,7 +125,8 @@ def test_a_failed_write_keeps_the_older_file(monkeypatch: pytest.MonkeyPatch) ->
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cache_module, "save_file", fail)
-    with pytest.warns(UserWarning, match="not kept"):
+    with notices_to((notices := []).append):
         write_cached("features", "key", {"maps": maps(2)})
+    assert [(type(notice), notice.part) for notice in notices] == [(Warned, "cache")]
     found = read_cached("features", "key")
     assert found is not None and torch.equal(found["maps"], maps(1))

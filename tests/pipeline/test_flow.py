@@ -11,12 +11,13 @@ import torch
 
 from ds4d import __version__
 from ds4d.config import GenerateConfig
+from ds4d.core import Degraded, Warned, notices_to
 from ds4d.data import load_views
 from ds4d.data.synthetic import SampleConfig, sample_video
 from ds4d.evaluation import score_training_views
 from ds4d.io import read_rgba, write_png
 from ds4d.multiview import ViewsConfig
-from ds4d.pipeline import FileWritten, Finished, StageStarted, extract_frame_features, flow, iter_run, prepare
+from ds4d.pipeline import FileWritten, Finished, StageStarted, extract_frame_features, iter_run, prepare, results
 from ds4d.preprocess import VideoConfig, inspect_video
 from ds4d.rendering import renderer_for
 from ds4d.runs import RunFolder, read_record
@@ -30,10 +31,10 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def short(quick_config: GenerateConfig) -> GenerateConfig:
     """Twenty steps with growth after each sixth, checkpoints after each eighth, and hardly any images."""
-    density = replace(quick_config.fit.density, every=6, start=0.0, stop=1.0)
+    density = replace(quick_config.training.densification, every=6, start=0.0, stop=1.0)
     return replace(
         quick_config,
-        fit=replace(quick_config.fit, static_steps=4, dynamic_steps=16, density=density),
+        training=replace(quick_config.training, static_steps=4, dynamic_steps=16, densification=density),
         outputs=replace(quick_config.outputs, size=16, seconds=0.2, sheet_columns=1, sheet_size=16),
         log=replace(quick_config.log, every=2),
         checkpoint_every=8,
@@ -51,7 +52,7 @@ def stop_after(step: int, *arguments, **options) -> None:
 def test_events_tell_the_stages_in_order(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
     events = list(iter_run(sample_folder, tmp_path / "run", config=short, device="cpu"))
     stages = [event.name for event in events if isinstance(event, StageStarted)]
-    assert stages == ["views", "features", "init", "fit", "evaluate", "outputs"]
+    assert stages == ["views", "features", "init", "training", "evaluate", "outputs"]
     assert sum(isinstance(event, StepDone) for event in events) == 20
     written = [event.path for event in events if isinstance(event, FileWritten)]
     assert written[-1].name == "report.html"
@@ -65,8 +66,8 @@ def test_events_tell_the_stages_in_order(tmp_path: Path, sample_folder: Path, sh
 def test_metrics_describe_the_run(finished_run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
     metrics = json.loads((finished_run / "metrics.json").read_text())
     assert (metrics["frames"], metrics["views"], metrics["image_size"]) == (6, 7, [48, 48])
-    assert metrics["steps"] == quick_config.fit.total_steps
-    assert set(metrics["seconds"]) == {"views", "features", "init", "fit", "evaluate", "outputs"}
+    assert metrics["steps"] == quick_config.training.total_steps
+    assert set(metrics["seconds"]) == {"views", "features", "init", "training", "evaluate", "outputs"}
     assert metrics["peak_memory_bytes"]["main"] > 100e6
     assert metrics["versions"]["ds4d"] == __version__ and metrics["versions"]["torch"] == torch.__version__
     assert metrics["provenance"] == {"views": "7 views of the folder", "features": "filters", "init": "the visual hull"}
@@ -83,8 +84,8 @@ def test_metrics_describe_the_run(finished_run: Path, sample_folder: Path, quick
 
 def test_what_was_found_in_a_video_is_kept(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
     video, config = sample_folder / "front.mp4", replace(short, views=ViewsConfig(size=48))
-    with pytest.warns(UserWarning, match="There are only 6 frames"):
-        list(iter_run(video, tmp_path / "run", config=config, device="cpu"))
+    events = list(iter_run(video, tmp_path / "run", config=config, device="cpu"))
+    assert [event.part for event in events if isinstance(event, Warned)] == ["input"]
     findings = json.loads((tmp_path / "run" / "metrics.json").read_text())["findings"]
     assert findings == [asdict(finding) for finding in inspect_video(video, VideoConfig(size=48)).findings] != []
     assert "There are only 6 frames" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
@@ -92,8 +93,11 @@ def test_what_was_found_in_a_video_is_kept(tmp_path: Path, sample_folder: Path, 
 
 @pytest.mark.usefixtures("without_pyav")
 def test_without_pyav_a_run_ends_with_stills(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
-    with pytest.warns(UserWarning, match="saliency.mp4 is not written: write_video needs PyAV"):
-        events = list(iter_run(sample_folder, tmp_path / "run", config=short, device="cpu"))
+    events = list(iter_run(sample_folder, tmp_path / "run", config=short, device="cpu"))
+    degraded = [event for event in events if isinstance(event, Degraded)]
+    assert {event.part for event in degraded} == {"outputs"}
+    assert {event.message.split()[0] for event in degraded} >= {"saliency.mp4", "orbit.mp4"}
+    assert RunFolder(tmp_path / "run").read_metrics().degradations == tuple(degraded)
     assert isinstance(events[-1], Finished) and not list((tmp_path / "run").glob("*.mp4"))
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "comparison.mp4 is not in the folder of the run" in page
@@ -102,7 +106,7 @@ def test_without_pyav_a_run_ends_with_stills(tmp_path: Path, sample_folder: Path
 
 def test_losses_are_logged(finished_run: Path, quick_config: GenerateConfig) -> None:
     steps = [entry["step"] for entry in read_log(finished_run / "log.jsonl")]
-    assert steps == list(range(10, quick_config.fit.total_steps + 1, 10))
+    assert steps == list(range(10, quick_config.training.total_steps + 1, 10))
 
 
 def test_the_record_makes_the_run_again(finished_run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
@@ -129,7 +133,7 @@ def test_an_interrupted_run_goes_on_to_the_same_scene(
         assert ours | {"seconds": 0} == theirs | {"seconds": 0}
 
 
-@pytest.mark.parametrize("stage", ["views", "features", "init", "fit"])
+@pytest.mark.parametrize("stage", ["views", "features", "init", "training"])
 def test_a_run_that_is_stopped_before_its_first_step_leaves_nothing(
     tmp_path: Path, sample_folder: Path, short: GenerateConfig, stage: str
 ) -> None:
@@ -160,12 +164,11 @@ def test_a_video_goes_on_with_the_views_it_began_with(
 ) -> None:
     """Whatever generator would be the best at hand where it goes on."""
     video, config, run = sample_folder / "front.mp4", replace(short, views=ViewsConfig(size=48)), tmp_path / "run"
-    with pytest.warns(UserWarning, match="There are only 6 frames"):
-        stop_after(3, video, run, config=config, device="cpu")
+    stop_after(3, video, run, config=config, device="cpu")
     record = read_record(run / "config.json")
     assert (record.config.views.source, record.views_source) == ("auto", "inflate")
     RunFolder(run).open(replace(record, views_source="zero123plus"))
-    with pytest.warns(UserWarning), pytest.raises(ValueError, match="See ds4d weights"):
+    with pytest.raises(ValueError, match="See ds4d weights"):
         list(iter_run(video, run, config=config, device="cpu", resume=True))
 
 
@@ -182,11 +185,8 @@ def test_a_finished_run_has_nothing_left_to_do(run: Path, sample_folder: Path, q
 def test_a_finished_run_is_whole_without_its_page(run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
     (run / "report.html").unlink()
     (run / "eval.json").write_text("{}")
-    with pytest.warns(
-        UserWarning, match=r"report\.html is not written, but may be later by ds4d report: .*eval\.json must"
-    ):
-        events = list(iter_run(sample_folder, run, config=quick_config, device="cpu", resume=True))
-    assert [type(event) for event in events] == [Finished]
+    events = list(iter_run(sample_folder, run, config=quick_config, device="cpu", resume=True))
+    assert [(type(event), getattr(event, "part", None)) for event in events] == [(Degraded, "report"), (Finished, None)]
 
 
 def test_a_new_run_is_whole_without_its_page(
@@ -195,10 +195,10 @@ def test_a_new_run_is_whole_without_its_page(
     def fail(folder: RunFolder) -> Path:
         raise OSError(errno.ENOSPC, "No space left on device", str(folder.report))
 
-    monkeypatch.setattr(flow, "write_report", fail)
-    with pytest.warns(UserWarning, match=r"report\.html is not written, .* No space left on device"):
-        events = list(iter_run(sample_folder, tmp_path / "run", config=short, device="cpu"))
+    monkeypatch.setattr(results, "write_report", fail)
+    events = list(iter_run(sample_folder, tmp_path / "run", config=short, device="cpu"))
     assert isinstance(events[-1], Finished) and (tmp_path / "run" / "metrics.json").is_file()
+    assert isinstance(events[-2], Degraded) and "No space left on device" in events[-2].message
 
 
 def test_damaged_figures_are_named(run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
@@ -211,14 +211,30 @@ def test_another_run_is_neither_overwritten_nor_continued(
     finished_run: Path, sample_folder: Path, quick_config: GenerateConfig
 ) -> None:
     with pytest.raises(ValueError, match="holds another run"):
-        next(iter_run(sample_folder, finished_run, config=quick_config, device="cpu"))
+        iter_run(sample_folder, finished_run, config=quick_config, device="cpu")
     with pytest.raises(ValueError, match="seed must be that of the run"):
-        next(iter_run(sample_folder, finished_run, config=replace(quick_config, seed=1), device="cpu", resume=True))
+        iter_run(sample_folder, finished_run, config=replace(quick_config, seed=1), device="cpu", resume=True)
+
+
+def test_resuming_by_another_version_is_reported(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
+    run = tmp_path / "run"
+    stop_after(3, sample_folder, run, config=short, device="cpu")
+    RunFolder(run).open(replace(read_record(run / "config.json"), ds4d="0.2.99"))
+    first = next(iter_run(sample_folder, run, config=short, device="cpu", resume=True))
+    assert isinstance(first, Warned) and first.part == "version" and "0.2.99" in first.message
+
+
+def test_an_output_that_cannot_be_made_is_refused_at_the_call(
+    tmp_path: Path, sample_folder: Path, short: GenerateConfig
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="file/run"):
+        iter_run(sample_folder, tmp_path / "file" / "run", config=short, device="cpu")
 
 
 def test_bad_input_leaves_nothing_behind(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
-    with pytest.raises(ValueError, match="must be a video or a folder of images, got nothing there"):
-        list(iter_run(tmp_path / "absent", tmp_path / "run", config=short, device="cpu"))
+    with pytest.raises(ValueError, match="absent"):
+        iter_run(tmp_path / "absent", tmp_path / "run", config=short, device="cpu")
     wrong = replace(short, init=replace(short.init, method="points", file=tmp_path / "absent.ply"))
     with pytest.raises(ValueError, match=r"absent\.ply must exist"):
         list(iter_run(sample_folder, tmp_path / "run", config=wrong, device="cpu"))
@@ -269,8 +285,10 @@ def test_one_frame_becomes_an_object_at_rest(
 
 def test_one_view_is_enough_and_warned_of(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
     alone = replace(short, views=replace(short.views, source="folder"))
-    with pytest.warns(UserWarning, match="shows the object from one still side"):
-        list(iter_run(write_front(tmp_path / "data", sample_folder, 3), tmp_path / "run", config=alone, device="cpu"))
+    for run in ("run", "again"):  # a notice is given every time
+        data = write_front(tmp_path / f"{run}_data", sample_folder, 3)
+        events = list(iter_run(data, tmp_path / run, config=alone, device="cpu"))
+        assert [event.part for event in events if isinstance(event, Warned)] == ["input", "input"]
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["views"] == 1 and metrics["image_size"] == [68, 48]
 
@@ -332,7 +350,7 @@ def test_cuda_asked_for_and_absent(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match=r"device must be cpu or auto here, got cuda: torch finds no CUDA device"):
-        next(iter_run(sample_folder, tmp_path / "run", config=short, device="cuda"))
+        iter_run(sample_folder, tmp_path / "run", config=short, device="cuda")
     assert not (tmp_path / "run").exists()
 
 
@@ -350,8 +368,9 @@ def test_a_camera_that_moves_is_fitted_without_features_and_with_a_warning(
     viewmats = quick_video.cameras.viewmats.clone()
     viewmats[1, 3, 0, 3] += 0.01
     moving = replace(quick_video, cameras=replace(quick_video.cameras, viewmats=viewmats))
-    with pytest.warns(UserWarning, match="a camera moves, and frame features are compared in place"):
+    with notices_to((notices := []).append):
         motion = prepare(moving, quick_config, CPU).scene.motion
+    assert [(type(notice), notice.part) for notice in notices] == [(Degraded, "features")]
     assert motion is not None and motion.tssf is None and motion.field.point_channels == 0
     assert extract_frame_features(moving, replace(quick_config, fusion=None), CPU) is None
 

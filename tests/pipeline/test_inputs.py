@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ds4d.config import GenerateConfig
+from ds4d.core import Warned, notices_to
 from ds4d.geometry import opencv_to_opengl, orbit_cameras, project_points
 from ds4d.io import write_png
 from ds4d.multiview import GeneratorSettings, ViewsConfig
@@ -136,8 +137,9 @@ def test_a_world_with_z_up_is_kept(z_up: Path) -> None:
 
 
 def test_one_still_view_may_stay_alone(sample_folder: Path) -> None:
-    with pytest.warns(UserWarning, match="one static view"):
+    with notices_to((notices := []).append):
         assert read(sample_folder, splits=("front",), source="folder").video.num_views == 1
+    assert [(type(notice), notice.part) for notice in notices] == [(Warned, "input")]
 
 
 def test_a_camera_that_moves_has_no_views_made(z_up: Path) -> None:

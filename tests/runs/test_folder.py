@@ -8,6 +8,7 @@ import pytest
 
 from ds4d import __version__
 from ds4d.config import GenerateConfig
+from ds4d.core import Degraded, Warned
 from ds4d.deformation import FieldConfig
 from ds4d.preprocess import Finding
 from ds4d.presets import tiny
@@ -18,6 +19,8 @@ FIGURES = RunMetrics(
     versions={"ds4d": __version__, "torch": "2.7"},
     provenance=Provenance("inflate (as asked)", "filters", "the visual hull"),
     findings=(Finding("note", "It is dark.", ""),),
+    degradations=(Degraded("lpips", "The weights were not found."),),
+    warnings=(Warned("input", "It is dark."),),
     device="cpu, 2 threads",
     frames=2,
     views=7,
@@ -27,7 +30,7 @@ FIGURES = RunMetrics(
     input_psnr=30.5,
     training_psnr=28.0,
     input_psnr_by_frame=(30.5, None),
-    seconds={"fit": 12.0},
+    seconds={"training": 12.0},
     peak_memory_bytes={"main": 2**30},
     registration={"silhouette_iou": 0.9, "color_error": None, "up_axis": "+z", "offset": [0.0, 1.0, 2.0]},
 )
@@ -43,7 +46,7 @@ def test_the_record_says_everything(tmp_path: Path) -> None:
     assert read_record(folder.config) == RECORD
     content = json.loads(folder.config.read_text())
     assert content["ds4d"] == __version__ and content["input"] == "/data/creature"
-    assert content["config"]["fit"]["static_steps"] == tiny().fit.static_steps
+    assert content["config"]["training"]["static_steps"] == tiny().training.static_steps
 
 
 def test_an_empty_folder_may_be_used(tmp_path: Path) -> None:
@@ -61,15 +64,33 @@ def test_folders_that_hold_something_are_refused(tmp_path: Path) -> None:
         RunFolder(tmp_path).check_unused()
 
 
+@pytest.mark.parametrize("name", ["new", "new/deeper/run", "."])
+def test_writable_folders_are_left_as_they_were(tmp_path: Path, name: str) -> None:
+    RunFolder(tmp_path / name).check_writable()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="file/run"):
+        RunFolder(tmp_path / "file" / "run").check_writable()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system that takes no folders")
+def test_a_folder_that_cannot_be_made_is_refused() -> None:
+    with pytest.raises(ValueError, match="/proc/run"):
+        RunFolder(Path("/proc/run")).check_writable()
+
+
 def test_the_same_run_may_go_on_on_another_device(tmp_path: Path) -> None:
     RunFolder(tmp_path).open(RECORD)
-    RunFolder(tmp_path).check_resumable(replace(RECORD, device="cuda"))
+    RunFolder(tmp_path).read_resumable(replace(RECORD, device="cuda"))
 
 
 def test_the_same_run_may_go_on_with_other_images_and_logs(tmp_path: Path) -> None:
     RunFolder(tmp_path).open(RECORD)
     config = replace(tiny(), outputs=replace(tiny().outputs, size=100), log=replace(tiny().log, every=3))
-    RunFolder(tmp_path).check_resumable(replace(RECORD, config=config))
+    RunFolder(tmp_path).read_resumable(replace(RECORD, config=config))
 
 
 @pytest.mark.parametrize(
@@ -80,20 +101,20 @@ def test_the_same_run_may_go_on_with_other_images_and_logs(tmp_path: Path) -> No
         (replace(RECORD, config=replace(tiny(), field=FieldConfig(width=7))), r"field\.[\w.]+ must be"),
         (replace(RECORD, config=replace(tiny(), field=None)), r"field must be .* got None"),
         (
-            replace(RECORD, config=replace(tiny(), fit=replace(tiny().fit, dynamic_steps=401))),
-            rf"fit\.dynamic_steps must be .*, {tiny().fit.dynamic_steps}, to resume it, got 401\. Use the same",
+            replace(RECORD, config=replace(tiny(), training=replace(tiny().training, dynamic_steps=401))),
+            rf"training\.dynamic_steps must be .*, {tiny().training.dynamic_steps}, to resume it, got 401",
         ),
     ],
 )
 def test_another_run_may_not_go_on(tmp_path: Path, other: RunRecord, message: str) -> None:
     RunFolder(tmp_path).open(RECORD)
     with pytest.raises(ValueError, match=message):
-        RunFolder(tmp_path).check_resumable(other)
+        RunFolder(tmp_path).read_resumable(other)
 
 
 def test_nothing_cannot_be_resumed(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"must hold a run to resume, got none\. Leave --resume out"):
-        RunFolder(tmp_path).check_resumable(RECORD)
+        RunFolder(tmp_path).read_resumable(RECORD)
 
 
 @pytest.mark.parametrize(
@@ -111,10 +132,23 @@ def test_damaged_records_are_refused(tmp_path: Path, content: str, message: str)
         read_record(tmp_path / "config.json")
 
 
+def test_a_record_of_an_older_format_names_the_version_that_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"input": "x", "device": "cpu", "config": {"speed": 3}, "ds4d": "0.1.0"}')
+    with pytest.raises(ValueError, match=r"Use ds4d 0\.1\.0"):
+        read_record(tmp_path / "config.json")
+
+
+def test_a_record_of_another_version_that_cannot_be_read_names_it(tmp_path: Path) -> None:
+    record = {"input": "x", "device": "cpu", "config": {"speed": 3}, "ds4d": "0.9.1", "format": 2}
+    (tmp_path / "config.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=r"speed.*0\.9\.1"):
+        read_record(tmp_path / "config.json")
+
+
 def test_settings_of_a_record_are_whole() -> None:
     """A run of today can be made again tomorrow, when defaults may have changed: nothing is left to them."""
     assert set(json.loads(json.dumps(GenerateConfig.__dataclass_fields__, default=str))) == {
-        "views", "video", "init", "features", "decoupling", "fusion", "field", "fit",
+        "views", "video", "init", "features", "decoupling", "fusion", "field", "training",
         "guidance", "outputs", "log", "seed", "checkpoint_every",
     }  # fmt: skip
 

@@ -44,7 +44,7 @@ def test_round_trip_with_features(
     rule: str,
     points: str,
 ) -> None:
-    fusion = FusionConfig(rule=rule, channels=4, points=points)  # ty: ignore[invalid-argument-type]
+    fusion = FusionConfig(rule=rule, channels=4, points=points)
     scene = make_scene(fusion=fusion, cameras=tiny_cameras)
     scene.save(tmp_path)
     loaded = DynamicGaussians.load(tmp_path)

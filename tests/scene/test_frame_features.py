@@ -13,7 +13,7 @@ from ds4d.scene import FrameFeatureCache, cache_features, cache_video_features
 from ds4d.types import Cameras, FrameFeatures, MultiViewVideo
 
 T, V, C = 6, 7, 5  # of the quick video
-FRONT = FusionConfig(rule="front", channels=4)
+FRONT = FusionConfig(rule="input", channels=4)
 VISIBLE = FusionConfig(rule="visible", channels=4, depth_size=12)
 
 
@@ -106,7 +106,7 @@ def test_a_channel_that_hardly_changes_stays_finite(features: FrameFeatures, tin
 
 @pytest.mark.parametrize("rule", RULES)
 def test_there_is_what_the_rule_needs_and_no_more(features: FrameFeatures, tiny_cameras: Cameras, rule: str) -> None:
-    fusion = FusionConfig(rule=rule, distance_channels=3, depth_size=12)  # ty: ignore[invalid-argument-type]
+    fusion = FusionConfig(rule=rule, distance_channels=3, depth_size=12)
     views = observed(of_three(features), tiny_cameras, fusion)
     extra = {"distance": ["distance_maps"], "visible": ["depths"]}.get(rule, [])
     assert list(views.observed) == ["maps", "valid", *extra]
@@ -198,7 +198,7 @@ def test_a_missing_image_lends_nothing_to_the_times_beside_it(features: FrameFea
 def test_folded_maps_are_fused_to_the_same(
     features: FrameFeatures, tiny_cameras: Cameras, generator: torch.Generator, rule: str
 ) -> None:
-    fusion = FusionConfig(rule=rule, channels=4)  # ty: ignore[invalid-argument-type]
+    fusion = FusionConfig(rule=rule, channels=4)
     views, tssf = observed(of_three(features), tiny_cameras, fusion), Tssf(fusion, 2 * C)
     points = 0.6 * torch.rand(T, 20, 3, generator=generator) - 0.3
     folded = views.folded(tssf)

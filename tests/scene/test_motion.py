@@ -35,7 +35,7 @@ def clip(cameras: Cameras, seed: int = 1) -> FrameFeatureCache:
 def moving(rule: str, views: FrameFeatureCache, **fusion: object) -> Motion:
     """With features that have a say, planes that change over time, and heads that move, but not out of the images."""
     torch.manual_seed(2)
-    config = FusionConfig(rule=rule, channels=5, **fusion)  # ty: ignore[invalid-argument-type]
+    config = FusionConfig(rule=rule, channels=5, **fusion)
     motion = Motion(FIELD, BOX, T, fusion=config, features=views)
     for parameter in (*motion.field.heads.parameters(), *motion.field.hexplane.temporal_planes()):
         torch.nn.init.normal_(parameter, std=0.1)
@@ -73,7 +73,7 @@ def test_without_features_the_field_moves_alone(tiny_gaussians: RawGaussians) ->
 def test_untrained_it_changes_nothing(
     rule: str, points: str, tiny_gaussians: RawGaussians, tiny_cameras: Cameras
 ) -> None:
-    fusion = FusionConfig(rule=rule, channels=5, points=points)  # ty: ignore[invalid-argument-type]
+    fusion = FusionConfig(rule=rule, channels=5, points=points)
     moved = Motion(FIELD, BOX, T, fusion=fusion, features=clip(tiny_cameras))(tiny_gaussians, TIMES)
     for name in ("means", "quats", "log_scales", "opacity_logits"):
         assert torch.equal(getattr(moved, name), getattr(tiny_gaussians, name).expand_as(getattr(moved, name))), name
@@ -105,7 +105,7 @@ def coordinates(cameras: Cameras) -> Tensor:
 def test_features_are_read_where_the_chosen_centers_project(points: str, tiny_cameras: Cameras) -> None:
     """Every center moves by (0.1, 0.05, 0); the first pass knows it."""
     views = FrameFeatureCache(coordinates(tiny_cameras), torch.ones(T, 3), frame_times(T), tiny_cameras)
-    motion = Motion(FIELD, BOX, T, fusion=FusionConfig(rule="front", channels=2, points=points), features=views)  # ty: ignore[invalid-argument-type]
+    motion = Motion(FIELD, BOX, T, fusion=FusionConfig(rule="input", channels=2, points=points), features=views)  # ty: ignore[invalid-argument-type]
     assert motion.tssf is not None and motion.tssf.reduce is not None
     with torch.no_grad():
         motion.tssf.reduce.weight.copy_(torch.eye(2))

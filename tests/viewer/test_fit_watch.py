@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ds4d.config import GenerateConfig
-from ds4d.pipeline import FitStarted, StageStarted, iter_run
+from ds4d.pipeline import StageStarted, TrainingStarted, iter_run
 from ds4d.training import StepDone
 from ds4d.viewer import FitWatch, Viewer
 from ds4d.viewer.fit_watch import PreviewTimes
@@ -37,7 +37,7 @@ def short(quick_config: GenerateConfig) -> GenerateConfig:
     """Forty steps with growth in between, and hardly any images."""
     return replace(
         quick_config,
-        fit=replace(quick_config.fit, static_steps=10, dynamic_steps=30),
+        training=replace(quick_config.training, static_steps=10, dynamic_steps=30),
         outputs=replace(quick_config.outputs, size=16, seconds=0.2, sheet_columns=1, sheet_size=16),
     )
 
@@ -53,7 +53,7 @@ def test_a_browser_sees_the_fit_which_stays_the_same_to_the_bit(
     try:
         images = []
         for event in iter_run(sample_folder, tmp_path / "watched", config=short, device="cpu"):
-            if isinstance(event, FitStarted):
+            if isinstance(event, TrainingStarted):
                 browser.page.wait_for_function("document.readyState == 'complete'")
             watch.show(event)
             if isinstance(event, StepDone) and event.step in (10, 40):

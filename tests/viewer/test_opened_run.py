@@ -1,8 +1,8 @@
 """Runs that can be looked at, and those that cannot: stopped, running, damaged, newer, without their input."""
 
 import json
+import re
 import shutil
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from ds4d.config import GenerateConfig
+from ds4d.core import Degraded, notices_to
 from ds4d.io import write_video
 from ds4d.multiview import ViewsConfig
 from ds4d.pipeline import iter_run, read_input
@@ -28,11 +29,10 @@ CPU = torch.device("cpu")
 def video_run(sample_folder: Path, quick_config: GenerateConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole run on a video, fitted to views that a generator made of it."""
     folder = tmp_path_factory.mktemp("video") / "run"
-    fit = replace(quick_config.fit, static_steps=2, dynamic_steps=4)
+    fit = replace(quick_config.training, static_steps=2, dynamic_steps=4)
     outputs = replace(quick_config.outputs, size=16, seconds=0.2)
-    config = replace(quick_config, views=ViewsConfig(size=48), fit=fit, outputs=outputs)
-    with pytest.warns(UserWarning, match="There are only 6 frames"):
-        list(iter_run(sample_folder / "front.mp4", folder, config=config, device="cpu"))
+    config = replace(quick_config, views=ViewsConfig(size=48), training=fit, outputs=outputs)
+    list(iter_run(sample_folder / "front.mp4", folder, config=config, device="cpu"))
     return folder
 
 
@@ -41,9 +41,9 @@ def edit(path: Path, **changes: object) -> None:
 
 
 def test_a_run_opens_with_its_input(finished_run: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with notices_to((notices := []).append):
         opened = open_run(finished_run, CPU)
+    assert notices == []
     views = opened.views
     assert views is not None and len(views.names) == 7 and not views.moves
     assert views.frame_at(0.0) == 0 and views.frame_at(0.31) == 2 and views.frame_at(1.0) == 5
@@ -88,15 +88,19 @@ def test_a_heat_map_that_cannot_be_shown_is_said_and_left_away(
     run: Path, spoil: Callable[[Path], object], message: str
 ) -> None:
     spoil(run / "saliency.mp4")
-    with pytest.warns(UserWarning, match=f"the heat map is not shown: .*{message}"):
+    with notices_to((notices := []).append):
         views = open_run(run, CPU).views
+    assert [(type(notice), notice.part) for notice in notices] == [(Degraded, "viewer")]
+    assert re.search(message, notices[0].message)
     assert views is not None and views.saliency is None and len(views.names) == 7
 
 
 def test_an_input_that_is_gone_is_said_and_left_away(run: Path) -> None:
     edit(run / "config.json", input=str(run / "nowhere"))
-    with pytest.warns(UserWarning, match="the input is not shown beside the object: .*nowhere"):
+    with notices_to((notices := []).append):
         assert open_run(run, CPU).views is None
+    assert [(type(notice), notice.part) for notice in notices] == [(Degraded, "viewer")]
+    assert "nowhere" in notices[0].message
 
 
 def test_an_input_that_may_not_be_read_is_said_and_left_away(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,8 +110,10 @@ def test_an_input_that_may_not_be_read_is_said_and_left_away(run: Path, monkeypa
         raise PermissionError(13, "Permission denied", "/there")
 
     monkeypatch.setattr(Path, "glob", refuse)
-    with pytest.warns(UserWarning, match="the input is not shown beside the object: .*Permission denied: '/there'"):
+    with notices_to((notices := []).append):
         assert open_run(run, CPU).views is None
+    assert [(type(notice), notice.part) for notice in notices] == [(Degraded, "viewer")]
+    assert "/there" in notices[0].message
 
 
 def test_an_input_that_has_changed_is_said_and_left_away(run: Path, sample_folder: Path, tmp_path: Path) -> None:
@@ -118,8 +124,10 @@ def test_an_input_that_has_changed_is_said_and_left_away(run: Path, sample_folde
         content["frames"] = [frame for frame in content["frames"] if frame["time"] in kept]
         path.write_text(json.dumps(content))
     edit(run / "config.json", input=str(other))
-    with pytest.warns(UserWarning, match="must hold the frames that the run was made of, got 4 where it had 6"):
+    with notices_to((notices := []).append):
         assert open_run(run, CPU).views is None
+    assert [(type(notice), notice.part) for notice in notices] == [(Degraded, "viewer")]
+    assert "6" in notices[0].message
 
 
 def test_a_videos_run_opens_with_the_views_it_was_fitted_to(video_run: Path, sample_folder: Path) -> None:
@@ -134,8 +142,9 @@ def test_where_a_videos_views_are_not_kept_the_real_one_is_shown_and_none_are_ma
 ) -> None:
     kept = open_run(video_run, CPU).views
     monkeypatch.setenv("DS4D_CACHE", str(tmp_path))
-    with pytest.warns(UserWarning, match="not in the cache"):
+    with notices_to((notices := []).append):
         alone = open_run(video_run, CPU).views
+    assert [(type(notice), notice.part) for notice in notices] == [(Degraded, "views")]
     assert kept is not None and alone is not None and alone.names == ("front",)
     assert not (tmp_path / "views").exists(), "made views are kept"
     np.testing.assert_array_equal(alone.image(2, 0, saliency=False), kept.image(2, 0, saliency=False))
@@ -145,8 +154,9 @@ def test_where_a_videos_views_are_not_kept_the_real_one_is_shown_and_none_are_ma
 def test_views_of_weights_that_are_not_here_are_not_kept_here(video_run: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(video_run, tmp_path / "run"))
     edit(run / "config.json", views_source="zero123plus")
-    with pytest.warns(UserWarning, match="not in the cache"):
+    with notices_to((notices := []).append):
         views = open_run(run, CPU).views
+    assert [(type(notice), notice.part) for notice in notices] == [(Degraded, "views")]
     assert views is not None and views.names == ("front",)
 
 

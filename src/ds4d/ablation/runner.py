@@ -23,7 +23,7 @@ from ds4d.ablation.results import Result, check_comparable, fit_name, read_resul
 from ds4d.ablation.scenes import AblationScene, Score
 from ds4d.ablation.variants import variant_configs
 from ds4d.config import GenerateConfig
-from ds4d.core import peak_memory, reset_peak_memory, to_dict
+from ds4d.core import describe_device, peak_memory, reset_peak_memory, to_dict
 from ds4d.io import atomic_path
 
 FAILURES = "failures"
@@ -272,7 +272,7 @@ def _attempt(fit: Fit, function: FitFunction, device: torch.device) -> _Measured
     try:
         reset_peak_memory(device)
         score = function(fit.scene, fit.config, device)
-        return _Measured(score, peak_memory(device), _device_name(device))
+        return _Measured(score, peak_memory(device), describe_device(device))
     except Exception as error:  # a fit may fail from anything; the others still count
         line = " ".join(f"{type(error).__name__}: {error}".split())
         return _Error(line, traceback.format_exc())
@@ -296,9 +296,3 @@ def _result(fit: Fit, measured: _Measured, jobs: int) -> Result:
 
 def _relevant(config: GenerateConfig) -> Mapping[str, Any]:
     return {name: value for name, value in to_dict(config).items() if name not in _IRRELEVANT}
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads"

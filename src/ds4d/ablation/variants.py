@@ -47,15 +47,15 @@ def _with_features(
 
 
 def _set_view_correction(config: GenerateConfig, enabled: bool) -> GenerateConfig:
-    correction = config.fit.view_correction or ViewCorrectionConfig()
-    return replace(config, fit=replace(config.fit, view_correction=correction if enabled else None))
+    correction = config.training.view_correction or ViewCorrectionConfig()
+    return replace(config, training=replace(config.training, view_correction=correction if enabled else None))
 
 
 _VARIANTS = (
     Variant("A", "random initialization, no image features", partial(_without_features, init="random")),
     Variant("B", "A with initialization on the visual hull", partial(_without_features, init="hull")),
-    Variant("D", "B + image features of the input view", partial(_with_features, rule="front", decoupled=False)),
-    Variant("E", "D + dynamic-static feature decoupling (DSFD)", partial(_with_features, rule="front")),
+    Variant("D", "B + image features of the input view", partial(_with_features, rule="input", decoupled=False)),
+    Variant("E", "D + dynamic-static feature decoupling (DSFD)", partial(_with_features, rule="input")),
     Variant("F", "E + features of all views, averaged (TSSF)", partial(_with_features, rule="average")),
     Variant("G", "E + features of all views, global awareness (TSSF-GA)", partial(_with_features, rule="global")),
     Variant("H", "E + features of all views, distance awareness (TSSF-DA)", partial(_with_features, rule="distance")),

@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 from contextlib import ExitStack, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Annotated, TextIO
 
@@ -14,7 +14,7 @@ import tyro
 
 from ds4d.cli.displays import display_for
 from ds4d.cli.result import ExitCode, Outcome
-from ds4d.core import Progress, progress_to
+from ds4d.core import Degraded, Notice, Progress, Warned, notices_to, progress_to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,8 @@ class Console:
         self._command, self._began = command, time.perf_counter()
         self._stdout = sys.stdout
         self._display = display_for(quiet=options.quiet)
-        self._warnings: list[str] = []
+        self._notices: list[Notice] = []
+        self._is_repetition_useful = False  # whether anything was printed after the first notice
         self._has_result = False
         self._block = ExitStack()
 
@@ -56,6 +57,7 @@ class Console:
         if self.options.json:
             self._block.enter_context(redirect_stdout(sys.stderr))
         self._block.enter_context(progress_to(self.progress))
+        self._block.enter_context(notices_to(self.notice))
         self._block.callback(self._display.close)
         return self
 
@@ -66,21 +68,36 @@ class Console:
 
     def print(self, line: str) -> None:
         """Prints a line about the work on standard error."""
+        self._is_repetition_useful = bool(self._notices)
         self._display.print(line)
 
     def progress(self, progress: Progress, note: str = "") -> None:
         """Shows the progress of some work, with a note on its last step."""
+        self._is_repetition_useful = bool(self._notices)
         self._display.progress(progress, note)
+
+    def notice(self, notice: Notice) -> None:
+        """Prints a degradation or a warning, each once; all are printed again before the result of long work."""
+        if notice not in self._notices:
+            self._notices.append(notice)
+            self._display.print(_describe_notice(notice))
 
     def print_result(self, outcome: Outcome) -> ExitCode:
         """Prints the result of the command, as text or as JSON; returns its exit code."""
+        if self._is_repetition_useful:
+            for notice in self._notices:
+                self._display.print(_describe_notice(notice))
         self._display.close()
         if outcome.error:
             print(f"ds4d: error: {' '.join(outcome.error.split())}", file=sys.stderr)
         if self.options.json:
             if not self._has_result:
                 seconds = round(time.perf_counter() - self._began, 3)
-                record = {"command": self._command, **outcome.record(), "warnings": self._warnings, "seconds": seconds}
+                notices = {
+                    "degradations": [asdict(each) for each in self._notices if isinstance(each, Degraded)],
+                    "warnings": [asdict(each) for each in self._notices if isinstance(each, Warned)],
+                }
+                record = {"command": self._command, **outcome.record(), **notices, "seconds": seconds}
                 self._print_stdout(json.dumps(record, indent=1, allow_nan=False))
         elif not self.options.quiet and (summary := outcome.summary()):
             self._print_stdout(summary)
@@ -102,6 +119,9 @@ class Console:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        text = " ".join(str(message).split())
-        self._warnings.append(text)
-        self._display.print(f"ds4d: warning: {text}")
+        self.notice(Warned("python", str(message)))
+
+
+def _describe_notice(notice: Notice) -> str:
+    severity = "degraded" if isinstance(notice, Degraded) else "warning"
+    return f"ds4d: {severity}: {' '.join(notice.message.split())}"

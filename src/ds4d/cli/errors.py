@@ -67,7 +67,8 @@ def _from_memory_error(error: Exception) -> Outcome | None:
         return None
     message = (
         f"out of {'GPU ' * on_gpu}memory. End other programs that use it, or lower --size, "
-        f"--fit.density.max-gaussians or --fit.times-per-step{', or use --device cpu' if on_gpu else ''}."
+        "--training.densification.max-gaussians or --training.times-per-step"
+        f"{', or use --device cpu' if on_gpu else ''}."
     )
     return Outcome(error=message, exit_code=ExitCode.FAILURE)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from ds4d.cli.console import Console
-from ds4d.core import Progress
+from ds4d.core import Degraded, Progress, Warned
 from ds4d.init.registration import Registration
 from ds4d.pipeline import Event, MeshRegistered, Resolved, StageStarted
 from ds4d.training import StepDone
@@ -13,7 +13,7 @@ STAGES = {
     "views": "reading the input, generating views",
     "features": "extracting frame features",
     "init": "initializing the Gaussians",
-    "fit": "fitting",
+    "training": "training",
     "evaluate": "scoring the training views",
     "outputs": "rendering images and videos",
 }
@@ -25,11 +25,13 @@ def show_event(event: Event, console: Console) -> None:
         number = list(STAGES).index(event.name) + 1
         console.print(f"stage {number} of {len(STAGES)}: {STAGES[event.name]}")
     elif isinstance(event, Resolved):
-        console.print(f"  {event.part}: {event.what}")
+        console.print(f"  {event.part}: {event.value}")
+    elif isinstance(event, Degraded | Warned):
+        console.notice(event)
     elif isinstance(event, MeshRegistered):
         console.print(f"  {describe_registration(event.registration)}")
     elif isinstance(event, StepDone):
-        console.progress(Progress(STAGES["fit"], event.step, event.total_steps), describe_step(event))
+        console.progress(Progress(STAGES["training"], event.step, event.total_steps), describe_step(event))
 
 
 def describe_step(event: StepDone) -> str:

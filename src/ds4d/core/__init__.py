@@ -1,11 +1,18 @@
-"""Progress, threads, devices, versions, memory, and settings to and from JSON."""
+"""Progress, notices, threads, devices, versions, memory, and settings to and from JSON."""
 
+from ds4d.core.config_io import check_choices as check_choices
 from ds4d.core.config_io import check_ranges as check_ranges
 from ds4d.core.config_io import first_difference as first_difference
 from ds4d.core.config_io import from_dict as from_dict
 from ds4d.core.config_io import to_dict as to_dict
 from ds4d.core.device import DeviceName as DeviceName
 from ds4d.core.device import choose_device as choose_device
+from ds4d.core.device import describe_device as describe_device
+from ds4d.core.notices import Degraded as Degraded
+from ds4d.core.notices import Notice as Notice
+from ds4d.core.notices import Warned as Warned
+from ds4d.core.notices import notices_to as notices_to
+from ds4d.core.notices import notify as notify
 from ds4d.core.profiling import Stopwatch as Stopwatch
 from ds4d.core.profiling import peak_memory as peak_memory
 from ds4d.core.profiling import reset_peak_memory as reset_peak_memory

@@ -2,7 +2,7 @@
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,6 +61,22 @@ def check_ranges(config: Any, **intervals: str) -> None:
         below = value < most if interval[-1] == ")" else value <= most
         if not (above and below):
             raise ValueError(f"{type(config).__name__}: {name} must lie in {interval}, got {value}.")
+
+
+def check_choices(config: Any, **registries: Collection[str]) -> None:
+    """Refuses names of a settings dataclass that are no key of their registries; for its `__post_init__`.
+
+    Args:
+        config: the settings.
+        registries: the names that are allowed (a registry's keys), by the names of the settings.
+
+    Raises:
+        ValueError: a name is unknown; the message lists those that are allowed.
+    """
+    for name, registry in registries.items():
+        value = getattr(config, name)
+        if value not in registry:
+            raise ValueError(f"{name} must be one of {', '.join(registry)}, got {value!r}.")
 
 
 def first_difference(ours: Any, theirs: Any, where: str = "") -> str | None:

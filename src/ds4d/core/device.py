@@ -1,10 +1,11 @@
-"""The one choice of a device: made for the user at the start, and followed by everything else."""
+"""The choice of the device, made once at the start and followed by everything else."""
 
 import importlib.util
-import warnings
 from typing import Literal
 
 import torch
+
+from ds4d.core.notices import Degraded, notify
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 
@@ -13,10 +14,10 @@ def choose_device(name: DeviceName) -> torch.device:
     """The device to work on.
 
     Args:
-        name: `auto` takes CUDA where there is such a device and the extra `cuda` is installed, else the CPU.
+        name: name of the device; `auto` is CUDA where there is a device and gsplat is installed, else the CPU.
 
     Raises:
-        ValueError: CUDA is asked for and absent.
+        ValueError: CUDA is requested and absent.
     """
     if name == "cpu":
         return torch.device("cpu")
@@ -28,10 +29,14 @@ def choose_device(name: DeviceName) -> torch.device:
             )
         return torch.device("cpu")
     if name == "auto" and importlib.util.find_spec("gsplat") is None:
-        warnings.warn(
-            "a CUDA device is there, but not the extra `cuda`: working on the CPU. "
-            "Install it with: pip install 'ds4d[cuda]'",
-            stacklevel=2,
-        )
+        message = "the CUDA device is not used: gsplat is not installed. Install it with: pip install '.[cuda]'"
+        notify(Degraded("device", message))
         return torch.device("cpu")
     return torch.device("cuda")
+
+
+def describe_device(device: torch.device) -> str:
+    """The name of a GPU, or the number of threads on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"

@@ -6,12 +6,12 @@ rig.json                      where the cameras stood, if the folder says (`ds4d
 """
 
 import re
-import warnings
 from itertools import pairwise
 from pathlib import Path
 
 import torch
 
+from ds4d.core import Warned, notify
 from ds4d.data.frame_store import FrameStore
 from ds4d.data.image_sizes import common_size, view_weights
 from ds4d.geometry import RigView, frame_times, load_rig, rig_cameras
@@ -53,7 +53,7 @@ def load_stag4d(
         paths = [[front, *_novel_files(folder / "zero123" / front.stem, views, rig)] for front in fronts]
         _refuse_orphans(folder / "zero123", {front.stem for front in fronts})
     else:
-        warnings.warn(f"{folder} has no folder zero123: only its front view is used.", stacklevel=2)
+        notify(Warned("input", f"{folder} has no folder zero123: only its input view is used."))
         paths, views = [[front] for front in fronts], views[:1]
     width, height = common_size([[(path, image_size(path)) for path in row] for row in paths], size)
     return MultiViewVideo(

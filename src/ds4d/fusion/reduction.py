@@ -1,41 +1,51 @@
-"""Fixed linear reductions of feature maps: comparable channels, and few of them for distances."""
+"""Fixed linear maps of features: channels of one scale, and principal components."""
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-_CELLS = 65_536  # a sample of the clip's cells that is large enough for its statistics
+_SAMPLE_SIZE = 65_536  # cells, enough for the statistics of all
 
 
 def standardize(
     maps: Float[Tensor, "T V C h w"], valid: Bool[Tensor, "T V"]
 ) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
-    """Offset and factor of each channel that give it mean 0 and deviation 1 over the clip: (maps - offset) * factor.
+    """Offset and factor of each channel, so that (maps - offset) * factor has mean 0 and standard deviation 1.
 
-    Channels that never change get the factor 0.
+    Constant channels get the factor 0.
+
+    Args:
+        maps: feature maps of all frames and views.
+        valid: whether a view has an image at a time; others are left out.
     """
-    cells = _cells(maps, valid)
+    cells = _sample_cells(maps, valid)
     deviation = cells.std(0, correction=0)
     return cells.mean(0), torch.where(deviation > 1e-6, 1 / deviation.clamp_min(1e-6), torch.zeros_like(deviation))
 
 
-def principal_map(maps: Float[Tensor, "T V C h w"], valid: Bool[Tensor, "T V"], channels: int) -> Float[Tensor, "D C"]:
-    """The map of vectors onto the clip's strongest principal components (at most C of them)."""
-    cells = _cells(maps, valid)
+def pca_projection(maps: Float[Tensor, "T V C h w"], valid: Bool[Tensor, "T V"], channels: int) -> Float[Tensor, "D C"]:
+    """The projection of feature vectors on their first principal components, D of them, at most C.
+
+    Args:
+        maps: feature maps of all frames and views.
+        valid: whether a view has an image at a time; others are left out.
+        channels: number of principal components.
+    """
+    cells = _sample_cells(maps, valid)
     cells = cells - cells.mean(0)
-    _, vectors = torch.linalg.eigh(cells.T @ cells)  # rising eigenvalues
+    _, vectors = torch.linalg.eigh(cells.T @ cells)  # eigenvalues in ascending order
     return vectors.flip(1).T[:channels].contiguous()
 
 
-def _cells(maps: Tensor, valid: Tensor) -> Float[Tensor, "M C"]:
-    """Vectors of the images that exist; of many cells a sample, drawn so that no row or column is left out."""
+def _sample_cells(maps: Tensor, valid: Tensor) -> Float[Tensor, "M C"]:
+    """Feature vectors of all valid images, or a random sample of them: a regular one could miss rows or columns."""
     pairs = valid.nonzero()
     height, width = maps.shape[-2:]
     count = len(pairs) * height * width
-    if count <= _CELLS:
+    if count <= _SAMPLE_SIZE:
         chosen = torch.arange(count)
     else:
-        chosen = torch.randint(count, (_CELLS,), generator=torch.Generator().manual_seed(0))
+        chosen = torch.randint(count, (_SAMPLE_SIZE,), generator=torch.Generator().manual_seed(0))
     chosen = chosen.to(pairs.device)
     time, view = pairs[chosen // (height * width)].unbind(1)
     row, column = chosen // width % height, chosen % width

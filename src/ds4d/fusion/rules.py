@@ -1,165 +1,176 @@
-"""How the views' vectors at a point become one (paper, TSSF; ablation rows D to H).
+"""Fusion rules: how the views' feature vectors at a point become one (paper, TSSF; ablation rows D to H).
 
-Every rule maps what each view shows at each point, and how surely it sees the point [*T, V, N], to one vector per point
-[*T, N, C]. View 0 is the real video; the order of the others does not matter. A point that no view sees gets 0.
+A new rule is a subclass of `FusionRule` and a line in `RULES`.
 """
 
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ds4d.fusion.point_sampling import PointReads
+from ds4d.fusion.point_sampling import PointSamples
 
-_LEAST = 1e-6
-
-
-@runtime_checkable
-class FusionRule(Protocol):
-    """A learned or fixed way to fuse views."""
-
-    def __call__(
-        self,
-        samples: PointReads,
-        seen: Float[Tensor, "*T V N"],
-        compared: PointReads | None = None,
-    ) -> Float[Tensor, "*T N C"]:
-        """One vector per point.
-
-        Args:
-            samples: what each view shows at the point (p(i,j)).
-            seen: how surely the view sees the point, in [0, 1]; the paper's rules only ask whether it lies in the
-                image.
-            compared: vectors by which views are compared, where the rule compares them: a fixed reduction of the
-                features, as a learned one could make all distances vanish.
-        """
-        ...
+_EPS = 1e-6
 
 
-class Front(nn.Module):
-    """The real view alone: features without fusion (rows D and E)."""
+class FusionRule(nn.Module):
+    """Maps the samples p(i,j) of the views at each point to one vector a(i).
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
+    View 0 is the input view; the order of the others does not matter. A point that no view sees gets 0.
 
-    def forward(
-        self,
-        samples: PointReads,
-        seen: Float[Tensor, "*T V N"],
-        compared: PointReads | None = None,
-    ) -> Float[Tensor, "*T N C"]:
-        """p(i,0), 0 outside the image."""
-        return samples.of_view(0) * seen[..., 0, :, None]
+    Attributes:
+        input_view_only: whether the rule gets the input view alone, so that the others need not be sampled.
+        needs_depths: whether visibility is tested against rendered depths; else a view sees all points inside its
+            image, as in the paper.
+        needs_distances: whether the rule compares views, by samples of a fixed reduction of the features.
 
-
-class Average(nn.Module):
-    """The mean of the views that see the point (row F)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-
-    def forward(
-        self,
-        samples: PointReads,
-        seen: Float[Tensor, "*T V N"],
-        compared: PointReads | None = None,
-    ) -> Float[Tensor, "*T N C"]:
-        """Mean over the views, weighted by how surely they see the point."""
-        return _weighted(samples, seen)
-
-
-class GlobalAwareness(nn.Module):
-    """GA: one layer C -> 1, shared by all views, scores each view; softmax over the views (row G)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.score = nn.Linear(channels, 1, bias=False)  # a bias would fall out of the softmax
-
-    def forward(
-        self,
-        samples: PointReads,
-        seen: Float[Tensor, "*T V N"],
-        compared: PointReads | None = None,
-    ) -> Float[Tensor, "*T N C"]:
-        """a(i) = sum over j of w(i,j) p(i,j)."""
-        return _weighted(samples, _softmax(samples.scores(self.score.weight[0]), seen))
-
-
-class DistanceAwareness(nn.Module):
-    """DA: the generated views count by how much they look like the real one at the point (row H).
-
-    They are fused first, by softmax(-d / tau) of the L1 distances d standardised over the views of the point, tau
-    learned; a linear map of the result and of p(i,0) follows. With one view a(i) = p(i,0).
+    Args:
+        channels: number of channels of the samples.
     """
 
+    input_view_only: ClassVar[bool] = False
+    needs_depths: ClassVar[bool] = False
+    needs_distances: ClassVar[bool] = False
+
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.log_tau = nn.Parameter(torch.zeros(()))
-        self.combine = nn.Linear(2 * channels, channels, bias=False)  # a bias would fall into that of the field
 
     def forward(
-        self,
-        samples: PointReads,
-        seen: Float[Tensor, "*T V N"],
-        compared: PointReads | None = None,
+        self, samples: PointSamples, visible: Float[Tensor, "*T V N"], compared: PointSamples | None = None
+    ) -> Float[Tensor, "*T N C"]:
+        """Fuses the views at every point.
+
+        Args:
+            samples: features of every view at every point.
+            visible: visibility of the points in each view, in [0, 1].
+            compared: samples by which views are compared, if the rule needs them.
+        """
+        raise NotImplementedError
+
+
+class InputView(FusionRule):
+    """The samples of the input view, without fusion (rows D and E): a(i) = p(i,0), 0 outside the image."""
+
+    input_view_only = True
+
+    def forward(
+        self, samples: PointSamples, visible: Float[Tensor, "*T V N"], compared: PointSamples | None = None
+    ) -> Float[Tensor, "*T N C"]:
+        """a(i) = p(i,0)."""
+        return samples.of_view(0) * visible[..., 0, :, None]
+
+
+class Average(FusionRule):
+    """The mean of the views in whose image the point is (row F)."""
+
+    def forward(
+        self, samples: PointSamples, visible: Float[Tensor, "*T V N"], compared: PointSamples | None = None
+    ) -> Float[Tensor, "*T N C"]:
+        """a(i) = mean over j of p(i,j)."""
+        return _weighted_mean(samples, visible)
+
+
+class GlobalAwareness(FusionRule):
+    """GA: a softmax over the views of the scores of one linear layer C -> 1 (row G)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.score = nn.Linear(channels, 1, bias=False)  # a bias would cancel in the softmax
+
+    def forward(
+        self, samples: PointSamples, visible: Float[Tensor, "*T V N"], compared: PointSamples | None = None
+    ) -> Float[Tensor, "*T N C"]:
+        """a(i) = sum over j of w(i,j) p(i,j), w = softmax over j of u . p(i,j)."""
+        return _weighted_mean(samples, _softmax(samples.scores(self.score.weight[0]), visible))
+
+
+class DistanceAwareness(FusionRule):
+    """DA: generated views are weighted by their similarity to the input view at the point (row H).
+
+    Their weights are softmax(-d / tau) of the L1 distances d(i,j) = |p(i,j) - p(i,0)|, standardized over the views of
+    the point, with a learned tau. A linear map combines the result with p(i,0). With one view a(i) = p(i,0). Distances
+    are taken on a fixed reduction of the features: a learned one could make them all vanish.
+    """
+
+    needs_distances = True
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.log_tau = nn.Parameter(torch.zeros(()))
+        self.combine = nn.Linear(2 * channels, channels, bias=False)  # the next layer has a bias
+
+    def forward(
+        self, samples: PointSamples, visible: Float[Tensor, "*T V N"], compared: PointSamples | None = None
     ) -> Float[Tensor, "*T N C"]:
         """a(i) = Linear([p(i,0), sum over j >= 1 of w(i,j) p(i,j)]).
 
         Raises:
-            ValueError: there is nothing to compare the views by.
+            ValueError: `compared` is missing.
         """
-        front = samples.of_view(0) * seen[..., 0, :, None]
+        input_view = samples.of_view(0) * visible[..., 0, :, None]
         if samples.num_views == 1:
-            return front
+            return input_view
         if compared is None:
-            raise ValueError("DistanceAwareness: compared must hold the vectors to compare views by, got None.")
-        input = compared.of_view(0)
-        distances = [(compared.of_view(view) - input).abs().sum(-1) for view in range(1, compared.num_views)]
-        weights = _softmax(
-            -_standardized(torch.stack(distances, dim=-2), seen[..., 1:, :]) / self.log_tau.exp(), seen[..., 1:, :]
-        )
-        others = _weighted(samples.without_real(), weights)
-        return self.combine(torch.cat((front, others), dim=-1))
+            raise ValueError("DistanceAwareness: compared must be the samples to compare views by, got None.")
+        reference = compared.of_view(0)
+        distances = [(compared.of_view(view) - reference).abs().sum(-1) for view in range(1, compared.num_views)]
+        visible = visible[..., 1:, :]
+        weights = _softmax(-_standardized(torch.stack(distances, dim=-2), visible) / self.log_tau.exp(), visible)
+        generated = _weighted_mean(samples.generated_views(), weights)
+        return self.combine(torch.cat((input_view, generated), dim=-1))
 
 
-class Visible(nn.Module):
-    """Ours: views count as far as a depth test says that they see the point, the real one included.
+class Visible(FusionRule):
+    """Ours: views count as far as a depth test finds the point visible in them, the input view included.
 
-    Among those that do, a learned score chooses as in GA, with a bonus of its own for the real view.
+    Among these, a learned score decides as in GA, with a learned bonus for the input view.
     """
 
+    needs_depths = True
+
     def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.score = nn.Linear(channels, 1, bias=False)  # a bias would fall out of the softmax
-        self.real_bonus = nn.Parameter(torch.zeros(()))
+        super().__init__(channels)
+        self.score = nn.Linear(channels, 1, bias=False)  # a bias would cancel in the softmax
+        self.input_bonus = nn.Parameter(torch.zeros(()))
 
     def forward(
-        self,
-        samples: PointReads,
-        seen: Float[Tensor, "*T V N"],
-        compared: PointReads | None = None,
+        self, samples: PointSamples, visible: Float[Tensor, "*T V N"], compared: PointSamples | None = None
     ) -> Float[Tensor, "*T N C"]:
-        """a(i) = sum over j of w(i,j) p(i,j), w from scores and visibility."""
+        """a(i) = sum over j of w(i,j) p(i,j), w proportional to visibility times exp(u . p(i,j) + bonus of view 0)."""
         scores = samples.scores(self.score.weight[0])
-        scores = torch.cat((scores[..., :1, :] + self.real_bonus, scores[..., 1:, :]), dim=-2)
-        return _weighted(samples, _softmax(scores, seen))
+        scores = torch.cat((scores[..., :1, :] + self.input_bonus, scores[..., 1:, :]), dim=-2)
+        return _weighted_mean(samples, _softmax(scores, visible))
 
 
-def _weighted(samples: PointReads, weights: Tensor) -> Tensor:
-    """Mean over the views by weights of any sum; 0 where all are 0."""
-    return samples.weighted_sum(weights / weights.sum(-2, keepdim=True).clamp_min(_LEAST))
+RULES: dict[str, type[FusionRule]] = {
+    "input": InputView,
+    "average": Average,
+    "global": GlobalAwareness,
+    "distance": DistanceAwareness,
+    "visible": Visible,
+}
+
+if TYPE_CHECKING:
+    RuleName = str
+else:
+    RuleName = Literal[tuple(RULES)]
 
 
-def _softmax(scores: Tensor, seen: Tensor) -> Tensor:
-    """exp(score) for the views that see the point, scaled so that the highest score gives 1."""
-    highest = scores.masked_fill(seen <= 0, -torch.inf).amax(-2, keepdim=True)
-    return seen * (scores - highest.clamp_min(-1e30)).clamp_max(0).exp()
+def _weighted_mean(samples: PointSamples, weights: Tensor) -> Tensor:
+    """Mean over the views by weights that need not sum to 1; 0 where all weights are 0."""
+    return samples.weighted_sum(weights / weights.sum(-2, keepdim=True).clamp_min(_EPS))
 
 
-def _standardized(distances: Tensor, seen: Tensor) -> Tensor:
-    """Distances less their mean over the views of the point, over their standard deviation."""
-    share = seen / seen.sum(-2, keepdim=True).clamp_min(_LEAST)
-    centered = distances - (distances * share).sum(-2, keepdim=True)
-    variance = (centered.square() * share).sum(-2, keepdim=True)
+def _softmax(scores: Tensor, visible: Tensor) -> Tensor:
+    """Visibility * exp(score), not normalized; the highest score of a visible view is shifted to 0."""
+    highest = scores.masked_fill(visible <= 0, -torch.inf).amax(-2, keepdim=True)
+    return visible * (scores - highest.clamp_min(-1e30)).clamp_max(0).exp()
+
+
+def _standardized(distances: Tensor, visible: Tensor) -> Tensor:
+    """Distances with mean 0 and standard deviation 1 over the views of the point."""
+    weights = visible / visible.sum(-2, keepdim=True).clamp_min(_EPS)
+    centered = distances - (distances * weights).sum(-2, keepdim=True)
+    variance = (centered.square() * weights).sum(-2, keepdim=True)
     return centered / (variance + 1e-12).sqrt()

@@ -1,12 +1,5 @@
-"""TSSF, temporal-spatial similarity fusion: the decoupled features of all views brought onto the Gaussians.
+"""TSSF, temporal-spatial similarity fusion: decoupled features of all views become one vector per Gaussian."""
 
-    maps [T, V, D, h, w] -> learned linear map D -> C -> read at the projected centers -> fused over views [T, N, C]
-
-The linear map is applied to the maps, which have far fewer cells than there are reads; reading is linear too, so the
-order makes no difference to the result.
-"""
-
-from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
 from typing import Literal
@@ -16,38 +9,30 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ds4d.core import check_ranges
-from ds4d.fusion.point_sampling import PointReads, project_places, visibility_at, warp_places
-from ds4d.fusion.rules import Average, DistanceAwareness, Front, FusionRule, GlobalAwareness, Visible
+from ds4d.core import check_choices, check_ranges
+from ds4d.fusion.point_sampling import PointSamples, project_to_images, visibility_at, warp_positions
+from ds4d.fusion.rules import RULES, RuleName
 from ds4d.types import Cameras
-
-RULES: dict[str, Callable[[int], FusionRule]] = {
-    "front": Front,
-    "average": Average,
-    "global": GlobalAwareness,
-    "distance": DistanceAwareness,
-    "visible": Visible,
-}
 
 
 @dataclass(frozen=True)
 class FusionConfig:
-    """How the views' features are brought onto the Gaussians.
+    """Fusion of the views' features at the Gaussians (TSSF).
 
     Attributes:
-        rule: `front` reads the real view alone, `average`, `global` (GA) and `distance` (DA) are the paper's, `visible`
-            is ours.
-        channels: of the fused features.
-        points: which centers are projected into the views: the `canonical` ones, or those `deformed` by a first pass
+        rule: fusion rule. `input` samples the input view only; `average`, `global` (GA) and `distance` (DA) are the
+            paper's; `visible` weights the views by a depth test.
+        channels: number of channels of the fused features.
+        points: centers that are projected into the views: the `canonical` ones, or those `deformed` by a first pass
             through the HexPlane alone.
-        distance_channels: principal components that `distance` compares views by.
-        depth_size: height in pixels of the depth images that `visible` tests against.
-        depth_every: steps after which these are drawn again; density control draws them again too.
-        tolerance: how far behind the drawn surface a point still counts as seen, inner units (the object has
+        distance_channels: number of principal components in which the rule `distance` compares views.
+        depth_size: height in pixels of the depth images that the rule `visible` tests against.
+        depth_every: number of steps between two renderings of these depth images; densification renders them too.
+        tolerance: distance behind the rendered surface at which visibility is 0.5, normalized units (the object has
             radius 0.5).
     """
 
-    rule: Literal["front", "average", "global", "distance", "visible"] = "visible"
+    rule: RuleName = "visible"
     channels: int = 16
     points: Literal["canonical", "deformed"] = "deformed"
     distance_channels: int = 16
@@ -56,16 +41,27 @@ class FusionConfig:
     tolerance: float = 0.03
 
     def __post_init__(self) -> None:
+        check_choices(self, rule=RULES)
         check_ranges(self, channels="[1, inf)", distance_channels="[1, inf)", depth_size="[8, inf)")
         check_ranges(self, depth_every="[1, inf)", tolerance="(0, inf)")
 
+    @property
+    def needs_depths(self) -> bool:
+        """Whether the rule tests visibility against rendered depths."""
+        return RULES[self.rule].needs_depths
+
+    @property
+    def needs_distances(self) -> bool:
+        """Whether the rule compares views, by maps of their own."""
+        return RULES[self.rule].needs_distances
+
 
 class Tssf(nn.Module):
-    """Reads and fuses the features of all views at the Gaussians' centers (paper: a(i)).
+    """Samples and fuses the features of all views at the Gaussians' centers (paper: a(i)).
 
     Args:
-        config: the rule and its sizes.
-        in_channels: D, of the maps.
+        config: fusion rule and sizes.
+        in_channels: D, number of channels of the decoupled features.
     """
 
     def __init__(self, config: FusionConfig, in_channels: int) -> None:
@@ -75,18 +71,8 @@ class Tssf(nn.Module):
         self.reduce: nn.Linear | None = nn.Linear(in_channels, config.channels, bias=False)
         self.rule = RULES[config.rule](config.channels)
 
-    @property
-    def needs_distances(self) -> bool:
-        """Whether the rule compares views, by maps of their own."""
-        return self.config.rule == "distance"
-
-    @property
-    def needs_depths(self) -> bool:
-        """Whether the rule asks what hides a point."""
-        return self.config.rule == "visible"
-
     def reduced(self, maps: Float[Tensor, "*T V D h w"]) -> Float[Tensor, "*T V C h w"]:
-        """The maps through the learned linear map; as they are once it is `folded`."""
+        """Applies the learned linear map D -> C to every cell; a `folded` module returns the maps unchanged."""
         if self.reduce is None:
             return maps.float()
         flat = maps.flatten(0, -4).to(self.reduce.weight.dtype)
@@ -96,7 +82,7 @@ class Tssf(nn.Module):
         return F.conv2d(flat, self.reduce.weight[..., None, None]).unflatten(0, maps.shape[:-3])
 
     def folded(self) -> "Tssf":
-        """The same fusion for maps that went through the learned map before; shares the rule."""
+        """The same fusion for maps to which the learned linear map has been applied; shares the rule."""
         other = copy(self)
         other._modules = {**self._modules, "reduce": None}
         other.in_channels = self.config.channels
@@ -113,57 +99,64 @@ class Tssf(nn.Module):
         depths: Float[Tensor, "... _ 1 _ _"] | None = None,
         warps: Float[Tensor, "... _ 2 _ _"] | None = None,
     ) -> Float[Tensor, "*T N C"]:
-        """Fused features of every point.
+        """Fuses the features of all views at every point.
+
+        maps [T, V, D, h, w] --linear D -> C--> [T, V, C, h, w] --sample at projected points--> p(i,j) --+
+        points [T, N, 3] --project--> image coordinates --depth test--> visibility [T, V, N] ------------+--rule--> a(i)
+
+        The linear map is applied to the maps, which have far fewer cells than there are samples; sampling is linear,
+        so the order does not change the result.
 
         Args:
             maps: decoupled features of every time and view.
-            points: the Gaussians' centers of every time, in the cameras' world; gradients do not pass through them.
-            cameras: of the views [V], or of each time [*T, V].
-            valid: 1 for views that have an image, 0 for others; all have one if None.
-            distance_maps: what the rule `distance` compares views by (`principal_map` of the features).
-            depths: what the rule `visible` tests against (`visibility`).
-            warps: how each view's image is warped (`sample_at_points`).
+            points: centers of the Gaussians at every time, in the cameras' world; no gradient reaches them.
+            cameras: cameras of the views [V], or of each time [*T, V].
+            valid: 1 for views that have an image, 0 for others; None if all have one.
+            distance_maps: maps in which the rule `distance` compares views (`pca_projection` of the features).
+            depths: rendered depths for the rule `visible` (`visibility`).
+            warps: warps of the views' images (`sample_at_points`).
 
         Raises:
-            ValueError: sizes do not belong together, or what the rule needs is missing.
+            ValueError: sizes do not match, or a tensor that the rule needs is missing.
         """
         self._check(maps, points, cameras, distance_maps, depths)
         points = points.detach()
-        if self.config.rule == "front":  # the other views need not be read
-            cameras = cameras[..., :1]
-            maps, valid = maps[..., :1, :, :, :], None if valid is None else valid[..., :1]
+        if self.rule.input_view_only:
+            cameras, maps = cameras[..., :1], maps[..., :1, :, :, :]
+            valid = None if valid is None else valid[..., :1]
             warps = None if warps is None else warps[..., :1, :, :, :]
         reduced = self.reduced(maps)
-        place, in_view, own = project_places(points, cameras)
-        if depths is not None and self.needs_depths:  # drawn from what is fitted, so places are not warped yet
-            seen = visibility_at(depths.to(reduced.dtype), place, in_view, own, tolerance=self.config.tolerance)
+        positions, in_view, point_depths = project_to_images(points, cameras)
+        if (
+            depths is not None and self.rule.needs_depths
+        ):  # rendered from the Gaussians, so positions are not warped yet
+            tolerance = self.config.tolerance
+            visible = visibility_at(depths.to(reduced.dtype), positions, in_view, point_depths, tolerance=tolerance)
         else:
-            seen = in_view.to(reduced.dtype)
+            visible = in_view.to(reduced.dtype)
         if valid is not None:
-            seen = seen * valid[..., None]
-        place, compared = warp_places(place, warps), None
-        if distance_maps is not None and self.needs_distances:
-            compared = PointReads(distance_maps.to(reduced.dtype), place)
-        return self.rule(PointReads(reduced, place), seen, compared)
+            visible = visible * valid[..., None]
+        positions, compared = warp_positions(positions, warps), None
+        if distance_maps is not None and self.rule.needs_distances:
+            compared = PointSamples(distance_maps.to(reduced.dtype), positions)
+        return self.rule(PointSamples(reduced, positions), visible, compared)
 
     def _check(
         self, maps: Tensor, points: Tensor, cameras: Cameras, distance_maps: Tensor | None, depths: Tensor | None
     ) -> None:
         times, views = tuple(maps.shape[:-4]), maps.shape[-4]
         if maps.shape[-3] != self.in_channels:
-            raise ValueError(
-                f"Tssf: maps must have {self.in_channels} channels, got {maps.shape[-3]}. Make it for these features."
-            )
+            raise ValueError(f"Tssf: maps must have in_channels = {self.in_channels} channels, got {maps.shape[-3]}.")
         if views != cameras.num_views:
             raise ValueError(f"Tssf: cameras must have the {views} views of maps, got {cameras.num_views}.")
         if tuple(points.shape[:-2]) != times:
             raise ValueError(
                 f"Tssf: points must have the leading axes {list(times)} of maps, got {list(points.shape[:-2])}. "
-                "Expand points that stand still."
+                "Expand points that are the same at all times."
             )
         for name, given, needed in (
-            ("distance_maps", distance_maps, self.needs_distances),
-            ("depths", depths, self.needs_depths),
+            ("distance_maps", distance_maps, self.rule.needs_distances),
+            ("depths", depths, self.rule.needs_depths),
         ):
             if needed and given is None:
                 raise ValueError(f"Tssf: {name} must be given for the rule {self.config.rule!r}, got None.")

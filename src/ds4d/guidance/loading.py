@@ -1,9 +1,8 @@
 """Guidance as the settings and the weights at hand allow."""
 
-import warnings
-
 import torch
 
+from ds4d.core import Degraded, notify
 from ds4d.guidance.score_distillation import GuidanceConfig, ScoreDistillation
 from ds4d.guidance.zero123 import Zero123
 from ds4d.types import MultiViewVideo
@@ -27,11 +26,11 @@ def load_guidance(config: GuidanceConfig, video: MultiViewVideo, device: torch.d
     known = MODELS["zero123-xl"]
     path = find_model(known) if config.model is None else require_model(known, config.model)
     if path is None:
-        warnings.warn(
-            f"guidance is off: {known.title} is not at hand. `ds4d weights` says where it is looked for and how to get "
-            "it.",
-            stacklevel=2,
+        message = (
+            f"score distillation is off: the weights of {known.title} were not found. `ds4d weights` shows where they "
+            "are searched for and how to get them."
         )
+        notify(Degraded("guidance", message))
         return None
     dtype = torch.half if config.half and device.type == "cuda" else torch.float32
     return ScoreDistillation(config, Zero123.load(path, dtype=dtype).to(device), video)

@@ -1,6 +1,5 @@
 """From silhouettes to a place: the inner world, the HexPlane's box, and the first Gaussians."""
 
-import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -9,14 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ds4d.core import check_ranges
+from ds4d.core import Warned, check_ranges, notify
 from ds4d.geometry import (
     UP_AXES,
     HullConfig,
     camera_focus,
     carve,
     color_points,
-    fit_ball,
+    fit_into_ball,
     occupied_bounds,
     sample_surface,
     transform_cameras,
@@ -100,7 +99,7 @@ def normalize_scene(video: MultiViewVideo, hull: HullConfig, *, max_times: int =
     else:
         chosen = torch.linspace(0, video.num_times - 1, min(max_times, video.num_times)).round().long().unique()
         bounds = _union([_hull_bounds(video, int(time), cube, coarse) for time in chosen])
-    world = fit_ball(bounds, BALL_RADIUS, torch.tensor(UP_AXES[video.up]))
+    world = fit_into_ball(bounds, BALL_RADIUS, torch.tensor(UP_AXES[video.up]))
     corners = torch.cartesian_prod(*bounds.T)
     moved = transform_points(world, corners)
     box = torch.stack((moved.amin(0), moved.amax(0)))
@@ -134,7 +133,7 @@ def register_mesh(video: MultiViewVideo, config: InitConfig, seed: int) -> Regis
     if registered.silhouette_iou < _LEAST_IOU:
         raise ValueError(overlap)
     if registered.silhouette_iou < _GOOD_IOU:
-        warnings.warn(overlap, stacklevel=2)
+        notify(Warned("init", overlap))
     return registered
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ds4d.core import Warned, notify
 from ds4d.io.atomic import atomic_path
 
 LIMIT_BYTES = 4 * 2**30
@@ -57,11 +57,11 @@ def write_cached(room: str, key: str, tensors: Mapping[str, Tensor], *, limit_by
             save_file(whole, temporary, metadata={"sha256": _digest(whole)})
         _make_room(path.parent, limit_bytes)
     except (SafetensorError, OSError) as error:
-        warnings.warn(
-            f"{room} are not kept in {path.parent}: {error}. Name a folder that can be written to in the environment "
-            "variable DS4D_CACHE.",
-            stacklevel=3,
+        message = (
+            f"{room} are not kept in {path.parent}: {error}. Set the environment variable DS4D_CACHE to a folder that "
+            "can be written to."
         )
+        notify(Warned("cache", message))
 
 
 def _make_room(folder: Path, limit_bytes: int) -> None:

@@ -1,8 +1,10 @@
-"""What happens during a run, as its flow yields it."""
+"""Events of a run, in the order in which `iter_run` yields them."""
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ds4d.core import Degraded, Notice, Warned, notices_to
 from ds4d.init.registration import Registration
 from ds4d.runs import RunMetrics
 from ds4d.scene import DynamicGaussians
@@ -12,33 +14,46 @@ from ds4d.types import MultiViewVideo
 
 @dataclass(frozen=True)
 class StageStarted:
-    """A part of the run has begun: `views`, `features`, `init`, `fit`, `evaluate` or `outputs`."""
+    """A stage of the run has begun.
+
+    Attributes:
+        name: one of `views`, `features`, `init`, `fit`, `evaluate` and `outputs`.
+    """
 
     name: str
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a part of the run works with, in a few words; `part` is `views`, `cost`, `features` or `init`."""
+    """A choice that was left to the run has been made.
+
+    Attributes:
+        part: one of `views`, `cost`, `features` and `init`.
+        value: what was chosen or predicted, in a few words.
+    """
 
     part: str
-    what: str
+    value: str
 
 
 @dataclass(frozen=True)
 class MeshRegistered:
-    """The shape in the file to begin with has been brought to where the views show it."""
+    """The mesh to start from has been registered to the views.
+
+    Attributes:
+        registration: pose and quality of the registration.
+    """
 
     registration: Registration
 
 
 @dataclass(frozen=True)
-class FitStarted:
-    """All is ready for the first step.
+class TrainingStarted:
+    """The first step is about to be taken.
 
     Attributes:
-        scene: what is fitted; it changes with every step and may be looked at between two events.
-        video: what it is fitted to, with cameras in the inner world.
+        scene: the scene being optimized; it changes with every step and may be rendered between two events.
+        video: training views, with cameras in normalized space.
     """
 
     scene: DynamicGaussians
@@ -47,16 +62,49 @@ class FitStarted:
 
 @dataclass(frozen=True)
 class FileWritten:
-    """A result stands in the run's folder."""
+    """A result is in the folder of the run.
+
+    Attributes:
+        path: path of the file.
+    """
 
     path: Path
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The run is whole; metrics.json holds its figures."""
+    """The run is finished.
+
+    Attributes:
+        metrics: the content of metrics.json.
+    """
 
     metrics: RunMetrics
 
 
-Event = StageStarted | Resolved | MeshRegistered | FitStarted | FitEvent | FileWritten | Finished
+Event = (
+    StageStarted | Resolved | MeshRegistered | TrainingStarted | FitEvent | FileWritten | Degraded | Warned | Finished
+)
+
+
+def with_notices(events: Generator[Event, None, None], notices: list[Notice]) -> Generator[Event, None, None]:
+    """Yields events, and before each of them the notices that were given on the way to it.
+
+    Args:
+        events: events of a run.
+        notices: notices given before the first event; those of the run are appended, so that it can record them.
+    """
+    yielded = 0
+    try:
+        while True:
+            try:
+                with notices_to(notices.append):
+                    event = next(events, None)
+            finally:
+                yield from notices[yielded:]
+                yielded = len(notices)
+            if event is None:
+                return
+            yield event
+    finally:
+        events.close()

@@ -1,47 +1,35 @@
-"""The whole flow, from a video or a folder of views to a folder with a 4D object.
+"""The flow of a run, from a video or a folder of views to a folder with a dynamic scene.
 
-    video, cut out and framed -> further views --+
-    or a folder of views, checked --------------+-> frame features -> placed in the inner world -> first Gaussians
-        -> fit -> scene -> scores, videos
-
-`iter_run` yields what happens as it happens and knows no screen. Closing the iterator interrupts the run: the state of
-the fit is saved, and `resume` goes on from there.
+video --> preprocess: read, matte, crop --> views: generate --+
+folder of views ----------------------------------------------+--> features --> init: normalize, first Gaussians
+--> fit --> evaluate --> outputs: images, videos, metrics, report
 """
 
-import math
-import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
 from ds4d.config import GenerateConfig
-from ds4d.core import DeviceName, Stopwatch, choose_device, peak_memory, versions
+from ds4d.core import DeviceName, Notice, Stopwatch, notices_to
 from ds4d.evaluation import score_training_images
 from ds4d.init import describe_start, register_mesh
-from ds4d.init.registration import Registration
-from ds4d.pipeline.events import Event, FileWritten, Finished, FitStarted, MeshRegistered, Resolved, StageStarted
-from ds4d.pipeline.inputs import TrainingInput, read_input
-from ds4d.pipeline.setup import extract_frame_features, prepare
-from ds4d.runs import Provenance, RunFolder, RunMetrics, RunRecord, predict_run, read_record
-from ds4d.runs.report import write_report
-from ds4d.scene import BakedGaussians
-from ds4d.training import Event as FitEvent
-from ds4d.training import (
-    LossLog,
-    StepDone,
-    TensorBoardLog,
-    Trainer,
-    check_tensorboard,
-    load_checkpoint,
-    read_log,
-    save_checkpoint,
+from ds4d.pipeline.events import (
+    Event,
+    FileWritten,
+    Finished,
+    MeshRegistered,
+    Resolved,
+    StageStarted,
+    TrainingStarted,
+    with_notices,
 )
-from ds4d.types import FrameFeatures
-from ds4d.visualize import plot_losses, saliency_map, write_outputs, write_saliency_map
+from ds4d.pipeline.inputs import read_input
+from ds4d.pipeline.request import RunRequest, check_request
+from ds4d.pipeline.results import fit, measure, write_images, write_report_page
+from ds4d.pipeline.setup import extract_frame_features, prepare
+from ds4d.runs import Provenance, predict_run
+from ds4d.scene import BakedGaussians
+from ds4d.training import load_checkpoint
 
 
 def iter_run(
@@ -51,167 +39,86 @@ def iter_run(
     config: GenerateConfig,
     device: DeviceName = "auto",
     resume: bool = False,
-) -> Iterator[Event]:
-    """Video or views in, 4D object out. Nothing is written before the input has been read and found good.
+) -> Generator[Event, None, None]:
+    """Fits a dynamic scene to a video or to views, and yields what happens: stages, steps, files, notices.
+
+    The arguments are checked at once; the work is done while the events are iterated over. Closing the iterator
+    interrupts the run: the state of the fit is saved, and `resume` continues from there.
 
     Args:
-        input: a video, or a folder of multi-view frames (see `ds4d.pipeline.inputs`).
-        output: folder of the run (see `ds4d.runs.folder`), new or empty unless `resume` is set.
+        input: a video file, a folder of its frames, or a folder of views (see `ds4d.data.load_views`).
+        output: folder of the run, new or empty unless `resume` is set (see `ds4d.runs.folder`). Nothing is written
+            before the input has been read and checked.
         config: all settings.
-        device: where to work.
-        resume: go on with the run in `output`, which was started with the same input and settings.
+        device: device to work on; `auto` uses CUDA where it is available, else the CPU.
+        resume: continue the run in `output`, which was started with the same input and settings.
 
     Raises:
-        ValueError: the input, the settings or the output folder are unfit; the message names what and the mend.
-        ImportError: an extra that the device or the settings need is not installed; the message names it.
+        ValueError: the input, the settings or the output folder are unfit; the message names what and the fix.
+        ImportError: an optional package that the device or the settings need is not installed.
         TrainingDiverged: a loss became NaN or Inf.
     """
-    folder, target = RunFolder(Path(output)), choose_device(device)
-    record = RunRecord(Path(input).resolve(), target.type, config, config.views.source)
-    if resume:
-        folder.check_resumable(record)
-        record = replace(record, views_source=read_record(folder.config).views_source)
-        if folder.metrics.is_file():
-            metrics = folder.read_metrics()
-            if not folder.report.is_file():
-                yield from _write_page(folder)
-            yield Finished(metrics)
-            return
-    else:
-        folder.check_unused()
-    if config.log.tensorboard:
-        check_tensorboard()
-    watch = Stopwatch()
+    notices: list[Notice] = []
+    with notices_to(notices.append):
+        request = check_request(input, output, config, device, resume=resume)
+    return with_notices(_run(request, notices), notices)
+
+
+def _run(request: RunRequest, notices: list[Notice]) -> Generator[Event, None, None]:
+    folder, device, config, watch = request.folder, request.device, request.record.config, Stopwatch()
+    if request.resume and folder.metrics.is_file():
+        metrics = folder.read_metrics()
+        if not folder.report.is_file():
+            yield from write_report_page(folder)
+        yield Finished(metrics)
+        return
 
     yield StageStarted("views")
     with watch("views"):
-        clip = read_input(input, record.resolved_config, target)
-        video = clip.video
-    yield Resolved("views", clip.description)
-    yield Resolved("cost", str(predict_run(video.num_times, video.num_views, config, target)))
+        training_input = read_input(request.record.input, request.record.resolved_config, device)
+    video = training_input.video
+    yield Resolved("views", training_input.description)
+    yield Resolved("cost", str(predict_run(video.num_times, video.num_views, config, device)))
 
     yield StageStarted("features")
     with watch("features"):
-        features = extract_frame_features(video, config, target)
-    used = Provenance(
-        views=clip.description,
-        features=config.features.kind if features is not None else "none",
-        init=describe_start(config.init, clip.points),
+        features = extract_frame_features(video, config, device)
+    provenance = Provenance(
+        views=training_input.description,
+        features="none" if features is None else config.features.kind,
+        init=describe_start(config.init, training_input.points),
     )
-    yield Resolved("features", used.features)
+    yield Resolved("features", provenance.features)
 
     yield StageStarted("init")
     with watch("init"):
-        registered = register_mesh(video, config.init, config.seed)
-        if registered is not None:
-            yield MeshRegistered(registered)
-        trainer = prepare(video, config, target, features, registered, clip.points)
-        if resume and folder.checkpoint.is_file():
+        registration = register_mesh(video, config.init, config.seed)
+        trainer = prepare(video, config, device, features, registration, training_input.points)
+        if request.resume and folder.checkpoint.is_file():
             load_checkpoint(trainer, folder.checkpoint)
-    yield Resolved("init", used.init)
+    if registration is not None:
+        yield MeshRegistered(registration)
+    yield Resolved("init", provenance.init)
 
-    yield StageStarted("fit")
-    # From here on every interruption leaves a checkpoint.
-    folder.open(replace(record, views_source=clip.source), clip.video_crop)
-    yield FitStarted(trainer.scene, trainer.video)
-    yield from _fit(trainer, config, folder)
+    yield StageStarted("training")
+    # From here on the folder holds a run, and an interrupted one a checkpoint.
+    folder.open(replace(request.record, views_source=training_input.source), training_input.video_crop)
+    yield TrainingStarted(trainer.scene, trainer.video)
+    yield from fit(trainer, config, folder)
     trainer.scene.save(folder.path)
     yield FileWritten(folder.path / "scene.safetensors")
-    watch.seconds["fit"] = trainer.seconds
+    watch.seconds["training"] = trainer.seconds
 
     yield StageStarted("evaluate")
     with watch("evaluate"):
-        scene = BakedGaussians.load(folder.path, target)  # what is scored and shown is what was saved
-        scores = score_training_images(scene, trainer.renderer, trainer.video)
+        scene = BakedGaussians.load(folder.path, device)  # as it was saved
+        psnr = score_training_images(scene, trainer.renderer, trainer.video)
 
     yield StageStarted("outputs")
     with watch("outputs"):
-        for path in _draw(scene, trainer, features, config, folder):
+        for path in write_images(scene, trainer, features, config, folder):
             yield FileWritten(path)
-
-    metrics = _measure(clip, used, registered, trainer, scores, watch.seconds, target)
+    metrics = measure(training_input, provenance, registration, trainer, psnr, watch.seconds, notices)
     folder.finish(metrics)
-    yield from _write_page(folder)
+    yield from write_report_page(folder)
     yield Finished(metrics)
-
-
-def _fit(trainer: Trainer, config: GenerateConfig, folder: RunFolder) -> Iterator[FitEvent]:
-    """Runs the fit, logging it; whenever it is interrupted, and at its end, a checkpoint is left."""
-    logs: list[LossLog | TensorBoardLog] = [LossLog(folder.log, keep_until=trainer.step)]
-    if config.log.tensorboard:
-        logs.append(TensorBoardLog(folder.path / "tensorboard"))
-    try:
-        for event in trainer.run():
-            if isinstance(event, StepDone):
-                if event.step % config.log.every == 0:
-                    for log in logs:
-                        log.write(event)
-                if event.step % config.checkpoint_every == 0:
-                    save_checkpoint(trainer, folder.checkpoint)
-            yield event
-    except GeneratorExit:
-        save_checkpoint(trainer, folder.checkpoint)
-        raise
-    finally:
-        for log in logs:
-            log.close()
-    save_checkpoint(trainer, folder.checkpoint)
-
-
-def _draw(
-    scene: BakedGaussians, trainer: Trainer, features: FrameFeatures | None, config: GenerateConfig, folder: RunFolder
-) -> Iterator[Path]:
-    """Writes all images and videos of a run, and yields the path of each when it is there."""
-    yield from write_outputs(scene, trainer.video, trainer.renderer, config.outputs, folder.path)
-    if features is not None:
-        fractions = saliency_map(features, config.decoupling)
-        yield from write_saliency_map(fractions, trainer.video, config.outputs, folder.path)
-    if history := read_log(folder.log):
-        plot_losses(history, folder.path / "loss.png")
-        yield folder.path / "loss.png"
-
-
-def _measure(
-    clip: TrainingInput,
-    used: Provenance,
-    registered: Registration | None,
-    trainer: Trainer,
-    scores: Float[Tensor, "T V"],
-    seconds: dict[str, float],
-    device: torch.device,
-) -> RunMetrics:
-    """The figures of a run; `scores` are the PSNR of all training images, dB."""
-    front, frames = scores[:, 0], clip.video.frames
-    return RunMetrics(
-        versions=versions(),
-        provenance=used,
-        findings=clip.findings,
-        device=_device_name(device),
-        frames=clip.video.num_times,
-        views=clip.video.num_views,
-        image_size=(frames.width, frames.height),
-        steps=trainer.step,
-        num_gaussians=trainer.scene.gaussians.num_gaussians,
-        input_psnr=float(front.nanmean()),
-        training_psnr=float(scores.nanmean(0).nanmean()),
-        input_psnr_by_frame=tuple(None if math.isnan(score) else score for score in front.tolist()),
-        seconds=seconds,
-        peak_memory_bytes=peak_memory(device),
-        registration=None if registered is None else registered.metrics(),
-    )
-
-
-def _write_page(folder: RunFolder) -> Iterator[FileWritten]:
-    """Writes the page of a run, which is whole without it: what is in its way is warned of."""
-    try:
-        path = write_report(folder)
-    except (OSError, ValueError) as error:
-        warnings.warn(f"{folder.report.name} is not written, but may be later by ds4d report: {error}", stacklevel=3)
-    else:
-        yield FileWritten(path)
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads"

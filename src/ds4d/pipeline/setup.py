@@ -1,10 +1,9 @@
 """A fit of a clip, ready to run."""
 
-import warnings
-
 import torch
 
 from ds4d.config import GenerateConfig
+from ds4d.core import Degraded, notify
 from ds4d.features import extract_features
 from ds4d.guidance import load_guidance
 from ds4d.init import first_gaussians, normalize_scene, register_mesh
@@ -30,10 +29,11 @@ def extract_frame_features(video: MultiViewVideo, config: GenerateConfig, device
     fused = config.fusion is not None and config.field is not None
     if not video.cameras.is_static:
         if fused:
-            warnings.warn(
-                "a camera moves, and frame features are compared in place: the HexPlane alone moves the Gaussians.",
-                stacklevel=2,
+            message = (
+                "features are off: a camera moves, and features are compared at fixed pixels. The HexPlane alone moves "
+                "the Gaussians."
             )
+            notify(Degraded("features", message))
         return None
     return extract_features(video, config.features, device, views=None if fused else [0])
 
@@ -59,7 +59,7 @@ def prepare(
     Raises:
         ValueError: the images are too small, no object can be placed, or the file of the first points is unfit.
     """
-    lpips = _lpips(config.fit.losses.lpips)
+    lpips = _lpips(config.training.losses.lpips)
     least = LEAST_SIDE if lpips is None else max(LEAST_SIDE, 2 * lpips.network.min_side)
     if min(video.frames.width, video.frames.height) < least:
         raise ValueError(
@@ -89,7 +89,7 @@ def prepare(
         scene.to(device),
         normalization.video,
         renderer,
-        config.fit,
+        config.training,
         config.seed,
         lpips=lpips,
         guide=load_guidance(config.guidance, normalization.video, device),
@@ -100,9 +100,9 @@ def _lpips(term: Term) -> Lpips | None:
     """The network of the loss, if its weight is not 0 and its files are found."""
     network = Lpips.if_available() if term.weight else None
     if term.weight and network is None:
-        warnings.warn(
-            "the loss lpips is off: the weights of its network or of its heads are missing. `ds4d weights` lists where "
-            "they are searched for and how to get them.",
-            stacklevel=3,
+        message = (
+            "the LPIPS loss is off: the weights of VGG16 and of LPIPS were not both found. `ds4d weights` shows where "
+            "they are searched for and how to get them."
         )
+        notify(Degraded("lpips", message))
     return network

@@ -1,12 +1,12 @@
 """From a file to a clip of the object alone."""
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
+from ds4d.core import Warned, notify
 from ds4d.preprocess.checks import CheckContext, check_clip
 from ds4d.preprocess.config import VideoConfig
 from ds4d.preprocess.findings import Finding
@@ -55,7 +55,7 @@ class Inspection:
 def load_video(path: str | Path, config: VideoConfig) -> LoadedVideo:
     """Reads frames of a video, cuts the object out and frames it with one square for the whole clip.
 
-    Warnings about the video are given as Python warnings.
+    Findings that lower the quality are passed on as notices.
 
     Args:
         path: a video file, a folder of numbered images, a folder with them in `ref/`, or one image.
@@ -73,7 +73,7 @@ def load_video(path: str | Path, config: VideoConfig) -> LoadedVideo:
         raise ValueError(f"{path} cannot be used. {fatal} ds4d check shows what is seen in it.")
     for finding in inspection.findings:
         if finding.severity == "warning":
-            warnings.warn(f"{path}: {finding}", stacklevel=2)
+            notify(Warned("input", f"{path}: {finding}"))
     images = np.empty((len(context.seconds), 1, config.size, config.size, 4), np.uint8)
     for time, image in enumerate(context.cut.images):
         images[time, 0] = framing.apply(image)

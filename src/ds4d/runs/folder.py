@@ -13,6 +13,8 @@ report.html             all of the above on one page; written last
 eval.json               scores on held-out views, if `ds4d eval` was run
 """
 
+import contextlib
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +98,27 @@ class RunFolder:
                 f"{'one that holds other files' if self.path.is_dir() else 'a file'}. Choose another folder."
             )
 
+    def check_writable(self) -> None:
+        """Makes the folder and writes into it for a try, and leaves everything as it was.
+
+        Raises:
+            ValueError: the folder cannot be made, or files cannot be written into it.
+        """
+        made = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path) as file:
+                file.write(b"ds4d")
+        except OSError as error:
+            raise ValueError(
+                f"output {self.path} must be a folder that can be written to, got: {error.strerror}. Choose another "
+                "folder, or change its permissions."
+            ) from error
+        finally:
+            for path in made:
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+
     def check_fitted(self) -> None:
         """Refuses a folder without a complete scene.
 
@@ -109,15 +132,20 @@ class RunFolder:
             )
         self.check_scene()
 
-    def check_resumable(self, record: RunRecord) -> None:
-        """Refuses a folder whose run was asked to do something else.
+    def read_resumable(self, record: RunRecord) -> RunRecord:
+        """The record of the run in the folder, which is refused if it was asked to do something else.
+
+        Args:
+            record: what is requested now.
 
         Raises:
             ValueError: it holds no run, or one that differs in a setting; the message names the setting.
         """
         if not self.config.is_file():
             raise ValueError(f"output {self.path} must hold a run to resume, got none. Leave --resume out.")
-        check_same_settings(read_record(self.config), record, self.path)
+        theirs = read_record(self.config)
+        check_same_settings(theirs, record, self.path)
+        return theirs
 
     def check_scene(self) -> None:
         """Refuses a run whose scene is not there yet; a folder that is no run is reported when the scene is read.
@@ -129,7 +157,7 @@ class RunFolder:
             record, steps = read_record(self.config), read_log(self.log)
             done = steps[-1]["step"] if steps else 0
             raise ValueError(
-                f"run {self.path} must be fitted to its end, got step {done} of {record.config.fit.total_steps}. "
+                f"run {self.path} must be fitted to its end, got step {done} of {record.config.training.total_steps}. "
                 "Wait for it if it is running, or continue it by the same command with --resume."
             )
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from ds4d import __version__
 from ds4d.config import GenerateConfig
-from ds4d.core import first_difference, from_dict, to_dict
+from ds4d.core import Degraded, Warned, first_difference, from_dict, to_dict
 from ds4d.io import atomic_path
 from ds4d.multiview import ViewsSource
 from ds4d.preprocess import Finding
@@ -67,6 +67,8 @@ class RunMetrics:
         provenance: what the parts of the run worked with.
         findings: results of the checks of the input video, the most severe first; None where the input is a folder of
             views.
+        degradations: parts that were replaced by something weaker, or left out.
+        warnings: what may have lowered the quality.
         device: name of the device.
         frames: number of frames.
         views: number of training views.
@@ -84,6 +86,8 @@ class RunMetrics:
     versions: dict[str, str]
     provenance: Provenance
     findings: tuple[Finding, ...] | None
+    degradations: tuple[Degraded, ...]
+    warnings: tuple[Warned, ...]
     device: str
     frames: int
     views: int

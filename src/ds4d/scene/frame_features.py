@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ds4d.decoupling import DecouplingConfig, check_still_cameras, decouple, reference_basis
-from ds4d.fusion import FusionConfig, Tssf, principal_map, standardize
+from ds4d.fusion import FusionConfig, Tssf, pca_projection, standardize
 from ds4d.geometry import nearest_frames
 from ds4d.types import Cameras, FrameFeatures, MultiViewVideo
 
@@ -207,9 +207,9 @@ def cache_features(
     offset, factor = (part[:, None, None] for part in standardize(content, features.valid))
     for frame in content:  # in place, frame by frame: the maps of a long clip are large
         frame.copy_(((frame.float() - offset) * factor).clamp(-_CLAMP, _CLAMP))
-    distance_maps = _distance_maps(features, fusion.distance_channels) if fusion.rule == "distance" else None
+    distance_maps = _distance_maps(features, fusion.distance_channels) if fusion.needs_distances else None
     depths = None
-    if fusion.rule == "visible":
+    if fusion.needs_depths:
         width = max(1, round(fusion.depth_size * cameras.width / cameras.height))
         depths = torch.zeros(len(times), cameras.num_views, 1, fusion.depth_size, width, dtype=torch.half)
     return FrameFeatureCache(content, features.valid.float(), times, cameras, distance_maps, depths)
@@ -257,5 +257,5 @@ def _decoupled(maps: Float[Tensor, "T 1 C h w"], config: DecouplingConfig) -> Fl
 
 
 def _distance_maps(features: FrameFeatures, channels: int) -> Float[Tensor, "T V E h w"]:
-    projection = principal_map(features.maps, features.valid, channels)
+    projection = pca_projection(features.maps, features.valid, channels)
     return torch.stack([torch.einsum("ec,vchw->vehw", projection, maps.float()).half() for maps in features.maps])

@@ -2,7 +2,7 @@
 
 import time as clock
 
-from ds4d.pipeline import Event, FitStarted
+from ds4d.pipeline import Event, TrainingStarted
 from ds4d.training import StepDone
 from ds4d.viewer.input_views import InputViews
 from ds4d.viewer.viewer import Viewer
@@ -28,7 +28,7 @@ class FitWatch:
 
     def show(self, event: Event) -> None:
         """Takes note of what has happened, and draws the object if it is time."""
-        if isinstance(event, FitStarted):
+        if isinstance(event, TrainingStarted):
             self._viewer.show(event.scene, InputViews(event.video))
         if isinstance(event, StepDone):
             self._unseen = event

@@ -1,6 +1,5 @@
 """What a run was made of, for the eye: the input's cameras, its images, and the heat over the real ones."""
 
-import warnings
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from ds4d.core import Degraded, notify
 from ds4d.geometry import transform_cameras
 from ds4d.io import fit_within, resize_premultiplied
 from ds4d.io.video_reader import VideoReader
@@ -72,7 +72,7 @@ def placed_views(video: MultiViewVideo, world: Similarity, saliency_map: Path) -
     try:
         return InputViews(placed, _read_saliency(saliency_map, video.num_times))
     except (ValueError, ImportError) as error:
-        warnings.warn(f"the heat map is not shown: {error}", stacklevel=2)
+        notify(Degraded("viewer", f"the saliency map is not shown: {error}"))
         return InputViews(placed)
 
 

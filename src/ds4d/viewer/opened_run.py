@@ -1,11 +1,11 @@
 """A finished run, read for looking at."""
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from ds4d.core import Degraded, notify
 from ds4d.pipeline import read_input
 from ds4d.runs import RunFolder, read_record
 from ds4d.scene import BakedGaussians
@@ -42,7 +42,7 @@ def open_run(path: Path, device: torch.device) -> OpenedRun:
         video = read_input(record.input, record.resolved_config, made_on, make_views=False).video
         _check_same_clip(video, scene, record.input)
     except (ValueError, ImportError, OSError) as error:
-        warnings.warn(f"the input is not shown beside the object: {error}", stacklevel=2)
+        notify(Degraded("viewer", f"the input is not shown beside the object: {error}"))
         return OpenedRun(scene, None)
     return OpenedRun(scene, placed_views(video, scene.world, path / "saliency.mp4"))
 

@@ -1,13 +1,13 @@
 """The images, videos and the PLY file that a run writes."""
 
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 
+from ds4d.core import Degraded, notify
 from ds4d.export import write_ply
-from ds4d.geometry import into_world
+from ds4d.geometry import to_world
 from ds4d.io import write_png
 from ds4d.scene import Scene
 from ds4d.types import MultiViewVideo, Renderer
@@ -50,11 +50,11 @@ def write_outputs(
 
 
 def write_if_possible(path: Path, write: Callable[[Path], None]) -> Path | None:
-    """Writes one file and returns its path; if a package is missing, warns and returns None."""
+    """Writes one file and returns its path; if a package is missing, notifies the user and returns None."""
     try:
         write(path)
     except ImportError as error:
-        warnings.warn(f"{path.name} is not written: {error}", stacklevel=2)
+        notify(Degraded("outputs", f"{path.name} is not written: {error}"))
         return None
     return path
 
@@ -63,4 +63,4 @@ def _write_middle_frame(path: Path, scene: Scene) -> None:
     """Writes the Gaussians of the middle frame as PLY, in world space."""
     with torch.no_grad():
         raw = scene.raw_at(torch.tensor(scene.timeline.times, device=scene.device)[[scene.timeline.middle]])
-    write_ply(into_world(raw.at_time(0), scene.world), path)
+    write_ply(to_world(raw.at_time(0), scene.world), path)

@@ -1,12 +1,12 @@
 """Cutting views out of gray: sheets of the real model, and views whose object is partly as gray as the background."""
 
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from jaxtyping import Bool, UInt8
 
+from ds4d.core import Warned, notices_to
 from ds4d.io import read_rgba
 from ds4d.multiview.zero123plus.gray_background import heights, matte_views
 
@@ -45,9 +45,9 @@ def test_views_of_the_real_model_are_cut_as_a_large_segmentation_network_does(da
     folder = data_dir / "minions"
     views = np.stack([[read_rgba(folder / f"zero123/{t}_rgba/{k}.png") for k in range(6)] for t in (0, 1)])
     fronts = np.stack([read_rgba(folder / f"ref/{t}_rgba.png")[..., 3] for t in (0, 1)])
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with notices_to((notices := []).append):
         cut = matte_views(views[..., :3], heights(fronts) / 720, NAMES, same_size=True, model=None)
+    assert notices == []
     assert (cut[..., :3] <= cut[..., 3:]).all()
     for view in range(6):
         assert overlap(cut[:, view, ..., 3] > 127, views[:, view, ..., 3] == 255) > 0.95
@@ -62,8 +62,9 @@ def test_parts_nearly_as_gray_as_the_background_do_not_vanish(gray: int) -> None
 def test_what_is_exactly_as_gray_is_told() -> None:
     views = two_tone(200)
     views[:, 0] = two_tone(127)[:, 0]
-    with pytest.warns(UserWarning, match=r"view0 shows the object at \d\d% of the height that the video says.*matting"):
+    with notices_to((notices := []).append):
         matte_views(views, np.array([40 / 64]), NAMES, same_size=True, model=None)
+    assert [(type(notice), notice.part) for notice in notices] == [(Warned, "views")]
 
 
 def test_a_shadow_that_makes_the_object_too_high_is_no_part_of_it() -> None:
@@ -77,9 +78,10 @@ def test_where_sizes_differ_views_are_compared_with_one_another() -> None:
     """The video's object is a third as high; five views show all of theirs, one only its head."""
     views = two_tone(200)
     views[:, 2] = two_tone(127)[:, 2]
-    with pytest.warns(UserWarning) as caught:
+    with notices_to((notices := []).append):
         matte_views(views, np.array([0.2]), NAMES, same_size=False, model=None)
-    assert [str(each.message).split()[0] for each in caught] == ["view2"]
+    assert [(type(notice), notice.part) for notice in notices] == [(Warned, "views")]
+    assert notices[0].message.startswith("view2")
 
 
 def test_noise_in_the_gray_is_no_object() -> None:

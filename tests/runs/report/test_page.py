@@ -47,7 +47,7 @@ def test_sections_and_metrics(run: Path, read_page: Callable) -> None:
 
 
 def test_time_and_memory(run: Path, read_page: Callable, change_metrics: Callable) -> None:
-    seconds = {"views": 0.25, "features": 0.0, "init": 1.0, "fit": 117.0, "evaluate": 0.5, "outputs": 1.25}
+    seconds = {"views": 0.25, "features": 0.0, "init": 1.0, "training": 117.0, "evaluate": 0.5, "outputs": 1.25}
     change_metrics(seconds=seconds, peak_memory_bytes={"main": 3 * 2**29, "gpu": 2**30})
     page = read_page(run)
     for text in ("fit 1 min 57 s 98%", "initialization 1.0 s 1%", "total 2 min 0 s", "peak GPU memory 1.00 GiB"):
@@ -64,7 +64,7 @@ def test_durations(seconds: float, said: str) -> None:
 
 
 def test_unknown_stages_keep_their_names(run: Path, read_page: Callable, change_metrics: Callable) -> None:
-    change_metrics(seconds={"polish": 1.0, "fit": 3.0}, peak_memory_bytes={"tape": 2**30})
+    change_metrics(seconds={"polish": 1.0, "training": 3.0}, peak_memory_bytes={"tape": 2**30})
     shown = read_page(run).text["Time and memory"]
     assert "polish 1.0 s 25%" in shown and "peak tape 1.00 GiB" in shown
 

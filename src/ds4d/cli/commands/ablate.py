@@ -150,7 +150,7 @@ def _settings(arguments: AblateArguments, default: PresetName) -> GenerateConfig
     if arguments.steps is not None:
         if arguments.steps < 1:
             raise ValueError(f"--steps must be at least 1, got {arguments.steps}.")
-        static = round(arguments.steps * preset.fit.static_steps / preset.fit.total_steps)
-        fit = replace(preset.fit, static_steps=static, dynamic_steps=arguments.steps - static)
-        preset = replace(preset, fit=fit)
+        static = round(arguments.steps * preset.training.static_steps / preset.training.total_steps)
+        training = replace(preset.training, static_steps=static, dynamic_steps=arguments.steps - static)
+        preset = replace(preset, training=training)
     return preset

@@ -1,6 +1,5 @@
 """Views cut out of the gray that Zero123++ leaves round the object."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from ds4d.core import Warned, notify
 from ds4d.preprocess.config import VideoConfig
 from ds4d.preprocess.matting.mattes import extract_mattes
 from ds4d.preprocess.matting.plain_background import PlainBackground, find_plain_background, matte_plain_background
@@ -65,11 +65,11 @@ def matte_views(
             if finer.area > _GROWTH * cut.area and finer.height <= _HEIGHTS[1] * usual:
                 cut = finer
         if cut.height < _HEIGHTS[0] * usual:
-            warnings.warn(
-                f"{name} shows the object at {cut.height / usual:.0%} of the height that the video says: parts as gray "
-                "as the background may be missing. A matting model tells them apart.",
-                stacklevel=2,
+            message = (
+                f"{name} shows the object at {cut.height / usual:.0%} of its height in the video: parts as gray as the "
+                "background may be missing. Use a matting model (--matting-model)."
             )
+            notify(Warned("views", message))
         chosen.append(cut.images)
     return np.stack(chosen, axis=1)
 

@@ -1,0 +1,101 @@
+"""What a run leaves in its folder: losses and checkpoints during the fit, then images, metrics and the report."""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ds4d.config import GenerateConfig
+from ds4d.core import Degraded, Notice, Warned, describe_device, notify, peak_memory, versions
+from ds4d.init.registration import Registration
+from ds4d.pipeline.events import FileWritten
+from ds4d.pipeline.inputs import TrainingInput
+from ds4d.runs import Provenance, RunFolder, RunMetrics
+from ds4d.runs.report import write_report
+from ds4d.scene import BakedGaussians
+from ds4d.training import Event as FitEvent
+from ds4d.training import LossLog, StepDone, TensorBoardLog, Trainer, read_log, save_checkpoint
+from ds4d.types import FrameFeatures
+from ds4d.visualize import plot_losses, saliency_map, write_outputs, write_saliency_map
+
+
+def fit(trainer: Trainer, config: GenerateConfig, folder: RunFolder) -> Iterator[FitEvent]:
+    """Runs the fit and logs it; leaves a checkpoint at its end and whenever it is interrupted."""
+    logs: list[LossLog | TensorBoardLog] = [LossLog(folder.log, keep_until=trainer.step)]
+    if config.log.tensorboard:
+        logs.append(TensorBoardLog(folder.path / "tensorboard"))
+    try:
+        for event in trainer.run():
+            if isinstance(event, StepDone):
+                if event.step % config.log.every == 0:
+                    for log in logs:
+                        log.write(event)
+                if event.step % config.checkpoint_every == 0:
+                    save_checkpoint(trainer, folder.checkpoint)
+            yield event
+    except GeneratorExit:
+        save_checkpoint(trainer, folder.checkpoint)
+        raise
+    finally:
+        for log in logs:
+            log.close()
+    save_checkpoint(trainer, folder.checkpoint)
+
+
+def write_images(
+    scene: BakedGaussians, trainer: Trainer, features: FrameFeatures | None, config: GenerateConfig, folder: RunFolder
+) -> Iterator[Path]:
+    """Writes all images and videos of a run, and yields the path of each once it is written."""
+    yield from write_outputs(scene, trainer.video, trainer.renderer, config.outputs, folder.path)
+    if features is not None:
+        saliency = saliency_map(features, config.decoupling)
+        yield from write_saliency_map(saliency, trainer.video, config.outputs, folder.path)
+    if history := read_log(folder.log):
+        plot_losses(history, folder.path / "loss.png")
+        yield folder.path / "loss.png"
+
+
+def write_report_page(folder: RunFolder) -> Iterator[FileWritten]:
+    """Writes the report of a run; the run is complete without it, so that a failure is only reported."""
+    try:
+        path = write_report(folder)
+    except (OSError, ValueError) as error:
+        message = f"{folder.report.name} is not written: {error} Write it later with: ds4d report {folder.path}"
+        notify(Degraded("report", message))
+    else:
+        yield FileWritten(path)
+
+
+def measure(
+    training_input: TrainingInput,
+    provenance: Provenance,
+    registration: Registration | None,
+    trainer: Trainer,
+    psnr: Float[Tensor, "T V"],
+    seconds: dict[str, float],
+    notices: Sequence[Notice],
+) -> RunMetrics:
+    """The metrics of a run; `psnr` is that of all training images, dB."""
+    video, input_psnr = training_input.video, psnr[:, 0]
+    device = trainer.scene.device
+    return RunMetrics(
+        versions=versions(),
+        provenance=provenance,
+        findings=training_input.findings,
+        degradations=tuple(notice for notice in notices if isinstance(notice, Degraded)),
+        warnings=tuple(notice for notice in notices if isinstance(notice, Warned)),
+        device=describe_device(device),
+        frames=video.num_times,
+        views=video.num_views,
+        image_size=(video.frames.width, video.frames.height),
+        steps=trainer.step,
+        num_gaussians=trainer.scene.gaussians.num_gaussians,
+        input_psnr=float(input_psnr.nanmean()),
+        training_psnr=float(psnr.nanmean(0).nanmean()),
+        input_psnr_by_frame=tuple(None if math.isnan(value) else value for value in input_psnr.tolist()),
+        seconds=seconds,
+        peak_memory_bytes=peak_memory(device),
+        registration=None if registration is None else registration.metrics(),
+    )
