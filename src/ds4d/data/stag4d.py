@@ -2,7 +2,7 @@
 
 ref/<i>_rgba.png              the real video
 zero123/<i>_rgba/<k>.png      view k of frame i, in the order of the rig (the front of the rig left out)
-rig.json                      where the cameras stood, if the folder says (`ds4d views` does)
+rig.json                      where the cameras stood, if the folder says (`ds4d multiview` does)
 """
 
 import re
