@@ -90,10 +90,7 @@ def _lines(inspection: Inspection) -> Iterator[str]:
     methods = {"alpha": "alpha channel", "color": "color of a plain background", "model": "matting model"}
     yield f"matting: {methods[inspection.context.mattes.method]}"
     if crop is not None:
-        yield (
-            f"crop: square of {crop.side} pixels at ({crop.left}, {crop.top}), resized to "
-            f"{crop.size} pixels"
-        )
+        yield (f"crop: square of {crop.side} pixels at ({crop.left}, {crop.top}), resized to {crop.size} pixels")
     for finding in inspection.findings:
         yield f"{finding.severity}: {finding}"
     if not inspection.findings:
