@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import tyro
 
@@ -30,7 +30,10 @@ from ds4d.runs import RunFolder, RunMetrics, read_record
 from ds4d.training import LogConfig, TrainingConfig
 from ds4d.visualize import OutputsConfig
 
-PresetName = Literal["tiny", "cpu", "fast", "paper"]
+if TYPE_CHECKING:
+    PresetName = str
+else:
+    PresetName = Literal[tuple(PRESETS)]
 
 
 @dataclass(frozen=True)
