@@ -40,7 +40,7 @@ def _every_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             ["drawing all sides", "fusing the depths", "moving the mesh", "smoothing the paths"],
         ),
         ("export RUN --format html -o OUT.html", ["evaluating the frames", "packing the page"]),
-        ("sample OUT --frames 1 --size 16 --supersampling 1", ["drawing the sample"]),
+        ("sample OUT --frames 1 --size 16 --supersampling 1", ["rendering the sample"]),
     ],
 )
 def test_long_work_reports_progress_to_its_end(
