@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from ds4d.cli.arguments import CommandLine
-from ds4d.cli.checks import check_local, option
+from ds4d.cli.checks import check_local, check_output, option
 from ds4d.cli.console import Console
 from ds4d.cli.result import ExitCode, Outcome, ds4d_command
 from ds4d.core import choose_device
@@ -56,6 +56,8 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
     """Runs the command; a video with a fatal problem is an error."""
     arguments = COMMAND.parse(argv)
     check_local(arguments.input)
+    if arguments.output is not None:
+        check_output(arguments.output, is_folder=True)
     inspection = inspect_video(arguments.input, arguments.video)
     device = choose_device("auto")
     preset = arguments.preset or default_preset(device)
