@@ -3,12 +3,13 @@
 import json
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
 
 from ds4d.config import GenerateConfig
-from ds4d.core import check_ranges, first_difference, from_dict, to_dict
+from ds4d.core import check_choices, check_ranges, first_difference, from_dict, to_dict
 from ds4d.deformation import FieldConfig
 
 
@@ -144,3 +145,10 @@ def test_no_number_may_be_nan_or_far_below_zero(place: str, config: Any) -> None
 
 
 WITHOUT_BOUNDS = {("OutputsConfig", "turns")}  # negative turns go the other way
+
+
+def test_unknown_choices_raise() -> None:
+    config = SimpleNamespace(rule="sum")
+    check_choices(config, rule={"sum": 1, "mean": 2})
+    with pytest.raises(ValueError, match="rule must be one of mean, max, got 'sum'"):
+        check_choices(config, rule={"mean": 1, "max": 2})

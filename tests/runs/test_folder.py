@@ -18,7 +18,7 @@ RECORD = RunRecord(Path("/data/creature"), "cpu", tiny())
 FIGURES = RunMetrics(
     versions={"ds4d": __version__, "torch": "2.7"},
     provenance=Provenance("inflate (as asked)", "filters", "the visual hull"),
-    findings=(Finding("note", "It is dark.", ""),),
+    findings=(Finding("dark", "note", "It is dark.", ""),),
     degradations=(Degraded("lpips", "The weights were not found."),),
     warnings=(Warned("input", "It is dark."),),
     device="cpu, 2 threads",
@@ -188,6 +188,6 @@ def test_a_run_of_views_has_no_video(finished_run: Path) -> None:
 
 
 def test_a_damaged_record_of_the_video_is_named(tmp_path: Path) -> None:
-    (tmp_path / "video_crop.json").write_text('{"framing": 3}')
+    (tmp_path / "video_crop.json").write_text('{"box": 3}')
     with pytest.raises(ValueError, match=r"video_crop\.json"):
         RunFolder(tmp_path).read_video_crop()

@@ -69,11 +69,11 @@ def live_viewer(enabled: bool, console: Console) -> Generator[Callable[[Event], 
     if not enabled:
         yield lambda event: None
         return
-    from ds4d.viewer import FitWatch, Viewer
+    from ds4d.viewer import LiveViewer, Viewer
 
     viewer = Viewer()
     try:
         console.print("\n".join(["live viewer:", *(f"  {line}" for line in viewer.address)]))
-        yield FitWatch(viewer).show
+        yield LiveViewer(viewer).on_event
     finally:
         viewer.close()

@@ -97,7 +97,10 @@ def test_training_psnr_is_no_score_of_generated_views(run: Path, read_page: Call
     [
         (None, "The input is a folder of views; only videos are checked."),
         ([], "No problems were found."),
-        ([{"severity": "warning", "what": "It is dark.", "fix": "Light it."}], "warning It is dark. Light it."),
+        (
+            [{"name": "dark", "severity": "warning", "what": "It is dark.", "fix": "Light it."}],
+            "warning It is dark. Light it.",
+        ),
     ],
 )
 def test_findings(run: Path, read_page: Callable, change_metrics: Callable, findings: list | None, said: str) -> None:
@@ -133,7 +136,7 @@ def test_text_is_escaped(run: Path, read_page: Callable, change_metrics: Callabl
     record["config"]["views"]["splits"] = [bad]
     (run / "config.json").write_text(json.dumps(record))
     used = {"views": bad, "features": "filters", "init": bad}
-    finding = {"severity": "note", "what": bad, "fix": bad}
+    finding = {"name": bad, "severity": "note", "what": bad, "fix": bad}
     change_metrics(findings=[finding], provenance=used, device=bad, versions={"ds4d": "1", "torch": bad})
     page = read_page(run.rename(run.with_name("<b>&run")))
     assert "script" not in {name for name, _ in page.tags} and "b" in {name for name, _ in page.tags}

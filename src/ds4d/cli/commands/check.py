@@ -13,7 +13,7 @@ from ds4d.cli.console import Console
 from ds4d.cli.result import ExitCode, Outcome, ds4d_command
 from ds4d.core import choose_device
 from ds4d.io import write_png
-from ds4d.preprocess import Inspection, VideoConfig, draw_inspection, inspect_video
+from ds4d.preprocess import Inspection, VideoConfig, inspect_video, make_mask_sheet
 from ds4d.presets import PRESETS, PresetName, default_preset
 from ds4d.runs import Prediction, predict_run
 
@@ -65,10 +65,10 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
     files = []
     if arguments.output is not None:
         files.append(arguments.output / _SHEET)
-        write_png(files[0], draw_inspection(inspection))
+        write_png(files[0], make_mask_sheet(inspection))
     lines = [*_lines(inspection), f"predicted for preset {preset} on {device.type}: {prediction}"]
     outcome = Outcome("\n".join(lines), _result(inspection, prediction), files)
-    if inspection.is_fit:
+    if inspection.is_usable:
         return replace(outcome, next=[ds4d_command("generate", arguments.input, "-o", "run", *_options(arguments))])
     return replace(outcome, error=f"{arguments.input} cannot be used as it is.", exit_code=ExitCode.USAGE_ERROR)
 
@@ -84,18 +84,15 @@ def _options(arguments: CheckArguments) -> Iterator[str]:
 
 
 def _lines(inspection: Inspection) -> Iterator[str]:
-    video, framing = inspection.context.video, inspection.context.framing
+    video, crop = inspection.context.video, inspection.context.crop
     yield (
-        f"video: {video.source_frames} frames, {video.size.width} x {video.size.height}; {len(video.images)} used, "
+        f"video: {video.source_frames} frames, {video.size.width} x {video.size.height}; {len(video.seconds)} used, "
         f"{video.fps:.3g} per second, from {video.seconds[0]:.2f} s to {video.seconds[-1]:.2f} s"
     )
     methods = {"alpha": "alpha channel", "color": "color of a plain background", "model": "matting model"}
-    yield f"matting: {methods[inspection.context.cut.way]}"
-    if framing is not None:
-        yield (
-            f"framing: square of {framing.side} pixels at ({framing.left}, {framing.top}), resized to "
-            f"{framing.size} pixels"
-        )
+    yield f"matting: {methods[inspection.context.mattes.method]}"
+    if crop is not None:
+        yield f"crop: square of {crop.side} pixels at ({crop.left}, {crop.top}), resized to {crop.size}"
     for finding in inspection.findings:
         yield f"{finding.severity}: {finding}"
     if not inspection.findings:
@@ -105,10 +102,10 @@ def _lines(inspection: Inspection) -> Iterator[str]:
 def _result(inspection: Inspection, prediction: Prediction) -> dict[str, Any]:
     video = inspection.context.video
     return {
-        "fit": inspection.is_fit,
+        "fit": inspection.is_usable,
         "findings": [asdict(finding) for finding in inspection.findings],
-        "frames": len(video.images),
+        "frames": len(video.seconds),
         "fps": video.fps,
-        "matted_by": inspection.context.cut.way,
+        "matted_by": inspection.context.mattes.method,
         "predicted": asdict(prediction),
     }
