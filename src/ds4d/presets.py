@@ -1,6 +1,9 @@
 """Good settings by name."""
 
 from collections.abc import Callable
+from typing import Literal
+
+import torch
 
 from ds4d.config import GenerateConfig
 from ds4d.deformation import FieldConfig, HexPlaneConfig
@@ -133,4 +136,11 @@ def paper() -> GenerateConfig:
     )
 
 
-PRESETS: dict[str, Callable[[], GenerateConfig]] = {"tiny": tiny, "cpu": cpu, "fast": fast, "paper": paper}
+PresetName = Literal["tiny", "cpu", "fast", "paper"]
+
+PRESETS: dict[PresetName, Callable[[], GenerateConfig]] = {"tiny": tiny, "cpu": cpu, "fast": fast, "paper": paper}
+
+
+def default_preset(device: torch.device) -> PresetName:
+    """The preset of a run that names none."""
+    return "fast" if device.type == "cuda" else "cpu"

@@ -104,7 +104,7 @@ def test_failed_fits_are_reported_without_a_table(
         (["--variants", "B", "C"], "--variants must be of A"),
         (["--seeds", "0"], "--seeds must be at least 1"),
         (["--jobs", "0"], "--jobs must be at least 1"),
-        (["--steps", "-1"], "dynamic_steps must lie in [0, inf)"),
+        (["--steps", "-1"], "dynamic_steps must be at least 0"),
         (["--hold-out"], "--hold-out needs"),
     ],
 )

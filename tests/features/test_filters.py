@@ -145,5 +145,5 @@ def test_a_batch_is_its_images_one_by_one() -> None:
     ],
 )
 def test_settings_outside_their_ranges_are_named(settings: dict, name: str) -> None:
-    with pytest.raises(ValueError, match=f"FilterBankConfig: {name} must"):
+    with pytest.raises(ValueError, match=f"{name} must"):
         FilterBankConfig(**settings)

@@ -83,12 +83,12 @@ def test_more_frames_than_can_be_kept_are_refused() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"start": -1.0}, "start must lie in"),
+        ({"start": -1.0}, "start must be"),
         ({"start": 2.0, "end": 1.0}, "end must not lie before start, got 1.0 and 2.0"),
-        ({"fps": 0.0}, "fps must lie in"),
-        ({"frames": 0}, "frames must lie in"),
-        ({"size": 4}, "size must lie in"),
-        ({"fill": 1.5}, "fill must lie in"),
+        ({"fps": 0.0}, "fps must be"),
+        ({"frames": 0}, "frames must be"),
+        ({"size": 4}, "size must be"),
+        ({"fill": 1.5}, "fill must be"),
     ],
 )
 def test_wrong_settings_are_refused(settings: dict, words: str) -> None:

@@ -69,5 +69,5 @@ def test_tensorboard_gets_the_same_numbers(tmp_path: Path) -> None:
 
 
 def test_a_log_needs_an_interval() -> None:
-    with pytest.raises(ValueError, match=r"LogConfig: every must lie in \[1, inf\), got 0"):
+    with pytest.raises(ValueError, match=r"every must be"):
         LogConfig(every=0)

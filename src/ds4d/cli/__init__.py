@@ -5,7 +5,6 @@ when its command is called, so that `ds4d --help` answers at once.
 """
 
 import difflib
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -56,11 +55,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = f" Did you mean {near[0]}?" if near else ""
         unknown = Outcome(error=f"{words[0]!r} is no command.{hint} See ds4d --help.", exit_code=ExitCode.REFUSED)
         return Screen(words[0], options).answer(unknown)
-    # Before torch is loaded: OpenMP's threads would else burn the cores between torch's loops, while the splatter's own
-    # threads need them. GNU's may wait a fraction of a millisecond for the next loop: cheaper than to fall asleep.
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-        os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     from ds4d.cli.errors import attempt
     from ds4d.cli.interruption import terminable
 

@@ -44,7 +44,7 @@ class VideoConfig:
     def __post_init__(self) -> None:
         check_ranges(self, start="[0, inf)", size="[16, 4096]", fill="(0, 1]")
         if self.end is not None and not self.end >= self.start:
-            raise ValueError(f"VideoConfig: end must not lie before start, got {self.end} and {self.start}.")
+            raise ValueError(f"end must not lie before start, got {self.end} and {self.start}.")
         if self.fps is not None:
             check_ranges(self, fps="(0, inf)")
         if self.frames is not None:

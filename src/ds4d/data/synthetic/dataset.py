@@ -55,7 +55,7 @@ class SampleConfig:
     def __post_init__(self) -> None:
         for name in ("frames", "size", "supersampling", "fps"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"SampleConfig: {name} must be above 0, got {getattr(self, name)}.")
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}.")
 
 
 def sample_video(config: SampleConfig, splits: Sequence[str] = ("front", "mv")) -> MultiViewVideo:
