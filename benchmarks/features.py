@@ -35,16 +35,21 @@ from ds4d.types import MultiViewVideo
 
 def steps(video: MultiViewVideo, preset: GenerateConfig, device: torch.device, counted: int) -> dict[str, Any]:
     """Cost of a step of the dynamic stage, by rule."""
-    density = dataclasses.replace(preset.fit.density, every=10**9)
+    density = dataclasses.replace(preset.training.densification, every=10**9)
     fit = dataclasses.replace(
-        preset.fit, static_steps=0, dynamic_steps=10**6, coarse_fraction=0.0, window_growth=0.0, density=density
+        preset.training,
+        static_steps=0,
+        dynamic_steps=10**6,
+        low_resolution_fraction=0.0,
+        temporal_curriculum=0.0,
+        densification=density,
     )
     features = extract_frame_features(video, preset, device)
     found: dict[str, Any] = {}
     for rule in ("none", *RULES):
         held = torch.cuda.memory_allocated() if device.type == "cuda" else 0  # what outlives the fits before
         fusion = None if rule == "none" else dataclasses.replace(preset.fusion, rule=rule)
-        trainer = prepare(video, dataclasses.replace(preset, fit=fit, fusion=fusion), device, features)
+        trainer = prepare(video, dataclasses.replace(preset, training=fit, fusion=fusion), device, features)
         run = trainer.run()
         for _ in range(10):
             next(run)
@@ -77,10 +82,10 @@ def fitted(
     stale = []
     due = preset.fusion.depth_every
     for event in trainer.run():
-        done = trainer.step - preset.fit.static_steps
+        done = trainer.step - preset.training.static_steps
         if not isinstance(event, StepDone):
             continue
-        if done > due and done % due == 0 and trainer.step < preset.fit.total_steps:
+        if done > due and done % due == 0 and trainer.step < preset.training.total_steps:
             stale.append({"step": event.step, **staleness(trainer)})
     return trainer, stale
 

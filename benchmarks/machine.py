@@ -1,4 +1,4 @@
-"""Where and on what numbers are taken: every benchmark's report begins with it."""
+"""The machine and versions of a measurement, at the head of every benchmark's report."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ import torch
 
 
 def machine() -> dict[str, Any]:
-    """Where and on what the numbers were taken."""
+    """The machine and versions of a measurement."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     return {
         "machine": platform.platform(),

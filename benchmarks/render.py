@@ -1,13 +1,13 @@
-"""How fast the splatters draw, as JSON on the standard output.
+"""Speed of the renderers, as JSON on the standard output.
 
-    python benchmarks/render.py                 # the CPU back end; the reference beside it at 10k x 256
-    python benchmarks/render.py --references    # the reference beside it at every size
+    python benchmarks/render.py                 # the CPU renderer; also the reference at 10k x 256
+    python benchmarks/render.py --references    # also the reference at every size
     python benchmarks/render.py --gpu           # gsplat's wrapper against gsplat alone (needs CUDA)
 
 The scene is an object as training sees it: small Gaussians filling a ball of radius 0.5, one moving
 camera at distance 2.
-Times are milliseconds, for a batch of four images unless they say otherwise, and the least of several runs: other
-work on the machine only ever adds. The reference takes minutes, so it draws one image, once.
+Times are in milliseconds for a batch of four images unless stated otherwise, and the minimum of several runs, as other
+work on the machine only adds time. The reference takes minutes, so it renders one image, once.
 """
 
 import argparse
@@ -31,7 +31,7 @@ FIELDS = ("means", "quats", "scales", "opacities", "sh")
 
 
 def object_scene(count: int, size: int, device: str, batch: int = BATCH) -> tuple[Gaussians, Cameras]:
-    """Gaussians with gradients in a ball, and a camera that walks round it."""
+    """Gaussians with gradients in a ball, and a camera that moves around it."""
     generator = torch.Generator().manual_seed(0)
     directions = torch.nn.functional.normalize(torch.randn(batch, count, 3, generator=generator), dim=-1)
     values = {
@@ -47,7 +47,7 @@ def object_scene(count: int, size: int, device: str, batch: int = BATCH) -> tupl
     return Gaussians(**{name: value.to(device).requires_grad_() for name, value in values.items()}), cameras
 
 
-def least(run: Callable[[], None], seconds: float, device: str) -> float:
+def shortest(run: Callable[[], None], seconds: float, device: str) -> float:
     """The shortest of the runs that fit into `seconds` (at least three after a warm-up), in milliseconds."""
     times: list[float] = []
     run()
@@ -67,7 +67,7 @@ def _wait(device: str) -> None:
 
 
 def forward_and_both(renderer: Renderer, gaussians: Gaussians, cameras: Cameras, seconds: float) -> dict[str, float]:
-    """Times of drawing a batch, and of drawing it and its gradients."""
+    """Times of rendering a batch, and of rendering it with its gradients."""
     device = gaussians.means.device.type
     upstream = torch.ones(*cameras.Ks.shape[:-2], 3, cameras.height, cameras.width, device=device)
 
@@ -79,7 +79,7 @@ def forward_and_both(renderer: Renderer, gaussians: Gaussians, cameras: Cameras,
         _clear(gaussians)
         renderer.render(gaussians, cameras).colors.backward(upstream)
 
-    return {"forward": least(forward, seconds, device), "forward_backward": least(both, seconds, device)}
+    return {"forward": shortest(forward, seconds, device), "forward_backward": shortest(both, seconds, device)}
 
 
 def _clear(gaussians: Gaussians) -> None:
@@ -88,7 +88,7 @@ def _clear(gaussians: Gaussians) -> None:
 
 
 def against_reference(count: int, size: int, seconds: float) -> dict[str, float]:
-    """One image by the CPU back end and, once, by the reference."""
+    """One image by the CPU renderer and, once, by the reference."""
     gaussians, cameras = object_scene(count, size, "cpu", batch=1)
     ours = forward_and_both(RENDERERS["cpu"](), gaussians, cameras, seconds)["forward_backward"]
     _clear(gaussians)
@@ -99,7 +99,7 @@ def against_reference(count: int, size: int, seconds: float) -> dict[str, float]
 
 
 def cpu_sizes(seconds: float, references: bool) -> list[dict[str, Any]]:
-    """Every count and size; the reference beside it at 10k x 256, or everywhere."""
+    """Every count and size; also the reference at 10k x 256, or everywhere."""
     rows = []
     for count in COUNTS:
         for size in SIZES:
@@ -112,7 +112,7 @@ def cpu_sizes(seconds: float, references: bool) -> list[dict[str, Any]]:
 
 
 def cpu_threads(seconds: float) -> dict[str, Any]:
-    """One thread against two at 10k x 256, in turns, so that both meet the same disturbances."""
+    """One thread against two at 10k x 256, alternating, so that other load affects both."""
     gaussians, cameras = object_scene(10_000, 256, "cpu")
     before = torch.get_num_threads()
     best = {1: float("inf"), 2: float("inf")}
@@ -148,7 +148,7 @@ def gpu_overhead(seconds: float) -> dict[str, Any]:
         _clear(gaussians)
         direct().backward(upstream)
 
-    alone = {"forward": least(forward, seconds, "cuda"), "forward_backward": least(both, seconds, "cuda")}
+    alone = {"forward": shortest(forward, seconds, "cuda"), "forward_backward": shortest(both, seconds, "cuda")}
     ours = forward_and_both(RENDERERS["gsplat"](), gaussians, cameras, seconds)
     overhead = {name: round(ours[name] / alone[name] - 1, 3) for name in ours}
     return {"gaussians": 30_000, "pixels": 512, "batch": BATCH, "gsplat": alone, "ours": ours, "overhead": overhead}

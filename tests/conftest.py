@@ -137,21 +137,23 @@ def quick_config() -> "GenerateConfig":
     from ds4d.geometry import HullConfig
     from ds4d.init import InitConfig
     from ds4d.multiview import ViewsConfig
-    from ds4d.training import DensityConfig, FitConfig, LogConfig, OptimizerConfig, Rate
+    from ds4d.training import DensificationConfig, LearningRate, LogConfig, OptimizerConfig, TrainingConfig
     from ds4d.visualize import OutputsConfig
 
     return GenerateConfig(
         views=ViewsConfig(fps=6.0),
         init=InitConfig(num_gaussians=800, hull=HullConfig(resolution=32)),
         field=FieldConfig(hexplane=HexPlaneConfig(channels=8, resolution=16, multipliers=(1, 2)), width=32),
-        fit=FitConfig(
+        training=TrainingConfig(
             static_steps=20,
             dynamic_steps=160,
             times_per_step=2,
-            window_growth=0.2,
-            coarse_fraction=0.1,
-            density=DensityConfig(every=30, max_gaussians=900),
-            optimizer=OptimizerConfig(planes=Rate(3e-2, 0.1), mlp=Rate(5e-3, 0.2)),  # few steps, so long ones
+            temporal_curriculum=0.2,
+            low_resolution_fraction=0.1,
+            densification=DensificationConfig(every=30, max_gaussians=900),
+            optimizer=OptimizerConfig(
+                planes=LearningRate(3e-2, 0.1), mlp=LearningRate(5e-3, 0.2)
+            ),  # few steps, so long ones
         ),
         outputs=OutputsConfig(size=32, fps=6.0, seconds=1.0, sheet_size=32, sheet_columns=3),
         log=LogConfig(every=10),
@@ -294,18 +296,18 @@ RED = (200, 40, 30)
 
 
 def _disc(
-    left: float,
-    top: float,
+    x: float,
+    y: float,
     radius: float,
     *,
     size: tuple[int, int] = (64, 48),
     color: tuple[int, int, int] = RED,
     spot: tuple[int, int, int] | None = None,
 ) -> np.ndarray:
-    """An RGBA image (straight alpha, soft outline) of a disc at a place, with a spot of half its radius inside."""
+    """An RGBA image (straight alpha, soft outline) of a disc around (x, y), with a spot of half its radius."""
     width, height = size
     ys, xs = np.mgrid[:height, :width] + 0.5
-    distance = np.hypot(xs - left, ys - top)
+    distance = np.hypot(xs - x, ys - y)
     alpha = (radius + 0.5 - distance).clip(0, 1)
     inner = (radius / 2 + 0.5 - distance).clip(0, 1)[..., None]
     colors = np.broadcast_to(np.float64(color), (height, width, 3))
@@ -315,7 +317,7 @@ def _disc(
 
 
 def _over(rgba: np.ndarray, background: tuple[int, int, int] | np.ndarray) -> np.ndarray:
-    """An RGB image of an RGBA one on a background."""
+    """Composites an RGBA image over a background."""
     alpha = rgba[..., 3:] / 255
     return np.rint(alpha * rgba[..., :3] + (1 - alpha) * np.float64(background)).astype(np.uint8)
 
@@ -331,7 +333,7 @@ def _write_video_file(
     options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
 ) -> Path:
-    """Encodes RGB or RGBA frames; `stamps` are their times in units of 1 / fps where they are not evenly spaced."""
+    """Encodes RGB or RGBA frames; `stamps` are their times in units of 1 / fps if they are not evenly spaced."""
     with av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=fps, options=options or {})
         stream.height, stream.width = frames[0].shape[:2]
@@ -347,25 +349,25 @@ def _write_video_file(
 
 @pytest.fixture
 def disc() -> Callable[..., np.ndarray]:
-    """Draws one RGBA image: (left, top, radius, *, size, color, spot)."""
+    """Makes an RGBA image of a disc: (x, y, radius, *, size, color, spot)."""
     return _disc
 
 
 @pytest.fixture
 def over() -> Callable[..., np.ndarray]:
-    """Lays an RGBA image over a background: (rgba, background) -> RGB."""
+    """Composites an RGBA image over a background: (rgba, background) -> RGB."""
     return _over
 
 
 @pytest.fixture
-def render_video(tmp_path: Path) -> Callable[..., Path]:
-    """Encodes frames into a file: (name, frames, *, fps, codec, pix_fmt, stamps, options, container_options)."""
+def write_video_file(tmp_path: Path) -> Callable[..., Path]:
+    """Encodes frames as a video file: (name, frames, *, fps, codec, pix_fmt, stamps, options, container_options)."""
     return lambda name, frames, **settings: _write_video_file(tmp_path / name, frames, **settings)
 
 
 @pytest.fixture
 def rolling_disc() -> list[np.ndarray]:
-    """Twelve RGBA frames, 64 x 48: a red disc of radius 9 that rolls from left to right."""
+    """Twelve RGBA frames, 64 x 48: a red disc of radius 9 that moves from left to right."""
     return [_disc(14 + 3 * time, 26, 9) for time in range(12)]
 
 

@@ -102,7 +102,7 @@ def test_names_exist(page: str) -> None:
 
 
 # Programs, formats and names of other projects that the documentation mentions in code style.
-EXTERNAL = {"ruff", "make", "rembg", "splat", "webm", "pytest"}
+EXTERNAL = {"as_html", "ruff", "make", "rembg", "splat", "webm", "pytest"}
 
 
 def table(page: str, title: str) -> list[list[str]]:

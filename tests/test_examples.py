@@ -22,7 +22,7 @@ def loaded(name: str) -> ModuleType:
 
 
 def test_hello_4d(tmp_path: Path, quick_config: GenerateConfig, capsys: pytest.CaptureFixture[str]) -> None:
-    config = replace(quick_config, fit=replace(quick_config.fit, static_steps=2, dynamic_steps=4))
+    config = replace(quick_config, training=replace(quick_config.training, static_steps=2, dynamic_steps=4))
     loaded("00_hello_4d").main(tmp_path, config)
     assert "dB on the front view" in capsys.readouterr().out
     assert image_size(tmp_path / "upper_left.png") == (256, 256)

@@ -100,11 +100,11 @@ def test_multi_view_video_names_the_wrong_field(change: dict, message: str) -> N
         changed(video(), **change)
 
 
-def test_a_clip_without_frames_is_refused() -> None:
+def test_a_video_without_frames_is_refused() -> None:
     frames = NumberedFrames()
     frames.num_times = 0
     empty = {"valid": torch.ones(0, 2, dtype=torch.bool), "times": torch.zeros(0), "cameras": cameras(times=0)}
-    with pytest.raises(ValueError, match="MultiViewVideo: needs at least one frame"):
+    with pytest.raises(ValueError, match="MultiViewVideo: frames"):
         changed(video(), frames=frames, **empty)
 
 
@@ -144,7 +144,7 @@ def test_frame_batch_names_the_wrong_field(field: str) -> None:
         changed(batch, **{field: torch.zeros(1, 2, 4, 4)})
 
 
-def test_cameras_know_whether_they_stand_still() -> None:
+def test_cameras_know_whether_they_are_static() -> None:
     moving = cameras().viewmats.clone()
     moving[1, 0, 0, 3] = 0.1
     zooming = cameras().Ks.clone()
@@ -219,23 +219,23 @@ def test_centers_are_the_positions_of_the_cameras() -> None:
     torch.testing.assert_close(in_camera, torch.zeros_like(in_camera), atol=1e-6, rtol=0)
 
 
-def test_resized_cameras_see_points_at_the_same_share_of_the_image(tiny_cameras: Cameras) -> None:
+def test_resized_cameras_see_points_at_the_same_fraction_of_the_image(tiny_cameras: Cameras) -> None:
     points = torch.tensor([[0.1, 0.2, 0.3], [-0.2, 0.0, 0.1]])
     larger = tiny_cameras.resized(100, 96)
-    share, _ = project_points(points, tiny_cameras)
-    share_larger, _ = project_points(points, larger)
-    torch.testing.assert_close(share_larger / torch.tensor([100, 96]), share / torch.tensor([40, 32]))
+    fraction, _ = project_points(points, tiny_cameras)
+    fraction_larger, _ = project_points(points, larger)
+    torch.testing.assert_close(fraction_larger / torch.tensor([100, 96]), fraction / torch.tensor([40, 32]))
     assert (larger.width, larger.height) == (100, 96)
 
 
-def test_gather_reads_the_pairs_asked_for() -> None:
+def test_gather_reads_the_requested_pairs() -> None:
     batch = video().gather(torch.tensor([2, 0]), torch.tensor([0, 1]))
     assert batch.images.shape == (2, 3, 4, 8)
     assert (255 * batch.images[:, :2, 0, 0]).round().tolist() == [[2, 0], [0, 1]]
     torch.testing.assert_close(batch.alphas, torch.full((2, 1, 4, 8), 128 / 255))
 
 
-def test_the_middle_frame_is_the_later_one_of_an_even_clip() -> None:
+def test_the_middle_of_an_even_number_of_frames_is_the_later_one() -> None:
     assert video().middle == 1
     frames = NumberedFrames()
     frames.num_times = 4

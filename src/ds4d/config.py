@@ -12,7 +12,7 @@ from ds4d.guidance import GuidanceConfig
 from ds4d.init import InitConfig
 from ds4d.multiview import ViewsConfig
 from ds4d.preprocess import VideoConfig
-from ds4d.training import FitConfig, LogConfig
+from ds4d.training import LogConfig, TrainingConfig
 from ds4d.visualize import OutputsConfig
 
 
@@ -28,7 +28,7 @@ class GenerateConfig:
         decoupling: of the features into what stays and what moves (DSFD).
         fusion: of the views' features on the Gaussians (TSSF); None lets the HexPlane alone move them.
         field: what moves them; None for an object that stands still.
-        fit: the schedule.
+        training: training schedule, losses and densification.
         guidance: what a diffusion model thinks of sides that no view shows.
         outputs: images and videos.
         log: of the losses.
@@ -43,7 +43,7 @@ class GenerateConfig:
     decoupling: DecouplingConfig = dataclasses.field(default_factory=DecouplingConfig)
     fusion: FusionConfig | None = dataclasses.field(default_factory=FusionConfig)
     field: FieldConfig | None = dataclasses.field(default_factory=FieldConfig)
-    fit: FitConfig = dataclasses.field(default_factory=FitConfig)
+    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
     guidance: GuidanceConfig = dataclasses.field(default_factory=GuidanceConfig)
     outputs: OutputsConfig = dataclasses.field(default_factory=OutputsConfig)
     log: LogConfig = dataclasses.field(default_factory=LogConfig)

@@ -13,18 +13,18 @@ from ds4d.guidance import GuidanceConfig
 from ds4d.init import InitConfig
 from ds4d.losses import LossConfig, Term
 from ds4d.multiview import ViewsConfig
-from ds4d.training import DensityConfig, FitConfig, OptimizerConfig, Rate
+from ds4d.training import DensificationConfig, LearningRate, OptimizerConfig, TrainingConfig
 from ds4d.visualize import OutputsConfig
 
 # Few steps want higher rates than the defaults, and Gaussians that come to rest.
 _QUICK = OptimizerConfig(
-    means=Rate(2e-3, 0.05),
-    quats=Rate(4e-3, 0.3),
-    log_scales=Rate(1e-2, 0.3),
-    opacity_logits=Rate(5e-2, 0.3),
-    sh0=Rate(1e-2, 0.3),
-    planes=Rate(2e-2, 0.1),
-    mlp=Rate(2e-3, 0.1),
+    means=LearningRate(2e-3, 0.05),
+    quats=LearningRate(4e-3, 0.3),
+    log_scales=LearningRate(1e-2, 0.3),
+    opacity_logits=LearningRate(5e-2, 0.3),
+    sh0=LearningRate(1e-2, 0.3),
+    planes=LearningRate(2e-2, 0.1),
+    mlp=LearningRate(2e-3, 0.1),
 )
 
 
@@ -34,13 +34,13 @@ def tiny() -> GenerateConfig:
         views=ViewsConfig(size=128),
         init=InitConfig(num_gaussians=4_000, hull=HullConfig(resolution=64)),
         field=FieldConfig(HexPlaneConfig(channels=8, resolution=24, multipliers=(1, 2)), width=32, deform_color=True),
-        fit=FitConfig(
+        training=TrainingConfig(
             static_steps=100,
             dynamic_steps=500,
             static_views=4,
             times_per_step=2,
             views_per_time=4,
-            density=DensityConfig(max_gaussians=6_000, every=50),
+            densification=DensificationConfig(max_gaussians=6_000, every=50),
             optimizer=_QUICK,
         ),
         outputs=OutputsConfig(size=256, fps=12.0, seconds=4.0, sheet_size=128),
@@ -53,15 +53,15 @@ def cpu() -> GenerateConfig:
         views=ViewsConfig(size=256),
         init=InitConfig(num_gaussians=8_000),
         field=FieldConfig(HexPlaneConfig(channels=8), width=32, deform_color=True),
-        fit=FitConfig(
+        training=TrainingConfig(
             static_steps=150,
             dynamic_steps=1100,
             static_views=4,
-            coarse_fraction=0.6,
+            low_resolution_fraction=0.6,
             times_per_step=2,
             views_per_time=4,
             losses=LossConfig(rigidity=0.5),
-            density=DensityConfig(max_gaussians=16_000, every=50),
+            densification=DensificationConfig(max_gaussians=16_000, every=50),
             optimizer=_QUICK,
             neighbors=4,
         ),
@@ -73,15 +73,17 @@ def fast() -> GenerateConfig:
     """For a GPU: images at their own size, many of them in each step."""
     return GenerateConfig(
         field=FieldConfig(deform_color=True),
-        fit=FitConfig(
+        training=TrainingConfig(
             static_steps=300,
             dynamic_steps=1000,
-            coarse_fraction=0.3,
+            low_resolution_fraction=0.3,
             times_per_step=8,
             views_per_time=2,
             losses=LossConfig(rigidity=0.5),
-            density=DensityConfig(grow_fraction=0.1),
-            optimizer=OptimizerConfig(means=Rate(2e-3, 0.05), planes=Rate(2e-2, 0.1), mlp=Rate(2e-3, 0.1)),
+            densification=DensificationConfig(grow_fraction=0.1),
+            optimizer=OptimizerConfig(
+                means=LearningRate(2e-3, 0.05), planes=LearningRate(2e-2, 0.1), mlp=LearningRate(2e-3, 0.1)
+            ),
         ),
     )
 
@@ -104,13 +106,13 @@ def paper() -> GenerateConfig:
         features=FeaturesConfig(kind="dinov2"),
         init=InitConfig(num_gaussians=10_000),
         field=FieldConfig(hexplane=HexPlaneConfig(channels=32, resolution=64, multipliers=(1, 2, 4, 8))),
-        fit=FitConfig(
+        training=TrainingConfig(
             static_steps=700,
             dynamic_steps=7300,
             times_per_step=4,
             views_per_time=2,
-            window_growth=0.0,
-            coarse_fraction=0.0,
+            temporal_curriculum=0.0,
+            low_resolution_fraction=0.0,
             view_correction=None,
             losses=LossConfig(
                 l1=Term(),
@@ -122,14 +124,14 @@ def paper() -> GenerateConfig:
                 time_smoothness=5.0 * _STAG4D_PLANES,
                 time_l1=0.05 * _STAG4D_PLANES,
             ),
-            density=DensityConfig(start=0.15, stop=0.75, max_gaussians=33_000, grow_fraction=0.025),
+            densification=DensificationConfig(start=0.15, stop=0.75, max_gaussians=33_000, grow_fraction=0.025),
             optimizer=OptimizerConfig(
-                means=Rate(2e-3, 0.01),
-                quats=Rate(2e-3),
-                log_scales=Rate(1e-2),
-                opacity_logits=Rate(2e-2),
-                planes=Rate(1.6e-2, 0.1),
-                mlp=Rate(1.6e-3, 0.1),
+                means=LearningRate(2e-3, 0.01),
+                quats=LearningRate(2e-3),
+                log_scales=LearningRate(1e-2),
+                opacity_logits=LearningRate(2e-2),
+                planes=LearningRate(1.6e-2, 0.1),
+                mlp=LearningRate(1.6e-3, 0.1),
             ),
         ),
         guidance=GuidanceConfig(weight=1 * _STAG4D),

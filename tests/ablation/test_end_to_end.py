@@ -12,7 +12,7 @@ from ds4d.config import GenerateConfig
 
 
 def test_two_variants_on_the_sample(sample_folder: Path, quick_config: GenerateConfig, tmp_path: Path) -> None:
-    preset = replace(quick_config, fit=replace(quick_config.fit, dynamic_steps=30))
+    preset = replace(quick_config, training=replace(quick_config.training, dynamic_steps=30))
     fits = plan(find_scenes([sample_folder], preset.views), preset, ["A", "H"], seeds=1)
     events = list(ablate(fits, tmp_path, fit_scene, device=torch.device("cpu")))
     assert all(isinstance(event, FitDone) for event in events[1:]) and len(events) == 3

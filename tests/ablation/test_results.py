@@ -36,7 +36,7 @@ def test_the_hash_depends_on_what_determines_the_fit(make_plan: Plan) -> None:
     usual = digest()
     assert usual == settings_hash(dict(reversed(make_plan()[0].settings.items())))
     assert digest(outputs=replace(tiny().outputs, fps=7.0), checkpoint_every=3) == usual
-    assert digest(fit=replace(tiny().fit, dynamic_steps=7)) != usual
+    assert digest(training=replace(tiny().training, dynamic_steps=7)) != usual
     fit = make_plan()[0]
     assert settings_hash(replace(fit, scene=replace(fit.scene, data=Path("elsewhere"))).settings) == usual
     assert settings_hash(replace(fit, scene=replace(fit.scene, perturbed=True)).settings) != usual
@@ -64,15 +64,15 @@ def test_damaged_files_are_named(
 def test_results_of_other_settings_do_not_mix(tmp_path: Path, make_plan: Plan, write: Write) -> None:
     first, second = make_plan(seeds=1, variants=("A",))
     write(tmp_path, first, psnr=1.0)
-    longer = replace(tiny(), fit=replace(tiny().fit, dynamic_steps=501))
+    longer = replace(tiny(), training=replace(tiny().training, dynamic_steps=501))
     theirs = write(tmp_path, make_plan(seeds=1, variants=("B",), preset=longer)[1], psnr=1.0)
-    with pytest.raises(ValueError, match=r"frog-B-seed0\.json .*fox-A-seed0\.json, got another preset\.fit\.dyn"):
+    with pytest.raises(ValueError, match=r"frog-B-seed0\.json .*fox-A-seed0\.json, got another preset\.training\.dyn"):
         read_results(tmp_path)
     theirs.unlink()
     changed = write(
-        tmp_path, replace(second, config=replace(second.config, fit=longer.fit)), psnr=1.0
+        tmp_path, replace(second, config=replace(second.config, training=longer.training)), psnr=1.0
     )  # the variant itself has changed
-    with pytest.raises(ValueError, match=r"another variant A\.fit\.dynamic_steps"):
+    with pytest.raises(ValueError, match=r"another variant A\.training\.dynamic_steps"):
         read_results(tmp_path)
     changed.unlink()
     write(tmp_path, replace(second, scene=replace(second.scene, perturbed=True)), psnr=1.0)

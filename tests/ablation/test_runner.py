@@ -92,11 +92,11 @@ def test_finished_fits_are_not_repeated(tmp_path: Path, make_plan: Plan) -> None
 
 def test_a_changed_preset_is_refused_before_fitting(tmp_path: Path, make_plan: Plan) -> None:
     list(ablate(make_plan(seeds=1), tmp_path, metrics, device=CPU))
-    changed = replace(tiny(), fit=replace(tiny().fit, static_steps=7))
-    message = r"fox-A-seed0 .*fox-A-seed0\.json, got another preset\.fit\.static_steps"
+    changed = replace(tiny(), training=replace(tiny().training, static_steps=7))
+    message = r"fox-A-seed0 .*fox-A-seed0\.json, got another preset\.training\.static_steps"
     with pytest.raises(ValueError, match=message):
         list(ablate(make_plan(preset=changed), tmp_path, never, device=CPU))
-    with pytest.raises(ValueError, match=r"preset\.fit\.static_steps"):  # also for other entries
+    with pytest.raises(ValueError, match=r"preset\.training\.static_steps"):  # also for other entries
         list(ablate(make_plan(scenes=("mage",), variants=("D",), preset=changed), tmp_path, never, device=CPU))
     assert len(values(tmp_path)) == 4
 

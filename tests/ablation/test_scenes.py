@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def few_steps(quick_config: GenerateConfig) -> GenerateConfig:
-    return replace(quick_config, fit=replace(quick_config.fit, static_steps=4, dynamic_steps=8), fusion=None)
+    return replace(quick_config, training=replace(quick_config.training, static_steps=4, dynamic_steps=8), fusion=None)
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def unusual(preset: GenerateConfig) -> GenerateConfig:
         init=replace(preset.init, method="points", file=Path("cloud.ply")),
         decoupling=replace(preset.decoupling, enabled=False),
         fusion=None,
-        fit=replace(preset.fit, view_correction=None),
+        training=replace(preset.training, view_correction=None),
     )
 
 
@@ -43,7 +43,7 @@ def test_variants_are_those_of_the_paper_for_every_preset(preset: GenerateConfig
     assert list(made) == list(VARIANTS) == list(EXPECTED)
     for name, (method, rule, decoupled, corrected) in EXPECTED.items():
         config = made[name]
-        assert (config.fit.view_correction is not None) == corrected
+        assert (config.training.view_correction is not None) == corrected
         assert (config.init.method, config.init.file) == (method, None)
         assert (config.fusion.rule if config.fusion else None) == rule
         if decoupled is not None:
@@ -58,7 +58,7 @@ def test_variants_differ_in_nothing_else() -> None:
             init=replace(config.init, method=preset.init.method),
             decoupling=replace(config.decoupling, enabled=preset.decoupling.enabled),
             fusion=preset.fusion,
-            fit=replace(config.fit, view_correction=preset.fit.view_correction),
+            training=replace(config.training, view_correction=preset.training.view_correction),
         )
         assert neutral == preset
         if config.fusion and preset.fusion:

@@ -12,9 +12,9 @@ from ds4d.core import with_overrides
 from ds4d.runs import RunFolder, read_record
 
 SHORT = {
-    "fit.static_steps": 2,
-    "fit.dynamic_steps": 4,
-    "fit.losses.lpips.weight": 0.1,  # without its weights, which no test finds
+    "training.static_steps": 2,
+    "training.dynamic_steps": 4,
+    "training.losses.lpips.weight": 0.1,  # without its weights, which no test finds
     "outputs": {"size": 16, "seconds": 0.2, "sheet_columns": 1, "sheet_size": 16},
 }
 
@@ -53,7 +53,7 @@ def test_settings_of_an_earlier_run_can_be_changed(tmp_path: Path, finished_run:
         ({"preset": "slow"}, "preset must be one of tiny"),
         ({"preset": "tiny", "config": GenerateConfig()}, "config"),
         ({"config": "absent.json"}, "absent.json"),
-        ({"overrides": {"fit.dynamc_steps": 1}}, "Did you mean fit.dynamic_steps"),
+        ({"overrides": {"training.dynamc_steps": 1}}, "Did you mean training.dynamic_steps"),
         ({"seed": -1}, "seed"),
     ],
 )

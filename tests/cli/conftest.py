@@ -41,7 +41,7 @@ def quick() -> list[str]:
     """Options that make a run a matter of a second."""
     return [
         "--device", "cpu", "--preset", "tiny", "--size", "32", "--init.num-gaussians", "200",
-        "--init.hull.resolution", "24", "--fit.static-steps", "2", "--fit.dynamic-steps", "4",
+        "--init.hull.resolution", "24", "--training.static-steps", "2", "--training.dynamic-steps", "4",
         "--field.hexplane.resolution", "8", "--outputs.size", "32", "--outputs.seconds", "0.2", "--outputs.fps", "4",
         "--outputs.sheet-size", "32", "--outputs.sheet-columns", "2",
     ]  # fmt: skip

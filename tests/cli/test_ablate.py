@@ -69,7 +69,7 @@ def test_size_and_steps_change_all_variants(ds4d: Callable, sample_folder: Path,
     settings = json.loads((tmp_path / "results" / "views-B-seed0.json").read_text())["settings"]
     for name in ("preset", "variant"):
         assert settings[name]["views"]["size"] == 96
-        assert (settings[name]["fit"]["static_steps"], settings[name]["fit"]["dynamic_steps"]) == (30, 100)
+        assert (settings[name]["training"]["static_steps"], settings[name]["training"]["dynamic_steps"]) == (30, 100)
 
 
 def test_failed_fits_are_reported_and_the_others_kept(ds4d: Callable, sample_folder: Path, tmp_path: Path) -> None:

@@ -120,7 +120,8 @@ def test_generate_says_what_it_does_and_what_it_wrote(
     config = json.loads((run / "config.json").read_text())["config"]
     assert config["seed"] == 3 and config["views"]["splits"] == ["front", "mv"]
     assert (
-        config["fit"]["dynamic_steps"] == 4 and config["fit"]["times_per_step"] == PRESETS["tiny"]().fit.times_per_step
+        config["training"]["dynamic_steps"] == 4
+        and config["training"]["times_per_step"] == PRESETS["tiny"]().training.times_per_step
     )
     again = ds4d("generate", sample_folder, "-o", tmp_path / "again", "--config", run / "config.json", "--quiet")
     assert (again.status, again.out, again.err) == (0, "", "")
@@ -131,9 +132,11 @@ def test_options_change_their_preset(tmp_path: Path) -> None:
     assert set(PRESETS) == set(PresetName.__args__)
     for name, preset in PRESETS.items():
         assert parse(["in", "-o", "out", "--preset", name]).settings == preset()
-    changed = parse(["in", "-o", "out", "--preset", "cpu", "--fit.losses.ssim.weight", "0.5", "--up", "z"]).settings
-    assert changed.fit.losses.ssim.weight == 0.5 and changed.views.up == "z"
-    assert changed.fit.static_steps == PRESETS["cpu"]().fit.static_steps
+    changed = parse(
+        ["in", "-o", "out", "--preset", "cpu", "--training.losses.ssim.weight", "0.5", "--up", "z"]
+    ).settings
+    assert changed.training.losses.ssim.weight == 0.5 and changed.views.up == "z"
+    assert changed.training.static_steps == PRESETS["cpu"]().training.static_steps
 
 
 def test_an_option_without_its_value_is_told_like_every_other(ds4d: Callable) -> None:

@@ -150,7 +150,7 @@ def test_options_that_do_not_fit(
     ("words", "message"),
     [
         (["--init.hull.resolution", "0"], "resolution must be"),
-        (["--fit.coarse-share", "half"], "--fit.coarse-share"),
+        (["--training.low-resolution", "half"], "--training.low-resolution"),
         (["--preset", "huge"], "'huge'"),
     ],
 )

@@ -38,7 +38,7 @@ def test_the_first_signal_is_a_wish_and_the_second_an_order() -> None:
 def test_a_terminated_process_leaves_a_checkpoint(quick: list[str], sample_folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     words = [sys.executable, "-m", "ds4d", "generate", str(sample_folder), "-o", str(run), *quick]
-    words += ["--fit.dynamic-steps", "1000000", "--log.every", "1"]
+    words += ["--training.dynamic-steps", "1000000", "--log.every", "1"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + PATIENCE

@@ -25,7 +25,7 @@ def _every_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     [
         ("check VIDEO", VIDEO),
         ("views VIDEO -o OUT --size 32 --views inflate", [*VIDEO, "inflating the frames", "writing the views"]),
-        ("generate VIDEO -o OUT QUICK", [*VIDEO, "looking at the images", "fitting", *RUN]),
+        ("generate VIDEO -o OUT QUICK", [*VIDEO, "extracting features", "fitting", *RUN]),
         ("generate DATA -o OUT QUICK --init MESH", ["turning the shape", "registering the shape", "fitting", *RUN]),
         ("render RUN --orbit --size 16 --seconds 0.1 -o OUT", ["drawing the images"]),
         ("render RUN --azimuth 90 --size 16 --seconds 0.1 -o OUT.webm", ["OUT.webm"]),

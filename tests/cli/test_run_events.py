@@ -11,7 +11,7 @@ from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.core import Progress
 from ds4d.init.registration import Orientation, Registration
 from ds4d.pipeline import FileWritten, MeshRegistered, Resolved, StageStarted
-from ds4d.training import DensityChanged, StepDone
+from ds4d.training import GaussiansChanged, StepDone
 
 ALIGNED = Registration(
     positions=torch.zeros(4, 3),
@@ -26,9 +26,9 @@ EVENTS = [
     StageStarted("views"),
     Resolved("views", "inflate (as asked)"),
     MeshRegistered(ALIGNED),
-    StageStarted("fit"),
+    StageStarted("training"),
     *(StepDone(step, 40, "static", 1 / step, {"l1": 0.1}, 77, 0.5 * step) for step in range(1, 41)),
-    DensityChanged(40, 77, 80),
+    GaussiansChanged(40, 77, 80),
     StageStarted("outputs"),
     FileWritten(Path("run/orbit.mp4")),
 ]

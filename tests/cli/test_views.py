@@ -34,8 +34,8 @@ def test_a_video_becomes_an_object(ds4d: Callable, quick: list[str], sample_fold
         assert line in outcome.err.splitlines()
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert (metrics["frames"], metrics["views"], metrics["image_size"]) == (4, 7, [32, 32])
-    framing = json.loads((tmp_path / "run" / "video_crop.json").read_text())["framing"]
-    assert framing["video_width"] == 48 and framing["size"] == 32
+    box = json.loads((tmp_path / "run" / "video_crop.json").read_text())["box"]
+    assert box["video_width"] == 48 and box["size"] == 32
     assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["video"]["frames"] == 4
 
 
@@ -43,7 +43,7 @@ def test_the_whole_way_is_the_two_steps(ds4d: Callable, quick: list[str], sample
     """First Gaussians of a video, and of the folder of its views, are the same up to rounding in files."""
     video = sample_folder / "front.mp4"
     ds4d("views", video, "-o", tmp_path / "views", "--size", 32)
-    options = [*quick, "--fit.static-steps", "0", "--fit.dynamic-steps", "0"]
+    options = [*quick, "--training.static-steps", "0", "--training.dynamic-steps", "0"]
     for source, run in ((video, "one"), (tmp_path / "views", "two")):
         outcome = ds4d("generate", source, "-o", tmp_path / run, *options)
         assert outcome.status == 0, outcome.err

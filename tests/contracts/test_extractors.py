@@ -1,4 +1,4 @@
-"""What every extractor of frame features promises."""
+"""What every feature extractor guarantees."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ds4d.decoupling import REFERENCES, decouple, dynamic_fraction, reference_basis
 from ds4d.features import EXTRACTORS, Dinov2Config, FeatureExtractor, FilterBankConfig
 
-CELLS = (4, 6)  # of the images here
+CELLS = (4, 6)  # of the test images
 
 every_extractor = pytest.mark.parametrize("kind", EXTRACTORS)
 Make = Callable[[str], nn.Module]
@@ -18,7 +18,7 @@ Make = Callable[[str], nn.Module]
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny random DINOv2 of the real class, as its files."""
+    """Folder of a tiny random DINOv2 of the real class."""
     transformers = pytest.importorskip("transformers", reason="needs transformers (pip install 'ds4d[priors]')")
     torch.manual_seed(0)
     config = transformers.Dinov2Config(
@@ -37,7 +37,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(request: pytest.FixtureRequest) -> Callable[[str], object]:
-    """The settings of an extractor by its name; a new one needs a line here."""
+    """Settings of each extractor; a new extractor needs a line here."""
     made = {
         "filters": lambda: FilterBankConfig(scales=(0.5, 1.5)),
         "dinov2": lambda: Dinov2Config(model=str(request.getfixturevalue("network")), tokens=max(CELLS), batch_size=3),
@@ -51,14 +51,14 @@ def make(settings: Callable[[str], object]) -> Make:
 
 
 def batch(extractor: nn.Module, *batch: int) -> Tensor:
-    """Noise of so many cells as `CELLS` says."""
+    """Random images of `CELLS` cells."""
     generator = torch.Generator().manual_seed(1)
     height, width = (cells * extractor.stride for cells in CELLS)  # ty: ignore[unsupported-operator]
     return torch.rand(*batch, 3, height, width, generator=generator)
 
 
 @every_extractor
-def test_it_fits_the_protocol_and_its_stride_and_channels_are_true(kind: str, make: Make) -> None:
+def test_maps_have_the_stated_stride_and_channels(kind: str, make: Make) -> None:
     extractor = make(kind)
     assert isinstance(extractor, FeatureExtractor)
     maps = extractor(batch(extractor, 2, 5))
@@ -67,7 +67,7 @@ def test_it_fits_the_protocol_and_its_stride_and_channels_are_true(kind: str, ma
 
 
 @every_extractor
-def test_a_batch_is_its_images_one_by_one(kind: str, make: Make) -> None:
+def test_batch_equals_single_images(kind: str, make: Make) -> None:
     extractor = make(kind)
     stack = batch(extractor, 4)
     torch.testing.assert_close(extractor(stack), torch.stack([extractor(one) for one in stack]), atol=1e-5, rtol=1e-5)
@@ -75,7 +75,7 @@ def test_a_batch_is_its_images_one_by_one(kind: str, make: Make) -> None:
 
 
 @every_extractor
-def test_it_is_frozen_and_repeats_itself(kind: str, make: Make) -> None:
+def test_frozen_and_deterministic(kind: str, make: Make) -> None:
     extractor = make(kind)
     images = batch(extractor, 2).requires_grad_()
     maps = extractor(images)
@@ -85,7 +85,7 @@ def test_it_is_frozen_and_repeats_itself(kind: str, make: Make) -> None:
 
 @every_extractor
 @pytest.mark.parametrize("cell", [(0, 0), (1, 4), (3, 5)])
-def test_a_cell_shows_its_own_part_of_the_image(kind: str, make: Make, cell: tuple[int, int]) -> None:
+def test_cells_depend_on_their_part_of_the_image(kind: str, make: Make, cell: tuple[int, int]) -> None:
     extractor = make(kind)
     plain = torch.full_like(batch(extractor), 0.2)
     lit, (row, column), stride = plain.clone(), cell, extractor.stride
@@ -95,17 +95,17 @@ def test_a_cell_shows_its_own_part_of_the_image(kind: str, make: Make, cell: tup
 
 
 @every_extractor
-def test_the_digest_of_its_weights_is_steady(kind: str, settings: Callable[[str], object]) -> None:
+def test_weights_digest_is_deterministic(kind: str, settings: Callable[[str], object]) -> None:
     first, again = (EXTRACTORS[kind].weights_digest(settings(kind)) for _ in range(2))
     assert isinstance(first, str) and first == again
 
 
 @every_extractor
 @pytest.mark.parametrize("reference", REFERENCES)
-def test_a_still_video_has_nothing_dynamic_and_a_changing_one_has(kind: str, make: Make, reference: str) -> None:
+def test_only_changing_videos_have_a_dynamic_part(kind: str, make: Make, reference: str) -> None:
     extractor = make(kind)
     video = extractor(batch(extractor, 5, 2))
-    still = video[:1].expand(5, -1, -1, -1, -1)
-    fractions = [dynamic_fraction(decouple(maps, reference_basis(maps, reference))) for maps in (still, video)]
+    static = video[:1].expand(5, -1, -1, -1, -1)
+    fractions = [dynamic_fraction(decouple(maps, reference_basis(maps, reference))) for maps in (static, video)]
     assert fractions[0].max() < 1e-3
     assert fractions[1].mean() > 0.02

@@ -1,4 +1,4 @@
-"""Every splatter draws what the float64 reference draws, with the same gradients, in easy scenes and in nasty ones."""
+"""Every renderer agrees with the float64 reference in values and gradients, in simple and in difficult scenes."""
 
 import functools
 import math
@@ -46,7 +46,7 @@ def cloud(
 
 
 def rig(times: int | None = None, views: int = 2, width: int = 40, height: int = 24) -> Cameras:
-    """Cameras round the origin, all different; the size is no multiple of a tile."""
+    """Cameras around the origin, all different; the size is no multiple of a tile."""
     count = (times or 1) * views
     azimuths = [37.0 + 360 * k / count for k in range(count)]
     cameras = orbit_cameras(
@@ -81,7 +81,7 @@ def degree_1_moving() -> Scene:
 
 
 def all_around_the_camera() -> Scene:
-    """Behind it, before the near plane, far off screen (where the Jacobian is held) and in sight."""
+    """Behind it, before the near plane, far off screen (where the Jacobian is clamped) and in the image."""
     return cloud(count=300, radius=4.0, scale=0.1), rig()
 
 
@@ -92,7 +92,7 @@ def huge() -> Scene:
 
 
 def tiny() -> Scene:
-    """Far below a pixel: the blur is all that is seen."""
+    """Far below a pixel: only the blur is visible."""
     return cloud(scale=1e-5), rig()
 
 
@@ -102,13 +102,13 @@ def needles() -> Scene:
 
 
 def opaque() -> Scene:
-    """The cap on alpha and the early stop at work everywhere."""
+    """Alpha is capped and pixels stop early everywhere."""
     gaussians = cloud(scale=0.1)
     return replace(gaussians, opacities=torch.ones_like(gaussians.opacities)), rig()
 
 
 def transparent() -> Scene:
-    """Too faint to be drawn, or gone altogether."""
+    """Below the alpha threshold, or fully transparent."""
     gaussians = cloud()
     return replace(gaussians, opacities=0.0039 * gaussians.opacities.round()), rig()
 
@@ -118,7 +118,7 @@ def nothing() -> Scene:
 
 
 def off_center() -> Scene:
-    """Cameras whose axis does not meet the middle of the image, with pixels that are not square."""
+    """Principal points off the image center, with pixels that are not square."""
     cameras = rig()
     return cloud(), replace(cameras, Ks=cameras.Ks * torch.tensor([[1.3, 1, 0.6], [1, 0.8, 1.3], [1, 1, 1]]))
 
@@ -138,15 +138,15 @@ SCENES: list[Callable[[], Scene]] = [
 
 
 @dataclass(frozen=True)
-class Drawing:
+class Result:
     """A rendering, and the gradients of a random linear function of it."""
 
     rendering: Rendering
     gradients: dict[str, Tensor]
 
 
-def draw(renderer: Renderer, gaussians: Gaussians, cameras: Cameras) -> Drawing:
-    """Draws over random backgrounds; all random numbers are the same for every renderer."""
+def render(renderer: Renderer, gaussians: Gaussians, cameras: Cameras) -> Result:
+    """Renders over random backgrounds; all random numbers are the same for every renderer."""
     leaves = {name: getattr(gaussians, name).clone().requires_grad_() for name in FIELDS}
     like = leaves["means"]
     generator = torch.Generator().manual_seed(1)
@@ -156,11 +156,11 @@ def draw(renderer: Renderer, gaussians: Gaussians, cameras: Cameras) -> Drawing:
     upstream = [torch.randn(output.shape, generator=generator).to(like) for output in outputs]
     torch.autograd.backward(outputs, upstream)
     gradients = {name: leaf.grad for name, leaf in leaves.items()}
-    return Drawing(rendering, {**gradients, "backgrounds": backgrounds.grad, "means2d": rendering.info["means2d"].grad})
+    return Result(rendering, {**gradients, "backgrounds": backgrounds.grad, "means2d": rendering.info["means2d"].grad})
 
 
 def assert_close(name: str, got: Tensor, want: Tensor, *, tolerance: float, outliers: float) -> None:
-    """All but a share of the entries lie within tolerance of the largest one wanted."""
+    """All but a fraction of the entries are within tolerance, relative to the largest expected one."""
     assert got.shape == want.shape, name
     if want.numel() == 0:
         return
@@ -168,24 +168,24 @@ def assert_close(name: str, got: Tensor, want: Tensor, *, tolerance: float, outl
     assert got.isfinite().all(), name
     scale = want.abs().max().clamp_min(1e-6)
     errors = (got - want).abs() / scale
-    share = (errors > tolerance).double().mean().item()
-    assert share <= outliers, f"{name}: {share:.2%} of the entries are off, the worst by {errors.max():.1e}"
+    fraction = (errors > tolerance).double().mean().item()
+    assert fraction <= outliers, f"{name}: {fraction:.2%} of the entries differ, by up to {errors.max():.1e}"
 
 
 @functools.cache
-def prepared(scene: Callable[[], Scene]) -> tuple[Gaussians, Cameras, Drawing]:
-    """The scene in float32, and what the reference makes of it in float64."""
+def prepared(scene: Callable[[], Scene]) -> tuple[Gaussians, Cameras, Result]:
+    """The scene in float32, and the reference's result in float64."""
     torch.manual_seed(0)
     gaussians, cameras = scene()
-    return gaussians, cameras, draw(ReferenceRenderer(), *moved(gaussians, cameras, torch.float64))
+    return gaussians, cameras, render(ReferenceRenderer(), *moved(gaussians, cameras, torch.float64))
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
-def test_equals_the_exact_reference(renderer: Renderer, scene: Callable[[], Scene]) -> None:
+def test_equals_the_reference(renderer: Renderer, scene: Callable[[], Scene]) -> None:
     gaussians, cameras, want = prepared(scene)
-    got = draw(renderer, *moved(gaussians, cameras, device_of(renderer)))
-    # Where a Gaussian's alpha lies on the cut-off of 1/255, or a transmittance on the stop, rounding decides whether
-    # the Gaussian counts: such a pixel jumps by up to 1/255, and so do the gradients that pass through it.
+    got = render(renderer, *moved(gaussians, cameras, device_of(renderer)))
+    # If a Gaussian's alpha is at the threshold of 1/255, or a transmittance at its minimum, rounding decides whether
+    # the Gaussian counts: such a pixel changes by up to 1/255, and so do the gradients that pass through it.
     for name in ("colors", "alphas", "depths"):
         exact = getattr(want.rendering, name).detach()
         assert_close(name, getattr(got.rendering, name), exact, tolerance=5e-5, outliers=2e-3)
@@ -196,7 +196,7 @@ def test_equals_the_exact_reference(renderer: Renderer, scene: Callable[[], Scen
     assert_close("radii", got.rendering.info["radii"], radii, tolerance=0, outliers=5e-3)
 
 
-def test_draws_a_known_gaussian(renderer: Renderer) -> None:
+def test_a_known_gaussian(renderer: Renderer) -> None:
     scale, opacity, background = 0.1, 0.8, 0.25
     gaussians = Gaussians(
         means=torch.zeros(1, 3),
@@ -224,7 +224,7 @@ def test_draws_a_known_gaussian(renderer: Renderer) -> None:
     torch.testing.assert_close(rendering.info["means2d"].cpu(), torch.tensor([[[10.0, 10.0]]]))
 
 
-def test_the_nearer_gaussian_covers_the_farther(renderer: Renderer) -> None:
+def test_nearer_gaussians_occlude_farther_ones(renderer: Renderer) -> None:
     near_and_far = torch.tensor([[0, 0, 0.5], [0, 0, -0.5]])
     red_and_green = torch.tensor([[1.0, 0, 0], [0, 1.0, 0]])
     gaussians = Gaussians(
@@ -242,19 +242,19 @@ def test_the_nearer_gaussian_covers_the_farther(renderer: Renderer) -> None:
     assert rendering.depths.item() == pytest.approx(depth, abs=1e-3)
 
 
-def test_moving_scene_and_cameras_together_changes_nothing(renderer: Renderer) -> None:
+def test_rigid_motion_of_scene_and_cameras_changes_nothing(renderer: Renderer) -> None:
     gaussians, cameras = moved(*plain(), device_of(renderer))
-    turn = torch.nn.functional.normalize(torch.randn(4), dim=0).to(gaussians.means)
+    quat = torch.nn.functional.normalize(torch.randn(4), dim=0).to(gaussians.means)
     shift = torch.randn(3).to(gaussians.means)
-    rotation = quats_to_matrices(turn)
+    rotation = quats_to_matrices(quat)
     motion = torch.eye(4).to(gaussians.means)
     motion[:3, :3], motion[:3, 3] = rotation, shift
-    carried = replace(
-        gaussians, means=gaussians.means @ rotation.T + shift, quats=multiply_quats(turn, gaussians.quats)
+    moved_gaussians = replace(
+        gaussians, means=gaussians.means @ rotation.T + shift, quats=multiply_quats(quat, gaussians.quats)
     )
-    following = replace(cameras, viewmats=cameras.viewmats @ torch.linalg.inv(motion))
-    want, got = renderer.render(gaussians, cameras), renderer.render(carried, following)
-    # The motion is rounded, so a few pixels meet the cut-offs elsewhere.
+    moved_cameras = replace(cameras, viewmats=cameras.viewmats @ torch.linalg.inv(motion))
+    want, got = renderer.render(gaussians, cameras), renderer.render(moved_gaussians, moved_cameras)
+    # The motion is rounded, so a few pixels are on the other side of a threshold.
     for name in ("colors", "alphas", "depths"):
         assert_close(name, getattr(got, name), getattr(want, name), tolerance=5e-4, outliers=5e-3)
 
@@ -268,7 +268,7 @@ def test_the_order_of_the_gaussians_does_not_matter(renderer: Renderer) -> None:
     assert torch.equal(got.info["radii"], want.info["radii"][:, order])
 
 
-def test_equal_depths_are_drawn_in_the_order_given(renderer: Renderer) -> None:
+def test_equal_depths_keep_their_order(renderer: Renderer) -> None:
     gaussians = replace(cloud(count=20), means=torch.zeros(20, 3))
     cameras = rig(views=1)
     got = renderer.render(*moved(gaussians, cameras, device_of(renderer)))
@@ -296,17 +296,17 @@ def test_without_backgrounds_colors_are_premultiplied(renderer: Renderer) -> Non
     torch.testing.assert_close(over.colors, bare.colors + (1 - bare.alphas) * backgrounds[..., None, None])
 
 
-def test_two_runs_draw_equal_bits(renderer: Renderer) -> None:
+def test_repeated_renders_are_bit_equal(renderer: Renderer) -> None:
     gaussians, cameras = moved(*moving(), device_of(renderer))
-    first, second = draw(renderer, gaussians, cameras), draw(renderer, gaussians, cameras)
+    first, second = render(renderer, gaussians, cameras), render(renderer, gaussians, cameras)
     for name in ("colors", "alphas", "depths"):
         assert torch.equal(getattr(first.rendering, name), getattr(second.rendering, name))
-    if device_of(renderer) == "cpu":  # on CUDA gradients meet in no fixed order
+    if device_of(renderer) == "cpu":  # on CUDA, gradients are summed in no fixed order
         for name, gradient in first.gradients.items():
             assert gradient is None or torch.equal(gradient, second.gradients[name]), name
 
 
-def test_only_what_asks_for_a_gradient_gets_one(renderer: Renderer) -> None:
+def test_gradients_only_where_required(renderer: Renderer) -> None:
     gaussians, cameras = moved(*plain(), device_of(renderer))
     assert not renderer.render(gaussians, cameras).colors.requires_grad
     sh = gaussians.sh.clone().requires_grad_()
@@ -317,7 +317,7 @@ def test_only_what_asks_for_a_gradient_gets_one(renderer: Renderer) -> None:
 
 
 @pytest.mark.parametrize("cut", ["means", "cameras", "backgrounds"])
-def test_refuses_axes_that_do_not_match(renderer: Renderer, cut: str) -> None:
+def test_mismatched_axes_are_refused(renderer: Renderer, cut: str) -> None:
     gaussians, cameras = moved(*moving(), device_of(renderer))
     backgrounds = torch.zeros(3, 2, 3).to(gaussians.means)
     if cut == "means":
@@ -326,17 +326,17 @@ def test_refuses_axes_that_do_not_match(renderer: Renderer, cut: str) -> None:
         cameras = cameras[:2]
     else:
         backgrounds = backgrounds[:2]
-    # A shape that contradicts the annotations is refused by the shape checks of the tests before ours.
+    # Shapes that contradict the annotations are refused by jaxtyping before our check.
     with pytest.raises((ValueError, jaxtyping.TypeCheckError)):
         renderer.render(gaussians, cameras, backgrounds=backgrounds)
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_refuses_nan(renderer: Renderer, name: str) -> None:
+def test_nan_is_refused(renderer: Renderer, name: str) -> None:
     if device_of(renderer) == "cuda":
-        pytest.skip("looking for NaN would wait for the device in every step; the loss is checked instead")
+        pytest.skip("checking for NaN would wait for the device in every step; the loss is checked instead")
     gaussians, cameras = plain()
     values = getattr(gaussians, name).clone()
     values.view(-1)[7] = torch.nan
-    with pytest.raises(ValueError, match=f"{name} must be numbers"):
+    with pytest.raises(ValueError, match=f"{name} .*NaN"):
         renderer.render(replace(gaussians, **{name: values}), cameras)

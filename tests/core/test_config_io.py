@@ -4,12 +4,13 @@ import json
 import re
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
 
 from ds4d.config import GenerateConfig
-from ds4d.core import check_ranges, first_difference, from_dict, to_dict, with_overrides
+from ds4d.core import check_choices, check_ranges, first_difference, from_dict, to_dict, with_overrides
 from ds4d.deformation import FieldConfig
 
 
@@ -121,8 +122,8 @@ def test_overrides_may_only_be_valid_together() -> None:
 
 
 def test_an_override_out_of_range_is_named() -> None:
-    with pytest.raises(ValueError, match=r"fit: dynamic_steps must be at least 0, got -1"):
-        with_overrides(GenerateConfig(), {"fit.dynamic_steps": -1})
+    with pytest.raises(ValueError, match=r"training: dynamic_steps must be at least 0, got -1"):
+        with_overrides(GenerateConfig(), {"training.dynamic_steps": -1})
 
 
 def test_differences_are_named() -> None:
@@ -193,3 +194,10 @@ def test_no_number_may_be_nan_or_far_below_zero(place: str, config: Any) -> None
 
 
 WITHOUT_BOUNDS = {("OutputsConfig", "turns")}  # negative turns go the other way
+
+
+def test_unknown_choices_raise() -> None:
+    config = SimpleNamespace(rule="sum")
+    check_choices(config, rule={"sum": 1, "mean": 2})
+    with pytest.raises(ValueError, match="rule must be one of mean, max, got 'sum'"):
+        check_choices(config, rule={"mean": 1, "max": 2})

@@ -1,10 +1,10 @@
-"""DSFD's known values, and what it refuses."""
+"""Known values and errors of DSFD."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from ds4d.decoupling import check_still_cameras, decouple, dynamic_fraction, reference_basis
+from ds4d.decoupling import check_static_cameras, decouple, dynamic_fraction, reference_basis
 from ds4d.geometry import orbit_cameras
 from ds4d.types import DecoupledFeatures
 
@@ -18,14 +18,14 @@ def _split(maps: Tensor, name: str) -> DecoupledFeatures:
     return decouple(maps, reference_basis(maps, name))
 
 
-def test_the_middle_frame_is_all_static_to_itself(maps: Tensor) -> None:
+def test_middle_frame_is_static_by_its_own_reference(maps: Tensor) -> None:
     dynamic = _split(maps, "middle").dynamic
     assert dynamic[2].abs().max() < 1e-12
     assert dynamic[1].abs().max() > 0.1
 
 
 def test_known_values() -> None:
-    # Cell of two channels: the middle frame says x, the mean over frames says y.
+    # A cell of two channels: the middle frame is along the first, the mean over frames along the second.
     maps = torch.tensor([[0.0, 3.0], [2.0, 0.0], [-2.0, 3.0]]).reshape(3, 1, 2, 1, 1)
     half = 0.5**0.5
     torch.testing.assert_close(reference_basis(maps, "middle").flatten(), torch.tensor([1.0, 0.0]))
@@ -35,28 +35,28 @@ def test_known_values() -> None:
     torch.testing.assert_close(parts.static[0].flatten(), torch.tensor([1.5, 1.5]))
     torch.testing.assert_close(parts.dynamic[0].flatten(), torch.tensor([-1.5, 1.5]))
     torch.testing.assert_close(dynamic_fraction(parts)[0].flatten(), torch.tensor([half]))
-    assert _split(maps, "plane").dynamic.abs().max() < 1e-6  # two channels have no third direction
+    assert _split(maps, "plane").dynamic.abs().max() < 1e-6  # the plane spans both channels
 
 
-def test_frames_outside_the_clip_are_compared_with_the_same_reference(maps: Tensor) -> None:
+def test_single_frames_are_decoupled_like_all(maps: Tensor) -> None:
     basis = reference_basis(maps, "mean")
     torch.testing.assert_close(decouple(maps[3:4], basis).dynamic, decouple(maps, basis).dynamic[3:4])
 
 
-def test_another_clips_basis_is_refused(maps: Tensor) -> None:
-    with pytest.raises(ValueError, match=r"basis must have the views, channels and cells"):
+def test_basis_of_another_video_raises(maps: Tensor) -> None:
+    with pytest.raises(ValueError, match="basis"):
         decouple(maps, reference_basis(maps[:, :1], "mean"))
 
 
-def test_an_unknown_reference_is_refused_with_those_there_are(maps: Tensor) -> None:
+def test_unknown_reference_raises(maps: Tensor) -> None:
     with pytest.raises(ValueError, match=r"middle, mean, middle\+mean, plane"):
         reference_basis(maps, "median")
 
 
-def test_cameras_that_move_are_refused() -> None:
+def test_moving_cameras_raise() -> None:
     orbit = orbit_cameras([0.0, 30.0], [0.0, 0.0], fovy_deg=40.0, distance=2.0, width=8, height=8)
-    still = orbit.expand_times(3)
-    check_still_cameras(still)
+    static = orbit.expand_times(3)
+    check_static_cameras(static)
     moving = orbit[:, None]
-    with pytest.raises(ValueError, match="must stand still"):
-        check_still_cameras(moving)
+    with pytest.raises(ValueError, match="static"):
+        check_static_cameras(moving)

@@ -1,4 +1,4 @@
-"""Features of a whole clip: the right images, on white, in half precision, and the same from the cache."""
+"""Features of a video: of the right images, on white, in half precision, and the same from the cache."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +22,7 @@ Change = Callable[[MultiViewVideo], FrameFeatures]
 
 
 class Noise:
-    """Premultiplied noise; refuses to give the images that are said to be absent."""
+    """Premultiplied noise; images in `absent` must not be read."""
 
     num_times, num_views, width, height = T, V, WIDTH, HEIGHT
 
@@ -55,14 +55,14 @@ def video() -> MultiViewVideo:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of the test's own."""
+    """An empty cache."""
     monkeypatch.setenv("DS4D_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "features"
 
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
-    """The filter banks that were made to compute something."""
+    """The filter banks that have been constructed."""
     banks: list[nn.Module] = []
 
     class Counted(FilterBank):
@@ -79,7 +79,7 @@ def on_white(video: MultiViewVideo, time: int, view: int) -> Tensor:
     return rgba[:3] + 1 - rgba[3:]
 
 
-def test_every_image_is_seen_on_white(video: MultiViewVideo) -> None:
+def test_features_are_of_images_on_white(video: MultiViewVideo) -> None:
     features = extract_features(video, CONFIG, CPU)
     bank = FilterBank(CONFIG.filters)
     assert features.maps.shape == (T, V, bank.channels, 4, 5)
@@ -92,7 +92,7 @@ def test_every_image_is_seen_on_white(video: MultiViewVideo) -> None:
 
 
 @pytest.mark.parametrize("views", [[0], [2, 0], [1, 1]])
-def test_views_come_in_the_order_asked_for(video: MultiViewVideo, views: list[int]) -> None:
+def test_views_keep_the_requested_order(video: MultiViewVideo, views: list[int]) -> None:
     some, every = extract_features(video, CONFIG, CPU, views=views), extract_features(video, CONFIG, CPU)
     torch.testing.assert_close(some.maps, every.maps[:, views], atol=1e-3, rtol=0)
     assert some.valid.shape == (T, len(views))
@@ -109,7 +109,7 @@ def test_absent_images_are_zeros_and_never_read(video: MultiViewVideo) -> None:
     torch.testing.assert_close(features.maps[valid], whole.maps[valid], atol=1e-3, rtol=0)
 
 
-def test_few_images_are_in_memory_at_a_time(video: MultiViewVideo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_read_in_batches(video: MultiViewVideo, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     gather = MultiViewVideo.gather
 
@@ -123,22 +123,22 @@ def test_few_images_are_in_memory_at_a_time(video: MultiViewVideo, monkeypatch: 
 
 
 @pytest.mark.parametrize("views", [[], [3], [-1]])
-def test_views_that_do_not_exist_are_refused(video: MultiViewVideo, views: list[int]) -> None:
-    with pytest.raises(ValueError, match="views must be some of 0 to 2"):
+def test_unknown_views_raise(video: MultiViewVideo, views: list[int]) -> None:
+    with pytest.raises(ValueError, match="views"):
         extract_features(video, CONFIG, CPU, views=views)
 
 
-def test_views_without_any_image_are_refused(video: MultiViewVideo) -> None:
+def test_views_without_images_raise(video: MultiViewVideo) -> None:
     valid = torch.tensor([[True, False, True]]).repeat(T, 1)
-    with pytest.raises(ValueError, match=r"views \[1\] must have images"):
+    with pytest.raises(ValueError, match=r"views \[1\]"):
         extract_features(replace(video, valid=valid), CONFIG, CPU, views=[1])
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e6])
-def test_features_that_are_not_finite_are_named(
+def test_non_finite_features_raise(
     video: MultiViewVideo, cache: Path, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
-    """Too large for half precision counts as well; nothing of it is kept."""
+    """Values beyond half precision count too; nothing is cached."""
     broken = on_white(video, 3, 1)
 
     class Faulty(FilterBank):
@@ -148,19 +148,19 @@ def test_features_that_are_not_finite_are_named(
             return maps
 
     monkeypatch.setitem(EXTRACTORS, "filters", Faulty)
-    with pytest.raises(ValueError, match="view 'side', frame 3, must be finite"):
+    with pytest.raises(ValueError, match="'side', frame 3"):
         extract_features(video, CONFIG, CPU)
     assert not list(cache.glob("*"))
 
 
-def test_the_second_time_nothing_is_computed(video: MultiViewVideo, made: list[nn.Module], cache: Path) -> None:
+def test_second_extraction_reads_the_cache(video: MultiViewVideo, made: list[nn.Module], cache: Path) -> None:
     first = extract_features(video, CONFIG, CPU)
     second = extract_features(video, CONFIG, CPU)
     assert len(made) == 1 and len(list(cache.iterdir())) == 1
     assert torch.equal(first.maps, second.maps) and torch.equal(first.valid, second.valid)
 
 
-def test_without_the_cache_nothing_is_kept(video: MultiViewVideo, made: list[nn.Module], cache: Path) -> None:
+def test_cache_can_be_disabled(video: MultiViewVideo, made: list[nn.Module], cache: Path) -> None:
     for _ in range(2):
         extract_features(video, replace(CONFIG, cached=False), CPU)
     assert len(made) == 2 and not cache.exists()
@@ -193,7 +193,7 @@ def other_version(video: MultiViewVideo) -> FrameFeatures:
 
 
 @pytest.mark.parametrize("change", [other_image, other_valid, other_settings, other_views, other_version])
-def test_what_the_maps_depend_on_is_told_apart(video: MultiViewVideo, made: list[nn.Module], change: Change) -> None:
+def test_cache_key_covers_what_the_maps_depend_on(video: MultiViewVideo, made: list[nn.Module], change: Change) -> None:
     extract_features(video, CONFIG, CPU)
     change(video)
     assert len(made) == 2
@@ -202,7 +202,7 @@ def test_what_the_maps_depend_on_is_told_apart(video: MultiViewVideo, made: list
     assert len(made) == 2
 
 
-def test_equal_images_at_other_places_are_told_apart(video: MultiViewVideo, made: list[nn.Module]) -> None:
+def test_cache_key_covers_which_images_are_valid(video: MultiViewVideo, made: list[nn.Module]) -> None:
     frames = Noise()
     frames.images[:] = frames.images[0, 0]
     for absent in ((1, 1), (1, 2)):
@@ -213,7 +213,7 @@ def test_equal_images_at_other_places_are_told_apart(video: MultiViewVideo, made
     assert len(made) == 2
 
 
-def test_what_the_maps_do_not_depend_on_is_not(video: MultiViewVideo, made: list[nn.Module]) -> None:
+def test_cache_key_ignores_what_the_maps_do_not_depend_on(video: MultiViewVideo, made: list[nn.Module]) -> None:
     extract_features(video, CONFIG, CPU)
     extract_features(replace(video, duration=9.0), CONFIG, CPU, views=[0, 1, 2])
     assert len(made) == 1
@@ -234,7 +234,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_files_are_made_again(video: MultiViewVideo, made: list[nn.Module], cache: Path, damage: str) -> None:
+def test_damaged_files_are_replaced(video: MultiViewVideo, made: list[nn.Module], cache: Path, damage: str) -> None:
     first = extract_features(video, CONFIG, CPU)
     (path,) = cache.iterdir()
     whole = path.read_bytes()
@@ -243,9 +243,7 @@ def test_damaged_files_are_made_again(video: MultiViewVideo, made: list[nn.Modul
     assert len(made) == 2 and path.read_bytes() == whole
 
 
-def test_a_folder_that_cannot_be_written_is_a_warning(
-    video: MultiViewVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unwritable_cache_folder_warns(video: MultiViewVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     expected = extract_features(video, CONFIG, CPU)
     monkeypatch.setenv("DS4D_CACHE", str(tmp_path / "file" / "cache"))
@@ -255,8 +253,8 @@ def test_a_folder_that_cannot_be_written_is_a_warning(
     assert torch.equal(features.maps, expected.maps)
 
 
-def test_the_network_is_found_by_its_weights(video: MultiViewVideo, tmp_path: Path) -> None:
-    """The same path with other weights gives other features; the same weights are not even loaded again."""
+def test_cache_key_covers_the_weights(video: MultiViewVideo, tmp_path: Path) -> None:
+    """Other weights in the same folder give other features; cached features need no network."""
     transformers = pytest.importorskip("transformers", reason="needs transformers (pip install 'ds4d[priors]')")
     from ds4d.features import Dinov2Config
 
@@ -269,7 +267,7 @@ def test_the_network_is_found_by_its_weights(video: MultiViewVideo, tmp_path: Pa
     first = extract_features(video, config, CPU)
     assert first.maps.shape == (T, V, 8, 2, 2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(EXTRACTORS["dinov2"], "__init__", lambda *_: pytest.fail("loaded again"))
+        patch.setattr(EXTRACTORS["dinov2"], "__init__", lambda *_: pytest.fail("loaded"))
         assert torch.equal(extract_features(video, config, CPU).maps, first.maps)
     torch.manual_seed(1)
     transformers.Dinov2Model(settings).save_pretrained(tmp_path / "net")

@@ -1,4 +1,4 @@
-"""The filter bank: where its cells lie, what its channels say, and that tokens find their place again."""
+"""The filter bank: positions of its cells and known values of its channels."""
 
 import math
 
@@ -9,7 +9,7 @@ from torch.nn.functional import cosine_similarity
 
 from ds4d.features import FilterBank, FilterBankConfig
 
-BLURRED = (1, 14, 27)  # first channel of each scale: the blurred brightness
+BLURRED = (1, 14, 27)  # index of the blurred brightness of each scale
 
 
 def bank(stride: int = 4, scales: tuple[float, ...] = FilterBankConfig().scales) -> FilterBank:
@@ -17,7 +17,7 @@ def bank(stride: int = 4, scales: tuple[float, ...] = FilterBankConfig().scales)
 
 
 def centers(cells: int, size: int) -> Tensor:
-    """Pixel positions of the cells' centers along one axis, pixel j lying at j + 0.5."""
+    """Pixel coordinates of the cells' centers along one axis; the center of pixel j is at j + 0.5."""
     return (torch.arange(cells) + 0.5) * size / cells
 
 
@@ -25,7 +25,7 @@ def centers(cells: int, size: int) -> Tensor:
     ("height", "width", "stride", "expected"),
     [(64, 48, 4, (16, 12)), (50, 31, 4, (12, 8)), (33, 65, 8, (4, 8)), (3, 7, 4, (1, 2)), (5, 6, 1, (5, 6))],
 )
-def test_the_map_has_one_cell_per_stride(height: int, width: int, stride: int, expected: tuple[int, int]) -> None:
+def test_map_has_one_cell_per_stride(height: int, width: int, stride: int, expected: tuple[int, int]) -> None:
     extractor = bank(stride)
     maps = extractor(torch.rand(2, 3, 3, height, width))
     assert maps.shape == (2, 3, extractor.channels, *expected)
@@ -36,10 +36,7 @@ def test_the_map_has_one_cell_per_stride(height: int, width: int, stride: int, e
 @pytest.mark.parametrize(("height", "width"), [(160, 160), (158, 150), (163, 181)])
 @pytest.mark.parametrize("scale", [0.3, 0.5, 1.5, 4.0])
 def test_cells_are_centered_in_normalized_coordinates(height: int, width: int, scale: float) -> None:
-    """On a slope the blurred brightness is the position of the cell's center, and the derivative the slope times sigma.
-
-    Away from the border, where the slope ends.
-    """
+    """On a linear ramp, away from the border: the value at the cell's center, and the slope times sigma."""
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     image = (0.1 + 0.001 * x + 0.002 * y).expand(3, -1, -1)
     maps = bank(scales=(scale,))(image)
@@ -56,7 +53,7 @@ def test_cells_are_centered_in_normalized_coordinates(height: int, width: int, s
     assert maps[10:13, inside].abs().max() < 1e-4  # no curvature
 
 
-def test_second_derivatives_are_those_of_a_parabola() -> None:
+def test_second_derivatives_of_a_parabola() -> None:
     y, x = torch.meshgrid(torch.arange(96) + 0.5 - 48, torch.arange(96) + 0.5 - 48, indexing="ij")
     image = (0.5 + 1e-4 * x.square() + 5e-5 * x * y - 2e-5 * y.square()).expand(3, -1, -1)
     maps = bank(scales=(0.5, 1.5))(image)
@@ -68,7 +65,7 @@ def test_second_derivatives_are_those_of_a_parabola() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (63, 50)])
 @pytest.mark.parametrize(("row", "column"), [(9, 20), (40, 33)])
-def test_an_impulse_answers_as_a_gaussian_round_its_own_place(height: int, width: int, row: int, column: int) -> None:
+def test_impulse_response_is_a_gaussian_at_its_position(height: int, width: int, row: int, column: int) -> None:
     image = torch.zeros(3, height, width)
     image[:, row, column] = 1.0
     found = bank(scales=(0.7,))(image)[BLURRED[0]] + 0.5
@@ -80,7 +77,7 @@ def test_an_impulse_answers_as_a_gaussian_round_its_own_place(height: int, width
 
 
 @pytest.mark.parametrize("cells", [(0, 1), (3, 0), (2, -5)])
-def test_a_shift_by_whole_cells_shifts_the_map(cells: tuple[int, int]) -> None:
+def test_shift_by_whole_cells_shifts_the_map(cells: tuple[int, int]) -> None:
     image = torch.ones(3, 160, 160)
     image[:, 60:100, 60:100] = torch.rand(3, 40, 40)
     moved = image.roll((4 * cells[0], 4 * cells[1]), dims=(1, 2))
@@ -88,7 +85,7 @@ def test_a_shift_by_whole_cells_shifts_the_map(cells: tuple[int, int]) -> None:
     torch.testing.assert_close(extractor(moved), extractor(image).roll(cells, dims=(1, 2)), atol=1e-5, rtol=0)
 
 
-def test_directions_have_their_sign() -> None:
+def test_derivatives_have_the_right_sign() -> None:
     image = torch.zeros(3, 64, 64)
     image[:, :, 32:] = 1.0  # brighter on the right
     maps = bank()(image)
@@ -108,26 +105,26 @@ def test_deviation_is_the_local_contrast() -> None:
 
 
 @pytest.mark.parametrize("gray", [0.0, 0.5, 1.0])
-def test_plain_ground_gives_one_steady_token(gray: float) -> None:
+def test_plain_background_gives_equal_tokens(gray: float) -> None:
     maps = bank()(torch.full((3, 45, 70), gray))
     tokens = maps.flatten(1).T
     assert tokens.norm(dim=1).min() >= 1.0
     assert (tokens - tokens[0]).norm(dim=1).max() < 2e-3
 
 
-def test_channels_keep_within_fixed_bounds() -> None:
-    images = (torch.rand(8, 3, 64, 64) > 0.5).float()  # as much contrast as there can be
+def test_channels_are_bounded() -> None:
+    images = (torch.rand(8, 3, 64, 64) > 0.5).float()  # maximal contrast
     assert bank()(images).abs().max() <= 1.5
 
 
-def test_tokens_of_colors_differ() -> None:
+def test_colors_have_different_tokens() -> None:
     colors = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 0, 0], [1, 1, 1]])
     tokens = bank()(colors[:, :, None, None].expand(-1, 3, 16, 16))[:, :, 2, 2]
     cosines = cosine_similarity(tokens[:, None], tokens[None], dim=-1)
     assert (cosines - 2 * torch.eye(6)).max() < 0.8
 
 
-def test_a_batch_is_its_images_one_by_one() -> None:
+def test_batch_equals_single_images() -> None:
     images = torch.rand(2, 2, 3, 40, 52)
     together = bank()(images)
     for i in range(2):
@@ -144,6 +141,6 @@ def test_a_batch_is_its_images_one_by_one() -> None:
         ({"scales": (0.5, 0.0)}, "scales"),
     ],
 )
-def test_settings_outside_their_ranges_are_named(settings: dict, name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} must"):
+def test_settings_outside_their_ranges_raise(settings: dict, name: str) -> None:
+    with pytest.raises(ValueError, match=name):
         FilterBankConfig(**settings)

@@ -1,4 +1,4 @@
-"""The filter bank on a scene whose true motion is known: tokens find their place again."""
+"""Matching of filter bank features on a scene with known motion."""
 
 import pytest
 import torch
@@ -11,12 +11,12 @@ from ds4d.geometry import project_points
 from ds4d.types import FrameFeatures, MultiViewVideo
 
 STRIDE = 4
-SearchPath = tuple[int, int]  # time, view
+Image = tuple[int, int]  # time, view
 
 
 @pytest.fixture(scope="module")
 def video() -> MultiViewVideo:
-    """Eight frames at the size at which the filters are used."""
+    """Eight frames at the usual size."""
     return sample_video(SampleConfig(frames=8, size=256, supersampling=2))
 
 
@@ -27,7 +27,7 @@ def features(video: MultiViewVideo) -> FrameFeatures:
 
 @pytest.fixture(scope="module")
 def tracks(video: MultiViewVideo) -> tuple[Tensor, Tensor]:
-    """Cells [T, V, N, 2] (x, y) of points of the surface, and which are seen: no other point lies nearer there."""
+    """Positions [T, V, N, 2] of surface points in cells (x, y), and whether they are visible, as no other is nearer."""
     pixels, depths = project_points(surface_points(video.times, 8000, seed=0), video.cameras)
     T, V = depths.shape[:2]
     width = video.frames.width // 4
@@ -38,17 +38,17 @@ def tracks(video: MultiViewVideo) -> tuple[Tensor, Tensor]:
 
 
 def coverage(video: MultiViewVideo, time: int, view: int) -> Tensor:
-    """Share of each cell that the object covers."""
+    """Fraction of each cell that the object covers."""
     alphas = video.gather(torch.tensor([time]), torch.tensor([view])).alphas
     return avg_pool2d(alphas, STRIDE)[0, 0]
 
 
-def found_again(
-    video: MultiViewVideo, features: FrameFeatures, tracks: tuple[Tensor, Tensor], here: SearchPath, there: SearchPath
+def matched(
+    video: MultiViewVideo, features: FrameFeatures, tracks: tuple[Tensor, Tensor], here: Image, there: Image
 ) -> tuple[float, float]:
-    """Share of seen points whose nearest token elsewhere lies within 2 cells of the true place; and by chance."""
-    cells, seen = tracks
-    points = (seen[here] & seen[there]).nonzero()[:300, 0]
+    """Fraction of visible points whose nearest token elsewhere is within 2 cells of the truth, and by chance."""
+    cells, visible = tracks
+    points = (visible[here] & visible[there]).nonzero()[:300, 0]
     x, y = cells[here][points].long().unbind(-1)
     queries = features.maps[here][:, y, x].float().T
     candidates = (coverage(video, *there) >= 0.5).nonzero()
@@ -61,23 +61,23 @@ def found_again(
 
 
 @pytest.mark.parametrize(
-    ("here", "there", "share"), [((0, 0), (1, 0), 0.7), ((3, 2), (5, 2), 0.55), ((2, 4), (4, 4), 0.55)]
+    ("here", "there", "fraction"), [((0, 0), (1, 0), 0.7), ((3, 2), (5, 2), 0.55), ((2, 4), (4, 4), 0.55)]
 )
-def test_tokens_are_found_again_at_other_times(
+def test_tokens_match_across_time(
     video: MultiViewVideo,
     features: FrameFeatures,
     tracks: tuple[Tensor, Tensor],
-    here: SearchPath,
-    there: SearchPath,
-    share: float,
+    here: Image,
+    there: Image,
+    fraction: float,
 ) -> None:
-    hits, chance = found_again(video, features, tracks, here, there)
+    hits, chance = matched(video, features, tracks, here, there)
     assert chance < 0.03
-    assert hits > share
+    assert hits > fraction
 
 
 @pytest.mark.parametrize(
-    ("here", "there", "share"),
+    ("here", "there", "fraction"),
     [
         ((0, 0), (0, 1), 0.4),
         ((3, 0), (3, 6), 0.4),
@@ -86,14 +86,14 @@ def test_tokens_are_found_again_at_other_times(
         ((5, 1), (5, 2), 0.05),
     ],
 )
-def test_tokens_are_found_again_in_neighboring_views(
+def test_tokens_match_across_neighboring_views(
     video: MultiViewVideo,
     features: FrameFeatures,
     tracks: tuple[Tensor, Tensor],
-    here: SearchPath,
-    there: SearchPath,
-    share: float,
+    here: Image,
+    there: Image,
+    fraction: float,
 ) -> None:
-    """30 degrees from the front most find their place; 60 degrees and another elevation apart, as the last two, few."""
-    hits, chance = found_again(video, features, tracks, here, there)
-    assert hits > share > 3 * chance
+    """Most match 30 degrees apart; few match 60 degrees and another elevation apart, as in the last two cases."""
+    hits, chance = matched(video, features, tracks, here, there)
+    assert hits > fraction > 3 * chance

@@ -43,7 +43,7 @@ def project(point: torch.Tensor, cameras: Cameras) -> tuple[float, float, float]
         (90, 30, [2 * math.cos(math.radians(30)), 1, 0]),
     ],
 )
-def test_azimuth_turns_from_z_to_x_and_elevation_rises(azimuth: float, elevation: float, expected: list[float]) -> None:
+def test_azimuth_goes_from_z_to_x_and_elevation_up(azimuth: float, elevation: float, expected: list[float]) -> None:
     torch.testing.assert_close(
         center(orbit(azimuth, elevation).viewmats[0]), torch.tensor(expected).float(), atol=1e-6, rtol=0
     )
@@ -99,7 +99,7 @@ def test_orbits_need_as_many_elevations_as_azimuths() -> None:
         orbit_cameras([0.0, 90.0], [0.0], fovy_deg=40.0, distance=2.0, width=8, height=8)
 
 
-def test_look_at_keeps_up_up() -> None:
+def test_look_at_keeps_y_up() -> None:
     viewmat = look_at(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.5, 0.0, -1.0]))
     assert (viewmat[:3, :3] @ Y)[1] < 0  # +y of the world points to smaller rows
     assert (viewmat[:3, :3] @ Y)[0].item() == pytest.approx(0, abs=1e-6)  # and the horizon is level
@@ -122,7 +122,7 @@ def test_opengl_round_trip(tiny_cameras: Cameras) -> None:
     torch.testing.assert_close(opengl_to_opencv(camtoworlds), tiny_cameras.viewmats)
 
 
-def test_orbits_equal_a_renderers_own_cameras(data_dir: Path) -> None:
+def test_orbits_equal_the_cameras_of_another_renderer(data_dir: Path) -> None:
     """The data set's matrices were written by the renderer that made its images."""
     frames = json.loads((data_dir / "gltf/fox-run-turn60/transforms_mv.json").read_text())["frames"][:6]
     azimuths, elevations = ([float(frame[key]) for frame in frames] for key in ("azimuth", "elevation"))
@@ -132,7 +132,7 @@ def test_orbits_equal_a_renderers_own_cameras(data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("index", [0, 11])
-def test_surface_points_fall_into_the_silhouettes(data_dir: Path, index: int) -> None:
+def test_surface_points_project_into_the_masks(data_dir: Path, index: int) -> None:
     """Points tracked on the model's surface, seen by the file's cameras, lie where its images are covered."""
     folder = data_dir / "gltf/fox-run-turn60"
     transforms = json.loads((folder / "transforms_mv.json").read_text())

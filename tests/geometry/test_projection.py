@@ -23,7 +23,7 @@ def test_points_behind_have_negative_depth() -> None:
     assert depths.item() == -1
 
 
-def test_points_in_the_cameras_own_plane_stay_finite() -> None:
+def test_points_in_the_plane_of_the_camera_are_finite() -> None:
     points = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 1.0, 1e-12]], requires_grad=True)
     pixels, depths = project_points(points, straight_camera())
     (gradient,) = torch.autograd.grad(pixels.sum() + depths.sum(), points)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from ds4d.geometry import matrices_to_quats, multiply_quats, quats_to_matrices, spread_rotations
+from ds4d.geometry import matrices_to_quats, multiply_quats, quats_to_matrices, uniform_rotations
 
 COMPONENTS = st.floats(-2, 2, allow_subnormal=False)
 QUATS = (
@@ -73,13 +73,13 @@ def test_round_trip_through_matrices(quat: torch.Tensor) -> None:
     ],
     ids=["quarter turn about x", "quarter turn about y", "quarter turn about z", "half turn about z"],
 )
-def test_known_turns(quat: list[float], source: list[float], turned: list[float]) -> None:
+def test_known_rotations(quat: list[float], source: list[float], turned: list[float]) -> None:
     matrix = quats_to_matrices(torch.tensor(quat, dtype=torch.float32))
     torch.testing.assert_close(matrix @ torch.tensor(source, dtype=torch.float32), torch.tensor(turned).float())
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_half_turns_have_finite_gradients_both_ways(axis: int) -> None:
+def test_rotations_by_180_degrees_have_finite_gradients_both_ways(axis: int) -> None:
     """At half turns w is 0, where the textbook formula divides by it."""
     quat = torch.zeros(4)
     quat[axis + 1] = 1.0
@@ -100,13 +100,13 @@ def test_leading_axes_are_kept(generator: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize(("count", "degrees"), [(1000, 22), (4000, 14)])
-def test_spread_rotations_leave_no_gap(count: int, degrees: float, generator: torch.Generator) -> None:
-    spread = spread_rotations(count)
+def test_uniform_rotations_leave_no_gap(count: int, degrees: float, generator: torch.Generator) -> None:
+    spread = uniform_rotations(count)
     torch.testing.assert_close(spread.norm(dim=-1), torch.ones(count))
     others = torch.nn.functional.normalize(torch.randn(2000, 4, generator=generator), dim=-1)
     nearest = torch.rad2deg(2 * torch.arccos((others @ spread.T).abs().amax(1).clamp(max=1)))
     assert nearest.max() < degrees
 
 
-def test_spread_rotations_prefer_no_direction() -> None:
-    torch.testing.assert_close(quats_to_matrices(spread_rotations(3000)).mean(0), torch.zeros(3, 3), atol=0.01, rtol=0)
+def test_uniform_rotations_prefer_no_direction() -> None:
+    torch.testing.assert_close(quats_to_matrices(uniform_rotations(3000)).mean(0), torch.zeros(3, 3), atol=0.01, rtol=0)

@@ -60,7 +60,7 @@ def test_lower_degrees_are_the_first_bases_of_higher_ones(count: int, generator:
     torch.testing.assert_close(evaluate_sh(sh[:, :count], directions), evaluate_sh(cut, directions))
 
 
-def test_plain_colors_come_back_from_every_side(generator: torch.Generator) -> None:
+def test_view_independent_colors_are_the_same_from_every_side(generator: torch.Generator) -> None:
     rgb, directions = torch.rand(7, 3, generator=generator), torch.randn(7, 3, generator=generator)
     torch.testing.assert_close(evaluate_sh(rgb_to_sh(rgb)[:, None], directions), rgb)
 
@@ -73,7 +73,7 @@ def test_colors_are_not_negative_and_directions_have_any_length(generator: torch
 
 
 @pytest.mark.parametrize("count", [1, 4])
-def test_one_set_of_colors_is_seen_from_many_sides(count: int, generator: torch.Generator) -> None:
+def test_colors_broadcast_over_directions(count: int, generator: torch.Generator) -> None:
     sh, directions = torch.randn(5, count, 3, generator=generator), torch.randn(2, 3, 5, 3, generator=generator)
     colors = evaluate_sh(sh, directions)
     assert colors.shape == (2, 3, 5, 3)

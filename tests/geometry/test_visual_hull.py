@@ -18,11 +18,11 @@ from ds4d.types import Cameras
 
 RADIUS = 0.3
 BOX = torch.tensor([[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]])
-EXACT = HullConfig(resolution=40, grow=0.0, view_tolerance=0)
+EXACT = HullConfig(resolution=40, dilation=0.0, view_tolerance=0)
 
 
 def ring(count: int = 12, size: int = 96) -> Cameras:
-    """Cameras all round, from above and below in turn."""
+    """Cameras all around, above and below alternately."""
     azimuths = [360.0 * i / count for i in range(count)]
     elevations = [(0.0, 35.0, -35.0, 70.0)[i % 4] for i in range(count)]
     return orbit_cameras(azimuths, elevations, fovy_deg=40.0, distance=2.0, width=size, height=size)
@@ -45,7 +45,7 @@ def voxel_radii(resolution: int) -> torch.Tensor:
     return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).norm(dim=-1)
 
 
-def test_the_hull_of_a_ball_holds_the_ball_and_little_more() -> None:
+def test_the_hull_of_a_ball_contains_it_and_little_more() -> None:
     hull = carve(ball_silhouettes(ring()), ring(), BOX, EXACT)
     radii = voxel_radii(EXACT.resolution)
     pixel = 2 / ring().Ks[0, 0, 0].item()  # of a pixel at the ball's distance
@@ -55,7 +55,7 @@ def test_the_hull_of_a_ball_holds_the_ball_and_little_more() -> None:
     assert 0.95 < hull.float().mean().item() / (4 / 3 * math.pi * RADIUS**3) < 1.15
 
 
-def test_more_views_only_take_away() -> None:
+def test_more_views_only_remove_voxels() -> None:
     cameras = ring()
     few = cameras[:4]
     alphas = ball_silhouettes(cameras)
@@ -63,33 +63,62 @@ def test_more_views_only_take_away() -> None:
     assert (hull & ~larger).sum() == 0 < (larger & ~hull).sum()
 
 
-def test_silhouettes_are_grown_in_pixels_of_a_256_pixel_image() -> None:
+def test_masks_are_dilated_by_pixels_of_a_256_pixel_image() -> None:
     cameras = ring(size=128)
     alphas = ball_silhouettes(cameras)
-    grown = carve(alphas, cameras, BOX, HullConfig(resolution=40, grow=4.0, view_tolerance=0))
+    grown = carve(alphas, cameras, BOX, HullConfig(resolution=40, dilation=4.0, view_tolerance=0))
     pixel = 2 / cameras.Ks[0, 0, 0].item()
     radii = voxel_radii(40)
     assert grown[radii < RADIUS + pixel].all()
     assert not carve(alphas, cameras, BOX, EXACT)[radii > RADIUS + pixel].all()
 
 
-def test_spare_votes_give_back_what_one_bad_mask_cuts_off() -> None:
+def test_dilation_depends_on_the_height_of_the_images() -> None:
+    """Wider images with the same pixels in the middle give the same hull."""
+    cameras = ring(size=64)
+    alphas = ball_silhouettes(cameras)
+    Ks = cameras.Ks.clone()
+    Ks[:, 0, 2] += 64
+    wide = Cameras(cameras.viewmats, Ks, 192, 64)
+    config = HullConfig(resolution=24, dilation=8.0)
+    padded = torch.nn.functional.pad(alphas, (64, 64))
+    assert torch.equal(carve(padded, wide, BOX, config), carve(alphas, cameras, BOX, config))
+
+
+def test_voxels_are_carved_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory depends on the chunks, the hull does not."""
+    cameras = ring()
+    alphas = ball_silhouettes(cameras)
+    alphas[5, :, :48] = 0
+    config = HullConfig(resolution=24, view_tolerance=2)
+    whole = carve(alphas, cameras, BOX, config)
+    monkeypatch.setattr("ds4d.geometry.visual_hull._VOXELS_AT_ONCE", 1000)
+    assert torch.equal(carve(alphas, cameras, BOX, config), whole)
+
+
+@pytest.mark.parametrize("resolution", [1, 513])
+def test_resolution_is_bounded(resolution: int) -> None:
+    with pytest.raises(ValueError, match="resolution"):
+        HullConfig(resolution=resolution)
+
+
+def test_view_tolerance_restores_what_one_bad_mask_removes() -> None:
     cameras = ring()
     alphas = ball_silhouettes(cameras)
     whole = carve(alphas, cameras, BOX, EXACT)
     alphas[5, :, :48] = 0  # the upper half of one mask is missing
     strict = carve(alphas, cameras, BOX, EXACT)
-    forgiving = carve(alphas, cameras, BOX, HullConfig(resolution=40, grow=0.0, view_tolerance=1))
+    tolerant = carve(alphas, cameras, BOX, HullConfig(resolution=40, dilation=0.0, view_tolerance=1))
     assert strict.sum() < 0.7 * whole.sum()
-    assert forgiving.sum() > 0.9 * whole.sum()
-    assert (forgiving & ~whole).sum() < 0.01 * whole.sum()  # voxels on the outline, where whole pixels disagree
+    assert tolerant.sum() > 0.9 * whole.sum()
+    assert (tolerant & ~whole).sum() < 0.01 * whole.sum()  # voxels on the outline, where whole pixels disagree
 
 
-def test_spare_votes_change_nothing_where_the_views_agree() -> None:
+def test_view_tolerance_changes_nothing_where_the_views_agree() -> None:
     cameras = ring()
     alphas = ball_silhouettes(cameras)
-    spare = carve(alphas, cameras, BOX, HullConfig(resolution=40, grow=0.0, view_tolerance=2))
-    assert torch.equal(spare, carve(alphas, cameras, BOX, EXACT))
+    tolerant = carve(alphas, cameras, BOX, HullConfig(resolution=40, dilation=0.0, view_tolerance=2))
+    assert torch.equal(tolerant, carve(alphas, cameras, BOX, EXACT))
 
 
 def test_bounds_are_the_faces_of_the_outermost_voxels() -> None:
@@ -99,8 +128,8 @@ def test_bounds_are_the_faces_of_the_outermost_voxels() -> None:
     assert occupied_bounds(hull, box).tolist() == [[1, 4, 0], [3, 6, 4]]
 
 
-def test_silhouettes_that_do_not_overlap_are_an_error() -> None:
-    with pytest.raises(ValueError, match="silhouettes must overlap"):
+def test_masks_that_do_not_overlap_are_refused() -> None:
+    with pytest.raises(ValueError, match="overlap"):
         occupied_bounds(torch.zeros(4, 4, 4, dtype=torch.bool), BOX)
 
 
@@ -126,8 +155,8 @@ def test_surface_points_lie_evenly_in_surface_voxels(generator: torch.Generator)
     assert len(counts) == 56 and counts.min() >= 3 and counts.max() <= 4  # 200 points over 56 voxels
 
 
-def test_an_empty_hull_has_no_surface_to_sample(generator: torch.Generator) -> None:
-    with pytest.raises(ValueError, match="at least one voxel"):
+def test_an_empty_hull_has_no_surface(generator: torch.Generator) -> None:
+    with pytest.raises(ValueError, match="voxel"):
         sample_surface(torch.zeros(4, 4, 4, dtype=torch.bool), BOX, 10, generator)
 
 
@@ -158,22 +187,22 @@ def test_points_take_the_color_of_the_side_that_sees_them() -> None:
     )
 
 
-def test_views_count_by_their_weight() -> None:
-    """A sheet seen from both sides takes the weighted mean of the two."""
+def test_colors_are_weighted_means_over_the_views() -> None:
+    """A sheet seen from both sides."""
     images, alphas, cameras = two_sided_images()
     sheet = torch.cartesian_prod(torch.linspace(-0.1, 0.1, 9), torch.linspace(-0.1, 0.1, 9), torch.zeros(1))
     colors = color_points(sheet, images, alphas, cameras, torch.tensor([0.75, 0.25]), tolerance=0.05)
     torch.testing.assert_close(colors, torch.tensor([0.75, 0, 0.25]).expand(81, 3), atol=1e-5, rtol=0)
 
 
-def test_points_that_no_view_covers_are_gray() -> None:
+def test_points_that_no_view_sees_are_gray() -> None:
     images, alphas, cameras = two_sided_images()
     outside = torch.tensor([[0.6, 0.0, 0.0], [0.0, 5.0, 0.0], [0.4, 0.4, 0.0]])
     colors = color_points(outside, images, alphas, cameras, torch.ones(2), tolerance=0.05)
     assert colors.tolist() == [[0.5] * 3] * 3
 
 
-def test_points_that_no_view_covers_may_bring_their_color() -> None:
+def test_points_that_no_view_sees_may_keep_their_color() -> None:
     images, alphas, cameras = two_sided_images()
     points = torch.tensor([[0.6, 0.0, 0.0], [0.0, 0.0, RADIUS]])
     green = torch.tensor([0.0, 1.0, 0.0]).expand(2, 3)
@@ -181,8 +210,8 @@ def test_points_that_no_view_covers_may_bring_their_color() -> None:
     assert colors[0].tolist() == [0, 1, 0] and colors[1, 1] == 0
 
 
-def test_nothing_stands_where_a_view_shows_no_object_even_beyond_its_image() -> None:
-    """A ball in the middle: the corners of the box lie outside the narrow images and are carved all the same."""
+def test_voxels_outside_an_image_are_carved_unless_the_image_cuts_the_object_off() -> None:
+    """The corners of the box are outside the narrow images."""
     cameras = orbit_cameras([0.0, 90.0], [0.0, 0.0], fovy_deg=20.0, distance=2.0, width=64, height=64)
     rows, columns = torch.meshgrid(torch.arange(64) - 31.5, torch.arange(64) - 31.5, indexing="ij")
     disc = ((rows.square() + columns.square()).sqrt() < 20).float().expand(2, 1, 64, 64)
@@ -190,6 +219,6 @@ def test_nothing_stands_where_a_view_shows_no_object_even_beyond_its_image() -> 
     box = occupied_bounds(carve(disc, cameras, aabb, HullConfig(resolution=32)), aabb)
     assert box.abs().max() < 0.4
 
-    cut_off = disc.roll(31, dims=-2)  # now the object leaves the images: nothing is known beyond them
+    cut_off = disc.roll(31, dims=-2)  # the masks touch the border: nothing is known outside
     box = occupied_bounds(carve(cut_off, cameras, aabb, HullConfig(resolution=32)), aabb)
     assert box.abs().max() == 1

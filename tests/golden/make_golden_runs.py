@@ -38,7 +38,7 @@ from ds4d.init import InitConfig
 from ds4d.losses import LossConfig, Term
 from ds4d.multiview import ViewsConfig
 from ds4d.pipeline import prepare, read_input
-from ds4d.training import DensityConfig, FitConfig, StepDone, Trainer
+from ds4d.training import DensificationConfig, StepDone, Trainer, TrainingConfig
 
 GOLDEN = Path(__file__).with_name("golden_runs.json")
 SAMPLE = SampleConfig(frames=4, size=40, supersampling=1)
@@ -49,12 +49,12 @@ CONFIG = GenerateConfig(
     field=FieldConfig(
         hexplane=HexPlaneConfig(channels=4, resolution=8, multipliers=(1, 2)), width=16, deform_color=True
     ),
-    fit=FitConfig(
+    training=TrainingConfig(
         static_steps=12,
         dynamic_steps=28,
         static_views=3,
         times_per_step=2,
-        density=DensityConfig(every=10, start=0.0, grow_fraction=0.1),
+        densification=DensificationConfig(every=10, start=0.0, grow_fraction=0.1),
     ),
 )
 
@@ -68,7 +68,7 @@ def _video() -> Trainer:
         CONFIG,
         views=ViewsConfig(source="inflate", splits=("front",)),
         fusion=FusionConfig(rule="visible", depth_size=40, depth_every=6),
-        fit=replace(CONFIG.fit, losses=LossConfig(rigidity=0.5), neighbors=4),
+        training=replace(CONFIG.training, losses=LossConfig(rigidity=0.5), neighbors=4),
     )
     with tempfile.TemporaryDirectory() as folder:
         write_sample(Path(folder) / "sample", SAMPLE)
@@ -81,7 +81,9 @@ def _perturbed() -> Trainer:
         CONFIG,
         decoupling=DecouplingConfig(reference="mean"),
         fusion=FusionConfig(rule="distance", points="canonical"),
-        fit=replace(CONFIG.fit, losses=LossConfig(l1=Term(0.4), mse=Term(1.0, "input"), ssim=Term(0.2, "generated"))),
+        training=replace(
+            CONFIG.training, losses=LossConfig(l1=Term(0.4), mse=Term(1.0, "input"), ssim=Term(0.2, "generated"))
+        ),
     )
     return prepare(perturb_views(sample_video(SAMPLE), PerturbationConfig(), seed=0), config, torch.device("cpu"))
 

@@ -47,7 +47,7 @@ def stored(script: ModuleType) -> dict[str, Any]:
 @pytest.mark.parametrize("name", ["views", "video", "perturbed"])
 def test_a_fit_is_the_stored_one(name: str, script: ModuleType, stored: dict[str, Any]) -> None:
     run, expected = script.golden_run(name), stored["runs"][name]
-    assert len(run["curve"]) == len(expected["curve"]) == script.CONFIG.fit.total_steps
+    assert len(run["curve"]) == len(expected["curve"]) == script.CONFIG.training.total_steps
     for step, (ours, theirs) in enumerate(zip(run["curve"], expected["curve"], strict=True), start=1):
         assert ours.keys() == theirs.keys(), f"step {step}"
         for term, value in ours.items():

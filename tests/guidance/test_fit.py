@@ -20,10 +20,10 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def config(quick_config: GenerateConfig, zero123_folder: Path) -> GenerateConfig:
     """Four static steps and six dynamic ones; density changes after the fourth and the eighth."""
-    density = replace(quick_config.fit.density, every=4, start=0.0, stop=1.0)
+    density = replace(quick_config.training.densification, every=4, start=0.0, stop=1.0)
     return replace(
         quick_config,
-        fit=replace(quick_config.fit, static_steps=4, dynamic_steps=6, density=density),
+        training=replace(quick_config.training, static_steps=4, dynamic_steps=6, densification=density),
         guidance=GuidanceConfig(weight=1e-3, model=zero123_folder, sizes=(16, 32), images=2),
     )
 
@@ -35,7 +35,7 @@ def steps_of(trainer: Trainer) -> list[StepDone]:
 def test_a_guided_fit_tells_its_loss_among_the_terms(quick_video: MultiViewVideo, config: GenerateConfig) -> None:
     trainer = prepare(quick_video, config, CPU)
     assert isinstance(trainer.guide, ViewLoss)
-    losses = config.fit.losses
+    losses = config.training.losses
     steps = steps_of(trainer)
     assert [step.step for step in steps] == list(range(1, 11))
     for step in steps:
@@ -63,8 +63,8 @@ def test_density_control_watches_the_new_sides_too(quick_video: MultiViewVideo, 
     guided = prepare(quick_video, config, CPU)
     alone = prepare(quick_video, replace(config, guidance=GuidanceConfig()), CPU)
     next(guided.run()), next(alone.run())
-    views, images = config.fit.static_views, config.guidance.images
-    assert alone.density.counts.max() <= views < guided.density.counts.max() <= views + images
+    views, images = config.training.static_views, config.guidance.images
+    assert alone.densification.count.max() <= views < guided.densification.count.max() <= views + images
 
 
 def test_a_resumed_guided_fit_equals_the_uninterrupted_one(

@@ -93,7 +93,7 @@ def spot(width: int, height: int, x: int, y: int) -> Tensor:
     return rgba
 
 
-def normalize_scene(image: Tensor) -> tuple[float, float]:
+def center_of_mass(image: Tensor) -> tuple[float, float]:
     """Center of what is red, in shares of the image."""
     red = (1 - image[1]).clamp_min(0)
     size = image.shape[-1]
@@ -115,7 +115,7 @@ def test_the_shorter_side_is_filled_with_white(width: int, height: int) -> None:
     half = footprint(viewmat, K, width, height)
     image = square_image(spot(width, height, width // 2, height // 2), viewmat, K, footprint=half, size=48)
     assert image.shape == (3, 48, 48)
-    assert place(image) == pytest.approx((0.5, 0.5), abs=0.01)
+    assert center_of_mass(image) == pytest.approx((0.5, 0.5), abs=0.01)
     rim = image[:, :4] if width > height else image[:, :, :4]
     assert (rim == 1).all()
 
@@ -128,7 +128,7 @@ def test_the_object_is_brought_to_the_middle_and_to_size() -> None:
     x, y = ((viewmat[:3, :3] @ points.T + viewmat[:3, 3:]) / 3)[:2]
     pixels = torch.stack((K[0, 0] * x + 60, K[1, 1] * y + 45), dim=-1).round().int().tolist()
     at_origin, aside = (
-        place(square_image(spot(120, 90, *pixel), viewmat, K, footprint=0.6, size=120)) for pixel in pixels
+        center_of_mass(square_image(spot(120, 90, *pixel), viewmat, K, footprint=0.6, size=120)) for pixel in pixels
     )
     assert at_origin == pytest.approx((0.5, 0.5), abs=0.02)
     assert aside == pytest.approx((0.5 + 0.3 / 1.2, 0.5 - 0.15 / 1.2), abs=0.02)

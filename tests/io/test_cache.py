@@ -1,4 +1,4 @@
-"""The cache: what is kept is found again, the longest unused goes first, and no failure reaches the caller."""
+"""The disk cache: round trips, eviction of the least recently used files, and failures that are warnings only."""
 
 import os
 from pathlib import Path
@@ -24,17 +24,17 @@ def maps(value: float = 0.0) -> Tensor:
     return torch.full((2, 2, 4, 16, 16), value).half()
 
 
-def used(folder: Path, key: str, seconds: int) -> None:
-    """Sets when a file was last used."""
+def set_last_use(folder: Path, key: str, seconds: int) -> None:
+    """Sets the time of a file's last use."""
     os.utime(folder / f"{key}.safetensors", (seconds, seconds))
 
 
-def kept(folder: Path) -> set[str]:
+def cached_keys(folder: Path) -> set[str]:
     return {path.stem for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize("dtype", [torch.half, torch.float32])
-def test_maps_come_back_as_they_were(dtype: torch.dtype) -> None:
+def test_round_trip(dtype: torch.dtype) -> None:
     written = torch.randn(2, 3, 4, 5, 6).to(dtype)
     write_cached("features", "key", {"maps": written.transpose(0, 1)})
     found = read_cached("features", "key")
@@ -42,13 +42,13 @@ def test_maps_come_back_as_they_were(dtype: torch.dtype) -> None:
     assert torch.equal(found["maps"], written.transpose(0, 1))
 
 
-def test_an_unknown_key_has_none() -> None:
+def test_unknown_keys_give_none() -> None:
     assert read_cached("features", "key") is None
     write_cached("features", "key", {"maps": maps()})
     assert read_cached("features", "other") is None
 
 
-def test_the_place_is_the_environments_or_the_homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_is_from_the_environment_or_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DS4D_CACHE", str(tmp_path / "a"))
     assert cache_folder("features") == tmp_path / "a" / "features"
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -57,68 +57,66 @@ def test_the_place_is_the_environments_or_the_homes(tmp_path: Path, monkeypatch:
         assert cache_folder("features") == tmp_path / "home" / ".cache" / "ds4d" / "features"
 
 
-def test_the_longest_unused_goes_first(folder: Path) -> None:
+def test_least_recently_used_is_evicted_first(folder: Path) -> None:
     for index, key in enumerate("abc"):
         write_cached("features", key, {"maps": maps(index)})
     for key, seconds in (("a", 300), ("b", 100), ("c", 200)):
-        used(folder, key, seconds)
+        set_last_use(folder, key, seconds)
     write_cached("features", "d", {"maps": maps()}, limit_bytes=3 * 9000)
-    assert kept(folder) == {"a", "c", "d"}
+    assert cached_keys(folder) == {"a", "c", "d"}
     write_cached("features", "e", {"maps": maps()}, limit_bytes=2 * 9000)
-    assert kept(folder) == {"d", "e"}
+    assert cached_keys(folder) == {"d", "e"}
     assert sum(path.stat().st_size for path in folder.iterdir()) < 2 * 9000
 
 
 def test_reading_counts_as_use(folder: Path) -> None:
     for key in "ab":
         write_cached("features", key, {"maps": maps()})
-        used(folder, key, 100 if key == "a" else 200)
+        set_last_use(folder, key, 100 if key == "a" else 200)
     assert read_cached("features", "a") is not None
     write_cached("features", "c", {"maps": maps()}, limit_bytes=2 * 9000)
-    assert kept(folder) == {"a", "c"}
+    assert cached_keys(folder) == {"a", "c"}
 
 
-def test_maps_larger_than_the_limit_are_not_kept(folder: Path) -> None:
+def test_tensors_above_the_limit_are_not_cached(folder: Path) -> None:
     write_cached("features", "small", {"maps": maps()})
     write_cached("features", "large", {"maps": maps()}, limit_bytes=8192)
-    assert kept(folder) == {"small"}
+    assert cached_keys(folder) == {"small"}
 
 
-def test_other_files_are_left_alone(folder: Path) -> None:
+def test_other_files_are_not_evicted(folder: Path) -> None:
     write_cached("features", "a", {"maps": maps()})
     (folder / "notes.txt").write_text("mine")
     write_cached("features", "b", {"maps": maps()}, limit_bytes=9000)
-    assert kept(folder) == {"b", "notes"}
+    assert cached_keys(folder) == {"b", "notes"}
 
 
-def test_rooms_have_folders_and_limits_of_their_own(folder: Path) -> None:
+def test_categories_have_separate_folders_and_limits(folder: Path) -> None:
     write_cached("features", "a", {"maps": maps()})
     write_cached("views", "a", {"images": maps(1), "points": maps(2)}, limit_bytes=20_000)
-    assert kept(folder) == {"a"}
+    assert cached_keys(folder) == {"a"}
     found = read_cached("views", "a")
     assert found is not None and torch.equal(found["images"], maps(1)) and torch.equal(found["points"], maps(2))
 
 
-def test_the_limit_is_four_gibibytes() -> None:
+def test_default_limit_is_four_gibibytes() -> None:
     assert LIMIT_BYTES == 4 * 1024**3
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("I/O error")])
-def test_a_failed_write_is_a_warning_and_leaves_nothing(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
+def test_failed_write_warns_and_leaves_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def fail(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-        path.write_bytes(b"half of it")
+        path.write_bytes(b"incomplete")
         raise error
 
     monkeypatch.setattr(cache_module, "save_file", fail)
     with notices_to((notices := []).append):
         write_cached("features", "key", {"maps": maps()})
     assert [(type(notice), notice.part) for notice in notices] == [(Warned, "cache")]
-    assert kept(folder) == set()
+    assert cached_keys(folder) == set()
 
 
-def test_a_failed_write_keeps_the_older_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_keeps_the_older_file(monkeypatch: pytest.MonkeyPatch) -> None:
     write_cached("features", "key", {"maps": maps(1)})
 
     def fail(*_: object, **__: object) -> None:

@@ -8,7 +8,7 @@ def plain(value: int, height: int = 20, width: int = 30) -> np.ndarray:
     return np.full((height, width, 3), value, np.uint8)
 
 
-def test_sheet_without_labels_is_the_images_on_white():
+def test_sheet_without_labels():
     sheet = contact_sheet([[plain(0), plain(50), plain(100)], [plain(150), plain(200), plain(250)]])
     assert sheet.dtype == np.uint8
     assert sheet.shape == (2 * 20 + 3 * 4, 3 * 30 + 4 * 4, 3)
@@ -18,7 +18,7 @@ def test_sheet_without_labels_is_the_images_on_white():
     assert (sheet[:, 34:38] == 255).all()
 
 
-def test_labels_are_written_beside_the_images():
+def test_labels_are_outside_the_images():
     rows = [[plain(90), plain(90)], [plain(90), plain(90)]]
     bare, sheet = contact_sheet(rows), contact_sheet(rows, column_labels=["truth", "ours"], row_labels=["t = 0", "1"])
     top, left = (sheet.shape[i] - bare.shape[i] for i in (0, 1))
@@ -31,12 +31,12 @@ def test_labels_are_written_beside_the_images():
     assert (above[:, :left] == 255).all()
 
 
-def test_sheets_that_cannot_be_made_say_why():
+def test_invalid_arguments_are_refused():
     with pytest.raises(ValueError, match="at least one image"):
         contact_sheet([])
-    with pytest.raises(ValueError, match=r"equally long, got lengths \[1, 2\]"):
+    with pytest.raises(ValueError, match=r"rows .*\[1, 2\]"):
         contact_sheet([[plain(0)], [plain(0), plain(0)]])
-    with pytest.raises(ValueError, match="share one height and width"):
+    with pytest.raises(ValueError, match="one size"):
         contact_sheet([[plain(0), plain(0, height=21)]])
-    with pytest.raises(ValueError, match="row_labels must be 1 or none, got 2"):
+    with pytest.raises(ValueError, match="row_labels"):
         contact_sheet([[plain(0)]], row_labels=["a", "b"])

@@ -10,7 +10,7 @@ from ds4d.io import spread_colors, write_alpha_video, write_video
 
 
 def _frames(count: int, height: int, width: int) -> Iterator[np.ndarray]:
-    """A plain square that walks right over a colored ramp."""
+    """A square that moves to the right on a color gradient."""
     ys, xs = np.mgrid[:height, :width]
     ramp = np.stack((xs * 255 // width, ys * 255 // height, np.full_like(xs, 200)), axis=-1).astype(np.uint8)
     for time in range(count):
@@ -25,54 +25,54 @@ def _read(path: Path) -> tuple[Any, np.ndarray]:
         return stream, np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(stream)])
 
 
-def test_a_video_comes_back_nearly_as_it_was(tmp_path: Path) -> None:
+def test_round_trip(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", _frames(6, 48, 64), fps=12.5)
     stream, frames = _read(tmp_path / "a.mp4")
     assert (stream.codec_context.name, stream.pix_fmt, float(stream.average_rate)) == ("h264", "yuv420p", 12.5)
     truth = np.stack(list(_frames(6, 48, 64)))
     assert frames.shape == truth.shape
     assert np.abs(frames.astype(int) - truth).mean() < 3
-    assert frames[0, 16, 12] == pytest.approx([220, 30, 40], abs=6)  # colors survive YUV and back
+    assert frames[0, 16, 12] == pytest.approx([220, 30, 40], abs=6)  # colors survive the conversion to YUV and back
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
-def test_odd_sizes_gain_an_edge(tmp_path: Path) -> None:
+def test_odd_sizes_are_padded(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", _frames(2, 47, 63), fps=24.0)
     _, frames = _read(tmp_path / "a.mp4")
     assert frames.shape == (2, 48, 64, 3)
     assert frames[0, -1, :60].astype(int) == pytest.approx(frames[0, -2, :60].astype(int), abs=12)
 
 
-def test_a_failed_video_leaves_the_old_one(tmp_path: Path) -> None:
+def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", _frames(2, 32, 32), fps=24.0)
     before = (tmp_path / "a.mp4").read_bytes()
     frames = [np.zeros((32, 32, 3), np.uint8), np.zeros((32, 48, 3), np.uint8)]
-    with pytest.raises(ValueError, match=r"a\.mp4 must share one size, got 32 x 32 and then 48 x 32"):
+    with pytest.raises(ValueError, match=r"a\.mp4.*32 x 32 and then 48 x 32"):
         write_video(tmp_path / "a.mp4", frames, fps=24.0)
     assert (tmp_path / "a.mp4").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
 def test_no_frames_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="at least one frame"):
+    with pytest.raises(ValueError, match=r"a\.mp4.*frame"):
         write_video(tmp_path / "a.mp4", [], fps=24.0)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("fps", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_wrong_rate_is_refused(tmp_path: Path, fps: float) -> None:
-    with pytest.raises(ValueError, match="fps must be finite and above 0"):
+def test_invalid_frame_rates_are_refused(tmp_path: Path, fps: float) -> None:
+    with pytest.raises(ValueError, match="fps"):
         write_video(tmp_path / "a.mp4", _frames(1, 32, 32), fps=fps)
 
 
 @pytest.mark.usefixtures("without_pyav")
-def test_without_pyav_the_error_names_it(tmp_path: Path) -> None:
+def test_missing_pyav_names_the_package(tmp_path: Path) -> None:
     with pytest.raises(ImportError, match="pip install av"):
         write_video(tmp_path / "a.mp4", _frames(1, 32, 32), fps=24.0)
 
 
-def test_transparency_comes_back(tmp_path: Path) -> None:
-    """Read by libvpx's own decoder; others leave the alpha out."""
+def test_alpha_round_trip(tmp_path: Path) -> None:
+    """Read by libvpx's decoder; others drop the alpha."""
     truth = []
     for frame in _frames(5, 48, 64):
         ys, xs = np.mgrid[:48, :64]
@@ -90,4 +90,4 @@ def test_transparency_comes_back(tmp_path: Path) -> None:
     for ours, theirs in zip(read, truth, strict=True):
         assert np.abs(ours[..., 3].astype(int) - theirs[..., 3]).mean() < 2
         over = [f[..., :3] * (f[..., 3:] / 255) + 255 - f[..., 3:].astype(float) for f in (ours, theirs)]
-        assert np.abs(over[0] - over[1]).mean() < 3  # on white: no dark seam round the object
+        assert np.abs(over[0] - over[1]).mean() < 3  # on white: no dark seam around the object

@@ -1,8 +1,8 @@
-"""Writes gsplat_cases.safetensors: what gsplat itself draws, and its gradients, for four small scenes.
+"""Writes gsplat_cases.safetensors: gsplat's own images and gradients of four small scenes.
 
-Run on a machine with CUDA and gsplat 1.5.3; needs nothing of ds4d, so that the oracle stays an outside one:
+Run on a machine with CUDA and gsplat 1.5.3; uses nothing of ds4d, so that the cases are independent:
     python tests/parity/make_gsplat_cases.py
-Scenes, upstream gradients and results are stored, so the test draws no random numbers.
+Scenes, upstream gradients and results are stored, so the test needs no random numbers.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 OUT = Path(__file__).with_name("gsplat_cases.safetensors")
-WIDTH, HEIGHT = 26, 18  # neither a multiple of a tile
+WIDTH, HEIGHT = 26, 18  # neither is a multiple of a tile
 LEARNED = ("means", "quats", "scales", "opacities", "sh")
 
 
@@ -45,7 +45,7 @@ def scene(
     }
 
 
-def nasty() -> dict[str, Tensor]:
+def difficult() -> dict[str, Tensor]:
     """Gaussians behind and beside the cameras, needles, opaque ones; an off-center axis and oblong pixels."""
     values = scene((), 90, 1, radius=2.5, scale=0.1)
     values["scales"] *= torch.tensor([4.0, 1.0, 0.05])
@@ -55,7 +55,7 @@ def nasty() -> dict[str, Tensor]:
 
 
 def run(values: dict[str, Tensor], *, with_backgrounds: bool) -> dict[str, Tensor]:
-    """The case with what gsplat makes of it; images are channels-last as gsplat gives them."""
+    """The case with gsplat's result; images are channels-last as gsplat returns them."""
     lead = values["viewmats"].shape[:-2]
     if with_backgrounds:
         values["backgrounds"] = torch.rand(*lead, 3)
@@ -71,9 +71,9 @@ def run(values: dict[str, Tensor], *, with_backgrounds: bool) -> dict[str, Tenso
         backgrounds=device.get("backgrounds"), render_mode="RGB+ED",
     )  # fmt: skip
     meta["means2d"].retain_grad()
-    drawn = torch.cat((images, alphas), dim=-1)
-    drawn.backward(device["upstream"].detach())
-    results = {"drawn": drawn.detach(), "radii": meta["radii"].short(), "grad.means2d": meta["means2d"].grad}
+    rendered = torch.cat((images, alphas), dim=-1)
+    rendered.backward(device["upstream"].detach())
+    results = {"rendered": rendered.detach(), "radii": meta["radii"].short(), "grad.means2d": meta["means2d"].grad}
     learned = [*LEARNED, *(["backgrounds"] if with_backgrounds else [])]
     return values | results | {f"grad.{name}": device[name].grad for name in learned}
 
@@ -85,7 +85,7 @@ def main() -> None:
         "plain": run(scene((), 80, 1), with_backgrounds=True),
         "moving": run(scene((2,), 50, 4), with_backgrounds=False),
         "degree_3": run(scene((), 40, 16), with_backgrounds=True),
-        "nasty": run(nasty(), with_backgrounds=True),
+        "difficult": run(difficult(), with_backgrounds=True),
     }
     tensors = {f"{case}.{name}": x.cpu().contiguous() for case, values in cases.items() for name, x in values.items()}
     made_by = {"gsplat": gsplat.__version__, "torch": torch.__version__, "gpu": torch.cuda.get_device_name()}

@@ -1,9 +1,9 @@
 """Writes lpips_cases.safetensors: torchmetrics' LPIPS of a few pairs of images, layer by layer, and its gradient.
 
-Needs torchmetrics 1.9 and nothing of ds4d, so that the oracle stays an outside one:
+Needs torchmetrics 1.9 and uses nothing of ds4d, so that the cases are independent:
     python tests/parity/make_lpips_cases.py
-The backbone is VGG16 with weights drawn by `backbone`, the same numbers everywhere; the heads are the fitted ones that
-torchmetrics ships. Heads, images and results are stored.
+The backbone is VGG16 with the random weights of `backbone`, the same on every machine; the heads are the fitted ones
+that torchmetrics ships. Heads, images and results are stored.
 """
 
 from pathlib import Path
@@ -23,23 +23,23 @@ POOLS = (4, 9, 16, 23, 30)
 
 
 def backbone() -> dict[str, Tensor]:
-    """Weights of size sqrt(6 / fan in), which carry images through all layers, by torchvision's names."""
-    stream = np.random.PCG64(0)  # its raw numbers are promised to be the same for ever
+    """Uniform weights up to sqrt(6 / fan in), which keep the scale of activations, by torchvision's names."""
+    stream = np.random.PCG64(0)  # its raw numbers are guaranteed to stay the same
 
-    def draw(*shape: int, size: float) -> Tensor:
+    def uniform(*shape: int, size: float) -> Tensor:
         numbers = stream.random_raw(int(np.prod(shape))) >> 40  # 24 bits: exact in single precision
         return torch.from_numpy(numbers.astype(np.float32) / 2**23 - 1).reshape(shape) * size
 
     weights = {}
     for number, channels_in, channels_out in CONVOLUTIONS:
         size = (6 / (9 * channels_in)) ** 0.5
-        weights[f"features.{number}.weight"] = draw(channels_out, channels_in, 3, 3, size=size)
-        weights[f"features.{number}.bias"] = draw(channels_out, size=0.1)
+        weights[f"features.{number}.weight"] = uniform(channels_out, channels_in, 3, 3, size=size)
+        weights[f"features.{number}.bias"] = uniform(channels_out, size=0.1)
     return weights
 
 
 def features() -> nn.Sequential:
-    """The network itself, as torchvision would hand it over."""
+    """The network itself, as torchvision would return it."""
     convolutions = {number: sizes for number, *sizes in CONVOLUTIONS}
     modules: list[nn.Module] = []
     for number in range(31):

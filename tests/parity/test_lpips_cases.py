@@ -1,4 +1,4 @@
-"""LPIPS against torchmetrics' own values, stored by make_lpips_cases.py for a backbone that is the same everywhere."""
+"""LPIPS against torchmetrics' own values, stored by make_lpips_cases.py for a fixed random backbone."""
 
 from pathlib import Path
 
@@ -22,12 +22,12 @@ def test_equals_torchmetrics(stored: dict[str, Tensor], lpips: Lpips) -> None:
     values = lpips(images, stored["targets"].float())
     torch.testing.assert_close(values, stored["values"], rtol=1e-4, atol=1e-6)
     values.sum().backward()
-    # Gradients pass thirteen layers of sums that every machine orders in its own way.
+    # The order of the sums in thirteen layers depends on the machine.
     error = (images.grad - stored["gradient"]).norm() / stored["gradient"].norm()
     assert error < 1e-3
 
 
-def test_every_layer_counts_in_the_stored_values(stored: dict[str, Tensor]) -> None:
-    """Else a layer could be wrong and nobody would see it."""
+def test_every_layer_contributes_to_the_stored_values(stored: dict[str, Tensor]) -> None:
+    """Otherwise an error in a layer could go unnoticed."""
     torch.testing.assert_close(stored["layers"].sum(0), stored["values"])
     assert (stored["layers"] > 1e-2 * stored["values"]).all()

@@ -31,10 +31,10 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def short(quick_config: GenerateConfig) -> GenerateConfig:
     """Twenty steps with growth after each sixth, checkpoints after each eighth, and hardly any images."""
-    density = replace(quick_config.fit.density, every=6, start=0.0, stop=1.0)
+    density = replace(quick_config.training.densification, every=6, start=0.0, stop=1.0)
     return replace(
         quick_config,
-        fit=replace(quick_config.fit, static_steps=4, dynamic_steps=16, density=density),
+        training=replace(quick_config.training, static_steps=4, dynamic_steps=16, densification=density),
         outputs=replace(quick_config.outputs, size=16, seconds=0.2, sheet_columns=1, sheet_size=16),
         log=replace(quick_config.log, every=2),
         checkpoint_every=8,
@@ -52,7 +52,7 @@ def stop_after(step: int, *arguments, **options) -> None:
 def test_events_tell_the_stages_in_order(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
     events = list(iter_run(sample_folder, tmp_path / "run", config=short, device="cpu"))
     stages = [event.name for event in events if isinstance(event, StageStarted)]
-    assert stages == ["views", "features", "init", "fit", "evaluate", "outputs"]
+    assert stages == ["views", "features", "init", "training", "evaluate", "outputs"]
     assert sum(isinstance(event, StepDone) for event in events) == 20
     written = [event.path for event in events if isinstance(event, FileWritten)]
     assert written[-1].name == "report.html"
@@ -66,8 +66,8 @@ def test_events_tell_the_stages_in_order(tmp_path: Path, sample_folder: Path, sh
 def test_metrics_describe_the_run(finished_run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
     metrics = json.loads((finished_run / "metrics.json").read_text())
     assert (metrics["frames"], metrics["views"], metrics["image_size"]) == (6, 7, [48, 48])
-    assert metrics["steps"] == quick_config.fit.total_steps
-    assert set(metrics["seconds"]) == {"views", "features", "init", "fit", "evaluate", "outputs"}
+    assert metrics["steps"] == quick_config.training.total_steps
+    assert set(metrics["seconds"]) == {"views", "features", "init", "training", "evaluate", "outputs"}
     assert metrics["peak_memory_bytes"]["main"] > 100e6
     assert metrics["versions"]["ds4d"] == __version__ and metrics["versions"]["torch"] == torch.__version__
     assert metrics["provenance"] == {"views": "7 views of the folder", "features": "filters", "init": "the visual hull"}
@@ -106,7 +106,7 @@ def test_without_pyav_a_run_ends_with_stills(tmp_path: Path, sample_folder: Path
 
 def test_losses_are_logged(finished_run: Path, quick_config: GenerateConfig) -> None:
     steps = [entry["step"] for entry in read_log(finished_run / "log.jsonl")]
-    assert steps == list(range(10, quick_config.fit.total_steps + 1, 10))
+    assert steps == list(range(10, quick_config.training.total_steps + 1, 10))
 
 
 def test_the_record_makes_the_run_again(finished_run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
@@ -133,7 +133,7 @@ def test_an_interrupted_run_goes_on_to_the_same_scene(
         assert ours | {"seconds": 0} == theirs | {"seconds": 0}
 
 
-@pytest.mark.parametrize("stage", ["views", "features", "init", "fit"])
+@pytest.mark.parametrize("stage", ["views", "features", "init", "training"])
 def test_a_run_that_is_stopped_before_its_first_step_leaves_nothing(
     tmp_path: Path, sample_folder: Path, short: GenerateConfig, stage: str
 ) -> None:

@@ -53,7 +53,7 @@ def test_a_video_is_framed_and_gets_six_views_and_a_surface(video: Path) -> None
     clip = read(video, size=64)
     assert (clip.video.num_times, clip.video.num_views) == (6, 7)
     assert (clip.video.frames.width, clip.video.frames.height) == (64, 64)
-    assert clip.framing is not None and clip.framing.size == 64 and clip.points is not None
+    assert clip.crop is not None and clip.crop.size == 64 and clip.points is not None
     assert clip.video.duration == pytest.approx(0.5)
     assert clip.description == "inflate (no weights needed; weights of zero123plus not found, see ds4d weights)"
 
@@ -92,7 +92,7 @@ def test_options_of_folders_are_refused_for_videos_and_the_other_way_round(video
 
 def test_a_folder_of_views_is_taken_as_it_is(sample_folder: Path) -> None:
     clip = read(sample_folder)
-    assert clip.video.num_views == 7 and clip.points is None and clip.framing is None
+    assert clip.video.num_views == 7 and clip.points is None and clip.crop is None
     assert clip.description == "7 views of the folder" and clip.video.view_weights.unique().tolist() == [1.0]
 
 
@@ -100,7 +100,7 @@ def test_a_folder_of_views_is_taken_as_it_is(sample_folder: Path) -> None:
 def test_a_single_input_view_gets_views_in_its_own_world(sample_folder: Path, source: str) -> None:
     clip = read(sample_folder, splits=("front",), source=source)
     own = read(sample_folder).video
-    assert clip.framing is None and clip.video.num_views == 7
+    assert clip.crop is None and clip.video.num_views == 7
     torch.testing.assert_close(clip.video.cameras.viewmats[:, 0], own.cameras.viewmats[:, 0])
     torch.testing.assert_close(clip.video.cameras.Ks[:, 0], own.cameras.Ks[:, 0])
     np.testing.assert_array_equal(clip.video.frames.read(3, 0), own.frames.read(3, 0))

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ds4d.preprocess import VideoConfig
-from ds4d.preprocess.frame_selection import choose_frames
+from ds4d.preprocess.frame_selection import select_frames
 
 
 def at(rate: float, count: int) -> list[float]:
@@ -12,7 +12,7 @@ def at(rate: float, count: int) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("config", "chosen"),
+    ("config", "selected"),
     [
         (VideoConfig(frames=5), [0, 10, 20, 30, 40]),
         (VideoConfig(frames=99), list(range(41))),
@@ -26,21 +26,21 @@ def at(rate: float, count: int) -> list[float]:
         (VideoConfig(start=1.0, end=1.0), [10]),
     ],
 )
-def test_frames_of_a_video_of_four_seconds(config: VideoConfig, chosen: list[int]) -> None:
-    assert choose_frames(at(10, 41), config) == chosen
+def test_frames_of_a_four_second_video(config: VideoConfig, selected: list[int]) -> None:
+    assert select_frames(at(10, 41), config) == selected
 
 
-def test_thirty_two_frames_are_taken_evenly_of_a_long_video() -> None:
-    chosen = choose_frames(at(30, 10_000), VideoConfig())
-    assert (len(chosen), chosen[0], chosen[-1]) == (32, 0, 9_999)
-    assert set(np.diff(chosen)) <= {322, 323}
+def test_long_videos_give_32_evenly_spaced_frames() -> None:
+    selected = select_frames(at(30, 10_000), VideoConfig())
+    assert (len(selected), selected[0], selected[-1]) == (32, 0, 9_999)
+    assert set(np.diff(selected)) <= {322, 323}
 
 
-def test_frames_are_chosen_by_time_where_the_rate_varies() -> None:
+def test_variable_frame_rates_are_resampled_by_time() -> None:
     seconds = [*at(100, 101), 1.25, 1.5, 1.75, 2.0]  # a hundred frames in the first second, four in the second
-    assert [seconds[index] for index in choose_frames(seconds, VideoConfig(frames=9))] == [0.25 * i for i in range(9)]
-    held = [0.0, 0.1, 0.2, 2.0]  # the video stands still in between: so does the clip
-    assert choose_frames(held, VideoConfig(frames=4)) == [0, 2, 3, 3]
+    assert [seconds[index] for index in select_frames(seconds, VideoConfig(frames=9))] == [0.25 * i for i in range(9)]
+    paused = [0.0, 0.1, 0.2, 2.0]  # no new frame in between: the clip repeats one
+    assert select_frames(paused, VideoConfig(frames=4)) == [0, 2, 3, 3]
 
 
 @given(
@@ -48,49 +48,45 @@ def test_frames_are_chosen_by_time_where_the_rate_varies() -> None:
     frames=st.integers(1, 80),
     start=st.floats(0.0, 1.0),
 )
-def test_choices_rise_and_lie_as_near_as_they_can(gaps: list[float], frames: int, start: float) -> None:
+def test_selected_frames_are_the_nearest_in_time(gaps: list[float], frames: int, start: float) -> None:
     seconds = np.cumsum([0.0, *gaps])
     inside = np.flatnonzero(seconds >= start - 1e-6)  # containers round times
     if len(inside) == 0:
         return
-    chosen = choose_frames(seconds.tolist(), VideoConfig(start=start, frames=frames))
-    assert len(chosen) == min(frames, len(inside))
-    assert (np.diff(chosen) >= 0).all()
-    targets = np.linspace(seconds[inside[0]], seconds[-1], len(chosen))
+    selected = select_frames(seconds.tolist(), VideoConfig(start=start, frames=frames))
+    assert len(selected) == min(frames, len(inside))
+    assert (np.diff(selected) >= 0).all()
+    targets = np.linspace(seconds[inside[0]], seconds[-1], len(selected))
     nearest = np.abs(targets[:, None] - seconds[inside]).min(axis=1)
-    assert np.abs(targets - seconds[chosen]) == pytest.approx(nearest)
-
-
-def test_a_part_without_frames_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"at least one frame, got 9 s to the end of a video that lasts to 4\.00 s"):
-        choose_frames(at(10, 41), VideoConfig(start=9.0))
-    with pytest.raises(ValueError, match=r"at least one frame, got 1\.01 s to 1\.02 s"):
-        choose_frames(at(10, 41), VideoConfig(start=1.01, end=1.02))
-
-
-def test_a_rate_above_the_videos_is_refused() -> None:
-    with pytest.raises(ValueError, match="--fps must be at most the video's own rate, 10, got 24"):
-        choose_frames(at(10, 41), VideoConfig(fps=24.0))
-
-
-def test_more_frames_than_can_be_kept_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"at most 500 frames, got 10000\. Give --frames, a lower --fps"):
-        choose_frames(at(30, 10_000), VideoConfig(fps=30.0))
-    with pytest.raises(ValueError, match="at most 500 frames, got 4000"):
-        choose_frames(at(30, 10_000), VideoConfig(frames=4000))
+    assert np.abs(targets - seconds[selected]) == pytest.approx(nearest)
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("rate", "count", "settings", "option"),
     [
-        ({"start": -1.0}, "start must be"),
-        ({"start": 2.0, "end": 1.0}, "end must not lie before start, got 1.0 and 2.0"),
-        ({"fps": 0.0}, "fps must be"),
-        ({"frames": 0}, "frames must be"),
-        ({"size": 4}, "size must be"),
-        ({"fill": 1.5}, "fill must be"),
+        (10, 41, {"start": 9.0}, "--start"),
+        (10, 41, {"start": 1.01, "end": 1.02}, "--end"),
+        (10, 41, {"fps": 24.0}, "--fps"),
+        (30, 10_000, {"fps": 30.0}, "500 frames"),
+        (30, 10_000, {"frames": 4000}, "500 frames"),
     ],
 )
-def test_wrong_settings_are_refused(settings: dict, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_impossible_selections_are_refused(rate: float, count: int, settings: dict, option: str) -> None:
+    with pytest.raises(ValueError, match=option):
+        select_frames(at(rate, count), VideoConfig(**settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "argument"),
+    [
+        ({"start": -1.0}, "start"),
+        ({"start": 2.0, "end": 1.0}, "--end"),
+        ({"fps": 0.0}, "fps"),
+        ({"frames": 0}, "frames"),
+        ({"size": 4}, "size"),
+        ({"fill": 1.5}, "fill"),
+    ],
+)
+def test_invalid_settings_are_refused(settings: dict, argument: str) -> None:
+    with pytest.raises(ValueError, match=argument):
         VideoConfig(**settings)

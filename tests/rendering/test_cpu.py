@@ -1,12 +1,10 @@
-"""What the CPU splatter promises beyond the contract: bits, threads, layouts of memory, and what it refuses."""
+"""The CPU renderer beyond the contract: bits, threads, memory layouts, and refused inputs."""
 
-import ast
 import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +14,6 @@ from ds4d.geometry import orbit_cameras
 from ds4d.rendering import CpuRenderer, ReferenceRenderer, SplatSettings
 from ds4d.rendering.kernels.compositing import TILE_HEIGHT, TILE_WIDTH
 from ds4d.types import Cameras, Gaussians
-
-KERNELS = Path(__file__).parents[2] / "src" / "ds4d" / "rendering" / "kernels"
 
 
 @pytest.fixture
@@ -49,7 +45,7 @@ def outputs_and_gradients(leaves: dict[str, torch.Tensor], cameras: Cameras) -> 
     return [rendering.colors, rendering.alphas, rendering.depths, *gradients]
 
 
-def test_bits_do_not_depend_on_the_number_of_threads(threads: None) -> None:
+def test_bits_do_not_depend_on_threads(threads: None) -> None:
     leaves, cameras = scene()
     results = []
     for count in (1, 2, 3):
@@ -58,13 +54,13 @@ def test_bits_do_not_depend_on_the_number_of_threads(threads: None) -> None:
     assert all(torch.equal(*pair) for other in results[1:] for pair in zip(results[0], other, strict=True))
 
 
-def test_layout_of_memory_does_not_matter() -> None:
+def test_memory_layout_does_not_matter() -> None:
     leaves, cameras = scene()
     strided = {name: leaf.transpose(0, -1).contiguous().transpose(0, -1) for name, leaf in leaves.items()}
     assert not strided["means"].is_contiguous()
-    still = cameras[:1].expand_times(3)
-    copied = replace(still, viewmats=still.viewmats.contiguous(), Ks=still.Ks.contiguous())
-    for got, want in zip(outputs_and_gradients(strided, still), outputs_and_gradients(leaves, copied), strict=True):
+    static = cameras[:1].expand_times(3)
+    copied = replace(static, viewmats=static.viewmats.contiguous(), Ks=static.Ks.contiguous())
+    for got, want in zip(outputs_and_gradients(strided, static), outputs_and_gradients(leaves, copied), strict=True):
         torch.testing.assert_close(got, want, atol=1e-5 * want.abs().max().item(), rtol=0)
 
 
@@ -72,8 +68,8 @@ def test_expanded_gaussians_share_their_gradient() -> None:
     leaves, cameras = scene()
     one = {name: leaf[0] if leaf.ndim > 1 and name != "sh" else leaf for name, leaf in leaves.items()}
     one = {name: leaf.clone().requires_grad_() for name, leaf in one.items()}
-    still = {name: leaf if name == "sh" else leaf.expand(3, *leaf.shape) for name, leaf in one.items()}
-    CpuRenderer().render(Gaussians(**still), cameras).colors.sum().backward()
+    static = {name: leaf if name == "sh" else leaf.expand(3, *leaf.shape) for name, leaf in one.items()}
+    CpuRenderer().render(Gaussians(**static), cameras).colors.sum().backward()
     exact = {name: leaf.detach().double().requires_grad_() for name, leaf in one.items()}
     spread = {name: leaf if name == "sh" else leaf.expand(3, *leaf.shape) for name, leaf in exact.items()}
     ReferenceRenderer().render(Gaussians(**spread), cameras.to(torch.float64)).colors.sum().backward()
@@ -83,7 +79,7 @@ def test_expanded_gaussians_share_their_gradient() -> None:
 
 
 def test_one_gaussian_on_every_tile_boundary() -> None:
-    """Small Gaussians at all offsets from a tile's corner, none lost between tiles or counted in two."""
+    """Small Gaussians at all offsets from the corner of a tile are neither lost nor counted twice."""
     steps = torch.arange(-4, 5) / 2
     x, y = torch.meshgrid(TILE_WIDTH + steps, TILE_HEIGHT + steps, indexing="ij")
     pixels = torch.stack((x, y), dim=-1).reshape(-1, 2)
@@ -102,8 +98,8 @@ def test_one_gaussian_on_every_tile_boundary() -> None:
         torch.testing.assert_close(got.alphas, want.alphas, atol=3e-5, rtol=0)
 
 
-def test_a_needle_across_the_image_is_whole() -> None:
-    """Its conic is nearly singular, so its tiles cannot be told from it exactly; none may be missed."""
+def test_a_needle_across_the_image_is_complete() -> None:
+    """Its conic is nearly singular, so its tiles cannot be computed exactly; none may be missed."""
     camera = Cameras(torch.eye(4)[None], torch.tensor([[[100.0, 0, 50], [0, 100, 50], [0, 0, 1]]]), 100, 100)
     quat = torch.tensor([[np.cos(np.pi / 8), 0, 0, np.sin(np.pi / 8)]], dtype=torch.float32)  # 45 degrees
     gaussians = Gaussians(
@@ -118,15 +114,15 @@ def test_a_needle_across_the_image_is_whole() -> None:
     assert alphas.mean() < 0.1
 
 
-def test_absurd_values_are_drawn_or_left_out_but_never_run_wild() -> None:
-    """Whatever numbers come, no kernel may leave its arrays, and images and gradients stay finite."""
+def test_extreme_values_stay_finite_and_in_bounds() -> None:
+    """No input may make a kernel write outside its arrays; images and gradients stay finite."""
     huge, inf = 3e38, float("inf")
     lengths = (0.0, 1e-38, 1e-3, 1.0, 1e10, 1e19, huge, inf)
-    places = (0.0, 1.99, -1e4, 1e19, huge, -huge, inf)
-    rows = list(itertools.product(lengths, (1e-3, huge), places, (1 / 255, 1.0), (0.0, 1.0)))
+    positions = (0.0, 1.99, -1e4, 1e19, huge, -huge, inf)
+    rows = list(itertools.product(lengths, (1e-3, huge), positions, (1 / 255, 1.0), (0.0, 1.0)))
     scales = torch.tensor([(wide, thin, wide) for wide, thin, *_ in rows])
     leaves = {
-        "means": torch.tensor([(place, 0.1, 0.1 * place) for _, _, place, _, _ in rows]),
+        "means": torch.tensor([(position, 0.1, 0.1 * position) for _, _, position, _, _ in rows]),
         "quats": torch.tensor([(w, w, 0.3 * w, 0.0) for *_, w in rows]),
         "scales": scales,
         "opacities": torch.tensor([opacity for *_, opacity, _ in rows]),
@@ -138,8 +134,8 @@ def test_absurd_values_are_drawn_or_left_out_but_never_run_wild() -> None:
     rendering.colors.sum().backward()
     assert (rendering.info["radii"] > 0).any()
     assert rendering.colors.isfinite().all() and rendering.depths.isfinite().all()
-    sane = (scales < 1e3).all(-1) & (leaves["means"].detach().abs() < 1e3).all(-1)
-    assert all(leaf.grad[sane].isfinite().all() for leaf in leaves.values())
+    moderate = (scales < 1e3).all(-1) & (leaves["means"].detach().abs() < 1e3).all(-1)
+    assert all(leaf.grad[moderate].isfinite().all() for leaf in leaves.values())
 
 
 def test_gradients_of_several_views_add_up() -> None:
@@ -155,21 +151,14 @@ def test_gradients_of_several_views_add_up() -> None:
         torch.testing.assert_close(total[2, 0][name].grad, apart, atol=1e-4 * apart.abs().max().item(), rtol=0)
 
 
-@pytest.mark.parametrize("path", sorted(KERNELS.glob("*.py")), ids=lambda path: path.stem)
-def test_kernels_compile_in_nothing_from_other_files(path: Path) -> None:
-    """numba keeps a compiled kernel while its own file stays the same, so what it took from another would go stale."""
-    modules = [node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
-    assert {module for module in modules if module.startswith("ds4d")} <= {"ds4d.rendering.settings"}
-
-
-def test_refuses_other_types() -> None:
+def test_other_dtypes_are_refused() -> None:
     leaves, cameras = scene()
     gaussians = Gaussians(**{name: leaf.double() for name, leaf in leaves.items()})
-    with pytest.raises(ValueError, match=r"means must be float32 on the CPU, got torch\.float64"):
+    with pytest.raises(ValueError, match=r"means .*float64"):
         CpuRenderer().render(gaussians, cameras)
 
 
-def test_importing_the_room_does_not_import_numba() -> None:
+def test_importing_the_package_does_not_import_numba() -> None:
     code = "import sys, ds4d.rendering; print('numba' in sys.modules, 'gsplat' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["False", "False"]

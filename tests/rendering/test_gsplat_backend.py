@@ -1,4 +1,4 @@
-"""What can be said of the CUDA splatter without CUDA: a stand-in takes gsplat's place."""
+"""The CUDA renderer without CUDA, with a stand-in for gsplat."""
 
 import sys
 import types
@@ -30,20 +30,20 @@ def scene(bases: int = 1, count: int = 5) -> tuple[Gaussians, Cameras]:
     return gaussians, orbit_cameras([0.0, 90.0], [0.0, 0.0], fovy_deg=30.0, distance=2.0, width=7, height=6)
 
 
-def test_names_the_extra_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "gsplat", None)  # what an absent package looks like to import
-    with pytest.raises(ImportError, match=r"pip install 'ds4d\[cuda\]'"):
+def test_missing_gsplat_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gsplat", None)  # as if it were not installed
+    with pytest.raises(ImportError, match="cuda"):
         renderer_for("cuda")
 
 
-def test_refuses_tensors_that_are_not_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensors_on_the_cpu_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, lambda *args, **kwargs: None)
-    with pytest.raises(ValueError, match=r"means must be float32 on a CUDA device, got torch\.float32 on cpu"):
+    with pytest.raises(ValueError, match=r"means .*CUDA"):
         GsplatRenderer().render(*scene())
 
 
 @pytest.mark.parametrize(("bases", "degree", "shape"), [(1, None, [5, 3]), (9, 2, [5, 9, 3])])
-def test_turns_images_channels_first(
+def test_images_are_converted_to_channels_first(
     monkeypatch: pytest.MonkeyPatch, bases: int, degree: int | None, shape: list[int]
 ) -> None:
     images, alphas = torch.rand(2, 6, 7, 4), torch.rand(2, 6, 7, 1)
@@ -62,13 +62,13 @@ def test_turns_images_channels_first(
     assert torch.equal(rendering.alphas[1, 0], alphas[1, ..., 0])
     assert set(rendering.info) == {"means2d", "radii", "depths"}
     args, kwargs = calls[0]
-    assert list(args[4].shape) == shape  # final colors, or coefficients
+    assert list(args[4].shape) == shape  # final colors, or SH coefficients
     assert (args[7], args[8]) == (7, 6)  # width, height
     assert kwargs["sh_degree"] == degree
     assert kwargs["render_mode"] == "RGB+ED" and not kwargs["packed"]
 
 
-def test_draws_nothing_without_asking_gsplat(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_gaussians_give_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, lambda *args, **kwargs: pytest.fail("gsplat cannot take zero Gaussians"))
     monkeypatch.setattr("ds4d.rendering.gsplat_backend._check_kind", lambda gaussians, cameras: None)
     gaussians, cameras = scene(count=0)

@@ -1,7 +1,7 @@
-"""The reference's gradients against central differences, in float64 and off the cut-offs.
+"""The reference renderer's gradients against central differences, in float64 and away from the thresholds.
 
-Alpha jumps at 1/255 and at the cap, and a transmittance of 1e-4 stops a pixel: there no difference quotient exists. The
-scene's Gaussians are wide and half transparent, so every pixel sees each of them well between the cut-offs.
+Alpha is discontinuous at 1/255 and at its cap, and a transmittance of 1e-4 stops a pixel: there are no difference
+quotients there. The Gaussians are wide and half transparent, so that every pixel is far from the thresholds.
 """
 
 import torch
@@ -24,7 +24,7 @@ def soft_scene() -> tuple[dict[str, torch.Tensor], Cameras]:
     return leaves, rig[:, None].to(torch.float64)
 
 
-def test_gradients_are_the_difference_quotients() -> None:
+def test_gradients_equal_difference_quotients() -> None:
     leaves, cameras = soft_scene()
     backgrounds = torch.rand(2, 1, 3, dtype=torch.float64)
 
@@ -36,19 +36,19 @@ def test_gradients_are_the_difference_quotients() -> None:
     inputs = [x.requires_grad_() for x in (backgrounds, *leaves.values())]
     with torch.no_grad():
         alphas = render(*inputs)[1]
-    assert alphas.min() > 0.2 and alphas.max() < 0.999, "the scene has come near a cut-off"
+    assert alphas.min() > 0.2 and alphas.max() < 0.999, "the scene is near a threshold"
     assert torch.autograd.gradcheck(render, inputs, eps=1e-6, atol=1e-6)
 
 
-def test_gradients_hold_where_the_jacobian_is_held() -> None:
-    """Far outside the image a Gaussian's slope is clamped, and its gradient must know."""
+def test_gradients_with_a_clamped_jacobian() -> None:
+    """Far outside the image a Gaussian's slope is clamped, which changes its gradient."""
     camera = Cameras(
         torch.eye(4, dtype=torch.float64)[None],
         torch.tensor([[[4.0, 0, 2], [0, 4, 1.5], [0, 0, 1]]], dtype=torch.float64),
         4,
         3,
     )
-    means = torch.tensor([[2.0, -2.5, 2.0]], dtype=torch.float64)  # slopes 1 and -1.25; held at 0.65 and -0.49
+    means = torch.tensor([[2.0, -2.5, 2.0]], dtype=torch.float64)  # slopes 1 and -1.25; clamped to 0.65 and -0.49
     scales = torch.tensor([[1.5, 1.8, 1.2]], dtype=torch.float64)
 
     def render(means: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
@@ -62,7 +62,7 @@ def test_gradients_hold_where_the_jacobian_is_held() -> None:
     assert torch.autograd.gradcheck(render, (means.requires_grad_(), scales.requires_grad_()), eps=1e-6, atol=1e-6)
 
 
-def test_gradient_of_means2d_is_what_moving_the_image_does() -> None:
+def test_gradient_of_means2d_is_that_of_a_shift() -> None:
     leaves, cameras = soft_scene()
     gaussians = Gaussians(**{name: leaf.requires_grad_() for name, leaf in leaves.items()})
     rendering = ReferenceRenderer().render(gaussians, cameras)
@@ -79,7 +79,7 @@ def test_gradient_of_means2d_is_what_moving_the_image_does() -> None:
     torch.testing.assert_close(rendering.info["means2d"].grad[..., 0].sum(-1), want, atol=1e-6, rtol=1e-4)
 
 
-def test_chunks_do_not_show(monkeypatch) -> None:
+def test_chunks_do_not_change_the_image(monkeypatch) -> None:
     leaves, cameras = soft_scene()
     whole = ReferenceRenderer().render(Gaussians(**leaves), cameras)
     monkeypatch.setattr("ds4d.rendering.reference._PAIRS_PER_CHUNK", 20)  # five pixels at a time, then two
@@ -87,7 +87,7 @@ def test_chunks_do_not_show(monkeypatch) -> None:
     torch.testing.assert_close(in_pieces.colors, whole.colors, atol=1e-14, rtol=0)
 
 
-def test_near_and_far_planes_and_blur_are_obeyed() -> None:
+def test_near_and_far_planes_and_blur() -> None:
     leaves, cameras = soft_scene()
     gaussians = Gaussians(**leaves)
     for settings in (SplatSettings(near_plane=10.0), SplatSettings(far_plane=0.5)):

@@ -18,7 +18,7 @@ RECORD = RunRecord(Path("/data/creature"), "cpu", tiny())
 FIGURES = RunMetrics(
     versions={"ds4d": __version__, "torch": "2.7"},
     provenance=Provenance("inflate (as asked)", "filters", "the visual hull"),
-    findings=(Finding("note", "It is dark.", ""),),
+    findings=(Finding("dark", "note", "It is dark.", ""),),
     degradations=(Degraded("lpips", "The weights were not found."),),
     warnings=(Warned("input", "It is dark."),),
     device="cpu, 2 threads",
@@ -30,7 +30,7 @@ FIGURES = RunMetrics(
     input_psnr=30.5,
     training_psnr=28.0,
     input_psnr_by_frame=(30.5, None),
-    seconds={"fit": 12.0},
+    seconds={"training": 12.0},
     peak_memory_bytes={"main": 2**30},
     registration={"silhouette_iou": 0.9, "color_error": None, "up_axis": "+z", "offset": [0.0, 1.0, 2.0]},
 )
@@ -46,7 +46,7 @@ def test_the_record_says_everything(tmp_path: Path) -> None:
     assert read_record(folder.config) == RECORD
     content = json.loads(folder.config.read_text())
     assert content["ds4d"] == __version__ and content["input"] == "/data/creature"
-    assert content["config"]["fit"]["static_steps"] == tiny().fit.static_steps
+    assert content["config"]["training"]["static_steps"] == tiny().training.static_steps
 
 
 def test_an_empty_folder_may_be_used(tmp_path: Path) -> None:
@@ -101,8 +101,8 @@ def test_the_same_run_may_go_on_with_other_images_and_logs(tmp_path: Path) -> No
         (replace(RECORD, config=replace(tiny(), field=FieldConfig(width=7))), r"field\.[\w.]+ must be"),
         (replace(RECORD, config=replace(tiny(), field=None)), r"field must be .* got None"),
         (
-            replace(RECORD, config=replace(tiny(), fit=replace(tiny().fit, dynamic_steps=401))),
-            rf"fit\.dynamic_steps must be .*, {tiny().fit.dynamic_steps}, to resume it, got 401\. Use the same",
+            replace(RECORD, config=replace(tiny(), training=replace(tiny().training, dynamic_steps=401))),
+            rf"training\.dynamic_steps must be .*, {tiny().training.dynamic_steps}, to resume it, got 401",
         ),
     ],
 )
@@ -148,7 +148,7 @@ def test_a_record_of_another_version_that_cannot_be_read_names_it(tmp_path: Path
 def test_settings_of_a_record_are_whole() -> None:
     """A run of today can be made again tomorrow, when defaults may have changed: nothing is left to them."""
     assert set(json.loads(json.dumps(GenerateConfig.__dataclass_fields__, default=str))) == {
-        "views", "video", "init", "features", "decoupling", "fusion", "field", "fit",
+        "views", "video", "init", "features", "decoupling", "fusion", "field", "training",
         "guidance", "outputs", "log", "seed", "checkpoint_every",
     }  # fmt: skip
 
@@ -188,6 +188,6 @@ def test_a_run_of_views_has_no_video(finished_run: Path) -> None:
 
 
 def test_a_damaged_record_of_the_video_is_named(tmp_path: Path) -> None:
-    (tmp_path / "video_crop.json").write_text('{"framing": 3}')
+    (tmp_path / "video_crop.json").write_text('{"box": 3}')
     with pytest.raises(ValueError, match=r"video_crop\.json"):
         RunFolder(tmp_path).read_video_crop()

@@ -1,4 +1,4 @@
-"""A fit taken up again is the fit that was never interrupted, bit for bit."""
+"""Resuming is bit-exact, and unusable checkpoints are refused."""
 
 import json
 from dataclasses import replace
@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from ds4d.config import GenerateConfig
 from ds4d.pipeline import prepare
-from ds4d.training import DensityChanged, Trainer, TrainingDiverged, load_checkpoint, save_checkpoint
+from ds4d.training import GaussiansChanged, Trainer, TrainingDiverged, load_checkpoint, save_checkpoint
 from ds4d.types import MultiViewVideo
 
 CPU = torch.device("cpu")
@@ -19,15 +19,17 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def config(quick_config: GenerateConfig) -> GenerateConfig:
-    """Twenty steps; density changes after the 6th, the 12th and the 18th."""
-    density = replace(quick_config.fit.density, every=6, start=0.0, stop=1.0)
-    return replace(quick_config, fit=replace(quick_config.fit, static_steps=4, dynamic_steps=16, density=density))
+    """Twenty steps; densification after steps 6, 12 and 18."""
+    density = replace(quick_config.training.densification, every=6, start=0.0, stop=1.0)
+    return replace(
+        quick_config, training=replace(quick_config.training, static_steps=4, dynamic_steps=16, densification=density)
+    )
 
 
-def run_until(trainer: Trainer, step: int) -> list[DensityChanged]:
+def run_until(trainer: Trainer, step: int) -> list[GaussiansChanged]:
     changes = []
     for event in trainer.run():
-        if isinstance(event, DensityChanged):
+        if isinstance(event, GaussiansChanged):
             changes.append(event)
         elif event.step == step:
             break
@@ -46,24 +48,22 @@ def assert_same(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("stop", [3, 9])
-def test_a_resumed_fit_equals_the_uninterrupted_one(
-    tmp_path: Path, quick_video: MultiViewVideo, config: GenerateConfig, stop: int
-) -> None:
+def test_resume_is_bit_exact(tmp_path: Path, quick_video: MultiViewVideo, config: GenerateConfig, stop: int) -> None:
     whole = prepare(quick_video, config, CPU)
     list(whole.run())
     first = prepare(quick_video, config, CPU)
     run_until(first, stop)
     save_checkpoint(first, tmp_path / "fit.safetensors")
-    torch.manual_seed(123)  # nothing may depend on the process's own generator
+    torch.manual_seed(123)  # training must not use the global generator
     second = prepare(quick_video, config, CPU)
     load_checkpoint(second, tmp_path / "fit.safetensors")
     assert second.step == stop and second.seconds == first.seconds
-    changes = [event.step for event in second.run() if isinstance(event, DensityChanged)]
+    changes = [event.step for event in second.run() if isinstance(event, GaussiansChanged)]
     assert changes == [step for step in (6, 12, 18) if step > stop]
     assert_same(second.state_dict(), whole.state_dict())
 
 
-def test_a_scene_with_nan_is_not_saved_over_a_good_one(
+def test_nan_does_not_overwrite_a_checkpoint(
     tmp_path: Path, quick_video: MultiViewVideo, config: GenerateConfig
 ) -> None:
     trainer = prepare(quick_video, config, CPU)
@@ -77,7 +77,7 @@ def test_a_scene_with_nan_is_not_saved_over_a_good_one(
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_files_that_cannot_be_used_are_refused(
+def test_missing_and_damaged_files_are_refused(
     tmp_path: Path, quick_video: MultiViewVideo, config: GenerateConfig
 ) -> None:
     path = tmp_path / "fit.safetensors"
@@ -103,7 +103,7 @@ def test_other_formats_name_their_reader(
         load_checkpoint(prepare(quick_video, config, CPU), path)
 
 
-def test_a_checkpoint_of_another_field_is_refused(
+def test_checkpoint_of_other_settings_is_refused(
     tmp_path: Path, quick_video: MultiViewVideo, config: GenerateConfig
 ) -> None:
     assert config.field is not None

@@ -1,4 +1,4 @@
-"""The depths that say what hides a point are drawn anew on their schedule, and at no other step."""
+"""Depth images for the occlusion test are rendered on schedule, and at no other step."""
 
 from dataclasses import replace
 
@@ -16,29 +16,29 @@ from ds4d.types import MultiViewVideo
     ("rule", "expected"),
     [("visible", [4, 8, 9, 14]), ("distance", [])],
 )
-def test_depths_are_drawn_every_so_many_steps_and_as_the_set_changes(
+def test_depths_are_rendered_at_intervals_and_after_densification(
     quick_video: MultiViewVideo,
     quick_config: GenerateConfig,
     monkeypatch: pytest.MonkeyPatch,
     rule: str,
     expected: list[int],
 ) -> None:
-    """Four static steps and twelve dynamic ones; the Gaussians grow after the eighth of all."""
-    density = replace(quick_config.fit.density, every=8, start=0.0)
+    """Four static and twelve dynamic steps; densification after the eighth step."""
+    density = replace(quick_config.training.densification, every=8, start=0.0)
     config = replace(
         quick_config,
-        fit=replace(quick_config.fit, static_steps=4, dynamic_steps=12, density=density),
+        training=replace(quick_config.training, static_steps=4, dynamic_steps=12, densification=density),
         fusion=FusionConfig(rule=rule, channels=4, depth_every=5, depth_size=16),
     )
     trainer = prepare(quick_video, config, torch.device("cpu"))
-    drawn: list[int] = []
-    draw = trainer_module.render_depths
+    rendered: list[int] = []
+    render = trainer_module.render_depths
 
     def spy(*arguments):
-        drawn.append(trainer.step)
-        return draw(*arguments)
+        rendered.append(trainer.step)
+        return render(*arguments)
 
     monkeypatch.setattr(trainer_module, "render_depths", spy)
     for _ in trainer.run():
         pass
-    assert drawn == expected
+    assert rendered == expected

@@ -1,4 +1,4 @@
-"""The optimizer's memory follows the Gaussians: through growth and pruning, and through a checkpoint."""
+"""Adam's moments follow the Gaussians through densification and checkpoints."""
 
 from dataclasses import fields
 
@@ -8,7 +8,7 @@ import torch
 from ds4d.deformation import FieldConfig, HexPlaneConfig
 from ds4d.fusion import FusionConfig
 from ds4d.scene import DynamicGaussians, FrameFeatureCache, Motion, Resampling, Timeline
-from ds4d.training.optimizers import OptimizerConfig, Rate, SceneOptimizer
+from ds4d.training.optimizers import LearningRate, OptimizerConfig, SceneOptimizer
 from ds4d.types import Cameras, RawGaussians, Similarity
 
 BOX = torch.tensor([[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]])
@@ -21,7 +21,7 @@ def scene_of(gaussians: RawGaussians, field: FieldConfig | None = SMALL_FIELD) -
 
 
 def take_step(optimizer: SceneOptimizer, seed: int, *, rows: torch.Tensor | None = None) -> None:
-    """One step with gradients that depend on the seed; those of the Gaussians are `rows` of what twelve would get."""
+    """One step with seeded gradients; those of the Gaussians are `rows` of twelve."""
     generator = torch.Generator().manual_seed(seed)
     gaussians = {id(parameter) for parameter in optimizer.scene.gaussians.parameters()}
     for parameter in optimizer.scene.parameters():
@@ -33,24 +33,24 @@ def take_step(optimizer: SceneOptimizer, seed: int, *, rows: torch.Tensor | None
     optimizer.step(0.5)
 
 
-def test_rates_fall_log_linearly_and_stay_at_their_end() -> None:
-    rate = Rate(1e-2, 0.01)
+def test_learning_rates_decay_exponentially() -> None:
+    rate = LearningRate(1e-2, 0.01)
     assert [rate.at(progress) for progress in (-1.0, 0.0, 0.5, 1.0, 2.0)] == pytest.approx(
         [1e-2, 1e-2, 1e-3, 1e-4, 1e-4]
     )
-    assert Rate(3.0).at(0.7) == 3.0
+    assert LearningRate(3.0).at(0.7) == 3.0
 
 
-def test_each_parameter_has_one_rate(tiny_gaussians: RawGaussians) -> None:
+def test_each_parameter_has_one_learning_rate(tiny_gaussians: RawGaussians) -> None:
     scene = scene_of(tiny_gaussians)
     groups = SceneOptimizer(scene, OptimizerConfig()).adam.param_groups
     held = [id(parameter) for group in groups for parameter in group["params"]]
     assert sorted(held) == sorted(id(parameter) for parameter in scene.parameters())
-    without = {"fusion", "view_correction"}  # there is neither here
+    without = {"fusion", "view_correction"}  # absent here
     assert {group["name"] for group in groups} == {field.name for field in fields(OptimizerConfig)} - without
 
 
-def test_the_fusion_has_a_rate_of_its_own(tiny_gaussians: RawGaussians, tiny_cameras: Cameras) -> None:
+def test_fusion_has_its_own_learning_rate(tiny_gaussians: RawGaussians, tiny_cameras: Cameras) -> None:
     scene = scene_of(tiny_gaussians)
     maps, times = torch.zeros(3, 3, 6, 4, 4).half(), torch.linspace(0, 1, 3)
     features = FrameFeatureCache(maps, torch.ones(3, 3), times, tiny_cameras)
@@ -60,8 +60,8 @@ def test_the_fusion_has_a_rate_of_its_own(tiny_gaussians: RawGaussians, tiny_cam
     assert [id(p) for p in groups["fusion"]] == [id(p) for p in scene.motion.tssf.parameters()]
 
 
-def test_the_first_step_is_as_long_as_the_rate(tiny_gaussians: RawGaussians) -> None:
-    """Adam's first step is the rate itself, whatever the gradient."""
+def test_first_step_has_the_length_of_the_learning_rate(tiny_gaussians: RawGaussians) -> None:
+    """Adam's first step does not depend on the size of the gradient."""
     scene = scene_of(tiny_gaussians)
     before = {name: parameter.detach().clone() for name, parameter in scene.named_parameters()}
     config = OptimizerConfig()
@@ -73,37 +73,37 @@ def test_the_first_step_is_as_long_as_the_rate(tiny_gaussians: RawGaussians) -> 
     assert all(parameter.grad is None for parameter in scene.parameters())
 
 
-def test_survivors_move_on_as_if_nothing_had_happened(tiny_gaussians: RawGaussians) -> None:
-    """After rows were dropped, turned round and added, each old Gaussian steps as its twin in an untouched scene."""
+def test_kept_gaussians_keep_their_moments(tiny_gaussians: RawGaussians) -> None:
+    """After rows were dropped, reordered and added, each old Gaussian steps as in an unchanged scene."""
     untouched, changed = (SceneOptimizer(scene_of(tiny_gaussians), OptimizerConfig()) for _ in range(2))
     for seed in range(3):
         take_step(untouched, seed)
         take_step(changed, seed)
     sources = torch.tensor([7, 2, 11, 4, 2])
-    fresh = torch.tensor([False, False, False, False, True])
+    is_new = torch.tensor([False, False, False, False, True])
     raw = changed.scene.canonical()
-    changed.resample(Resampling(sources, fresh, raw.means[sources].detach(), raw.log_scales[sources].detach()))
+    changed.resample(Resampling(sources, is_new, raw.means[sources].detach(), raw.log_scales[sources].detach()))
     for seed in range(3, 6):
         take_step(untouched, seed)
         take_step(changed, seed, rows=sources)
     for name, parameter in changed.scene.gaussians.named_parameters():
         twins = getattr(untouched.scene.gaussians, name)[sources]
         assert torch.equal(parameter[:4], twins[:4]), name
-        assert not torch.equal(parameter[4], twins[4]), f"{name}: a new Gaussian starts without a past"
+        assert not torch.equal(parameter[4], twins[4]), f"{name}: a new Gaussian starts with zero moments"
 
 
 def test_new_gaussians_start_without_moments(tiny_gaussians: RawGaussians) -> None:
     optimizer = SceneOptimizer(scene_of(tiny_gaussians), OptimizerConfig())
     take_step(optimizer, 0)
-    sources, fresh = torch.tensor([0, 1, 1]), torch.tensor([False, False, True])
-    optimizer.resample(Resampling(sources, fresh, torch.zeros(3, 3), torch.zeros(3, 3)))
+    sources, is_new = torch.tensor([0, 1, 1]), torch.tensor([False, False, True])
+    optimizer.resample(Resampling(sources, is_new, torch.zeros(3, 3), torch.zeros(3, 3)))
     moments = {name: value for name, value in optimizer.state_dict().items() if name.startswith("means.")}
     for name in ("means.0.exp_avg", "means.0.exp_avg_sq"):
         assert moments[name].shape == (3, 3)
         assert (moments[name][:2] != 0).all() and (moments[name][2] == 0).all()
 
 
-def test_the_field_keeps_its_moments_when_gaussians_change(tiny_gaussians: RawGaussians) -> None:
+def test_field_moments_stay_when_gaussians_change(tiny_gaussians: RawGaussians) -> None:
     optimizer = SceneOptimizer(scene_of(tiny_gaussians), OptimizerConfig())
     take_step(optimizer, 0)
     before = {
@@ -114,15 +114,15 @@ def test_the_field_keeps_its_moments_when_gaussians_change(tiny_gaussians: RawGa
     assert before and all(torch.equal(after[name], value) for name, value in before.items())
 
 
-def test_density_may_change_before_the_first_step(tiny_gaussians: RawGaussians) -> None:
+def test_resampling_before_the_first_step(tiny_gaussians: RawGaussians) -> None:
     optimizer = SceneOptimizer(scene_of(tiny_gaussians), OptimizerConfig())
     optimizer.resample(Resampling(torch.arange(5), torch.zeros(5) > 0, torch.zeros(5, 3), torch.zeros(5, 3)))
     take_step(optimizer, 0, rows=torch.arange(5))
     assert optimizer.scene.gaussians.means.abs().min() > 0
 
 
-@pytest.mark.parametrize("field", [SMALL_FIELD, None], ids=["moving", "still"])
-def test_restored_moments_give_the_same_next_step(tiny_gaussians: RawGaussians, field: FieldConfig | None) -> None:
+@pytest.mark.parametrize("field", [SMALL_FIELD, None], ids=["dynamic", "static"])
+def test_load_state_dict_gives_the_same_next_step(tiny_gaussians: RawGaussians, field: FieldConfig | None) -> None:
     original = SceneOptimizer(scene_of(tiny_gaussians, field), OptimizerConfig())
     for seed in range(3):
         take_step(original, seed)

@@ -1,73 +1,73 @@
-"""Which images the steps look at: all equally often, however few at a time."""
+"""Sampling: all images are used equally often, however few per step."""
 
 from collections import Counter
 
 import pytest
 import torch
 
-from ds4d.training.sampling import Draw, Sampler
+from ds4d.training.sampling import SampleBatch, Sampler
 
 
 def sampler_of(valid: torch.Tensor, seed: int = 0) -> Sampler:
     return Sampler(valid, torch.Generator().manual_seed(seed))
 
 
-def pairs_of(draw: Draw) -> list[tuple[int, int]]:
-    return [(time, view) for time, row in zip(draw.times.tolist(), draw.views.tolist(), strict=True) for view in row]
+def pairs_of(batch: SampleBatch) -> list[tuple[int, int]]:
+    return [(time, view) for time, row in zip(batch.times.tolist(), batch.views.tolist(), strict=True) for view in row]
 
 
 @pytest.mark.parametrize(("times", "views"), [(1, 1), (2, 1), (2, 2), (3, 3), (4, 1)])
-def test_every_image_is_seen_equally_often(times: int, views: int) -> None:
+def test_images_are_used_equally_often(times: int, views: int) -> None:
     T, V, rounds = 5, 3, 4
     sampler = sampler_of(torch.ones(T, V, dtype=torch.bool))
     steps = rounds * T * V
-    seen = Counter(pair for _ in range(steps) for pair in pairs_of(sampler.draw((0, T - 1), times, views)))
+    seen = Counter(pair for _ in range(steps) for pair in pairs_of(sampler.sample((0, T - 1), times, views)))
     assert seen == Counter({(t, v): rounds * times * views for t in range(T) for v in range(V)})
 
 
-def test_a_step_looks_at_different_times() -> None:
+def test_times_of_a_step_differ() -> None:
     sampler = sampler_of(torch.ones(5, 2, dtype=torch.bool))
     for _ in range(50):
-        assert len(set(sampler.draw((0, 4), 3, 1).times.tolist())) == 3
+        assert len(set(sampler.sample((0, 4), 3, 1).times.tolist())) == 3
 
 
-def test_images_that_do_not_exist_are_not_asked_for() -> None:
+def test_missing_images_are_not_sampled() -> None:
     valid = torch.tensor([[True, False, True], [False, False, False], [True, True, False]])
     sampler = sampler_of(valid)
-    seen = {pair for _ in range(30) for pair in pairs_of(sampler.draw((0, 2), 2, 2))}
+    seen = {pair for _ in range(30) for pair in pairs_of(sampler.sample((0, 2), 2, 2))}
     assert seen == {(0, 0), (0, 2), (2, 0), (2, 1)}
 
 
-def test_times_stay_in_a_window_that_may_change() -> None:
+def test_times_stay_in_a_changing_window() -> None:
     sampler = sampler_of(torch.ones(9, 2, dtype=torch.bool))
     for window in ((4, 4), (3, 5), (0, 8), (2, 3)):
-        seen = {time for _ in range(20) for time in sampler.draw(window, 2, 1).times.tolist()}
+        seen = {time for _ in range(20) for time in sampler.sample(window, 2, 1).times.tolist()}
         assert seen == set(range(window[0], window[1] + 1))
 
 
-def test_a_step_holds_at_most_all_there_is() -> None:
-    draw = sampler_of(torch.ones(2, 3, dtype=torch.bool)).draw((0, 1), 8, 8)
-    assert sorted(pairs_of(draw)) == [(t, v) for t in range(2) for v in range(3)]
-    assert draw.backgrounds.shape == (2, 3, 3)
-    assert (draw.backgrounds >= 0).all() and (draw.backgrounds <= 1).all()
+def test_a_step_has_at_most_all_images() -> None:
+    batch = sampler_of(torch.ones(2, 3, dtype=torch.bool)).sample((0, 1), 8, 8)
+    assert sorted(pairs_of(batch)) == [(t, v) for t in range(2) for v in range(3)]
+    assert batch.backgrounds.shape == (2, 3, 3)
+    assert (batch.backgrounds >= 0).all() and (batch.backgrounds <= 1).all()
 
 
-def test_the_seed_decides() -> None:
-    def draws(seed: int) -> list[list[tuple[int, int]]]:
+def test_seed_determines_samples() -> None:
+    def samples(seed: int) -> list[list[tuple[int, int]]]:
         sampler = sampler_of(torch.ones(6, 4, dtype=torch.bool), seed)
-        return [pairs_of(sampler.draw((0, 5), 2, 2)) for _ in range(10)]
+        return [pairs_of(sampler.sample((0, 5), 2, 2)) for _ in range(10)]
 
-    assert draws(1) == draws(1) != draws(2)
+    assert samples(1) == samples(1) != samples(2)
 
 
-def test_a_restored_sampler_goes_on_as_the_first_would_have() -> None:
+def test_load_state_dict_continues_the_epochs() -> None:
     first = sampler_of(torch.ones(5, 3, dtype=torch.bool))
     for _ in range(7):
-        first.draw((0, 4), 2, 2)
+        first.sample((0, 4), 2, 2)
     second = sampler_of(torch.ones(5, 3, dtype=torch.bool), seed=99)
     second.load_state_dict(first.state_dict())
     second.generator.set_state(first.generator.get_state())
     for _ in range(20):
-        ours, theirs = second.draw((0, 4), 2, 2), first.draw((0, 4), 2, 2)
+        ours, theirs = second.sample((0, 4), 2, 2), first.sample((0, 4), 2, 2)
         assert pairs_of(ours) == pairs_of(theirs)
         assert torch.equal(ours.backgrounds, theirs.backgrounds)

@@ -1,4 +1,4 @@
-"""Cameras as viser has them: there and back."""
+"""Camera poses: round trips and targets."""
 
 import numpy as np
 import pytest
@@ -21,22 +21,22 @@ def cameras() -> Cameras:
 
 
 @pytest.mark.parametrize(("time", "view"), [(0, 0), (0, 1), (1, 1)])
-def test_a_pose_draws_what_its_camera_drew(cameras: Cameras, time: int, view: int) -> None:
-    pose = CameraPose.of(cameras, time, view)
-    back = pose.camera(48)
+def test_poses_round_trip(cameras: Cameras, time: int, view: int) -> None:
+    pose = CameraPose.from_cameras(cameras, time, view)
+    back = pose.to_cameras(48)
     assert (back.width, back.height) == (60, 48)
     torch.testing.assert_close(back.viewmats[0, 0], cameras.viewmats[time, view], atol=1e-5, rtol=0)
     torch.testing.assert_close(back.Ks[0, 0], cameras.Ks[time, view], atol=1e-3, rtol=0)
     assert pose.fovy_deg == pytest.approx(40.0, abs=1e-4) and pose.aspect == 60 / 48
 
 
-def test_it_looks_at_the_object(cameras: Cameras) -> None:
-    pose = CameraPose.of(cameras, 0, 1)
+def test_a_camera_of_the_rig_targets_the_origin(cameras: Cameras) -> None:
+    pose = CameraPose.from_cameras(cameras, 0, 1)
     assert np.linalg.norm(pose.position) == pytest.approx(2.0, abs=1e-5)
     np.testing.assert_allclose(pose.forward, -pose.position / 2, atol=1e-5)
     np.testing.assert_allclose(pose.target, np.zeros(3), atol=1e-5)
 
 
-def test_one_that_looks_away_still_has_a_target_before_it() -> None:
+def test_a_camera_facing_away_has_a_target_in_front_of_it() -> None:
     pose = CameraPose(np.array([1.0, 0, 0, 0]), np.array([0.0, 0, 3]), 40.0, 1.0)  # at z = 3, looking along +z
     np.testing.assert_allclose(pose.target, [0, 0, 3.1])

@@ -1,4 +1,4 @@
-"""Depth in colors: nearer is brighter, nothing is the background, and the scale is the object's ball."""
+"""Depth maps: colors, range and background."""
 
 import numpy as np
 import pytest
@@ -8,11 +8,11 @@ from ds4d.geometry import orbit_cameras
 from ds4d.rendering import renderer_for
 from ds4d.types import Gaussians, RawGaussians
 from ds4d.viewer.camera_poses import CameraPose
-from ds4d.viewer.depth_images import draw_depth
+from ds4d.viewer.depth_images import render_depth
 
 
 def blob(z: float) -> Gaussians:
-    """One opaque ball at height 0 before the front camera."""
+    """One opaque Gaussian on the axis of the front camera."""
     return RawGaussians(
         means=torch.tensor([[[0.0, 0.0, z]]]),
         quats=torch.tensor([[[1.0, 0, 0, 0]]]),
@@ -24,14 +24,14 @@ def blob(z: float) -> Gaussians:
 
 @pytest.fixture
 def front() -> CameraPose:
-    """Two units before the origin."""
+    """A camera at distance 2 from the origin."""
     cameras = orbit_cameras([0.0], [0.0], fovy_deg=40.0, distance=2.0, width=40, height=40)
-    return CameraPose.of(cameras[None], 0, 0)
+    return CameraPose.from_cameras(cameras[None], 0, 0)
 
 
 def middle(z: float, pose: CameraPose) -> np.ndarray:
-    """The middle pixel of the image of a blob."""
-    return draw_depth(blob(z), renderer_for("cpu"), pose, height=40, background=(255, 0, 0))[20, 20].astype(int)
+    """The center pixel of the depth map of a blob."""
+    return render_depth(blob(z), renderer_for("cpu"), pose, height=40, background=(255, 0, 0))[20, 20].astype(int)
 
 
 def test_near_is_bright_and_far_is_dark(front: CameraPose) -> None:
@@ -39,18 +39,18 @@ def test_near_is_bright_and_far_is_dark(front: CameraPose) -> None:
     assert near > half + 50 > far + 100
 
 
-def test_the_scale_is_that_of_the_objects_ball(front: CameraPose) -> None:
-    """viridis ends in (253, 231, 37) and (68, 1, 84); some of the red behind shines through."""
+def test_the_range_is_the_bounding_sphere(front: CameraPose) -> None:
+    """viridis ends in (253, 231, 37) and (68, 1, 84); a little of the red background shines through."""
     np.testing.assert_allclose(middle(0.5, front), (253, 231, 37), atol=10)
     np.testing.assert_allclose(middle(-0.5, front), (68, 1, 84), atol=10)
 
 
-def test_where_nothing_is_stands_the_background(front: CameraPose) -> None:
-    image = draw_depth(blob(0.0), renderer_for("cpu"), front, height=40, background=(10, 200, 30))
+def test_empty_pixels_show_the_background(front: CameraPose) -> None:
+    image = render_depth(blob(0.0), renderer_for("cpu"), front, height=40, background=(10, 200, 30))
     assert image.shape == (40, 40, 3)
     np.testing.assert_array_equal(image[0, 0], (10, 200, 30))
 
 
-def test_large_windows_are_drawn_small(front: CameraPose) -> None:
-    image = draw_depth(blob(0.0), renderer_for("cpu"), front, height=2000, background=(0, 0, 0))
+def test_large_canvases_are_rendered_smaller(front: CameraPose) -> None:
+    image = render_depth(blob(0.0), renderer_for("cpu"), front, height=2000, background=(0, 0, 0))
     assert image.shape == (480, 480, 3)

@@ -9,14 +9,14 @@ import torch
 
 from ds4d.geometry import RIGS, rgb_to_sh, rig_cameras
 from ds4d.io import write_png
-from ds4d.preprocess import Framing, VideoConfig, VideoCrop
+from ds4d.preprocess import CropBox, VideoConfig, VideoCrop
 from ds4d.rendering import CpuRenderer
 from ds4d.scene import DynamicGaussians, Timeline
 from ds4d.types import RawGaussians, Similarity
 from ds4d.visualize import overlay_video, read_source_video
 
 WIDTH, HEIGHT, FRAMES = 64, 48, 3
-FRAMING = Framing(left=30, top=-10, side=40, size=32, video_width=WIDTH, video_height=HEIGHT)
+BOX = CropBox(left=30, top=-10, side=40, size=32, video_width=WIDTH, video_height=HEIGHT)
 CENTER = (30 + 20, -10 + 20)  # of the crop in the video: column, row
 CONFIG = VideoConfig(frames=FRAMES)
 
@@ -39,7 +39,7 @@ def scene() -> DynamicGaussians:
 def crop() -> VideoCrop:
     camera = rig_cameras(RIGS["stag4d"][:1], 32, 32)
     viewmat, K = (tuple(map(tuple, matrix[0].tolist())) for matrix in (camera.viewmats, camera.Ks))
-    return VideoCrop(FRAMING, viewmat, K)
+    return VideoCrop(BOX, viewmat, K)
 
 
 def gray_video(folder: Path, *, width: int = WIDTH, frames: int = FRAMES) -> Path:

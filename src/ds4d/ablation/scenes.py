@@ -128,7 +128,7 @@ def fit_scene(scene: AblationScene, config: GenerateConfig, device: torch.device
         TrainingDiverged: a loss became NaN or infinite.
     """
     watch = Stopwatch()
-    with watch("fit"):
+    with watch("training"):
         video = load_training_views(scene, config.views)
         check_masks(video)
         trainer = prepare(_fitted_views(scene, video, config.seed), config, device)
@@ -141,7 +141,7 @@ def fit_scene(scene: AblationScene, config: GenerateConfig, device: torch.device
     else:
         metrics = score_against_view(fitted, trainer.renderer, video, scene.held_out or 0)
     input_psnr = _input_psnr(fitted, trainer.renderer, trainer.video)
-    return Score({**metrics, "input_psnr": input_psnr}, watch.seconds["fit"], fitted.frames.num_gaussians)
+    return Score({**metrics, "input_psnr": input_psnr}, watch.seconds["training"], fitted.frames.num_gaussians)
 
 
 def without_view(video: MultiViewVideo, index: int) -> MultiViewVideo:

@@ -47,8 +47,8 @@ def _with_features(
 
 
 def _set_view_correction(config: GenerateConfig, enabled: bool) -> GenerateConfig:
-    correction = config.fit.view_correction or ViewCorrectionConfig()
-    return replace(config, fit=replace(config.fit, view_correction=correction if enabled else None))
+    correction = config.training.view_correction or ViewCorrectionConfig()
+    return replace(config, training=replace(config.training, view_correction=correction if enabled else None))
 
 
 _VARIANTS = (

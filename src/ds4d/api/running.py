@@ -65,7 +65,7 @@ def run(
         output: folder of the run, new or empty unless `resume` is set.
         preset: settings to start from: `tiny`, `cpu`, `fast` or `paper`; by default `fast` on CUDA, else `cpu`.
         config: settings to start from in place of a preset: a `GenerateConfig`, or the config.json of an earlier run.
-        overrides: settings that differ, by dotted names: {"fit.dynamic_steps": 2000, "views.size": 256}.
+        overrides: settings that differ, by dotted names: {"training.dynamic_steps": 2000, "views.size": 256}.
         seed: random seed; by default that of the settings, 0 in presets.
         device: device to work on; `auto` uses CUDA where it is available, else the CPU.
         resume: continue the run in `output`, which was started with the same input and settings.

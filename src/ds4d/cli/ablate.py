@@ -131,7 +131,7 @@ def _settings(arguments: AblateArguments, usual: PresetName) -> GenerateConfig:
     if arguments.size is not None:
         preset = replace(preset, views=replace(preset.views, size=arguments.size))
     if arguments.steps is not None:
-        static = round(arguments.steps * preset.fit.static_steps / preset.fit.total_steps)
-        fit = replace(preset.fit, static_steps=static, dynamic_steps=arguments.steps - static)
-        preset = replace(preset, fit=fit)
+        static = round(arguments.steps * preset.training.static_steps / preset.training.total_steps)
+        fit = replace(preset.training, static_steps=static, dynamic_steps=arguments.steps - static)
+        preset = replace(preset, training=fit)
     return preset

@@ -13,7 +13,7 @@ from ds4d.cli.outcome import Outcome, ds4d_command
 from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.core import choose_device
 from ds4d.io import write_png
-from ds4d.preprocess import Inspection, VideoConfig, draw_inspection, inspect_video
+from ds4d.preprocess import Inspection, VideoConfig, inspect_video, make_mask_sheet
 from ds4d.presets import PRESETS
 from ds4d.runs import Prediction, predict_run
 
@@ -48,9 +48,9 @@ def run(words: Sequence[str], screen: Screen) -> Outcome:
     wrote = []
     if arguments.output is not None:
         wrote.append(arguments.output / _SHEET)
-        write_png(wrote[0], draw_inspection(inspection))
+        write_png(wrote[0], make_mask_sheet(inspection))
     outcome = Outcome("\n".join([*_lines(inspection), said]), _result(inspection, forecast), wrote)
-    if inspection.is_fit:
+    if inspection.is_usable:
         return replace(outcome, next=[ds4d_command("generate", arguments.input, "-o", "run", *_options(arguments))])
     return replace(outcome, error=f"{arguments.input} is not fit for use.", exit_code=ExitCode.REFUSED)
 
@@ -66,15 +66,15 @@ def _options(arguments: CheckArguments) -> Iterator[str]:
 
 
 def _lines(inspection: Inspection) -> Iterator[str]:
-    video, framing = inspection.context.video, inspection.context.framing
+    video, crop = inspection.context.video, inspection.context.crop
     yield (
-        f"video: {video.source_frames} frames of {video.size.width} x {video.size.height}; {len(video.images)} used, "
+        f"video: {video.source_frames} frames of {video.size.width} x {video.size.height}; {len(video.seconds)} used, "
         f"{video.fps:.3g} per second, from {video.seconds[0]:.2f} s to {video.seconds[-1]:.2f} s"
     )
     ways = {"alpha": "the video's alpha", "color": "the plain background's color", "model": "the matting model"}
-    yield f"cut out by {ways[inspection.context.cut.way]}"
-    if framing is not None:
-        yield f"framed: the square of {framing.side} pixels at ({framing.left}, {framing.top}), shown at {framing.size}"
+    yield f"cut out by {ways[inspection.context.mattes.method]}"
+    if crop is not None:
+        yield f"crop: the square of {crop.side} pixels at ({crop.left}, {crop.top}), resized to {crop.size}"
     for finding in inspection.findings:
         yield f"{finding.severity}: {finding}"
     if not inspection.findings:
@@ -84,10 +84,10 @@ def _lines(inspection: Inspection) -> Iterator[str]:
 def _result(inspection: Inspection, forecast: Prediction) -> dict[str, Any]:
     video = inspection.context.video
     return {
-        "fit": inspection.is_fit,
+        "fit": inspection.is_usable,
         "findings": [asdict(finding) for finding in inspection.findings],
-        "frames": len(video.images),
+        "frames": len(video.seconds),
         "fps": video.fps,
-        "matted_by": inspection.context.cut.way,
+        "matted_by": inspection.context.mattes.method,
         "predicted": asdict(forecast),
     }

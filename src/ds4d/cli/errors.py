@@ -68,7 +68,7 @@ def _of_memory(error: Exception) -> Outcome | None:
         return None
     message = (
         f"the {'GPU' if on_gpu else 'machine'} has too little free memory. End other programs that use it, or ask for "
-        "less: a smaller --size or --fit.density.max-gaussians, fewer --fit.times-per-step"
+        "less: a smaller --size or --training.densification.max-gaussians, fewer --training.times-per-step"
         f"{', or --device cpu' if on_gpu else ''}."
     )
     return Outcome(error=message, exit_code=ExitCode.FAILED)

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import tyro
 
@@ -27,10 +27,13 @@ from ds4d.init import InitConfig
 from ds4d.pipeline import Event, FileWritten, Finished, iter_run
 from ds4d.presets import PRESETS
 from ds4d.runs import RunFolder, RunMetrics, read_record
-from ds4d.training import FitConfig, LogConfig
+from ds4d.training import LogConfig, TrainingConfig
 from ds4d.visualize import OutputsConfig
 
-PresetName = Literal["tiny", "cpu", "fast", "paper"]
+if TYPE_CHECKING:
+    PresetName = str
+else:
+    PresetName = Literal[tuple(PRESETS)]
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
         fused: Annotated[bool, tyro.conf.arg(name="fusion")] = settings.fusion is not None,
         fusion: FusionConfig = usual_fusion,
         field: FieldConfig | None = settings.field,
-        fit: FitConfig = settings.fit,
+        training: TrainingConfig = settings.training,
         guidance: GuidanceConfig = settings.guidance,
         outputs: OutputsConfig = settings.outputs,
         log: LogConfig = settings.log,
@@ -155,7 +158,7 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
             fused: bring frame features onto the Gaussians; --no-fusion lets the HexPlane alone move them.
             fusion: of the views' features on the Gaussians (TSSF).
             field: what moves the Gaussians.
-            fit: the schedule of the fit.
+            training: training schedule, losses and densification.
             guidance: what a diffusion model (Zero123-XL) thinks of sides that no view shows.
             outputs: images and videos.
             log: of the losses.
@@ -172,7 +175,7 @@ def _command(settings: GenerateConfig) -> Callable[..., Request]:
             decoupling,
             fusion if fused else None,
             field,
-            fit,
+            training,
             guidance,
             outputs,
             log,

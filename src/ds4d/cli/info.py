@@ -11,6 +11,9 @@ from packaging.requirements import Requirement
 from ds4d.cli.outcome import Outcome
 from ds4d.cli.screen import Screen, ScreenOptions
 from ds4d.core import installed_version, versions
+from ds4d.geometry import orbit_cameras
+from ds4d.rendering import renderer_for
+from ds4d.types import Gaussians
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,22 @@ def _devices() -> Iterator[str]:
 
 
 def _gsplat_state() -> str:
-    """Whether its kernels load; where they were never compiled, this compiles them."""
+    """Whether gsplat renders on the GPU; at its first use it compiles its kernels."""
+    device = torch.device("cuda")
+    gaussians = Gaussians(
+        means=torch.zeros(1, 3, device=device),
+        quats=torch.tensor([[1.0, 0.0, 0.0, 0.0]], device=device),
+        scales=torch.full((1, 3), 0.1, device=device),
+        opacities=torch.ones(1, device=device),
+        sh=torch.zeros(1, 1, 3, device=device),
+    )
+    cameras = orbit_cameras([0.0], [0.0], fovy_deg=45.0, distance=2.0, width=8, height=8).to(device)
     try:
-        from gsplat.cuda._wrapper import _make_lazy_cuda_obj
-
-        _make_lazy_cuda_obj("CameraModelType")
-    except Exception as error:  # whatever is wrong with a compiler, a driver or a wheel is told, not raised
-        return f"does not load: {' '.join(str(error).split())[:200]}"
-    return "loads"
+        renderer_for(device).render(gaussians, cameras)
+        torch.cuda.synchronize()
+    except Exception as error:  # a compiler, a driver or a wheel may fail in any way
+        return f"does not render: {' '.join(str(error).split())[:200]}"
+    return "renders"
 
 
 def _extras() -> Iterator[str]:

@@ -230,5 +230,5 @@ def _write_overlay(arguments: RenderArguments, scene: Scene, renderer: Renderer,
     raw_video = read_source_video(video, crop, replace(config.video, fps=config.views.fps))
     write = OPAQUE[arguments.output.suffix.lower()]
     frames = overlay_video(scene, renderer, crop, raw_video, arguments.size)
-    write(arguments.output, tracked(frames, arguments.output.name, len(raw_video.images)), raw_video.fps)
+    write(arguments.output, tracked(frames, arguments.output.name, len(raw_video.images)), raw_video.info.fps)
     return [arguments.output]

@@ -10,7 +10,7 @@ STAGES = {
     "views": "reading the input, making views where they are needed",
     "features": "looking at the frames",
     "init": "placing the object",
-    "fit": "fitting",
+    "training": "fitting",
     "evaluate": "scoring the training views",
     "outputs": "drawing images and videos",
 }
@@ -28,7 +28,7 @@ def show(event: Event, screen: Screen) -> None:
     elif isinstance(event, MeshRegistered):
         screen.say(f"  {describe_registration(event.registration)}")
     elif isinstance(event, StepDone):
-        screen.progress(Progress(STAGES["fit"], event.step, event.total_steps), describe(event))
+        screen.progress(Progress(STAGES["training"], event.step, event.total_steps), describe(event))
 
 
 def describe(event: StepDone) -> str:

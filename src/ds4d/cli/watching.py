@@ -22,11 +22,11 @@ def watched(wanted: bool, screen: Screen) -> Generator[Callable[[Event], None], 
     if not wanted:
         yield lambda event: None
         return
-    from ds4d.viewer import FitWatch, Viewer
+    from ds4d.viewer import LiveViewer, Viewer
 
     viewer = Viewer()
     try:
         screen.say("\n".join(["to watch the fit:", *(f"  {line}" for line in viewer.address)]))
-        yield FitWatch(viewer).show
+        yield LiveViewer(viewer).on_event
     finally:
         viewer.close()

@@ -55,7 +55,7 @@ def with_overrides(config: T, overrides: Mapping[str, Any]) -> T:
 
     Args:
         config: the settings, a (nested) dataclass.
-        overrides: new values by dotted name, such as {"fit.dynamic_steps": 2000}; nested mappings, {"fit":
+        overrides: new values by dotted name, such as {"training.dynamic_steps": 2000}; nested mappings, {"training":
             {"dynamic_steps": 2000}}, mean the same. A part that may be None is switched off by None.
 
     Raises:

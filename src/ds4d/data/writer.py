@@ -21,7 +21,7 @@ from plyfile import PlyData, PlyElement
 
 from ds4d.core import tracked
 from ds4d.data.stag4d import RIG_FILE
-from ds4d.geometry import rig_of, write_rig
+from ds4d.geometry import rig_from_cameras, write_rig
 from ds4d.io import contact_sheet, on_white, resize_premultiplied, unpremultiply, write_png
 from ds4d.types import GeneratedViews, MultiViewVideo, PointCloud
 
@@ -38,13 +38,13 @@ def write_views(made: GeneratedViews, folder: Path, *, made_by: str) -> None:
         made_by: what made them, for whoever looks into the folder.
 
     Raises:
-        ValueError: the folder holds something, or the cameras are no rig (`ds4d.geometry.rig_of`).
+        ValueError: the folder holds something, or the cameras are no rig (`ds4d.geometry.rig_from_cameras`).
     """
     folder = folder.resolve()
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise ValueError(f"output {folder} must be a new or empty folder, got one in use. Name another.")
     clip = made.video
-    rig = rig_of(clip.cameras.at_time(0), clip.view_names)
+    rig = rig_from_cameras(clip.cameras.at_time(0), clip.view_names)
     staging = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
     try:
         for time in tracked(range(clip.num_times), "writing the views"):

@@ -1,7 +1,7 @@
 """DSFD: frame features split into a static and a dynamic part."""
 
 from ds4d.decoupling.dsfd import DecouplingConfig as DecouplingConfig
-from ds4d.decoupling.dsfd import check_still_cameras as check_still_cameras
+from ds4d.decoupling.dsfd import check_static_cameras as check_static_cameras
 from ds4d.decoupling.dsfd import decouple as decouple
 from ds4d.decoupling.dsfd import dynamic_fraction as dynamic_fraction
 from ds4d.decoupling.dsfd import reference_basis as reference_basis

@@ -1,6 +1,7 @@
-"""References: what each view's frame features are compared with (paper, DSFD: r(j))."""
+"""References that the frame features of each view are projected on (paper, DSFD: r(j))."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float
@@ -8,29 +9,28 @@ from torch import Tensor
 
 
 def middle(maps: Float[Tensor, "T V C h w"]) -> Float[Tensor, "1 V C h w"]:
-    """The middle frame's features: what the object means. Nothing is dynamic in that frame itself."""
+    """The features of the middle frame (semantics); nothing is dynamic in that frame itself."""
     return unit(maps[maps.shape[0] // 2])[None]
 
 
 def mean(maps: Float[Tensor, "T V C h w"]) -> Float[Tensor, "1 V C h w"]:
-    """The mean over all frames: the average of the motion."""
+    """The mean over all frames (average motion)."""
     return unit(maps.mean(0))[None]
 
 
 def middle_and_mean(maps: Float[Tensor, "T V C h w"]) -> Float[Tensor, "1 V C h w"]:
-    """The direction half-way between the middle frame's features and the mean over all frames."""
+    """The direction half-way between `middle` and `mean`."""
     return unit(middle(maps) + mean(maps))
 
 
 def plane(maps: Float[Tensor, "T V C h w"]) -> Float[Tensor, "2 V C h w"]:
-    """The plane that the middle frame's features and the mean span, as two orthonormal vectors.
+    """Two orthonormal vectors that span `middle` and `mean`.
 
-    For the ablation: a change that is a multiple of one direction vanishes in it, and where nothing moves the second
-    vector is 0, as the two coincide.
+    For the ablation: changes along a single direction are not found, and where nothing moves the second vector is 0.
     """
     first, other = middle(maps)[0], mean(maps)[0]
     rest = other - _dot(other, first) * first
-    # Below this the rest is the rounding of two equal directions, and its own direction means nothing.
+    # Below this the rest is a rounding error of two equal directions.
     second = torch.where(_norm(rest) > 1e-3, unit(rest), torch.zeros_like(rest))
     return torch.stack((first, second))
 
@@ -42,9 +42,14 @@ REFERENCES: dict[str, Callable[[Tensor], Tensor]] = {
     "plane": plane,
 }
 
+if TYPE_CHECKING:
+    ReferenceName = str
+else:
+    ReferenceName = Literal[tuple(REFERENCES)]
+
 
 def unit(vectors: Float[Tensor, "*batch C h w"]) -> Float[Tensor, "*batch C h w"]:
-    """Vectors of length 1; a vector of length 0 stays as it is, with a gradient of 0."""
+    """Vectors scaled to length 1; a vector of length 0 is returned unchanged, with a gradient of 0."""
     squares = vectors.square().sum(-3, keepdim=True)
     is_zero = squares == 0
     return vectors * torch.where(is_zero, torch.zeros_like(squares), squares.masked_fill(is_zero, 1).rsqrt())

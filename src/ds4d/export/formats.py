@@ -19,7 +19,7 @@ from ds4d.export.html import write_html
 from ds4d.export.mesh import write_mesh
 from ds4d.export.ply import write_ply
 from ds4d.export.splat import write_splat
-from ds4d.geometry import UpAxis, into_world, set_up_axis
+from ds4d.geometry import UpAxis, set_up_axis, to_world
 from ds4d.scene import Scene
 
 _FOLDER_FORMAT = "ply"  # of a path without an ending
@@ -169,7 +169,7 @@ def _write_frames(
     for path, time in zip(tracked(paths, f"writing {entry.endings[0]}"), times.split(1), strict=True):
         with torch.no_grad():
             raw = scene.raw_at(time.to(scene.device)).at_time(0)
-        entry.write(into_world(raw, world), path, **options)
+        entry.write(to_world(raw, world), path, **options)
 
 
 def _look_up(name: str) -> ExportFormat:

@@ -25,7 +25,7 @@ _QUATS = tuple(f"rot_{i}" for i in range(4))
 
 
 def write_ply(raw: RawGaussians, path: str | Path, *, sh_degree: int | None = None) -> None:
-    """Writes one moment's Gaussians, whole or not at all, in the world they stand in (see `into_world` for others).
+    """Writes one moment's Gaussians, whole or not at all, in the world they stand in (see `to_world` for others).
 
     Args:
         raw: without a time axis.

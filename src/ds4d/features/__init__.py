@@ -1,4 +1,4 @@
-"""Frame features: what a frozen network or a fixed filter bank sees in every image of a clip."""
+"""Frame features: maps of feature vectors of every image, by a frozen network or a fixed filter bank."""
 
 from ds4d.features.dinov2 import Dinov2 as Dinov2
 from ds4d.features.dinov2 import Dinov2Config as Dinov2Config

@@ -1,4 +1,4 @@
-"""DINOv2: the frozen network whose tokens are the paper's frame features."""
+"""DINOv2, the frozen network whose patch tokens are the paper's frame features."""
 
 import re
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from ds4d.weights import (
     weights_file,
 )
 
-# Any DINOv2, whatever its size, with or without registers.
+# Any DINOv2, of any size, with or without registers.
 _ANY = replace(
     MODELS["dinov2-small"],
     title="DINOv2",
@@ -34,14 +34,14 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which
 
 @dataclass(frozen=True)
 class Dinov2Config:
-    """Which DINOv2 and how it looks at images.
+    """The DINOv2 network and the resolution of its feature maps.
 
     Attributes:
-        model: folder with config.json and model.safetensors, or a name on the Hugging Face hub, which is looked for in
-            $DS4D_WEIGHTS and the hub's cache; nothing is ever downloaded. ViT-S, B or L, with or without registers.
-        tokens: along the longer side of the image, which is resized to that many patches.
-        batch_size: images that pass through the network at a time.
-        half: whether a GPU computes in half precision; the CPU never does.
+        model: folder with config.json and model.safetensors, or name on the Hugging Face hub, which is searched for in
+            $DS4D_WEIGHTS and the hub's cache; nothing is downloaded. ViT-S, B or L, with or without registers.
+        tokens: number of patches along the longer side of an image, which is resized to fit.
+        batch_size: number of images in one pass through the network.
+        half: use half precision on a GPU.
     """
 
     model: str = "facebook/dinov2-small"
@@ -54,16 +54,16 @@ class Dinov2Config:
 
 
 class Dinov2(nn.Module):
-    """The patch tokens of a frozen DINOv2 as a map.
+    """The patch tokens of a frozen DINOv2 as a feature map.
 
-    Its stride is that of the image after it was resized: the side of a patch.
+    Its stride is the side of a patch, in pixels of the resized image.
 
     Args:
-        config: which network.
+        config: network and resolution.
 
     Raises:
         ImportError: transformers is not installed.
-        ValueError: the network is absent, of another kind, or damaged.
+        ValueError: the weights are missing, damaged, or those of another network.
     """
 
     mean: Tensor
@@ -80,20 +80,23 @@ class Dinov2(nn.Module):
 
     @staticmethod
     def weights_digest(config: Dinov2Config) -> str:
-        """What tells this network from any other, without loading it: the hash of its two files.
+        """Hash of the network's two files, which identifies it without loading it.
 
         Raises:
-            ValueError: the network is absent.
+            ValueError: the weights are missing.
         """
         known, given = _known(config.model)
         return weights_digest(known, require_model(known, given))
 
     @torch.no_grad()
     def forward(self, images: Float[Tensor, "*batch 3 H W"]) -> Float[Tensor, "*batch C h w"]:
-        """One token per patch of the resized images: `tokens` along the longer side, in the images' shape.
+        """Computes one feature vector per patch of the resized images.
 
         Args:
             images: colors in [0, 1], over a plain background.
+
+        Returns:
+            Feature maps with `tokens` cells along the longer side.
         """
         batch = images.shape[:-3]
         maps = [self._maps(part) for part in images.reshape(-1, *images.shape[-3:]).split(self.batch_size)]
@@ -107,12 +110,12 @@ class Dinov2(nn.Module):
         pixels = (resized.clamp(0, 1) - self.mean) / self.std
         with torch.autocast(images.device.type, torch.half, enabled=self.config.half and images.device.type == "cuda"):
             tokens = self.model(pixel_values=pixels).last_hidden_state
-        patches = tokens[:, tokens.shape[1] - h * w :]  # behind the class token and the registers
+        patches = tokens[:, tokens.shape[1] - h * w :]  # the class token and the registers come first
         return patches.float().transpose(1, 2).unflatten(2, (h, w))
 
 
 def _known(model: str) -> tuple[PretrainedModel, Path | None]:
-    """What a setting names: a model of `MODELS` or of the hub, or any DINOv2 in a folder."""
+    """The model that a setting names: one of `MODELS` or of the hub, or any DINOv2 in a folder."""
     folder = Path(model).expanduser()
     if folder.exists() or re.fullmatch(r"[\w-]+/[\w.-]+", model) is None:
         return _ANY, folder
@@ -129,7 +132,7 @@ def _load(model: str) -> Any:
 
 
 def _check_width(part: Part, path: Path) -> None:
-    """Refuses weights of another size of network than the settings describe."""
+    """Refuses weights whose width is not that of config.json."""
     weights_path, settings_path = weights_file(part, path), path / "config.json"
     if weights_path is None or weights_path.suffix != ".safetensors":
         return

@@ -1,4 +1,4 @@
-"""The filter bank: frame features without weights, from colors, derivatives and local contrast at several scales.
+"""The filter bank: frame features without weights, of colors, derivatives and local contrast at several scales.
 
 Letters: S scales, C channels, H W pixels, Y X pixels after averaging, h w cells, D Gaussian and its two derivatives.
 """
@@ -13,24 +13,24 @@ from torch.nn.functional import avg_pool2d, pad
 
 from ds4d.core import check_ranges
 
-# Rows: brightness, red against green, yellow against blue. The hues have twice the range of the brightness, which
-# changes with the light.
+# Rows: brightness, red minus green, yellow minus blue. The hues have twice the range of the brightness, which changes
+# with the lighting.
 _OPPONENT = ((1 / 3, 1 / 3, 1 / 3), (1.0, -1.0, 0.0), (0.5, 0.5, -1.0))
 _GRAY = 0.5  # brightness that counts as 0
-_REACH = 4.0  # deviations after which a Gaussian is cut off: what is left out is below 1e-4 of the whole
-_THIN = 1.5  # pixels; while a Gaussian is twice as wide, pixels may be averaged in pairs first
-_THINNEST = 0.6  # pixels; a narrower Gaussian falls between the pixels
-_PER_SCALE = 13
-_BATCH = 8  # images at a time: more are no faster
+_TRUNCATION = 4.0  # standard deviations at which a Gaussian is truncated; the rest is below 1e-4 of the whole
+_MIN_POOLED_SIGMA = 1.5  # pixels; while a Gaussian is twice as wide, pixels are averaged in pairs first
+_MIN_SIGMA = 0.6  # pixels; a narrower Gaussian would be undersampled
+_CHANNELS_PER_SCALE = 13
+_BATCH_SIZE = 8  # images; more are not faster
 
 
 @dataclass(frozen=True)
 class FilterBankConfig:
-    """Shape of the filter bank.
+    """Resolution and scales of the filter bank.
 
     Attributes:
         stride: pixels from one cell to the next, along both axes.
-        scales: standard deviations of the Gaussians, in cells.
+        scales: standard deviations of the Gaussians, cells.
     """
 
     stride: int = 4
@@ -45,32 +45,32 @@ class FilterBankConfig:
 class FilterBank(nn.Module):
     """A fixed bank of Gaussian derivatives, 1 + 13 S channels.
 
-    The first channel is 1 everywhere: tokens never vanish, so the angle between two of them has a meaning on plain
-    ground too, and grows with the difference of what they show. Then, per scale: the three opponent colors (3), their
-    derivatives along x (3) and along y (3), the brightness's second derivatives xx, xy, yy (3), and the brightness's
-    local standard deviation (1). Derivatives are per standard deviation of the Gaussian, so every channel keeps within
-    about -1 and 1 by itself, whatever the clip.
+    The first channel is 1 everywhere, so that no feature vector is 0 and the angle between two of them is defined on a
+    plain background too and grows with their difference. Then, per scale: the three opponent colors (3), their
+    derivatives along x (3) and along y (3), the second derivatives xx, xy, yy of the brightness (3), and the local
+    standard deviation of the brightness (1). Derivatives are per standard deviation of the Gaussian, so that every
+    channel stays between about -1 and 1.
 
     Args:
-        config: shape of the bank.
+        config: resolution and scales.
     """
 
     def __init__(self, config: FilterBankConfig) -> None:
         super().__init__()
-        self.stride, self.scales, self.batch_size = config.stride, config.scales, _BATCH
-        self.channels = 1 + _PER_SCALE * len(config.scales)
+        self.stride, self.scales, self.batch_size = config.stride, config.scales, _BATCH_SIZE
+        self.channels = 1 + _CHANNELS_PER_SCALE * len(config.scales)
 
     @staticmethod
     def weights_digest(config: FilterBankConfig) -> str:
-        """Nothing: there are no weights, and `config` says all."""
+        """Empty, as there are no weights."""
         return ""
 
     @torch.no_grad()
     def forward(self, images: Float[Tensor, "*batch 3 H W"]) -> Float[Tensor, "*batch C h w"]:
-        """One vector per cell; h and w are H and W over the stride, rounded, at least 1.
+        """Computes one feature vector per cell; h and w are H and W over the stride, rounded, at least 1.
 
-        Cell (i, j) is centered at ((i + 0.5) / h, (j + 0.5) / w) of the image's height and width, whether the stride
-        divides them or not; past the border the image goes on as its last pixels.
+        Cell (i, j) is centered at ((i + 0.5) / h, (j + 0.5) / w) of the image's height and width, whether or not the
+        stride divides them; the image is padded by replicating its border.
 
         Args:
             images: colors in [0, 1], over a plain background.
@@ -89,7 +89,7 @@ class FilterBank(nn.Module):
 def _responses(colors: Float[Tensor, "B 3 H W"], height: int, width: int, sigma: float) -> Float[Tensor, "B _ h w"]:
     """The channels of one scale, sigma in pixels."""
     H, W = colors.shape[-2:]
-    factor = 2 ** max(0, int(math.log2(sigma / _THIN)))
+    factor = 2 ** max(0, int(math.log2(sigma / _MIN_POOLED_SIGMA)))
     pooled = _averaged(colors, factor)
     rows = _derivatives(H, pooled.shape[-2], factor, height, sigma, colors)
     columns = _derivatives(W, pooled.shape[-1], factor, width, sigma, colors)
@@ -104,7 +104,7 @@ def _responses(colors: Float[Tensor, "B 3 H W"], height: int, width: int, sigma:
 
 
 def _averaged(colors: Float[Tensor, "B 3 H W"], factor: int) -> Float[Tensor, "B 3 Y X"]:
-    """Means of squares of pixels; the image goes on as its last pixels where a side is no multiple."""
+    """Average pooling by `factor`; the image is padded by replication to a multiple of it."""
     if factor == 1:
         return colors
     height, width = colors.shape[-2:]
@@ -127,15 +127,15 @@ def _derivatives(
         sigma: standard deviation of the Gaussian together with the averaging.
         like: has the dtype and the device.
     """
-    spread = max(math.sqrt(max(0.0, sigma**2 - (factor**2 - 1) / 12)), _THINNEST * factor)
-    beyond = math.ceil(_REACH * spread / factor) + 1
+    spread = max(math.sqrt(max(0.0, sigma**2 - (factor**2 - 1) / 12)), _MIN_SIGMA * factor)
+    beyond = math.ceil(_TRUNCATION * spread / factor) + 1
     index = torch.arange(-beyond, pixels + beyond, dtype=torch.float64)
     centers = (torch.arange(cells, dtype=torch.float64) + 0.5) * (size / cells)
     offsets = ((index + 0.5) * factor - centers[:, None]) / sigma
     bell = torch.exp(-0.5 * (offsets * (sigma / spread)).square())
-    bell = bell * (offsets.abs() * sigma <= _REACH * spread + factor)
+    bell = bell * (offsets.abs() * sigma <= _TRUNCATION * spread + factor)
     bell = bell / bell.sum(1, keepdim=True)
-    # Made orthogonal to one another under the bell, polynomials of degree 1 and 2 each see their own degree alone.
+    # Orthogonal to one another under the Gaussian, the polynomials of degree 1 and 2 respond to their own degree only.
     line = offsets - _mean(bell, offsets)
     parabola = line.square() - _mean(bell, line.square())
     parabola = parabola - _mean(bell, parabola * line) / _mean(bell, line.square()) * line

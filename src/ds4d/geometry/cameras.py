@@ -1,7 +1,7 @@
-"""Making cameras: orbits, intrinsics, axis conventions.
+"""Cameras: orbits, intrinsics, axis conventions, projection.
 
-World: y up. Azimuth 0 looks from +z and positive azimuth moves the camera towards +x; elevation is positive when the
-camera is above. Radians never leave a function.
+World: y up. At azimuth 0 the camera is on +z, positive azimuths move it towards +x; positive elevations are above the
+target. Angles are in degrees.
 """
 
 import math
@@ -15,25 +15,25 @@ from ds4d.types import Cameras
 
 
 def opengl_to_opencv(camtoworlds: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 4 4"]:
-    """World-to-camera matrices (OpenCV axes) of camera-to-world matrices in OpenGL axes (Blender, D-NeRF, STAG4D).
+    """World-to-camera matrices in OpenCV axes from camera-to-world matrices in OpenGL axes (Blender, D-NeRF, STAG4D).
 
-    OpenGL cameras look along -z with y up; turning their y and z axes round gives OpenCV's.
+    OpenGL cameras look along -z with y up; flipping their y and z axes gives OpenCV's.
     """
     flip = camtoworlds.new_tensor([1.0, -1.0, -1.0, 1.0])
     return torch.linalg.inv(camtoworlds.double() * flip.double()).to(camtoworlds.dtype)
 
 
 def opencv_to_opengl(viewmats: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 4 4"]:
-    """The inverse of `opengl_to_opencv`."""
+    """Camera-to-world matrices in OpenGL axes from world-to-camera matrices in OpenCV axes."""
     flip = viewmats.new_tensor([1.0, -1.0, -1.0, 1.0])
     return torch.linalg.inv(viewmats.double()).to(viewmats.dtype) * flip
 
 
 def look_at(eye: Float[Tensor, " 3"], target: Float[Tensor, " 3"]) -> Float[Tensor, "4 4"]:
-    """World-to-camera matrix (OpenCV axes) of a camera at `eye` that looks at `target` with +y up."""
+    """World-to-camera matrix (OpenCV axes) of a camera at `eye` that looks at `target`, with +y up."""
     forward = torch.nn.functional.normalize(target - eye, dim=0)
     up = eye.new_tensor([0.0, 1.0, 0.0])
-    if forward.cross(up, dim=0).norm() < 1e-6:  # straight up or down: any horizontal axis will do
+    if forward.cross(up, dim=0).norm() < 1e-6:  # straight up or down: any horizontal axis is right
         up = eye.new_tensor([0.0, 0.0, -1.0]) * forward[1].sign()
     right = torch.nn.functional.normalize(forward.cross(up, dim=0), dim=0)
     down = forward.cross(right, dim=0)
@@ -45,9 +45,9 @@ def look_at(eye: Float[Tensor, " 3"], target: Float[Tensor, " 3"]) -> Float[Tens
 
 
 def intrinsics(fovy_deg: float, width: int, height: int) -> Float[Tensor, "3 3"]:
-    """Square pixels, principal point at the center of the image; `fovy_deg` is the full vertical angle."""
+    """Intrinsics with square pixels and the principal point in the image center; the field of view is vertical."""
     if not 0 < fovy_deg < 180:
-        raise ValueError(f"intrinsics: fovy_deg must lie between 0 and 180, got {fovy_deg}.")
+        raise ValueError(f"fovy_deg must lie between 0 and 180 degrees, got {fovy_deg}.")
     focal = 0.5 * height / math.tan(0.5 * math.radians(fovy_deg))
     return torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1.0]])
 
@@ -62,16 +62,16 @@ def orbit_cameras(
     height: int,
     target: Sequence[float] = (0.0, 0.0, 0.0),
 ) -> Cameras:
-    """Cameras on a sphere round `target` that look at it: viewmats [V, 4, 4].
+    """Cameras on a sphere around `target` that look at it, without a time axis.
 
     Args:
-        azimuths_deg: V angles, 0 from +z, growing towards +x.
-        elevations_deg: V angles, positive from above.
-        fovy_deg: full vertical field of view.
-        distance: from the target, world units.
-        width: pixels.
-        height: pixels.
-        target: world point in the center of the images.
+        azimuths_deg: azimuth of each camera, degrees; 0 on +z, 90 on +x.
+        elevations_deg: elevation of each camera, degrees; positive above the target.
+        fovy_deg: vertical field of view, degrees.
+        distance: distance from the target, world units.
+        width: image width, pixels.
+        height: image height, pixels.
+        target: point in world space at the center of the images.
     """
     center = torch.tensor(target, dtype=torch.float32)
     viewmats = []
@@ -85,3 +85,19 @@ def orbit_cameras(
         viewmats.append(look_at(center + distance * torch.tensor(direction), center))
     Ks = intrinsics(fovy_deg, width, height).expand(len(viewmats), 3, 3)
     return Cameras(torch.stack(viewmats), Ks, width, height)
+
+
+def project_points(
+    points: Float[Tensor, "*T N 3"], cameras: Cameras
+) -> tuple[Float[Tensor, "*T V N 2"], Float[Tensor, "*T V N"]]:
+    """Pixel coordinates and depths (camera z) of points in every view of their time.
+
+    Points behind a camera have negative depths and meaningless pixel coordinates. Points without a time axis need
+    cameras without one.
+    """
+    rotations, translations = cameras.viewmats[..., :3, :3], cameras.viewmats[..., :3, 3]
+    in_camera = torch.einsum("...vij,...nj->...vni", rotations, points) + translations[..., None, :]
+    depths = in_camera[..., 2]
+    safe = torch.where(depths.abs() < 1e-8, torch.full_like(depths, 1e-8), depths)
+    homogeneous = torch.einsum("...vij,...vnj->...vni", cameras.Ks, in_camera / safe[..., None])
+    return homogeneous[..., :2], depths

@@ -63,15 +63,15 @@ def multiply_quats(left: Float[Tensor, "*#batch 4"], right: Float[Tensor, "*#bat
     )
 
 
-def spread_rotations(count: int) -> Float[Tensor, "N 4"]:
-    """Unit quaternions wxyz spread evenly over all rotations: super-Fibonacci spirals (Alexa 2022).
+def uniform_rotations(count: int) -> Float[Tensor, "N 4"]:
+    """Unit quaternions wxyz that sample SO(3) uniformly: super-Fibonacci spirals (Alexa 2022).
 
-    With 4000 of them, every rotation has one within 14 degrees.
+    With 4000 of them, every rotation is within 14 degrees of one.
     """
     rows = torch.arange(count, dtype=torch.float64) + 0.5
-    share = rows / count
+    fraction = rows / count
     first = 2 * torch.pi * rows / 2**0.5
     second = 2 * torch.pi * rows / 1.533751168755204288118041  # the root of x^4 = x + 4
-    inner, outer = share.sqrt(), (1 - share).sqrt()
+    inner, outer = fraction.sqrt(), (1 - fraction).sqrt()
     quats = (inner * first.sin(), inner * first.cos(), outer * second.sin(), outer * second.cos())
     return torch.stack(quats, dim=-1).float()

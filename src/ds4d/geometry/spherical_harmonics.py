@@ -14,15 +14,15 @@ _C3 = (
 
 
 def rgb_to_sh(rgb: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
-    """Degree-0 coefficients of a plain color in [0, 1]."""
+    """Degree-0 coefficients of a view-independent color in [0, 1]."""
     return (rgb - 0.5) / SH0
 
 
 def sh_degree(bases: int) -> int:
-    """Degree of a set of K = (degree + 1)^2 bases."""
+    """Degree of K = (degree + 1)^2 basis functions."""
     degree = round(bases**0.5) - 1
     if not 0 <= degree <= 3 or (degree + 1) ** 2 != bases:
-        raise ValueError(f"sh_degree: the number of SH bases must be 1, 4, 9 or 16, got {bases}.")
+        raise ValueError(f"the number of spherical harmonics must be 1, 4, 9 or 16, got {bases}.")
     return degree
 
 

@@ -1,72 +1,81 @@
-"""The visual hull: the largest shape that agrees with every silhouette, carved from a grid of voxels.
+"""The visual hull: the largest shape that agrees with all masks, carved from a grid of voxels (space carving).
 
-Grids are [R, R, R] booleans over a box `aabb`, indexed x, y, z; voxel centers lie at (i + 0.5) / R of the box.
+Grids are [R, R, R] booleans over a box `aabb`, indexed x, y, z; voxel centers are at (i + 0.5) / R of the box.
 """
 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
 from ds4d.core import check_ranges
-from ds4d.geometry.projection import project_points
+from ds4d.geometry.cameras import project_points
 from ds4d.types import Cameras
+
+_VOXELS_AT_ONCE = 1 << 17  # projected into all views at a time: some 60 MB with seven views
 
 
 @dataclass(frozen=True)
 class HullConfig:
-    """How silhouettes are carved.
+    """How the visual hull is carved from the masks.
 
     Attributes:
         resolution: voxels along each side of the box.
-        grow: pixels by which silhouettes are grown at 256 px, so that small disagreements between views do no harm.
-        view_tolerance: how many views may disagree where silhouettes would otherwise stay unexplained.
+        dilation: dilation of the masks, pixels of an image 256 high, which absorbs small disagreements between views.
+        view_tolerance: number of views that may disagree where masks would otherwise remain unexplained.
     """
 
     resolution: int = 96
-    grow: float = 1.5
+    dilation: float = 1.5
     view_tolerance: int = 2
 
     def __post_init__(self) -> None:
-        check_ranges(self, resolution="[2, inf)", grow="[0, inf)", view_tolerance="[0, inf)")
+        check_ranges(self, resolution="[2, 512]", dilation="[0, inf)", view_tolerance="[0, inf)")
 
 
 def carve(
     alphas: Float[Tensor, "V 1 H W"], cameras: Cameras, aabb: Float[Tensor, "2 3"], config: HullConfig
 ) -> Bool[Tensor, "R R R"]:
-    """Voxels that lie in every silhouette, and those with a few votes less where silhouettes stay unexplained.
+    """Voxels that are in all masks, and voxels that are in almost all where masks are not explained otherwise.
 
-    Strict carving comes first. Views that were generated disagree; lowering the vote everywhere would swell the hull,
-    so it is lowered only for voxels that project on pixels of a silhouette which no voxel accounts for yet.
+    Strict carving comes first. Generated views disagree; tolerating that everywhere would inflate the hull, so it is
+    tolerated only for voxels that project to pixels of a mask which no voxel explains yet.
 
     Args:
-        alphas: coverage in [0, 1]; a pixel belongs to the silhouette above 0.5.
+        alphas: coverage in [0, 1]; pixels above 0.5 are in the mask.
         cameras: V cameras without a time axis.
-        aabb: the box (min, max) to carve in.
-        config: see `HullConfig`.
+        aabb: box to carve in (min, max).
+        config: resolution and tolerances.
     """
-    centers = voxel_centers(aabb, config.resolution)
-    radius = round(config.grow * cameras.width / 256)
-    silhouettes = (alphas > 0.5).float()
-    grown = F.max_pool2d(silhouettes, 2 * radius + 1, stride=1, padding=radius) > 0.5
-    pixels, seen = _pixel_indices(centers, cameras)
-    inside = grown.flatten(1).gather(1, pixels) & seen
-    # Beyond the image nothing is object, unless the image cuts the object off: then the view has no say there.
-    has_say = seen | ~_touches_border(silhouettes)[:, None]
-    missed = (has_say & ~inside).sum(0)
-    strict = (missed == 0) & inside.any(0)
-    hull = strict
-    for votes in range(1, min(config.view_tolerance, cameras.num_views - 2) + 1):
-        unexplained = (silhouettes > 0.5) & ~_coverage(hull, centers, aabb, cameras, config.resolution)
-        wanted = (unexplained.flatten(1).gather(1, pixels) & inside).any(0)
-        hull = hull | (wanted & (missed <= votes) & (has_say.sum(0) > votes))
+    radius = round(config.dilation * cameras.height / 256)
+    masks = (alphas > 0.5).float()
+    dilated = (F.max_pool2d(masks, 2 * radius + 1, stride=1, padding=radius) > 0.5).flatten(1)
+    # Outside the image there is no object, unless the image cuts the object off: then the view does not count there.
+    cut_off = _touches_border(masks)[:, None]
+    count = config.resolution**3
+    misses = torch.empty(count, dtype=torch.int16, device=aabb.device)  # views that count and do not see the object
+    views = torch.empty_like(misses)  # views that count
+    for first in range(0, count, _VOXELS_AT_ONCE):
+        rows = torch.arange(first, min(first + _VOXELS_AT_ONCE, count), device=aabb.device)
+        pixels, in_image = _pixel_indices(voxel_centers(aabb, config.resolution, rows), cameras)
+        inside = dilated.gather(1, pixels) & in_image
+        counts = in_image | ~cut_off
+        misses[rows] = torch.where(inside.any(0), (counts & ~inside).sum(0), cameras.num_views).short()
+        views[rows] = counts.sum(0).short()
+    hull = misses == 0
+    for tolerance in range(1, min(config.view_tolerance, cameras.num_views - 2) + 1):
+        unexplained = ((masks > 0.5) & ~_coverage(hull, aabb, cameras)).flatten(1)
+        candidates = ((misses <= tolerance) & (views > tolerance) & ~hull).nonzero()[:, 0]
+        for rows in candidates.split(_VOXELS_AT_ONCE):
+            pixels, in_image = _pixel_indices(voxel_centers(aabb, config.resolution, rows), cameras)
+            hull[rows] = (unexplained.gather(1, pixels) & dilated.gather(1, pixels) & in_image).any(0)
     return hull.view(config.resolution, config.resolution, config.resolution)
 
 
 def occupied_bounds(hull: Bool[Tensor, "R R R"], aabb: Float[Tensor, "2 3"]) -> Float[Tensor, "2 3"]:
-    """The box (min, max) of the occupied voxels.
+    """Bounding box (min, max) of the occupied voxels.
 
     Raises:
         ValueError: no voxel is occupied.
@@ -74,8 +83,8 @@ def occupied_bounds(hull: Bool[Tensor, "R R R"], aabb: Float[Tensor, "2 3"]) -> 
     occupied = hull.nonzero()
     if len(occupied) == 0:
         raise ValueError(
-            "visual hull: the silhouettes must overlap in space, got none that do. Check the cameras (--rig, where "
-            "there is one) and the masks."
+            "the masks must overlap in space, got none that do. Check the masks and the cameras (--rig for a STAG4D "
+            "folder)."
         )
     size = (aabb[1] - aabb[0]) / hull.shape[0]
     low, high = occupied.amin(0), occupied.amax(0) + 1
@@ -83,7 +92,7 @@ def occupied_bounds(hull: Bool[Tensor, "R R R"], aabb: Float[Tensor, "2 3"]) -> 
 
 
 def surface_voxels(hull: Bool[Tensor, "R R R"]) -> Bool[Tensor, "R R R"]:
-    """Occupied voxels with at least one empty neighbor across a face."""
+    """Occupied voxels with an empty neighbor across a face."""
     padded = F.pad(hull.float()[None, None], (1, 1, 1, 1, 1, 1))
     eroded = hull.clone()
     for axis in (2, 3, 4):
@@ -98,10 +107,14 @@ def surface_voxels(hull: Bool[Tensor, "R R R"]) -> Bool[Tensor, "R R R"]:
 def sample_surface(
     hull: Bool[Tensor, "R R R"], aabb: Float[Tensor, "2 3"], count: int, generator: torch.Generator
 ) -> Float[Tensor, "N 3"]:
-    """`count` points spread evenly over the surface voxels, jittered inside them."""
+    """`count` points distributed evenly over the surface voxels, at random positions in them.
+
+    Raises:
+        ValueError: no voxel is occupied.
+    """
     voxels = surface_voxels(hull).nonzero().cpu()
     if len(voxels) == 0:
-        raise ValueError("sample_surface: the hull must hold at least one voxel, got an empty one.")
+        raise ValueError("the hull must hold at least one voxel to sample its surface, got an empty one.")
     order = torch.cat([torch.randperm(len(voxels), generator=generator) for _ in range(-(-count // len(voxels)))])[
         :count
     ]
@@ -120,19 +133,19 @@ def color_points(
     tolerance: float,
     unseen: Float[Tensor, "N 3"] | None = None,
 ) -> Float[Tensor, "N 3"]:
-    """Each point's color: the mean over the views that see it.
+    """Colors of points: the weighted mean over the views in which they are visible.
 
-    A view sees a point when no other point lies more than `tolerance` in front of it, by a depth buffer that is
-    coarse enough for the points to close.
+    A point is visible in a view if no other point is more than `tolerance` in front of it, by a depth buffer so coarse
+    that the points leave no gaps.
 
     Args:
-        points: world units.
-        images: premultiplied color in [0, 1].
+        points: positions, world units.
+        images: premultiplied colors in [0, 1].
         alphas: coverage in [0, 1].
         cameras: V cameras without a time axis.
-        view_weights: trust in each view.
-        tolerance: depth, world units.
-        unseen: colors of the points that no view sees, in [0, 1]; gray if None.
+        view_weights: weight of each view.
+        tolerance: difference in depth, world units.
+        unseen: colors in [0, 1] of points that are visible in no view; gray if None.
     """
     pixels, depths = project_points(points, cameras)
     size = max(16, min(cameras.width, int(points.shape[0] ** 0.5) // 2))
@@ -153,35 +166,41 @@ def color_points(
     return torch.where(total > 0, mean, otherwise).T.clamp(0, 1)
 
 
-def voxel_centers(aabb: Float[Tensor, "2 3"], resolution: int) -> Float[Tensor, "P 3"]:
-    """Centres of all P = resolution^3 voxels, x slowest."""
+def voxel_centers(
+    aabb: Float[Tensor, "2 3"], resolution: int, rows: Int[Tensor, " P"] | None = None
+) -> Float[Tensor, "P 3"]:
+    """Centers of the voxels with these flat indices, x slowest; of all resolution^3 voxels if None."""
+    if rows is None:
+        rows = torch.arange(resolution**3, device=aabb.device)
     unit = (torch.arange(resolution, device=aabb.device) + 0.5) / resolution
-    grid = torch.stack(torch.meshgrid(unit, unit, unit, indexing="ij"), dim=-1).view(-1, 3)
-    return aabb[0] + grid * (aabb[1] - aabb[0])
+    indices = torch.stack((rows // resolution**2, rows // resolution % resolution, rows % resolution), dim=-1)
+    return aabb[0] + unit[indices] * (aabb[1] - aabb[0])
 
 
 def _pixel_indices(points: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
-    """Flat pixel index of each point in each view [V, N], and whether the view sees that place at all."""
+    """Flat pixel index of each point in each view [V, N], and whether the point is in the image."""
     pixels, depths = project_points(points, cameras)
     column, row = pixels.floor().clamp(-1, 1 << 20).long().unbind(-1)
-    seen = (depths > 0) & (column >= 0) & (column < cameras.width) & (row >= 0) & (row < cameras.height)
+    in_image = (depths > 0) & (column >= 0) & (column < cameras.width) & (row >= 0) & (row < cameras.height)
     index = row.clamp(0, cameras.height - 1) * cameras.width + column.clamp(0, cameras.width - 1)
-    return index, seen
+    return index, in_image
 
 
-def _touches_border(silhouettes: Tensor) -> Tensor:
-    """Which views [V] show silhouettes that run into the edge of the image."""
-    rows, columns = silhouettes[..., [0, -1], :], silhouettes[..., [0, -1]]
+def _touches_border(masks: Tensor) -> Tensor:
+    """Views [V] whose masks touch the border of the image."""
+    rows, columns = masks[..., [0, -1], :], masks[..., [0, -1]]
     return rows.flatten(1).amax(1).maximum(columns.flatten(1).amax(1)) > 0
 
 
-def _coverage(hull: Tensor, centers: Tensor, aabb: Tensor, cameras: Cameras, resolution: int) -> Tensor:
-    """Silhouettes [V, 1, H, W] of the hull, voxels drawn as squares of about their own size."""
-    index, seen = _pixel_indices(centers[hull], cameras)
-    drawn = torch.zeros(cameras.num_views, cameras.height * cameras.width, device=centers.device)
-    drawn.scatter_reduce_(1, index, seen.float(), "amax")
+def _coverage(hull: Bool[Tensor, " P"], aabb: Tensor, cameras: Cameras) -> Bool[Tensor, "V 1 H W"]:
+    """Masks of the hull, each voxel splatted as a square of about its size."""
+    resolution = round(len(hull) ** (1 / 3))
+    covered = torch.zeros(cameras.num_views, cameras.height * cameras.width, device=aabb.device)
+    for rows in hull.nonzero()[:, 0].split(_VOXELS_AT_ONCE):
+        index, in_image = _pixel_indices(voxel_centers(aabb, resolution, rows), cameras)
+        covered.scatter_reduce_(1, index, in_image.float(), "amax")
     _, depths = project_points(aabb.mean(0, keepdim=True), cameras)
     voxel = float((aabb[1] - aabb[0]).max()) / resolution
     radius = int((cameras.Ks[:, 0, 0] * voxel / depths[:, 0].clamp_min(1e-6)).max() / 2) + 1
-    drawn = drawn.view(cameras.num_views, 1, cameras.height, cameras.width)
-    return F.max_pool2d(drawn, 2 * radius + 1, stride=1, padding=radius) > 0.5
+    covered = covered.view(cameras.num_views, 1, cameras.height, cameras.width)
+    return F.max_pool2d(covered, 2 * radius + 1, stride=1, padding=radius) > 0.5

@@ -1,25 +1,48 @@
-"""Taking Gaussians out of the inner world, where they were fitted, into the user's."""
+"""Gaussians in world space, whose up axis may differ from that of normalized space (+y)."""
 
 import math
+from dataclasses import replace
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ds4d.geometry.bounds import inverse_similarity, transform_points
 from ds4d.geometry.rotations import matrices_to_quats, multiply_quats
+from ds4d.geometry.similarity import inverse_similarity, rotation_to_y, transform_points
 from ds4d.geometry.spherical_harmonics import evaluate_sh
 from ds4d.types import RawGaussians, Similarity
+
+UpAxis = Literal["y", "z", "-y"]
+
+UP_AXES: dict[str, tuple[float, float, float]] = {"y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0), "-y": (0.0, -1.0, 0.0)}
 
 _SMALL = 0.05  # coefficients so small that no color reaches the clamp at 0
 
 
-def into_world(raw: RawGaussians, world: Similarity) -> RawGaussians:
-    """The same object in the user's world: moved, turned and scaled, view-dependent color included.
+def set_up_axis(world: Similarity, up_axis: UpAxis | None) -> Similarity:
+    """The similarity from a world with another up axis, of the same origin and scale, to normalized space.
 
     Args:
-        raw: in the inner world.
-        world: from the user's world to the inner one.
+        world: similarity from world space to normalized space, which is +y up.
+        up_axis: "y", "z" (Blender) or "-y" (OpenCV); None returns `world` unchanged.
+
+    Raises:
+        ValueError: `up_axis` is none of these.
+    """
+    if up_axis is None:
+        return world
+    if up_axis not in UP_AXES:
+        raise ValueError(f"up_axis must be one of {', '.join(UP_AXES)}, got {up_axis!r}.")
+    return replace(world, rotation=rotation_to_y(torch.tensor(UP_AXES[up_axis])))
+
+
+def to_world(raw: RawGaussians, world: Similarity) -> RawGaussians:
+    """Gaussians of normalized space in world space: translated, rotated and scaled, view-dependent color included.
+
+    Args:
+        raw: Gaussians in normalized space.
+        world: similarity from world space to normalized space.
     """
     out = inverse_similarity(world)
     quat = matrices_to_quats(out.rotation).to(raw.quats)
@@ -28,25 +51,25 @@ def into_world(raw: RawGaussians, world: Similarity) -> RawGaussians:
         quats=multiply_quats(quat.expand_as(raw.quats), raw.quats),
         log_scales=raw.log_scales + math.log(out.scale),
         opacity_logits=raw.opacity_logits,
-        sh=turn_sh(raw.sh, out.rotation.to(raw.sh)),
+        sh=rotate_sh(raw.sh, out.rotation.to(raw.sh)),
     )
 
 
-def turn_sh(sh: Float[Tensor, "*S N K 3"], rotation: Float[Tensor, "3 3"]) -> Float[Tensor, "*S N K 3"]:
-    """Coefficients whose color along R d is that of `sh` along d.
+def rotate_sh(sh: Float[Tensor, "*S N K 3"], rotation: Float[Tensor, "3 3"]) -> Float[Tensor, "*S N K 3"]:
+    """Rotates spherical harmonics: the color of the result along R d is that of `sh` along d.
 
-    Turned harmonics are sums of harmonics of the same degree, so the K x K matrix between them follows exactly from
+    Rotated harmonics are sums of harmonics of the same degree, so the K x K matrix between them follows exactly from
     their values in a few directions.
     """
     bases = sh.shape[-2]
     generator = torch.Generator().manual_seed(0)
     directions = torch.randn(4 * bases, 3, generator=generator, dtype=torch.float64)
-    turned = directions @ rotation.T.to(directions)
-    mixing = torch.linalg.lstsq(_basis(bases, turned), _basis(bases, directions)).solution
+    rotated = directions @ rotation.T.to(directions)
+    mixing = torch.linalg.lstsq(_basis(bases, rotated), _basis(bases, directions)).solution
     return torch.einsum("kj,...jc->...kc", mixing.to(sh), sh)
 
 
 def _basis(bases: int, directions: Float[Tensor, "D 3"]) -> Float[Tensor, "D K"]:
-    """The value of every harmonic in every direction."""
+    """Values of all harmonics in all directions."""
     one_each = _SMALL * torch.eye(bases, dtype=directions.dtype)[:, None, :, None].expand(-1, 1, -1, 3)
     return (evaluate_sh(one_each, directions)[..., 0].T - 0.5) / _SMALL

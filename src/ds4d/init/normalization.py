@@ -15,7 +15,7 @@ from ds4d.geometry import (
     camera_focus,
     carve,
     color_points,
-    fit_ball,
+    fit_into_ball,
     occupied_bounds,
     sample_surface,
     transform_cameras,
@@ -99,7 +99,7 @@ def normalize_scene(video: MultiViewVideo, hull: HullConfig, *, max_times: int =
     else:
         chosen = torch.linspace(0, video.num_times - 1, min(max_times, video.num_times)).round().long().unique()
         bounds = _union([_hull_bounds(video, int(time), cube, coarse) for time in chosen])
-    world = fit_ball(bounds, BALL_RADIUS, torch.tensor(UP_AXES[video.up]))
+    world = fit_into_ball(bounds, BALL_RADIUS, torch.tensor(UP_AXES[video.up]))
     corners = torch.cartesian_prod(*bounds.T)
     moved = transform_points(world, corners)
     box = torch.stack((moved.amin(0), moved.amax(0)))

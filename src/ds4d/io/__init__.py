@@ -1,4 +1,4 @@
-"""Images and videos in and out of files, written whole or not at all; a cache on disk."""
+"""Reading and writing images and videos, atomic file writes, and a disk cache."""
 
 from ds4d.io.atomic import atomic_path as atomic_path
 from ds4d.io.cache import LIMIT_BYTES as LIMIT_BYTES
@@ -7,11 +7,13 @@ from ds4d.io.cache import read_cached as read_cached
 from ds4d.io.cache import write_cached as write_cached
 from ds4d.io.contact_sheet import contact_sheet as contact_sheet
 from ds4d.io.gif import write_gif as write_gif
+from ds4d.io.images import Size as Size
 from ds4d.io.images import fit_within as fit_within
 from ds4d.io.images import image_size as image_size
 from ds4d.io.images import on_white as on_white
 from ds4d.io.images import premultiply as premultiply
 from ds4d.io.images import read_rgba as read_rgba
+from ds4d.io.images import reduced_size as reduced_size
 from ds4d.io.images import resize_premultiplied as resize_premultiplied
 from ds4d.io.images import spread_colors as spread_colors
 from ds4d.io.images import unpremultiply as unpremultiply

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Atomic file writes: a file is complete or does not exist."""
 
 import os
 import uuid
@@ -9,15 +9,15 @@ from pathlib import Path
 
 @contextmanager
 def atomic_path(path: str | Path) -> Generator[Path, None, None]:
-    """A temporary path beside `path`, with its suffix; it takes the name `path` when the block ends without an error.
+    """A temporary path beside `path` with the same suffix, renamed to `path` when the block ends without an error.
 
-    Folders on the way to `path` are made. After an error nothing is left behind and an older file stays as it was.
+    Creates missing parent folders. After an error the temporary file is removed, and an existing file is unchanged.
 
     Args:
-        path: where the finished file shall stand.
+        path: path of the finished file.
 
     Raises:
-        OSError: the file cannot be written; it carries the name `path`.
+        OSError: The file cannot be written; the error names `path`.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -28,7 +28,7 @@ def atomic_path(path: str | Path) -> Generator[Path, None, None]:
     except OSError as error:
         if error.errno is None or error.filename not in (None, str(temporary), temporary):
             raise
-        # A full disk is reported without a name, or with that of a file that will be gone.
+        # A full disk is reported without a file name, or with that of the temporary file, which is removed.
         raise OSError(error.errno, error.strerror, str(target)) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What took long to compute, kept on disk between runs and found by what it was made of."""
+"""A disk cache for results that take long to compute, keyed by their inputs."""
 
 import hashlib
 import os
@@ -17,59 +17,60 @@ LIMIT_BYTES = 4 * 2**30
 _SUFFIX = ".safetensors"
 
 
-def cache_folder(room: str) -> Path:
-    """Where a room's tensors are kept: in the folder that the environment's DS4D_CACHE names, or in ~/.cache/ds4d."""
-    return Path(os.environ.get("DS4D_CACHE") or "~/.cache/ds4d").expanduser() / room
+def cache_folder(category: str) -> Path:
+    """The folder of a category of tensors, inside $DS4D_CACHE or ~/.cache/ds4d."""
+    return Path(os.environ.get("DS4D_CACHE") or "~/.cache/ds4d").expanduser() / category
 
 
-def read_cached(room: str, key: str) -> dict[str, Tensor] | None:
-    """The tensors kept under a key, by name; None where there are none, or the file is damaged."""
-    path = cache_folder(room) / f"{key}{_SUFFIX}"
+def read_cached(category: str, key: str) -> dict[str, Tensor] | None:
+    """The tensors that are cached under a key, by name; None if there are none or the file is damaged."""
+    path = cache_folder(category) / f"{key}{_SUFFIX}"
     try:
         with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             digest = (file.metadata() or {}).get("sha256")
         if digest != _digest(tensors):
             return None
-        os.utime(path)  # when it was last used
+        os.utime(path)  # the time of the last use
     except (SafetensorError, OSError):
         return None
     return tensors
 
 
-def write_cached(room: str, key: str, tensors: Mapping[str, Tensor], *, limit_bytes: int = LIMIT_BYTES) -> None:
-    """Keeps tensors under a key and removes the room's longest unused ones until all together lie below the limit.
+def write_cached(category: str, key: str, tensors: Mapping[str, Tensor], *, limit_bytes: int = LIMIT_BYTES) -> None:
+    """Caches tensors under a key, then removes the category's least recently used files down to the limit.
 
-    A folder that cannot be written to is a warning: the tensors are there, only not for the next run.
+    A folder that cannot be written to gives a notice: the tensors are only missing in the next run.
 
     Args:
-        room: what the tensors are; each room has a folder and a limit of its own.
-        key: a file name's worth of letters.
-        tensors: on the CPU, by name.
-        limit_bytes: for all of the room's files together; what is larger alone is not kept.
+        category: what the tensors are; each category has a folder and a limit of its own.
+        key: identifier of the inputs, used as a file name.
+        tensors: tensors on the CPU, by name.
+        limit_bytes: limit of all files of the category together; larger tensors are not cached.
     """
     if sum(tensor.nbytes for tensor in tensors.values()) >= limit_bytes:
         return
-    path = cache_folder(room) / f"{key}{_SUFFIX}"
-    whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    path = cache_folder(category) / f"{key}{_SUFFIX}"
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     try:
         with atomic_path(path) as temporary:
-            save_file(whole, temporary, metadata={"sha256": _digest(whole)})
-        _make_room(path.parent, limit_bytes)
+            save_file(contiguous, temporary, metadata={"sha256": _digest(contiguous)})
+        _evict(path.parent, limit_bytes)
     except (SafetensorError, OSError) as error:
         message = (
-            f"{room} are not kept in {path.parent}: {error}. Set the environment variable DS4D_CACHE to a folder that "
-            "can be written to."
+            f"{category} are not cached in {path.parent}: {error}. Set the environment variable DS4D_CACHE to a folder "
+            "that can be written to."
         )
         notify(Warned("cache", message))
 
 
-def _make_room(folder: Path, limit_bytes: int) -> None:
+def _evict(folder: Path, limit_bytes: int) -> None:
+    """Removes the least recently used files until the rest is below the limit."""
     files = []
     for path in folder.glob(f"*{_SUFFIX}"):
         try:
             status = path.stat()
-        except FileNotFoundError:  # another process made room first
+        except FileNotFoundError:  # removed by another process
             continue
         files.append((status.st_mtime_ns, status.st_size, path))
     total = sum(size for _, size, _ in files)

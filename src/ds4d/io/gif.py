@@ -1,4 +1,4 @@
-"""Writing GIF animations."""
+"""Writing animated GIFs."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -10,37 +10,37 @@ from PIL import Image
 
 from ds4d.io.atomic import atomic_path
 
-FASTEST = 50.0  # frames per second: browsers show shorter pauses than 0.02 s as 0.1 s
+MAX_FPS = 50.0  # browsers display frames of less than 0.02 s for 0.1 s
 
 
 def write_gif(path: str | Path, frames: Iterable[UInt8[np.ndarray, "H W 3"]], fps: float) -> None:
-    """Writes RGB frames as a GIF that plays for ever, 256 colors to each frame, whole or not at all.
+    """Writes RGB frames as a GIF that loops forever, with 256 colors per frame; atomic.
 
-    Pauses are hundredths of a second; they are rounded so that the whole keeps its length.
+    Frame durations are hundredths of a second, rounded so that the total duration is kept.
 
     Args:
-        path: of the file.
-        frames: of one size, taken one at a time.
-        fps: frames per second, above 0, at most `FASTEST`.
+        path: path of the file.
+        frames: frames of one size; consumed one at a time.
+        fps: frames per second, above 0 and at most `MAX_FPS`.
 
     Raises:
-        ValueError: no frames, or an fps that GIFs cannot play.
+        ValueError: There are no frames, or `fps` is out of range.
     """
-    if not 0 < fps <= FASTEST:
-        raise ValueError(f"write_gif: fps must be above 0 and at most {FASTEST:g}, got {fps:g}. Take fewer.")
-    images = _few_colored(frames)
+    if not 0 < fps <= MAX_FPS:
+        raise ValueError(f"fps of {path} must be above 0 and at most {MAX_FPS:g}, got {fps:g}. Lower it.")
+    images = _quantized(frames)
     first = next(images, None)
     if first is None:
-        raise ValueError(f"write_gif: {path} must have at least one frame, got none.")
-    kept = [first, *images]
-    ends = [round(100 * i / fps) for i in range(len(kept) + 1)]
-    pauses = [10 * (end - start) for start, end in itertools.pairwise(ends)]  # milliseconds
+        raise ValueError(f"{path} must have at least one frame, got none.")
+    others = list(images)
+    ends = [round(100 * i / fps) for i in range(len(others) + 2)]
+    durations = [10 * (end - start) for start, end in itertools.pairwise(ends)]  # milliseconds
     with atomic_path(path) as temporary:
-        first.save(temporary, format="GIF", save_all=True, append_images=kept[1:], duration=pauses, loop=0)
+        first.save(temporary, format="GIF", save_all=True, append_images=others, duration=durations, loop=0)
 
 
-def _few_colored(frames: Iterable[UInt8[np.ndarray, "H W 3"]]) -> Iterator[Image.Image]:
-    """Every frame with a palette of its own, without dithering, which would flicker."""
+def _quantized(frames: Iterable[UInt8[np.ndarray, "H W 3"]]) -> Iterator[Image.Image]:
+    """Each frame with a palette of its own, without dithering, which would flicker."""
     for frame in frames:
         image = Image.fromarray(np.ascontiguousarray(frame))
         yield image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)

@@ -1,6 +1,6 @@
 """Images as 8-bit RGBA arrays: reading, premultiplying, resampling, writing.
 
-Files hold straight alpha. Inside, color is premultiplied before it is resampled, so that the color hidden under a
+Files hold straight alpha. In memory, color is premultiplied before it is resampled, so that the hidden color of a
 transparent pixel never bleeds into its neighbors.
 """
 
@@ -8,6 +8,7 @@ import struct
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -15,13 +16,20 @@ from PIL import Image
 
 from ds4d.io.atomic import atomic_path
 
-_SHOWS = 32  # of 255: the colors of fainter pixels are rounded beyond use
+_VISIBLE = 32  # of 255: at lower alpha, straight colors are too coarsely rounded to be used
 _READ_ERRORS = (OSError, EOFError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+
+
+class Size(NamedTuple):
+    """Width and height in pixels."""
+
+    width: int
+    height: int
 
 
 @contextmanager
 def _opened(path: str | Path) -> Generator[Image.Image, None, None]:
-    """The image at `path`, its pixels not yet read; whatever goes wrong inside becomes a ValueError with its name."""
+    """The image at `path`, its pixels not yet read; errors inside the block become a ValueError that names the file."""
     if not Path(path).is_file():
         raise ValueError(f"image {path} must be a file, got nothing there. Check the path, or make it again.")
     try:
@@ -34,14 +42,14 @@ def _opened(path: str | Path) -> Generator[Image.Image, None, None]:
         ) from error
 
 
-def image_size(path: str | Path) -> tuple[int, int]:
-    """Width and height in pixels, from the file's header alone.
+def image_size(path: str | Path) -> Size:
+    """Size of an image, from the file's header alone.
 
     Raises:
-        ValueError: the file is missing or not an image.
+        ValueError: The file does not exist or is not an image.
     """
     with _opened(path) as image:
-        return image.size
+        return Size(*image.size)
 
 
 def fit_within(width: int, height: int, size: int) -> tuple[int, int]:
@@ -50,15 +58,20 @@ def fit_within(width: int, height: int, size: int) -> tuple[int, int]:
     return max(1, round(scale * width)), max(1, round(scale * height))
 
 
+def reduced_size(size: Size, max_side: int) -> Size:
+    """The size with the same aspect ratio whose longer side is at most `max_side` pixels; never larger than `size`."""
+    return Size(*fit_within(*size, min(max_side, max(size))))
+
+
 def read_rgba(path: str | Path) -> UInt8[np.ndarray, "H W 4"]:
-    """An image with straight alpha; 255 where the file has none. Deeper pixels come down to 8 bit.
+    """Reads an image with straight alpha, 255 if the file has none; higher bit depths are reduced to 8 bit.
 
     Raises:
-        ValueError: the file is missing, truncated, not an image, or holds floating-point pixels.
+        ValueError: The file does not exist, is truncated, is not an image, or has floating-point pixels.
     """
     with _opened(path) as image:
         if image.mode == "F":
-            raise ValueError("floating-point pixels have no agreed range; save it with 8 or 16 bits")
+            raise ValueError("floating-point pixels have no defined range; save it with 8 or 16 bits")
         if image.mode.startswith("I"):  # Pillow would clip 16-bit gray at 255 instead of scaling it
             gray = np.clip(np.rint(np.asarray(image, np.float64) / 257), 0, 255).astype(np.uint8)
             image = Image.fromarray(gray)
@@ -66,7 +79,7 @@ def read_rgba(path: str | Path) -> UInt8[np.ndarray, "H W 4"]:
 
 
 def premultiply(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
-    """Straight to premultiplied alpha, rounded to nearest: 0 where alpha is 0, unchanged where alpha is 255."""
+    """Converts straight to premultiplied alpha, rounded to nearest."""
     product = rgba[..., :3] * rgba[..., 3:].astype(np.uint16) + np.uint16(128)
     out = rgba.copy()
     out[..., :3] = (product + (product >> 8)) >> 8  # exact rounded division by 255
@@ -80,57 +93,60 @@ def unpremultiply(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"
 
 
 def on_white(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 3"]:
-    """A premultiplied image over white."""
+    """Composites a premultiplied image over white."""
     return rgba[..., :3] + (255 - rgba[..., 3:])
 
 
 def resize_premultiplied(rgba: UInt8[np.ndarray, "h w 4"], width: int, height: int) -> UInt8[np.ndarray, "H W 4"]:
-    """A premultiplied image at another size; color stays at most alpha, hence 0 where alpha is 0.
+    """Resizes a premultiplied image; color stays at most alpha, hence 0 where alpha is 0.
 
-    Each axis shrinks by averaging (plain means where the factor is whole) and grows bicubically.
+    Each axis is reduced by averaging (box filter if the factor is an integer) and enlarged bicubically.
 
     Args:
         rgba: premultiplied image.
-        width: of the result, pixels.
-        height: of the result, pixels.
+        width: width of the result, pixels.
+        height: height of the result, pixels.
+
+    Raises:
+        ValueError: The new size is below 1 pixel.
     """
     if width < 1 or height < 1:
-        raise ValueError(f"resize_premultiplied: width and height must be at least 1, got {width} x {height}.")
+        raise ValueError(f"width and height of an image must be at least 1, got {width} x {height}.")
     old_height, old_width = rgba.shape[:2]
     if (old_width, old_height) == (width, height):
         return rgba
-    # "RGBa" is Pillow's premultiplied mode; in mode "RGBA" its resize would multiply by alpha once more.
+    # "RGBa" is Pillow's premultiplied mode; in mode "RGBA" its resize would multiply by alpha again.
     image = Image.frombytes("RGBa", (old_width, old_height), rgba.tobytes())
     image = image.resize((width, old_height), _resampling(old_width, width))
     image = image.resize((width, height), _resampling(old_height, height))
     out = np.array(image)
-    np.minimum(out[..., :3], out[..., 3:], out=out[..., :3])  # bicubic overshoot
+    np.minimum(out[..., :3], out[..., 3:], out=out[..., :3])  # the bicubic filter overshoots
     return out
 
 
 def _resampling(old: int, new: int) -> Image.Resampling:
-    """The filter for one axis; Pillow widens it when shrinking, so that every pixel counts."""
+    """The filter of one axis; Pillow widens it when reducing, so that every pixel contributes."""
     if new > old:
         return Image.Resampling.BICUBIC
-    # Pillow's box takes pixels whole or not at all, which is uneven at broken factors.
+    # Pillow's box filter takes pixels completely or not at all, which is uneven if the factor is not an integer.
     return Image.Resampling.BOX if old % new == 0 else Image.Resampling.HAMMING
 
 
 def write_png(path: str | Path, pixels: UInt8[np.ndarray, "H W C"]) -> None:
-    """Writes RGB (C = 3) or RGBA with straight alpha (C = 4), whole or not at all."""
+    """Writes RGB (C = 3) or RGBA with straight alpha (C = 4); atomic."""
     if pixels.shape[-1] not in (3, 4):
-        raise ValueError(f"write_png: pixels of {path} must have 3 or 4 channels, got {pixels.shape[-1]}.")
+        raise ValueError(f"pixels of {path} must have 3 or 4 channels, got {pixels.shape[-1]}.")
     with atomic_path(path) as temporary:
         Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, format="PNG")
 
 
 def spread_colors(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
-    """Straight RGBA in which pixels that hardly show have the colors of what shows near them; alpha is untouched.
+    """Extrapolates the colors of visible pixels to (nearly) transparent ones; straight alpha, which is unchanged.
 
-    Formats that blur or halve colors mix those of neighbors, seen or not: without this, edges turn dark.
+    Formats that subsample color mix visible with transparent neighbors: without this, edges turn dark.
     """
     rows, columns = np.indices(rgba.shape[:2])
-    weights = np.where(rgba[..., 3:] >= _SHOWS, rgba[..., 3:], 0).astype(np.float32)
+    weights = np.where(rgba[..., 3:] >= _VISIBLE, rgba[..., 3:], 0).astype(np.float32)
     sums, out, known, level = rgba[..., :3] * weights, rgba.copy(), weights[..., 0] > 0, 0
     while not known.all() and len(weights) * len(weights[0]) > 1:
         sums, weights, level = _summed_by_four(sums), _summed_by_four(weights), level + 1
@@ -142,7 +158,7 @@ def spread_colors(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"
 
 
 def _summed_by_four(layers: Float32[np.ndarray, "h w C"]) -> Float32[np.ndarray, "H W C"]:
-    """Sums over squares of 2 x 2, those at the edge filled up with nothing."""
+    """Sums over squares of 2 x 2, padded with 0 at the edge."""
     height, width = layers.shape[:2]
     even = np.pad(layers, ((0, height % 2), (0, width % 2), (0, 0)))
     return even.reshape(len(even) // 2, 2, even.shape[1] // 2, 2, -1).sum((1, 3))

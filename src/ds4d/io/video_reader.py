@@ -1,4 +1,4 @@
-"""Frames of a video file, decoded in a stream."""
+"""Reading video files as a stream of frames."""
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,73 +8,73 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import UInt8
 
-from ds4d.io.images import premultiply, resize_premultiplied
-from ds4d.io.sizes import Size, reduced
+from ds4d.io.images import Size, premultiply, reduced_size, resize_premultiplied
 
 if TYPE_CHECKING:
     import av
 
-# Decoders that read the alpha of VP8 and VP9; FFmpeg's own drop it without a word.
+# Decoders that read the alpha of VP8 and VP9; FFmpeg's own silently drop it.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
-_TEXT = {"ansi"}  # FFmpeg takes any text for a video of a terminal
+_TEXT_CODECS = {"ansi"}  # FFmpeg reads any text file as a video of a terminal
 
 
 class VideoReader:
-    """A video file: the times of its frames, and its frames when asked for.
+    """A video file: reads the times of all frames at once, and frames on request.
 
     Args:
-        path: anything that FFmpeg reads.
+        path: a file in any format that FFmpeg reads.
 
     Attributes:
-        seconds: the time of every frame, rising, from 0.
-        size: width and height of the frames as they are shown, pixels.
-        missing: how many frames the file promises and does not hold.
+        seconds: time of each frame, increasing, from 0.
+        size: size of the frames as displayed.
+        missing: number of frames that the file announces but does not hold.
 
     Raises:
-        ValueError: the file is no video, is cut off before its first frame, or holds none.
+        ValueError: The file is not a video, is truncated before its first frame, or has no frames.
         ImportError: PyAV is not installed.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with self._opened() as (container, stream):
-            # Nothing of a stream may be touched once its file is closed.
+            # A stream must not be accessed after its file has been closed.
             packets = [packet for packet in container.demux(stream) if packet.size]
-            whole = [packet for packet in packets if not packet.is_corrupt]
-            stamps = (packet.dts if packet.pts is None else packet.pts for packet in whole if not packet.is_discard)
+            complete = [packet for packet in packets if not packet.is_corrupt]
+            stamps = (packet.dts if packet.pts is None else packet.pts for packet in complete if not packet.is_discard)
             self._stamps = sorted({stamp for stamp in stamps if stamp is not None})
             self.seconds = [float(stamp - self._stamps[0]) * float(stream.time_base or 1) for stamp in self._stamps]
-            self.missing = max(stream.frames, len(packets)) - len(whole)
+            self.missing = max(stream.frames, len(packets)) - len(complete)
             self._aspect = float(stream.sample_aspect_ratio or 1)
         first = next(self._decoded(range(len(self._stamps))), None)
         if first is None:
             raise ValueError(f"{path} must hold frames that can be decoded, got none. Export or download it again.")
-        self._turns = round(first[1].rotation / 90) % 4
+        self._rotations = round(first[1].rotation / 90) % 4
         width, height = round(first[1].width * self._aspect), first[1].height
-        self.size = Size(height, width) if self._turns % 2 else Size(width, height)
+        self.size = Size(height, width) if self._rotations % 2 else Size(width, height)
 
     def read(
-        self, indices: Sequence[int], most: int, *, alpha: bool
+        self, indices: Sequence[int], max_side: int, *, alpha: bool
     ) -> Iterator[tuple[int, UInt8[np.ndarray, "H W 4"]]]:
-        """Decodes the video once and yields the frames asked for, upright, premultiplied, as they come.
+        """Decodes the video once and yields the frames at `indices` with their index, upright and premultiplied.
 
         Args:
-            indices: rising; those that cannot be decoded are left out.
-            most: the longer side is reduced to this, pixels.
-            alpha: whether the file's alpha is read; else the frames are opaque.
+            indices: indices of frames, increasing; frames that cannot be decoded are skipped.
+            max_side: longer side that larger frames are reduced to, pixels.
+            alpha: whether to read the file's alpha; the frames are opaque otherwise.
         """
-        shown = reduced(self.size, most)
-        width, height = (shown.height, shown.width) if self._turns % 2 else (shown.width, shown.height)
+        width, height = reduced_size(self.size, max_side)
+        if self._rotations % 2:
+            width, height = height, width
         for index, frame in self._decoded(indices):
             if alpha and any(component.is_alpha for component in frame.format.components):
                 pixels = resize_premultiplied(premultiply(frame.to_ndarray(format="rgba")), width, height)
             else:
                 small = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA")
                 pixels = np.dstack((small.to_ndarray(), np.full((height, width), 255, np.uint8)))
-            yield index, np.ascontiguousarray(np.rot90(pixels, self._turns))
+            yield index, np.ascontiguousarray(np.rot90(pixels, self._rotations))
 
     def _decoded(self, indices: Sequence[int]) -> Iterator[tuple[int, Any]]:
-        """The frames at these indices as PyAV gives them."""
+        """The frames at these indices, as PyAV decodes them."""
         import av
 
         wanted = {self._stamps[index]: index for index in indices}
@@ -110,17 +110,17 @@ class VideoReader:
 
 
 def _video_stream(container: Any, path: Path) -> Any:
-    """The video stream; the cover image of a piece of music is none."""
+    """The first video stream that is not the cover image of an audio file."""
     from av.stream import Disposition
 
     videos = [
         stream
         for stream in container.streams.video
-        if stream.codec_context.name not in _TEXT and not stream.disposition & Disposition.attached_pic
+        if stream.codec_context.name not in _TEXT_CODECS and not stream.disposition & Disposition.attached_pic
     ]
     if not videos:
         codecs = {stream.codec_context.name for stream in container.streams}
-        raise ValueError(f"{path} must hold a video, got none in it ({', '.join(sorted(codecs))}). Name another file.")
+        raise ValueError(f"{path} must hold a video, got only {', '.join(sorted(codecs))}. Give another file.")
     videos[0].thread_type = "AUTO"
     return videos[0]
 

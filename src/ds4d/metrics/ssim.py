@@ -21,8 +21,8 @@ def ssim(a: Float[Tensor, "*B 3 H W"], b: Float[Tensor, "*B 3 H W"]) -> Float[Te
     11 x 11 Gaussian window with sigma 1.5, C1 = 0.01^2, C2 = 0.03^2, mean over colors; 1 for equal images.
 
     Args:
-        a: in [0, 1], at least 11 pixels high and wide.
-        b: in [0, 1].
+        a: colors in [0, 1], at least 11 pixels wide and high.
+        b: colors in [0, 1].
 
     Returns:
         One value in [-1, 1] per image.
@@ -32,14 +32,17 @@ def ssim(a: Float[Tensor, "*B 3 H W"], b: Float[Tensor, "*B 3 H W"]) -> Float[Te
     """
     window = 2 * RADIUS + 1
     if min(a.shape[-2:]) < window:
-        raise ValueError(f"ssim: images must be at least {window} pixels high and wide, got {list(a.shape[-2:])}.")
+        raise ValueError(
+            f"ssim: images must be at least {window} pixels wide and high, got {a.shape[-1]} x {a.shape[-2]}. "
+            "Use larger ones."
+        )
     batch = a.shape[:-3]
     a, b = a.flatten(0, -4) if batch else a[None], b.flatten(0, -4) if batch else b[None]
     if a.dtype == b.dtype == torch.float32 and a.device.type == b.device.type == "cpu":
         planes = _PlaneSsim.apply(a.flatten(0, 1), b.flatten(0, 1))
         return planes.unflatten(0, (-1, 3)).mean(-1).reshape(batch)
-    # In terms of the sum and the difference both ratios are 1 minus something that vanishes with the difference: four
-    # blurred maps do the work of five, and rounding in the variances of bright images hardly shows.
+    # In terms of the sum and the difference, both ratios are 1 minus a term that vanishes with the difference: four
+    # blurred maps suffice instead of five, and rounding in the variances of bright images has little effect.
     total, difference = a + b, a - b
     maps = torch.cat((total, difference, total * total, difference * difference), dim=1)
     blurred = _BandBlur.apply(maps, _band(maps.shape[-2], maps), _band(maps.shape[-1], maps))
@@ -52,7 +55,7 @@ def ssim(a: Float[Tensor, "*B 3 H W"], b: Float[Tensor, "*B 3 H W"]) -> Float[Te
 
 
 class _PlaneSsim(torch.autograd.Function):
-    """Mean SSIM of planes on the CPU; its gradients are found on the way there."""
+    """Mean SSIM of planes on the CPU; its gradients are computed in the forward pass."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
@@ -60,8 +63,8 @@ class _PlaneSsim(torch.autograd.Function):
 
         planes = [image.detach().contiguous().numpy() for image in (a, b)]
         scores = torch.empty(len(a))
-        wanted = ctx.needs_input_grad
-        gradients = [torch.empty(len(a) if asked else 0, *a.shape[1:]) for asked in wanted]
+        needed = ctx.needs_input_grad
+        gradients = [torch.empty(len(a) if need else 0, *a.shape[1:]) for need in needed]
         arrays = [gradient.numpy() for gradient in gradients]
         parallel_for(score_planes, len(a), 1, *planes, _window(scores).numpy(), scores.numpy(), *arrays)
         ctx.save_for_backward(*gradients)
@@ -71,17 +74,17 @@ class _PlaneSsim(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
         first, second = (
-            gradient * grads[:, None, None] if asked else None
-            for gradient, asked in zip(ctx.saved_tensors, ctx.needs_input_grad, strict=True)
+            gradient * grads[:, None, None] if need else None
+            for gradient, need in zip(ctx.saved_tensors, ctx.needs_input_grad, strict=True)
         )
         return first, second
 
 
 class _BandBlur(torch.autograd.Function):
-    """The blur as products with band matrices, valid region: narrow convolutions of single maps leave a GPU idle.
+    """Blur of the valid region as products with band matrices, which use a GPU better than narrow convolutions do.
 
-    Variances are small differences of large numbers, which TF32's ten bits do not hold: both passes multiply in full
-    precision, whatever the process allows elsewhere.
+    Variances are small differences of large numbers, too small for TF32's ten bits: both passes multiply in full
+    precision, whatever precision the process allows elsewhere.
     """
 
     @staticmethod

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import UInt8
 
 from ds4d.data.image_sizes import GENERATED_WEIGHT, view_weights
-from ds4d.geometry import RIGS, frame_times, rig_cameras, rig_cameras_round
+from ds4d.geometry import RIGS, frame_times, rig_cameras, rig_cameras_around
 from ds4d.io import resize_premultiplied
 from ds4d.types import Cameras, Frames, GeneratedViews, MultiViewVideo, Video
 
@@ -72,7 +72,7 @@ def stag4d_cameras(video: Video) -> Cameras:
     rig = RIGS["stag4d"]
     if video.camera is None:
         return rig_cameras(rig, width, height)
-    return rig_cameras_round(video.camera.resized(width, height), rig[1:])
+    return rig_cameras_around(video.camera.resized(width, height), rig[1:])
 
 
 def join_views(

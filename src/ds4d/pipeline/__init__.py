@@ -3,10 +3,10 @@
 from ds4d.pipeline.events import Event as Event
 from ds4d.pipeline.events import FileWritten as FileWritten
 from ds4d.pipeline.events import Finished as Finished
-from ds4d.pipeline.events import FitStarted as FitStarted
 from ds4d.pipeline.events import MeshRegistered as MeshRegistered
 from ds4d.pipeline.events import Resolved as Resolved
 from ds4d.pipeline.events import StageStarted as StageStarted
+from ds4d.pipeline.events import TrainingStarted as TrainingStarted
 from ds4d.pipeline.flow import iter_run as iter_run
 from ds4d.pipeline.inputs import TrainingInput as TrainingInput
 from ds4d.pipeline.inputs import read_input as read_input

@@ -48,7 +48,7 @@ class MeshRegistered:
 
 
 @dataclass(frozen=True)
-class FitStarted:
+class TrainingStarted:
     """The first step is about to be taken.
 
     Attributes:
@@ -82,7 +82,9 @@ class Finished:
     metrics: RunMetrics
 
 
-Event = StageStarted | Resolved | MeshRegistered | FitStarted | FitEvent | FileWritten | Degraded | Warned | Finished
+Event = (
+    StageStarted | Resolved | MeshRegistered | TrainingStarted | FitEvent | FileWritten | Degraded | Warned | Finished
+)
 
 
 def with_notices(events: Generator[Event, None, None], notices: list[Notice]) -> Generator[Event, None, None]:

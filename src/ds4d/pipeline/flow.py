@@ -18,10 +18,10 @@ from ds4d.pipeline.events import (
     Event,
     FileWritten,
     Finished,
-    FitStarted,
     MeshRegistered,
     Resolved,
     StageStarted,
+    TrainingStarted,
     with_notices,
 )
 from ds4d.pipeline.inputs import read_input
@@ -56,7 +56,7 @@ def iter_run(
             before the input has been read and checked.
         preset: settings to start from: `tiny`, `cpu`, `fast` or `paper`; by default `fast` on CUDA, else `cpu`.
         config: settings to start from in place of a preset: a `GenerateConfig`, or the config.json of an earlier run.
-        overrides: settings that differ, by dotted names: {"fit.dynamic_steps": 2000, "views.size": 256}.
+        overrides: settings that differ, by dotted names: {"training.dynamic_steps": 2000, "views.size": 256}.
         seed: random seed; by default that of the settings, 0 in presets.
         device: device to work on; `auto` uses CUDA where it is available, else the CPU.
         resume: continue the run in `output`, which was started with the same input and settings.
@@ -110,14 +110,14 @@ def _run(request: RunRequest, notices: list[Notice]) -> Generator[Event, None, N
         yield MeshRegistered(registration)
     yield Resolved("init", provenance.init)
 
-    yield StageStarted("fit")
+    yield StageStarted("training")
     # From here on the folder holds a run, and an interrupted one a checkpoint.
     folder.open(replace(request.record, views_source=training_input.source), training_input.video_crop)
-    yield FitStarted(trainer.scene, trainer.video)
+    yield TrainingStarted(trainer.scene, trainer.video)
     yield from fit(trainer, config, folder)
     trainer.scene.save(folder.path)
     yield FileWritten(folder.path / "scene.safetensors")
-    watch.seconds["fit"] = trainer.seconds
+    watch.seconds["training"] = trainer.seconds
 
     yield StageStarted("evaluate")
     with watch("evaluate"):

@@ -36,7 +36,7 @@ from ds4d.multiview import (
     input_view_only,
     make_generator,
 )
-from ds4d.preprocess import Finding, Framing, VideoConfig, VideoCrop, load_video
+from ds4d.preprocess import CropBox, Finding, VideoConfig, VideoCrop, load_video
 from ds4d.types import Frames, GeneratedViews, MultiViewVideo, PointCloud, Similarity, Video
 
 _MOST_POINTS = 1_000_000
@@ -49,7 +49,7 @@ class TrainingInput:
     Attributes:
         video: frames and cameras of all training views, in world space.
         points: surface points of the object in the middle frame, if the view generator knows its shape.
-        framing: crop of the input video that the frames show; None for a folder of views.
+        crop: crop of the input video that the frames show; None for a folder of views.
         source: source of the views, never `auto`.
         description: the same in a few words.
         findings: results of the checks of an input video, the most severe first; None for a folder of views.
@@ -57,7 +57,7 @@ class TrainingInput:
 
     video: MultiViewVideo
     points: PointCloud | None
-    framing: Framing | None
+    crop: CropBox | None
     source: ViewsSource
     description: str
     findings: tuple[Finding, ...] | None = None
@@ -65,11 +65,11 @@ class TrainingInput:
     @property
     def video_crop(self) -> VideoCrop | None:
         """The crop of the input video with its camera; None for a folder of views."""
-        if self.framing is None:
+        if self.crop is None:
             return None
         cameras = self.video.cameras
         viewmat, K = (tuple(map(tuple, matrix[0, 0].tolist())) for matrix in (cameras.viewmats, cameras.Ks))
-        return VideoCrop(self.framing, viewmat, K)
+        return VideoCrop(self.crop, viewmat, K)
 
 
 def read_input(
@@ -120,13 +120,16 @@ def _read_video(path: Path, config: GenerateConfig, device: torch.device, make_v
     views = config.views
     refuse_options(views, ("splits", "rig", "up"), f"{path} is a video")
     loaded = load_video(path, replace(config.video, size=views.size or config.video.size, fps=views.fps))
+    for finding in loaded.findings:
+        if finding.severity == "warning":
+            notify(Warned("input", f"{path}: {finding}"))
     video = loaded.video
     if (views.elevation, views.fovy) != (ViewsConfig.elevation, ViewsConfig.fovy):
         view = replace(RIGS["stag4d"][0], elevation=views.elevation, fovy=views.fovy)
         video = replace(video, camera=rig_cameras((view,), video.frames.width, video.frames.height))
     generated, source, description = _generate(video, config, device, make_views)
     check_masks(generated.video)
-    return TrainingInput(generated.video, generated.points, loaded.framing, source, description, loaded.findings)
+    return TrainingInput(generated.video, generated.points, loaded.crop, source, description, loaded.findings)
 
 
 def _add_views(video: MultiViewVideo, config: GenerateConfig, device: torch.device, make_views: bool) -> TrainingInput:

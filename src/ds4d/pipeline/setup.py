@@ -59,7 +59,7 @@ def prepare(
     Raises:
         ValueError: the images are too small, no object can be placed, or the file of the first points is unfit.
     """
-    lpips = _lpips(config.fit.losses.lpips)
+    lpips = _lpips(config.training.losses.lpips)
     least = LEAST_SIDE if lpips is None else max(LEAST_SIDE, 2 * lpips.network.min_side)
     if min(video.frames.width, video.frames.height) < least:
         raise ValueError(
@@ -89,7 +89,7 @@ def prepare(
         scene.to(device),
         normalization.video,
         renderer,
-        config.fit,
+        config.training,
         config.seed,
         lpips=lpips,
         guide=load_guidance(config.guidance, normalization.video, device),

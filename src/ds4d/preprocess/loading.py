@@ -1,20 +1,41 @@
-"""From a file to a clip of the object alone."""
+"""From a video file to a clip of the object alone, and its validation."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
-from ds4d.core import Warned, notify
-from ds4d.preprocess.checks import CheckContext, check_clip
+from ds4d.io import Size, reduced_size, resize_premultiplied
+from ds4d.preprocess.checks import CheckContext, Finding, make_thumbnails, run_checks
 from ds4d.preprocess.config import VideoConfig
-from ds4d.preprocess.findings import Finding
-from ds4d.preprocess.framing import Framing, frame_clip
-from ds4d.preprocess.matting.mattes import Mattes, extract_mattes
+from ds4d.preprocess.crop import CropBox, foreground_crop_box
+from ds4d.preprocess.matting import extract_mattes
 from ds4d.preprocess.objects import keep_objects
 from ds4d.preprocess.raw_video import read_raw_video
-from ds4d.types import ArrayFrames, Video
+from ds4d.types import Video
+
+PREVIEW_SIDE = 192  # longer side of the previews, pixels
+_MAX_PREVIEWS = 8
+
+
+class ClipFrames:
+    """The `Frames` of one view, held in memory as one image per time.
+
+    Args:
+        images: images of one size, premultiplied.
+    """
+
+    num_views = 1
+
+    def __init__(self, images: Sequence[UInt8[np.ndarray, "H W 4"]]) -> None:
+        self.num_times, (self.height, self.width) = len(images), images[0].shape[:2]
+        self._images = images
+
+    def read(self, time: int, view: int) -> UInt8[np.ndarray, "H W 4"]:
+        """The image at a time; the only view is 0."""
+        return self._images[time]
 
 
 @dataclass(frozen=True)
@@ -22,74 +43,82 @@ class LoadedVideo:
     """A video, ready for a view generator.
 
     Attributes:
-        video: the object alone, framed.
-        framing: where the framed images lie in the video.
-        seconds: when each frame is shown in the video.
-        findings: what was found about it, none of it fatal.
+        video: the object alone, cropped.
+        crop: the square of the video that was cropped.
+        seconds: time of each frame in the video.
+        findings: problems of the video, none of them fatal, the most severe first.
     """
 
     video: Video
-    framing: Framing
+    crop: CropBox
     seconds: tuple[float, ...]
     findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """A video with all that was found about it.
+    """A video with its mattes and all problems that were found.
 
     Attributes:
-        context: the video, its cut-out and its framing.
-        findings: the worst first.
+        context: the video, its mattes and its crop.
+        findings: problems of the video, the most severe first.
+        previews: some frames of the video, evenly spaced, premultiplied, by their index.
     """
 
     context: CheckContext
     findings: tuple[Finding, ...]
+    previews: Mapping[int, UInt8[np.ndarray, "h w 4"]]
 
     @property
-    def is_fit(self) -> bool:
-        """Whether nothing that was found is fatal."""
+    def is_usable(self) -> bool:
+        """Whether no problem is fatal."""
         return all(finding.severity != "fatal" for finding in self.findings)
 
 
 def load_video(path: str | Path, config: VideoConfig) -> LoadedVideo:
-    """Reads frames of a video, cuts the object out and frames it with one square for the whole clip.
-
-    Findings that lower the quality are passed on as notices.
+    """Reads frames of a video, removes the background, and crops all frames to one square around the object.
 
     Args:
-        path: a video file, a folder of numbered images, a folder with them in `ref/`, or one image.
-        config: which frames, how they are cut out, and their size.
+        path: a video file, a folder of numbered images, a folder with such images in `ref/`, or one image.
+        config: the frames to use, the matting method, and the size of the crops.
 
     Raises:
-        ValueError: the file cannot be read, the object cannot be cut out, or the video is unfit; the message names all
-            that is fatal and the mend.
-        ImportError: a package that the file or the matting needs is not installed.
+        ValueError: The file cannot be read, the background cannot be removed, or the video has fatal problems, all of
+            which the message names.
+        ImportError: A package that the file or the matting model needs is not installed.
     """
     inspection = inspect_video(path, config)
-    context, framing = inspection.context, inspection.context.framing
-    if not inspection.is_fit or framing is None:
+    context, crop = inspection.context, inspection.context.crop
+    if not inspection.is_usable or crop is None:
         fatal = " ".join(str(finding) for finding in inspection.findings if finding.severity == "fatal")
-        raise ValueError(f"{path} cannot be used. {fatal} ds4d check shows what is seen in it.")
-    for finding in inspection.findings:
-        if finding.severity == "warning":
-            notify(Warned("input", f"{path}: {finding}"))
-    images = np.empty((len(context.seconds), 1, config.size, config.size, 4), np.uint8)
-    for time, image in enumerate(context.cut.images):
-        images[time, 0] = framing.apply(image)
-    video = Video(ArrayFrames(images), context.video.fps)
-    return LoadedVideo(video, framing, context.seconds, inspection.findings)
+        raise ValueError(f"{path} cannot be used. {fatal} `ds4d check {path} -o DIR` shows its masks.")
+    images = context.mattes.images
+    for time, matte in enumerate(images):  # in place: one copy of the clip is in memory
+        images[time] = crop.crop(matte)
+    return LoadedVideo(Video(ClipFrames(images), context.video.fps), crop, context.seconds, inspection.findings)
 
 
 def inspect_video(path: str | Path, config: VideoConfig) -> Inspection:
-    """Reads and cuts out as `load_video` does with these arguments; raises only where there is nothing to look at."""
-    video = read_raw_video(Path(path), config)
-    everything = extract_mattes(video.images, config)
-    kept = keep_objects(everything.images, config.keep)
-    framing = frame_clip(kept.images, video.size, config.size, config.fill) if _any_seen(kept.images) else None
-    context = CheckContext(video, Mattes(kept.images, everything.way), kept.left_out, framing)
-    return Inspection(context, check_clip(context))
+    """Reads a video, removes its background and checks the result, as `load_video` with these arguments.
+
+    One copy of the clip is in memory: each frame is replaced by its matte.
+
+    Raises:
+        ValueError: The file cannot be read, or the background cannot be removed.
+        ImportError: A package that the file or the matting model needs is not installed.
+    """
+    raw_video = read_raw_video(Path(path), config)
+    images, info = raw_video.images, raw_video.info
+    thumbnails, previews = make_thumbnails(images), _make_previews(images)
+    mattes = extract_mattes(images, config)
+    removed = keep_objects(mattes.images, config.keep)
+    has_foreground = any(image[..., 3].any() for image in mattes.images)
+    crop = foreground_crop_box(mattes.images, info.size, config.size, config.fill) if has_foreground else None
+    context = CheckContext(info, thumbnails, mattes, removed, crop)
+    return Inspection(context, run_checks(context), previews)
 
 
-def _any_seen(images: list[UInt8[np.ndarray, "H W 4"]]) -> bool:
-    return any(bool(image[..., 3].any()) for image in images)
+def _make_previews(images: list[UInt8[np.ndarray, "H W 4"]]) -> dict[int, UInt8[np.ndarray, "h w 4"]]:
+    indices = np.linspace(0, len(images) - 1, min(_MAX_PREVIEWS, len(images))).round().astype(int)
+    size = reduced_size(Size(*images[0].shape[1::-1]), PREVIEW_SIDE)
+    return {int(index): resize_premultiplied(images[index], *size) for index in indices}

@@ -1,63 +1,54 @@
-"""Which of the things in the cut-out is the object."""
+"""Object selection: which connected components of the mattes are kept."""
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
-from ds4d.preprocess.regions import grow, region_areas
-from ds4d.preprocess.tracks import RegionTracks
+from ds4d.preprocess.components import component_areas, dilate, select_components
+from ds4d.preprocess.tracking import ComponentTracks
 
-SOLID = 128  # of 255: what is at least half covered is the object's silhouette
-_BRIDGE = 0.006  # of the image's longer side: parts as near as this belong together
-_SPECK = 0.01  # of the largest region: smaller ones are dirt
-
-
-class Kept(NamedTuple):
-    """Cut-outs of what is kept, and what is not.
-
-    Attributes:
-        images: premultiplied.
-        left_out: by frame, the area of things left out besides specks, share of the kept area.
-    """
-
-    images: list[UInt8[np.ndarray, "H W 4"]]
-    left_out: tuple[float, ...]
+OPAQUE = 128  # of 255: the object's mask is where alpha is at least one half
+_MAX_GAP = 0.006  # of the longer image side: parts closer than this are one component
+_MIN_AREA = 0.01  # of the largest component's area: smaller components are noise
 
 
-def keep_objects(images: Sequence[UInt8[np.ndarray, "H W 4"]], keep: Literal["largest", "all"]) -> Kept:
-    """The largest connected object through the clip, or all there are, without specks.
+def keep_objects(images: list[UInt8[np.ndarray, "H W 4"]], keep: Literal["largest", "all"]) -> tuple[float, ...]:
+    """Clears small components and, if only the largest object is kept, all other objects, in place.
 
-    Parts that come loose for a while stay the object's, since they were connected before or after. Where nothing
-    overlaps with the object of the last frame, it is taken to have jumped: the largest thing then is the object.
+    The largest object is tracked through the clip from the frame where it is largest, forwards and backwards. Parts
+    that separate for some frames remain part of it. Where its track ends, the largest component of the next frame
+    continues it.
 
     Args:
-        images: cut out, premultiplied.
-        keep: which objects.
+        images: mattes of a clip, premultiplied; changed in place.
+        keep: which objects to keep.
+
+    Returns:
+        For each frame the total area of the removed objects, without small components, as a fraction of the area kept.
     """
-    reach = max(1, round(_BRIDGE * max(images[0].shape[:2])))
-    tracks = RegionTracks([grow(image[..., 3] > 0, reach) for image in images])
-    solid = [
-        region_areas(np.where(image[..., 3] >= SOLID, labels, 0), len(areas))
-        for image, labels, areas in zip(images, tracks.labels, tracks.areas, strict=True)
+    gap = max(1, round(_MAX_GAP * max(images[0].shape[:2])))
+    tracked = ComponentTracks(dilate(image[..., 3] > 0, gap) for image in images)
+    areas = [
+        component_areas(np.where(image[..., 3] >= OPAQUE, labels, 0), len(dilated))
+        for image, labels, dilated in zip(images, tracked.labels, tracked.areas, strict=True)
     ]
-    chosen = np.ones(tracks.count, bool) if keep == "all" else _largest_tracks(tracks, solid)
-    kept, left_out = [], []
-    for image, labels, areas, names in zip(images, tracks.labels, solid, tracks.names, strict=True):
-        large = areas > _SPECK * areas.max(initial=0)
-        mine = chosen[names] & large
-        kept.append(np.where(np.append(False, mine)[labels][..., None], image, 0).astype(np.uint8))
-        left_out.append(float(areas[large & ~mine].sum() / max(areas[mine].sum(), 1)))
-    return Kept(kept, tuple(left_out))
+    selected = np.ones(tracked.count, bool) if keep == "all" else _largest_object(tracked, areas)
+    removed = []
+    for image, labels, area, tracks in zip(images, tracked.labels, areas, tracked.tracks, strict=True):
+        large = area > _MIN_AREA * area.max(initial=0)
+        kept = selected[tracks] & large
+        image *= select_components(labels, kept)[..., None]
+        removed.append(float(area[large & ~kept].sum() / max(area[kept].sum(), 1)))
+    return tuple(removed)
 
 
-def _largest_tracks(tracks: RegionTracks, solid: list[Int[np.ndarray, " _"]]) -> Bool[np.ndarray, " tracks"]:
-    """The tracks of the largest object, from the frame where it is largest on, forwards and backwards."""
-    chosen = np.zeros(tracks.count, bool)
-    start = int(np.argmax([areas.max(initial=0) for areas in solid]))
-    for order in (range(start, len(solid)), range(start, -1, -1)):
+def _largest_object(tracked: ComponentTracks, areas: list[Int[np.ndarray, " _"]]) -> Bool[np.ndarray, " tracks"]:
+    """Tracks of the largest object."""
+    selected = np.zeros(tracked.count, bool)
+    start = int(np.argmax([area.max(initial=0) for area in areas]))
+    for order in (range(start, len(areas)), range(start, -1, -1)):
         for time in order:
-            if solid[time].any() and not chosen[tracks.names[time]].any():
-                chosen[tracks.names[time][np.argmax(solid[time])]] = True
-    return chosen
+            if areas[time].any() and not selected[tracked.tracks[time]].any():
+                selected[tracked.tracks[time][np.argmax(areas[time])]] = True
+    return selected

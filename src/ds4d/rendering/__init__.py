@@ -1,4 +1,4 @@
-"""The splatter: one protocol, three back ends."""
+"""Gaussian splatting: one protocol, three renderers."""
 
 import torch
 
@@ -16,9 +16,9 @@ RENDERERS: dict[str, type[Renderer]] = {
 
 
 def renderer_for(device: torch.device | str) -> Renderer:
-    """The fastest back end for tensors on `device`: gsplat on CUDA, else numba on the CPU.
+    """The fastest renderer for tensors on `device`: gsplat on CUDA, the compiled one on the CPU.
 
     Raises:
-        ImportError: the device is a CUDA one and the extra `cuda` is not installed.
+        ImportError: the device is a CUDA device and gsplat is not installed.
     """
     return RENDERERS["gsplat" if torch.device(device).type == "cuda" else "cpu"]()

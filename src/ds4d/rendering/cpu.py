@@ -1,21 +1,20 @@
-"""The splatter for processors: numba kernels over tiles, all cores, all images of a batch at once."""
+"""The CPU renderer: numba kernels over tiles, on all cores, for all images of a batch at once."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ds4d.rendering.checks import check_axes, refuse_nan
 from ds4d.rendering.cpu_autograd import Composite, Project
+from ds4d.rendering.inputs import check_axes, check_no_nan, view_colors
 from ds4d.rendering.settings import SplatSettings
-from ds4d.rendering.shading import view_colors
 from ds4d.types import Cameras, Gaussians, Rendering
 
 
 class CpuRenderer:
-    """3D Gaussian splatting with gsplat 1.5's classic rasterisation, compiled for the processor at its first use.
+    """3D Gaussian splatting with gsplat 1.5's classic rasterization, compiled at its first use.
 
-    Takes float32 tensors on the CPU and uses torch.get_num_threads() threads; equal input gives equal bits, whatever
-    their number. Gradients reach the Gaussians and the backgrounds, not the cameras.
+    Takes float32 tensors on the CPU and uses torch.get_num_threads() threads; results are bit-identical for any number
+    of threads. Gaussians and backgrounds get gradients, cameras do not.
     """
 
     def __init__(self, settings: SplatSettings | None = None) -> None:
@@ -24,19 +23,19 @@ class CpuRenderer:
     def render(
         self, gaussians: Gaussians, cameras: Cameras, *, backgrounds: Float[Tensor, "*T V 3"] | None = None
     ) -> Rendering:
-        """Draws the Gaussians of each time into the cameras of that time.
+        """Renders the Gaussians of each time from the cameras of that time.
 
         Args:
-            gaussians: float32, with the leading axes of the cameras.
-            cameras: V per time.
-            backgrounds: colors in [0, 1]; without them the colors come premultiplied.
+            gaussians: Gaussians in float32, with the leading axes of the cameras.
+            cameras: V cameras per time.
+            backgrounds: background colors in [0, 1]; without them, colors are premultiplied.
 
         Raises:
             ValueError: the leading axes differ, a tensor is not float32 on the CPU, or something is NaN.
         """
         check_axes("CpuRenderer", gaussians, cameras, backgrounds)
         _check_kind(gaussians, cameras)
-        refuse_nan("CpuRenderer", gaussians, cameras)
+        check_no_nan("CpuRenderer", gaussians, cameras)
         lead = cameras.viewmats.shape[:-2]
         size = (cameras.width, cameras.height)
         shapes = tuple(_flat(x, len(lead) - 1) for x in (gaussians.means, gaussians.quats, gaussians.scales))
@@ -47,8 +46,8 @@ class CpuRenderer:
         if means2d.requires_grad:
             means2d.retain_grad()
         splats = (_flat(means2d, len(lead)), conics, opacities, view_colors(gaussians, cameras).flatten(0, -3))
-        behind = viewmats.new_zeros(len(viewmats), 3) if backgrounds is None else _flat(backgrounds, len(lead))
-        colors, alphas, expected = Composite.apply(*splats, depths, radii, behind, size)
+        backdrop = viewmats.new_zeros(len(viewmats), 3) if backgrounds is None else _flat(backgrounds, len(lead))
+        colors, alphas, expected = Composite.apply(*splats, depths, radii, backdrop, size)
         return Rendering(
             colors=colors.unflatten(0, lead),
             alphas=alphas[:, None].unflatten(0, lead),

@@ -1,6 +1,6 @@
-"""The CPU splatter's two differentiable steps: projection, and compositing of what was projected.
+"""The two differentiable steps of the CPU renderer: projection and compositing.
 
-Between them lie `means2d`, whose gradient density control reads. Letters in shapes: T time, V view, I image (= T * V,
+Between them are `means2d`, whose gradient densification uses. Letters in shapes: T time, V view, I image (= T * V,
 time major), N Gaussians, H W pixels.
 """
 
@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from ds4d.core import parallel_for
 
-# Items of a kernel that are worth handing to another thread.
+# Items of a kernel that are worth another thread.
 _GAUSSIANS, _TILES, _IMAGES = 1000, 8, 1
 
 Gradients = tuple[Tensor | None, ...]
@@ -64,16 +64,16 @@ class Project(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class _Bins:
-    """Which Gaussians each tile draws, nearest first; see `kernels.binning.bin_tiles` for the arrays."""
+    """The Gaussians of each tile, nearest first; see `kernels.binning.bin_tiles` for the arrays."""
 
     order: np.ndarray
-    drawn: np.ndarray
+    visible: np.ndarray
     slots: np.ndarray
-    lists: tuple[np.ndarray, ...]  # records, ranks, rows, entries, tiles: what the compositor reads
+    lists: tuple[np.ndarray, ...]  # records, ranks, rows, entries, tiles
 
     @property
     def num_tiles(self) -> int:
-        """Of all images together."""
+        """Number of tiles of all images."""
         images, bounds = self.lists[-1].shape
         return images * (bounds - 1)
 
@@ -86,8 +86,8 @@ def _bin(splats: tuple[np.ndarray, ...], width: int, height: int) -> _Bins:
     means2d, _, _, _, depths, radii = splats
     images, count = depths.shape
     sizes = (width, height, TILE_WIDTH, TILE_HEIGHT)
-    order, drawn, bounds = np.empty((images, count), np.int32), np.empty(images, np.int64), np.empty(images, np.int64)
-    parallel_for(rank, images, _IMAGES, depths, radii, means2d, *sizes, order, drawn, bounds)
+    order, visible, bounds = np.empty((images, count), np.int32), np.empty(images, np.int64), np.empty(images, np.int64)
+    parallel_for(rank, images, _IMAGES, depths, radii, means2d, *sizes, order, visible, bounds)
 
     bases = np.concatenate(([0], bounds.cumsum()))
     pairs = bases[-1]
@@ -99,8 +99,8 @@ def _bin(splats: tuple[np.ndarray, ...], width: int, height: int) -> _Bins:
         np.empty(pairs, np.int32),
         np.empty((images, -(-width // TILE_WIDTH) * -(-height // TILE_HEIGHT) + 1), np.int64),
     )
-    parallel_for(bin_tiles, images, _IMAGES, *splats, *sizes, order, drawn, bases, slots, *lists)
-    return _Bins(order, drawn, slots, lists)
+    parallel_for(bin_tiles, images, _IMAGES, *splats, *sizes, order, visible, bases, slots, *lists)
+    return _Bins(order, visible, slots, lists)
 
 
 class Composite(torch.autograd.Function):
@@ -117,12 +117,12 @@ class Composite(torch.autograd.Function):
 
         *splats, backgrounds, (width, height) = args
         bins = _bin(tuple(_array(x) for x in splats), width, height)
-        behind = _array(backgrounds)
-        colors = torch.empty(len(behind), 3, height, width)
-        alphas, depths, transmittances, last = (torch.empty(len(behind), height, width) for _ in range(4))
+        backdrop = _array(backgrounds)
+        colors = torch.empty(len(backdrop), 3, height, width)
+        alphas, depths, transmittances, last = (torch.empty(len(backdrop), height, width) for _ in range(4))
         planes = [x.numpy() for x in (colors, alphas, depths, transmittances, last)]
-        parallel_for(composite, bins.num_tiles, _TILES, *bins.lists, behind, *planes)
-        ctx.bins, ctx.behind = bins, behind
+        parallel_for(composite, bins.num_tiles, _TILES, *bins.lists, backdrop, *planes)
+        ctx.bins, ctx.backdrop = bins, backdrop
         ctx.save_for_backward(alphas, depths, transmittances, last)
         ctx.groups = len(splats[2]), len(splats[3])
         ctx.set_materialize_grads(False)
@@ -139,19 +139,19 @@ class Composite(torch.autograd.Function):
         planes = [_array(x) for x in ctx.saved_tensors]
         single = planes[0].shape
         shapes = ((single[0], 3, *single[1:]), single, single)
-        asked = [np.zeros(n, np.float32) if x is None else _array(x) for n, x in zip(shapes, upstream, strict=True)]
+        d_outputs = [np.zeros(n, np.float32) if x is None else _array(x) for n, x in zip(shapes, upstream, strict=True)]
         slots = np.empty((len(bins.lists[1]), SLOT), np.float32)
-        parallel_for(composite_backward, bins.num_tiles, _TILES, *bins.lists, ctx.behind, *planes, *asked, slots)
+        parallel_for(composite_backward, bins.num_tiles, _TILES, *bins.lists, ctx.backdrop, *planes, *d_outputs, slots)
         sums = [np.empty((images, count, *tail), np.float32) for tail in ((2,), (3,), (), (3,), ())]
-        parallel_for(sum_slots, images, _IMAGES, slots, bins.slots, bins.order, bins.drawn, *sums)
+        parallel_for(sum_slots, images, _IMAGES, slots, bins.slots, bins.order, bins.visible, *sums)
         sums[2], sums[3] = _sum_runs(sums[2], ctx.groups[0]), _sum_runs(sums[3], ctx.groups[1])
         d_backgrounds = None
         if ctx.needs_input_grad[6]:
-            d_backgrounds = torch.from_numpy((asked[0] * planes[2][:, None]).sum((-2, -1)))
+            d_backgrounds = torch.from_numpy((d_outputs[0] * planes[2][:, None]).sum((-2, -1)))
         return *(torch.from_numpy(x) for x in sums), None, d_backgrounds, None
 
 
 def _sum_runs(gradients: np.ndarray, groups: int) -> np.ndarray:
-    """Sums [I, ...] over the runs of images that shared one value."""
+    """Sums [I, ...] over runs of images that share one value."""
     images, *tail = gradients.shape
     return gradients if groups == images else gradients.reshape(groups, images // groups, *tail).sum(1)

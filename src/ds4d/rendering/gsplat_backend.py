@@ -1,4 +1,4 @@
-"""The splatter for CUDA: gsplat's rasterisation behind our conventions."""
+"""The CUDA renderer: gsplat's rasterization with the conventions of this package."""
 
 import torch
 from jaxtyping import Float
@@ -6,15 +6,15 @@ from torch import Tensor
 
 from ds4d.geometry import evaluate_sh
 from ds4d.geometry.spherical_harmonics import sh_degree
-from ds4d.rendering.checks import check_axes
+from ds4d.rendering.inputs import check_axes
 from ds4d.rendering.settings import SplatSettings
 from ds4d.types import Cameras, Gaussians, Rendering
 
 
 class GsplatRenderer:
-    """3D Gaussian splatting by gsplat 1.5's `rasterization`, compiled by gsplat at its first use.
+    """3D Gaussian splatting by gsplat's `rasterization`, compiled by gsplat at its first use.
 
-    Takes float32 tensors on a CUDA device. Looks for no NaN, as that would wait for the device.
+    Takes float32 tensors on a CUDA device. Does not check for NaN, which would wait for the device.
     """
 
     def __init__(self, settings: SplatSettings | None = None) -> None:
@@ -28,12 +28,12 @@ class GsplatRenderer:
     def render(
         self, gaussians: Gaussians, cameras: Cameras, *, backgrounds: Float[Tensor, "*T V 3"] | None = None
     ) -> Rendering:
-        """Draws the Gaussians of each time into the cameras of that time.
+        """Renders the Gaussians of each time from the cameras of that time.
 
         Args:
-            gaussians: with the leading axes of the cameras.
-            cameras: V per time.
-            backgrounds: colors in [0, 1]; without them the colors come premultiplied.
+            gaussians: Gaussians with the leading axes of the cameras.
+            cameras: V cameras per time.
+            backgrounds: background colors in [0, 1]; without them, colors are premultiplied.
 
         Raises:
             ValueError: the leading axes differ, or a tensor is not float32 on a CUDA device.
@@ -79,7 +79,7 @@ def _check_kind(gaussians: Gaussians, cameras: Cameras) -> None:
 
 
 def _colors(gaussians: Gaussians) -> tuple[Tensor, int | None]:
-    """What gsplat takes as colors, and the SH degree that it is to evaluate per view (None: colors are final)."""
+    """The colors for gsplat, and the SH degree that it evaluates per view (None: colors are final)."""
     degree = sh_degree(gaussians.sh.shape[-2])
     values = evaluate_sh(gaussians.sh, gaussians.means.new_ones(3)) if degree == 0 else gaussians.sh
     lead = gaussians.means.shape[:-1]
@@ -87,12 +87,12 @@ def _colors(gaussians: Gaussians) -> tuple[Tensor, int | None]:
 
 
 def _blank(gaussians: Gaussians, cameras: Cameras, backgrounds: Float[Tensor, "*T V 3"] | None) -> Rendering:
-    """The image of no Gaussians, which gsplat's kernels do not take."""
+    """The rendering of no Gaussians, which gsplat's kernels do not support."""
     lead = cameras.viewmats.shape[:-2]
     means2d = gaussians.means[..., None, :, :2].expand(*lead, 0, 2).clone()
     if means2d.requires_grad:
         means2d.retain_grad()
-    # 0, and keeps the image differentiable in everything that an image of some would be
+    # 0, and keeps the image differentiable in the same tensors as any other
     nothing = sum((tensor.sum() for tensor in vars(gaussians).values()), start=means2d.sum())
     alphas = nothing.expand(*lead, 1, cameras.height, cameras.width)
     colors = alphas.expand(*lead, 3, cameras.height, cameras.width)

@@ -1,7 +1,7 @@
-"""The splatter written out in plain torch: slow, exact, in any floating point type, on any device.
+"""The reference renderer in plain torch: slow, exact, in any floating-point type, on any device.
 
-The other back ends are held to this one. It knows no tiles: each pixel looks at each drawn Gaussian. That gives the
-same image, because a Gaussian's extent holds every pixel where its alpha reaches the cut-off.
+The other renderers are tested against it. It has no tiles: each pixel blends each visible Gaussian. The image is the
+same, because the extent of a Gaussian contains every pixel where its alpha reaches the threshold.
 """
 
 import torch
@@ -10,18 +10,17 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ds4d.geometry import quats_to_matrices
-from ds4d.rendering.checks import check_axes, refuse_nan
+from ds4d.rendering.inputs import check_axes, check_no_nan, view_colors
 from ds4d.rendering.settings import ALPHA_CUT, MAX_ALPHA, MAX_EXTENT, MIN_TRANSMITTANCE, SplatSettings
-from ds4d.rendering.shading import view_colors
 from ds4d.types import Cameras, Gaussians, Rendering
 
 _PAIRS_PER_CHUNK = 2**22  # (pixel, Gaussian) pairs held at once: some ten tensors of 16 MB in float32
 
 
 class ReferenceRenderer:
-    """3D Gaussian splatting (Kerbl et al. 2023) with gsplat 1.5's classic rasterisation, by torch's autograd.
+    """3D Gaussian splatting (Kerbl et al. 2023) with gsplat 1.5's classic rasterization, by torch's autograd.
 
-    Memory stays at a few hundred MB: pixels are drawn in chunks, and drawn again in the backward pass.
+    Memory stays at a few hundred MB: pixels are rendered in chunks, and again in the backward pass.
     """
 
     def __init__(self, settings: SplatSettings | None = None) -> None:
@@ -30,18 +29,18 @@ class ReferenceRenderer:
     def render(
         self, gaussians: Gaussians, cameras: Cameras, *, backgrounds: Float[Tensor, "*T V 3"] | None = None
     ) -> Rendering:
-        """Draws the Gaussians of each time into the cameras of that time.
+        """Renders the Gaussians of each time from the cameras of that time.
 
         Args:
-            gaussians: with the leading axes of the cameras.
-            cameras: V per time.
-            backgrounds: colors in [0, 1]; without them the colors come premultiplied.
+            gaussians: Gaussians with the leading axes of the cameras.
+            cameras: V cameras per time.
+            backgrounds: background colors in [0, 1]; without them, colors are premultiplied.
 
         Raises:
-            ValueError: the leading axes differ, or something is NaN.
+            ValueError: the leading axes differ, or a value is NaN.
         """
         check_axes("ReferenceRenderer", gaussians, cameras, backgrounds)
-        refuse_nan("ReferenceRenderer", gaussians, cameras)
+        check_no_nan("ReferenceRenderer", gaussians, cameras)
         cameras = cameras.to(gaussians.means.dtype)
         means2d, conics, depths, radii = _project(gaussians, cameras, self.settings)
         if means2d.requires_grad:
@@ -51,7 +50,7 @@ class ReferenceRenderer:
         opacities = gaussians.opacities[..., None, :].expand(depths.shape)
         lead, size = depths.shape[:-1], (cameras.height, cameras.width)
         per_image = (x.flatten(0, len(lead) - 1) for x in (means2d, conics, opacities, values, depths, radii))
-        images = torch.stack([_draw(*image, size) for image in zip(*per_image, strict=True)])
+        images = torch.stack([_render_image(*image, size) for image in zip(*per_image, strict=True)])
         colors, weighted_depths, alphas = images.unflatten(0, lead).split((3, 1, 1), dim=-3)
         if backgrounds is not None:
             colors = colors + (1 - alphas) * backgrounds[..., None, None]
@@ -90,8 +89,8 @@ def _project(
     radii = (extents[..., None] * torch.stack((xx, yy), dim=-1).detach().sqrt()).ceil()
     size = radii.new_tensor([cameras.width, cameras.height])
     on_screen = ((means2d + radii > 0) & (means2d - radii < size) & (radii > 0)).all(dim=-1)
-    drawn = solid & on_screen & (opacities >= ALPHA_CUT)
-    return means2d, conics, depths, (radii * drawn[..., None]).int()
+    visible = solid & on_screen & (opacities >= ALPHA_CUT)
+    return means2d, conics, depths, (radii * visible[..., None]).int()
 
 
 def _to_pixels(in_camera: Float[Tensor, "*T V N 3"], cameras: Cameras) -> Float[Tensor, "*T V N 2"]:
@@ -100,9 +99,9 @@ def _to_pixels(in_camera: Float[Tensor, "*T V N 3"], cameras: Cameras) -> Float[
 
 
 def _jacobians(in_camera: Float[Tensor, "*T V N 3"], cameras: Cameras) -> Float[Tensor, "*T V N 2 3"]:
-    """Derivatives of pixels by camera points; rays stop turning 0.15 of the image's size outside it.
+    """Derivatives of pixel coordinates by camera points, at slopes clamped to 0.15 of the image size outside the image.
 
-    Far off the axis the local affine approximation stretches Gaussians without bound.
+    Far off the axis, the local affine approximation would stretch Gaussians without bound.
     """
     focal = cameras.Ks.diagonal(dim1=-2, dim2=-1)[..., None, :2]
     center = cameras.Ks[..., None, :2, 2]
@@ -117,7 +116,7 @@ def _jacobians(in_camera: Float[Tensor, "*T V N 3"], cameras: Cameras) -> Float[
     return torch.stack((dx, zero, dz[..., 0], zero, dy, dz[..., 1]), dim=-1).unflatten(-1, (2, 3))
 
 
-def _draw(
+def _render_image(
     means2d: Float[Tensor, "N 2"],
     conics: Float[Tensor, "N 3"],
     opacities: Float[Tensor, " N"],
@@ -127,17 +126,17 @@ def _draw(
     size: tuple[int, int],
 ) -> Float[Tensor, "5 H W"]:
     """One image: color, weighted depth and alpha."""
-    drawn = (radii[:, 0] > 0).nonzero().squeeze(1)
-    order = drawn[depths[drawn].argsort(stable=True)]
+    visible = (radii[:, 0] > 0).nonzero().squeeze(1)
+    order = visible[depths[visible].argsort(stable=True)]
     splats = tuple(x[order] for x in (means2d, conics, opacities, values))
     height, width = size
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     pixels = torch.stack((columns, rows), dim=-1).reshape(-1, 2).to(means2d) + 0.5
     chunks = pixels.split(max(1, _PAIRS_PER_CHUNK // max(1, len(order))))
-    drawn_chunks = [
+    rendered = [
         checkpoint(_composite, chunk, *splats, use_reentrant=False, preserve_rng_state=False) for chunk in chunks
     ]
-    return torch.cat(drawn_chunks).T.unflatten(1, size)
+    return torch.cat(rendered).T.unflatten(1, size)
 
 
 def _composite(
@@ -147,7 +146,7 @@ def _composite(
     opacities: Float[Tensor, " N"],
     values: Float[Tensor, "N 4"],
 ) -> Float[Tensor, "P 5"]:
-    """Alpha compositing of Gaussians that come nearest first (Kerbl et al. 2023, Eq. 3)."""
+    """Alpha compositing of Gaussians sorted nearest first (Kerbl et al. 2023, Eq. 3)."""
     dx, dy = (means2d - pixels[:, None]).unbind(-1)
     sigmas = 0.5 * (conics[:, 0] * dx * dx + conics[:, 2] * dy * dy) + conics[:, 1] * dx * dy
     alphas = (opacities * (-sigmas).exp()).clamp_max(MAX_ALPHA)

@@ -56,11 +56,11 @@ def predict_run(frames: int, views: int, config: GenerateConfig, device: torch.d
         config: of the run; a size of the images that it leaves open is taken as 512.
         device: where the run will work; on the CPU, with as many threads as torch has now.
     """
-    side, fit, outputs = config.views.size or 512, config.fit, config.outputs
+    side, fit, outputs = config.views.size or 512, config.training, config.outputs
     cost, cores = (_CPU, torch.get_num_threads() / _CORES) if device.type == "cpu" else (_GPU, 1.0)
     images = fit.static_steps * fit.static_views + fit.dynamic_steps * fit.times_per_step * fit.views_per_time
     frames_drawn = _VIDEOS * outputs.seconds * outputs.fps
     # Four times the pixels, or the Gaussians, cost about twice as much (docs/benchmarks.md).
-    fitting = images * cost.image * (side / _SIDE) * (fit.density.max_gaussians / _GAUSSIANS) ** 0.5
+    fitting = images * cost.image * (side / _SIDE) * (fit.densification.max_gaussians / _GAUSSIANS) ** 0.5
     drawing = frames_drawn * cost.frame * outputs.size / _VIDEO_SIDE
     return Prediction((fitting + drawing) / cores, cost.program + 4 * frames * views * side**2 / 2**30)

@@ -157,7 +157,7 @@ class RunFolder:
             record, steps = read_record(self.config), read_log(self.log)
             done = steps[-1]["step"] if steps else 0
             raise ValueError(
-                f"run {self.path} must be fitted to its end, got step {done} of {record.config.fit.total_steps}. "
+                f"run {self.path} must be fitted to its end, got step {done} of {record.config.training.total_steps}. "
                 "Wait for it if it is running, or continue it by the same command with --resume."
             )
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ds4d.decoupling import DecouplingConfig, check_still_cameras, decouple, reference_basis
+from ds4d.decoupling import DecouplingConfig, check_static_cameras, decouple, reference_basis
 from ds4d.fusion import FusionConfig, Tssf, pca_projection, standardize
 from ds4d.geometry import nearest_frames
 from ds4d.types import Cameras, FrameFeatures, MultiViewVideo
@@ -174,7 +174,7 @@ def cache_video_features(
     Raises:
         ValueError: a camera moves, or the features are not finite or belong to another video.
     """
-    check_still_cameras(video.cameras)
+    check_static_cameras(video.cameras)
     return cache_features(features, video.times, video.cameras.at_time(0), decoupling, fusion)
 
 

@@ -15,13 +15,13 @@ class Resampling:
 
     Attributes:
         sources: old row of each new row.
-        fresh: rows that are new Gaussians; an optimizer starts them with empty moments.
+        is_new: rows that are new Gaussians; an optimizer starts them with zero moments.
         means: centers of the new set.
         log_scales: sizes of the new set.
     """
 
     sources: Int[Tensor, " M"]
-    fresh: Bool[Tensor, " M"]
+    is_new: Bool[Tensor, " M"]
     means: Float[Tensor, "M 3"]
     log_scales: Float[Tensor, "M 3"]
 

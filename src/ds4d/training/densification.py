@@ -1,7 +1,7 @@
-"""Density control: where Gaussians are added, split and removed while fitting (3D Gaussian splatting, Sec. 5.2).
+"""Densification: Gaussians are cloned, split and pruned during training (3D Gaussian splatting, Sec. 5.2).
 
-Growth is by rank, as in STAG4D: a fixed share of the Gaussians whose screen positions are pulled hardest grows at each
-event, so no threshold has to be tuned to the loss, the image size or the number of views.
+Growth is by rank, as in STAG4D: at each event the fixed fraction of Gaussians with the largest mean screen-space
+gradient grows, so no threshold has to be tuned to the loss, the image size or the number of views.
 """
 
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ from ds4d.geometry import quats_to_matrices
 from ds4d.scene.parameters import Resampling
 from ds4d.types import RawGaussians
 
-_ROOM = 0.75  # inner units: half as far again as the ball that held the object in the frames that placed it
+_MAX_DISTANCE = 0.75  # from the origin, normalized space: 1.5 times the radius of the object
 
 
 @dataclass(frozen=True)
-class DensityConfig:
-    """When and how much density changes. Lengths are inner world units (the object has radius 0.5).
+class DensificationConfig:
+    """When and how Gaussians are cloned, split and pruned; lengths in normalized space (object radius 0.5).
 
     Attributes:
-        every: steps between two events.
-        start: share of the fit after which events begin.
-        stop: share of the fit after which they end.
-        grow_fraction: share of the Gaussians that grow at an event.
-        max_gaussians: growth stops here.
-        split_scale: a growing Gaussian larger than this is split in two, a smaller one is copied.
-        prune_opacity: Gaussians less opaque are removed.
-        prune_scale: Gaussians larger are removed.
+        every: steps between two densification events.
+        start: fraction of training after which densification starts.
+        stop: fraction of training after which densification stops.
+        grow_fraction: fraction of the Gaussians that are cloned or split at an event.
+        max_gaussians: maximum number of Gaussians; cloning and splitting stop there.
+        split_scale: scale above which a growing Gaussian is split in two; smaller ones are cloned.
+        prune_opacity: opacity below which Gaussians are pruned.
+        prune_scale: scale above which Gaussians are pruned.
     """
 
     every: int = 100
@@ -48,93 +48,112 @@ class DensityConfig:
         check_ranges(self, prune_opacity="[0, 1)", prune_scale="(0, inf)")
 
 
-class DensityControl:
-    """Gathers how hard Gaussians are pulled on screen, and turns that into a `Resampling`."""
+class Densification:
+    """Clones, splits and prunes Gaussians by their accumulated screen-space gradients.
 
-    def __init__(self, config: DensityConfig, num_gaussians: int, device: torch.device) -> None:
+    At each event:
+
+    - Prune Gaussians with opacity below `prune_opacity`, with scale above `prune_scale`, or outside all images since
+      the last event.
+    - Select the fraction `grow_fraction` of the others with the largest mean gradient `grad2d / count`.
+    - Clone those with scale at most `split_scale`; split larger ones in two.
+
+    Opacities are not reset. `accumulate` is called after each backward pass, `densify_and_prune` when `is_due`, and
+    `reset` once the Gaussians were replaced.
+    """
+
+    def __init__(self, config: DensificationConfig, num_gaussians: int, device: torch.device) -> None:
         self.config = config
         self.reset(num_gaussians, device)
 
     def reset(self, num_gaussians: int, device: torch.device) -> None:
-        """Forgets what was gathered and makes room for a new number of Gaussians."""
+        """Sets the accumulated gradients to zero, for a new number of Gaussians."""
         self.grad2d = torch.zeros(num_gaussians, device=device)
-        self.counts = torch.zeros(num_gaussians, device=device)
+        self.count = torch.zeros(num_gaussians, device=device)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The statistics since the last event."""
-        return {"grad2d": self.grad2d, "counts": self.counts}
+        """The accumulated gradients and counts."""
+        return {"grad2d": self.grad2d, "count": self.count}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continues from these statistics."""
+        """Continues from accumulated gradients and counts."""
         self.grad2d = state["grad2d"].to(self.grad2d.device)
-        self.counts = state["counts"].to(self.counts.device)
+        self.count = state["count"].to(self.count.device)
 
-    def is_due(self, step: int, total: int) -> bool:
-        """Whether an event follows step `step` (counted from 1) of `total`."""
-        return step % self.config.every == 0 and self.config.start <= step / total <= self.config.stop
+    def is_due(self, step: int, total_steps: int) -> bool:
+        """Whether an event follows this step (counted from 1)."""
+        return step % self.config.every == 0 and self.config.start <= step / total_steps <= self.config.stop
 
     @torch.no_grad()
-    def observe(
+    def accumulate(
         self, gradients: Float[Tensor, "*T V N 2"], radii: Int[Tensor, "*T V N 2"], size: tuple[int, int]
     ) -> None:
         """Adds the screen-space gradients of one step.
 
         Args:
-            gradients: of the loss with respect to `means2d`, per pixel.
-            radii: pixels; 0 where a Gaussian was not drawn.
-            size: (width, height) of the images; gradients are counted per half image, so sizes can be mixed.
+            gradients: gradients of the loss with respect to `means2d`, per pixel.
+            radii: projected radii in pixels; 0 where a Gaussian is not visible.
+            size: (width, height) of the images in pixels; gradients are scaled to half images, so that steps of
+                different image sizes add up.
         """
         half = gradients.new_tensor([size[0] / 2, size[1] / 2])
-        drawn = (radii > 0).all(-1)
-        grad2d = (gradients * half).norm(dim=-1) * drawn
-        self.grad2d += grad2d.flatten(0, -2).sum(0)
-        self.counts += drawn.flatten(0, -2).sum(0)
+        visible = (radii > 0).all(-1)
+        norms = (gradients * half).norm(dim=-1) * visible
+        self.grad2d += norms.flatten(0, -2).sum(0)
+        self.count += visible.flatten(0, -2).sum(0)
 
     @torch.no_grad()
-    def resampling(self, raw: RawGaussians, generator: torch.Generator) -> Resampling:
-        """The next set: pruned of the faint, the huge and the unseen, with the hardest pulled copied or split."""
-        sizes = raw.log_scales.exp().amax(-1)
-        keep = (raw.opacity_logits.sigmoid() >= self.config.prune_opacity) & (sizes <= self.config.prune_scale)
-        keep &= self.counts > 0  # what no image could show would stay as it is for ever
+    def densify_and_prune(self, raw: RawGaussians, generator: torch.Generator) -> Resampling:
+        """The next set of Gaussians.
+
+        Args:
+            raw: canonical Gaussians.
+            generator: random generator for the positions of split Gaussians.
+
+        Raises:
+            ValueError: all Gaussians would be pruned.
+        """
+        scales = raw.log_scales.exp().amax(-1)
+        keep = (raw.opacity_logits.sigmoid() >= self.config.prune_opacity) & (scales <= self.config.prune_scale)
+        keep &= self.count > 0  # without gradients they would stay as they are forever
         if not keep.any():
             raise ValueError(
-                "density control: at least one Gaussian must stay, but all were faint, huge or out of every image. "
-                "Lower prune_opacity, or check that the masks and cameras belong together."
+                "densification: at least one Gaussian must remain, but all are transparent, too large or outside all "
+                "images. Lower --training.densification.prune-opacity, or check that masks and cameras fit together."
             )
-        pull = torch.where(keep, self.grad2d / self.counts.clamp_min(1), -1.0)
-        kept = int(keep.sum())
-        growing = max(0, min(int(self.config.grow_fraction * kept), self.config.max_gaussians - kept))
-        grown = pull.topk(growing).indices
-        grown = grown[pull[grown] > 0]
-        split = sizes[grown] > self.config.split_scale
-        survivors = keep.clone()
-        survivors[grown[split]] = False
-        old = survivors.nonzero().squeeze(1)
-        sources = torch.cat((old, grown[~split], grown[split], grown[split]))
+        gradient = torch.where(keep, self.grad2d / self.count.clamp_min(1), -1.0)
+        num_kept = int(keep.sum())
+        num_grown = max(0, min(int(self.config.grow_fraction * num_kept), self.config.max_gaussians - num_kept))
+        grown = gradient.topk(num_grown).indices
+        grown = grown[gradient[grown] > 0]
+        is_split = scales[grown] > self.config.split_scale
+        cloned, split = grown[~is_split], grown[is_split]
+        keep[split] = False
+        old = keep.nonzero().squeeze(1)
+        sources = torch.cat((old, cloned, split, split))
         means, log_scales = raw.means[sources].clone(), raw.log_scales[sources].clone()
-        halves = 2 * int(split.sum())
-        if halves:
+        if halves := 2 * len(split):
             means[-halves:] += _offsets(raw, sources[-halves:], generator)
             log_scales[-halves:] -= torch.tensor(1.6).log()
-        fresh = torch.arange(len(sources), device=sources.device) >= len(old)
-        return Resampling(sources, fresh, means, log_scales)
+        is_new = torch.arange(len(sources), device=sources.device) >= len(old)
+        return Resampling(sources, is_new, means, log_scales)
 
 
 @torch.no_grad()
-def prune_outliers(raw: RawGaussians, reach: Float[Tensor, " N"]) -> Resampling | None:
-    """The set without Gaussians that leave the room in which the object moves; None if none does, or none stays.
+def prune_outliers(raw: RawGaussians, max_distances: Float[Tensor, " N"]) -> Resampling | None:
+    """Prunes Gaussians that leave the space around the object at some time; None if none does, or all do.
 
-    Where a part moves too fast to be followed, a few Gaussians are shot off at some time. The images of the fit see
-    them faintly or not at all, so that nothing brings them back; from other sides they are specks in the air.
+    Where a part moves too fast to be followed, a few Gaussians are thrown far away. The training views hardly see them,
+    so nothing brings them back; in other views they are floaters.
 
     Args:
-        raw: the canonical set.
-        reach: the farthest that each gets from the origin at any time, inner units.
+        raw: canonical Gaussians.
+        max_distances: largest distance of each Gaussian from the origin at any time, normalized space.
     """
-    astray = reach > _ROOM  # what is no number stays, to be found by whoever saves it
-    if not astray.any() or astray.all():
+    outliers = max_distances > _MAX_DISTANCE  # NaN stays, and is found when the scene is saved
+    if not outliers.any() or outliers.all():
         return None
-    rows = (~astray).nonzero().squeeze(1)
+    rows = (~outliers).nonzero().squeeze(1)
     return Resampling(rows, torch.zeros_like(rows, dtype=torch.bool), raw.means[rows], raw.log_scales[rows])
 
 

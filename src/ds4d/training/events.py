@@ -1,4 +1,4 @@
-"""What happens during a fit, as data for whoever watches."""
+"""Events of training."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ class TrainingDiverged(RuntimeError):  # noqa: N818 - says what happened, as a u
     def __init__(self, step: int, terms: dict[str, float]) -> None:
         bad = [name for name, value in terms.items() if not math.isfinite(value)] or ["the gradient of the total"]
         super().__init__(
-            f"fit: {', '.join(bad)} must be finite, got NaN or Inf at step {step}. "
+            f"training: {', '.join(bad)} must be finite, got NaN or Inf at step {step}. "
             "Check the images and cameras, or lower the learning rates."
         )
         self.step = step
@@ -19,16 +19,16 @@ class TrainingDiverged(RuntimeError):  # noqa: N818 - says what happened, as a u
 
 @dataclass(frozen=True)
 class StepDone:
-    """One step is done.
+    """A training step was taken.
 
     Attributes:
-        step: counted from 1 over both stages.
-        total_steps: of both stages.
+        step: step number, counted from 1 over both stages.
+        total_steps: number of steps of both stages.
         stage: `static` or `dynamic`.
-        loss: the weighted sum.
-        terms: each loss before its weight.
-        num_gaussians: after the step.
-        seconds: since the fit began, resumed parts included.
+        loss: weighted sum of the terms.
+        terms: each loss before its weight, by name.
+        num_gaussians: number of Gaussians after the step.
+        seconds: training time so far in seconds, earlier sessions of a resumed run included.
     """
 
     step: int
@@ -41,12 +41,18 @@ class StepDone:
 
 
 @dataclass(frozen=True)
-class DensityChanged:
-    """The set of Gaussians was replaced after this step, by density control or, after the last, without strays."""
+class GaussiansChanged:
+    """Gaussians were cloned, split or pruned after a step; after the last step, outliers were pruned.
+
+    Attributes:
+        step: step number, counted from 1 over both stages.
+        before: number of Gaussians before.
+        after: number of Gaussians after.
+    """
 
     step: int
     before: int
     after: int
 
 
-Event = StepDone | DensityChanged
+Event = StepDone | GaussiansChanged

@@ -1,4 +1,4 @@
-"""The training images of a clip at the fit's sizes, on the fit's device where they fit."""
+"""Training images at the sizes of the training stages, kept on the device where they fit."""
 
 import torch
 from jaxtyping import Float, Int
@@ -9,18 +9,23 @@ from ds4d.types import FrameBatch, MultiViewVideo
 
 
 class TrainingImages:
-    """Hands out images of (time, view) pairs at any of the fit's sizes.
+    """Images of (time, view) pairs at any size.
 
-    Clips below the budget are kept on the device as 8-bit RGBA; longer ones are read frame by frame through the clip's
-    own bounded cache, so memory does not grow with the clip.
+    Videos up to the cache size are kept on the device as 8-bit RGBA; longer ones are read frame by frame through the
+    bounded cache of the video, so that memory does not grow with its length.
+
+    Args:
+        video: multi-view video.
+        device: device of the batches.
+        cache_bytes: size of the cache on the device, bytes.
     """
 
-    def __init__(self, video: MultiViewVideo, device: torch.device, budget_bytes: int) -> None:
+    def __init__(self, video: MultiViewVideo, device: torch.device, cache_bytes: int) -> None:
         self.video = video
         self.device = device
         frames = video.frames
         total = frames.num_times * frames.num_views * frames.width * frames.height * 4
-        self._resident = self._load() if total <= budget_bytes else None
+        self._resident = self._load() if total <= cache_bytes else None
 
     def _load(self) -> Tensor:
         frames = self.video.frames
@@ -30,7 +35,7 @@ class TrainingImages:
         return images.to(self.device)
 
     def batch(self, times: Int[Tensor, " B"], views: Int[Tensor, " B"], width: int, height: int) -> FrameBatch:
-        """Premultiplied images on the device, averaged down to the size asked for."""
+        """Premultiplied images on the device, area-averaged to a size in pixels."""
         if self._resident is not None:
             rgba = self._resident[times.to(self.device), views.to(self.device)].float() / 255
         else:
@@ -43,9 +48,9 @@ class TrainingImages:
     def weights(
         self, times: Int[Tensor, " B"], views: Int[Tensor, " B"], width: int, height: int
     ) -> Float[Tensor, "B 1 #H #W"]:
-        """Trust in each image, times the trust in each of its pixels where the clip says so."""
-        confidence = self.video.view_weights[views].to(self.device)[:, None, None, None]
+        """View weights, multiplied by the pixel weights where the video has them."""
+        weights = self.video.view_weights[views].to(self.device)[:, None, None, None]
         if self.video.pixel_weights is None:
-            return confidence
+            return weights
         pixels = self.video.pixel_weights[times, views].to(self.device)
-        return confidence * F.interpolate(pixels, size=(height, width), mode="bilinear", align_corners=False)
+        return weights * F.interpolate(pixels, size=(height, width), mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""Where the losses of a fit are written while it runs."""
+"""Logs of the losses, written during training."""
 
 import importlib.util
 import json
@@ -11,17 +11,17 @@ from ds4d.core import check_ranges
 from ds4d.io import atomic_path
 from ds4d.training.events import StepDone
 
-_BESIDES = {"step", "stage", "seconds", "num_gaussians"}  # of an entry: what is no loss
-_HEAD = {*_BESIDES, "loss"}  # of every entry; its terms follow
+_NO_LOSSES = {"step", "stage", "seconds", "num_gaussians"}  # keys of an entry that are no losses
+_REQUIRED = {*_NO_LOSSES, "loss"}  # keys of every entry; its terms follow
 
 
 @dataclass(frozen=True)
 class LogConfig:
-    """How losses are logged.
+    """Logging of the losses.
 
     Attributes:
-        every: steps from one entry to the next.
-        tensorboard: whether TensorBoard's files are written as well (extra `log`).
+        every: steps between two log entries.
+        tensorboard: also write TensorBoard files (needs the extra `log`).
     """
 
     every: int = 10
@@ -32,11 +32,11 @@ class LogConfig:
 
 
 class LossLog:
-    """A text file with one json object per line: step, stage, seconds, num_gaussians, loss, and each term.
+    """A JSON Lines file with step, stage, seconds, num_gaussians, loss and each term per entry.
 
     Args:
-        path: of the file; it is made anew, or gone on with.
-        keep_until: entries of later steps are dropped, for the fit takes those steps again; 0 begins anew.
+        path: path of the file, which is created or continued.
+        keep_until: step after which old entries are dropped, because training repeats those steps; 0 starts a new file.
     """
 
     def __init__(self, path: Path, *, keep_until: int) -> None:
@@ -46,18 +46,18 @@ class LossLog:
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, done: StepDone) -> None:
-        """Adds one entry; it is on disk afterwards."""
+        """Adds one entry and flushes it to disk."""
         head = {"step": done.step, "stage": done.stage, "seconds": round(done.seconds, 3)}
         self._file.write(_line({**head, "num_gaussians": done.num_gaussians, "loss": done.loss, **done.terms}))
         self._file.flush()
 
     def close(self) -> None:
-        """Ends the file."""
+        """Closes the file."""
         self._file.close()
 
 
 class TensorBoardLog:
-    """The same as TensorBoard scalars, in a folder of their own.
+    """Losses as TensorBoard scalars, in a folder of their own.
 
     Raises:
         ImportError: the extra `log` is not installed.
@@ -75,18 +75,22 @@ class TensorBoardLog:
             self._writer.add_scalar(name, value, done.step)
 
     def close(self) -> None:
-        """Ends the files."""
+        """Closes the files."""
         self._writer.close()
 
 
 def check_tensorboard() -> None:
-    """Raises ImportError with the mend where the extra `log` is not installed."""
+    """Checks that TensorBoard is installed.
+
+    Raises:
+        ImportError: the extra `log` is not installed.
+    """
     if importlib.util.find_spec("tensorboard") is None:
-        raise ImportError("log.tensorboard needs TensorBoard. Run: pip install 'ds4d[log]'")
+        raise ImportError("--log.tensorboard needs TensorBoard. Run: pip install 'ds4d[log]'")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The entries of a `LossLog`; a last line that was cut off is left out.
+    """The entries of a `LossLog`; an incomplete last line is skipped.
 
     Raises:
         ValueError: another line is damaged.
@@ -102,17 +106,17 @@ def _entry(path: Path, number: int, line: str) -> dict[str, Any]:
         entry = json.loads(line)
     except ValueError:
         entry = None
-    if not isinstance(entry, dict) or not entry.keys() >= _HEAD:
+    if not isinstance(entry, dict) or not entry.keys() >= _REQUIRED:
         raise ValueError(
-            f"{path}: line {number} must be an object with the keys {', '.join(sorted(_HEAD))}, got {line[:60]!r}. "
+            f"{path}: line {number} must be an object with the keys {', '.join(sorted(_REQUIRED))}, got {line[:60]!r}. "
             "Remove the line."
         )
     return entry
 
 
 def loss_names(log: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The losses that stand in entries of a log, in the order of their first mention."""
-    return list(dict.fromkeys(name for entry in log for name in entry if name not in _BESIDES))
+    """The names of the losses in a log, in order of first appearance."""
+    return list(dict.fromkeys(name for entry in log for name in entry if name not in _NO_LOSSES))
 
 
 def over_steps(log: Iterable[Mapping[str, Any]], name: str) -> tuple[list[int], list[float | int]]:

@@ -1,4 +1,4 @@
-"""Adam with one rate per kind of parameter, whose moments follow the Gaussians through density control."""
+"""Adam with one learning rate per kind of parameter; its moments follow the Gaussians through densification."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ from ds4d.scene import DynamicGaussians, Resampling
 
 
 @dataclass(frozen=True)
-class Rate:
-    """A learning rate that falls log-linearly over the dynamic stage; in the static stage it stays at its start.
+class LearningRate:
+    """A learning rate that decays exponentially over the dynamic stage; in the static stage it is constant.
 
     Attributes:
-        start: the rate at the start.
-        end_factor: the rate at the end of the fit, in units of `start`.
+        start: learning rate in the static stage and at the start of the dynamic stage.
+        end_factor: ratio of the learning rate at the end of training to `start`.
     """
 
     start: float
@@ -26,41 +26,47 @@ class Rate:
         check_ranges(self, start="[0, inf)", end_factor="(0, inf)")
 
     def at(self, progress: float) -> float:
-        """The rate at `progress` in [0, 1]."""
+        """The learning rate at a progress of the dynamic stage in [0, 1]."""
         return self.start * self.end_factor ** min(1.0, max(0.0, progress))
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Learning rates by kind of parameter; lengths are inner units (the object has radius 0.5).
+    """Learning rates of Adam by kind of parameter.
 
     Attributes:
-        means: of the centers.
-        quats: of the rotations.
-        log_scales: of the sizes.
-        opacity_logits: of the opacities.
-        sh0: of the plain color.
-        shN: of the view-dependent color.
-        planes: of the HexPlane.
-        mlp: of trunk and heads.
-        fusion: of the features' linear map and the fusion rule.
-        view_correction: of the generated views' warps (half images) and color gains.
+        means: learning rate of the centers, in normalized space (object radius 0.5).
+        quats: learning rate of the rotations.
+        log_scales: learning rate of the log scales.
+        opacity_logits: learning rate of the opacity logits.
+        sh0: learning rate of the spherical harmonics of degree 0.
+        shN: learning rate of the spherical harmonics of higher degrees.
+        planes: learning rate of the HexPlane.
+        mlp: learning rate of the deformation network (trunk and heads).
+        fusion: learning rate of the feature fusion (TSSF).
+        view_correction: learning rate of the warps (half image sizes) and log color gains of the view correction.
     """
 
-    means: Rate = Rate(1e-3, 0.05)
-    quats: Rate = Rate(2e-3)
-    log_scales: Rate = Rate(5e-3)
-    opacity_logits: Rate = Rate(3e-2)
-    sh0: Rate = Rate(5e-3)
-    shN: Rate = Rate(2.5e-4)
-    planes: Rate = Rate(1e-2, 0.1)
-    mlp: Rate = Rate(1e-3, 0.1)
-    fusion: Rate = Rate(1e-3, 0.1)
-    view_correction: Rate = Rate(1e-3, 0.1)
+    means: LearningRate = LearningRate(1e-3, 0.05)
+    quats: LearningRate = LearningRate(2e-3)
+    log_scales: LearningRate = LearningRate(5e-3)
+    opacity_logits: LearningRate = LearningRate(3e-2)
+    sh0: LearningRate = LearningRate(5e-3)
+    shN: LearningRate = LearningRate(2.5e-4)
+    planes: LearningRate = LearningRate(1e-2, 0.1)
+    mlp: LearningRate = LearningRate(1e-3, 0.1)
+    fusion: LearningRate = LearningRate(1e-3, 0.1)
+    view_correction: LearningRate = LearningRate(1e-3, 0.1)
 
 
 class SceneOptimizer:
-    """Adam over a scene's parameters, and those of the views' view_correction if there is one, in named groups."""
+    """Adam over the parameters of a scene and of the view correction, if any, in named groups.
+
+    Args:
+        scene: scene to be trained.
+        config: learning rates.
+        view_correction: view correction to be trained, if any.
+    """
 
     def __init__(
         self, scene: DynamicGaussians, config: OptimizerConfig, view_correction: ViewCorrection | None = None
@@ -72,14 +78,14 @@ class SceneOptimizer:
         self.adam = torch.optim.Adam(groups, lr=0.0, eps=1e-15, fused=True)
 
     def step(self, progress: float) -> None:
-        """One update at the rates of `progress`, then forgets the gradients."""
+        """One update at the learning rates of a progress in [0, 1]; clears the gradients."""
         for group in self.adam.param_groups:
             group["lr"] = getattr(self.config, group["name"]).at(progress)
         self.adam.step()
         self.adam.zero_grad(set_to_none=True)
 
     def resample(self, resampling: Resampling) -> None:
-        """Changes the set of Gaussians and takes each one's moments along; new Gaussians start with none."""
+        """Replaces the set of Gaussians with their moments; new Gaussians start with zero moments."""
         before = dict(self.scene.gaussians.named_parameters())
         states = {name: self.adam.state.pop(parameter, {}) for name, parameter in before.items()}
         self.scene.gaussians.resample(resampling)
@@ -94,7 +100,7 @@ class SceneOptimizer:
             state = {"step": states[name]["step"]}
             for moment in ("exp_avg", "exp_avg_sq"):
                 rows = states[name][moment][resampling.sources].clone()
-                rows[resampling.fresh] = 0
+                rows[resampling.is_new] = 0
                 state[moment] = rows
             self.adam.state[parameter] = state
 

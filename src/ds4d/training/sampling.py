@@ -1,4 +1,4 @@
-"""Which times, views and backgrounds each step of the fit looks at."""
+"""Sampling of times, views and backgrounds for each training step."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Draw:
-    """What one step looks at: T times with V views each.
+class SampleBatch:
+    """The images of one training step: T times with V views each.
 
     Attributes:
         times: frame indices, all different.
-        views: for each of them, view indices.
-        backgrounds: plain colors in [0, 1].
+        views: view indices of each time.
+        backgrounds: plain background colors in [0, 1].
     """
 
     times: Int[Tensor, " T"]
@@ -23,33 +23,43 @@ class Draw:
 
 
 class Sampler:
-    """Draws (time, view) pairs, from one seeded generator, all of them before any of them again.
+    """Samples (time, view) pairs without replacement.
 
-    Times come in shuffled rounds over the window, and the views of a time in shuffled rounds of their own, so that
-    every image is seen equally often however few are looked at per step.
+    Times are sampled in shuffled epochs over the window, and the views of a time in shuffled epochs of their own, so
+    that all images are used equally often, however few per step.
+
+    Args:
+        valid: (time, view) pairs that have an image.
+        generator: random generator.
     """
 
     def __init__(self, valid: Bool[Tensor, "T V"], generator: torch.Generator) -> None:
         self.valid = valid
         self.generator = generator
-        self._round: list[int] = []
+        self._times: list[int] = []
         self._views: dict[int, list[int]] = {}
 
-    def draw(self, window: tuple[int, int], times: int, views: int) -> Draw:
-        """One step's pairs from the frames `window[0]` to `window[1]`, both included; at most all of them."""
-        chosen_times = self._next_times(window, times)
-        views = min(views, self.valid.shape[1])
-        chosen_views = [self._next_views(time, views) for time in chosen_times]
-        backgrounds = torch.rand(len(chosen_times), views, 3, generator=self.generator)
-        return Draw(torch.tensor(chosen_times), torch.tensor(chosen_views), backgrounds)
+    def sample(self, window: tuple[int, int], num_times: int, num_views: int) -> SampleBatch:
+        """The next batch, at most all images of the window.
+
+        Args:
+            window: first and last frame to be sampled, both included.
+            num_times: times per batch.
+            num_views: views per time.
+        """
+        times = self._next_times(window, num_times)
+        num_views = min(num_views, self.valid.shape[1])
+        views = [self._next_views(time, num_views) for time in times]
+        backgrounds = torch.rand(len(times), num_views, 3, generator=self.generator)
+        return SampleBatch(torch.tensor(times), torch.tensor(views), backgrounds)
 
     def state_dict(self) -> dict[str, list]:
-        """What is left of the rounds."""
-        return {"round": list(self._round), "views": [[time, *views] for time, views in self._views.items()]}
+        """The rest of the current epochs."""
+        return {"times": list(self._times), "views": [[time, *views] for time, views in self._views.items()]}
 
     def load_state_dict(self, state: dict[str, list]) -> None:
-        """Continues where the state was taken."""
-        self._round = list(state["round"])
+        """Continues the epochs of `state_dict`."""
+        self._times = list(state["times"])
         self._views = {row[0]: row[1:] for row in state["views"]}
 
     def _shuffled(self, items: list[int]) -> list[int]:
@@ -59,14 +69,14 @@ class Sampler:
         first, last = window
         frames = [time for time in range(first, last + 1) if self.valid[time].any()]
         inside = set(frames)
-        self._round = [time for time in self._round if time in inside]
+        self._times = [time for time in self._times if time in inside]
         chosen: list[int] = []
         while len(chosen) < min(count, len(frames)):
-            if not self._round:
-                self._round = self._shuffled(frames)
-            # A round may begin amid a step: what the step has already got waits for the next one.
-            chosen.append(next(time for time in self._round if time not in chosen))
-            self._round.remove(chosen[-1])
+            if not self._times:
+                self._times = self._shuffled(frames)
+            # An epoch may begin within a batch: times that the batch already holds wait for the next one.
+            chosen.append(next(time for time in self._times if time not in chosen))
+            self._times.remove(chosen[-1])
         return chosen
 
     def _next_views(self, time: int, count: int) -> list[int]:

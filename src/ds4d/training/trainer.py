@@ -1,89 +1,42 @@
-"""The fit: a static stage on the middle frame, then all times, as a stream of events.
+"""Training: a static stage on the middle frame, then all times, as a stream of events.
 
-The trainer knows no screen and no folder: it yields what happened, and whoever drives it shows, logs and saves.
+The trainer prints nothing and writes no files: it yields events, and its caller shows, logs and saves.
 """
 
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ds4d.core import check_ranges
 from ds4d.init import nearest_rows
-from ds4d.losses import LossConfig, LossInputs, Objective, ViewCorrection, ViewCorrectionConfig
+from ds4d.losses import LossInputs, Objective, ViewCorrection
 from ds4d.losses.view_loss import ViewLoss
 from ds4d.metrics import Lpips
 from ds4d.scene import DynamicGaussians, Resampling, render_depths
 from ds4d.training.cuda_graphs import CUDAGraphed, Readback
-from ds4d.training.densification import DensityConfig, DensityControl, prune_outliers
-from ds4d.training.events import DensityChanged, Event, StepDone, TrainingDiverged
+from ds4d.training.densification import Densification, prune_outliers
+from ds4d.training.events import Event, GaussiansChanged, StepDone, TrainingDiverged
 from ds4d.training.images import TrainingImages
-from ds4d.training.optimizers import OptimizerConfig, SceneOptimizer
-from ds4d.training.sampling import Draw, Sampler
+from ds4d.training.optimizers import SceneOptimizer
+from ds4d.training.sampling import SampleBatch, Sampler
+from ds4d.training.schedule import Schedule, TrainingConfig
 from ds4d.types import Cameras, Gaussians, MultiViewVideo, RawGaussians, Renderer, Rendering
 
 
-@dataclass(frozen=True)
-class FitConfig:
-    """The schedule of a fit.
-
-    Attributes:
-        static_steps: steps on the middle frame alone, nothing deformed.
-        dynamic_steps: steps over all times.
-        static_views: views per step of the static stage.
-        times_per_step: times per step of the dynamic stage.
-        views_per_time: views of each of those times.
-        window_growth: share of the dynamic stage during which the times looked at spread from the middle frame to the
-            whole clip, so that large motion is followed frame by frame; 0 looks at all times at once.
-        coarse_fraction: share of each stage fitted at half the image size.
-        losses: the terms.
-        view_correction: warps and color gains of the views with weight below 1; None takes them as they are.
-        density: of the static and the dynamic stage together.
-        optimizer: the learning rates.
-        neighbors: per Gaussian, for losses that compare neighbors.
-        image_budget: bytes of images kept on the device.
-    """
-
-    static_steps: int = 300
-    dynamic_steps: int = 1500
-    static_views: int = 7
-    times_per_step: int = 4
-    views_per_time: int = 2
-    window_growth: float = 0.4
-    coarse_fraction: float = 0.5
-    losses: LossConfig = field(default_factory=LossConfig)
-    view_correction: ViewCorrectionConfig | None = field(default_factory=ViewCorrectionConfig)
-    density: DensityConfig = field(default_factory=DensityConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    neighbors: int = 8
-    image_budget: int = 2 << 30
-
-    def __post_init__(self) -> None:
-        check_ranges(self, static_steps="[0, inf)", dynamic_steps="[0, inf)", static_views="[1, inf)")
-        check_ranges(self, times_per_step="[1, inf)", views_per_time="[1, inf)", neighbors="[1, inf)")
-        check_ranges(self, window_growth="[0, 1]", coarse_fraction="[0, 1]", image_budget="[0, inf)")
-
-    @property
-    def total_steps(self) -> int:
-        """Both stages."""
-        return self.static_steps + self.dynamic_steps
-
-
 class Trainer:
-    """Fits a scene to a clip.
+    """Trains a scene on a multi-view video.
 
     Args:
-        scene: changed in place; its device is the fit's.
-        video: with cameras in the scene's inner world.
-        renderer: the splatter.
-        config: the schedule.
-        seed: of every random draw.
-        lpips: the network of the loss `lpips`; without it that loss is left out.
-        guide: a loss of images from cameras of its own, if any.
+        scene: scene to be trained, changed in place; its device is the device of training.
+        video: multi-view video with cameras in normalized space.
+        renderer: renderer for the scene's device.
+        config: settings of training.
+        seed: random seed.
+        lpips: network of the loss `lpips`, which is left out without it.
+        guide: loss that renders from cameras of its own, such as score distillation, if any.
     """
 
     def __init__(
@@ -91,7 +44,7 @@ class Trainer:
         scene: DynamicGaussians,
         video: MultiViewVideo,
         renderer: Renderer,
-        config: FitConfig,
+        config: TrainingConfig,
         seed: int,
         *,
         lpips: Lpips | None = None,
@@ -101,54 +54,50 @@ class Trainer:
         self.video = video
         self.renderer = renderer
         self.config = config
-        self.generator = torch.Generator().manual_seed(seed)
-        self.sampler = Sampler(video.valid, self.generator)
-        self.images = TrainingImages(video, scene.device, config.image_budget)
         self.guide = guide
-        self._changes = CUDAGraphed(scene.motion.changes, scene.motion) if scene.motion else None
-        self.density = DensityControl(config.density, scene.gaussians.num_gaussians, scene.device)
-        self.cameras = video.cameras.to(scene.device)
-        self.times = video.times.to(scene.device)
-        self.view_correction = self._make_view_correction()
-        self._update_warps()
-        self.optimizer = SceneOptimizer(scene, config.optimizer, self.view_correction)
-        self.objective = Objective(config.losses, lpips.to(scene.device) if lpips else None, self.view_correction)
-        self._losses = CUDAGraphed(self.objective, self.objective)
         self.step = 0
         self.seconds = 0.0
+        self.cameras = video.cameras.to(scene.device)
+        self.times = video.times.to(scene.device)
+        self.schedule = Schedule(config, video, scene.motion is not None)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.sampler = Sampler(video.valid, self.generator)
+        self.images = TrainingImages(video, scene.device, config.image_cache_bytes)
+        self.view_correction = self._make_view_correction()
+        self._update_warps()
+        self.densification = Densification(config.densification, scene.gaussians.num_gaussians, scene.device)
+        self.optimizer = SceneOptimizer(scene, config.optimizer, self.view_correction)
+        self.objective = Objective(config.losses, lpips.to(scene.device) if lpips else None, self.view_correction)
         self.neighbors = self._find_neighbors()
+        self._motion_changes = CUDAGraphed(scene.motion.changes, scene.motion) if scene.motion else None
+        self._losses = CUDAGraphed(self.objective, self.objective)
 
     def run(self) -> Iterator[Event]:
-        """Steps until the schedule ends; stop iterating at any event to interrupt, and iterate again to go on.
+        """Takes the remaining steps of the schedule.
 
-        After the last step `prune_outliers` may leave some Gaussians out, which one more `DensityChanged` tells.
+        Iteration may stop at any event and continue later with another call. After the last step outliers are pruned,
+        which may yield one more `GaussiansChanged`.
 
         Raises:
             TrainingDiverged: a loss is NaN or Inf.
         """
-        while self.step < self.config.total_steps:
+        total_steps = self.config.total_steps
+        while self.step < total_steps:
             began = time.perf_counter()
             stage = "static" if self.is_static_stage else "dynamic"
             loss, terms = self._take_step()
             self.step += 1
             change = None
-            if self.density.is_due(self.step, self.config.total_steps):
-                change = self._change_density()
+            if self.densification.is_due(self.step, total_steps):
+                change = self._resample(self.densification.densify_and_prune(self.scene.canonical(), self.generator))
             self.seconds += time.perf_counter() - began
-            yield StepDone(
-                self.step,
-                self.config.total_steps,
-                stage,
-                loss,
-                terms,
-                self.scene.gaussians.num_gaussians,
-                self.seconds,
-            )
+            num_gaussians = self.scene.gaussians.num_gaussians
+            yield StepDone(self.step, total_steps, stage, loss, terms, num_gaussians, self.seconds)
             if change is not None:
                 yield change
-        strays = prune_outliers(self.scene.canonical(), self.scene.max_distances())
-        if strays is not None:
-            yield self._resample(strays)
+        pruned = prune_outliers(self.scene.canonical(), self.scene.max_distances())
+        if pruned is not None:
+            yield self._resample(pruned)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on: nested dicts of tensors, numbers and lists."""
@@ -157,7 +106,7 @@ class Trainer:
             "seconds": self.seconds,
             "scene": self.scene.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "density": self.density.state_dict(),
+            "densification": self.densification.state_dict(),
             "sampler": self.sampler.state_dict(),
             "generator": self.generator.get_state(),
             "neighbors": self.neighbors,
@@ -180,7 +129,7 @@ class Trainer:
         if self.view_correction is not None:
             self.view_correction.load_state_dict(state["view_correction"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.density.load_state_dict(state["density"])
+        self.densification.load_state_dict(state["densification"])
         self.sampler.load_state_dict(state["sampler"])
         self.generator.set_state(state["generator"])
         self.neighbors = state["neighbors"].to(self.scene.device)
@@ -190,131 +139,68 @@ class Trainer:
     @property
     def is_static_stage(self) -> bool:
         """Whether the next step belongs to the static stage."""
-        return self.step < self.config.static_steps or self.scene.motion is None
+        return self.schedule.is_static(self.step)
 
     def _take_step(self) -> tuple[float, dict[str, float]]:
+        """One step; returns the total loss and each loss before its weight."""
         if self._depths_are_due():
             self._update_depths()
-        draw = self._draw()
-        width, height = self._size()
-        raw = self._gaussians_at(draw)
-        cameras = self._cameras(draw, width, height)
+        batch = self.schedule.sample(self.step, self.sampler)
+        raw = self._gaussians_at(batch)
         gaussians = raw.activate()
-        renderings = [self.renderer.render(gaussians, cameras, backgrounds=draw.backgrounds.to(self.scene.device))]
-        total, values = self._losses(self._inputs(draw, renderings[0], raw.means))
+        backgrounds = batch.backgrounds.to(self.scene.device)
+        renderings = [self.renderer.render(gaussians, self._cameras(batch), backgrounds=backgrounds)]
+        total, values = self._losses(self._loss_inputs(batch, renderings[0], raw.means))
         if self.guide is not None:
-            rendering, total, values[self.guide.name] = self._guided(self.guide, draw, gaussians, total)
+            rendering, total, values[self.guide.name] = self._guided(self.guide, batch, gaussians, total)
             renderings.append(rendering)
         readback = Readback(torch.stack([total.detach(), *values.values()]))
         total.backward()
         for rendering in renderings:
-            self._observe(rendering)
-        self.optimizer.step(self._progress())
+            self._accumulate_gradients(rendering)
+        self.optimizer.step(self.schedule.progress(self.step))
         loss, *parts = readback.wait()
         terms = dict(zip(values, parts, strict=True))
         if not all(map(math.isfinite, (loss, *parts))):
             raise TrainingDiverged(self.step + 1, terms)
         return loss, terms
 
-    def _guided(
-        self, guide: ViewLoss, draw: Draw, gaussians: Gaussians, total: Tensor
-    ) -> tuple[Rendering, Tensor, Tensor]:
-        """Images from the guide's cameras, the total with its loss, and the loss before its weight."""
-        progress = (self.step + 1) / self.config.total_steps
-        request = guide.request(draw.times, progress, self.generator)
-        cameras, backgrounds = request.cameras.to(self.scene.device), request.backgrounds.to(self.scene.device)
-        rendering = self.renderer.render(gaussians, cameras, backgrounds=backgrounds)
-        value = guide.loss(request, rendering)
-        total = guide.weight_of_others(progress) * total + guide.weight * value
-        return rendering, total, value.detach()
-
-    def _observe(self, rendering: Rendering) -> None:
-        """Lets density control see how the images pull at the Gaussians."""
-        grad2d = rendering.info["means2d"].grad
-        assert grad2d is not None  # the renderer retains it
-        height, width = rendering.colors.shape[-2:]
-        self.density.observe(grad2d, rendering.info["radii"], (width, height))
-
-    def _depths_are_due(self) -> bool:
-        """Whether what hides a point is to be drawn anew: as the dynamic stage begins, and on its schedule then."""
-        motion = self.scene.motion
-        if self.is_static_stage or motion is None or motion.tssf is None or not motion.tssf.config.needs_depths:
-            return False
-        done = self.step - self.config.static_steps
-        total = self.config.total_steps
-        return done % motion.tssf.config.depth_every == 0 or self.density.is_due(self.step, total)
-
-    def _gaussians_at(self, draw: Draw) -> RawGaussians:
+    def _gaussians_at(self, batch: SampleBatch) -> RawGaussians:
+        """Raw Gaussians at the times of the batch."""
         raw = self.scene.canonical()
         if self.is_static_stage:
-            return raw.expand_times(len(draw.times))
+            return raw.expand_times(len(batch.times))
         motion = self.scene.motion
-        assert motion is not None and self._changes is not None  # a scene that does not move is always static
-        rows = draw.times.to(self.scene.device)
+        assert motion is not None and self._motion_changes is not None  # without a motion every step is static
+        rows = batch.times.to(self.scene.device)
         observation = None
         if motion.features is not None:
             self._update_warps()
             observation = motion.features.at_frames(rows)
-        changes = self._changes(raw.means, self.times[rows], observation)
+        changes = self._motion_changes(raw.means, self.times[rows], observation)
         return motion.field.apply_changes(raw, changes)
 
-    @torch.no_grad()
-    def _update_warps(self) -> None:
-        """Hands the current warps of the view correction to the features, which are read through them."""
-        motion = self.scene.motion
-        if self.view_correction is not None and motion is not None and motion.features is not None:
-            motion.features.update_warps(self.view_correction.at_times(self.times))
+    def _cameras(self, batch: SampleBatch) -> Cameras:
+        times, views = batch.times[:, None].to(self.scene.device), batch.views.to(self.scene.device)
+        return self.cameras[times, views].resized(*self.schedule.image_size(self.step))
 
-    def _update_depths(self) -> None:
-        """Renders the depth images of all frames that the occlusion test reads."""
-        assert self.scene.motion is not None and self.scene.motion.features is not None
-        rows = torch.arange(len(self.times), device=self.scene.device)
-        self.scene.motion.features.update_depths(rows, render_depths(self.scene, self.renderer, rows))
-
-    def _progress(self) -> float:
-        """How far the dynamic stage has come, in [0, 1]; the static stage runs at the starting rates."""
-        done = self.step - self.config.static_steps
-        return max(0.0, done / max(1, self.config.dynamic_steps))
-
-    def _draw(self) -> Draw:
-        middle, last = self.video.middle, self.video.num_times - 1
-        if self.is_static_stage and self.video.is_monocular_sweep:  # one side is no shape: every time shows another
-            return self.sampler.draw((0, last), self.config.static_views, 1)
-        if self.is_static_stage:
-            return self.sampler.draw((middle, middle), 1, self.config.static_views)
-        growth = self._progress() / self.config.window_growth if self.config.window_growth else 1.0
-        reach = 1 + math.ceil(min(1.0, growth) * max(middle, last - middle))
-        window = (max(0, middle - reach), min(last, middle + reach))
-        return self.sampler.draw(window, self.config.times_per_step, self.config.views_per_time)
-
-    def _size(self) -> tuple[int, int]:
-        frames = self.video.frames
-        static = self.is_static_stage
-        done = self.step if static else self.step - self.config.static_steps
-        steps = self.config.static_steps if static else self.config.dynamic_steps
-        divisor = 2 if done < self.config.coarse_fraction * steps else 1
-        return max(1, frames.width // divisor), max(1, frames.height // divisor)
-
-    def _cameras(self, draw: Draw, width: int, height: int) -> Cameras:
-        times, views = draw.times[:, None].to(self.scene.device), draw.views.to(self.scene.device)
-        return self.cameras[times, views].resized(width, height)
-
-    def _inputs(self, draw: Draw, rendering: Rendering, means: Tensor) -> LossInputs:
+    def _loss_inputs(self, batch: SampleBatch, rendering: Rendering, means: Tensor) -> LossInputs:
+        device = self.scene.device
         height, width = rendering.colors.shape[-2:]
-        times = draw.times[:, None].expand_as(draw.views).flatten()
-        views = draw.views.flatten()
-        truth = self.images.batch(times, views, width, height)
-        backgrounds = draw.backgrounds.to(self.scene.device).flatten(0, 1)
+        times = batch.times[:, None].expand_as(batch.views).flatten()
+        views = batch.views.flatten()
+        target = self.images.batch(times, views, width, height)
+        backgrounds = batch.backgrounds.to(device).flatten(0, 1)
         field = None if self.is_static_stage else self.scene.field
         return LossInputs(
             colors=rendering.colors.flatten(0, 1),
             alphas=rendering.alphas.flatten(0, 1),
-            target_colors=truth.composite(backgrounds),
-            target_alphas=truth.alphas,
+            target_colors=target.composite(backgrounds),
+            target_alphas=target.alphas,
             weights=self.images.weights(times, views, width, height),
             backgrounds=backgrounds,
-            times=self.times[times.to(self.scene.device)],
-            views=views.to(self.scene.device),
+            times=self.times[times.to(device)],
+            views=views.to(device),
             spatial_planes=field.hexplane.spatial_planes() if field else [],
             temporal_planes=field.hexplane.temporal_planes() if field else [],
             canonical_means=self.scene.gaussians.means,
@@ -322,25 +208,61 @@ class Trainer:
             neighbors=self.neighbors,
         )
 
-    def _make_view_correction(self) -> ViewCorrection | None:
-        """One for the views that are not fully trusted; none where all are."""
-        uncertain = self.video.view_weights < 1
-        if self.config.view_correction is None or not uncertain.any():
-            return None
-        return ViewCorrection(self.config.view_correction, uncertain).to(self.scene.device)
+    def _guided(
+        self, guide: ViewLoss, batch: SampleBatch, gaussians: Gaussians, total: Tensor
+    ) -> tuple[Rendering, Tensor, Tensor]:
+        """The guide's rendering, the total with its loss, and its loss before the weight."""
+        progress = (self.step + 1) / self.config.total_steps
+        request = guide.request(batch.times, progress, self.generator)
+        cameras, backgrounds = request.cameras.to(self.scene.device), request.backgrounds.to(self.scene.device)
+        rendering = self.renderer.render(gaussians, cameras, backgrounds=backgrounds)
+        value = guide.loss(request, rendering)
+        return rendering, guide.weight_of_others(progress) * total + guide.weight * value, value.detach()
 
-    def _change_density(self) -> DensityChanged:
-        return self._resample(self.density.resampling(self.scene.canonical(), self.generator))
+    def _accumulate_gradients(self, rendering: Rendering) -> None:
+        gradients = rendering.info["means2d"].grad
+        assert gradients is not None  # the renderer retains it
+        height, width = rendering.colors.shape[-2:]
+        self.densification.accumulate(gradients, rendering.info["radii"], (width, height))
 
-    def _resample(self, resampling: Resampling) -> DensityChanged:
+    def _resample(self, resampling: Resampling) -> GaussiansChanged:
         before = self.scene.gaussians.num_gaussians
         self.optimizer.resample(resampling)
         after = self.scene.gaussians.num_gaussians
-        self.density.reset(after, self.scene.device)
+        self.densification.reset(after, self.scene.device)
         self.neighbors = self._find_neighbors()
-        return DensityChanged(self.step, before, after)
+        return GaussiansChanged(self.step, before, after)
 
     def _find_neighbors(self) -> Tensor:
-        """Each Gaussian's neighbors where a loss asks for them; they stay until the set changes."""
+        """Each Gaussian's nearest neighbors, for losses that need them; they stay until the Gaussians change."""
         count = self.config.neighbors if self.objective.needs_neighbors else 0
         return nearest_rows(self.scene.gaussians.means.detach(), count)
+
+    def _depths_are_due(self) -> bool:
+        """Whether depth images are rendered again: at the start of the dynamic stage and at regular intervals."""
+        motion = self.scene.motion
+        if self.is_static_stage or motion is None or motion.tssf is None or not motion.tssf.config.needs_depths:
+            return False
+        done = self.step - self.config.static_steps
+        is_densified = self.densification.is_due(self.step, self.config.total_steps)
+        return done % motion.tssf.config.depth_every == 0 or is_densified
+
+    def _update_depths(self) -> None:
+        """Renders the depth images that the occlusion test of the fusion reads."""
+        assert self.scene.motion is not None and self.scene.motion.features is not None
+        rows = torch.arange(len(self.times), device=self.scene.device)
+        self.scene.motion.features.update_depths(rows, render_depths(self.scene, self.renderer, rows))
+
+    @torch.no_grad()
+    def _update_warps(self) -> None:
+        """Passes the current warps of the view correction to the features, which are read through them."""
+        motion = self.scene.motion
+        if self.view_correction is not None and motion is not None and motion.features is not None:
+            motion.features.update_warps(self.view_correction.at_times(self.times))
+
+    def _make_view_correction(self) -> ViewCorrection | None:
+        """A correction of the views with weight below 1, if there are any."""
+        is_corrected = self.video.view_weights < 1
+        if self.config.view_correction is None or not is_corrected.any():
+            return None
+        return ViewCorrection(self.config.view_correction, is_corrected).to(self.scene.device)

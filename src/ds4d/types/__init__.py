@@ -1,8 +1,7 @@
-"""The nouns that travel between rooms.
+"""Data types that the packages share.
 
-Letters used in shapes: T time, V view, N Gaussians, K spherical-harmonics bases, C feature channels, H W pixels,
-h w feature cells, B any batch.
-`*T` is an optional leading time axis. Every type checks the shapes of its fields when it is made.
+Letters in shapes: T times, V views, N Gaussians, K spherical harmonics, C feature channels, H W pixels, h w feature
+cells, B batch; `*T` is an optional leading time axis. Every type checks the shapes of its fields.
 """
 
 from ds4d.types.cameras import Cameras as Cameras

@@ -1,4 +1,4 @@
-"""Cameras, and the way from the user's world into the inner one."""
+"""Cameras, and the similarity between world space and normalized space."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,9 +16,9 @@ class Cameras:
 
     Attributes:
         viewmats: world-to-camera matrices.
-        Ks: intrinsics in pixels; the center of pixel (i, j) lies at (i + 0.5, j + 0.5).
-        width: image width in pixels.
-        height: image height in pixels.
+        Ks: intrinsics in pixels; the center of pixel (i, j) is at (i + 0.5, j + 0.5).
+        width: image width, pixels.
+        height: image height, pixels.
     """
 
     viewmats: Float[Tensor, "*T V 4 4"]
@@ -32,14 +32,14 @@ class Cameras:
         if self.viewmats.shape[:-2] != self.Ks.shape[:-2]:
             raise ValueError(
                 f"Cameras: Ks must have the leading axes of viewmats {list(self.viewmats.shape[:-2])}, "
-                f"got {list(self.Ks.shape[:-2])}. Expand the one that stands still."
+                f"got {list(self.Ks.shape[:-2])}. Expand the other one."
             )
         if self.width <= 0 or self.height <= 0:
             raise ValueError(f"Cameras: width and height must be positive, got {self.width} x {self.height}.")
 
     @property
     def num_views(self) -> int:
-        """V."""
+        """Number of views V."""
         return self.viewmats.shape[-3]
 
     @property
@@ -49,7 +49,7 @@ class Cameras:
 
     @property
     def is_static(self) -> bool:
-        """Whether every camera stands still over time (always true without a time axis)."""
+        """Whether no camera moves over time; always true without a time axis."""
         if self.viewmats.ndim == 3:
             return True
         return bool(
@@ -90,19 +90,19 @@ class Cameras:
         return self[times, views][:, None]
 
     def resized(self, width: int, height: int) -> "Cameras":
-        """The same cameras taking images of another size; intrinsics scale with the size."""
+        """The same cameras with another image size; intrinsics scale with it."""
         scale = self.Ks.new_tensor([width / self.width, height / self.height, 1.0])
         return replace(self, Ks=self.Ks * scale[:, None], width=width, height=height)
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """x -> scale * rotation @ x + translation, from the user's world into the object's inner world.
+    """x -> scale * rotation @ x + translation, from world space to normalized space.
 
     Attributes:
-        scale: positive factor.
-        rotation: proper rotation.
-        translation: in inner units.
+        scale: scale factor, positive.
+        rotation: rotation matrix.
+        translation: translation, units of normalized space.
     """
 
     scale: float
@@ -117,5 +117,5 @@ class Similarity:
 
     @staticmethod
     def identity() -> "Similarity":
-        """The map that changes nothing."""
+        """The identity map."""
         return Similarity(1.0, torch.eye(3), torch.zeros(3))

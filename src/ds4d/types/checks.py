@@ -1,4 +1,4 @@
-"""How the nouns check the shapes of their fields."""
+"""Shape checks of the data types."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,11 @@ from torch import Tensor
 
 
 def check_shape(owner: str, name: str, tensor: Tensor, trailing: Sequence[int | None]) -> None:
-    """Raises unless `tensor` is floating point and its last axes match `trailing` (None matches any size)."""
+    """Checks that a tensor is floating point and that its last axes match `trailing` (None matches any size).
+
+    Raises:
+        ValueError: it is not, or they do not.
+    """
     shape = tuple(tensor.shape)
     tail = shape[len(shape) - len(trailing) :]
     fits = len(shape) >= len(trailing) and all(

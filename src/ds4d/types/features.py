@@ -1,4 +1,4 @@
-"""What a frozen extractor sees in the images."""
+"""Features of images."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,11 @@ from ds4d.types.checks import check_shape
 
 @dataclass(frozen=True)
 class FrameFeatures:
-    """What a frozen network or filter bank sees in every image of a clip (paper: f(i,j)).
+    """Feature maps of all images of a video, by a frozen network or filter bank (paper: f(i,j)).
 
     Attributes:
-        maps: one vector of C channels per cell; half precision saves memory and is accurate enough.
-        valid: which (time, view) pairs have an image; the others hold zeros.
+        maps: feature maps, one vector of C channels per cell; half precision is accurate enough.
+        valid: whether each (time, view) pair has an image; the maps of the others are zero.
     """
 
     maps: Float[Tensor, "T V C h w"]
@@ -26,17 +26,17 @@ class FrameFeatures:
         if self.valid.shape != self.maps.shape[:2]:
             raise ValueError(
                 f"FrameFeatures: valid must have the times and views of maps {list(self.maps.shape[:2])}, "
-                f"got {list(self.valid.shape)}. Make both from the same clip."
+                f"got {list(self.valid.shape)}. Make both from the same video."
             )
 
 
 @dataclass(frozen=True)
 class DecoupledFeatures:
-    """Frame features as the sum of what they share with their view's reference and of the rest (paper: DSFD).
+    """Frame features split into a static and a dynamic part, whose sum they are (paper: DSFD).
 
     Attributes:
-        static: projection of each frame feature on the reference.
-        dynamic: the remainder, orthogonal to the reference.
+        static: projection of the frame features onto the reference of their view.
+        dynamic: remainder, orthogonal to the reference.
     """
 
     static: Float[Tensor, "T V C h w"]
@@ -52,5 +52,5 @@ class DecoupledFeatures:
 
     @property
     def decoupled(self) -> Float[Tensor, "T V D h w"]:
-        """The frame features and their dynamic part, one behind the other (paper: concat(f, dynamic))."""
+        """Concatenation of the frame features and their dynamic part (paper: concat(f, dynamic))."""
         return torch.cat((self.static + self.dynamic, self.dynamic), dim=2)

@@ -1,4 +1,4 @@
-"""Gaussians as they are learnt and as they are drawn, and what draws them."""
+"""Gaussians as they are optimized and as they are rendered, and renderers."""
 
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -13,14 +13,14 @@ from ds4d.types.checks import check_shape
 
 @dataclass(frozen=True)
 class RawGaussians:
-    """Gaussians as they are optimised, deformed and saved; `activate` is the only way to the drawn ones.
+    """Gaussians with unconstrained parameters, as they are optimized, deformed and saved; `activate` constrains them.
 
     Attributes:
-        means: centers, inner world units.
-        quats: rotations wxyz, any length above 0.
-        log_scales: logarithms of the standard deviations.
+        means: centers, units of normalized space.
+        quats: rotations as quaternions wxyz of any length above 0.
+        log_scales: logarithms of the standard deviations along the rotated axes.
         opacity_logits: logits of the opacities.
-        sh: spherical harmonics of the color (K = (degree + 1)^2); with or without a time axis.
+        sh: spherical harmonics of the color, K = (degree + 1)^2, with or without a time axis.
     """
 
     means: Float[Tensor, "*T N 3"]
@@ -34,11 +34,11 @@ class RawGaussians:
 
     @property
     def num_gaussians(self) -> int:
-        """N."""
+        """Number of Gaussians N."""
         return self.means.shape[-2]
 
     def activate(self) -> "Gaussians":
-        """Unit quaternions, exp of the scales, sigmoid of the opacities."""
+        """The Gaussians as they are rendered: unit quaternions, exp of the scales, sigmoid of the opacities."""
         return Gaussians(
             means=self.means,
             quats=torch.nn.functional.normalize(self.quats, dim=-1),
@@ -52,13 +52,13 @@ class RawGaussians:
         return RawGaussians(**{name: getattr(self, name).to(*args) for name in self.__dataclass_fields__})
 
     def expand_times(self, count: int) -> "RawGaussians":
-        """The same Gaussians at `count` times, without copying; needs a set without a time axis."""
+        """The same Gaussians at `count` times, without copying; needs Gaussians without a time axis."""
         names = ("means", "quats", "log_scales", "opacity_logits")
         parts = {name: getattr(self, name).expand(count, *getattr(self, name).shape) for name in names}
         return RawGaussians(**parts, sh=self.sh)
 
     def at_time(self, index: int) -> "RawGaussians":
-        """One time of a set with a time axis."""
+        """The Gaussians of one time; needs a time axis."""
         names = ("means", "quats", "log_scales", "opacity_logits")
         parts = {name: getattr(self, name)[index] for name in names}
         return RawGaussians(**parts, sh=self.sh[index] if self.sh.ndim == 4 else self.sh)
@@ -66,14 +66,14 @@ class RawGaussians:
 
 @dataclass(frozen=True)
 class Gaussians:
-    """Gaussians as they are drawn.
+    """Gaussians as they are rendered.
 
     Attributes:
         means: centers.
-        quats: unit rotations wxyz.
+        quats: rotations as unit quaternions wxyz.
         scales: standard deviations along the rotated axes, above 0, in the units of `means`.
-        opacities: in [0, 1].
-        sh: spherical harmonics of the color; the renderer evaluates them per camera (color = SH + 0.5, at least 0).
+        opacities: opacities in [0, 1].
+        sh: spherical harmonics of the color, evaluated per camera by the renderer (color = SH + 0.5, at least 0).
     """
 
     means: Float[Tensor, "*T N 3"]
@@ -87,7 +87,7 @@ class Gaussians:
 
     @property
     def num_gaussians(self) -> int:
-        """N."""
+        """Number of Gaussians N."""
         return self.means.shape[-2]
 
     def to(self, *args: Any) -> "Gaussians":
@@ -114,14 +114,14 @@ def _check_gaussians(gaussians: RawGaussians | Gaussians, scales: str, opacities
 
 @dataclass(frozen=True)
 class Rendering:
-    """What a splatter gives back.
+    """Rendered images.
 
     Attributes:
-        colors: color over the background; premultiplied where no background was given.
-        alphas: coverage in [0, 1].
+        colors: colors composited over the background; premultiplied colors if there was none.
+        alphas: accumulated opacity in [0, 1].
         depths: expected depth along the camera's z axis; 0 where alpha is 0.
-        info: intermediates by gsplat's names: `means2d` [*T, V, N, 2] pixels (its gradient is retained when it
-            requires one), `radii` [*T, V, N, 2] pixels as integers (0 = not drawn), `depths` [*T, V, N].
+        info: intermediate results by gsplat's names: `means2d` [*T, V, N, 2] pixels (its gradient is retained if it
+            requires one), `radii` [*T, V, N, 2] pixels as integers (0 = culled), `depths` [*T, V, N].
     """
 
     colors: Float[Tensor, "*T V 3 H W"]
@@ -137,10 +137,10 @@ class Rendering:
 
 @runtime_checkable
 class Renderer(Protocol):
-    """A splatter: 3D Gaussian splatting with gsplat's classic rasterisation semantics."""
+    """3D Gaussian splatting with the semantics of gsplat's `rasterization` in classic mode."""
 
     def render(
         self, gaussians: Gaussians, cameras: Cameras, *, backgrounds: Float[Tensor, "*T V 3"] | None = None
     ) -> Rendering:
-        """Draws the Gaussians of each time into the cameras of that time."""
+        """Renders the Gaussians of each time with the cameras of that time."""
         ...

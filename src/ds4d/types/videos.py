@@ -1,4 +1,4 @@
-"""Images of a moving object: from one side, and from several."""
+"""Videos of one or several views, and their images."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -14,7 +14,7 @@ from ds4d.types.checks import check_shape
 
 @runtime_checkable
 class Frames(Protocol):
-    """Random access to the RGBA images of a multi-view clip, read when asked for."""
+    """Random access to the RGBA images of a multi-view video, read on demand."""
 
     num_times: int
     num_views: int
@@ -22,19 +22,23 @@ class Frames(Protocol):
     height: int
 
     def read(self, time: int, view: int) -> UInt8[np.ndarray, "H W 4"]:
-        """One image: color premultiplied by alpha, then alpha, 8 bit."""
+        """One image: 8-bit RGBA, colors premultiplied by alpha."""
         ...
 
 
 class ArrayFrames:
-    """The `Frames` of images in memory: premultiplied [T, V, H, W, 4]."""
+    """`Frames` in memory.
+
+    Args:
+        images: 8-bit RGBA, colors premultiplied by alpha.
+    """
 
     def __init__(self, images: UInt8[np.ndarray, "T V H W 4"]) -> None:
         self.num_times, self.num_views, self.height, self.width = images.shape[:4]
         self._images = images
 
     def read(self, time: int, view: int) -> UInt8[np.ndarray, "H W 4"]:
-        """One image: color premultiplied by alpha, then alpha, 8 bit."""
+        """One image: 8-bit RGBA, colors premultiplied by alpha."""
         return self._images[time, view]
 
 
@@ -43,7 +47,7 @@ class FrameBatch:
     """Images of B (time, view) pairs.
 
     Attributes:
-        images: color in [0, 1], premultiplied (0 where alpha is 0).
+        images: colors in [0, 1], premultiplied by alpha.
         alphas: coverage in [0, 1].
     """
 
@@ -55,25 +59,25 @@ class FrameBatch:
         check_shape("FrameBatch", "alphas", self.alphas, (None, 1, None, None))
 
     def composite(self, backgrounds: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3 H W"]:
-        """The images over plain backgrounds, colors in [0, 1]."""
+        """The images composited over uniform backgrounds, colors in [0, 1]."""
         return self.images + (1 - self.alphas) * backgrounds[..., None, None]
 
 
 @dataclass(frozen=True)
 class MultiViewVideo:
-    """Synchronised views of one moving object. View 0 is the real video.
+    """Synchronized views of one moving object; view 0 is the input view.
 
     Attributes:
-        frames: the images, read when asked for.
-        cameras: one per time and view, in the user's world; rigs that stand still are expanded over T.
-        valid: which (time, view) pairs exist.
-        times: of the frames, rising in [0, 1]; frame i of T at i / (T - 1), one frame at 0.
-        view_names: one per view, for logs and file names.
-        view_weights: trust in each view's images, 1 for the real one.
-        pixel_weights: trust within each image at any (small) resolution, or none; multiplies `view_weights`.
-        duration: length of the clip in seconds.
-        loops: whether the motion runs on from the last frame into the first.
-        up: axis of the user's world that points up, "y" or "z".
+        frames: images, read on demand.
+        cameras: camera of each time and view, in world space; static cameras are expanded over T.
+        valid: whether each (time, view) pair has an image.
+        times: times of the frames, increasing in [0, 1]; usually i / (T - 1) for frame i.
+        view_names: name of each view, for logs and file names.
+        view_weights: loss weight of each view, 1 for the input view.
+        pixel_weights: loss weights within each image, at any (low) resolution; multiplies `view_weights`.
+        duration: duration of the video, seconds.
+        loops: whether the last frame is followed by the first.
+        up: up axis of world space, "y" or "z".
     """
 
     frames: Frames
@@ -102,33 +106,33 @@ class MultiViewVideo:
             if got != want:
                 raise ValueError(f"MultiViewVideo: {name} must have leading shape {list(want)}, got {list(got)}.")
         if T == 0 or V == 0:
-            raise ValueError(f"MultiViewVideo: needs at least one frame and one view, got T = {T}, V = {V}.")
+            raise ValueError(f"MultiViewVideo: frames must have at least one time and one view, got T = {T}, V = {V}.")
         in_range = ((self.times >= 0) & (self.times <= 1)).all()
         if not (in_range and (self.times.diff() > 0).all()):
-            raise ValueError("MultiViewVideo: times must rise within [0, 1]. Divide seconds by the duration.")
+            raise ValueError("MultiViewVideo: times must increase within [0, 1]. Divide seconds by the duration.")
 
     @property
     def num_times(self) -> int:
-        """T."""
+        """Number of times T."""
         return self.frames.num_times
 
     @property
     def num_views(self) -> int:
-        """V."""
+        """Number of views V."""
         return self.frames.num_views
 
     @property
     def middle(self) -> int:
-        """Index of the middle frame, T // 2: the canonical one."""
+        """Index of the middle frame, T // 2, which the canonical Gaussians represent."""
         return self.num_times // 2
 
     @property
     def is_monocular_sweep(self) -> bool:
-        """Whether the sides of the object are seen one after the other: one view at the middle frame, others later."""
+        """Whether a moving camera shows the sides of the object one after the other: one view at the middle frame."""
         return int(self.valid[self.middle].sum()) < 2 and (self.num_views > 1 or not self.cameras.is_static)
 
     def gather(self, times: Int[Tensor, " B"], views: Int[Tensor, " B"]) -> FrameBatch:
-        """Reads the images of B (time, view) pairs, on the CPU."""
+        """Images of B (time, view) pairs, on the CPU."""
         pairs = zip(times.tolist(), views.tolist(), strict=True)
         stack = np.stack([self.frames.read(time, view) for time, view in pairs])
         rgba = torch.from_numpy(stack).permute(0, 3, 1, 2).float() / 255
@@ -137,13 +141,13 @@ class MultiViewVideo:
 
 @dataclass(frozen=True)
 class Video:
-    """One camera's video of one object, cut out: what a view generator starts from.
+    """A matted video of one object by one camera, the input of view generators.
 
     Attributes:
-        frames: the images, one view, read when asked for.
+        frames: images of one view, read on demand.
         fps: frames per second, above 0.
-        camera: where it stood, as one view without a time axis, world y up and the origin in the object; None where
-            nobody knows, which leaves it to the generator.
+        camera: static camera, one view without a time axis, in a world with y up and the origin in the object; None if
+            it is unknown, then the view generator assumes one.
     """
 
     frames: Frames
@@ -153,20 +157,20 @@ class Video:
     def __post_init__(self) -> None:
         if self.frames.num_views != 1 or self.frames.num_times < 1:
             raise ValueError(
-                f"Video: frames must be of one view and one time at least, got {self.frames.num_views} views and "
+                f"Video: frames must have one view and at least one time, got {self.frames.num_views} views and "
                 f"{self.frames.num_times} times. Choose one view."
             )
         if not self.fps > 0:
             raise ValueError(f"Video: fps must be above 0, got {self.fps}.")
         if self.camera is not None and self.camera.viewmats.shape[:-2] != (1,):
             raise ValueError(
-                f"Video: camera must be one that stands still, got leading axes "
-                f"{list(self.camera.viewmats.shape[:-2])}. Give one view without a time axis."
+                f"Video: camera must be one view without a time axis, got leading axes "
+                f"{list(self.camera.viewmats.shape[:-2])}."
             )
 
     @property
     def num_times(self) -> int:
-        """T."""
+        """Number of times T."""
         return self.frames.num_times
 
 
@@ -175,8 +179,8 @@ class PointCloud:
     """Points on an object's surface.
 
     Attributes:
-        positions: world units.
-        colors: in [0, 1].
+        positions: positions, world units.
+        colors: colors in [0, 1].
     """
 
     positions: Float[Tensor, "N 3"]
@@ -189,11 +193,12 @@ class PointCloud:
 
 @dataclass(frozen=True)
 class GeneratedViews:
-    """What a view generator makes of a video.
+    """The result of a view generator.
 
     Attributes:
-        video: the video as view 0, and the views made of each frame, in the generator's world.
-        points: the object at the middle frame, where the generator knows its shape; to begin the fit with.
+        video: the input video as view 0 and the generated views, in the world of the generator.
+        points: surface points of the object in the middle frame, from which Gaussians can be initialized; None if the
+            generator does not know its shape.
     """
 
     video: MultiViewVideo

@@ -1,4 +1,4 @@
-"""Cameras as viser has them: a quaternion and a place, and a vertical angle."""
+"""Cameras as viser describes them: orientation, position and vertical field of view."""
 
 import math
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ class CameraPose:
     """One camera.
 
     Attributes:
-        wxyz: rotation from the camera's OpenCV axes to the world.
-        position: of its center, inner world.
-        fovy_deg: full vertical angle of view.
-        aspect: width over height.
+        wxyz: rotation from the camera's OpenCV axes to normalized space, as a quaternion.
+        position: camera center in normalized space.
+        fovy_deg: full vertical field of view, degrees.
+        aspect: image width divided by image height.
     """
 
     wxyz: Float[np.ndarray, "4"]
@@ -28,8 +28,8 @@ class CameraPose:
     aspect: float
 
     @staticmethod
-    def of(cameras: Cameras, time: int, view: int) -> "CameraPose":
-        """One of cameras with a time axis; its angle of view is that of its focal length."""
+    def from_cameras(cameras: Cameras, time: int, view: int) -> "CameraPose":
+        """One camera of cameras with a time axis; its field of view is that of its vertical focal length."""
         camtoworld = torch.linalg.inv(cameras.viewmats[time, view].double().cpu())
         focal = float(cameras.Ks[time, view, 1, 1])
         return CameraPose(
@@ -39,8 +39,8 @@ class CameraPose:
             aspect=cameras.width / cameras.height,
         )
 
-    def camera(self, height: int) -> Cameras:
-        """The camera that draws this view at a height in pixels, with axes [1, 1]."""
+    def to_cameras(self, height: int) -> Cameras:
+        """The camera [1, 1] that renders this view with a height in pixels."""
         camtoworld = torch.eye(4, dtype=torch.float64)
         camtoworld[:3, :3] = quats_to_matrices(torch.from_numpy(self.wxyz))
         camtoworld[:3, 3] = torch.from_numpy(self.position)
@@ -50,10 +50,10 @@ class CameraPose:
 
     @property
     def forward(self) -> Float[np.ndarray, "3"]:
-        """The unit vector along which it looks."""
+        """Viewing direction, a unit vector."""
         return quats_to_matrices(torch.from_numpy(self.wxyz))[:, 2].numpy()
 
     @property
     def target(self) -> Float[np.ndarray, "3"]:
-        """The point on its axis that is nearest to the origin, about which the view then turns."""
+        """The point on the camera's axis nearest to the origin, about which the browser's view rotates."""
         return self.position + max(0.1, float(-self.position @ self.forward)) * self.forward

@@ -1,4 +1,4 @@
-"""What a run was made of, for the eye: the input's cameras, its images, and the heat over the real ones."""
+"""The input beside the scene: its cameras, its images, and the saliency map over the input view."""
 
 from dataclasses import replace
 from functools import lru_cache
@@ -15,36 +15,40 @@ from ds4d.types import MultiViewVideo, Similarity
 from ds4d.viewer.camera_poses import CameraPose
 from ds4d.visualize import input_image
 
-IMAGE_SIZE = 320  # pixels, longer side of the image beside the object
-_THUMBNAIL_SIZE = 96  # of those in the cameras
-_KEPT = 256  # images
+IMAGE_SIZE = 320  # pixels, longer side of the image in the panel
+_THUMBNAIL_SIZE = 96  # pixels, longer side of the images in the camera frusta
+_CACHED_IMAGES = 256
 
 
 class InputViews:
-    """The views of a clip.
+    """The training views as the viewer shows them.
 
     Args:
-        video: with cameras in the inner world.
-        saliency: the heat map over each frame of view 0, if there is one.
+        video: training views, with cameras in normalized space.
+        saliency: saliency map over each frame of the input view, or None.
+
+    Attributes:
+        names: names of the views.
+        has_moving_cameras: whether a camera moves over time.
     """
 
     def __init__(self, video: MultiViewVideo, saliency: list[UInt8[np.ndarray, "H W 3"]] | None = None) -> None:
         self.video = video
         self.saliency = saliency
         self.names = video.view_names
-        self.moves = not video.cameras.is_static
-        self._read = lru_cache(maxsize=_KEPT)(self._read_input)
+        self.has_moving_cameras = not video.cameras.is_static
+        self._read = lru_cache(maxsize=_CACHED_IMAGES)(self._read_image)
 
     def frame_at(self, time: float) -> int:
-        """Index of the frame that is nearest to a time in [0, 1]."""
+        """Index of the frame nearest to a time in [0, 1]."""
         return int((self.video.times - time).abs().argmin())
 
     def pose(self, frame: int, view: int) -> CameraPose:
-        """Where the camera of a view stands at a frame."""
-        return CameraPose.of(self.video.cameras, frame, view)
+        """Camera of a view at a frame."""
+        return CameraPose.from_cameras(self.video.cameras, frame, view)
 
     def image(self, frame: int, view: int, *, saliency: bool) -> UInt8[np.ndarray, "H W 3"]:
-        """The input at a frame, on white; the front view under its heat map if asked for and there."""
+        """Training image on white; with `saliency`, the input view has the saliency map over it if there is one."""
         if saliency and view == 0 and self.saliency is not None:
             return self.saliency[frame]
         return self._read(frame, view, IMAGE_SIZE)
@@ -53,30 +57,30 @@ class InputViews:
         """The middle frame of a view, small."""
         return self._read(self.video.middle, view, _THUMBNAIL_SIZE)
 
-    def _read_input(self, frame: int, view: int, size: int) -> UInt8[np.ndarray, "H W 3"]:
+    def _read_image(self, frame: int, view: int, size: int) -> UInt8[np.ndarray, "H W 3"]:
         frames = self.video.frames
         return input_image(self.video, frame, view, *fit_within(frames.width, frames.height, size))
 
 
-def placed_views(video: MultiViewVideo, world: Similarity, saliency_map: Path) -> InputViews:
-    """The views of a finished run.
+def input_views(video: MultiViewVideo, world: Similarity, saliency_map: Path) -> InputViews:
+    """The training views of a finished run.
 
     Args:
-        video: its input, in the user's world.
-        world: the user's world to the inner one.
-        saliency_map: the run's saliency.mp4; where it cannot be shown there is a warning and no heat.
+        video: training views, with cameras in world space.
+        world: similarity from world space to normalized space.
+        saliency_map: the run's saliency.mp4; if it cannot be read, there is a notice and no saliency map.
     """
-    placed = replace(video, cameras=transform_cameras(world, video.cameras))
+    video = replace(video, cameras=transform_cameras(world, video.cameras))
     if video.num_times == 1 or not video.cameras.is_static:
-        return InputViews(placed)  # of such clips there is no heat map
+        return InputViews(video)  # such runs have no saliency map
     try:
-        return InputViews(placed, _read_saliency(saliency_map, video.num_times))
+        return InputViews(video, _read_saliency_map(saliency_map, video.num_times))
     except (ValueError, ImportError) as error:
         notify(Degraded("viewer", f"the saliency map is not shown: {error}"))
-        return InputViews(placed)
+        return InputViews(video)
 
 
-def _read_saliency(path: Path, count: int) -> list[UInt8[np.ndarray, "H W 3"]]:
+def _read_saliency_map(path: Path, count: int) -> list[UInt8[np.ndarray, "H W 3"]]:
     video = VideoReader(path)
     if len(video.seconds) != count:
         raise ValueError(f"{path} must hold an image for each of {count} frames, got {len(video.seconds)}.")

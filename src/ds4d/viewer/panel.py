@@ -1,87 +1,106 @@
-"""The controls that all who look share."""
+"""The controls that all browsers share, and playback."""
 
 import time as clock
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ds4d.viewer.playback import LEAST_SPEED, MOST_SPEED, advance
-
-SHOWN = ("splats", "points", "depth")
+RENDER_MODES = ("splats", "points", "depth")
+_MIN_SPEED, _MAX_SPEED = 0.1, 4.0
 
 
 @dataclass(frozen=True)
-class Look:
-    """What is to be seen.
+class ViewSettings:
+    """What the browsers show.
 
     Attributes:
-        time: of the object, in [0, 1].
-        shown: one of `SHOWN`.
-        background: 8-bit color.
-        cameras: whether the input's cameras stand in the scene.
-        saliency: whether the heat map lies over the real image.
+        time: time of the scene, in [0, 1].
+        render_mode: one of `RENDER_MODES`.
+        background: 8-bit background color.
+        cameras: whether the cameras of the training views are shown.
+        saliency: whether the saliency map is shown over the input view's image.
     """
 
     time: float
-    shown: str
+    render_mode: str
     background: tuple[int, int, int]
     cameras: bool
     saliency: bool
 
 
 class Panel:
-    """Time, playing and what is shown, in a viser panel that every browser has.
+    """Time, playback and display settings in a viser panel that every browser has.
 
     Args:
-        gui: viser's.
-        on_change: called from viser's threads whenever someone has changed something.
+        gui: viser's GUI of the server.
+        on_change: function called from viser's threads when a user changes a control.
     """
 
     def __init__(self, gui: Any, on_change: Callable[[], None]) -> None:
         self._status = gui.add_markdown("", visible=False)
-        self._time = gui.add_slider("time", 0.0, 1.0, 0.001, 0.0, hint="from the first frame to the last")
+        self._time = gui.add_slider("time", 0.0, 1.0, 0.001, 0.0, hint="0: first frame, 1: last frame")
         self._playing = gui.add_checkbox("play", False)
-        self._speed = gui.add_slider("speed", LEAST_SPEED, MOST_SPEED, 0.1, 1.0, hint="1 plays as recorded")
-        self._shown = gui.add_dropdown("show", SHOWN)
+        self._speed = gui.add_slider("speed", _MIN_SPEED, _MAX_SPEED, 0.1, 1.0, hint="1: speed of the input video")
+        self._render_mode = gui.add_dropdown("show", RENDER_MODES)
         self._background = gui.add_rgb("background", (255, 255, 255))
-        self._cameras = gui.add_checkbox("cameras", True, visible=False, hint="click one to look through it")
-        self._saliency = gui.add_checkbox("heat map", False, visible=False, hint="where the real view moves")
+        self._cameras = gui.add_checkbox("cameras", True, visible=False, hint="click a camera to view from it")
+        self._saliency = gui.add_checkbox("saliency map", False, visible=False, hint="where the input view moves")
         self._duration = 1.0
-        self._last_tick = clock.perf_counter()
+        self._last_update = clock.perf_counter()
         for handle in (
-            self._time, self._playing, self._speed, self._shown, self._background, self._cameras, self._saliency,
+            self._time, self._playing, self._speed, self._render_mode, self._background, self._cameras, self._saliency,
         ):  # fmt: skip
             handle.on_update(lambda event: on_change() if event.client is not None else None)
 
-    def suit(self, *, duration: float, moves: bool, has_views: bool, has_saliency: bool) -> None:
-        """Shows what makes sense for an object: nothing of time for one that stands still, for instance."""
+    def configure(self, *, duration: float, moves: bool, has_views: bool, has_saliency: bool) -> None:
+        """Shows the controls that apply to a scene.
+
+        Args:
+            duration: duration of the video, seconds.
+            moves: whether the scene changes over time.
+            has_views: whether the training views can be shown.
+            has_saliency: whether there is a saliency map.
+        """
         self._duration = duration
         for handle in (self._time, self._playing, self._speed):
             handle.visible = moves
         self._cameras.visible = has_views
         self._saliency.visible = has_saliency
 
-    def say(self, status: str) -> None:
-        """A line above the controls."""
+    def set_status(self, status: str) -> None:
+        """Sets the line above the controls; an empty one hides it."""
         self._status.content = status
         self._status.visible = bool(status)
 
     @property
     def playing(self) -> bool:
-        """Whether time goes on by itself."""
+        """Whether the video plays."""
         return self._playing.value
 
-    def tick(self) -> Look:
-        """Lets time go on if the clip plays, and says what is to be seen."""
+    def update(self) -> ViewSettings:
+        """Advances the time while the video plays, and reads the controls."""
         now = clock.perf_counter()
         if self.playing:
-            passed = now - self._last_tick
-            self._time.value = advance(self._time.value, passed, duration=self._duration, speed=self._speed.value)
-        self._last_tick = now
-        return Look(
+            passed = now - self._last_update
+            self._time.value = advance_time(self._time.value, passed, duration=self._duration, speed=self._speed.value)
+        self._last_update = now
+        return ViewSettings(
             time=float(self._time.value),
-            shown=self._shown.value,
+            render_mode=self._render_mode.value,
             background=self._background.value,
             cameras=self._cameras.value,
             saliency=self._saliency.value,
         )
+
+
+def advance_time(time: float, seconds: float, *, duration: float, speed: float) -> float:
+    """The time in [0, 1] after some seconds of playback, which starts again after the end.
+
+    Args:
+        time: time before, in [0, 1].
+        seconds: seconds that have passed.
+        duration: duration of the video, seconds.
+        speed: playback speed; 1 is that of the input video.
+    """
+    later = time + speed * seconds / duration
+    return later if later <= 1 else later % 1.0

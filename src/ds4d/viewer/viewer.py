@@ -1,7 +1,7 @@
-"""A 4D object in browsers.
+"""A 4D scene in browsers.
 
-One thread drives a viewer: it calls `refresh` whenever something may have changed. Viser's own threads only note what
-visitors want. So the object may change between two calls, as one that is being fitted does.
+One thread drives a viewer by calling `refresh` when something may have changed; viser's own threads only record
+requests. So the scene may change between two calls, as one does while it is optimized.
 """
 
 import contextlib
@@ -17,26 +17,26 @@ from ds4d.rendering import renderer_for
 from ds4d.scene import FOVY_DEG, Scene, viewing_distance
 from ds4d.viewer.addresses import DEFAULT_HOST, choose_port, describe_address
 from ds4d.viewer.camera_poses import CameraPose
+from ds4d.viewer.client import Client, SceneFrame
 from ds4d.viewer.input_views import InputViews
-from ds4d.viewer.panel import Look, Panel
-from ds4d.viewer.splat_arrays import MAGNIFIED, splat_arrays
-from ds4d.viewer.visitor import Subject, Visitor
+from ds4d.viewer.panel import Panel, ViewSettings
+from ds4d.viewer.splat_arrays import MAGNIFICATION, splat_arrays
 from ds4d.visualize import orbit_path
 
-_IDLE = 0.25  # seconds between two looks at the clock while nothing happens
-_TICK = 1 / 24  # while the clip plays
-_POINT_SIZE = 0.006  # inner units
+_IDLE_INTERVAL = 0.25  # seconds between two updates while nothing happens
+_PLAYBACK_INTERVAL = 1 / 24  # seconds between two updates while the video plays
+_POINT_SIZE = 0.006  # normalized space
 
 
 class Viewer:
-    """A web page that shows a scene; served as soon as it is made, to whoever reaches the host.
+    """A web page that shows a scene, served from the moment the viewer is made.
 
     Args:
-        host: name or address of the network interface to listen on; the default is reached from this machine alone.
-        port: that must be free; if None, 8080 or the next free one.
+        host: name or address of the network interface to listen on; the default accepts browsers of this machine only.
+        port: port to listen on, which must be free; None takes 8080 or the next free one.
 
     Attributes:
-        port: the one it listens on.
+        port: port that it listens on.
 
     Raises:
         ValueError: the host or the port cannot be used.
@@ -49,10 +49,10 @@ class Viewer:
         except ImportError as error:
             raise ImportError("the viewer needs viser. Run: pip install 'ds4d[viewer]'") from error
         self.host = host
-        with _silence():  # it would print a table of its own
+        with _silence():  # viser prints a table
             self._server: Any = viser.ViserServer(host, choose_port(host, port), label="ds4d", verbose=False)
         self.port: int = self._server.get_port()
-        # Viser can publish a server through a machine of its makers'; this one stays where it was asked to be.
+        # Viser can publish a server through its makers' machine; this one stays on its host.
         self._server.request_share_url = lambda: None
         self._server.gui.configure_theme(control_width="large", show_share_button=False)
         self._server.gui.main_panel.dock_right()
@@ -60,96 +60,97 @@ class Viewer:
         self._changed = threading.Event()
         self._server.on_client_connect(lambda _: self._changed.set())
         self.panel = Panel(self._server.gui, self._changed.set)
-        self._visitors: dict[int, Visitor] = {}
+        self._clients: dict[int, Client] = {}
         self._scene: Scene | None = None
         self._views: InputViews | None = None
         self._splats: Any = None
         self._points: Any = None
-        self._numbers = itertools.count()
-        self._drawn: tuple[float, str] | None = None
+        self._frame_numbers = itertools.count()
+        self._shown: tuple[float, str] | None = None
 
     @property
     def address(self) -> list[str]:
-        """What to open, and how to reach it from elsewhere, a line each."""
+        """The address to open, and how to reach it from another machine, one line each."""
         return describe_address(self.host, self.port)
 
     @property
-    def has_visitors(self) -> bool:
+    def has_clients(self) -> bool:
         """Whether a browser is connected."""
         return bool(self._server.get_clients())
 
     @property
-    def has_wishes(self) -> bool:
-        """Whether a visitor has come or changed something since the last `refresh`."""
+    def has_pending_updates(self) -> bool:
+        """Whether a browser has connected or a user has changed something since the last `refresh`."""
         return self._changed.is_set()
 
     def show(self, scene: Scene, views: InputViews | None) -> None:
-        """Takes a scene to show, and the input that it was made of.
+        """Shows a scene and its training views.
 
         Args:
-            scene: may change between two calls of `refresh`.
-            views: None where the input cannot be shown.
+            scene: scene to show, which may change between two calls of `refresh`.
+            views: training views, or None if they cannot be shown.
         """
-        self._scene, self._views, self._drawn = scene, views, None
+        self._scene, self._views, self._shown = scene, views, None
         self._renderer = renderer_for(scene.device)
-        self.panel.suit(
+        self.panel.configure(
             duration=scene.timeline.duration,
             moves=len(scene.timeline.times) > 1,
             has_views=views is not None,
             has_saliency=views is not None and views.saliency is not None,
         )
-        start, pose = self._server.initial_camera, _first_pose(scene, views)
+        start, pose = self._server.initial_camera, _initial_pose(scene, views)
         start.position, start.look_at, start.fov = pose.position, pose.target, math.radians(pose.fovy_deg)
         self._changed.set()
 
     def refresh(self, *, scene_changed: bool = False) -> None:
-        """Brings all browsers up to date; does nothing while there are none.
+        """Updates all browsers; does nothing while there are none.
 
         Args:
-            scene_changed: whether the scene is another than at the last call.
+            scene_changed: whether the scene has changed since the last call.
         """
         self._changed.clear()
-        look = self.panel.tick()
-        self._welcome()
-        if self._scene is None or not self._visitors:
+        settings = self.panel.update()
+        self._update_clients()
+        if self._scene is None or not self._clients:
             return
-        if scene_changed or self._drawn != (look.time, look.shown):
-            self._draw(self._scene, look)
-        for visitor in list(self._visitors.values()):
-            visitor.refresh(look, self._subject)
+        if scene_changed or self._shown != (settings.time, settings.render_mode):
+            self._send(self._scene, settings)
+        for client in list(self._clients.values()):
+            client.refresh(settings, self._frame)
 
     def wait(self) -> None:
-        """Waits until a visitor wants something, or it is time for the next image."""
-        self._changed.wait(_TICK if self.panel.playing else _IDLE)
+        """Waits until a user changes something, or it is time for the next update."""
+        self._changed.wait(_PLAYBACK_INTERVAL if self.panel.playing else _IDLE_INTERVAL)
 
     def close(self) -> None:
-        """Ends the server; browsers see that it is gone."""
+        """Stops the server."""
         with _silence():
             self._server.stop()
 
-    def _welcome(self) -> None:
-        clients = self._server.get_clients()
-        self._visitors = {number: visitor for number, visitor in self._visitors.items() if number in clients}
+    def _update_clients(self) -> None:
+        """Drops browsers that have left and sets up those that have connected."""
+        handles = self._server.get_clients()
+        self._clients = {number: client for number, client in self._clients.items() if number in handles}
         if self._scene is not None:
-            for number in clients.keys() - self._visitors.keys():
-                self._visitors[number] = Visitor(clients[number], self._views, self._changed.set)
+            for number in handles.keys() - self._clients.keys():
+                self._clients[number] = Client(handles[number], self._views, self._changed.set)
 
-    def _draw(self, scene: Scene, look: Look) -> None:
+    def _send(self, scene: Scene, settings: ViewSettings) -> None:
         """Evaluates the scene and sends it to all browsers."""
         with torch.no_grad():
-            gaussians = scene.at(torch.tensor([look.time], device=scene.device))
+            gaussians = scene.at(torch.tensor([settings.time], device=scene.device))
             arrays = splat_arrays(gaussians)
-        self._subject = Subject(gaussians, self._renderer, next(self._numbers))
-        whole = (arrays.centers, arrays.covariances, arrays.colors, arrays.opacities)
+        self._frame = SceneFrame(gaussians, self._renderer, next(self._frame_numbers))
+        splats = (arrays.centers, arrays.covariances, arrays.colors, arrays.opacities)
         with self._server.atomic():
             if self._splats is None:
-                self._splats = self._server.scene.add_gaussian_splats("/splats", *whole, scale=1 / MAGNIFIED)
-            elif look.shown == "splats":
-                self._splats.set_gaussians(*whole)
-            if look.shown == "points":
+                self._splats = self._server.scene.add_gaussian_splats("/splats", *splats, scale=1 / MAGNIFICATION)
+            elif settings.render_mode == "splats":
+                self._splats.set_gaussians(*splats)
+            if settings.render_mode == "points":
                 self._points = self._server.scene.add_point_cloud(
                     "/points",
-                    arrays.centers / MAGNIFIED,
+                    arrays.centers / MAGNIFICATION,
                     arrays.colors,
                     point_size=_POINT_SIZE,
                     point_shape="circle",
@@ -157,18 +158,18 @@ class Viewer:
                 )
             elif self._points is not None:
                 self._points.visible = False
-            self._splats.visible = look.shown == "splats"
-        self._drawn = (look.time, look.shown)
+            self._splats.visible = settings.render_mode == "splats"
+        self._shown = (settings.time, settings.render_mode)
 
 
-def _first_pose(scene: Scene, views: InputViews | None) -> CameraPose:
-    """Where visitors start: at the real view, so that it can be compared at once, or in front of the object."""
+def _initial_pose(scene: Scene, views: InputViews | None) -> CameraPose:
+    """The initial camera: that of the input view, for comparison, or one in front of the object."""
     if views is not None:
         return views.pose(0, 0)
     cameras = orbit_path(1, elevation_deg=0.0, fovy_deg=FOVY_DEG, distance=viewing_distance(scene), size=1)
-    return CameraPose.of(cameras, 0, 0)
+    return CameraPose.from_cameras(cameras, 0, 0)
 
 
 def _silence() -> contextlib.redirect_stdout:
-    """Keeps what viser prints from the screen."""
+    """Suppresses what viser prints."""
     return contextlib.redirect_stdout(io.StringIO())

@@ -7,7 +7,7 @@ import torch
 
 from ds4d.core import Degraded, notify
 from ds4d.export import write_ply
-from ds4d.geometry import into_world
+from ds4d.geometry import to_world
 from ds4d.io import write_png
 from ds4d.scene import Scene
 from ds4d.types import MultiViewVideo, Renderer
@@ -63,4 +63,4 @@ def _write_middle_frame(path: Path, scene: Scene) -> None:
     """Writes the Gaussians of the middle frame as PLY, in world space."""
     with torch.no_grad():
         raw = scene.raw_at(torch.tensor(scene.timeline.times, device=scene.device)[[scene.timeline.middle]])
-    write_ply(into_world(raw.at_time(0), scene.world), path)
+    write_ply(to_world(raw.at_time(0), scene.world), path)

@@ -29,13 +29,14 @@ def read_source_video(video: Path, crop: VideoCrop, config: VideoConfig) -> RawV
     Raises:
         ValueError: the size of the video differs from that of the run's input.
     """
-    framing = crop.framing
-    longest = min(_MAX_SIDE, max(framing.video_width, framing.video_height, framing.size))
+    box = crop.box
+    longest = min(_MAX_SIDE, max(box.video_width, box.video_height, box.size))
     raw_video = read_raw_video(video, replace(config, size=longest))
-    if (raw_video.size.width, raw_video.size.height) != (framing.video_width, framing.video_height):
+    size = raw_video.info.size
+    if (size.width, size.height) != (box.video_width, box.video_height):
         raise ValueError(
-            f"--over {video} must be the input video of the run, {framing.video_width} x {framing.video_height} "
-            f"pixels, got {raw_video.size.width} x {raw_video.size.height}. Give the video that the run was made from."
+            f"--over {video} must be the input video of the run, {box.video_width} x {box.video_height} pixels, got "
+            f"{size.width} x {size.height}. Give the video that the run was made from."
         )
     return raw_video
 
@@ -62,17 +63,17 @@ def overlay_video(
             f"--over must be the input video of the run, {len(times)} frames, got {len(raw_video.images)}. "
             "Give the video that the run was made from."
         )
-    side = size or crop.framing.size
+    side = size or crop.box.size
     cameras = transform_cameras(scene.world, crop_cameras(crop, len(times))).resized(side, side)
     for image, rendered in zip(raw_video.images, draw_rgba(scene, renderer, cameras, times), strict=True):
         height, width = image.shape[:2]
-        above = resize_premultiplied(crop.framing.put_back(premultiply(rendered)), width, height)
+        above = resize_premultiplied(crop.box.paste_back(premultiply(rendered)), width, height)
         yield on_white(_over(above, image))
 
 
 def crop_cameras(crop: VideoCrop, count: int) -> Cameras:
     """The static camera of a run's cropped images, repeated for `count` frames, [count, 1], in world space."""
-    size = crop.framing.size
+    size = crop.box.size
     camera = Cameras(torch.tensor(crop.viewmat)[None], torch.tensor(crop.K)[None], size, size)
     return camera.expand_times(count)
 

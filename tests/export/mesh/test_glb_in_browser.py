@@ -35,7 +35,7 @@ def show(chromium: Any) -> Iterator[Callable[[Path, float], Callable[[], np.ndar
     page = chromium.new_page(viewport={"width": WIDTH, "height": HEIGHT})
 
     def open_at(path: Path, distance: float) -> Callable[[], np.ndarray]:
-        pose, start = CameraPose.of(front(distance), 0, 0), server.initial_camera
+        pose, start = CameraPose.from_cameras(front(distance), 0, 0), server.initial_camera
         start.position, start.look_at, start.fov = pose.position, (0.0, 0.0, 0.0), math.radians(FOVY_DEG)
         server.scene.add_glb("/mesh", path.read_bytes(), cast_shadow=False, receive_shadow=False)
         page.goto(f"http://127.0.0.1:{server.get_port()}")

@@ -1,57 +1,68 @@
-"""CheckContext about small videos, made in memory."""
+"""Contexts of small videos in memory."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
 
-from ds4d.io import premultiply
-from ds4d.io.sizes import Size
-from ds4d.preprocess.checks import CheckContext
-from ds4d.preprocess.framing import frame_clip
-from ds4d.preprocess.matting.mattes import Mattes
-from ds4d.preprocess.raw_video import RawVideo
+from ds4d.io import Size, premultiply
+from ds4d.preprocess.checks import CheckContext, make_thumbnails
+from ds4d.preprocess.crop import foreground_crop_box
+from ds4d.preprocess.matting import Mattes
+from ds4d.preprocess.raw_video import VideoInfo
 
 
 @pytest.fixture
 def context() -> Callable[..., CheckContext]:
-    """Makes evidence of RGBA images: (cut, *, video, way, left_out, size, lost); the video on white if not given."""
+    """Makes the context of RGBA images: (images, *, video, method, removed, size, missing), on white by default."""
 
     def make(
-        cut: Sequence[np.ndarray],
+        images: Sequence[np.ndarray],
         *,
         video: Sequence[np.ndarray] | None = None,
-        way: str = "color",
-        left_out: Sequence[float] | None = None,
+        method: str = "color",
+        removed: Sequence[float] | None = None,
         size: int = 64,
-        lost: int = 0,
+        missing: int = 0,
     ) -> CheckContext:
-        images = [premultiply(image) for image in cut]
-        shown = video or [np.dstack((p[..., :3] + (255 - p[..., 3:]), np.full_like(p[..., 0], 255))) for p in images]
-        height, width = images[0].shape[:2]
-        raw_video = RawVideo(
-            images=list(shown),
-            seconds=tuple(0.1 * time for time in range(len(images))),
+        mattes = [premultiply(image) for image in images]
+        frames = video or [np.dstack((p[..., :3] + (255 - p[..., 3:]), np.full_like(p[..., 0], 255))) for p in mattes]
+        height, width = mattes[0].shape[:2]
+        info = VideoInfo(
+            seconds=tuple(0.1 * time for time in range(len(mattes))),
             fps=10.0,
             size=Size(width, height),
-            source_frames=len(images),
-            lost=lost,
+            source_frames=len(mattes),
+            missing=missing,
         )
-        seen = any(image[..., 3].any() for image in images)
-        framing = frame_clip(images, raw_video.size, size, 0.85) if seen else None
-        return CheckContext(raw_video, Mattes(images, way), tuple(left_out or [0.0] * len(images)), framing)
+        has_foreground = any(image[..., 3].any() for image in mattes)
+        crop = foreground_crop_box(mattes, info.size, size, 0.85) if has_foreground else None
+        white = [(frame[..., :3] > 247).all(axis=-1) for frame in frames] if method == "color" else []
+        return CheckContext(
+            info,
+            make_thumbnails(frames),
+            Mattes(mattes, method, white),
+            tuple(removed or [0.0] * len(mattes)),
+            crop,
+        )
 
     return make
 
 
 @pytest.fixture
-def turned_alpha() -> Callable[[np.ndarray], np.ndarray]:
-    """The image with its alpha inverted."""
-    return lambda image: np.dstack((image[..., :3], 255 - image[..., 3]))
+def textured(disc, rng) -> Callable[[float], list[np.ndarray]]:
+    """Makes discs with a texture of gray patches, blurred by a Gaussian of so many pixels."""
+
+    def make(blur: float) -> list[np.ndarray]:
+        patches = rng.integers(0, 255, (20, 25, 1), dtype=np.uint8).repeat(4, 0).repeat(4, 1).repeat(3, 2)
+        colors = np.asarray(Image.fromarray(patches).filter(ImageFilter.GaussianBlur(blur)))
+        return [np.dstack((colors, disc(50, 40, 34, size=(100, 80))[..., 3])) for _ in range(3)]
+
+    return make
 
 
 @pytest.fixture
-def later() -> Callable[[CheckContext, Sequence[float]], CheckContext]:
-    """The evidence with other times."""
-    return lambda given, seconds: replace(given, video=replace(given.video, seconds=tuple(seconds)))
+def inverted() -> Callable[[np.ndarray], np.ndarray]:
+    """Inverts the alpha of an image."""
+    return lambda image: np.dstack((image[..., :3], 255 - image[..., 3]))

@@ -1,4 +1,4 @@
-"""The real loading and running code, on onnx models made here: a few operators in place of a network."""
+"""Matting models: the real loading and inference code on onnx models of a few operators."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ import pytest
 from onnx import TensorProto, helper
 
 from ds4d.preprocess import VideoConfig, load_video
-from ds4d.preprocess.matting import matting_model_path
-from ds4d.preprocess.matting.model import MattingModel, apply_matte
+from ds4d.preprocess.matting import MattingModel, matting_model_path
+from ds4d.preprocess.matting.foreground import apply_matte
 
 
 def write_model(
     path: Path, size: int | str, nodes: list[onnx.NodeProto], *, channels: int = 3, constants: dict | None = None
 ) -> Path:
-    """A model from "image" [1, channels, size, size] to "matte", with a second output as U2-Net's side outputs."""
+    """A model from "image" [1, channels, size, size] to "matte", with a second output like U2-Net's side outputs."""
     given = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, channels, size, size])
     outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("matte", "side")]
     weights = [
@@ -33,13 +33,13 @@ def write_model(
 
 
 def redness(path: Path, size: int | str = 32) -> Path:
-    """Finds red things: the first channel less the second and third."""
+    """A model of redness: the first channel minus half of the second and third."""
     weights = np.float32([1, -0.5, -0.5]).reshape(1, 3, 1, 1)
     return write_model(path, size, [helper.make_node("Conv", ["image", "w"], ["matte"])], constants={"w": weights})
 
 
 def brightness(path: Path, size: int) -> Path:
-    """The sum over channels of what lies above 0, which depends on the mean and the deviation a model is fed with."""
+    """A model of the sum of the positive channels, which depends on the input normalization."""
     nodes = [
         helper.make_node("Relu", ["image"], ["bright"]),
         helper.make_node("ReduceSum", ["bright", "axes"], ["matte"], keepdims=1),
@@ -57,26 +57,26 @@ def thirds(size: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("size", "means", "deviations"),
-    # Public descriptions of the two families: ImageNet's numbers at 320, one half and 1 at 1024.
+    ("size", "means", "stds"),
+    # As published with the two families: ImageNet statistics at 320 pixels, one half and 1 at 1024.
     [(96, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), (1020, (0.5, 0.5, 0.5), (1.0, 1.0, 1.0))],
 )
-def test_models_are_fed_as_their_family_wants(tmp_path: Path, size: int, means, deviations) -> None:
+def test_input_normalization_depends_on_the_family(tmp_path: Path, size: int, means, stds) -> None:
     model = MattingModel(brightness(tmp_path / "m.onnx", size))
     alpha = model.alpha(thirds(size))
-    lit = [sum(max(0.0, (v - m) / d) for m, d in zip(means, deviations, strict=True)) for v in (0.0, 0.6, 1.0)]
+    lit = [sum(max(0.0, (v - m) / d) for m, d in zip(means, stds, strict=True)) for v in (0.0, 0.6, 1.0)]
     middles = alpha[size // 2, [size // 6, size // 2, 5 * size // 6]]
     assert middles == pytest.approx(np.array(lit) / lit[-1], abs=1e-3)
 
 
-def test_brightness_of_the_image_is_scaled_away(tmp_path: Path) -> None:
+def test_matte_does_not_depend_on_exposure(tmp_path: Path) -> None:
     model = MattingModel(brightness(tmp_path / "m.onnx", 96))
     dim = thirds(96) // 2
     dim[..., 3] = 255
     assert model.alpha(dim) == pytest.approx(model.alpha(thirds(96)), abs=0.02)
 
 
-def test_mattes_have_the_images_size(tmp_path: Path, disc, over) -> None:
+def test_matte_has_the_size_of_the_image(tmp_path: Path, disc, over) -> None:
     image = opaque(over(disc(40, 26, 14, size=(80, 60)), (90, 140, 200)))
     for size in (32, "any"):
         alpha = MattingModel(redness(tmp_path / f"{size}.onnx", size)).alpha(image)
@@ -85,7 +85,7 @@ def test_mattes_have_the_images_size(tmp_path: Path, disc, over) -> None:
         assert (alpha > 0.5).mean() == pytest.approx(np.pi * 14**2 / 4800, rel=0.08)
 
 
-def test_colors_at_the_outline_are_the_insides(disc, over) -> None:
+def test_outline_takes_the_interior_color(disc, over) -> None:
     truth = disc(40, 26, 14, size=(80, 60))
     cut = apply_matte(opaque(over(truth, (20, 220, 40))), truth[..., 3].astype(np.float32) / 255)
     soft = (cut[..., 3] > 40) & (cut[..., 3] < 250)
@@ -95,50 +95,41 @@ def test_colors_at_the_outline_are_the_insides(disc, over) -> None:
     assert (cut[..., :3] <= cut[..., 3:]).all()
 
 
-def _scenery(disc, over, rng) -> list[np.ndarray]:
-    behind = rng.integers(40, 190, (60, 80, 1)).repeat(3, 2)
-    return [over(disc(25 + 3 * time, 30, 14, size=(80, 60)), behind) for time in range(8)]
+def _on_noise(disc, over, rng) -> list[np.ndarray]:
+    """Eight frames of a moving disc in front of noise."""
+    background = rng.integers(40, 190, (60, 80, 1)).repeat(3, 2)
+    return [over(disc(25 + 3 * time, 30, 14, size=(80, 60)), background) for time in range(8)]
 
 
 @pytest.mark.parametrize("by", ["option", "environment"])
-def test_videos_before_scenery_are_cut_out_by_a_model(
-    tmp_path: Path, render_video, disc, over, rng, monkeypatch: pytest.MonkeyPatch, by: str
+def test_videos_without_a_plain_background_use_the_model(
+    tmp_path: Path, write_video_file, disc, over, rng, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
-    path = render_video("a.mkv", _scenery(disc, over, rng), codec="ffv1", pix_fmt="bgr0")
+    path = write_video_file("a.mkv", _on_noise(disc, over, rng), codec="ffv1", pix_fmt="bgr0")
     model = redness(tmp_path / "m.onnx", 64)
     if by == "environment":
         monkeypatch.setenv("DS4D_MATTING_MODEL", str(model))
     loaded = load_video(path, VideoConfig(size=64, matting_model=model if by == "option" else None))
     alpha = np.stack([loaded.video.frames.read(time, 0)[..., 3] for time in range(8)])
-    area = np.pi * 14**2 * (64 / loaded.framing.side) ** 2
+    area = np.pi * 14**2 * (64 / loaded.crop.side) ** 2
     assert (alpha > 127).sum(axis=(1, 2)) == pytest.approx(np.full(8, area), rel=0.1)
 
 
-def test_without_any_way_out_the_error_names_three(render_video, disc, over, rng) -> None:
-    path = render_video("a.mkv", _scenery(disc, over, rng), codec="ffv1", pix_fmt="bgr0")
-    with pytest.raises(
-        ValueError, match=r"got frames without alpha, whose background is not plain, and no matting model"
-    ) as e:
-        load_video(path, VideoConfig())
-    for way in ("with alpha", "plain background", "--matting-model or $DS4D_MATTING_MODEL"):
-        assert way in str(e.value)
-    for matting, words in (
-        ("alpha", "got frames without alpha"),
-        ("color", "a background that is not plain"),
-        ("model", "no matting model"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            load_video(path, VideoConfig(matting=matting))
+@pytest.mark.parametrize("matting", ["auto", "alpha", "color", "model"])
+def test_videos_that_no_method_applies_to_are_refused(write_video_file, disc, over, rng, matting: str) -> None:
+    path = write_video_file("a.mkv", _on_noise(disc, over, rng), codec="ffv1", pix_fmt="bgr0")
+    with pytest.raises(ValueError, match="--matting-model"):
+        load_video(path, VideoConfig(matting=matting))
 
 
-def test_the_option_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_option_has_precedence_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert matting_model_path(None) is None
     monkeypatch.setenv("DS4D_MATTING_MODEL", "~/b.onnx")
     assert matting_model_path(None) == Path("~/b.onnx").expanduser()
     assert matting_model_path(Path("a.onnx")) == Path("a.onnx")
 
 
-def test_a_model_in_the_folder_of_weights_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_is_found_among_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DS4D_WEIGHTS", str(tmp_path))
     (tmp_path / "matting").mkdir()
     assert matting_model_path(None) is None
@@ -146,21 +137,21 @@ def test_a_model_in_the_folder_of_weights_is_found(tmp_path: Path, monkeypatch: 
     assert matting_model_path(None) == tmp_path / "matting" / "u2net.onnx"
 
 
-def test_files_that_are_no_such_model_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"none\.onnx must be an onnx file, got nothing there"):
+def test_invalid_models_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"none\.onnx"):
         MattingModel(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_text("no model")
-    with pytest.raises(ValueError, match=r"text\.onnx must be an onnx file, got one that cannot be read"):
+    with pytest.raises(ValueError, match=r"text\.onnx"):
         MattingModel(tmp_path / "text.onnx")
     gray = write_model(tmp_path / "gray.onnx", 8, [helper.make_node("Relu", ["image"], ["matte"])], channels=1)
-    with pytest.raises(ValueError, match=r"gray\.onnx must take images \[1, 3, H, W\], got \[1, 1, 8, 8\]"):
+    with pytest.raises(ValueError, match=r"gray\.onnx.*\[1, 1, 8, 8\]"):
         MattingModel(gray)
     three = write_model(tmp_path / "three.onnx", 8, [helper.make_node("Relu", ["image"], ["matte"])])
-    with pytest.raises(ValueError, match=r"must give one map \[1, 1, H, W\], got \[1, 3, 8, 8\]"):
+    with pytest.raises(ValueError, match=r"three\.onnx.*\[1, 3, 8, 8\]"):
         MattingModel(three).alpha(opaque(np.zeros((9, 9, 3), np.uint8)))
 
 
-def test_without_onnxruntime_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_onnxruntime_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(ImportError, match=r"pip install 'ds4d\[matting\]'"):
         MattingModel(tmp_path / "m.onnx")

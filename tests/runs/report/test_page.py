@@ -47,7 +47,7 @@ def test_sections_and_metrics(run: Path, read_page: Callable) -> None:
 
 
 def test_time_and_memory(run: Path, read_page: Callable, change_metrics: Callable) -> None:
-    seconds = {"views": 0.25, "features": 0.0, "init": 1.0, "fit": 117.0, "evaluate": 0.5, "outputs": 1.25}
+    seconds = {"views": 0.25, "features": 0.0, "init": 1.0, "training": 117.0, "evaluate": 0.5, "outputs": 1.25}
     change_metrics(seconds=seconds, peak_memory_bytes={"main": 3 * 2**29, "gpu": 2**30})
     page = read_page(run)
     for text in ("fit 1 min 57 s 98%", "initialization 1.0 s 1%", "total 2 min 0 s", "peak GPU memory 1.00 GiB"):
@@ -64,7 +64,7 @@ def test_durations(seconds: float, said: str) -> None:
 
 
 def test_unknown_stages_keep_their_names(run: Path, read_page: Callable, change_metrics: Callable) -> None:
-    change_metrics(seconds={"polish": 1.0, "fit": 3.0}, peak_memory_bytes={"tape": 2**30})
+    change_metrics(seconds={"polish": 1.0, "training": 3.0}, peak_memory_bytes={"tape": 2**30})
     shown = read_page(run).text["Time and memory"]
     assert "polish 1.0 s 25%" in shown and "peak tape 1.00 GiB" in shown
 
@@ -97,7 +97,10 @@ def test_training_psnr_is_no_score_of_generated_views(run: Path, read_page: Call
     [
         (None, "The input is a folder of views; only videos are checked."),
         ([], "No problems were found."),
-        ([{"severity": "warning", "what": "It is dark.", "fix": "Light it."}], "warning It is dark. Light it."),
+        (
+            [{"name": "dark", "severity": "warning", "what": "It is dark.", "fix": "Light it."}],
+            "warning It is dark. Light it.",
+        ),
     ],
 )
 def test_findings(run: Path, read_page: Callable, change_metrics: Callable, findings: list | None, said: str) -> None:
@@ -133,7 +136,7 @@ def test_text_is_escaped(run: Path, read_page: Callable, change_metrics: Callabl
     record["config"]["views"]["splits"] = [bad]
     (run / "config.json").write_text(json.dumps(record))
     used = {"views": bad, "features": "filters", "init": bad}
-    finding = {"severity": "note", "what": bad, "fix": bad}
+    finding = {"name": bad, "severity": "note", "what": bad, "fix": bad}
     change_metrics(findings=[finding], provenance=used, device=bad, versions={"ds4d": "1", "torch": bad})
     page = read_page(run.rename(run.with_name("<b>&run")))
     assert "script" not in {name for name, _ in page.tags} and "b" in {name for name, _ in page.tags}

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ds4d.core import tracked
-from ds4d.geometry import project_points, spread_rotations
+from ds4d.geometry import project_points, uniform_rotations
 from ds4d.init.registration.poses import Poses, angles_between
 from ds4d.init.registration.similarity import Likeness, compare
 from ds4d.init.registration.targets import Targets
@@ -35,7 +35,7 @@ def search_poses(
         targets: small windows; the cameras look at the origin's surroundings.
         keep: how many.
     """
-    rotations = spread_rotations(max(_FEWEST_ROTATIONS, _IMAGES // targets.cameras.num_views))
+    rotations = uniform_rotations(max(_FEWEST_ROTATIONS, _IMAGES // targets.cameras.num_views))
     found, errors = [], []
     ways = [(quats, mirrored) for mirrored in (False, True) for quats in rotations.split(_CHUNK)]
     for quats, mirrored in tracked(ways, "turning the shape"):

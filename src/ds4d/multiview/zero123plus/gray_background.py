@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 
 from ds4d.core import Warned, notify
 from ds4d.preprocess.config import VideoConfig
-from ds4d.preprocess.matting.mattes import extract_mattes
+from ds4d.preprocess.matting import extract_mattes
 from ds4d.preprocess.matting.plain_background import PlainBackground, find_plain_background, matte_plain_background
 
 _GRAY = PlainBackground((127.0, 127.0, 127.0), 8.0)  # what the networks were taught; for views that show no border
@@ -82,7 +82,7 @@ def heights(alphas: UInt8[np.ndarray, "T H W"]) -> Float[np.ndarray, " T"]:
 
 
 def _cut(clip: UInt8[np.ndarray, "T s s 4"], background: PlainBackground, fronts: Float[np.ndarray, " T"]) -> _Cut:
-    images = np.stack(list(matte_plain_background(list(clip), background, "auto")))
+    images = np.stack([matte.image for matte in matte_plain_background(list(clip), background)])
     height = float(np.median(heights(images[..., 3]) / (clip.shape[1] * fronts)))
     return _Cut(images, int((images[..., 3] >= _SEEN).sum()), height)
 

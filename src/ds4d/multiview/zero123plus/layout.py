@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import UInt8
 
-from ds4d.geometry import RIGS, intrinsics, rig_cameras, rig_cameras_round
+from ds4d.geometry import RIGS, intrinsics, rig_cameras, rig_cameras_around
 from ds4d.io import resize_premultiplied
 from ds4d.types import Cameras, Video
 
@@ -66,7 +66,7 @@ def sheet_cameras(video: Cameras, version: str, nearer: float = 1.0) -> Cameras:
             video. 1 is right for version 1.1.
     """
     rig = RIGS["stag4d" if version == "v1.1" else "zero123plus-v1.2"][1:]
-    cameras = rig_cameras_round(video, rig)
+    cameras = rig_cameras_around(video, rig)
     side = min(video.width, video.height)
     videos_tangent = max(video.width, video.height) / 2 / float(video.Ks[0, 1, 1])
     tangent = videos_tangent if version == "v1.1" else math.tan(math.radians(rig[0].fovy) / 2)

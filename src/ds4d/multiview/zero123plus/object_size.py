@@ -52,7 +52,7 @@ def silhouette_agreement(alphas: Float[Tensor, "V 1 H W"], cameras: Cameras) -> 
     target = rotation.T @ (distance * rotation.new_tensor([0.0, 0.0, 1.0]) - translation)
     half = distance / 2 * (cameras.width / cameras.Ks[0, 0, 0]).maximum(cameras.height / cameras.Ks[0, 1, 1])
     aabb = torch.stack((target - half, target + half))
-    config = HullConfig(round(_VOXELS * max(cameras.width, cameras.height)), grow=0.0, view_tolerance=0)
+    config = HullConfig(round(_VOXELS * max(cameras.width, cameras.height)), dilation=0.0, view_tolerance=0)
     hull = carve(alphas, cameras, aabb, config).flatten()
     pixels, _ = project_points(voxel_centers(aabb, config.resolution)[hull], cameras)
     columns, rows = pixels.floor().long().unbind(-1)

@@ -1,31 +1,32 @@
-"""Checks of a video before anything is made of it. Each takes the evidence and returns a finding or none."""
+"""Input validation: each check takes the context of a video and returns a finding or None."""
 
 from collections.abc import Callable
 
 from ds4d.preprocess.checks import masks, motion, sharpness
-from ds4d.preprocess.checks.context import CheckContext as CheckContext
-from ds4d.preprocess.findings import Finding
+from ds4d.preprocess.checks.base import CheckContext as CheckContext
+from ds4d.preprocess.checks.base import Finding as Finding
+from ds4d.preprocess.checks.base import make_thumbnails as make_thumbnails
 
 CHECKS: tuple[Callable[[CheckContext], Finding | None], ...] = (
-    masks.empty,
-    masks.full,
-    masks.inverted,
+    masks.missing_object,
+    masks.no_background,
+    masks.inverted_alpha,
     masks.cut_by_border,
     masks.several_objects,
-    masks.flicker,
-    masks.background_inside,
-    masks.small,
-    motion.lost_frames,
+    masks.mask_flicker,
+    masks.background_colored_parts,
+    masks.small_object,
+    motion.missing_frames,
     motion.few_frames,
-    motion.still_frames,
-    motion.cuts,
+    motion.repeated_frames,
+    motion.scene_cut,
     motion.moving_camera,
     sharpness.blurred,
 )
 _ORDER = ("fatal", "warning", "note")
 
 
-def check_clip(context: CheckContext) -> tuple[Finding, ...]:
-    """All findings about a video, the worst first."""
+def run_checks(context: CheckContext) -> tuple[Finding, ...]:
+    """All findings about a video, the most severe first."""
     found = [finding for check in CHECKS if (finding := check(context)) is not None]
     return tuple(sorted(found, key=lambda finding: _ORDER.index(finding.severity)))

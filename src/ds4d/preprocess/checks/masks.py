@@ -1,76 +1,79 @@
-"""Checks of the cut-out: is it there, is it whole, is it steady."""
+"""Checks of the mattes: present, complete, and steady."""
 
 import numpy as np
 from jaxtyping import Bool
 
-from ds4d.preprocess.checks.context import CheckContext
-from ds4d.preprocess.findings import Finding, place_in_time
-from ds4d.preprocess.matting.plain_background import find_plain_background
-from ds4d.preprocess.objects import SOLID
-from ds4d.preprocess.regions import bounding_box, shrink
+from ds4d.preprocess.checks.base import CheckContext, Finding, describe_frames
+from ds4d.preprocess.components import bounding_box, erode
+from ds4d.preprocess.objects import OPAQUE
 
-_FULL = 0.95  # of the image
-_JUMP = 0.25  # of the object's area, against the frames before and after
-_SECOND = 0.02  # of the object's area: smaller things left out are not worth a word
-_ALIKE = 0.01  # of the object's area
-_COARSE = 0.5  # pixels of the video per framed pixel
-_TRAVEL = 0.3  # of the square's side, the object's own size in the median frame
+_FULL = 0.95  # of the image area
+_JUMP = 0.25  # of the object's area, compared to the frames before and after
+_MIN_REMOVED = 0.02  # of the object's area: smaller removed objects are not reported
+_MIN_BACKGROUND_COLORED = 0.01  # of the object's area
+_MIN_RESOLUTION = 0.5  # pixels of the video per pixel of the crop
+_MIN_IN_CROP = 0.3  # size of the object in the median frame, of the crop's side
 
 
-def empty(context: CheckContext) -> Finding | None:
-    """Frames that show nothing."""
-    nothing = context.coverage == 0
-    if not nothing.any():
+def missing_object(context: CheckContext) -> Finding | None:
+    """Finds frames with an empty mask."""
+    empty = context.coverage == 0
+    if not empty.any():
         return None
-    strongest = max(int(image[..., 3].max()) for image in context.cut.images)
-    if nothing.all() and 0 < strongest < SOLID:
+    max_alpha = max(int(image[..., 3].max()) for image in context.mattes.images)
+    if empty.all() and 0 < max_alpha < OPAQUE:
         return Finding(
+            "faint_alpha",
             "fatal",
-            f"The cut-out is nowhere solid: its alpha reaches {strongest} of 255.",
-            "Save the video with alpha 255 on the object, or have the alpha ignored with --matting color or model.",
+            f"The object is nowhere opaque: its largest alpha is {max_alpha} of 255.",
+            "Save the video with alpha 255 on the object, or ignore its alpha with --matting color or --matting model.",
         )
-    if nothing.all():
+    if empty.all():
         return Finding(
+            "no_foreground",
             "fatal",
-            "Nothing is left once the background is cut out.",
-            "Look at the video's alpha, or cut out another way with --matting color or model.",
+            "No foreground was found in any frame.",
+            "Check the video's alpha, or use another matting method with --matting color or --matting model.",
         )
     return Finding(
+        "missing_object",
         "fatal",
-        f"The object is not to be seen {place_in_time(nothing, context.seconds)}.",
-        "Leave those frames out with --start and --end.",
+        f"The object is missing {describe_frames(empty, context.seconds)}.",
+        "Exclude these frames with --start and --end.",
     )
 
 
-def full(context: CheckContext) -> Finding | None:
-    """Frames without any background."""
-    whole = context.coverage > _FULL
-    if not whole.any():
+def no_background(context: CheckContext) -> Finding | None:
+    """Finds frames whose mask covers the whole image."""
+    full = context.coverage > _FULL
+    if not full.any():
         return None
     return Finding(
+        "no_background",
         "fatal",
-        f"The cut-out fills the whole image {place_in_time(whole, context.seconds)}.",
-        "Leave those frames out with --start and --end, or cut out another way with --matting.",
+        f"The mask covers the whole image {describe_frames(full, context.seconds)}.",
+        "Exclude these frames with --start and --end, or use another matting method with --matting.",
     )
 
 
-def inverted(context: CheckContext) -> Finding | None:
-    """Alpha that is solid all along the image's edge and clear inside."""
-    if context.cut.way != "alpha":
+def inverted_alpha(context: CheckContext) -> Finding | None:
+    """Finds alpha that is opaque along the image border and transparent inside."""
+    if context.mattes.method != "alpha":
         return None
-    alpha = context.small_cut[..., 3] / 255
-    edge = np.concatenate([alpha[:, 0], alpha[:, -1], alpha[:, :, 0], alpha[:, :, -1]], axis=1)
-    if edge.mean() < 0.9 or alpha.min(axis=(1, 2)).mean() > 0.5:
+    alpha = context.matte_thumbnails[..., 3] / 255
+    border = np.concatenate([alpha[:, 0], alpha[:, -1], alpha[:, :, 0], alpha[:, :, -1]], axis=1)
+    if border.mean() < 0.9 or alpha.min(axis=(1, 2)).mean() > 0.5:
         return None
     return Finding(
+        "inverted_alpha",
         "fatal",
-        "The video's alpha is solid along the image's edge and clear inside: it seems to be inverted.",
-        "Save it with alpha 255 on the object and 0 on the background.",
+        "The video's alpha seems to be inverted: it is opaque along the image border and transparent inside.",
+        "Save the video with alpha 255 on the object and 0 on the background.",
     )
 
 
 def cut_by_border(context: CheckContext) -> Finding | None:
-    """An object that reaches beyond the image."""
+    """Finds frames in which the object extends beyond the image."""
     sides = {
         "left": [mask[:, 0] for mask in context.masks],
         "right": [mask[:, -1] for mask in context.masks],
@@ -83,78 +86,86 @@ def cut_by_border(context: CheckContext) -> Finding | None:
         return None
     frames: Bool[np.ndarray, " T"] = np.any(list(touched.values()), axis=0)
     return Finding(
+        "cut_by_border",
         "warning",
-        f"The object is cut by the image's border ({', '.join(names)}) {place_in_time(frames, context.seconds)}.",
-        "What is outside is taken not to exist: leave those frames out with --start and --end, or video it whole.",
+        f"The image border ({', '.join(names)}) cuts off the object {describe_frames(frames, context.seconds)}.",
+        "Only what is visible is reconstructed. Exclude these frames with --start and --end, or record the whole "
+        "object.",
     )
 
 
-def flicker(context: CheckContext) -> Finding | None:
-    """Silhouettes that jump in size for one frame."""
+def mask_flicker(context: CheckContext) -> Finding | None:
+    """Finds masks whose area jumps for one frame."""
     area = context.coverage
     jumps = np.zeros(len(area), bool)
     if len(area) > 2:
         before, after = area[:-2], area[2:]
-        usual = (before + after) / 2
-        calm = np.abs(before - after) < _JUMP / 2 * usual
-        jumps[1:-1] = calm & (np.abs(area[1:-1] - usual) > _JUMP * usual)
+        expected = (before + after) / 2
+        steady = np.abs(before - after) < _JUMP / 2 * expected
+        jumps[1:-1] = steady & (np.abs(area[1:-1] - expected) > _JUMP * expected)
     if not jumps.any():
         return None
     return Finding(
+        "mask_flicker",
         "warning",
-        f"The cut-out flickers: its size jumps for one frame {place_in_time(jumps, context.seconds)}.",
-        "Cut out another way with --matting, or give a video with alpha.",
+        f"The mask flickers: its area jumps for one frame {describe_frames(jumps, context.seconds)}.",
+        "Use another matting method with --matting, or a video with alpha.",
     )
 
 
 def several_objects(context: CheckContext) -> Finding | None:
-    """Things besides the object."""
-    others = np.array(context.left_out)
-    if not (others > _SECOND).any():
+    """Finds objects that were removed besides the largest one."""
+    removed = np.array(context.removed)
+    if not (removed > _MIN_REMOVED).any():
         return None
     return Finding(
+        "several_objects",
         "warning",
-        f"There is more than one object: others of up to {100 * others.max():.0f} % of the largest one's size were "
-        f"left out {place_in_time(others > _SECOND, context.seconds)}.",
-        "--keep all keeps everything.",
+        f"There is more than one object: others, up to {100 * removed.max():.0f} % of the largest one's area, were "
+        f"removed {describe_frames(removed > _MIN_REMOVED, context.seconds)}.",
+        "Keep all of them with --keep all.",
     )
 
 
-def background_inside(context: CheckContext) -> Finding | None:
-    """Regions of the object that look like the plain background it was told from."""
-    if context.cut.way != "color" or (background := find_plain_background(context.video.images)) is None:
+def background_colored_parts(context: CheckContext) -> Finding | None:
+    """Finds parts of the object that have the plain background's color and may be holes."""
+    colored = context.mattes.background_colored
+    if not colored:
         return None
-    pairs = zip(context.video.images, context.masks, strict=True)
-    alike = [shrink(background.is_like(image, background.tolerance) & mask, 1).mean() for image, mask in pairs]
-    share = np.array(alike) / np.maximum(context.coverage, 1e-6)
-    if not (share > _ALIKE).any():
+    areas = [erode(pixels & mask, 1).mean() for pixels, mask in zip(colored, context.masks, strict=True)]
+    fraction = np.array(areas) / np.maximum(context.coverage, 1e-6)
+    found = fraction > _MIN_BACKGROUND_COLORED
+    if not found.any():
         return None
     return Finding(
+        "background_colored_parts",
         "warning",
-        f"Up to {100 * share.max():.0f} % of the object look like the background "
-        f"{place_in_time(share > _ALIKE, context.seconds)}, and are kept as its parts.",
-        "If they are openings that the background is seen through, cut them out with --openings cut.",
+        f"Up to {100 * fraction.max():.0f} % of the object's area has the color of the background and is kept "
+        f"{describe_frames(found, context.seconds)}.",
+        "If the background is seen through these areas, remove them with --holes remove.",
     )
 
 
-def small(context: CheckContext) -> Finding | None:
-    """An object with few pixels: small in the video, or small in the square because it travels."""
-    framing = context.framing
-    if framing is None:
+def small_object(context: CheckContext) -> Finding | None:
+    """Finds objects of few pixels: small in the video, or small in the crop because they move far."""
+    crop = context.crop
+    if crop is None:
         return None
     sizes = [max(s.stop - s.start for s in bounding_box(mask)) for mask in context.masks if mask.any()]
-    pixels = float(np.median(sizes)) * framing.video_width / context.masks[0].shape[1] if sizes else 0.0
-    if framing.side < _COARSE * framing.size:
+    pixels = float(np.median(sizes)) * crop.video_width / context.masks[0].shape[1] if sizes else 0.0
+    if crop.side < _MIN_RESOLUTION * crop.size:
         return Finding(
+            "small_object",
             "warning",
-            f"The object is small: {pixels:.0f} pixels of the video, enlarged {framing.size / framing.side:.1f} times.",
-            "Give a video in which it is larger, or ask for less with --size.",
+            f"The object is small: {pixels:.0f} pixels in the video, enlarged {crop.size / crop.side:.1f} times.",
+            "Use a video in which it is larger, or reduce --size.",
         )
-    if pixels < _TRAVEL * framing.side:
+    if pixels < _MIN_IN_CROP * crop.side:
         return Finding(
+            "small_in_crop",
             "warning",
-            f"The object travels far: the square round its way is {framing.side / max(pixels, 1):.1f} times as large "
-            "as the object itself, so that little of the images shows it.",
-            "Use a shorter part with --start and --end.",
+            f"The object moves far: the crop around its path is {crop.side / max(pixels, 1):.1f} times as large as the "
+            "object itself, so the object covers few of its pixels.",
+            "Use a shorter part of the video with --start and --end.",
         )
     return None

@@ -1,105 +1,123 @@
-"""Checks of what changes from frame to frame: cuts, the camera, still frames."""
+"""Checks of changes from frame to frame: missing and repeated frames, scene cuts, the camera."""
+
+import itertools
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from ds4d.preprocess.checks.context import CheckContext
-from ds4d.preprocess.findings import Finding, place_in_time
-from ds4d.preprocess.regions import grow
+from ds4d.preprocess.checks.base import CheckContext, Finding, describe_frames
+from ds4d.preprocess.components import dilate
 
-_FEW = 8
+_MIN_FRAMES = 8
 _STILL = 0.5  # levels of 255, mean over the object
-_OFTEN = 0.2  # of the frames
-_CUT = 0.6  # share of the colors that change
-_OVER_USUAL = 4.0  # times the clip's usual change
+_MAX_STILL = 0.2  # of the frames
+_CUT = 0.6  # fraction of the colors that change
+_OVER_MEDIAN = 4.0  # times the median change in the clip
 _SHAKE = 8.0  # levels of 255, median over the background
-_ZOOM = 1.8  # between the largest and the smallest
+_ZOOM = 1.8  # ratio of the largest to the smallest size
 
 
-def few_frames(context: CheckContext) -> Finding | None:
-    """A clip that is too short to show motion."""
-    count = len(context.seconds)
-    if count >= _FEW:
+def missing_frames(context: CheckContext) -> Finding | None:
+    """Finds files that hold fewer frames than they announce."""
+    if context.video.missing == 0:
         return None
     return Finding(
+        "missing_frames",
         "warning",
-        "There is one frame: the object will stand still." if count == 1 else f"There are only {count} frames.",
-        f"Give a video of at least {_FEW} frames, better 24 to 32.",
-    )
-
-
-def lost_frames(context: CheckContext) -> Finding | None:
-    """A file that holds less than it promises."""
-    if context.video.lost == 0:
-        return None
-    return Finding(
-        "warning",
-        f"The file is damaged or ends early: {context.video.lost} frames are missing, the rest is used.",
+        f"The file is damaged or truncated: {context.video.missing} frames are missing, the others are used.",
         "Export or download it again.",
     )
 
 
-def still_frames(context: CheckContext) -> Finding | None:
-    """Frames that repeat the one before."""
-    if len(context.seconds) < 2:
-        return None
-    images = context.small_cut.astype(np.float32)
-    changed = np.abs(np.diff(images, axis=0)).sum(axis=(1, 2, 3)) / 4
-    still = changed < _STILL * np.maximum(images[1:, ..., 3].sum(axis=(1, 2)) / 255, 1)
-    if still.all():
-        return Finding("warning", "Nothing moves: all frames are alike.", "Give a video in which the object moves.")
-    if still.mean() < _OFTEN:
+def few_frames(context: CheckContext) -> Finding | None:
+    """Finds clips that are too short to show motion."""
+    count = len(context.seconds)
+    if count >= _MIN_FRAMES:
         return None
     return Finding(
+        "few_frames",
         "warning",
-        f"Frames repeat: nothing changes {place_in_time(np.append(False, still), context.seconds)}.",
-        "Take fewer with --fps or --frames, or leave the still part out with --start and --end.",
+        "There is only one frame: the object will not move." if count == 1 else f"There are only {count} frames.",
+        f"Use at least {_MIN_FRAMES} frames, better 24 to 32.",
     )
 
 
-def cuts(context: CheckContext) -> Finding | None:
-    """Places where another shot begins."""
+def repeated_frames(context: CheckContext) -> Finding | None:
+    """Finds frames that repeat the previous one."""
+    if len(context.seconds) < 2:
+        return None
+    images = context.matte_thumbnails
+    changed = np.array([np.abs(step).sum() / 4 for step in _differences(images)])
+    still = changed < _STILL * np.maximum(images[1:, ..., 3].sum(axis=(1, 2)) / 255, 1)
+    if still.all():
+        return Finding(
+            "no_motion",
+            "warning",
+            "Nothing moves: all frames are nearly identical.",
+            "Use a video in which the object moves.",
+        )
+    if still.mean() < _MAX_STILL:
+        return None
+    return Finding(
+        "repeated_frames",
+        "warning",
+        f"Frames are repeated: nothing changes {describe_frames(np.append(False, still), context.seconds)}.",
+        "Select fewer frames with --fps or --frames, or exclude the still part with --start and --end.",
+    )
+
+
+def scene_cut(context: CheckContext) -> Finding | None:
+    """Finds the first abrupt change of the image."""
     if len(context.seconds) < 3:
         return None
-    whole, object_ = _color_changes(context.small_video), _color_changes(context.small_cut)
-    change = np.maximum(whole, object_)
-    found = (change > _CUT) & (change > _OVER_USUAL * np.median(change))
+    change = np.maximum(_color_changes(context.thumbnails), _color_changes(context.matte_thumbnails))
+    found = (change > _CUT) & (change > _OVER_MEDIAN * np.median(change))
     if not found.any():
         return None
     first = context.seconds[1 + int(found.argmax())]
     return Finding(
+        "scene_cut",
         "warning",
-        f"There seems to be a cut: the image's colors change at once at {first:.2f} s.",
-        "Use one shot, with --start and --end.",
+        f"There seems to be a scene cut: the colors of the image change abruptly at {first:.2f} s.",
+        "Select one continuous scene with --start and --end.",
     )
 
 
 def moving_camera(context: CheckContext) -> Finding | None:
-    """A background that moves, where there is one to be seen, and an object that grows or shrinks."""
-    if context.cut.way == "model" and len(context.seconds) > 1:
-        changes = np.abs(np.diff(context.small_video[..., :3].astype(np.float32), axis=0)).mean(axis=-1)
-        near = np.stack([grow(alpha > 0, 2) for alpha in context.small_cut[..., 3]])
-        behind = ~(near[1:] | near[:-1])
-        if behind.any() and float(np.median(changes[behind])) > _SHAKE:
+    """Finds a moving background, where there is one to be seen, and an object whose size changes much."""
+    if context.mattes.method == "model" and len(context.seconds) > 1:
+        changes = np.stack([np.abs(step[..., :3]).mean(axis=-1) for step in _differences(context.thumbnails)])
+        near = np.stack([dilate(alpha > 0, 2) for alpha in context.matte_thumbnails[..., 3]])
+        background = ~(near[1:] | near[:-1])
+        if background.any() and float(np.median(changes[background])) > _SHAKE:
             return Finding(
+                "moving_camera",
                 "warning",
                 "The camera moves: the background changes from frame to frame.",
-                "The object is taken to be recorded by a camera that stands still. Video it from a tripod.",
+                "The camera is assumed to be static. Record from a tripod.",
             )
     lengths = np.sqrt(context.coverage[context.coverage > 0])
     if len(lengths) and lengths.max() > _ZOOM * lengths.min():
         return Finding(
+            "size_change",
             "warning",
-            f"The object appears {lengths.max() / lengths.min():.1f} times as large at one time as at another: the "
-            "camera zooms, or the object comes nearer, is covered, or changes its shape much.",
-            "The object is taken to keep its distance from a camera that stands still. Use a shorter part with --start "
-            "and --end.",
+            f"The object appears {lengths.max() / lengths.min():.1f} times as large in one frame as in another: the "
+            "camera zooms, or the object comes nearer, is occluded, or changes its shape.",
+            "The camera is assumed to be static, at a constant distance to the object. Use a shorter part of the video "
+            "with --start and --end.",
         )
     return None
 
 
+def _differences(images: UInt8[np.ndarray, "T h w 4"]) -> Iterator[Float[np.ndarray, "h w 4"]]:
+    """Difference of each image from the previous one."""
+    for previous, following in itertools.pairwise(images):
+        yield following.astype(np.float32) - previous
+
+
 def _color_changes(images: UInt8[np.ndarray, "T h w 4"]) -> Float[np.ndarray, " steps"]:
-    """Share of the colors that differ from frame to frame, by histograms of 4 x 4 x 4 bins, alpha as weight."""
+    """Fraction of the colors that differ from frame to frame, by alpha-weighted histograms of 4 x 4 x 4 bins."""
     histograms = []
     for image in images:
         weights = image[..., 3].reshape(-1).astype(np.float64)

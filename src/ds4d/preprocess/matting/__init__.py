@@ -1,4 +1,6 @@
-"""Mattes: what of each frame belongs to the object."""
+"""Matting: which part of each frame is foreground."""
 
+from ds4d.preprocess.matting.mattes import Mattes as Mattes
+from ds4d.preprocess.matting.mattes import extract_mattes as extract_mattes
 from ds4d.preprocess.matting.model import MattingModel as MattingModel
 from ds4d.preprocess.matting.model import matting_model_path as matting_model_path

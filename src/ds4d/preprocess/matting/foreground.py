@@ -1,31 +1,51 @@
-"""The object's own color near its outline, where pixels mix it with what lies behind."""
+"""Foreground color estimation: near its outline an object's color is mixed with the background's."""
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 
-_REACH = 4  # pixels over which the color of the object's inside is carried to its outline
+_RADIUS = 4  # pixels over which interior colors are extrapolated to the outline
+_OPAQUE = 0.95  # alpha from which on a pixel shows nothing but the object
 
 
-def own_color(
+def estimate_foreground(
     colors: Float[np.ndarray, "H W 3"],
-    inside: Bool[np.ndarray, "H W"],
+    interior: Bool[np.ndarray, "H W"],
     wanted: Bool[np.ndarray, "H W"],
 ) -> tuple[Float[np.ndarray, "wanted 3"], Bool[np.ndarray, " wanted"]]:
-    """For each pixel wanted, row by row, the mean color of the inside within a few pixels, and whether there is any.
+    """Foreground color of each wanted pixel: the mean color of the interior pixels in a box around it.
 
     Args:
-        colors: of the image, any range.
-        inside: pixels that show nothing but the object.
-        wanted: pixels to find the object's color for.
+        colors: colors of the image, in any range.
+        interior: pixels that show nothing but the object.
+        wanted: pixels to estimate the foreground color of.
+
+    Returns:
+        The colors, row by row, and whether there is an interior pixel in the box.
     """
-    height, width = inside.shape
-    weighted = np.dstack((np.where(inside[..., None], colors, 0), inside)).astype(np.float64)
-    # Sums over the rectangle above and left of each pixel: four of them make the sum over any box.
+    height, width = interior.shape
+    weighted = np.dstack((np.where(interior[..., None], colors, 0), interior)).astype(np.float64)
+    # A summed-area table: four reads per pixel, where a box filter of the whole image takes twice the time.
     sums = np.zeros((height + 1, width + 1, 4))
     sums[1:, 1:] = weighted.cumsum(axis=0).cumsum(axis=1)
     rows, columns = np.nonzero(wanted)
-    top, bottom = np.maximum(rows - _REACH, 0), np.minimum(rows + _REACH + 1, height)
-    left, right = np.maximum(columns - _REACH, 0), np.minimum(columns + _REACH + 1, width)
+    top, bottom = np.maximum(rows - _RADIUS, 0), np.minimum(rows + _RADIUS + 1, height)
+    left, right = np.maximum(columns - _RADIUS, 0), np.minimum(columns + _RADIUS + 1, width)
     total = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
-    found = total[:, 3] > 0.5  # the sums are of whole numbers, but for rounding
+    found = total[:, 3] > 0.5  # whole numbers, but for rounding
     return (total[:, :3] / np.maximum(total[:, 3:], 1)).astype(colors.dtype), found
+
+
+def apply_matte(image: UInt8[np.ndarray, "H W 4"], alpha: Float[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 4"]:
+    """The foreground of an image, premultiplied, with estimated foreground colors at the outline.
+
+    Args:
+        image: an opaque image.
+        alpha: its matte, in [0, 1].
+    """
+    colors = image[..., :3].astype(np.float32)
+    soft = (alpha > 0) & (alpha < _OPAQUE)
+    foreground, found = estimate_foreground(colors, alpha >= _OPAQUE, soft)
+    colors[soft] = np.where(found[:, None], foreground, colors[soft])
+    covered = np.rint(255 * alpha)[..., None]
+    premultiplied = np.minimum(np.rint(alpha[..., None] * colors), covered)
+    return np.concatenate((premultiplied, covered), axis=-1).astype(np.uint8)

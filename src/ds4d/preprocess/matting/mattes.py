@@ -1,84 +1,103 @@
-"""The object without its background, by whichever way there is."""
+"""Mattes of a clip by one of three methods: the file's alpha, a plain background's color, or a matting model."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from ds4d.core import tracked
 from ds4d.preprocess.config import VideoConfig
-from ds4d.preprocess.matting.model import MODEL_VARIABLE, MattingModel, apply_matte, matting_model_path
+from ds4d.preprocess.matting.foreground import apply_matte
+from ds4d.preprocess.matting.model import MODEL_VARIABLE, MattingModel, matting_model_path
 from ds4d.preprocess.matting.plain_background import find_plain_background, matte_plain_background
-from ds4d.preprocess.matting.smoothing import steady_mattes
+from ds4d.preprocess.matting.smoothing import smooth_mattes
 
-ALPHA_FLOOR = 8  # of 255; fainter alpha is what compression and generators leave
+_MIN_ALPHA = 8  # of 255: smaller values are left by compression and by generators
+_WORK = "matting"  # the name of the progress
 
 
 class Mattes(NamedTuple):
-    """The object alone.
+    """The foreground of a clip.
 
     Attributes:
-        images: premultiplied, everything that is not background.
-        way: how it was told from the background.
+        images: foreground of each frame, premultiplied, 0 where there is background.
+        method: how foreground and background were told apart.
+        background_colored: by frame, the pixels that have the plain background's color, inside the object or not;
+            none for the other two methods.
     """
 
     images: list[UInt8[np.ndarray, "H W 4"]]
-    way: Literal["alpha", "color", "model"]
+    method: Literal["alpha", "color", "model"]
+    background_colored: Sequence[Bool[np.ndarray, "H W"]] = ()
 
 
-def extract_mattes(images: Sequence[UInt8[np.ndarray, "H W 4"]], config: VideoConfig) -> Mattes:
-    """Takes the background away: by the file's alpha, by a plain background's color, or by a model, in this order.
+def extract_mattes(images: list[UInt8[np.ndarray, "H W 4"]], config: VideoConfig) -> Mattes:
+    """Removes the background by the file's alpha, a plain background's color, or a matting model, in this order.
 
     Args:
-        images: of the clip, premultiplied, of one size.
-        config: which way is asked for.
+        images: frames of a clip, premultiplied, of one size. Each is replaced in the list by its matte, so that there
+            is one copy of the clip in memory.
+        config: the method to use.
 
     Raises:
-        ValueError: the way that is asked for cannot be gone, or none can.
-        ImportError: a model is to be used and onnxruntime is not installed.
+        ValueError: The method does not apply to these frames, or none does.
+        ImportError: A model is to be used and onnxruntime is not installed.
     """
-    ways: dict[str, Callable[[], Mattes | None]] = {
+    methods: dict[str, Callable[[], Mattes | None]] = {
         "alpha": lambda: _by_alpha(images),
         "color": lambda: _by_color(images, config),
         "model": lambda: _by_model(images, config),
     }
-    for name in ways if config.matting == "auto" else (config.matting,):
-        if (result := ways[name]()) is not None:
-            return result
+    for name in methods if config.matting == "auto" else (config.matting,):
+        if (mattes := methods[name]()) is not None:
+            return mattes
     missing = {
-        "auto": "frames without alpha, whose background is not plain, and no matting model",
+        "auto": "frames without alpha, without a plain background, and no matting model",
         "alpha": "frames without alpha",
-        "color": "a background that is not plain",
+        "color": "frames without a plain background",
         "model": "no matting model",
     }
     raise ValueError(
-        f"the object must be told from its background, got {missing[config.matting]}. There are three ways: save the "
-        "video with alpha (webm, mov, or images in png); video before a plain background; or name the file of a "
-        f"matting model (U2-Net, IS-Net or RMBG as onnx) with --matting-model or ${MODEL_VARIABLE}."
+        f"the object must be separable from its background, got {missing[config.matting]}. Either save the video with "
+        "alpha (webm, mov, or png images), record it in front of a plain background, or give a matting model (U2-Net, "
+        f"IS-Net or RMBG as an onnx file) with --matting-model or ${MODEL_VARIABLE}."
     )
 
 
-def _by_alpha(images: Sequence[UInt8[np.ndarray, "H W 4"]]) -> Mattes | None:
-    """None where the file's alpha is opaque everywhere, which says nothing."""
-    if not any((image[..., 3] < 255 - ALPHA_FLOOR).any() for image in images):
+def _by_alpha(images: list[UInt8[np.ndarray, "H W 4"]]) -> Mattes | None:
+    """None if the file's alpha is opaque everywhere."""
+    if not any((image[..., 3] < 255 - _MIN_ALPHA).any() for image in images):
         return None
-    return Mattes([np.where(p[..., 3:] < ALPHA_FLOOR, 0, p).astype(np.uint8) for p in images], "alpha")
+    for time, image in enumerate(images):
+        images[time] = _without_faint_alpha(image)
+    return Mattes(images, "alpha")
 
 
-def _by_color(images: Sequence[UInt8[np.ndarray, "H W 4"]], config: VideoConfig) -> Mattes | None:
+def _by_color(images: list[UInt8[np.ndarray, "H W 4"]], config: VideoConfig) -> Mattes | None:
+    """None if the background is not plain."""
     background = find_plain_background(images)
     if background is None:
         return None
-    cut = matte_plain_background(images, background, config.openings)
-    return Mattes(list(tracked(cut, "cutting out the object", len(images))), "color")
+    mattes = matte_plain_background(images, background, config.holes)
+    background_colored = []
+    for time, matte in enumerate(tracked(mattes, _WORK, len(images))):
+        images[time] = matte.image
+        background_colored.append(matte.background_colored)
+    return Mattes(images, "color", background_colored)
 
 
-def _by_model(images: Sequence[UInt8[np.ndarray, "H W 4"]], config: VideoConfig) -> Mattes | None:
+def _by_model(images: list[UInt8[np.ndarray, "H W 4"]], config: VideoConfig) -> Mattes | None:
+    """None if there is no model."""
     path = matting_model_path(config.matting_model)
     if path is None:
         return None
     model = MattingModel(path)
-    alphas = steady_mattes([model.alpha(image) for image in tracked(images, "cutting out the object")])
-    cut = [apply_matte(image, alpha) for image, alpha in zip(images, alphas, strict=True)]
-    return Mattes([np.where(p[..., 3:] < ALPHA_FLOOR, 0, p).astype(np.uint8) for p in cut], "model")
+    # Smoothing is one frame behind the model, so no frame is replaced before the model has read it.
+    for time, alpha in enumerate(smooth_mattes(model.alpha(image) for image in tracked(images, _WORK))):
+        images[time] = _without_faint_alpha(apply_matte(images[time], alpha))
+    return Mattes(images, "model")
+
+
+def _without_faint_alpha(image: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
+    return np.where(image[..., 3:] < _MIN_ALPHA, 0, image).astype(np.uint8)

@@ -1,64 +1,61 @@
 """Alpha compositing of binned Gaussians, tile by tile, forward and backward.
 
-A tile's pixels live in one flat scratch array, a plane per quantity, and each Gaussian sweeps the rows it reaches in
-one loop. Two things let the compiler turn that loop into vector instructions: all planes share one array, so nothing
-can overlap, and indices are unsigned, so none can count from the end. Every literal is a float32, as numba widens
-arithmetic with Python's numbers to float64.
+The pixels of a tile are in one flat scratch array, one plane per quantity, and each Gaussian updates the rows that it
+covers in one loop. The compiler vectorizes this loop because all planes are in one array, so that none can overlap, and
+because indices are unsigned, so that none can count from the end. Every literal is a float32, as numba computes with
+Python's numbers in float64.
 """
 
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
 
+from ds4d.core.numba_kernels import HALF, ONE, ZERO, kernel
 from ds4d.rendering.settings import ALPHA_CUT, MAX_ALPHA, MIN_TRANSMITTANCE
 
-# Rounding may differ from strict IEEE order, which is what lets sums run in vector lanes; NaN and infinity stay honest.
-_FAST = {"contract", "nsz", "arcp", "reassoc"}
-# A row of a tile is 8 pixels, as narrow as vectors allow, so that few lanes fall outside a small Gaussian; Gaussians
-# take rows in pairs, which fills the widest vectors (16 floats).
+# A row of a tile is 8 pixels, as narrow as vectors allow, so that few lanes are outside a small Gaussian; rows are
+# processed in pairs, which fill the widest vectors (16 floats).
 TILE_WIDTH, TILE_HEIGHT = 8, 32
 _WIDTH, _ROW_STEP, _UNIT = np.uint64(TILE_WIDTH), np.uint64(2), np.uint64(1)
 _PIXELS = np.uint64(TILE_WIDTH * TILE_HEIGHT)
 
-_ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 _ALPHA_CUT = np.float32(ALPHA_CUT)
 _MAX_ALPHA = np.float32(MAX_ALPHA)
 _MIN_TRANSMITTANCE = np.float32(MIN_TRANSMITTANCE)
 _TINY = np.float32(1e-10)
-# exp(-5.6) < 1/255: larger exponents are cut off anyway.
+# exp(-5.6) < 1/255: larger exponents are below the alpha threshold anyway.
 _MAX_SIGMA = np.float32(5.6)
 _EIGHTH = np.float32(1 / 8)
 # exp(-t) for 0 <= t <= 0.7 by a polynomial of least relative error, 9e-8, with value 1 at 0.
 _E1, _E2, _E3 = np.float32(-0.9999947547912598), np.float32(0.4998997747898102), np.float32(-0.16602839529514313)
 _E4, _E5 = np.float32(0.03984830155968666), np.float32(-0.00588524853810668)
 
-# Planes of the scratch array: pixel centers within the tile, transmittance (negated once the pixel is done, so that it
-# reaches the minimum no more), number of the last Gaussian taken, and color and depth or what comes back to them.
+# Planes of the scratch array: pixel centers within the tile, transmittance (negative once the pixel is finished, so
+# that it never reaches the minimum again), number of the last Gaussian blended, color and depth or their gradients.
 _X, _Y, _T, _LAST, _R, _G, _B, _D, _BEHIND = (np.uint64(k) * _PIXELS for k in range(9))
 _SCRATCH = 9 * TILE_WIDTH * TILE_HEIGHT
-_CENTERS = np.stack(np.meshgrid(np.arange(TILE_WIDTH), np.arange(TILE_HEIGHT))).astype(np.float32).ravel() + _HALF
-_CHECK_EVERY = 16  # Gaussians between looks whether all pixels of the tile are done
+_CENTERS = np.stack(np.meshgrid(np.arange(TILE_WIDTH), np.arange(TILE_HEIGHT))).astype(np.float32).ravel() + HALF
+_CHECK_EVERY = 16  # Gaussians between checks whether all pixels of the tile are finished
 SLOT = 10  # per slot: gradients of mean x, y; conic a, b, c; opacity; color r, g, b; depth
 
 
 @no_type_check
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@kernel()
 def _exp_minus(sigma):
     """exp(-sigma) for 0 <= sigma <= 5.6 to 2e-6, constant beyond: the eighth power of exp(-sigma / 8)."""
     t = min(sigma, _MAX_SIGMA) * _EIGHTH
-    p = ((((_E5 * t + _E4) * t + _E3) * t + _E2) * t + _E1) * t + _ONE
+    p = ((((_E5 * t + _E4) * t + _E3) * t + _E2) * t + _E1) * t + ONE
     p = p * p
     p = p * p
     return p * p
 
 
 @no_type_check
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@kernel()
 def _blend(pixels, left, top, start, end, record, number):
-    """Lays one Gaussian over the pixels start..end of the tile."""
+    """Blends one Gaussian into the pixels start..end of the tile."""
     x, y, b, opacity = record[0] - np.float32(left), record[1] - np.float32(top), record[3], record[5]
-    half_a, half_c = _HALF * record[2], _HALF * record[4]
+    half_a, half_c = HALF * record[2], HALF * record[4]
     red, green, blue, depth = record[6], record[7], record[8], record[9]
     for k in range(start, end):
         dx = x - pixels[_X + k]
@@ -66,10 +63,10 @@ def _blend(pixels, left, top, start, end, record, number):
         sigma = (half_a * dx + b * dy) * dx + half_c * dy * dy
         alpha = min(_MAX_ALPHA, opacity * _exp_minus(sigma))
         before = pixels[_T + k]
-        after = before * (_ONE - alpha)
-        hit = (sigma >= _ZERO) & (alpha >= _ALPHA_CUT)
+        after = before * (ONE - alpha)
+        hit = (sigma >= ZERO) & (alpha >= _ALPHA_CUT)
         taken = hit & (after > _MIN_TRANSMITTANCE)
-        weight = alpha * before if taken else _ZERO
+        weight = alpha * before if taken else ZERO
         pixels[_R + k] += weight * red
         pixels[_G + k] += weight * green
         pixels[_B + k] += weight * blue
@@ -79,21 +76,20 @@ def _blend(pixels, left, top, start, end, record, number):
 
 
 @no_type_check
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
-def _all_done(pixels):
-    largest = -_ONE
+@kernel()
+def _all_finished(pixels):
+    largest = -ONE
     for k in range(_PIXELS):
         largest = max(largest, pixels[_T + k])
-    return largest <= _ZERO
+    return largest <= ZERO
 
 
 @no_type_check
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@kernel()
 def _unblend(pixels, left, top, start, end, record, number, out):
-    """Takes one Gaussian off the pixels start..end of the tile again and writes its gradients to `out` [SLOT].
+    """Undoes the blending of one Gaussian in the pixels start..end of the tile; writes its gradients to `out` [SLOT].
 
-    The plane _BEHIND holds the gradient of what shows through, per unit of light: going forward past a Gaussian blends
-    the Gaussian's own over it.
+    The plane _BEHIND holds the gradient of the transmitted light; each Gaussian, back to front, blends its own over it.
     """
     x, y, a, b, c, opacity = (
         record[0] - np.float32(left),
@@ -103,19 +99,19 @@ def _unblend(pixels, left, top, start, end, record, number, out):
         record[4],
         record[5],
     )
-    half_a, half_c = _HALF * a, _HALF * c
+    half_a, half_c = HALF * a, HALF * c
     red, green, blue, depth = record[6], record[7], record[8], record[9]
-    d_red = d_green = d_blue = d_depth = _ZERO
-    moment = moment_x = moment_y = moment_xx = moment_xy = moment_yy = _ZERO
+    d_red = d_green = d_blue = d_depth = ZERO
+    moment = moment_x = moment_y = moment_xx = moment_xy = moment_yy = ZERO
     for k in range(start, end):
         dx = x - pixels[_X + k]
         dy = y - pixels[_Y + k]
         sigma = (half_a * dx + b * dy) * dx + half_c * dy * dy
         full = opacity * _exp_minus(sigma)
         alpha = min(_MAX_ALPHA, full)
-        taken = (sigma >= _ZERO) & (alpha >= _ALPHA_CUT) & (pixels[_LAST + k] >= number)
-        alpha = alpha if taken else _ZERO
-        before = pixels[_T + k] / (_ONE - alpha)
+        taken = (sigma >= ZERO) & (alpha >= _ALPHA_CUT) & (pixels[_LAST + k] >= number)
+        alpha = alpha if taken else ZERO
+        before = pixels[_T + k] / (ONE - alpha)
         pixels[_T + k] = before
         weight = alpha * before
         d_red += weight * pixels[_R + k]
@@ -125,27 +121,27 @@ def _unblend(pixels, left, top, start, end, record, number, out):
         own = red * pixels[_R + k] + green * pixels[_G + k] + blue * pixels[_B + k] + depth * pixels[_D + k]
         gain = own - pixels[_BEHIND + k]
         pixels[_BEHIND + k] += alpha * gain
-        pull = weight * gain if full <= _MAX_ALPHA else _ZERO  # -dL/dsigma; a capped alpha does not move
-        pull_x, pull_y = pull * dx, pull * dy
-        moment += pull
-        moment_x += pull_x
-        moment_y += pull_y
-        moment_xx += pull_x * dx
-        moment_xy += pull_x * dy
-        moment_yy += pull_y * dy
+        by_sigma = weight * gain if full <= _MAX_ALPHA else ZERO  # -dL/dsigma; capped alpha has no gradient
+        by_sigma_x, by_sigma_y = by_sigma * dx, by_sigma * dy
+        moment += by_sigma
+        moment_x += by_sigma_x
+        moment_y += by_sigma_y
+        moment_xx += by_sigma_x * dx
+        moment_xy += by_sigma_x * dy
+        moment_yy += by_sigma_y * dy
     out[0] = -(a * moment_x + b * moment_y)
     out[1] = -(b * moment_x + c * moment_y)
-    out[2] = -_HALF * moment_xx
+    out[2] = -HALF * moment_xx
     out[3] = -moment_xy
-    out[4] = -_HALF * moment_yy
+    out[4] = -HALF * moment_yy
     out[5] = moment / opacity
     out[6], out[7], out[8], out[9] = d_red, d_green, d_blue, d_depth
 
 
 @no_type_check
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@kernel()
 def _store(pixels, plane, left, top, image):
-    """Copies a plane to its place in `image`; what lies outside is dropped."""
+    """Copies a plane to its pixels of `image`; those outside are dropped."""
     for row in range(min(TILE_HEIGHT, image.shape[0] - top)):
         line = image[top + row, left:]
         start = plane + np.uint64(row) * _WIDTH
@@ -154,9 +150,9 @@ def _store(pixels, plane, left, top, image):
 
 
 @no_type_check
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@kernel()
 def _load(pixels, plane, left, top, image):
-    """Copies the tile's part of `image` to a plane; what lies outside is left as it is."""
+    """Copies the tile's pixels of `image` to a plane; those outside are left unchanged."""
     for row in range(min(TILE_HEIGHT, image.shape[0] - top)):
         line = image[top + row, left:]
         start = plane + np.uint64(row) * _WIDTH
@@ -165,7 +161,7 @@ def _load(pixels, plane, left, top, image):
 
 
 @no_type_check
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@kernel()
 def _rows_of(rows, slot):
     """First and one past the last pixel of the rows of a slot, widened to whole steps."""
     first, end = np.uint64(rows[slot, 0]), np.uint64(rows[slot, 1])
@@ -173,14 +169,14 @@ def _rows_of(rows, slot):
 
 
 @no_type_check
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@kernel()
 def _composite_tile(left, top, records, ranks, rows, entries, background, colors, alphas, depths, transmittances, last):
     """One tile of one image."""
     pixels = np.zeros(_SCRATCH, np.float32)
     pixels[: 2 * _PIXELS] = _CENTERS
-    pixels[_T : _T + _PIXELS] = _ONE
+    pixels[_T : _T + _PIXELS] = ONE
     for number in range(len(entries)):
-        if number % _CHECK_EVERY == 0 and _all_done(pixels):
+        if number % _CHECK_EVERY == 0 and _all_finished(pixels):
             break
         slot = entries[number]
         start, end = _rows_of(rows, slot)
@@ -188,7 +184,7 @@ def _composite_tile(left, top, records, ranks, rows, entries, background, colors
 
     for k in range(_PIXELS):
         t = abs(pixels[_T + k])
-        alpha = _ONE - t
+        alpha = ONE - t
         pixels[_T + k] = t
         pixels[_X + k] = alpha
         pixels[_D + k] /= max(alpha, _TINY)
@@ -205,7 +201,7 @@ def _composite_tile(left, top, records, ranks, rows, entries, background, colors
 
 
 @no_type_check
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(fast_math=False)
 def composite(
     first, end, records, ranks, rows, entries, tiles, backgrounds, colors, alphas, depths, transmittances, last
 ):
@@ -226,7 +222,7 @@ def composite(
 
 
 @no_type_check
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@kernel()
 def _composite_tile_backward(
     left, top, records, ranks, rows, entries, background, alphas, depths, transmittances, last,
     d_colors, d_alphas, d_depths, gradients,
@@ -244,11 +240,11 @@ def _composite_tile_backward(
     _load(pixels, _B, left, top, d_colors[2])
     _load(pixels, _D, left, top, d_depths)
     _load(pixels, _BEHIND, left, top, d_alphas)
-    deepest = _ZERO
+    deepest = ZERO
     for k in range(_PIXELS):
         pixels[_D + k] /= max(pixels[_X + k], _TINY)
-        shown = background[0] * pixels[_R + k] + background[1] * pixels[_G + k] + background[2] * pixels[_B + k]
-        pixels[_BEHIND + k] = shown + pixels[_D + k] * pixels[_Y + k] - pixels[_BEHIND + k]
+        composited = background[0] * pixels[_R + k] + background[1] * pixels[_G + k] + background[2] * pixels[_B + k]
+        pixels[_BEHIND + k] = composited + pixels[_D + k] * pixels[_Y + k] - pixels[_BEHIND + k]
         deepest = max(deepest, pixels[_LAST + k])
     pixels[: 2 * _PIXELS] = _CENTERS
     for number in range(int(deepest), len(entries)):
@@ -260,14 +256,14 @@ def _composite_tile_backward(
 
 
 @no_type_check
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(fast_math=False)
 def composite_backward(
     first, end, records, ranks, rows, entries, tiles, backgrounds, alphas, depths, transmittances, last,
     d_colors, d_alphas, d_depths, gradients,
 ):  # fmt: skip
     """Fills gradients [pairs,SLOT] from those of colors, alphas and expected depths. Items: I * tiles.
 
-    Runs back to front: dividing the final transmittance by 1 - alpha gives the one before.
+    Runs back to front: dividing the final transmittance by 1 - alpha gives the previous one.
     """
     images = len(tiles)
     across = (alphas.shape[2] + TILE_WIDTH - 1) // TILE_WIDTH
@@ -281,7 +277,7 @@ def composite_backward(
 
 
 @no_type_check
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(fast_math=False)
 def _sum_image(gradients, slots, order, d_means2d, d_conics, d_opacities, d_colors, d_depths):
     """One image of `sum_slots`."""
     d_means2d[:] = 0
@@ -303,14 +299,14 @@ def _sum_image(gradients, slots, order, d_means2d, d_conics, d_opacities, d_colo
 
 
 @no_type_check
-@njit(nogil=True, cache=True, error_model="numpy")
-def sum_slots(first, end, gradients, slots, order, drawn, d_means2d, d_conics, d_opacities, d_colors, d_depths):
+@kernel(fast_math=False)
+def sum_slots(first, end, gradients, slots, order, visible, d_means2d, d_conics, d_opacities, d_colors, d_depths):
     """Fills d_means2d [I,N,2], d_conics [I,N,3], ..., d_depths [I,N]: sums over each Gaussian's slots. Items: I."""
     for i in range(first, end):
         _sum_image(
             gradients,
             slots[i],
-            order[i, : drawn[i]],
+            order[i, : visible[i]],
             d_means2d[i],
             d_conics[i],
             d_opacities[i],

@@ -1,21 +1,20 @@
 """EWA projection of Gaussians into images (Zwicker et al. 2001), forward and backward.
 
-The arithmetic is in float64: thin Gaussians lose their determinant to cancellation in float32, and loading and storing
-cost more than the wider numbers.
+The arithmetic is in float64: the determinant of thin Gaussians would be lost to cancellation in float32, and memory
+access costs more than the wider numbers.
 """
 
 import math
 from typing import no_type_check
 
-from numba import njit
-
+from ds4d.core.numba_kernels import kernel
 from ds4d.rendering.settings import ALPHA_CUT, MAX_EXTENT
 
 MAX_RADIUS = 1e9  # fits an int32
 
 
 @no_type_check
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(fast_math=False)
 def _rotation(quats, t, n):
     """Rows of the rotation matrix of quaternion (t, n), and the quaternion's inverse length."""
     w, x, y, z = float(quats[t, n, 0]), float(quats[t, n, 1]), float(quats[t, n, 2]), float(quats[t, n, 3])
@@ -28,7 +27,7 @@ def _rotation(quats, t, n):
 
 
 @no_type_check
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(fast_math=False)
 def _camera_point(viewmats, i, means, t, n):
     """Gaussian (t, n)'s center in camera i."""
     x, y, z = float(means[t, n, 0]), float(means[t, n, 1]), float(means[t, n, 2])
@@ -41,16 +40,16 @@ def _camera_point(viewmats, i, means, t, n):
 
 
 @no_type_check
-@njit(nogil=True, cache=True, error_model="numpy")
-def _held_slope(slope, focal, center, size):
-    """The slope (x / z or y / z) at which the Jacobian is taken: within 0.15 of the image's size around it."""
+@kernel(fast_math=False)
+def _clamped_slope(slope, focal, center, size):
+    """The slope (x / z or y / z) of the Jacobian, clamped to 0.15 of the image size outside the image."""
     per_pixel = 1.0 / focal
     margin = 0.15 * size * per_pixel
     return min(max(slope, -center * per_pixel - margin), (size - center) * per_pixel + margin)
 
 
 @no_type_check
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(fast_math=False)
 def _camera_axes(viewmats, i, row0, row1, row2, scales, t, n):
     """Columns k = 0..2 of R_camera R_gaussian diag(scales), one (x, y, z) per scaled axis of the Gaussian."""
     m = viewmats[i]
@@ -58,12 +57,12 @@ def _camera_axes(viewmats, i, row0, row1, row2, scales, t, n):
     axis0 = (row0[0] * s[0], row1[0] * s[0], row2[0] * s[0])
     axis1 = (row0[1] * s[1], row1[1] * s[1], row2[1] * s[1])
     axis2 = (row0[2] * s[2], row1[2] * s[2], row2[2] * s[2])
-    return _turn(m, axis0), _turn(m, axis1), _turn(m, axis2)
+    return _rotate(m, axis0), _rotate(m, axis1), _rotate(m, axis2)
 
 
 @no_type_check
-@njit(nogil=True, cache=True, error_model="numpy")
-def _turn(m, v):
+@kernel(fast_math=False)
+def _rotate(m, v):
     """R_camera @ v."""
     return (
         m[0, 0] * v[0] + m[0, 1] * v[1] + m[0, 2] * v[2],
@@ -73,8 +72,8 @@ def _turn(m, v):
 
 
 @no_type_check
-@njit(nogil=True, cache=True, error_model="numpy")
-def _turn_back(m, v):
+@kernel(fast_math=False)
+def _rotate_back(m, v):
     """R_camera^T @ v."""
     return (
         m[0, 0] * v[0] + m[1, 0] * v[1] + m[2, 0] * v[2],
@@ -84,7 +83,7 @@ def _turn_back(m, v):
 
 
 @no_type_check
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(fast_math=False)
 def _project_one(
     i, t, n, means, quats, scales, opacities, viewmats, Ks, width, height, near, far, eps2d,
     means2d, conics, depths, radii,
@@ -95,7 +94,7 @@ def _project_one(
     means2d[i, n] = 0
     conics[i, n] = 0
     radii[i, n] = 0
-    if not near <= z <= far:  # conditions are put so that what is not a number is not drawn
+    if not near <= z <= far:  # written so that NaN fails the test
         return
     fx, fy, cx, cy = float(Ks[i, 0, 0]), float(Ks[i, 1, 1]), float(Ks[i, 0, 2]), float(Ks[i, 1, 2])
     slope_x, slope_y = x / z, y / z
@@ -106,7 +105,7 @@ def _project_one(
         return
 
     row0, row1, row2, _, _ = _rotation(quats, t, n)
-    sx, sy = _held_slope(slope_x, fx, cx, width), _held_slope(slope_y, fy, cy, height)
+    sx, sy = _clamped_slope(slope_x, fx, cx, width), _clamped_slope(slope_y, fy, cy, height)
     jx, jy = fx / z, fy / z
     xx, xy, yy = eps2d, 0.0, eps2d
     for axis in _camera_axes(viewmats, i, row0, row1, row2, scales, t, n):
@@ -129,12 +128,12 @@ def _project_one(
 
 
 @no_type_check
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(fast_math=False)
 def project(
     first, end, means, quats, scales, opacities, viewmats, Ks, width, height, near, far, eps2d,
     means2d, conics, depths, radii,
 ):  # fmt: skip
-    """Fills means2d [I,N,2], conics [I,N,3], depths [I,N] and radii [I,N,2] (0 where not drawn). Items: I * N.
+    """Fills means2d [I,N,2], conics [I,N,3], depths [I,N] and radii [I,N,2] (0 if not visible). Items: I * N.
 
     Args are means [T,N,3], quats [T,N,4], scales [T,N,3], opacities [T,N], viewmats [I,4,4], Ks [I,3,3].
     """
@@ -149,27 +148,27 @@ def project(
 
 
 @no_type_check
-@njit(nogil=True, cache=True, error_model="numpy")
-def _plus(a, b):
+@kernel(fast_math=False)
+def _add(a, b):
     return a[0] + b[0], a[1] + b[1], a[2] + b[2]
 
 
 @no_type_check
-@njit(nogil=True, cache=True, error_model="numpy")
-def _times(factor, a):
+@kernel(fast_math=False)
+def _scale(factor, a):
     return factor * a[0], factor * a[1], factor * a[2]
 
 
 @no_type_check
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(fast_math=False)
 def _dot(a, b):
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 @no_type_check
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(fast_math=False)
 def _covariance_gradient(conic, d_conic):
-    """dL/dcovariance = -conic dL/dconic conic, as (xx, xy, yy); d_conic's middle stands for both off-diagonals."""
+    """dL/dcovariance = -conic dL/dconic conic, as (xx, xy, yy); the middle of d_conic is for both off-diagonals."""
     a, b, c = float(conic[0]), float(conic[1]), float(conic[2])
     d_a, d_b, d_c = float(d_conic[0]), 0.5 * float(d_conic[1]), float(d_conic[2])
     left_xx, left_xy = a * d_a + b * d_b, a * d_b + b * d_c
@@ -178,11 +177,11 @@ def _covariance_gradient(conic, d_conic):
 
 
 @no_type_check
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(fast_math=False)
 def _axis_gradient(axis, jx, jy, sx, sy, d_covariance):
-    """Gradients of one scaled camera-space axis and its share in those of jx, jy, sx, sy.
+    """Gradients of one scaled camera-space axis, and its terms in those of jx, jy, sx, sy.
 
-    The axis lies in the image at u = jx (x - sx z), v = jy (y - sy z), and adds its outer product to the covariance.
+    The axis projects to u = jx (x - sx z), v = jy (y - sy z), and adds its outer product to the covariance.
     """
     x, y = axis[0] - sx * axis[2], axis[1] - sy * axis[2]
     u, v = jx * x, jy * y
@@ -193,7 +192,7 @@ def _axis_gradient(axis, jx, jy, sx, sy, d_covariance):
 
 
 @no_type_check
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(fast_math=False)
 def _quat_gradient(quat, inverse_length, column0, column1, column2):
     """Gradient of a quaternion of any length from the gradients of its rotation's columns."""
     w, x, y, z = quat
@@ -214,12 +213,12 @@ def _quat_gradient(quat, inverse_length, column0, column1, column2):
 
 
 @no_type_check
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(fast_math=False)
 def _image_gradient(
     i, t, n, means, viewmats, Ks, width, height, row0, row1, row2, scales, conics,
     d_means2d, d_conics, d_depth,
 ):  # fmt: skip
-    """What one image asks of a Gaussian's center and of its three scaled axes, in world coordinates."""
+    """Gradients of a Gaussian's center and of its three scaled axes from one image, in world coordinates."""
     x, y, z = _camera_point(viewmats, i, means, t, n)
     fx, fy, cx, cy = float(Ks[i, 0, 0]), float(Ks[i, 1, 1]), float(Ks[i, 0, 2]), float(Ks[i, 1, 2])
     per_depth = 1.0 / z
@@ -229,7 +228,7 @@ def _image_gradient(
     d_x, d_y = jx * d_px, jy * d_py
     d_z = d_depth - slope_x * d_x - slope_y * d_y
 
-    sx, sy = _held_slope(slope_x, fx, cx, width), _held_slope(slope_y, fy, cy, height)
+    sx, sy = _clamped_slope(slope_x, fx, cx, width), _clamped_slope(slope_y, fy, cy, height)
     d_covariance = _covariance_gradient(conics[i, n], d_conics[i, n])
     axes = _camera_axes(viewmats, i, row0, row1, row2, scales, t, n)
     grad0 = _axis_gradient(axes[0], jx, jy, sx, sy, d_covariance)
@@ -245,16 +244,17 @@ def _image_gradient(
         d_y += d_sy
         d_z -= sy * d_sy
     m = viewmats[i]
-    return _turn_back(m, (d_x, d_y, d_z)), _turn_back(m, grad0[0]), _turn_back(m, grad1[0]), _turn_back(m, grad2[0])
+    d_mean = _rotate_back(m, (d_x, d_y, d_z))
+    return d_mean, _rotate_back(m, grad0[0]), _rotate_back(m, grad1[0]), _rotate_back(m, grad2[0])
 
 
 @no_type_check
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(fast_math=False)
 def _gaussian_gradient(
     t, n, views, means, quats, scales, viewmats, Ks, width, height, conics, radii,
     d_means2d, d_conics, d_depths, d_means, d_quats, d_scales,
 ):  # fmt: skip
-    """Gaussian n of time t: sums over its images, in their order."""
+    """Gaussian n of time t: sums over its images, in order."""
     row0, row1, row2, quat, inverse_length = _rotation(quats, t, n)
     zero = (0.0, 0.0, 0.0)
     d_mean, d_axis0, d_axis1, d_axis2 = zero, zero, zero, zero
@@ -265,30 +265,30 @@ def _gaussian_gradient(
                 i, t, n, means, viewmats, Ks, width, height, row0, row1, row2, scales, conics,
                 d_means2d, d_conics, d_depth,
             )  # fmt: skip
-            d_mean = _plus(d_mean, grads[0])
-            d_axis0, d_axis1, d_axis2 = _plus(d_axis0, grads[1]), _plus(d_axis1, grads[2]), _plus(d_axis2, grads[3])
+            d_mean = _add(d_mean, grads[0])
+            d_axis0, d_axis1, d_axis2 = _add(d_axis0, grads[1]), _add(d_axis1, grads[2]), _add(d_axis2, grads[3])
         else:
-            d_mean = _plus(d_mean, _turn_back(viewmats[i], (0.0, 0.0, d_depth)))
+            d_mean = _add(d_mean, _rotate_back(viewmats[i], (0.0, 0.0, d_depth)))
     d_means[t, n, 0], d_means[t, n, 1], d_means[t, n, 2] = d_mean
     d_scales[t, n, 0] = _dot((row0[0], row1[0], row2[0]), d_axis0)
     d_scales[t, n, 1] = _dot((row0[1], row1[1], row2[1]), d_axis1)
     d_scales[t, n, 2] = _dot((row0[2], row1[2], row2[2]), d_axis2)
     s = scales[t, n]
     d_quat = _quat_gradient(
-        quat, inverse_length, _times(float(s[0]), d_axis0), _times(float(s[1]), d_axis1), _times(float(s[2]), d_axis2)
+        quat, inverse_length, _scale(float(s[0]), d_axis0), _scale(float(s[1]), d_axis1), _scale(float(s[2]), d_axis2)
     )
     d_quats[t, n, 0], d_quats[t, n, 1], d_quats[t, n, 2], d_quats[t, n, 3] = d_quat
 
 
 @no_type_check
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(fast_math=False)
 def project_backward(
     first, end, means, quats, scales, viewmats, Ks, conics, radii, width, height,
     d_means2d, d_conics, d_depths, d_means, d_quats, d_scales,
 ):  # fmt: skip
     """Fills d_means [T,N,3], d_quats [T,N,4] and d_scales [T,N,3]. Items: T * N.
 
-    The first arguments are those of `project` and what it filled, d_means2d, d_conics and d_depths their gradients.
+    The first arguments are those of `project` and its results; d_means2d, d_conics and d_depths are their gradients.
     """
     times, count = means.shape[:2]
     views = viewmats.shape[0] // max(1, times)

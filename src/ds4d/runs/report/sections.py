@@ -14,7 +14,7 @@ _STAGES = {
     "views": "input and views",
     "features": "frame features",
     "init": "initialization",
-    "fit": "fit",
+    "training": "training",
     "evaluate": "evaluation",
     "outputs": "videos and images",
 }

@@ -1,11 +1,11 @@
-"""What it costs a fit to be watched, as JSON on the standard output.
+"""What the live viewer costs a fit, as JSON on the standard output.
 
-    python benchmarks/watching.py DATA/gltf/barbarian-run --preset cpu --device cpu --steps 600
+    python benchmarks/live_viewer.py DATA/gltf/barbarian-run --preset cpu --device cpu --steps 600
 
-Blocks of steps with and without images take turns in one fit, so that whatever else the machine does weighs on both
-alike; the watcher is a bare client of viser that takes all it is sent and draws nothing, since a browser on the same
-machine would measure itself. `slower` is the median over neighboring blocks of the ratio of their times, less 1;
-`in_show` the share of the watched time that the fit stood still for images.
+Blocks of steps with and without updates alternate in one fit, so that other load on the machine affects both. The
+client of the viewer receives everything and renders nothing, since a browser on the same machine would measure itself.
+`slowdown` is the median over neighboring blocks of the ratio of their times, minus 1; `update_fraction` is the fraction
+of the time with the viewer that updates take.
 """
 
 import argparse
@@ -24,9 +24,9 @@ from machine import machine
 
 from ds4d.core import choose_device
 from ds4d.data import FolderConfig, load_views
-from ds4d.pipeline import FitStarted, prepare
+from ds4d.pipeline import TrainingStarted, prepare
 from ds4d.presets import PRESETS
-from ds4d.viewer import FitWatch, Viewer
+from ds4d.viewer import LiveViewer, Viewer
 
 BLOCK = 20  # steps
 CAMERA = {
@@ -35,8 +35,8 @@ CAMERA = {
 }  # fmt: skip
 
 
-class Watcher:
-    """A client that counts what it is sent, in a thread of its own."""
+class Receiver:
+    """A client that counts the bytes it is sent, in a thread of its own."""
 
     def __init__(self, port: int) -> None:
         self.received = 0
@@ -51,7 +51,7 @@ class Watcher:
 
 
 def main() -> None:
-    """Parses the words, measures, prints."""
+    """Measures what the arguments ask for and prints it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--preset", choices=PRESETS, default="cpu")
@@ -59,44 +59,46 @@ def main() -> None:
     parser.add_argument("--splits", nargs="*", default=("front", "mv"))
     parser.add_argument("--size", type=int)
     parser.add_argument("--steps", type=int, default=600)
-    words = parser.parse_args()
-    device = choose_device(words.device)
-    preset = PRESETS[words.preset]()
-    views = FolderConfig(splits=tuple(words.splits), size=words.size or preset.views.size)
-    fit = dataclasses.replace(preset.fit, static_steps=BLOCK, dynamic_steps=words.steps, coarse_fraction=0.0)
-    trainer = prepare(load_views(words.data, views), dataclasses.replace(preset, fit=fit), device)
+    args = parser.parse_args()
+    device = choose_device(args.device)
+    preset = PRESETS[args.preset]()
+    views = FolderConfig(splits=tuple(args.splits), size=args.size or preset.views.size)
+    training = dataclasses.replace(
+        preset.training, static_steps=BLOCK, dynamic_steps=args.steps, low_resolution_fraction=0.0
+    )
+    trainer = prepare(load_views(args.data, views), dataclasses.replace(preset, training=training), device)
     viewer = Viewer()
-    watch = FitWatch(viewer)
-    watch.show(FitStarted(trainer.scene, trainer.video))
-    watcher = Watcher(viewer.port)
-    while not viewer.has_visitors:
+    live = LiveViewer(viewer)
+    live.on_event(TrainingStarted(trainer.scene, trainer.video))
+    receiver = Receiver(viewer.port)
+    while not viewer.has_clients:
         time.sleep(0.01)
     run = trainer.run()
     for _ in range(BLOCK):
         next(run)
-    alone, watched, shown = [], [], 0.0
-    for block in range(words.steps // BLOCK):
-        began = time.perf_counter()
+    alone, viewed, updating = [], [], 0.0
+    for block in range(args.steps // BLOCK):
+        start = time.perf_counter()
         for _ in range(BLOCK):
             event = next(run)
             if block % 2:
                 before = time.perf_counter()
-                watch.show(event)
-                shown += time.perf_counter() - before
-        (watched if block % 2 else alone).append(time.perf_counter() - began)
+                live.on_event(event)
+                updating += time.perf_counter() - before
+        (viewed if block % 2 else alone).append(time.perf_counter() - start)
     viewer.close()
-    ratios = [ours / theirs for ours, theirs in zip(watched, alone, strict=False)]
+    ratios = [ours / theirs for ours, theirs in zip(viewed, alone, strict=False)]
     print(json.dumps({
         "machine": machine(),
-        "steps": words.steps,
+        "steps": args.steps,
         "num_gaussians": trainer.scene.gaussians.num_gaussians,
         "ms_per_step": {
             name: round(1e3 * statistics.median(blocks) / BLOCK, 1)
-            for name, blocks in (("alone", alone), ("watched", watched))
+            for name, blocks in (("alone", alone), ("viewed", viewed))
         },
-        "slower": round(statistics.median(ratios) - 1, 4),
-        "in_show": round(shown / sum(watched), 4),
-        "megabytes": round(watcher.received / 1e6, 1),
+        "slowdown": round(statistics.median(ratios) - 1, 4),
+        "update_fraction": round(updating / sum(viewed), 4),
+        "megabytes": round(receiver.received / 1e6, 1),
     }, indent=1))  # fmt: skip
 
 

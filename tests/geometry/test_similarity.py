@@ -9,7 +9,7 @@ from hypothesis import given
 
 from ds4d.geometry import (
     camera_focus,
-    fit_ball,
+    fit_into_ball,
     inverse_similarity,
     orbit_cameras,
     project_points,
@@ -26,10 +26,10 @@ def similarity() -> Similarity:
     return Similarity(2.5, rotation, torch.tensor([0.3, -1.0, 0.2]))
 
 
-def test_cameras_that_stand_still_do_so_in_the_inner_world(similarity: Similarity, tiny_cameras: Cameras) -> None:
-    still = tiny_cameras.expand_times(9)
-    inner = transform_cameras(similarity, still)
-    assert inner.is_static and inner.viewmats.shape == still.viewmats.shape
+def test_static_cameras_remain_static(similarity: Similarity, tiny_cameras: Cameras) -> None:
+    static = tiny_cameras.expand_times(9)
+    inner = transform_cameras(similarity, static)
+    assert inner.is_static and inner.viewmats.shape == static.viewmats.shape
     assert torch.equal(inner.viewmats[4], transform_cameras(similarity, tiny_cameras).viewmats)
 
 
@@ -52,7 +52,7 @@ def test_identity_changes_nothing(tiny_cameras: Cameras, generator: torch.Genera
     assert torch.equal(transform_cameras(Similarity.identity(), tiny_cameras).viewmats, tiny_cameras.viewmats)
 
 
-def test_moving_object_and_cameras_leaves_the_image_equal(
+def test_transforming_object_and_cameras_keeps_the_image(
     similarity: Similarity, tiny_cameras: Cameras, generator: torch.Generator
 ) -> None:
     points = 0.4 * torch.randn(6, 3, generator=generator)
@@ -66,35 +66,35 @@ def test_moving_object_and_cameras_leaves_the_image_equal(
 
 
 @pytest.mark.parametrize("up", [None, [0.0, 0.0, 2.0], [0.0, -1.0, 0.0], [0.3, -0.5, 0.1]])
-def test_fit_ball_puts_the_corners_of_the_box_on_the_ball(up: list[float] | None) -> None:
+def test_the_corners_of_a_box_are_on_the_ball(up: list[float] | None) -> None:
     aabb = torch.tensor([[-1.0, 2.0, 0.0], [3.0, 2.5, 1.0]])
-    similarity = fit_ball(aabb, 0.5, None if up is None else torch.tensor(up))
+    similarity = fit_into_ball(aabb, 0.5, None if up is None else torch.tensor(up))
     corners = torch.cartesian_prod(*aabb.T)
     torch.testing.assert_close(transform_points(similarity, corners).norm(dim=-1), torch.full((8,), 0.5))
 
 
 @given(st.floats(0, math.pi), st.floats(-math.pi, math.pi))
-def test_fit_ball_turns_any_up_to_plus_y(polar: float, azimuth: float) -> None:
+def test_any_up_becomes_plus_y(polar: float, azimuth: float) -> None:
     up = torch.tensor(
         [math.sin(polar) * math.sin(azimuth), math.cos(polar), math.sin(polar) * math.cos(azimuth)],
         dtype=torch.float32,
     )
-    rotation = fit_ball(torch.tensor([[-1.0, -1, -1], [1, 1, 1]]), 0.5, up).rotation
+    rotation = fit_into_ball(torch.tensor([[-1.0, -1, -1], [1, 1, 1]]), 0.5, up).rotation
     torch.testing.assert_close(rotation @ up, torch.tensor([0.0, 1, 0]), atol=2e-5, rtol=0)
     torch.testing.assert_close(rotation @ rotation.T, torch.eye(3), atol=1e-5, rtol=0)
     assert torch.linalg.det(rotation).item() == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("off_by", [1e-5, 1e-4, 1e-3, 2e-3, 1e-2])
-def test_fit_ball_is_exact_where_up_nearly_points_down(off_by: float) -> None:
+def test_up_is_exact_where_it_nearly_points_down(off_by: float) -> None:
     up = torch.tensor([math.sin(off_by), -math.cos(off_by), 0.0])
-    rotation = fit_ball(torch.tensor([[-1.0, -1, -1], [1, 1, 1]]), 0.5, up).rotation
+    rotation = fit_into_ball(torch.tensor([[-1.0, -1, -1], [1, 1, 1]]), 0.5, up).rotation
     torch.testing.assert_close(rotation @ up, torch.tensor([0.0, 1, 0]), atol=2e-5, rtol=0)
     torch.testing.assert_close(rotation @ rotation.T, torch.eye(3), atol=1e-5, rtol=0)
 
 
 def test_a_box_without_extent_is_only_moved_to_the_origin() -> None:
-    similarity = fit_ball(torch.full((2, 3), 0.25), 0.5)
+    similarity = fit_into_ball(torch.full((2, 3), 0.25), 0.5)
     assert math.isfinite(similarity.scale)
     assert transform_points(similarity, torch.full((3,), 0.25)).tolist() == [0, 0, 0]
 

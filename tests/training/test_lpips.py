@@ -1,4 +1,4 @@
-"""LPIPS as a term of a fit: found by its files, counted where asked for, and off with a word where they are absent."""
+"""LPIPS as a training loss: used if its weights are found, off with a warning otherwise."""
 
 import importlib.util
 from dataclasses import replace
@@ -22,58 +22,58 @@ Weights = tuple[dict[str, Tensor], dict[str, Tensor]]
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of weights, empty, and nothing in the hub's cache."""
+    """An empty folder of weights, and an empty hub cache."""
     monkeypatch.setenv("DS4D_WEIGHTS", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     return tmp_path
 
 
 @pytest.fixture
-def if_available(root: Path, lpips_weights: Weights) -> Path:
-    """The folder with both files."""
-    for name, file, weights in zip(("vgg16", "lpips-vgg"), ("model", "vgg"), lpips_weights, strict=True):
+def weights(root: Path, lpips_weights: Weights) -> Path:
+    """The folder with VGG16 and the LPIPS heads."""
+    for name, file, tensors in zip(("vgg16", "lpips-vgg"), ("model", "vgg"), lpips_weights, strict=True):
         (root / name).mkdir()
-        save_file(weights, root / name / f"{file}.safetensors")
+        save_file(tensors, root / name / f"{file}.safetensors")
     return root
 
 
 @pytest.fixture
 def config(quick_config: GenerateConfig) -> GenerateConfig:
-    """At full size from the start."""
-    losses = replace(quick_config.fit.losses, lpips=Term(0.5, "generated"))
-    return replace(quick_config, fit=replace(quick_config.fit, losses=losses, coarse_fraction=0.0))
+    """Full resolution from the start."""
+    losses = replace(quick_config.training.losses, lpips=Term(0.5, "generated"))
+    return replace(quick_config, training=replace(quick_config.training, losses=losses, low_resolution_fraction=0.0))
 
 
-def test_a_fit_counts_it_where_its_weights_are_at_hand(
-    if_available: Path, quick_video: MultiViewVideo, config: GenerateConfig
+def test_lpips_is_used_if_its_weights_are_found(
+    weights: Path, quick_video: MultiViewVideo, config: GenerateConfig
 ) -> None:
     trainer = prepare(quick_video, config, CPU)
     step = next(trainer.run())
-    losses = config.fit.losses
+    losses = config.training.losses
     assert list(step.terms) == ["l1", "ssim", "mask", "lpips"] and step.terms["lpips"] > 0.01
     total = sum(getattr(losses, name).weight * value for name, value in step.terms.items())
     assert step.loss == pytest.approx(total, rel=1e-5)
 
 
 @pytest.mark.parametrize("absent", ["vgg16", "lpips-vgg"])
-def test_a_fit_goes_on_without_either_file_and_says_so_once(
-    if_available: Path,
+def test_without_weights_lpips_is_off_with_one_notice(
+    weights: Path,
     quick_video: MultiViewVideo,
     config: GenerateConfig,
     absent: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    next((if_available / absent).iterdir()).unlink()
-    input = importlib.util.find_spec
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "torchmetrics" else input(name))
+    next((weights / absent).iterdir()).unlink()
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "torchmetrics" else find_spec(name))
     with notices_to((notices := []).append):
         trainer = prepare(quick_video, config, CPU)
     assert [(type(notice), notice.part) for notice in notices] == [(Degraded, "lpips")]
-    off = replace(config, fit=replace(config.fit, losses=replace(config.fit.losses, lpips=Term())))
+    off = replace(config, training=replace(config.training, losses=replace(config.training.losses, lpips=Term())))
     assert next(trainer.run()).terms == next(prepare(quick_video, off, CPU).run()).terms
 
 
-def test_the_heads_that_torchmetrics_ships_serve(root: Path, lpips_weights: Weights) -> None:
+def test_heads_of_torchmetrics_are_used(root: Path, lpips_weights: Weights) -> None:
     pytest.importorskip("torchmetrics", reason="needs torchmetrics (pip install 'ds4d[eval]')")
     backbone, heads = lpips_weights
     (root / "vgg16").mkdir()
@@ -84,18 +84,18 @@ def test_the_heads_that_torchmetrics_ships_serve(root: Path, lpips_weights: Weig
     assert torch.equal(network.features[28].weight, backbone["features.28.weight"])
 
 
-def test_images_too_small_for_the_network_are_refused_before_the_fit(
-    if_available: Path, quick_video: MultiViewVideo, config: GenerateConfig
+def test_images_too_small_for_lpips_are_refused(
+    weights: Path, quick_video: MultiViewVideo, config: GenerateConfig
 ) -> None:
     small = replace(quick_video, frames=Small(quick_video.frames))
-    with pytest.raises(ValueError, match=r"images must be at least 32 pixels wide and high, got 31 x 31"):
+    with pytest.raises(ValueError, match="32 pixels"):
         prepare(small, config, CPU)
-    off = replace(config, fit=replace(config.fit, losses=replace(config.fit.losses, lpips=Term())))
+    off = replace(config, training=replace(config.training, losses=replace(config.training.losses, lpips=Term())))
     prepare(replace(small, cameras=small.cameras.resized(31, 31)), off, CPU)
 
 
 class Small:
-    """The left upper part of a clip's images."""
+    """The top left part of a video's images."""
 
     def __init__(self, frames) -> None:
         self.frames, self.width, self.height = frames, 31, 31

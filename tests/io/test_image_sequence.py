@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ds4d.io import premultiply, write_png
-from ds4d.io.image_files import ImageSequence
+from ds4d.io.image_sequence import ImageSequence
 
 
 def write_gray(path: Path, level: int, *, size: tuple[int, int] = (20, 16), alpha: int = 255) -> None:
@@ -21,35 +21,35 @@ def read(path: Path, *, alpha: bool = True) -> np.ndarray:
     return np.stack([frame for _, frame in source.read(range(len(source.seconds)), 1000, alpha=alpha)])
 
 
-@pytest.mark.parametrize("pattern", ["{}.png", "{}_rgba.png", "frame{}.png", "shot2_{}.png", "ref/{}_rgba.png"])
-def test_frames_come_by_number(tmp_path: Path, pattern: str) -> None:
+@pytest.mark.parametrize("pattern", ["{}.png", "{}_rgba.png", "frame{}.png", "take2_{}.png", "ref/{}_rgba.png"])
+def test_frames_are_sorted_by_number(tmp_path: Path, pattern: str) -> None:
     for number in (10, 9, 2, 100):
         write_gray(tmp_path / pattern.format(number), number)
     assert read(tmp_path)[:, 0, 0, 0].tolist() == [2, 9, 10, 100]
 
 
-def test_names_without_numbers_come_by_name_and_other_files_are_left_alone(tmp_path: Path) -> None:
+def test_names_without_numbers_are_sorted_and_other_files_ignored(tmp_path: Path) -> None:
     for level, name in enumerate(("a.png", "b.png", "c.png")):
         write_gray(tmp_path / name, level)
     (tmp_path / "notes.txt").write_text("x")
-    (tmp_path / "._a.png").write_text("what some systems leave")
+    (tmp_path / "._a.png").write_text("left by some systems")
     assert read(tmp_path)[:, 0, 0, 0].tolist() == [0, 1, 2]
 
 
-def test_images_are_premultiplied_unless_their_alpha_is_ignored(tmp_path: Path, disc) -> None:
+def test_images_are_premultiplied_unless_alpha_is_ignored(tmp_path: Path, disc) -> None:
     write_png(tmp_path / "0.png", disc(20, 20, 9))
     assert np.array_equal(read(tmp_path)[0], premultiply(disc(20, 20, 9)))
     assert read(tmp_path, alpha=False)[0, 0, 0].tolist() == [200, 40, 30, 255]
 
 
-def test_jpegs_and_single_images_are_read(tmp_path: Path) -> None:
+def test_jpegs_and_single_images(tmp_path: Path) -> None:
     Image.new("RGB", (30, 20), (250, 0, 0)).save(tmp_path / "7.jpg")
     frames = read(tmp_path / "7.jpg")
     assert frames.shape == (1, 20, 30, 4)
     assert np.array_equal(read(tmp_path), frames)
 
 
-def test_times_follow_the_rate_given(tmp_path: Path) -> None:
+def test_times_follow_the_frame_rate(tmp_path: Path) -> None:
     for number in range(3):
         write_gray(tmp_path / f"{number}.png", number)
     assert ImageSequence(tmp_path, 10.0).seconds == [0, 0.1, 0.2]
@@ -64,32 +64,32 @@ def test_large_images_are_reduced(tmp_path: Path) -> None:
 
 
 def test_folders_without_images_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"must hold images \(png, jpg, \.\.\.\), got none"):
+    with pytest.raises(ValueError, match="images"):
         ImageSequence(tmp_path, None)
 
 
 def test_two_sequences_in_a_folder_are_refused(tmp_path: Path) -> None:
     for name in ("0.png", "1.png", "0_mask.png"):
         write_gray(tmp_path / name, 9)
-    with pytest.raises(ValueError, match=r"one numbered sequence of images, got names like # and #_mask\. Move"):
+    with pytest.raises(ValueError, match="# and #_mask"):
         ImageSequence(tmp_path, None)
 
 
 def test_images_of_different_sizes_are_refused(tmp_path: Path) -> None:
     write_gray(tmp_path / "0.png", 9)
     write_gray(tmp_path / "1.png", 9, size=(20, 18))
-    with pytest.raises(ValueError, match=r"share one size, got 20 x 16 in 0\.png and 20 x 18 in 1\.png"):
+    with pytest.raises(ValueError, match=r"20 x 16 in 0\.png and 20 x 18 in 1\.png"):
         ImageSequence(tmp_path, None)
 
 
-def test_a_broken_image_is_named(tmp_path: Path) -> None:
+def test_damaged_images_are_named(tmp_path: Path) -> None:
     write_gray(tmp_path / "0.png", 9)
     (tmp_path / "1.png").write_bytes((tmp_path / "0.png").read_bytes()[:40])
-    with pytest.raises(ValueError, match=r"image .*1\.png must be a whole image file"):
+    with pytest.raises(ValueError, match=r"1\.png"):
         read(tmp_path)
 
 
-def test_images_are_read_without_pyav(tmp_path: Path, disc) -> None:
+def test_images_do_not_need_pyav(tmp_path: Path, disc) -> None:
     for number in range(3):
         write_png(tmp_path / f"{number}.png", disc(20 + number, 20, 9))
     code = (

@@ -1,4 +1,4 @@
-"""The object's place: the similarity into the inner world, and what cameras look at."""
+"""Similarities between world space and normalized space, and the point that cameras look at."""
 
 from dataclasses import replace
 
@@ -10,37 +10,37 @@ from ds4d.types import Cameras, Similarity
 
 
 def transform_points(similarity: Similarity, points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
-    """User's world to inner world."""
+    """Points in world space as points in normalized space."""
     rotation = similarity.rotation.to(points)
     return similarity.scale * points @ rotation.T + similarity.translation.to(points)
 
 
 def transform_cameras(similarity: Similarity, cameras: Cameras) -> Cameras:
-    """The cameras in the inner world: they see the transformed object exactly as they saw the object.
+    """Cameras in world space as cameras in normalized space: same images of the transformed object.
 
-    With x' = s R x + t, camera coordinates scale by s: W x + w becomes W R^T x' + (s w - W R^T t). Cameras that stand
-    still do so afterwards, to the bit.
+    With x' = s R x + t, camera coordinates scale by s: W x + w becomes W R^T x' + (s w - W R^T t). Static cameras
+    remain static, bit by bit.
     """
     if cameras.viewmats.ndim > 3 and cameras.is_static:  # equal matrices in one batched product may come out unequal
-        still = transform_cameras(similarity, cameras.at_time(0))
-        return replace(still.expand_times(len(cameras.viewmats)), Ks=cameras.Ks)
+        static = transform_cameras(similarity, cameras.at_time(0))
+        return replace(static.expand_times(len(cameras.viewmats)), Ks=cameras.Ks)
     rotation, shift = similarity.rotation.to(cameras.viewmats), similarity.translation.to(cameras.viewmats)
-    turned = cameras.viewmats[..., :3, :3] @ rotation.T
-    moved = similarity.scale * cameras.viewmats[..., :3, 3] - turned @ shift
+    rotations = cameras.viewmats[..., :3, :3] @ rotation.T
+    translations = similarity.scale * cameras.viewmats[..., :3, 3] - rotations @ shift
     viewmats = cameras.viewmats.clone()
-    viewmats[..., :3, :3] = turned
-    viewmats[..., :3, 3] = moved
+    viewmats[..., :3, :3] = rotations
+    viewmats[..., :3, 3] = translations
     return replace(cameras, viewmats=viewmats)
 
 
 def inverse_similarity(similarity: Similarity) -> Similarity:
-    """Inner world to user's world."""
+    """The similarity from normalized space to world space, given that from world space to normalized space."""
     rotation = similarity.rotation.T
     return Similarity(1 / similarity.scale, rotation, -(rotation @ similarity.translation) / similarity.scale)
 
 
-def fit_ball(aabb: Float[Tensor, "2 3"], radius: float, up: Float[Tensor, " 3"] | None = None) -> Similarity:
-    """The similarity that brings a box (min, max) into the ball of `radius` round the origin, `up` becoming +y."""
+def fit_into_ball(aabb: Float[Tensor, "2 3"], radius: float, up: Float[Tensor, " 3"] | None = None) -> Similarity:
+    """The similarity that maps a box (min, max) into the ball of `radius` around the origin and `up` to +y."""
     center, half_diagonal = aabb.mean(0), 0.5 * (aabb[1] - aabb[0]).norm()
     rotation = torch.eye(3) if up is None else rotation_to_y(up)
     scale = float(radius / half_diagonal.clamp_min(1e-12))
@@ -48,9 +48,9 @@ def fit_ball(aabb: Float[Tensor, "2 3"], radius: float, up: Float[Tensor, " 3"] 
 
 
 def rotation_to_y(up: Float[Tensor, " 3"]) -> Float[Tensor, "3 3"]:
-    """The shortest rotation that turns `up`, of any length above 0, to +y (a half turn about x if it points down).
+    """The smallest rotation from `up`, of any length above 0, to +y (180 degrees about x if it points down).
 
-    In double precision, as the division by 1 + cosine magnifies rounding where `up` nearly points down.
+    In double precision, as the division by 1 + cosine amplifies rounding errors where `up` nearly points down.
     """
     source = torch.nn.functional.normalize(up.double(), dim=0)
     target = source.new_tensor([0.0, 1.0, 0.0])
@@ -63,9 +63,9 @@ def rotation_to_y(up: Float[Tensor, " 3"]) -> Float[Tensor, "3 3"]:
 
 
 def camera_focus(cameras: Cameras) -> tuple[Float[Tensor, " 3"], float]:
-    """The point nearest to all optical axes, and the radius of the ball round it that the narrowest camera sees.
+    """The point nearest to all optical axes, and the radius of the ball around it that every camera sees whole.
 
-    With one camera (or parallel axes) nothing says how far the object stands: the point at distance 1 is returned.
+    One camera, or parallel axes, leave the distance open: the point at distance 1 is returned.
     """
     cameras = cameras.to(torch.float64)
     centers, axes = cameras.centers.reshape(-1, 3), cameras.viewmats[..., 2, :3].reshape(-1, 3)

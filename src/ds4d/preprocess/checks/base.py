@@ -1,0 +1,90 @@
+"""What a check of a video receives and returns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from ds4d.io import Size, reduced_size, resize_premultiplied
+from ds4d.preprocess.crop import CropBox
+from ds4d.preprocess.matting import Mattes
+from ds4d.preprocess.objects import OPAQUE
+from ds4d.preprocess.raw_video import VideoInfo
+
+_THUMBNAIL_SIDE = 96  # longer side of the images that whole frames are compared at, pixels
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A problem of an input video.
+
+    Attributes:
+        name: stable identifier of the problem, for programs.
+        severity: a fatal problem stops the run, a warning lowers the quality, a note is for information.
+        what: description of the problem, one sentence.
+        fix: what to do about it, one or more sentences; may be empty for a note.
+    """
+
+    name: str
+    severity: Literal["fatal", "warning", "note"]
+    what: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.fix}".strip()
+
+
+@dataclass(frozen=True)
+class CheckContext:
+    """A video, its mattes and its crop.
+
+    Attributes:
+        video: times of the frames, and size of the video.
+        thumbnails: the frames at a low resolution, premultiplied.
+        mattes: foreground of each frame, without what was removed from it.
+        removed: by frame, area of the removed objects as a fraction of the kept object's area.
+        crop: the crop around the foreground; None if all mattes are empty.
+    """
+
+    video: VideoInfo
+    thumbnails: UInt8[np.ndarray, "T h w 4"]
+    mattes: Mattes
+    removed: tuple[float, ...]
+    crop: CropBox | None
+
+    @property
+    def seconds(self) -> tuple[float, ...]:
+        """Time of each frame in the video."""
+        return self.video.seconds
+
+    @cached_property
+    def masks(self) -> list[Bool[np.ndarray, "H W"]]:
+        """Mask of the foreground in each frame."""
+        return [image[..., 3] >= OPAQUE for image in self.mattes.images]
+
+    @cached_property
+    def coverage(self) -> Float[np.ndarray, " T"]:
+        """Fraction of each frame that the foreground covers."""
+        return np.array([mask.mean() for mask in self.masks])
+
+    @cached_property
+    def matte_thumbnails(self) -> UInt8[np.ndarray, "T h w 4"]:
+        """The mattes at the resolution of the thumbnails."""
+        return make_thumbnails(self.mattes.images)
+
+
+def make_thumbnails(images: Sequence[UInt8[np.ndarray, "H W 4"]]) -> UInt8[np.ndarray, "T h w 4"]:
+    """Premultiplied images at a low resolution for comparing them as a whole."""
+    height, width = images[0].shape[:2]
+    size = reduced_size(Size(width, height), _THUMBNAIL_SIDE)
+    return np.stack([resize_premultiplied(image, *size) for image in images])
+
+
+def describe_frames(selected: Bool[np.ndarray, " T"], seconds: Sequence[float]) -> str:
+    """How many frames are selected, and at what times in the video."""
+    first, last = (seconds[index] for index in np.flatnonzero(selected)[[0, -1]])
+    when = f"at {first:.2f} s" if first == last else f"{first:.2f} s to {last:.2f} s"
+    return f"in {np.count_nonzero(selected)} of {len(selected)} frames ({when})"

@@ -1,0 +1,104 @@
+"""The training schedule: stages, image sizes and sampled times of each step."""
+
+import math
+from dataclasses import dataclass, field
+
+from ds4d.core import check_ranges
+from ds4d.losses import LossConfig, ViewCorrectionConfig
+from ds4d.training.densification import DensificationConfig
+from ds4d.training.optimizers import OptimizerConfig
+from ds4d.training.sampling import SampleBatch, Sampler
+from ds4d.types import MultiViewVideo
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Schedule, losses and optimizer of training.
+
+    Attributes:
+        static_steps: steps of the static stage, on the middle frame without deformation.
+        dynamic_steps: steps of the dynamic stage, on all times.
+        static_views: views per step of the static stage.
+        times_per_step: times per step of the dynamic stage.
+        views_per_time: views per time of the dynamic stage.
+        temporal_curriculum: fraction of the dynamic stage in which the sampled times spread from the middle frame to
+            the whole video, so that large motion is followed frame by frame; 0 samples all times from the start.
+        low_resolution_fraction: fraction of each stage that is trained at half the image size.
+        losses: weights of the losses.
+        view_correction: learned warps and color gains of the views with weight below 1 (generated views); None trains
+            on these views as they are.
+        densification: cloning, splitting and pruning of Gaussians, in both stages.
+        optimizer: learning rates.
+        neighbors: nearest neighbors per Gaussian that the loss `rigidity` compares.
+        image_cache_bytes: size of the cache of training images on the device, bytes.
+    """
+
+    static_steps: int = 300
+    dynamic_steps: int = 1500
+    static_views: int = 7
+    times_per_step: int = 4
+    views_per_time: int = 2
+    temporal_curriculum: float = 0.4
+    low_resolution_fraction: float = 0.5
+    losses: LossConfig = field(default_factory=LossConfig)
+    view_correction: ViewCorrectionConfig | None = field(default_factory=ViewCorrectionConfig)
+    densification: DensificationConfig = field(default_factory=DensificationConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    neighbors: int = 8
+    image_cache_bytes: int = 2 << 30
+
+    def __post_init__(self) -> None:
+        check_ranges(self, static_steps="[0, inf)", dynamic_steps="[0, inf)", static_views="[1, inf)")
+        check_ranges(self, times_per_step="[1, inf)", views_per_time="[1, inf)", neighbors="[1, inf)")
+        check_ranges(self, temporal_curriculum="[0, 1]", low_resolution_fraction="[0, 1]")
+        check_ranges(self, image_cache_bytes="[0, inf)")
+
+    @property
+    def total_steps(self) -> int:
+        """Number of steps of both stages."""
+        return self.static_steps + self.dynamic_steps
+
+
+class Schedule:
+    """What each step trains on; steps are counted from 0.
+
+    Args:
+        config: settings of training.
+        video: multi-view video to be trained on.
+        is_dynamic: whether the scene has a motion; without one all steps are static.
+    """
+
+    def __init__(self, config: TrainingConfig, video: MultiViewVideo, is_dynamic: bool) -> None:
+        self._config = config
+        self._video = video
+        self._is_dynamic = is_dynamic
+
+    def is_static(self, step: int) -> bool:
+        """Whether a step belongs to the static stage."""
+        return step < self._config.static_steps or not self._is_dynamic
+
+    def progress(self, step: int) -> float:
+        """Progress of the dynamic stage in [0, 1]; 0 in the static stage."""
+        return max(0.0, (step - self._config.static_steps) / max(1, self._config.dynamic_steps))
+
+    def sample(self, step: int, sampler: Sampler) -> SampleBatch:
+        """The batch of a step."""
+        config, video = self._config, self._video
+        middle, last = video.middle, video.num_times - 1
+        if self.is_static(step) and video.is_monocular_sweep:  # one view per time: the shape needs all times
+            return sampler.sample((0, last), config.static_views, 1)
+        if self.is_static(step):
+            return sampler.sample((middle, middle), 1, config.static_views)
+        growth = self.progress(step) / config.temporal_curriculum if config.temporal_curriculum else 1.0
+        radius = 1 + math.ceil(min(1.0, growth) * max(middle, last - middle))
+        window = (max(0, middle - radius), min(last, middle + radius))
+        return sampler.sample(window, config.times_per_step, config.views_per_time)
+
+    def image_size(self, step: int) -> tuple[int, int]:
+        """Width and height of the images of a step, pixels."""
+        config, frames = self._config, self._video.frames
+        is_static = self.is_static(step)
+        done = step if is_static else step - config.static_steps
+        steps = config.static_steps if is_static else config.dynamic_steps
+        divisor = 2 if done < config.low_resolution_fraction * steps else 1
+        return max(1, frames.width // divisor), max(1, frames.height // divisor)
