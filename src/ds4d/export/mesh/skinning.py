@@ -2,7 +2,7 @@
 
 import torch
 from jaxtyping import Float, Int
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from ds4d.core import tracked
@@ -51,7 +51,7 @@ def skinning_weights(
 ) -> tuple[Int[Tensor, "P K"], Float[Tensor, "P K"]]:
     """The K nearest Gaussians of each vertex and their weights, which fall with distance and grow with opacity."""
     count = min(_NEIGHBORS, gaussians.num_gaussians)
-    distances, indices = cKDTree(gaussians.means.numpy()).query(vertices.numpy(), k=range(1, count + 1))
+    distances, indices = KDTree(gaussians.means.numpy()).query(vertices.numpy(), k=range(1, count + 1))
     distances, indices = torch.from_numpy(distances).float(), torch.from_numpy(indices)
     spread = distances.mean(1, keepdim=True).clamp_min(1e-6)
     opacities = gaussians.opacity_logits.sigmoid()[indices]
