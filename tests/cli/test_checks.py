@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ds4d.cli.checks import check_local, check_overwrite, check_times, frame_paths, remove_stale
+from ds4d.cli.checks import check_local, check_output, check_overwrite, check_times, frame_paths, remove_stale
 
 
 def test_existing_files_need_force(tmp_path: Path) -> None:
@@ -47,3 +47,21 @@ def test_urls_are_refused() -> None:
     check_local(Path("C:/videos/a.mp4"))
     with pytest.raises(ValueError, match="URL"):
         check_local(Path("https://example.com/a.mp4"))
+
+
+def test_outputs_are_created_only_where_that_is_possible(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    check_output(tmp_path / "new" / "folder", is_folder=True)
+    check_output(tmp_path, is_folder=True)
+    check_output(tmp_path / "new" / "video.mp4", is_folder=False)
+    check_output(tmp_path / "file", is_folder=False)
+    for path, is_folder in ((tmp_path / "file", True), (tmp_path, False), (tmp_path / "file" / "run", True)):
+        with pytest.raises(ValueError, match=r"^--output "):
+            check_output(path, is_folder=is_folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs /proc, where no folder can be created")
+def test_outputs_in_special_file_systems_are_refused() -> None:
+    with pytest.raises(ValueError, match="/proc"):
+        check_output(Path("/proc/run"), is_folder=True)

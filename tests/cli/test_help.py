@@ -42,9 +42,6 @@ def test_every_option_has_help_that_reads_by_itself(command: str) -> None:
         if name == "-h, --help":
             continue
         assert re.search(r"\w.* \((default: \S.*|required)\)$", text), name
-        assert not re.match(r"(of|its|their|for|in|by)\b", text), (name, text)
-        assert not re.search(r"\bNone\b|<class|\bNoneType\b", text), (name, text)
-        assert "None" not in name and "True" not in text and "False" not in text, (name, text)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -31,8 +31,8 @@ def test_generate_makes_views_of_a_video(ds4d: Callable, quick: list[str], sampl
         assert any(line.startswith(start) for line in done.err.splitlines()), start
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert (metrics["frames"], metrics["views"], metrics["image_size"]) == (4, 7, [32, 32])
-    framing = json.loads((tmp_path / "run" / "video_crop.json").read_text())["framing"]
-    assert framing["video_width"] == 48 and framing["size"] == 32
+    box = json.loads((tmp_path / "run" / "video_crop.json").read_text())["box"]
+    assert box["video_width"] == 48 and box["size"] == 32
     assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["video"]["frames"] == 4
 
 

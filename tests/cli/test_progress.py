@@ -25,14 +25,14 @@ def _every_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     [
         ("check VIDEO", VIDEO),
         ("multiview VIDEO -o OUT --size 32 --views inflate", [*VIDEO, "inflating the frames", "writing the views"]),
-        ("generate VIDEO -o OUT QUICK", [*VIDEO, "extracting features", "fitting", *RUN]),
-        ("generate DATA -o OUT QUICK --init MESH", ["turning the shape", "registering the shape", "fitting", *RUN]),
+        ("generate VIDEO -o OUT QUICK", [*VIDEO, "extracting features", "training", *RUN]),
+        ("generate DATA -o OUT QUICK --init MESH", ["turning the shape", "registering the shape", "training", *RUN]),
         ("render RUN --orbit --size 16 --seconds 0.1 -o OUT", ["rendering the images"]),
         ("render RUN --azimuth 90 --size 16 --seconds 0.1 -o OUT.webm", ["OUT.webm"]),
         ("eval RUN --data DATA --split front", ["scoring the views"]),
         (
             "ablate DATA -o OUT --variants B --seeds 1 --size 24 --steps 4 --device cpu",
-            ["fitting", "scoring the views"],
+            ["training", "scoring the views"],
         ),
         ("export RUN --times 0 1 -o OUT", ["writing .ply"]),
         (

@@ -100,6 +100,19 @@ def test_time_freezes_the_clip(ds4d: Callable, finished_run: Path, tmp_path: Pat
     assert np.array_equal(first, last)
 
 
+def test_a_png_is_a_single_image(ds4d: Callable, finished_run: Path, tmp_path: Path) -> None:
+    argv = ["--azimuth", 30, "--time", 0.37, "--size", 32, "-o", tmp_path / "still.png"]
+    assert ds4d("render", finished_run, *argv).code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["still.png"] and image_size(tmp_path / "still.png") == (
+        32,
+        32,
+    )
+    frozen = ["--azimuth", 30, "--time", 0.37, *SIZE, "-o", tmp_path / "images"]
+    assert ds4d("render", finished_run, *frozen).code == 0
+    still, frame = read_rgba(tmp_path / "still.png"), read_rgba(tmp_path / "images" / "frame0003.png")
+    assert np.array_equal(still, frame)
+
+
 def test_a_loop_reports_its_jump(ds4d: Callable, finished_run: Path, tmp_path: Path) -> None:
     done = ds4d("render", finished_run, "--azimuth", 0, "--loop", *SIZE, "-o", tmp_path / "a.mp4")
     assert done.code == 0 and "loop: " in done.out
@@ -122,6 +135,8 @@ def test_existing_files_need_force(ds4d: Callable, finished_run: Path, tmp_path:
         (["--transforms", "x.json", "--fps", "3"], "--fps"),
         (["--keyframes", "x.json", "--time", "0.3"], "--time"),
         (["--orbit", "-o", "video.avi"], "--output"),
+        (["--azimuth", "30", "-o", "still.png"], "--output"),
+        (["--orbit", "--time", "0.5", "-o", "still.png"], "--output"),
         (["--over", "video.mp4", "-o", "video.webm"], "--output"),
         (["--orbit", "--time", "1.01"], "--time"),
         (["--orbit", "--background", "nowhere.png"], "--background"),

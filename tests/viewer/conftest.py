@@ -1,4 +1,4 @@
-"""A viewer of a finished run in this process, and real browsers that look at it."""
+"""A viewer of a finished run in this process, and real browsers connected to it."""
 
 import threading
 import time
@@ -15,17 +15,17 @@ from PIL import Image
 
 from ds4d.viewer import OpenedRun, Viewer, open_run
 
-PATIENCE = 60.0  # seconds until something that does not happen is a failure
+TIMEOUT = 60.0  # seconds
 
 
 @pytest.fixture(scope="session")
 def opened(finished_run: Path) -> OpenedRun:
-    """The run as `ds4d viewer` opens it."""
+    """The run as the command opens it."""
     return open_run(finished_run, torch.device("cpu"))
 
 
 @contextmanager
-def _at_work(opened: OpenedRun) -> Generator[Viewer, None, None]:
+def _running(opened: OpenedRun) -> Generator[Viewer, None, None]:
     viewer = Viewer()
     viewer.show(opened.scene, opened.views)
     ended = threading.Event()
@@ -39,77 +39,77 @@ def _at_work(opened: OpenedRun) -> Generator[Viewer, None, None]:
     thread.start()
     yield viewer
     ended.set()
-    thread.join(PATIENCE)
+    thread.join(TIMEOUT)
     viewer.close()
     assert not thread.is_alive()
 
 
 @pytest.fixture(scope="session")
 def serve() -> Callable[[OpenedRun], AbstractContextManager[Viewer]]:
-    """A viewer of a run at work, driven by a thread of its own as the command drives it."""
-    return _at_work
+    """Runs a viewer of a run in a thread of its own, as the command does."""
+    return _running
 
 
 @pytest.fixture(scope="module")
 def viewer(opened: OpenedRun, serve: Callable) -> Iterator[Viewer]:
-    """One that stays for all tests of a file."""
+    """A viewer for all tests of a file."""
     with serve(opened) as viewer:
         yield viewer
 
 
 class Browser:
-    """One page that looks at a viewer."""
+    """One page connected to a viewer."""
 
     def __init__(self, chromium: Any, viewer: Viewer) -> None:
         self.requests: list[str] = []
         self.page = chromium.new_page(viewport={"width": 900, "height": 480})
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(f"http://127.0.0.1:{viewer.port}")
-        self.page.get_by_role("alert").get_by_role("button").click()  # viser's word on software rendering
+        self.page.get_by_role("alert").get_by_role("button").click()  # viser's message about software rendering
 
     def canvas(self) -> np.ndarray:
-        """The scene as it is drawn now, RGB."""
+        """The rendered scene, RGB."""
         box = self.page.locator("canvas").first.bounding_box()
         return _pixels(self.page.screenshot(clip=box))
 
-    def wait_for(self, is_so: Callable[[np.ndarray], bool]) -> np.ndarray:
-        """The first image that is as it should be; the last one after a while."""
-        deadline = time.monotonic() + PATIENCE
-        while not is_so(image := self.canvas()) and time.monotonic() < deadline:
+    def wait_for(self, condition: Callable[[np.ndarray], bool]) -> np.ndarray:
+        """The first image that meets a condition, or the last one before the timeout."""
+        deadline = time.monotonic() + TIMEOUT
+        while not condition(image := self.canvas()) and time.monotonic() < deadline:
             self.page.wait_for_timeout(250)
         return image
 
     def choose(self, label: str, option: str) -> None:
-        """Chooses from a list."""
+        """Chooses an option of a dropdown."""
         self.page.get_by_role("combobox", name=label).click()
         self.page.get_by_role("option", name=option, exact=True).click()
 
     def toggle(self, label: str) -> None:
-        """Ticks a box, or takes the tick away."""
+        """Toggles a checkbox."""
         self.page.get_by_role("checkbox", name=label).click()
 
     def choose_background(self, color: str) -> None:
-        """Types a color, as rgb(...)."""
+        """Enters a color as rgb(...)."""
         field = self.page.locator("input[value^='rgb(']")
         field.fill(color)
         field.press("Enter")
 
-    def slide_time(self, share: float) -> float:
-        """Clicks on the time slider at a share of its length; returns the time that it then shows."""
+    def slide_time(self, fraction: float) -> float:
+        """Clicks on the time slider at a fraction of its length; returns the time that it shows then."""
         track = self.page.get_by_role("slider").first.locator("xpath=..").bounding_box()
-        self.page.mouse.click(track["x"] + share * track["width"], track["y"] + track["height"] / 2)
-        deadline = time.monotonic() + PATIENCE
-        while abs(self.time - share) > 0.03 and time.monotonic() < deadline:
+        self.page.mouse.click(track["x"] + fraction * track["width"], track["y"] + track["height"] / 2)
+        deadline = time.monotonic() + TIMEOUT
+        while abs(self.time - fraction) > 0.03 and time.monotonic() < deadline:
             self.page.wait_for_timeout(100)
         return self.time
 
     @property
     def time(self) -> float:
-        """What stands beside the time slider."""
+        """The value beside the time slider."""
         return float(self.page.get_by_role("textbox").first.input_value())
 
     def panel_image(self) -> np.ndarray:
-        """The image of the input beside the scene, RGB."""
+        """The input image in the panel, RGB."""
         return _pixels(self.page.locator("img").last.screenshot())
 
 
@@ -125,7 +125,7 @@ def open_browser(chromium: Any) -> Callable[[Viewer], Browser]:
 
 @pytest.fixture(scope="module")
 def browser(open_browser: Callable[[Viewer], Browser], viewer: Viewer) -> Iterator[Browser]:
-    """One that stays for all tests of a file, and leaves the input's cameras away."""
+    """A browser for all tests of a file, without the cameras of the training views."""
     browser = open_browser(viewer)
     browser.toggle("cameras")
     yield browser

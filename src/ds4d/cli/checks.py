@@ -1,6 +1,7 @@
 """Checks of options and of output paths."""
 
 import re
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,30 @@ def check_times(name: str, times: Iterable[float]) -> None:
             f"{option(name)} must lie in [0, 1], from the first frame to the last, got {', '.join(outside)}. "
             "Divide seconds by the clip's duration."
         )
+
+
+def check_output(path: Path, *, is_folder: bool) -> None:
+    """Checks, before any work, that an output can be created.
+
+    Args:
+        path: the output.
+        is_folder: whether it is a folder, or else a file.
+
+    Raises:
+        ValueError: the path is of the other kind, or its folder cannot be created or written.
+    """
+    if is_folder and path.is_file():
+        raise ValueError(f"--output must be a folder, got the file {path}. Choose another path.")
+    if not is_folder and path.is_dir():
+        raise ValueError(f"--output must be a file, got the folder {path}. Add the name of a file.")
+    folder = path if is_folder else path.parent
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    try:
+        # Permissions alone do not tell whether a file system accepts files.
+        with tempfile.TemporaryDirectory(prefix=".ds4d-", dir=existing):
+            pass
+    except OSError as error:
+        raise ValueError(f"--output {path} cannot be created in {existing}: {error.strerror}.") from error
 
 
 def check_overwrite(paths: Iterable[Path], *, force: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from ds4d.cli.arguments import CommandLine
-from ds4d.cli.checks import check_local, option
+from ds4d.cli.checks import check_local, check_output, option
 from ds4d.cli.console import Console
 from ds4d.cli.result import ExitCode, Outcome, ds4d_command
 from ds4d.core import choose_device
@@ -29,7 +29,7 @@ class CheckArguments:
         input: video file, or folder of numbered images.
         preset: preset for which time and memory are predicted; by default the one that ds4d generate uses.
         output: folder for check.png, a contact sheet of the frames with their mattes; by default none is written.
-        video: reading, matting and crop of the video.
+        video: reading, matting and framing of the video.
     """
 
     input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO")]
@@ -56,6 +56,8 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
     """Runs the command; a video with a fatal problem is an error."""
     arguments = COMMAND.parse(argv)
     check_local(arguments.input)
+    if arguments.output is not None:
+        check_output(arguments.output, is_folder=True)
     inspection = inspect_video(arguments.input, arguments.video)
     device = choose_device("auto")
     preset = arguments.preset or default_preset(device)
@@ -90,7 +92,7 @@ def _lines(inspection: Inspection) -> Iterator[str]:
     methods = {"alpha": "alpha channel", "color": "color of a plain background", "model": "matting model"}
     yield f"matting: {methods[inspection.context.mattes.method]}"
     if crop is not None:
-        yield (f"crop: square of {crop.side} pixels at ({crop.left}, {crop.top}), resized to {crop.size} pixels")
+        yield f"crop: square of {crop.side} pixels at ({crop.left}, {crop.top}), resized to {crop.size}"
     for finding in inspection.findings:
         yield f"{finding.severity}: {finding}"
     if not inspection.findings:

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from ds4d.cli.arguments import CommandLine, RunPath
+from ds4d.cli.checks import check_output
 from ds4d.cli.console import Console
 from ds4d.cli.result import Outcome, ds4d_command, plain
 from ds4d.core import DeviceName, choose_device, to_dict
@@ -53,6 +54,7 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
     arguments = COMMAND.parse(argv)
     folder = RunFolder(arguments.run)
     folder.check_scene()
+    check_output(folder.evaluation, is_folder=False)
     device = choose_device(arguments.device)
     scene = BakedGaussians.load(folder.path, device)
     lpips = Lpips.if_available()

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ds4d.cli.arguments import CommandLine, Flag, RunPath
-from ds4d.cli.checks import check_overwrite, check_times, frame_paths, refuse_set, remove_stale
+from ds4d.cli.checks import check_output, check_overwrite, check_times, frame_paths, refuse_set, remove_stale
 from ds4d.cli.console import Console
 from ds4d.cli.result import Outcome, export_page_command, page_outcome
 from ds4d.cli.scenes import load_scene, with_jump
@@ -86,6 +86,7 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
         raise ValueError("--frames must not be given with --times. Leave one out.")
     name = infer_format(arguments.output) if arguments.format is None else arguments.format
     refuse_set(arguments, [option for option in _OPTIONS if option not in FORMATS[name].options], f"--format {name}")
+    check_output(arguments.output, is_folder=FORMATS[name].per_frame and not FORMATS[name].matches(arguments.output))
     scene = load_scene(arguments.run, choose_device(arguments.device))
     outcome = _export(arguments, name, LoopedScene(scene) if arguments.loop else scene)
     return with_jump(outcome, scene) if arguments.loop else outcome

@@ -10,7 +10,7 @@ from typing import Annotated, Any, cast
 import tyro
 
 from ds4d.cli.arguments import CommandLine, Flag
-from ds4d.cli.checks import check_local
+from ds4d.cli.checks import check_local, check_output
 from ds4d.cli.console import Console
 from ds4d.cli.result import ExitCode, Outcome, ds4d_command, export_page_command, open_in_browser
 from ds4d.cli.run_display import live_viewer, show_event
@@ -85,6 +85,7 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
     """Runs the command."""
     arguments, written = parse(argv), list[Path]()
     check_local(arguments.input)
+    check_output(arguments.output, is_folder=True)
     with StopSignals(console.print) as stop, live_viewer(arguments.viewer, console) as show_live:
         events = iter_run(
             arguments.input,

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from PIL import ImageColor
 
 from ds4d.cli.arguments import CommandLine, Flag, RunPath
-from ds4d.cli.checks import check_overwrite, check_times, frame_paths, option, refuse_set, remove_stale
+from ds4d.cli.checks import check_output, check_overwrite, check_times, frame_paths, option, refuse_set, remove_stale
 from ds4d.cli.console import Console
 from ds4d.cli.result import Outcome, export_page_command
 from ds4d.cli.scenes import load_scene, with_jump
@@ -41,6 +41,7 @@ from ds4d.visualize import (
     render_video,
 )
 
+_STILL = ".png"  # the ending of a single image
 # Options that each mode does not use.
 _UNUSED = {
     "transforms": ("elevation", "fps", "seconds", "slow", "time", "loop", "background"),
@@ -55,11 +56,12 @@ class RenderArguments:
     """Renders a run to images at the cameras of a transforms file, or to a video.
 
     Give exactly one of --transforms, --orbit, --azimuth, --keyframes, --input-camera and --over. Videos are .mp4, .mkv,
-    .mov (H.264), .webm (VP9, transparent), .gif, or a folder of transparent images frame0001.png and so on.
+    .mov (H.264), .webm (VP9, transparent), .gif, or a folder of transparent images frame0001.png and so on. With --time
+    and --azimuth or --input-camera, a .png is a single image.
 
     Attributes:
         run: folder of the run.
-        output: video file; a name without an ending is a folder of images.
+        output: video file, .png for a single image, or folder for images, a name without an ending.
         transforms: transforms file (JSON) whose frames are all rendered with their camera, size and time, as
             <file_path>.png, RGBA with straight alpha.
         orbit: render a video in which the camera turns once around the object while time passes.
@@ -107,7 +109,7 @@ COMMAND = CommandLine(
     RenderArguments,
     (
         ("render run --orbit -o orbit.mp4", "a video of one turn around the object"),
-        ("render run --azimuth 90 --slow 4 --background black -o right.mp4", "the right side in slow motion"),
+        ("render run --azimuth 30 --time 0.37 -o still.png", "a single image"),
         ("render run --transforms data/transforms_test.json -o out", "images at the cameras of a transforms file"),
     ),
 )
@@ -144,14 +146,22 @@ def _check_mode(arguments: RenderArguments) -> str:
     refuse_set(arguments, _UNUSED.get(mode, ()), option(mode))
     if mode == "over" and suffix not in OPAQUE:
         raise ValueError(f"--output must end in {', '.join(OPAQUE)}, got {arguments.output}. Rename it.")
-    if mode != "transforms" and suffix not in ("", *SUFFIXES):
+    if suffix == _STILL:
+        if arguments.time is None or mode not in ("azimuth", "input_camera"):
+            raise ValueError(
+                f"--output must be a video or a folder without --time and --azimuth or --input-camera, got "
+                f"{arguments.output}. Add them for a single image."
+            )
+        refuse_set(arguments, ("fps", "seconds"), "a single image")
+    elif mode != "transforms" and suffix not in ("", *SUFFIXES):
         raise ValueError(
-            f"--output must end in {', '.join(SUFFIXES)}, or have no ending for a folder of images, got "
-            f"{arguments.output}. Rename it."
+            f"--output must end in {', '.join(SUFFIXES)}, in {_STILL} for a single image, or have no ending for a "
+            f"folder of images, got {arguments.output}. Rename it."
         )
     if arguments.time is not None:
         check_times("time", [arguments.time])
         refuse_set(arguments, ("slow", "loop"), "--time")
+    check_output(arguments.output, is_folder=mode == "transforms" or not suffix)
     return mode
 
 
@@ -198,6 +208,11 @@ def _write_video_file(
     output, background = arguments.output, None
     if arguments.background is not None:
         background = read_background(arguments.background, trajectory.cameras.width, trajectory.cameras.height)
+    if output.suffix.lower() == _STILL:
+        check_overwrite([output], force=arguments.force)
+        single = replace(trajectory, cameras=trajectory.cameras[:1], times=trajectory.times[:1])
+        _write_pngs([output], render_trajectory(scene, renderer, single, background))
+        return [output]
     if output.suffix:
         check_overwrite([output], force=arguments.force)
         render_video(output, scene, renderer, trajectory, arguments.fps, background)

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from ds4d.cli.arguments import CommandLine, Flag, RunPath
-from ds4d.cli.checks import check_overwrite
+from ds4d.cli.checks import check_output, check_overwrite
 from ds4d.cli.console import Console
 from ds4d.cli.result import Outcome, page_outcome
 from ds4d.runs import RunFolder
@@ -50,6 +50,7 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
     output = folder.report if arguments.output is None else arguments.output
     if output.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"--output must end in .html, got {output}. Rename it.")
+    check_output(output, is_folder=False)
     if output != folder.report:
         check_overwrite([output], force=arguments.force)
     write_report(folder, output)

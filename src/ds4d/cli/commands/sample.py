@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from ds4d.cli.arguments import CommandLine
+from ds4d.cli.checks import check_output
 from ds4d.cli.console import Console
 from ds4d.cli.result import Outcome, ds4d_command
 from ds4d.data.synthetic import SampleConfig, write_sample
@@ -40,6 +41,7 @@ COMMAND = CommandLine(
 def run(argv: Sequence[str], console: Console) -> Outcome:
     """Runs the command."""
     arguments = COMMAND.parse(argv)
+    check_output(arguments.folder, is_folder=True)
     write_sample(arguments.folder, arguments.sample)
     folder, fps = arguments.folder, f"{arguments.sample.fps:g}"
     video = ds4d_command("generate", folder / "front.mp4", "-o", "run")
