@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from ds4d.types import Cameras, FrameBatch
 
-_MARGIN = 0.2  # of the silhouette's box on each side: room to drift and come back
+_MARGIN = 0.2  # of the silhouette's box on each side: margin for drift
 
 
 @dataclass(frozen=True)
