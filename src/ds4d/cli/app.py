@@ -4,7 +4,6 @@ A module is imported when its command is called, so that `ds4d --help` answers a
 """
 
 import difflib
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -56,11 +55,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = f" Did you mean {near[0]}?" if near else ""
         error = f"{command!r} is not a command.{hint} See ds4d --help."
         return Console(command, options).print_result(Outcome(error=error, exit_code=ExitCode.USAGE_ERROR))
-    # Before torch is loaded: between torch's loops OpenMP's threads would otherwise spin on the cores that the CPU
-    # rasterizer's own threads need. GNU's may spin for a fraction of a millisecond, which is cheaper than sleeping.
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-        os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     from ds4d.cli.errors import run_safely
     from ds4d.cli.signals import terminable
 
