@@ -38,11 +38,11 @@ def describe(event: StepDone) -> str:
 
 def describe_registration(registration: Registration) -> str:
     """How a file's shape was turned and how well it fits, in one line."""
-    turn = registration.turn
+    orientation = registration.orientation
     parts = [
-        f"the shape's up axis is {turn.up_axis}{', it is mirrored' if turn.mirrored else ''}",
-        f"the front sees it from azimuth {turn.azimuth_deg:.0f}, elevation {turn.elevation_deg:.0f}, "
-        f"roll {turn.roll_deg:.0f}",
+        f"the shape's up axis is {orientation.up_axis}{', it is mirrored' if orientation.mirrored else ''}",
+        f"the front sees it from azimuth {orientation.azimuth_deg:.0f}, elevation {orientation.elevation_deg:.0f}, "
+        f"roll {orientation.roll_deg:.0f}",
         f"silhouettes overlap (IoU) {registration.silhouette_iou:.2f}",
         "it has no colors" if registration.color_error is None else f"colors differ by {registration.color_error:.2f}",
     ]
