@@ -1,7 +1,7 @@
 """.splat files: 32 bytes per Gaussian, the format that most web viewers read.
 
 Per Gaussian: center and standard deviations (3 float32 each), red, green, blue and opacity (a byte each), quaternion
-wxyz (a byte each, 128 + 128 q). Only the mean color is stored, without view dependence.
+wxyz (a byte each, 128 + 128 q). View-dependent color is reduced to its mean.
 """
 
 from pathlib import Path
