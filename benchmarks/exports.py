@@ -1,9 +1,9 @@
-"""What each format costs: the size of its files and how far their images lie from the run's own, in dB.
+"""Size and error of each export format and video format of a run, as JSON on the standard output.
 
     python benchmarks/exports.py RUN
 
 The Gaussians of the middle frame are written, read back and rendered from four sides at 512 px; videos of one orbit are
-written and decoded. Prints JSON.
+written and decoded. Errors are PSNR in dB against the renderings of the run itself.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from ds4d.scene import FOVY_DEG, DynamicGaussians, draw_rgb, viewing_distance
 from ds4d.types import Cameras, RawGaussians
 from ds4d.visualize import SUFFIXES, OutputsConfig, orbit_trajectory, render_video
 
-FORMATS: dict[str, tuple[Callable, Callable]] = {
+READERS: dict[str, tuple[Callable, Callable]] = {
     "ply": (write_ply, read_ply),
     "compressed-ply": (write_compressed_ply, read_compressed_ply),
     "splat": (write_splat, read_splat),
@@ -34,30 +34,30 @@ FORMATS: dict[str, tuple[Callable, Callable]] = {
 
 
 def main() -> None:
-    """Measures one run."""
+    """Measures a run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     scene = DynamicGaussians.load(parser.parse_args().run)
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
-        record = {"gaussians": scene.gaussians.num_gaussians, **_moments(scene, Path(folder))}
+        record = {"gaussians": scene.gaussians.num_gaussians, **_frames(scene, Path(folder))}
         record |= _videos(scene, Path(folder))
     print(json.dumps(record, indent=1))
 
 
-def _moments(scene: DynamicGaussians, folder: Path) -> dict[str, dict[str, float | str]]:
+def _frames(scene: DynamicGaussians, folder: Path) -> dict[str, dict[str, float | str]]:
     distance = viewing_distance(scene)
     cameras = orbit_cameras([0, 90, 180, 270], [10.0] * 4, fovy_deg=FOVY_DEG, distance=distance, width=512, height=512)
     raw = scene.raw_at(torch.tensor([scene.timeline.times[scene.timeline.middle]])).at_time(0)
-    truth = _draw(raw, cameras)
+    truth = _render(raw, cameras)
     metrics = {}
-    for name, (write, read) in FORMATS.items():
+    for name, (write, read) in READERS.items():
         path = folder / f"one.{name}"
         write(raw, path)
-        metrics[name] = {"bytes": path.stat().st_size, "db": _decibels(_draw(read(path), cameras), truth)}
+        metrics[name] = {"bytes": path.stat().st_size, "db": _decibels(_render(read(path), cameras), truth)}
     return metrics
 
 
-def _draw(raw: RawGaussians, cameras: Cameras) -> torch.Tensor:
+def _render(raw: RawGaussians, cameras: Cameras) -> torch.Tensor:
     rendering = renderer_for("cpu").render(raw.activate(), cameras)
     return rendering.colors + 1 - rendering.alphas
 
@@ -75,7 +75,7 @@ def _videos(scene: DynamicGaussians, folder: Path) -> dict[str, dict[str, float 
 
 
 def _decoded(path: Path) -> list[np.ndarray]:
-    """The video's images on white."""
+    """The frames of a video on white."""
     if path.suffix == ".gif":
         with Image.open(path) as animation:
             images = []
@@ -87,7 +87,7 @@ def _decoded(path: Path) -> list[np.ndarray]:
         stream = container.streams.video[0]
         if path.suffix != ".webm":
             return [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
-        decoder = av.CodecContext.create("libvpx-vp9", "r")  # the only one that reads the alpha
+        decoder = av.CodecContext.create("libvpx-vp9", "r")  # the only decoder that reads alpha
         rgba = [f.to_ndarray(format="rgba") for packet in list(container.demux(stream)) for f in decoder.decode(packet)]
     return [(p[..., :3] * (p[..., 3:] / 255) + 255 - p[..., 3:]).round().astype(np.uint8) for p in rgba]
 

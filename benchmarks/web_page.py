@@ -1,18 +1,18 @@
-"""What the page that plays an object costs, as JSON on the standard output.
+"""Size, error and speed of the HTML export of a run, as JSON on the standard output.
 
     python benchmarks/web_page.py RUN --gaussians 30000
     python benchmarks/web_page.py RUN --gaussians 30000 --angle vulkan --sizes 512 1080      # on a GPU
 
-- `mb`: of the page; `pack_seconds`: to write it.
-- `rounding_db`: our renderer on the frames as the page unpacks them, against the frames themselves, before any image
-  is rounded to 8 bits.
-- `page_db`: screenshots of the page in a headless Chromium against our renderer's images.
-- `ready_seconds`: from opening the file until the object is unpacked and on its way to the GPU.
-- `drawn_by`: what Chromium draws with: a GPU, or the processor (SwiftShader).
-- `playing`, by the image's height: `main_thread_ms` per image, what the page's own script does: sorting, uploading,
-  asking the GPU; `images_per_second`, no display holding them back; `finished_ms` per image, the script waiting for
-  each until it is drawn.
-- `mega_fragments`: per image, the pixels of all Gaussians' bounding boxes: what a GPU has to fill at most.
+- `mb`: size of the page; `pack_seconds`: time to write it.
+- `rounding_db`: error of quantization: renderings of the decompressed frames against those of the frames themselves,
+  before rounding to 8 bits.
+- `page_db`: screenshots of the page in headless Chromium against our renderings.
+- `ready_seconds`: from opening the file until the frames are decompressed.
+- `renderer`: the WebGL renderer of Chromium: a GPU, or the CPU (SwiftShader).
+- `playing`, by the height of the image: `main_thread_ms` per image in the script of the page (sorting, uploading, draw
+  calls); `images_per_second` without waiting for a display; `finished_ms` per image if the script waits for each.
+- `mega_fragments`: millions of pixels in the bounding boxes of all Gaussians of an image, the upper bound of what a GPU
+  fills.
 """
 
 import argparse
@@ -44,7 +44,7 @@ FLAGS = {
     "gl-egl": ("--use-angle=gl-egl", "--ignore-gpu-blocklist"),
     "vulkan": ("--use-angle=vulkan", "--enable-features=Vulkan", "--disable-vulkan-surface", "--ignore-gpu-blocklist"),
 }
-DRAWN_BY = """() => {
+RENDERER = """() => {
   const gl = document.querySelector("canvas").getContext("webgl2");
   return gl.getParameter(gl.getExtension("WEBGL_debug_renderer_info").UNMASKED_RENDERER_WEBGL);
 }"""
@@ -66,19 +66,19 @@ TIMED = """(wait) => new Promise((done) => {
 
 
 def thicken(scene: DynamicGaussians, count: int) -> DynamicGaussians:
-    """The same object of `count` Gaussians: copies scattered within the old ones, moved by the same field."""
+    """The object with `count` Gaussians: samples of the original ones, moved by the same deformation field."""
     raw, generator = scene.canonical(), torch.Generator().manual_seed(0)
 
-    def scattered(values: torch.Tensor, by: float) -> torch.Tensor:
+    def perturbed(values: torch.Tensor, by: float) -> torch.Tensor:
         copies = values.detach()[torch.arange(count) % len(values)]
         return copies + by * torch.randn(copies.shape, generator=generator)
 
     copies = RawGaussians(
         raw.means.detach()[torch.arange(count) % raw.num_gaussians],
-        scattered(raw.quats, 0.1),
-        scattered(raw.log_scales, 0.1) - 0.6,
-        scattered(raw.opacity_logits, 0.3) - 0.7,
-        scattered(raw.sh, 0.03),
+        perturbed(raw.quats, 0.1),
+        perturbed(raw.log_scales, 0.1) - 0.6,
+        perturbed(raw.opacity_logits, 0.3) - 0.7,
+        perturbed(raw.sh, 0.03),
     ).activate()
     within = copies.scales * torch.randn(count, 3, generator=generator)
     means = copies.means + torch.einsum("nij,nj->ni", quats_to_matrices(copies.quats), within)
@@ -88,28 +88,28 @@ def thicken(scene: DynamicGaussians, count: int) -> DynamicGaussians:
 
 
 def images(scene: BakedGaussians) -> tuple[np.ndarray, float]:
-    """On white at `VIEWS` [P, H, W, 3], not rounded, and the millions of pixels in an image's bounding boxes."""
-    drawn, fragments = [], 0.0
+    """Renderings of `VIEWS` on white [P, H, W, 3], not rounded, and the millions of pixels in the bounding boxes."""
+    rendered, fragments = [], 0.0
     for view_time, azimuth in VIEWS:
         camera = fixed_path(
             1, azimuth_deg=azimuth, elevation_deg=10.0, fovy_deg=FOVY_DEG, distance=viewing_distance(scene), size=SIZE
         )
         rendering = renderer_for("cpu").render(scene.at(torch.tensor([view_time])), camera)
-        drawn.append((rendering.colors + 1 - rendering.alphas)[0, 0].clamp(0, 1).movedim(0, -1).numpy())
+        rendered.append((rendering.colors + 1 - rendering.alphas)[0, 0].clamp(0, 1).movedim(0, -1).numpy())
         fragments = max(fragments, float((2 * rendering.info["radii"].double()).prod(-1).sum()) / 1e6)
-    return np.stack(drawn), fragments
+    return np.stack(rendered), fragments
 
 
 def decibels(one: np.ndarray, other: np.ndarray) -> float:
-    """Peak signal-to-noise ratio of colors in [0, 1]."""
+    """PSNR of colors in [0, 1], dB."""
     return round(float(-10 * np.log10(np.square(one - other).mean())), 1)
 
 
 def in_browser(path: Path, angle: str, sizes: list[int]) -> tuple[np.ndarray, dict[str, Any]]:
-    """The page's images at `VIEWS`, and its times."""
+    """Screenshots of the page at `VIEWS`, and its speed."""
     from playwright.sync_api import sync_playwright
 
-    trajectories, executable = [], shutil.which("chromium") or shutil.which("google-chrome")
+    screenshots, executable = [], shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=[*ANY, *FLAGS[angle]])
         page = browser.new_page(viewport={"width": SIZE, "height": SIZE})
@@ -120,8 +120,8 @@ def in_browser(path: Path, angle: str, sizes: list[int]) -> tuple[np.ndarray, di
             page.wait_for_selector("body[data-state=ready]")
             page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
             ready.append(page.evaluate("performance.getEntriesByName('ready')[0].startTime") / 1e3)
-            trajectories.append(np.array(Image.open(BytesIO(page.screenshot())).convert("RGB")) / 255)
-        found: dict[str, Any] = {"drawn_by": page.evaluate(DRAWN_BY), "ready_seconds": round(min(ready), 2)}
+            screenshots.append(np.array(Image.open(BytesIO(page.screenshot())).convert("RGB")) / 255)
+        found: dict[str, Any] = {"renderer": page.evaluate(RENDERER), "ready_seconds": round(min(ready), 2)}
         page.keyboard.press(" ")
         found["playing"] = {}
         for size in sizes:
@@ -134,17 +134,19 @@ def in_browser(path: Path, angle: str, sizes: list[int]) -> tuple[np.ndarray, di
             }
             found["playing"][size] = {name: round(value, 2) for name, value in times.items()}
         browser.close()
-    return np.stack(trajectories), found
+    return np.stack(screenshots), found
 
 
 @torch.no_grad()
 def main() -> None:
-    """The command."""
+    """Measures a run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a run")
-    parser.add_argument("--gaussians", type=int, help="thicken the object to so many")
-    parser.add_argument("--angle", choices=FLAGS, default="swiftshader", help="what Chromium draws with")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[SIZE], help="of the images while it plays, pixels")
+    parser.add_argument("--gaussians", type=int, help="number of Gaussians to thicken the object to")
+    parser.add_argument("--angle", choices=FLAGS, default="swiftshader", help="renderer of Chromium")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[SIZE], help="heights of the images while playing, pixels"
+    )
     arguments = parser.parse_args()
     if arguments.gaussians is None:
         scene = BakedGaussians.load(arguments.run)
@@ -158,8 +160,8 @@ def main() -> None:
         write_html(scene, path, torch.tensor(scene.timeline.times))
         found = {"frames": len(scene.timeline.times), "gaussians": scene.frames.num_gaussians}
         found |= {"mb": round(path.stat().st_size / 1e6, 2), "pack_seconds": round(time.perf_counter() - began, 1)}
-        trajectories, times = in_browser(path, arguments.angle, arguments.sizes)
-    found |= {"rounding_db": decibels(images(unpacked)[0], truth), "page_db": decibels(trajectories, truth)}
+        screenshots, times = in_browser(path, arguments.angle, arguments.sizes)
+    found |= {"rounding_db": decibels(images(unpacked)[0], truth), "page_db": decibels(screenshots, truth)}
     print(json.dumps({**machine(), **found, **times, "mega_fragments": round(fragments, 1)}, indent=1))
 
 
