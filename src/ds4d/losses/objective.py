@@ -61,7 +61,7 @@ class LossConfig:
         check_ranges(self, **{name: "[0, inf)" for name in REGULARIZERS})
         if not any(getattr(self, name).weight for name in IMAGE_LOSSES):
             raise ValueError(
-                f"LossConfig: one of {', '.join(IMAGE_LOSSES)} must have a weight above 0, got none. "
+                f"one of {', '.join(IMAGE_LOSSES)} must have a weight above 0, got none. "
                 "Regularizers alone fit nothing."
             )
 
