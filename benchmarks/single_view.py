@@ -4,8 +4,8 @@
     python benchmarks/single_view.py DATA/gltf/* --facing           # with the facing in meta.json
     python benchmarks/single_view.py DATA/gltf/frog-jump --preset cpu --device cpu     # and a fit
 
-Only transforms_front.json is used; the views of transforms_test.json are scored. The card is the frame itself on a plane
-through the origin, parallel to the image, rendered from both sides. `--images DIR` writes the scored images as
+Only transforms_front.json is used; the views of transforms_test.json are scored. The card is the frame itself on a
+plane through the origin, parallel to the image, rendered from both sides. `--images DIR` writes the scored images as
 DIR/<method>/<set>/<file_path>.png.
 """
 

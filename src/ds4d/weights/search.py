@@ -78,7 +78,7 @@ def require_model(model: PretrainedModel, given: str | Path | None = None) -> Pa
         given: its folder or file, if the user named one.
 
     Raises:
-        ValueError: it does not; the message names every place, what it lacks or holds instead, and the mend.
+        ValueError: it does not; the message names each searched folder, what is wrong in it, and the fix.
     """
     if found := find_model(model, given):
         return found
