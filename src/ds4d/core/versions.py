@@ -1,24 +1,29 @@
-"""Which versions of what are at work."""
+"""Versions of ds4d and of the packages that it uses, and how to install the optional ones."""
 
 import importlib.metadata
 import platform
 
 from ds4d import __version__
 
-# What decides how a fit comes out, and what is drawn and written. Those of the extras are named where they are present.
+# Packages that affect results or files; those of extras are listed if they are installed.
 _PACKAGES = ("torch", "numpy", "numba", "av", "pillow", "gsplat", "transformers", "diffusers", "onnxruntime")
 
 
 def installed_version(package: str) -> str | None:
-    """The version of a package, or None where it is not installed."""
+    """The version of a package; None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
+def install_command(extra: str) -> str:
+    """The command that installs the packages of an extra; to be run in a checkout, as ds4d is on no package index."""
+    return f"pip install '.[{extra}]'"
+
+
 def versions() -> dict[str, str]:
-    """This program, Python, the system, and the packages that are present, by name."""
+    """Versions of ds4d, Python, the system, and the installed packages, by name."""
     head = {
         "ds4d": __version__,
         "Python": platform.python_version(),
