@@ -22,7 +22,7 @@ class GsplatRenderer:
         try:
             from gsplat import rasterization
         except ImportError as error:
-            raise ImportError(f"GsplatRenderer needs gsplat. Run: {install_command('cuda')}") from error
+            raise ImportError(f"GsplatRenderer needs gsplat. Install it with: {install_command('cuda')}") from error
         self.settings = settings or SplatSettings()
         self._rasterization = rasterization
 

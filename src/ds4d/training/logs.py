@@ -86,7 +86,7 @@ def check_tensorboard() -> None:
         ImportError: the extra `log` is not installed.
     """
     if importlib.util.find_spec("tensorboard") is None:
-        raise ImportError(f"--log.tensorboard needs TensorBoard. Run: {install_command('log')}")
+        raise ImportError(f"--log.tensorboard needs TensorBoard. Install it with: {install_command('log')}")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

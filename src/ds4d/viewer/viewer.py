@@ -48,7 +48,7 @@ class Viewer:
         try:
             import viser
         except ImportError as error:
-            raise ImportError(f"the viewer needs viser. Run: {install_command('viewer')}") from error
+            raise ImportError(f"the viewer needs viser. Install it with: {install_command('viewer')}") from error
         self.host = host
         with _silence():  # viser prints a table
             self._server: Any = viser.ViserServer(host, choose_port(host, port), label="ds4d", verbose=False)

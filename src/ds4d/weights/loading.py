@@ -121,7 +121,9 @@ def _imported(package: str) -> Any:
     try:
         return import_module(package)
     except ImportError as error:
-        raise ImportError(f"Pretrained networks need {package}. Run: {install_command('priors')}") from error
+        raise ImportError(
+            f"pretrained networks need {package}. Install it with: {install_command('priors')}"
+        ) from error
 
 
 @contextmanager

@@ -53,7 +53,9 @@ class MattingModel:
         try:
             import onnxruntime
         except ImportError as error:
-            raise ImportError(f"a matting model needs onnxruntime. Run: {install_command('matting')}") from error
+            raise ImportError(
+                f"a matting model needs onnxruntime. Install it with: {install_command('matting')}"
+            ) from error
         if not path.is_file():
             raise ValueError(
                 f"matting model {path} must be an onnx file, got nothing there. Correct --matting-model or "
