@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ds4d.weights import MODELS, model_files, weights_digest
+from ds4d.weights import MODELS, weights_digest
 
 DINO = MODELS["dinov2-small"]
 
@@ -15,7 +17,7 @@ DINO = MODELS["dinov2-small"]
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DS4D_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "digests"
+    return tmp_path / "cache"
 
 
 @pytest.fixture
@@ -30,24 +32,21 @@ def test_digest_is_of_all_files_in_order(folder: Path) -> None:
     assert weights_digest(DINO, folder) != hashlib.sha256(settings + weights).hexdigest()
 
 
-def test_files_that_just_changed_are_not_recorded(folder: Path, cache: Path) -> None:
+def test_unchanged_files_are_read_once(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    minute_ago = time.time_ns() - 60 * 10**9
+    for path in (folder / "config.json", weights):
+        os.utime(path, ns=(minute_ago, minute_ago))
+    digest = weights_digest(DINO, folder)
+    weights.write_bytes(bytes(weights.stat().st_size))
+    os.utime(weights, ns=(minute_ago, minute_ago))
+    assert weights_digest(DINO, folder) == digest
+    assert weights_digest(DINO, folder, reuse=False) != digest
+    os.utime(weights, ns=(minute_ago, minute_ago + 1))
+    assert weights_digest(DINO, folder) != digest
+
+
+def test_files_that_were_just_written_are_not_cached(folder: Path, cache: Path) -> None:
+    """They could change again without another time of modification."""
     weights_digest(DINO, folder)
     assert not cache.exists()
-
-
-def test_unchanged_files_are_not_read_again(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ds4d.weights.digest._SETTLED_SECONDS", -1.0)
-    first = weights_digest(DINO, folder)
-    (record,) = cache.iterdir()
-    record.write_text("recorded")
-    assert weights_digest(DINO, folder) == "recorded"
-    assert weights_digest(DINO, folder, reuse=False) == first
-    model_files(DINO, folder)[1].write_bytes(b"other weights")
-    assert weights_digest(DINO, folder) not in (first, "recorded")
-
-
-def test_unwritable_cache_is_ignored(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ds4d.weights.digest._SETTLED_SECONDS", -1.0)
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("DS4D_CACHE", str(tmp_path / "file"))
-    assert weights_digest(DINO, folder) == weights_digest(DINO, folder)

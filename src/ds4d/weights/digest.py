@@ -5,44 +5,36 @@ import json
 import time
 from pathlib import Path
 
-from ds4d.io import atomic_path, cache_folder
+import torch
+
+from ds4d.io import read_cached, write_cached
 from ds4d.weights.models import PretrainedModel
 from ds4d.weights.search import model_files
 
 _BLOCK = 2**24  # bytes read at a time
-_SETTLED_SECONDS = 2.0  # a file that changed later may change again within the resolution of its time stamps
+_SETTLED_NS = 2_000_000_000  # a younger file may change again without another time of modification
 
 
 def weights_digest(model: PretrainedModel, path: Path, *, reuse: bool = True) -> str:
     """The SHA-256 of all files of a complete model, one after the other.
 
-    Reading gigabytes takes a while, so the digest is kept on disk and reused while the sizes and times of change of the
-    files are the same.
+    It is cached by path, size and time of modification of the files, so that gigabytes are read once.
 
     Args:
         model: entry of `MODELS`.
         path: folder of the model, or its single file.
-        reuse: whether a digest from an earlier call may be returned.
+        reuse: whether a cached digest may be returned.
     """
     files = model_files(model, path)
-    stats = {str(file.resolve()): file.stat() for file in files}
-    states = [(name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for name, stat in stats.items()]
-    record = cache_folder("digests") / f"{hashlib.sha256(json.dumps(states).encode()).hexdigest()}.txt"
-    if reuse and record.is_file():
-        return record.read_text()
+    stats = [(str(file.resolve()), stat.st_size, stat.st_mtime_ns) for file in files for stat in (file.stat(),)]
+    key = hashlib.sha256(json.dumps(stats).encode()).hexdigest()
+    if reuse and (cached := read_cached("digests", key)) is not None:
+        return bytes(cached["sha256"].tolist()).hex()
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:
             while block := stream.read(_BLOCK):
                 digest.update(block)
-    if max(max(stat.st_mtime, stat.st_ctime) for stat in stats.values()) < time.time() - _SETTLED_SECONDS:
-        _keep(record, digest.hexdigest())
+    if all(modified < time.time_ns() - _SETTLED_NS for _, _, modified in stats):
+        write_cached("digests", key, {"sha256": torch.tensor(list(digest.digest()), dtype=torch.uint8)})
     return digest.hexdigest()
-
-
-def _keep(record: Path, digest: str) -> None:
-    try:
-        with atomic_path(record) as path:
-            path.write_text(digest)
-    except OSError:  # the digest is only computed again next time
-        return
