@@ -28,7 +28,7 @@ PATIENCE = 60.0  # seconds until something that does not happen is a failure
 @pytest.fixture
 def show(chromium: Any) -> Iterator[Callable[[Path, float], Callable[[], np.ndarray]]]:
     """Shows a file from in front; what it gives back takes an image of the square in the middle."""
-    viser = pytest.importorskip("viser", reason="needs viser (pip install 'ds4d[viewer]')")
+    viser = pytest.importorskip("viser", reason="needs viser (pip install '.[viewer]')")
     server = viser.ViserServer("127.0.0.1", choose_port("127.0.0.1", None), verbose=False)
     server.scene.set_up_direction("+y")
     server.scene.world_axes.visible = False
