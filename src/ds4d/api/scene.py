@@ -14,7 +14,7 @@ from torch import Tensor
 from ds4d.api.camera import Camera
 from ds4d.core import DeviceName, choose_device
 from ds4d.export import export_scene
-from ds4d.geometry import into_world, inverse_similarity, orbit_cameras, transform_cameras
+from ds4d.geometry import inverse_similarity, orbit_cameras, to_world, transform_cameras
 from ds4d.rendering import renderer_for
 from ds4d.runs import RunFolder
 from ds4d.scene import FOVY_DEG, DynamicGaussians, viewing_distance
@@ -109,7 +109,7 @@ class DynamicScene:
             ValueError: a time lies outside [0, 1].
         """
         times, several = self._times(time)
-        raw = into_world(self.model.raw_at(times), self.model.world)
+        raw = to_world(self.model.raw_at(times), self.model.world)
         return (raw if several else raw.at_time(0)).activate()
 
     def render(

@@ -28,7 +28,6 @@ from ds4d.pipeline.inputs import read_input
 from ds4d.pipeline.request import RunRequest, check_request, resolve_config
 from ds4d.pipeline.results import fit, measure, write_images, write_report_page
 from ds4d.pipeline.setup import extract_frame_features, prepare
-from ds4d.presets import PresetName
 from ds4d.runs import Provenance, predict_run
 from ds4d.scene import BakedGaussians
 from ds4d.training import load_checkpoint
@@ -38,7 +37,7 @@ def iter_run(
     input: str | PathLike[str],
     output: str | PathLike[str],
     *,
-    preset: PresetName | None = None,
+    preset: str | None = None,
     config: GenerateConfig | str | PathLike[str] | None = None,
     overrides: Mapping[str, Any] | None = None,
     seed: int | None = None,
