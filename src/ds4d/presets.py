@@ -1,7 +1,7 @@
 """Good settings by name."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -138,9 +138,12 @@ def paper() -> GenerateConfig:
     )
 
 
-PresetName = Literal["tiny", "cpu", "fast", "paper"]
-
 PRESETS: dict[str, Callable[[], GenerateConfig]] = {"tiny": tiny, "cpu": cpu, "fast": fast, "paper": paper}
+
+if TYPE_CHECKING:
+    PresetName = str
+else:
+    PresetName = Literal[tuple(PRESETS)]
 
 
 def default_preset(device: torch.device) -> PresetName:

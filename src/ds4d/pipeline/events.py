@@ -8,7 +8,7 @@ from ds4d.core import Degraded, Notice, Warned, notices_to
 from ds4d.init.registration import Registration
 from ds4d.runs import RunMetrics
 from ds4d.scene import DynamicGaussians
-from ds4d.training import Event as FitEvent
+from ds4d.training import Event as TrainingEvent
 from ds4d.types import MultiViewVideo
 
 
@@ -83,7 +83,15 @@ class Finished:
 
 
 Event = (
-    StageStarted | Resolved | MeshRegistered | TrainingStarted | FitEvent | FileWritten | Degraded | Warned | Finished
+    StageStarted
+    | Resolved
+    | MeshRegistered
+    | TrainingStarted
+    | TrainingEvent
+    | FileWritten
+    | Degraded
+    | Warned
+    | Finished
 )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from ds4d.config import GenerateConfig
 from ds4d.core import DeviceName, Notice, Stopwatch, choose_device, notices_to
 from ds4d.evaluation import score_training_images
-from ds4d.init import describe_start, register_mesh
+from ds4d.init import describe_initialization, register_mesh
 from ds4d.pipeline.events import (
     Event,
     FileWritten,
@@ -95,7 +95,7 @@ def _run(request: RunRequest, notices: list[Notice]) -> Generator[Event, None, N
     provenance = Provenance(
         views=training_input.description,
         features="none" if features is None else config.features.kind,
-        init=describe_start(config.init, training_input.points),
+        init=describe_initialization(config.init, training_input.points),
     )
     yield Resolved("features", provenance.features)
 

@@ -15,13 +15,13 @@ from ds4d.pipeline.inputs import TrainingInput
 from ds4d.runs import Provenance, RunFolder, RunMetrics
 from ds4d.runs.report import write_report
 from ds4d.scene import BakedGaussians
-from ds4d.training import Event as FitEvent
+from ds4d.training import Event as TrainingEvent
 from ds4d.training import LossLog, StepDone, TensorBoardLog, Trainer, read_log, save_checkpoint
 from ds4d.types import FrameFeatures
 from ds4d.visualize import plot_losses, saliency_map, write_outputs, write_saliency_map
 
 
-def fit(trainer: Trainer, config: GenerateConfig, folder: RunFolder) -> Iterator[FitEvent]:
+def fit(trainer: Trainer, config: GenerateConfig, folder: RunFolder) -> Iterator[TrainingEvent]:
     """Runs the fit and logs it; leaves a checkpoint at its end and whenever it is interrupted."""
     logs: list[LossLog | TensorBoardLog] = [LossLog(folder.log, keep_until=trainer.step)]
     if config.log.tensorboard:
