@@ -2,8 +2,9 @@
 
     python benchmarks/view_disagreement.py DATA/minions --preset cpu --device cpu
 
-Fits the video with a view correction (`ds4d.losses`) and reports what it found: the warps of each generated view in pixels of an image 256 high, split into what stays and what changes over time, and its color gains.
-A warp that all views share with the object's shape cannot be told from another shape, so these are lower bounds.
+Fits the video with a view correction (`ds4d.losses`) and reports what it found: the warps of each generated view, in
+pixels of an image 256 high, split into a part that is constant and one that changes over time, and its color gains. A
+warp that all views share with the object's shape cannot be told from another shape, so these are lower bounds.
 Sharpness is the mean length of the brightness's gradient on the object, over that of the real view at the same size.
 """
 

@@ -181,7 +181,7 @@ def creature_mesh(quick_video: MultiViewVideo) -> "trimesh.Trimesh":
     ball = trimesh.creation.icosphere(subdivisions=2)
     meshes = []
     for part, shape in zip(PARTS, pose_parts(PARTS, JOINTS, float(quick_video.times[quick_video.middle])), strict=True):
-        painted = (255 * part.paint(ball.vertices.T).clip(0, 1) ** (1 / GAMMA)).round().astype(np.uint8).T
+        painted = (255 * part.texture(ball.vertices.T).clip(0, 1) ** (1 / GAMMA)).round().astype(np.uint8).T
         placed = ball.vertices @ shape[:3, :3].T + shape[:3, 3]
         meshes.append(trimesh.Trimesh(placed, ball.faces, vertex_colors=painted, process=False))
     return trimesh.util.concatenate(meshes)

@@ -16,8 +16,8 @@ TESTS = ROOT / "tests"
 # The files that may name a CUDA device: the back end that needs one, and the choice of a device for the user.
 MAY_NAME_CUDA = {"rendering/gsplat_backend.py", "core/device.py"}
 SLOW_PACKAGES = {"av", "numba", "matplotlib", "gsplat", "scipy", "torch", "tyro", "trimesh", "viser"}
-# Settings that are read by a name in a string: of a loss term, and of a group of parameters.
-READ_BY_NAME = {"LossConfig", "OptimizerConfig"}
+# Settings that are read by a name in a string: of an extractor, a loss term, a group of parameters.
+READ_BY_NAME = {"FeaturesConfig", "LossConfig", "OptimizerConfig"}
 MAX_LINES, MAX_TOP_LEVEL_MODULES = 400, 6
 
 TREES = {path.relative_to(SRC).as_posix(): ast.parse(path.read_text()) for path in sorted(SRC.rglob("*.py"))}
@@ -123,3 +123,23 @@ def test_skips_depend_on_something() -> None:
 )
 def test_the_skip_check_distinguishes_a_call_from_its_name(condition: str, constant: bool) -> None:
     assert bool(_constant_skips(ast.parse(f"pytest.mark.skipif({condition}, reason='')"))) == constant
+
+
+# The field has a term for each of these: video, fix, package, matte, available, weighted.
+FORBIDDEN = re.compile(r"\b(films?|mends?|rooms?|floors|cut-?outs?|at hand|doubted|footage)\b", re.IGNORECASE)
+
+
+def test_the_words_are_the_fields() -> None:
+    texts = [
+        *(path for path in SRC.rglob("*") if path.suffix in {".py", ".js", ".html", ".css"}),
+        *(ROOT / "docs").glob("*.md"),
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+    ]
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {match.group()}"
+        for path in texts
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        for match in FORBIDDEN.finditer(line)
+    ]
+    assert not found

@@ -2,12 +2,20 @@
 
 import json
 import re
+import shlex
+import shutil
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
 
+from ds4d.cli import COMMANDS, main
+from ds4d.cli.arguments import CommandLine
+from ds4d.config import GenerateConfig
 from ds4d.data.synthetic import SampleConfig, write_sample
+from ds4d.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src" / "ds4d"
@@ -102,7 +110,72 @@ def test_names_exist(page: str) -> None:
 
 
 # Programs, formats and names of other projects that the documentation mentions in code style.
-EXTERNAL = {"ruff", "make", "rembg", "splat", "webm", "pytest"}
+EXTERNAL = {"as_html", "ruff", "make", "rembg", "splat", "webm", "pytest"}
+
+
+def command_lines(page: str) -> list[list[str]]:
+    """The `ds4d` commands in indented blocks, split as a shell does; what follows three spaces is a remark."""
+    lines = re.findall(r"^    (ds4d .*)$", prose(page), flags=re.MULTILINE)
+    return [shlex.split(re.split(r" {3,}|  #| [>|] ", line)[0]) for line in lines]
+
+
+def command(name: str) -> CommandLine:
+    """The arguments of a command."""
+    return import_module(f"ds4d.cli.commands.{name}").COMMAND
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if command_lines(page)])
+def test_commands_can_be_parsed(page: str) -> None:
+    for _, name, *argv in command_lines(page):
+        if name != "COMMAND":
+            command(name).parse(argv)
+
+
+@each_current_page
+def test_options_exist(page: str) -> None:
+    found = {
+        option
+        for span in code_spans(page)
+        if not span.startswith("python ")
+        for option in re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", span)
+    }
+    known = "\n".join(command(name).help(show_all=True) for name in COMMANDS) if found else ""
+    missing = sorted(option for option in found if not re.search(rf"(?<![\w-]){re.escape(option)}(?![\w.-])", known))
+    assert not [option for option in missing if option not in EXTERNAL_OPTIONS]
+
+
+# Options of other programs, and those that every command understands.
+EXTERNAL_OPTIONS = {
+    "--training.losses.mine.weight",
+    "--training.losses.mine.views",
+    "--views-mine",
+    "--help",
+    "--help-all",
+    "--version",
+    "--pictured-run",
+    "--save-screenshots",
+    "--check",
+}
+
+
+def test_commands_of_the_readme_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_config: GenerateConfig, capsys: pytest.CaptureFixture
+) -> None:
+    """In order, on stand-ins of the data, with presets of a few steps; `viewer` serves until Ctrl-C and is left out."""
+    training = replace(quick_config.training, static_steps=4, dynamic_steps=8)
+    for name in PRESETS:
+        monkeypatch.setitem(PRESETS, name, lambda: replace(quick_config, training=training))
+    monkeypatch.chdir(tmp_path)
+    write_sample(tmp_path / "scene", SampleConfig(frames=8, size=48, supersampling=1))
+    (tmp_path / "scene" / "transforms_mv.json").rename(tmp_path / "scene" / "transforms_train.json")
+    shutil.copy(tmp_path / "scene" / "front.mp4", tmp_path / "video.mp4")
+    assert main(["multiview", "video.mp4", "-o", "minions", "--size", "48"]) == 0
+    for _, name, *argv in command_lines("README"):
+        if name in ("COMMAND", "viewer", "generate") and (
+            name != "generate" or Path(argv[argv.index("-o") + 1]).exists()
+        ):
+            continue
+        assert main([name, *argv]) == 0, f"ds4d {name} {shlex.join(argv)}: {capsys.readouterr().err}"
 
 
 def table(page: str, title: str) -> list[list[str]]:

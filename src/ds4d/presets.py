@@ -1,6 +1,9 @@
 """Good settings by name."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+import torch
 
 from ds4d.config import GenerateConfig
 from ds4d.deformation import FieldConfig, HexPlaneConfig
@@ -136,3 +139,13 @@ def paper() -> GenerateConfig:
 
 
 PRESETS: dict[str, Callable[[], GenerateConfig]] = {"tiny": tiny, "cpu": cpu, "fast": fast, "paper": paper}
+
+if TYPE_CHECKING:
+    PresetName = str
+else:
+    PresetName = Literal[tuple(PRESETS)]
+
+
+def default_preset(device: torch.device) -> PresetName:
+    """The preset of a run that names none."""
+    return "fast" if device.type == "cuda" else "cpu"

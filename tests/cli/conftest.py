@@ -1,4 +1,4 @@
-"""Running commands as users do, in this process."""
+"""Runs commands in this process, as users run them."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -11,34 +11,31 @@ from ds4d.cli import main
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a command left on the screen."""
+class Completed:
+    """Exit code, standard output and standard error of a command."""
 
-    status: int
+    code: int
     out: str
     err: str
 
 
 @pytest.fixture
-def ds4d(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
-    """Runs `ds4d` with the words given."""
+def ds4d(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Completed]:
+    """Runs `ds4d` with arguments."""
     monkeypatch.setenv("COLUMNS", "200")
 
-    def run(*words: str | Path | float) -> Outcome:
+    def run(*argv: str | Path | float) -> Completed:
         capsys.readouterr()
-        try:
-            status = main([str(word) for word in words])
-        except SystemExit as leaving:
-            status = int(leaving.code or 0)
-        screen = capsys.readouterr()
-        return Outcome(status, screen.out, screen.err)
+        code = main([str(word) for word in argv])
+        printed = capsys.readouterr()
+        return Completed(code, printed.out, printed.err)
 
     return run
 
 
 @pytest.fixture
 def quick() -> list[str]:
-    """Options that make a run a matter of a second."""
+    """Options of `ds4d generate` for a run of about a second."""
     return [
         "--device", "cpu", "--preset", "tiny", "--size", "32", "--init.num-gaussians", "200",
         "--init.hull.resolution", "24", "--training.static-steps", "2", "--training.dynamic-steps", "4",
@@ -49,7 +46,7 @@ def quick() -> list[str]:
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Ctrl-C as in a terminal: what runs in a shell's background begins with SIGINT ignored."""
+    """Ctrl-C raises as in a terminal: processes in a shell's background ignore SIGINT."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""Work in progress on standard error."""
+"""Progress on standard error."""
 
 import io
 
@@ -10,7 +10,7 @@ from ds4d.core import Progress
 
 
 class Clock:
-    """Seconds that pass when the test says so."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -19,8 +19,8 @@ class Clock:
         return self.now
 
 
-def shown(capsys: pytest.CaptureFixture[str], works: list[tuple[str, int, int, float]]) -> list[str]:
-    """The lines for steps (work, done, total), each after so many seconds."""
+def printed(capsys: pytest.CaptureFixture[str], works: list[tuple[str, int, int, float]]) -> list[str]:
+    """The lines printed for steps (work, done, total, seconds since the step before)."""
     clock = Clock()
     lines = Lines(clock)
     for work, done, total, passed in works:
@@ -31,9 +31,9 @@ def shown(capsys: pytest.CaptureFixture[str], works: list[tuple[str, int, int, f
     return err.splitlines()
 
 
-def test_lines_come_now_and_then_and_tell_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_are_spaced_and_estimate_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
     steps = [("drawing", done, 20, 2.0 if done else 0.0) for done in range(21)]
-    assert shown(capsys, steps) == [
+    assert printed(capsys, steps) == [
         "  drawing: 3 of 20, about 34 s left",
         "  drawing: 6 of 20, about 28 s left",
         "  drawing: 9 of 20, about 22 s left",
@@ -44,39 +44,38 @@ def test_lines_come_now_and_then_and_tell_the_time_left(capsys: pytest.CaptureFi
     ]
 
 
-def test_what_is_soon_done_is_not_worth_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert shown(capsys, [("drawing", done, 4, 0.9) for done in range(5)]) == []
+def test_short_work_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(capsys, [("drawing", done, 4, 0.9) for done in range(5)]) == []
 
 
-def test_lines_become_rarer_in_work_that_takes_hours(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = shown(capsys, [("fitting", done, 10_000, 1.0) for done in range(10_001)])
+def test_long_work_prints_fewer_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(capsys, [("fitting", done, 10_000, 1.0) for done in range(10_001)])
     assert 60 < len(lines) < 120 and lines[-1] == "  fitting: 10000 of 10000"
 
 
-def test_the_pace_of_a_run_that_goes_on_is_its_own(capsys: pytest.CaptureFixture[str]) -> None:
-    """The 500 steps of the day before took no time today."""
+def test_pace_of_a_resumed_run_starts_anew(capsys: pytest.CaptureFixture[str]) -> None:
     steps = [("fitting", 501, 600, 0.0), ("fitting", 506, 600, 5.0)]
-    assert shown(capsys, steps) == ["  fitting: 506 of 600, about 2 min left"]
+    assert printed(capsys, steps) == ["  fitting: 506 of 600, about 2 min left"]
 
 
-def test_work_that_begins_again_has_a_new_pace(capsys: pytest.CaptureFixture[str]) -> None:
+def test_repeated_work_has_a_new_pace(capsys: pytest.CaptureFixture[str]) -> None:
     first = [("fitting", 0, 9, 0.0), ("fitting", 1, 9, 60.0)]
     again = [("fitting", 0, 9, 0.0), ("fitting", 1, 9, 6.0)]
-    assert shown(capsys, first + again) == [
+    assert printed(capsys, first + again) == [
         "  fitting: 1 of 9, about 8 min left",
         "  fitting: 1 of 9, about 48 s left",
     ]
 
 
-def test_a_terminal_gets_bars_with_the_time_left() -> None:
+def test_terminals_get_bars_with_the_time_left() -> None:
     file = io.StringIO()
     bars = Bars(Console(file=file, force_terminal=True, width=100))
-    bars.say("stage 4 of 6: fitting")
+    bars.print("stage 4 of 6: fitting")
     for done in range(41):
         bars.progress(Progress("fitting", done, 40), f"loss {done}")
     bars.progress(Progress("orbit.mp4", 0, 3))
     bars.progress(Progress("orbit.mp4", 2, 3))
-    bars.progress(Progress("orbit.mp4", 1, 3))  # begun again
+    bars.progress(Progress("orbit.mp4", 1, 3))  # started again
     bars.close()
     text = file.getvalue()
     for part in ("stage 4 of 6: fitting", "fitting", "orbit.mp4", "1/3"):
@@ -85,7 +84,7 @@ def test_a_terminal_gets_bars_with_the_time_left() -> None:
     assert "fitting" not in last and "-:--:--" in last
 
 
-def test_a_full_bar_stays_until_other_work_begins() -> None:
+def test_full_bars_stay_until_other_work_begins() -> None:
     file = io.StringIO()
     bars = Bars(Console(file=file, force_terminal=True, width=100))
     for done in range(3):
@@ -94,22 +93,22 @@ def test_a_full_bar_stays_until_other_work_begins() -> None:
     assert "2/2" in file.getvalue() and "loss 2" in file.getvalue() and "0:00:00" in file.getvalue()
 
 
-def test_names_are_shown_letter_by_letter() -> None:
+def test_markup_in_names_is_not_interpreted() -> None:
     file = io.StringIO()
     bars = Bars(Console(file=file, force_terminal=True, width=100, emoji=False))
-    bars.say("reading a:cat:b/[red].mp4")
+    bars.print("reading a:cat:b/[red].mp4")
     bars.progress(Progress("[bold]a.mp4", 1, 3), "[dim]:cat:")
     bars.close()
     for name in ("reading a:cat:b/[red].mp4", "[bold]a.mp4", "[dim]:cat:"):
         assert name in file.getvalue()
 
 
-def test_work_that_ends_early_makes_room_for_other_work() -> None:
+def test_bars_of_aborted_work_are_replaced() -> None:
     file = io.StringIO()
     bars = Bars(Console(file=file, force_terminal=True, width=100))
     for done, total in ((0, 9), (1, 9), (1, 1)):
         bars.progress(Progress("reading", done, total))
-    bars.close()  # shows how far it came
+    bars.close()
     bars.progress(Progress("drawing", 0, 3))
     bars.close()
     last = file.getvalue()[file.getvalue().rindex("drawing") :]
@@ -117,20 +116,20 @@ def test_work_that_ends_early_makes_room_for_other_work() -> None:
 
 
 @pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE"])
-def test_a_file_gets_lines_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+def test_files_get_lines_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, "1")
     assert isinstance(display_for(quiet=False), Lines)
 
 
-def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     display = display_for(quiet=True)
     assert type(display) is Display and isinstance(display_for(quiet=False), Lines)
-    display.say("hello")
+    display.print("hello")
     display.progress(Progress("fitting", 1, 1))
     display.close()
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (89.0, "89 s"), (240.0, "4 min"), (9000.0, "2.5 h")])
-def test_times_are_said_roughly(seconds: float, words: str) -> None:
-    assert describe_seconds(seconds) == words
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (89.0, "89 s"), (240.0, "4 min"), (9000.0, "2.5 h")])
+def test_durations_are_rounded(seconds: float, text: str) -> None:
+    assert describe_seconds(seconds) == text

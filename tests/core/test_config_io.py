@@ -1,6 +1,7 @@
 """Settings as plain data: round trips, and refusal of what nothing reads."""
 
 import json
+import re
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from ds4d.config import GenerateConfig
-from ds4d.core import check_choices, check_ranges, first_difference, from_dict, to_dict
+from ds4d.core import check_choices, check_ranges, first_difference, from_dict, to_dict, with_overrides
 from ds4d.deformation import FieldConfig
 
 
@@ -56,25 +57,73 @@ def test_what_is_left_out_keeps_its_default() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"name": "x", "color": 1}, r"Outer must only hold the keys .*, got color\. Remove them"),
-        ({"name": "x", "inner": {"rat": 1}}, r"Inner must only hold the keys rate, steps, got rat"),
-        ({}, r"Outer must hold the keys name, got none"),
-        ({"name": 3}, r"Outer\.name must be str, got 3"),
-        ({"name": "x", "rates": [1.0]}, r"Outer\.rates must be dict, got \[1\.0\]"),
-        ({"name": "x", "rates": {"a": "fast"}}, r"Outer\.rates\.a must be float or NoneType, got 'fast'"),
-        ({"name": "x", "kind": "c"}, r"Outer\.kind must be one of 'a', 'b', got 'c'"),
-        ({"name": "x", "count": 1.5}, r"Outer\.count must be int, got 1\.5"),
-        ({"name": "x", "count": True}, r"Outer\.count must be int, got True"),
-        ({"name": "x", "flag": 1}, r"Outer\.flag must be bool, got 1"),
-        ({"name": "x", "inner": None}, r"Outer\.inner must be Inner, got None"),
-        ({"name": "x", "maybe": [1]}, r"Outer\.maybe must be Inner or NoneType, got \[1\]"),
-        ({"name": "x", "inner": {"steps": [1, "2"]}}, r"Inner\.steps must be int, got '2'"),
-        ({"name": "x", "inner": {"rate": "fast"}}, r"Inner\.rate must be float, got 'fast'"),
+        ({"name": "x", "color": 1}, "color"),
+        ({"name": "x", "inner": {"rat": 1}}, r"^inner .*rat"),
+        ({}, "name"),
+        ({"name": 3}, r"^name .*text.*3"),
+        ({"name": "x", "rates": [1.0]}, r"^rates .*table.*1\.0"),
+        ({"name": "x", "rates": {"a": "fast"}}, r"^rates\.a .*number or none.*fast"),
+        ({"name": "x", "kind": "c"}, r"^kind .*'a', 'b'.*'c'"),
+        ({"name": "x", "count": 1.5}, r"^count .*whole number.*1\.5"),
+        ({"name": "x", "count": True}, r"^count .*True"),
+        ({"name": "x", "flag": 1}, r"^flag .*true or false.*1"),
+        ({"name": "x", "inner": None}, r"^inner .*None"),
+        ({"name": "x", "maybe": [1]}, r"^maybe .*\[1\]"),
+        ({"name": "x", "inner": {"steps": [1, "2"]}}, r"^inner\.steps .*'2'"),
+        ({"name": "x", "inner": {"rate": "fast"}}, r"^inner\.rate .*fast"),
     ],
 )
 def test_wrong_data_is_refused_by_name(data: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         from_dict(Outer, data)
+
+
+OUTER = Outer("x", maybe=Inner(2.0))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "changes"),
+    [
+        ({}, {}),
+        ({"count": 5, "kind": "b"}, {"count": 5, "kind": "b"}),
+        ({"inner.rate": 1}, {"inner": Inner(rate=1.0)}),
+        ({"inner": {"rate": 1.0}}, {"inner": Inner(rate=1.0)}),
+        ({"inner": Inner(rate=3.0)}, {"inner": Inner(rate=3.0)}),
+        ({"inner.rate": 1.0, "inner.steps": [3]}, {"inner": Inner(1.0, (3,))}),
+        ({"maybe": None}, {"maybe": None}),
+        ({"maybe.rate": 3.0}, {"maybe": Inner(3.0)}),
+        ({"file": Path("a/b")}, {"file": Path("a/b")}),
+    ],
+)
+def test_overrides_change_what_they_name(overrides: dict[str, Any], changes: dict[str, Any]) -> None:
+    assert with_overrides(OUTER, overrides) == replace(OUTER, **changes)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"cuont": 1}, r"'cuont'.*Did you mean count"),
+        ({"inner.rat": 1}, r"'inner\.rat'.*Did you mean inner\.rate"),
+        ({"steps": (1,)}, r"'steps'.*Did you mean .*inner\.steps"),
+        ({"inner.rate.deeper": 1}, r"inner\.rate.*number"),
+        ({"inner": {"rate": "fast"}}, r"inner\.rate.*fast"),
+        ({"maybe": {"rat": 1}}, r"'maybe\.rat'"),
+        ({"inner": Inner(), "inner.rate": 2.0}, "once"),
+    ],
+)
+def test_overrides_that_fit_no_setting_are_refused(overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        with_overrides(OUTER, overrides)
+
+
+def test_overrides_may_only_be_valid_together() -> None:
+    config = with_overrides(GenerateConfig(), {"video.start": 2.0, "video.end": 4.0})
+    assert with_overrides(config, {"video.end": 9.0, "video.start": 8.0}).video.start == 8.0
+
+
+def test_an_override_out_of_range_is_named() -> None:
+    with pytest.raises(ValueError, match=r"training: dynamic_steps must be at least 0, got -1"):
+        with_overrides(GenerateConfig(), {"training.dynamic_steps": -1})
 
 
 def test_differences_are_named() -> None:
@@ -100,8 +149,8 @@ def every_config(config: Any, name: str = "") -> dict[str, Any]:
 @pytest.mark.parametrize(("place", "config"), every_config(GenerateConfig()).items(), ids=lambda value: str(value)[:40])
 def test_every_setting_is_documented(place: str, config: Any) -> None:
     """The command line takes its help from here."""
-    text = type(config).__doc__ or ""
-    silent = [f.name for f in fields(config) if f"\n        {f.name}: " not in text]
+    text = "".join(base.__doc__ or "" for base in type(config).__mro__)
+    silent = [f.name for f in fields(config) if not re.search(rf"^ +{f.name}: ", text, re.MULTILINE)]
     assert not silent, f"{place}: {silent} have no line under Attributes"
 
 
@@ -120,12 +169,12 @@ def test_numbers_inside_their_intervals_are_welcome(numbers: Numbers) -> None:
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [
-        (Numbers(closed=-0.001), r"Numbers: closed must lie in \[0, 1\], got -0\.001"),
-        (Numbers(closed=1.001), r"closed must lie in \[0, 1\], got 1\.001"),
-        (Numbers(closed=float("nan")), r"closed must lie in \[0, 1\], got nan"),
-        (Numbers(open=0.0), r"open must lie in \(0, 1\), got 0\.0"),
-        (Numbers(open=1.0), r"open must lie in \(0, 1\), got 1\.0"),
-        (Numbers(count=0), r"count must lie in \[1, inf\), got 0"),
+        (Numbers(closed=-0.001), r"closed must be in \[0, 1\], got -0\.001"),
+        (Numbers(closed=1.001), "closed"),
+        (Numbers(closed=float("nan")), "closed .*nan"),
+        (Numbers(open=0.0), r"open must be in \(0, 1\), got 0\.0"),
+        (Numbers(open=1.0), "open"),
+        (Numbers(count=0), "count must be at least 1, got 0"),
     ],
 )
 def test_numbers_outside_are_named(numbers: Numbers, message: str) -> None:

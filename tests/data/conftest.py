@@ -14,7 +14,7 @@ from ds4d.io import write_png
 
 
 def _write_disc(path: Path, width: int = 16, height: int = 16, *, alpha: int = 255, outside: int = 0) -> None:
-    """An orange disc in the middle; under `outside` (the alpha round it) lies gray, as generators leave it."""
+    """An orange disc in the middle; under `outside` (the alpha around it) is gray, as generators leave it."""
     ys, xs = np.mgrid[:height, :width]
     inside = (xs + 0.5 - width / 2) ** 2 + (ys + 0.5 - height / 2) ** 2 < (0.3 * min(width, height)) ** 2
     rgba = np.where(inside[..., None], (200, 120, 40, alpha), (127, 127, 127, outside)).astype(np.uint8)
@@ -35,12 +35,12 @@ def orbit_matrix() -> Callable[..., list[list[float]]]:
 
 @pytest.fixture
 def stag4d_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a folder in STAG4D's layout: larger front frames, novel views with gray under alpha 1."""
+    """Makes a folder in STAG4D's layout: larger input images, generated views with gray under alpha 1."""
 
-    def make(numbers: tuple[int, ...] = (0, 1, 2), novel: int = 6) -> Path:
+    def make(numbers: tuple[int, ...] = (0, 1, 2), generated: int = 6) -> Path:
         for number in numbers:
             _write_disc(tmp_path / "ref" / f"{number}_rgba.png", 24, 24)
-            for view in range(novel):
+            for view in range(generated):
                 _write_disc(tmp_path / "zero123" / f"{number}_rgba" / f"{view}.png", 16, 16, outside=1)
         return tmp_path
 

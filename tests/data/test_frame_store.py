@@ -42,7 +42,7 @@ def test_images_come_at_the_common_size(paths: list[list[Path]]) -> None:
     assert FrameStore(paths, 6, 4).read(0, 0).shape == (4, 6, 4)
 
 
-def test_nothing_is_read_before_it_is_asked_for(paths: list[list[Path]], reads: list[Path]) -> None:
+def test_images_are_read_on_demand(paths: list[list[Path]], reads: list[Path]) -> None:
     store = FrameStore(paths, 8, 8)
     assert reads == []
     store.read(2, 1)
@@ -50,7 +50,7 @@ def test_nothing_is_read_before_it_is_asked_for(paths: list[list[Path]], reads: 
     assert reads == [paths[2][1]]
 
 
-def test_the_longest_unused_image_makes_room(paths: list[list[Path]], reads: list[Path]) -> None:
+def test_the_least_recently_used_image_leaves_the_cache(paths: list[list[Path]], reads: list[Path]) -> None:
     store = FrameStore(paths, 8, 8, cache_bytes=2 * 8 * 8 * 4 + 5)  # two images
     for time, view in ((0, 0), (0, 1), (0, 0), (1, 0)):  # (0, 1) is now the longest unused
         store.read(time, view)
@@ -62,18 +62,18 @@ def test_the_longest_unused_image_makes_room(paths: list[list[Path]], reads: lis
     assert reads == [paths[0][1]]
 
 
-def test_images_too_large_for_the_cache_are_read_each_time(paths: list[list[Path]], reads: list[Path]) -> None:
+def test_images_larger_than_the_cache_are_not_cached(paths: list[list[Path]], reads: list[Path]) -> None:
     store = FrameStore(paths, 8, 8, cache_bytes=0)
     assert np.array_equal(store.read(0, 0), store.read(0, 0))
     assert len(reads) == 2
 
 
-def test_images_cannot_be_changed_by_their_readers(paths: list[list[Path]]) -> None:
+def test_images_are_read_only(paths: list[list[Path]]) -> None:
     with pytest.raises(ValueError, match="read-only"):
         FrameStore(paths, 8, 8).read(0, 0)[0, 0, 0] = 1
 
 
-def test_alpha_below_the_floor_takes_its_color_along(tmp_path: Path) -> None:
+def test_colors_below_the_alpha_floor_are_removed(tmp_path: Path) -> None:
     rgba = np.full((1, 4, 4), 200, np.uint8)
     rgba[0, :, 3] = (0, 7, 8, 255)
     write_png(tmp_path / "a.png", rgba)
@@ -81,10 +81,10 @@ def test_alpha_below_the_floor_takes_its_color_along(tmp_path: Path) -> None:
     assert pixels[0].tolist() == [[0, 0, 0, 0], [0, 0, 0, 0], [6, 6, 6, 8], [200, 200, 200, 255]]
 
 
-def test_absent_and_vanished_images_are_named(paths: list[list[Path]]) -> None:
+def test_missing_images_are_named(paths: list[list[Path]]) -> None:
     paths[2][1].unlink()
     store = FrameStore([[None, paths[0][1]], *paths[1:]], 8, 8)
-    with pytest.raises(ValueError, match="view 0 has no image at time index 0"):
+    with pytest.raises(ValueError, match=r"view 0 .* time index 0"):
         store.read(0, 0)
-    with pytest.raises(ValueError, match=r"2_1\.png must be a file"):
+    with pytest.raises(ValueError, match=r"2_1\.png"):
         store.read(2, 1)

@@ -29,26 +29,25 @@ def test_good_masks_pass(load: Callable[..., MultiViewVideo]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "place"),
+    ("name", "frame"),
     [("ref/3_rgba.png", "frame 3 of view 'front'"), ("zero123/2_rgba/4.png", "frame 2 of view 'view4'")],
 )
-def test_an_empty_mask_is_named(load: Callable[..., MultiViewVideo], name: str, place: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(f"{name} ({place}) must show the object")):
+def test_an_empty_mask_is_named(load: Callable[..., MultiViewVideo], name: str, frame: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"{name} ({frame})")):
         check_masks(load(name, alpha=0))
 
 
-def test_a_full_mask_of_the_real_view_is_named(load: Callable[..., MultiViewVideo]) -> None:
-    with pytest.raises(ValueError, match=r"ref/1_rgba\.png .* must have a transparent background"):
+def test_a_full_mask_of_the_input_view_is_named(load: Callable[..., MultiViewVideo]) -> None:
+    with pytest.raises(ValueError, match=r"ref/1_rgba\.png .* background"):
         check_masks(load("ref/1_rgba.png", outside=255))
 
 
 def test_a_full_mask_of_the_middle_frame_is_named(load: Callable[..., MultiViewVideo]) -> None:
-    message = r"zero123/2_rgba/4\.png \(frame 2 of view 'view4'\) must have a transparent background.* Cut the object"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=r"zero123/2_rgba/4\.png .* background"):
         check_masks(load("zero123/2_rgba/4.png", outside=255))
 
 
-def test_objects_may_fill_novel_views_at_other_times(load: Callable[..., MultiViewVideo]) -> None:
+def test_objects_may_fill_generated_views_at_other_times(load: Callable[..., MultiViewVideo]) -> None:
     check_masks(load("zero123/1_rgba/0.png", outside=255))
 
 
@@ -66,5 +65,5 @@ def test_frames_without_files_are_named_by_time_and_view(load: Callable[..., Mul
         def read(self, time: int, view: int) -> np.ndarray:
             return np.zeros((24, 24, 4), np.uint8)
 
-    with pytest.raises(ValueError, match=r"^frame 0 of view 'front' must show the object"):
+    with pytest.raises(ValueError, match=r"^frame 0 of view 'front'"):
         check_masks(replace(load(), frames=Nothing()))

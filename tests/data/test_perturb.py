@@ -1,4 +1,4 @@
-"""Views spoilt as a generator spoils them: the front never, the others by as much as the settings say."""
+"""Perturbed views: the input view is unchanged, the others differ by as much as the settings say."""
 
 import math
 from dataclasses import replace
@@ -13,12 +13,12 @@ from ds4d.data.perturb import PerturbedFrames
 from ds4d.geometry import frame_times
 from ds4d.types import ArrayFrames, Frames, MultiViewVideo
 
-NOTHING = PerturbationConfig(warp_fixed=0.0, warp_drift=0.0, tint_fixed=0.0, tint_drift=0.0, blur=0.0)
+NOTHING = PerturbationConfig(warp_static=0.0, warp_drift=0.0, tint_static=0.0, tint_drift=0.0, blur=0.0)
 SPACING = 32  # pixels of an image 256 high between the dots of a pattern
 Displacements = Float[np.ndarray, "T V row column 2"]
 
 
-class Still:
+class Constant:
     """The same image at every time and in every view."""
 
     def __init__(self, image: UInt8[np.ndarray, "H W 4"], times: int, views: int) -> None:
@@ -39,14 +39,14 @@ def pattern(height: int = 256) -> UInt8[np.ndarray, "H W 4"]:
     """Round dots in the middle of squares: the color is black, so alpha alone tells where they are."""
     spacing = SPACING * height // 256
     offsets = np.arange(height) % spacing + 0.5 - spacing / 2
-    bell = np.exp(-0.5 * (offsets / (spacing / 12)) ** 2)
+    profile = np.exp(-0.5 * (offsets / (spacing / 12)) ** 2)
     image = np.zeros((height, height, 4), np.uint8)
-    image[..., 3] = np.round(255 * bell[:, None] * bell)
+    image[..., 3] = np.round(255 * profile[:, None] * profile)
     return image
 
 
 def displacements(frames: PerturbedFrames) -> Displacements:
-    """How far each dot of the pattern lies from its place, (x, y) in pixels; those at the border are left out."""
+    """Displacement (x, y) of each dot of the pattern in pixels, without those at the border."""
     spacing = SPACING * frames.height // 256
     offsets = np.arange(spacing) + 0.5 - spacing / 2
     found = []
@@ -77,24 +77,24 @@ def noise() -> ArrayFrames:
     return ArrayFrames(images)
 
 
-def test_the_front_view_stays_bit_for_bit_and_keeps_its_trust(quick_video: MultiViewVideo) -> None:
-    spoilt = perturb_views(quick_video, PerturbationConfig(confidence=0.3), 0)
+def test_the_input_view_and_its_weight_are_unchanged(quick_video: MultiViewVideo) -> None:
+    perturbed_video = perturb_views(quick_video, PerturbationConfig(view_weight=0.3), 0)
     for time in range(quick_video.num_times):
-        assert np.array_equal(spoilt.frames.read(time, 0), quick_video.frames.read(time, 0))
+        assert np.array_equal(perturbed_video.frames.read(time, 0), quick_video.frames.read(time, 0))
         for view in range(1, quick_video.num_views):
-            assert not np.array_equal(spoilt.frames.read(time, view), quick_video.frames.read(time, view))
-    assert spoilt.view_weights.tolist() == pytest.approx([1.0] + [0.3] * 6)
-    assert quick_video.view_weights.tolist() == [1.0] * 7  # the truth is left alone
-    assert spoilt.cameras is quick_video.cameras and spoilt.view_names == quick_video.view_names
+            assert not np.array_equal(perturbed_video.frames.read(time, view), quick_video.frames.read(time, view))
+    assert perturbed_video.view_weights.tolist() == pytest.approx([1.0] + [0.3] * 6)
+    assert quick_video.view_weights.tolist() == [1.0] * 7  # the exact video is unchanged
+    assert perturbed_video.cameras is quick_video.cameras and perturbed_video.view_names == quick_video.view_names
 
 
-def test_no_strength_is_the_truth(noise: ArrayFrames) -> None:
+def test_zero_strength_changes_nothing(noise: ArrayFrames) -> None:
     same = perturbed(noise)
     for time, view in np.ndindex(3, 4):
         assert np.array_equal(same.read(time, view), noise.read(time, view))
 
 
-def test_a_seed_says_all_whatever_is_read_first(noise: ArrayFrames) -> None:
+def test_images_depend_on_the_seed_and_not_on_the_order_of_reading(noise: ArrayFrames) -> None:
     config, times = PerturbationConfig(), frame_times(3)
     pairs = list(np.ndindex(3, 4))
     first, again, other = (PerturbedFrames(noise, times, config, seed) for seed in (5, 5, 6))
@@ -105,8 +105,8 @@ def test_a_seed_says_all_whatever_is_read_first(noise: ArrayFrames) -> None:
     assert differs == [view > 0 for _, view in pairs]
 
 
-def test_every_view_errs_in_its_own_way() -> None:
-    found = displacements(perturbed(Still(pattern(), 1, 9), warp_fixed=2.0))[0]
+def test_the_errors_of_views_are_independent() -> None:
+    found = displacements(perturbed(Constant(pattern(), 1, 9), warp_static=2.0))[0]
     products = np.einsum("vrcd,wrcd->vw", found, found)
     lengths = np.sqrt(np.diag(products))
     assert np.abs(products / lengths / lengths[:, None] - np.eye(8)).max() < 0.75
@@ -114,15 +114,15 @@ def test_every_view_errs_in_its_own_way() -> None:
 
 
 def test_images_stay_premultiplied(noise: ArrayFrames) -> None:
-    spoilt = perturbed(noise, warp_fixed=3.0, warp_drift=2.0, tint_fixed=0.5, tint_drift=0.5, blur=2.0)
-    images = np.stack([spoilt.read(time, view) for time, view in np.ndindex(3, 4)])
+    perturbed_video = perturbed(noise, warp_static=3.0, warp_drift=2.0, tint_static=0.5, tint_drift=0.5, blur=2.0)
+    images = np.stack([perturbed_video.read(time, view) for time, view in np.ndindex(3, 4)])
     assert images.dtype == np.uint8 and images.shape == (12, 48, 64, 4)
     assert (images[..., :3] <= images[..., 3:]).all()
-    assert (images[..., 3] > images[..., :3].max(-1)).any()  # and not for want of color below coverage
+    assert (images[..., 3] > images[..., :3].max(-1)).any()  # the colors are not just clamped
 
 
-def test_a_warp_that_stays_has_the_size_and_the_reach_it_says() -> None:
-    found = displacements(perturbed(Still(pattern(), 2, 41), warp_fixed=2.0, warp_reach=48.0))
+def test_static_warps_have_the_given_strength_and_correlation_length() -> None:
+    found = displacements(perturbed(Constant(pattern(), 2, 41), warp_static=2.0, warp_correlation=48.0))
     assert np.array_equal(found[0], found[1])
     assert rms(found[..., 0]) == pytest.approx(2.0, rel=0.1)
     assert rms(found[..., 1]) == pytest.approx(2.0, rel=0.1)
@@ -133,45 +133,45 @@ def test_a_warp_that_stays_has_the_size_and_the_reach_it_says() -> None:
         assert correlation(found[:, :, :, cells:], found[:, :, :, :-cells]) == pytest.approx(expected, abs=0.1)
 
 
-def test_a_warp_that_drifts_has_the_size_and_the_pace_it_says() -> None:
-    found = displacements(perturbed(Still(pattern(), 5, 31), warp_drift=1.5, drift_reach=0.25))
-    assert all(rms(moment) == pytest.approx(1.5, rel=0.12) for moment in found)
+def test_drifting_warps_have_the_given_strength_and_correlation_length() -> None:
+    found = displacements(perturbed(Constant(pattern(), 5, 31), warp_drift=1.5, drift_correlation=0.25))
+    assert all(rms(frame) == pytest.approx(1.5, rel=0.12) for frame in found)
     for steps in (1, 2, 4):
         expected = math.exp(-0.5 * (steps * 0.25 / 0.25) ** 2)
         assert correlation(found[steps:], found[:-steps]) == pytest.approx(expected, abs=0.12)
 
 
-def test_what_stays_and_what_drifts_add_up() -> None:
-    frames = Still(pattern(), 3, 4)
-    both = displacements(perturbed(frames, warp_fixed=2.0, warp_drift=1.0))
-    apart = displacements(perturbed(frames, warp_fixed=2.0)) + displacements(perturbed(frames, warp_drift=1.0))
-    assert np.abs(both - apart).max() < 0.5  # they are looked up at places that they themselves move
+def test_static_and_drifting_warps_add_up() -> None:
+    frames = Constant(pattern(), 3, 4)
+    both = displacements(perturbed(frames, warp_static=2.0, warp_drift=1.0))
+    apart = displacements(perturbed(frames, warp_static=2.0)) + displacements(perturbed(frames, warp_drift=1.0))
+    assert np.abs(both - apart).max() < 0.5  # they are sampled at positions that they themselves shift
     assert rms(both - apart) < 0.1
 
 
-def test_lengths_follow_the_size_of_the_image() -> None:
-    large, small = (displacements(perturbed(Still(pattern(h), 1, 6), warp_fixed=2.0)) for h in (256, 128))
+def test_lengths_scale_with_the_image() -> None:
+    large, small = (displacements(perturbed(Constant(pattern(h), 1, 6), warp_static=2.0)) for h in (256, 128))
     assert rms(large - 2 * small) < 0.15
     assert rms(large) > 1.5
 
 
-def test_colors_are_off_by_as_much_as_is_said() -> None:
-    """On plain gray, which no warp changes; 8 bits are a fifth of a per cent."""
+def test_tints_have_the_given_strength() -> None:
+    """On uniform gray, which no warp changes; the resolution of 8 bits is a fifth of a percent."""
     gray = np.full((8, 8, 4), (120, 120, 120, 255), np.uint8)
-    for sizes, still in (({"tint_fixed": 0.05}, True), ({"tint_drift": 0.03}, False)):
-        spoilt = perturbed(Still(gray, 3, 121), **sizes)
-        images = np.stack([[spoilt.read(time, view) for view in range(1, 121)] for time in range(3)])
+    for sizes, constant in (({"tint_static": 0.05}, True), ({"tint_drift": 0.03}, False)):
+        perturbed_video = perturbed(Constant(gray, 3, 121), **sizes)
+        images = np.stack([[perturbed_video.read(time, view) for view in range(1, 121)] for time in range(3)])
         assert (images == images[..., :1, :1, :]).all() and (images[..., 3] == 255).all()
         logs = np.log(images[..., 0, 0, :3] / 120)
         (size,) = sizes.values()
         assert rms(logs) == pytest.approx(size, rel=0.08)
-        assert np.abs(np.corrcoef(logs[0].T) - np.eye(3)).max() < 0.25  # each color for itself
-        pace = correlation(logs[1:], logs[:-1])
-        assert pace == pytest.approx(1.0 if still else math.exp(-0.5 * (0.5 / 0.25) ** 2), abs=0.1)
+        assert np.abs(np.corrcoef(logs[0].T) - np.eye(3)).max() < 0.25  # the channels are independent
+        in_time = correlation(logs[1:], logs[:-1])
+        assert in_time == pytest.approx(1.0 if constant else math.exp(-0.5 * (0.5 / 0.25) ** 2), abs=0.1)
 
 
-def test_every_view_has_a_blur_of_its_own_up_to_the_largest() -> None:
-    frames = perturbed(Still(pattern(), 2, 41), blur=4.0)
+def test_the_blur_of_views_is_uniform_up_to_the_largest() -> None:
+    frames = perturbed(Constant(pattern(), 2, 41), blur=4.0)
     window = slice(96, 128)
     offsets = np.arange(32) + 0.5 - 16
 
@@ -182,14 +182,14 @@ def test_every_view_has_a_blur_of_its_own_up_to_the_largest() -> None:
     sharp = variance(pattern())
     sigmas = [math.sqrt(max(0.0, variance(frames.read(0, view)) - sharp)) for view in range(1, 41)]
     assert all(np.array_equal(frames.read(0, view), frames.read(1, view)) for view in (1, 2))
-    # Evenly spread over [0, 4]; what reaches beyond the window is lost to the widest.
+    # Uniform in [0, 4]; the widest lose what is outside the window.
     assert min(sigmas) < 0.5 and 3.2 < max(sigmas) < 4.0
     assert np.mean(sigmas) == pytest.approx(2.0, abs=0.4)
 
 
-def test_the_clip_is_read_as_any_other(quick_video: MultiViewVideo) -> None:
-    spoilt = perturb_views(quick_video, PerturbationConfig(), 0)
-    batch = spoilt.gather(torch.tensor([0, 1]), torch.tensor([0, 3]))
+def test_a_perturbed_video_is_read_as_any_other(quick_video: MultiViewVideo) -> None:
+    perturbed_video = perturb_views(quick_video, PerturbationConfig(), 0)
+    batch = perturbed_video.gather(torch.tensor([0, 1]), torch.tensor([0, 3]))
     truth = quick_video.gather(torch.tensor([0, 1]), torch.tensor([0, 3]))
     assert torch.equal(batch.images[0], truth.images[0])
     assert 0.002 < (batch.images[1] - truth.images[1]).abs().mean() < 0.1
@@ -197,8 +197,15 @@ def test_the_clip_is_read_as_any_other(quick_video: MultiViewVideo) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("warp_fixed", -1.0), ("blur", -0.1), ("warp_reach", 0.0), ("drift_reach", 0.0), ("trust", 0.0), ("trust", 1.1)],
+    [
+        ("warp_static", -1.0),
+        ("blur", -0.1),
+        ("warp_correlation", 0.0),
+        ("drift_correlation", 0.0),
+        ("view_weight", 0.0),
+        ("view_weight", 1.1),
+    ],
 )
 def test_settings_outside_their_ranges_are_named(name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"PerturbationConfig: {name} must lie in"):
+    with pytest.raises(ValueError, match=name):
         PerturbationConfig(**{name: value})

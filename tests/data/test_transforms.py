@@ -54,7 +54,7 @@ def test_views_may_miss_times(transforms_folder: Maker, frame: Frame) -> None:
     assert video.valid.tolist() == [[True, False], [True, True], [True, False], [True, False], [True, True]]
     for time, azimuth in enumerate((50.0, 50.0, 50.0, 70.0, 70.0)):  # the camera nearest in time stands in
         assert torch.allclose(video.cameras.viewmats[time, 1], _viewmat(azimuth), atol=1e-6)
-    with pytest.raises(ValueError, match="view 1 has no image at time index 0"):
+    with pytest.raises(ValueError, match=r"view 1 .* time index 0"):
         video.frames.read(0, 1)
 
 
@@ -68,7 +68,7 @@ def test_one_moving_camera_is_one_view(transforms_folder: Maker, frame: Frame) -
         assert torch.allclose(video.cameras.viewmats[time, 0], _viewmat(azimuth), atol=1e-5)
 
 
-def test_nameless_cameras_that_stand_still_are_told_apart_by_pose(transforms_folder: Maker, frame: Frame) -> None:
+def test_static_cameras_without_names_are_distinguished_by_pose(transforms_folder: Maker, frame: Frame) -> None:
     frames = [frame(f"c{c}_{t}", t / 3, 30.0 * c) for t in range(4) for c in range(3)]
     for index, entry in enumerate(frames):  # exported with a little noise
         entry["transform_matrix"][0][3] += 1e-6 * (index % 5)
@@ -80,7 +80,7 @@ def test_nameless_cameras_that_stand_still_are_told_apart_by_pose(transforms_fol
     assert video.cameras.is_static
 
 
-def test_one_moment_seen_by_many_nameless_cameras(transforms_folder: Maker, frame: Frame) -> None:
+def test_one_frame_of_many_cameras_without_names(transforms_folder: Maker, frame: Frame) -> None:
     video = load_transforms(transforms_folder([frame(f"c{c}", 0.0, 30.0 * c) for c in range(4)]))
     assert (video.num_times, video.num_views) == (1, 4)
 
@@ -90,25 +90,25 @@ def test_one_frame_of_one_view(transforms_folder: Maker, frame: Frame) -> None:
     assert (video.num_times, video.num_views, video.times.tolist()) == (1, 1, [0.0])
 
 
-def test_moving_nameless_cameras_cannot_be_told_apart(transforms_folder: Maker, frame: Frame) -> None:
+def test_moving_cameras_without_names_are_refused(transforms_folder: Maker, frame: Frame) -> None:
     frames = [frame(f"c{c}_{t}", t / 2, 30.0 * c + t) for t in range(3) for c in range(2)]
-    with pytest.raises(ValueError, match=r"no camera stands still.* Add the key view"):
+    with pytest.raises(ValueError, match="key view"):
         load_transforms(transforms_folder(frames))
 
 
 def test_naming_only_some_views_is_refused(transforms_folder: Maker, frame: Frame) -> None:
     frames = [frame("a", 0.0, 0.0, view="a"), frame("b", 0.0, 30.0)]
-    with pytest.raises(ValueError, match=r"all frames or none must have the key view, \./b has none"):
+    with pytest.raises(ValueError, match=r"key view, \./b has none"):
         load_transforms(transforms_folder(frames))
 
 
 def test_two_images_of_one_view_and_time_are_refused(transforms_folder: Maker, frame: Frame) -> None:
     frames = [frame("a", 0.5, 0.0, view="cam"), frame("b", 0.5, 0.0, view="cam")]
-    with pytest.raises(ValueError, match=r"b\.png and .*a\.png claim the same view at time 0\.5"):
+    with pytest.raises(ValueError, match=r"b\.png and .*a\.png"):
         load_transforms(transforms_folder(frames))
 
 
-def test_times_a_rounding_apart_are_one(transforms_folder: Maker, frame: Frame) -> None:
+def test_times_equal_up_to_rounding_are_one(transforms_folder: Maker, frame: Frame) -> None:
     transforms_folder([frame(f"f{i}", i / 23, 0.0, view="front") for i in range(24)], "front")
     folder = transforms_folder([frame(f"m{i}", round(i / 23, 5), 30.0, view="mv0") for i in range(24)], "mv")
     video = load_transforms(folder)
@@ -125,18 +125,16 @@ def test_splits_follow_their_order_and_default_to_those_for_training(transforms_
     assert load_transforms(folder).view_names == ("front",)
     transforms_folder([frame("train_0", 0.0, 0.0)], "train")
     assert load_transforms(folder).view_names == ("train",)
-    with pytest.raises(ValueError, match=r"transforms_val\.json must be a transforms file, got nothing there"):
+    with pytest.raises(ValueError, match=r"transforms_val\.json"):
         load_transforms(folder, splits=("val",))
 
 
-def test_splits_that_may_be_for_scoring_are_never_chosen(transforms_folder: Maker, frame: Frame) -> None:
-    with pytest.raises(ValueError, match=r"got splits \['test'\]. Name the splits"):
+def test_held_out_splits_are_never_chosen(transforms_folder: Maker, frame: Frame) -> None:
+    with pytest.raises(ValueError, match=r"\['test'\]"):
         load_transforms(transforms_folder([frame("a", 0.0, 0.0)], "test"))
 
 
-def test_images_of_other_sizes_are_brought_to_that_of_view_0(
-    transforms_folder: Maker, frame: Frame, write_disc: Callable[..., None]
-) -> None:
+def test_images_are_resized_to_view_0(transforms_folder: Maker, frame: Frame, write_disc: Callable[..., None]) -> None:
     folder = transforms_folder([frame("a", 0.0, 0.0, view="a"), frame("b", 0.0, 30.0, view="b")])
     write_disc(folder / "a.png", 24, 24)
     for size, height in ((None, 24), (12, 12)):
@@ -174,28 +172,28 @@ def _widen(folder: Path, write_disc: Callable[..., None]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("damage", "message"),
     [
         (_remove, "a1.png must be a file, got nothing there"),
         (_truncate, "a1.png must be a whole image file"),
         (_enlarge, "a1.png must have the size of"),
-        (_widen, "a1.png must have the shape of its camera, 16 x 16, got 32 x 16"),
+        (_widen, "a1.png must have the aspect ratio of its camera"),
     ],
 )
-def test_spoilt_images_are_named(
+def test_damaged_images_are_named(
     transforms_folder: Maker,
     frame: Frame,
     write_disc: Callable[..., None],
-    spoil: Callable[[Path, Callable[..., None]], None],
+    damage: Callable[[Path, Callable[..., None]], None],
     message: str,
 ) -> None:
     folder = transforms_folder([frame(f"a{t}", t / 2, 0.0) for t in range(3)], w=16, h=16)
-    spoil(folder, write_disc)
+    damage(folder, write_disc)
     with pytest.raises(ValueError, match=re.escape(message)):
         load_transforms(folder)
 
 
-def test_the_up_axis_is_carried_and_cameras_are_taken_as_they_are(transforms_folder: Maker, frame: Frame) -> None:
+def test_the_up_axis_is_recorded_and_cameras_are_unchanged(transforms_folder: Maker, frame: Frame) -> None:
     folder = transforms_folder([frame("a", 0.0, 40.0)])
     upright, blender = load_transforms(folder), load_transforms(folder, up="z")
     assert (upright.up, blender.up) == ("y", "z")
@@ -214,7 +212,7 @@ def _fraction_inside(points: Tensor, cameras: Cameras, alphas: Tensor) -> Tensor
 
 
 @pytest.mark.parametrize("name", ["barbarian-run", "carnotaurus-run-turn60", "mage-spellcast"])
-def test_tracked_points_fall_on_the_silhouettes(data_dir: Path, name: str) -> None:
+def test_tracked_points_project_onto_the_masks(data_dir: Path, name: str) -> None:
     """Axes, signs, intrinsics, times and file order at once: any of them wrong moves points off the object."""
     folder = data_dir / "gltf" / name
     video = load_transforms(folder)
@@ -232,7 +230,7 @@ def test_tracked_points_fall_on_the_silhouettes(data_dir: Path, name: str) -> No
         assert _fraction_inside(mirrored, cameras, alphas).min() < 0.97  # the test can fail
 
 
-def test_cameras_of_a_real_file_stand_where_its_angles_say(data_dir: Path) -> None:
+def test_cameras_of_a_real_file_have_its_angles(data_dir: Path) -> None:
     folder = data_dir / "gltf" / "barbarian-run"
     for split in ("front", "mv", "test"):
         video = load_transforms(folder, splits=(split,))

@@ -93,5 +93,5 @@ def test_middle_frame_is_written_in_world_space(finished_run: Path, fitted_scene
 @pytest.mark.parametrize("name", ["size", "fps", "seconds", "slow", "sheet_size", "sheet_columns"])
 def test_lengths_must_be_positive(name: str) -> None:
     kind = type(getattr(OutputsConfig(), name))
-    with pytest.raises(ValueError, match=rf"{name} must lie in .*, got 0"):
+    with pytest.raises(ValueError, match=rf"{name} must be .*, got 0"):
         replace(OutputsConfig(), **{name: kind(0)})

@@ -1,4 +1,4 @@
-"""Work in progress on standard error: a bar on a terminal, plain lines elsewhere, nothing if asked."""
+"""Progress on standard error: bars on a terminal, lines elsewhere, nothing with --quiet."""
 
 import sys
 import time
@@ -10,48 +10,48 @@ from rich.progress import Progress as RichProgress
 
 from ds4d.core import Progress
 
-# Between two plain lines lie at least so many seconds, and more in work that has taken long.
+# Least seconds between two lines, absolute and as a fraction of the time that the work has taken.
 _LEAST_PAUSE, _PAUSE_FRACTION = 5.0, 0.05
 
 
 class Display:
-    """Whatever shows work in progress; this one shows nothing."""
+    """The interface of displays; this one shows nothing."""
 
-    def say(self, line: str) -> None:
-        """Shows a line that stays."""
+    def print(self, line: str) -> None:
+        """Prints a line."""
 
     def progress(self, progress: Progress, note: str = "") -> None:
-        """Shows how far some work is, with a few words about the last step."""
+        """Shows the progress of some work, with a note on its last step."""
 
     def close(self) -> None:
-        """Ends it, until there is more to show."""
+        """Releases the terminal until there is more to show."""
 
 
 def display_for(*, quiet: bool) -> Display:
-    """What suits standard error."""
+    """The display for standard error."""
     if quiet:
         return Display()
     return Bars(Console(stderr=True, emoji=False)) if sys.stderr.isatty() else Lines()
 
 
 class Lines(Display):
-    """A line now and then.
+    """Progress as lines, at least five seconds apart.
 
     Args:
-        clock: seconds that pass.
+        clock: the time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._last_line = clock, clock()
         self._paces: dict[str, _Pace] = {}
 
-    def say(self, line: str) -> None:
+    def print(self, line: str) -> None:
         """See `Display`."""
         print(line, file=sys.stderr, flush=True)
         self._last_line = self._clock()
 
     def progress(self, progress: Progress, note: str = "") -> None:
-        """See `Display`; the last step of work that took a while is always shown."""
+        """See `Display`; the last step of long work is always shown."""
         now = self._clock()
         pace = self._paces.get(progress.work)
         if pace is None or progress.done < pace.done:
@@ -62,14 +62,14 @@ class Lines(Display):
             del self._paces[progress.work]
         if (is_last and took >= _LEAST_PAUSE) or now - self._last_line >= max(_LEAST_PAUSE, _PAUSE_FRACTION * took):
             left = "" if is_last else pace.describe_rest(progress.total, now)
-            self.say(f"  {progress.work}: {progress.done} of {progress.total}{left}{note and f' ({note})'}")
+            self.print(f"  {progress.work}: {progress.done} of {progress.total}{left}{note and f' ({note})'}")
 
 
 class Bars(Display):
-    """A bar for each work in hand.
+    """A progress bar for each work that is running.
 
     Args:
-        console: a terminal.
+        console: the terminal.
     """
 
     def __init__(self, console: Console) -> None:
@@ -85,12 +85,12 @@ class Bars(Display):
         self._tasks: dict[str, TaskID] = {}
         self._latest: dict[str, Progress] = {}
 
-    def say(self, line: str) -> None:
+    def print(self, line: str) -> None:
         """See `Display`."""
         self._bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def progress(self, progress: Progress, note: str = "") -> None:
-        """See `Display`; a bar that is full stays until other work begins."""
+        """See `Display`; a full bar stays until other work begins."""
         latest = self._latest.get(progress.work)
         if latest is None or progress.done < latest.done:
             self._begin(progress)
@@ -112,13 +112,13 @@ class Bars(Display):
 
 
 class _Pace:
-    """How fast some work goes, since it was first heard of."""
+    """The pace of some work since its first report."""
 
     def __init__(self, done: int, began: float) -> None:
         self.done, self.began, self._first = done, began, done
 
     def describe_rest(self, total: int, now: float) -> str:
-        """The time left; nothing before the first step."""
+        """The estimated time left; empty before the first step."""
         if self.done == self._first:
             return ""
         left = (now - self.began) / (self.done - self._first) * (total - self.done)
@@ -126,7 +126,7 @@ class _Pace:
 
 
 def describe_seconds(seconds: float) -> str:
-    """A time that need not be exact."""
+    """A duration, rounded for people."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,11 +1,14 @@
 """The choice of the device, made once at the start and followed by everything else."""
 
+import functools
 import importlib.util
 from typing import Literal
 
 import torch
 
-from ds4d.core.notices import Degraded, notify
+from ds4d import OPENMP_SPINS
+from ds4d.core.notices import Degraded, Warned, notify
+from ds4d.core.versions import install_command
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 
@@ -19,6 +22,20 @@ def choose_device(name: DeviceName) -> torch.device:
     Raises:
         ValueError: CUDA is requested and absent.
     """
+    device = _find_device(name)
+    if device.type == "cpu" and OPENMP_SPINS and torch.get_num_threads() > 1:
+        _warn_of_spinning_threads()
+    return device
+
+
+def describe_device(device: torch.device) -> str:
+    """The name of a GPU, or the number of threads on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+def _find_device(name: DeviceName) -> torch.device:
     if name == "cpu":
         return torch.device("cpu")
     if not torch.cuda.is_available():
@@ -29,14 +46,16 @@ def choose_device(name: DeviceName) -> torch.device:
             )
         return torch.device("cpu")
     if name == "auto" and importlib.util.find_spec("gsplat") is None:
-        message = "the CUDA device is not used: gsplat is not installed. Install it with: pip install '.[cuda]'"
+        message = f"the CUDA device is not used: gsplat is not installed. Install it with: {install_command('cuda')}"
         notify(Degraded("device", message))
         return torch.device("cpu")
     return torch.device("cuda")
 
 
-def describe_device(device: torch.device) -> str:
-    """The name of a GPU, or the number of threads on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads"
+@functools.cache
+def _warn_of_spinning_threads() -> None:
+    message = (
+        "torch was imported before ds4d, so that its idle threads spin on the cores which ds4d needs: fits and images "
+        "take up to several times as long. Import ds4d first, or set OMP_WAIT_POLICY=PASSIVE before Python starts."
+    )
+    notify(Warned("threads", message))

@@ -1,4 +1,4 @@
-"""Images of a multi-view clip, read from files when asked for."""
+"""Images of a multi-view video, read from files on demand."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ _GIBIBYTE = 2**30
 
 
 class FrameStore:
-    """The `Frames` of files on disk: premultiplied, at one size, the latest ones kept in memory.
+    """`Frames` in files: premultiplied, resized to one size, with a cache of the most recently used ones.
 
     Args:
-        paths: T rows of V files; None where a view has no image at that time.
-        width: of the images given out, pixels.
-        height: of the images given out, pixels.
-        alpha_floor: alphas below it (of 255) count as 0 before anything is resampled; generators may leave gray
-            under an alpha of 1. 0 keeps all.
-        cache_bytes: memory for images already read; the longest unused go first.
+        paths: T rows of V files; None where a view has no image.
+        width: width of the resized images, pixels.
+        height: height of the resized images, pixels.
+        alpha_floor: alphas (of 255) below it are set to 0 before resizing, because generators leave gray pixels with
+            an alpha of 1; 0 keeps all.
+        cache_bytes: memory for the cache, bytes.
     """
 
     def __init__(
@@ -43,14 +43,14 @@ class FrameStore:
         self._lock = Lock()
 
     def read(self, time: int, view: int) -> UInt8[np.ndarray, "H W 4"]:
-        """One image: color premultiplied by alpha, then alpha, 8 bit; the array is read-only.
+        """One image: 8-bit RGBA, colors premultiplied by alpha; the array is read-only.
 
         Raises:
             ValueError: the view has no image at that time, or its file cannot be read.
         """
         path = self.paths[time][view]
         if path is None:
-            raise ValueError(f"FrameStore: view {view} has no image at time index {time}. Ask `valid` first.")
+            raise ValueError(f"view {view} must have an image at time index {time}, got none. Check `valid` first.")
         with self._lock:
             if path in self._cache:
                 self._cache.move_to_end(path)

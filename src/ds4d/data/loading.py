@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ds4d.core import check_ranges
-from ds4d.data.image_sizes import GENERATED_WEIGHT
-from ds4d.data.stag4d import load_stag4d
+from ds4d.data.combining import GENERATED_WEIGHT
+from ds4d.data.stag4d import load_stag4d, read_fps
 from ds4d.data.transforms import load_transforms
-from ds4d.data.writer import read_fps
 from ds4d.types import MultiViewVideo
 
-_FPS = 24.0  # of clips whose files do not tell
+_FPS = 24.0  # if the files do not state a frame rate
 
 
 @dataclass(frozen=True)
@@ -61,20 +60,20 @@ def refuse_options(config: Any, names: Iterable[str], reason: str) -> None:
 
 
 def is_view_folder(path: Path) -> bool:
-    """Whether a path is a folder of views from several sides, or of one with its cameras."""
+    """Whether a path is a folder in one of the layouts that `load_views` reads."""
     return ((path / "ref").is_dir() and (path / "zero123").is_dir()) or any(path.glob("transforms_*.json"))
 
 
 def load_views(path: str | Path, config: FolderConfig) -> MultiViewVideo:
-    """The multi-view sequence in a folder, whichever of the two layouts it has, in the folder's own world.
+    """Loads the multi-view video in a folder, in the world of its cameras.
 
     Args:
-        path: STAG4D's layout (`ds4d.data.stag4d`) or transforms files (`ds4d.data.transforms`).
+        path: folder in STAG4D's layout (`ds4d.data.stag4d`) or with transforms files (`ds4d.data.transforms`).
         config: how to read it.
 
     Raises:
-        ValueError: the folder has neither layout, the config sets what its layout does not have, or something in the
-            folder is wrong; the message names the file.
+        ValueError: the folder has neither layout, an option does not apply to its layout, or a file cannot be used; the
+            message names it.
     """
     folder = Path(path)
     if (folder / "ref").is_dir():

@@ -1,10 +1,17 @@
-"""Folders in STAG4D's layout: a front video and the views a generator made of each frame.
+"""Folders in STAG4D's layout: an input video and the views that a generator made of each frame.
 
-ref/<i>_rgba.png              the real video
-zero123/<i>_rgba/<k>.png      view k of frame i, in the order of the rig (the front of the rig left out)
-rig.json                      where the cameras stood, if the folder says (`ds4d views` does)
+ref/<i>_rgba.png              frame i of the input view
+zero123/<i>_rgba/<k>.png      view k of frame i, in the order of the rig (without its first view, the input view)
+
+`write_views` adds:
+rig.json                      the cameras
+clip.json                     frame rate, and the name of the generator
+points.ply                    surface points in the middle frame, if the generator knows the shape
+contact_sheet.png             all views at some times
 """
 
+import json
+import math
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -12,15 +19,15 @@ from pathlib import Path
 import torch
 
 from ds4d.core import Warned, notify
+from ds4d.data.combining import common_size, view_weights
 from ds4d.data.frame_store import FrameStore
-from ds4d.data.image_sizes import common_size, view_weights
 from ds4d.geometry import RigView, frame_times, load_rig, rig_cameras
 from ds4d.io import image_size
 from ds4d.types import MultiViewVideo
 
-RIG_FILE = "rig.json"
+RIG_FILE, CLIP_FILE, POINTS_FILE = "rig.json", "clip.json", "points.ply"
 _FRAME_NAME = re.compile(r"(\d+)_rgba\.png")
-_ALPHA_FLOOR = 8  # of 255; Zero123++ masks leave alpha 1 over the gray background, mattings leave a faint haze
+_ALPHA_FLOOR = 8  # of 255; masks of Zero123++ have alpha 1 on the gray background, matting models leave faint haze
 
 
 def load_stag4d(
@@ -31,30 +38,30 @@ def load_stag4d(
     fps: float = 24.0,
     generated_weight: float = 1.0,
 ) -> MultiViewVideo:
-    """A folder in STAG4D's layout, in the rig's world (y up, the front camera at azimuth 0).
+    """Loads a folder in STAG4D's layout, in the world of its rig (y up, the input camera at azimuth 0).
 
     Args:
-        folder: holds `ref` and, beyond a single view, `zero123`.
-        rig: name or json file of the camera rig; its first view is the front (`ds4d.geometry.load_rig`). None: the
-            folder's rig.json, or `stag4d` where there is none.
-        size: height of the images in pixels; the front's own if None.
-        fps: frames per second of the clip, above 0.
-        generated_weight: trust in the generated views, above 0; the front has 1.
+        folder: folder with `ref` and, for more than one view, `zero123`.
+        rig: name or JSON file of the camera rig, whose first view is the input view (`ds4d.geometry.load_rig`); if
+            None, the folder's rig.json, or else `stag4d`.
+        size: height of the images, pixels; that of the input view if None.
+        fps: frame rate, above 0.
+        generated_weight: loss weight of the generated views, above 0; that of the input view is 1.
 
     Raises:
-        ValueError: a file is missing, superfluous or of another size; the message names it.
+        ValueError: a file is missing, unexpected or of another size; the message names it.
     """
     folder = Path(folder)
     if rig is None:
         rig = str(folder / RIG_FILE) if (folder / RIG_FILE).is_file() else "stag4d"
     views = load_rig(rig)
-    fronts = _front_files(folder / "ref")
+    inputs = _input_files(folder / "ref")
     if (folder / "zero123").is_dir():
-        paths = [[front, *_novel_files(folder / "zero123" / front.stem, views, rig)] for front in fronts]
-        _refuse_orphans(folder / "zero123", {front.stem for front in fronts})
+        paths = [[path, *_generated_files(folder / "zero123" / path.stem, views, rig)] for path in inputs]
+        _refuse_orphans(folder / "zero123", {path.stem for path in inputs})
     else:
         notify(Warned("input", f"{folder} has no folder zero123: only its input view is used."))
-        paths, views = [[front] for front in fronts], views[:1]
+        paths, views = [[path] for path in inputs], views[:1]
     width, height = common_size([[(path, image_size(path)) for path in row] for row in paths], size)
     return MultiViewVideo(
         frames=FrameStore(paths, width, height, alpha_floor=_ALPHA_FLOOR),
@@ -67,8 +74,26 @@ def load_stag4d(
     )
 
 
-def _front_files(folder: Path) -> list[Path]:
-    """The front frames by number (0, 1, 2, ..., 10; not 0, 1, 10, 2)."""
+def read_fps(folder: Path) -> float | None:
+    """Frame rate in the clip.json of a folder; None if there is no such file.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = folder / CLIP_FILE
+    if not path.is_file():
+        return None
+    try:
+        fps = float(json.loads(path.read_text(encoding="utf-8"))["fps"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} must be a JSON object with the key fps, a number: {error}. Remove it.") from error
+    if not 0 < fps < math.inf:
+        raise ValueError(f"{path}: fps must be finite and above 0, got {fps}. Correct it.")
+    return fps
+
+
+def _input_files(folder: Path) -> list[Path]:
+    """Files of the input view, sorted by number (0, 1, 2, ..., 10; not 0, 1, 10, 2)."""
     if not folder.is_dir():
         raise ValueError(f"{folder} must be a folder of frames <number>_rgba.png, got nothing there. Check the path.")
     matches = [(_FRAME_NAME.fullmatch(path.name), path) for path in folder.iterdir()]
@@ -86,20 +111,20 @@ def _front_files(folder: Path) -> list[Path]:
     return [path for _, path in numbered]
 
 
-def _novel_files(folder: Path, views: tuple[RigView, ...], rig: str) -> list[Path]:
-    """The generated views of one frame, exactly as many as the rig has."""
+def _generated_files(folder: Path, views: tuple[RigView, ...], rig: str) -> list[Path]:
+    """Files of the generated views of one frame, exactly as many as the rig has."""
     wanted = [folder / f"{index}.png" for index in range(len(views) - 1)]
     for path in wanted:
         if not path.is_file():
             raise ValueError(
-                f"{path} is missing: rig {rig!r} has {len(wanted)} views besides the front. "
-                "Add the image, or give the rig that the views were made for."
+                f"{path} is missing: rig {rig!r} has {len(wanted)} views besides the input view. "
+                "Add the image, or choose the rig of these views by --rig."
             )
     extra = {path.name for path in folder.glob("*.png")} - {path.name for path in wanted}
     if extra:
         raise ValueError(
-            f"{folder / min(extra)} is one view too many: rig {rig!r} has {len(wanted)} besides the front. "
-            "Remove the image, or give the rig that the views were made for."
+            f"{folder / min(extra)} is one view too many: rig {rig!r} has {len(wanted)} besides the input view. "
+            "Remove the image, or choose the rig of these views by --rig."
         )
     return wanted
 
@@ -108,5 +133,5 @@ def _refuse_orphans(folder: Path, stems: set[str]) -> None:
     orphans = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name not in stems)
     if orphans:
         raise ValueError(
-            f"{folder / orphans[0]} has no front frame ref/{orphans[0]}.png. Add the frame or remove the folder."
+            f"{folder / orphans[0]} has no input image ref/{orphans[0]}.png. Add the image or remove the folder."
         )

@@ -1,4 +1,4 @@
-"""Multi-view videos from transforms files (D-NeRF, Blender, multi-view captures)."""
+"""Multi-view videos with transforms files (D-NeRF, Blender, multi-view captures)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ds4d.data.combining import SizedFile, common_size, view_weights
 from ds4d.data.frame_store import FrameStore
-from ds4d.data.image_sizes import SizedFile, common_size, view_weights
 from ds4d.data.transforms_file import TransformsFrame, read_transforms
 from ds4d.io import image_size
 from ds4d.types import Cameras, MultiViewVideo
@@ -30,23 +30,23 @@ def load_transforms(
     fps: float = 24.0,
     generated_weight: float = 1.0,
 ) -> MultiViewVideo:
-    """The views of one or several transforms_<split>.json, cameras and world as the files give them.
+    """Loads the views of one or several transforms_<split>.json, in the world of the files.
 
     Frames are grouped into views by their key `view`. Without it, frames at distinct times are one camera, which may
-    move; else frames with the same pose are one camera that stands still.
+    move; otherwise frames with the same pose are one static camera.
 
     Args:
-        folder: holds the transforms files and the images.
-        splits: the files to read; the first view of the first split is view 0. Empty: `train` if there is one, else
-            `front` with `mv` beside it.
-        up: axis of the files' world that points up, "y" or "z".
-        size: height of the images in pixels; that of view 0 if None.
-        fps: frames per second of the clip (the files' times run from 0 to 1), above 0.
-        generated_weight: trust in the views besides the first, above 0.
+        folder: folder with the transforms files and the images.
+        splits: splits to load; the first view of the first split is view 0. By default `train`, or else `front` and
+            `mv`.
+        up: up axis of the files' world, "y" or "z".
+        size: height of the images, pixels; that of view 0 if None.
+        fps: frame rate, above 0; times in the files are in [0, 1].
+        generated_weight: loss weight of all views but the first, above 0.
 
     Raises:
-        ValueError: see `read_transforms`; besides, an image is missing or of another size, two images claim the
-            same view and time, or frames cannot be grouped into views.
+        ValueError: see `read_transforms`; or an image is missing or of another size, two images have the same view and
+            time, or frames cannot be grouped into views.
     """
     folder = Path(folder)
     splits = tuple(splits) or _default_splits(folder)
@@ -79,12 +79,12 @@ def _default_splits(folder: Path) -> tuple[str, ...]:
         return ("front", "mv") if "mv" in found else ("front",)
     raise ValueError(
         f"{folder} must hold transforms_train.json or transforms_front.json, got splits {found}. "
-        "Name the splits to train on (not those to score on)."
+        "Choose the splits to train on by --splits."
     )
 
 
 def _distinct_times(seconds: Sequence[float]) -> tuple[Float[Tensor, " T"], list[int]]:
-    """The rising times that occur, and the index of each frame's time; times a rounding apart are one."""
+    """The distinct times in increasing order, up to rounding errors, and the index of the time of each frame."""
     order = sorted(range(len(seconds)), key=seconds.__getitem__)
     times: list[float] = []
     indices = [0] * len(seconds)
@@ -96,7 +96,7 @@ def _distinct_times(seconds: Sequence[float]) -> tuple[Float[Tensor, " T"], list
 
 
 def _view_names(frames: list[TransformsFrame], time_indices: list[int], split: str, folder: Path) -> list[str]:
-    """The name of each frame's view, by the rules of `load_transforms`."""
+    """Name of the view of each frame, by the rules of `load_transforms`."""
     nameless = [frame for frame in frames if frame.view is None]
     if not nameless:
         return [str(frame.view) for frame in frames]
@@ -112,39 +112,39 @@ def _view_names(frames: list[TransformsFrame], time_indices: list[int], split: s
     cameras = sorted(set(first_alike))
     if len(cameras) == len(frames) and len(set(time_indices)) > 1:
         raise ValueError(
-            f"{folder}: frames share times but no camera stands still, so views cannot be told apart. "
-            "Add the key view (the camera's name) to each frame."
+            f"{folder}: frames share times but no camera is static, so they cannot be grouped into views. "
+            "Add the key view (name of the camera) to each frame."
         )
     return [f"camera{cameras.index(first)}" for first in first_alike]
 
 
 def _grid(frames: list[TransformsFrame], time_indices: list[int], view_indices: list[int]) -> Grid:
-    """Rows of T, columns of V; None where a view has no image at that time."""
+    """T rows, V columns; None where a view has no image."""
     grid: Grid = [[None] * (max(view_indices) + 1) for _ in range(max(time_indices) + 1)]
     for frame, time, view in zip(frames, time_indices, view_indices, strict=True):
         other = grid[time][view]
         if other is not None:
             raise ValueError(
-                f"{frame.image} and {other.image} claim the same view at time {frame.time}. "
-                "Remove one, or name their views with the key view."
+                f"{frame.image} and {other.image} have the same view at time {frame.time}. "
+                "Remove one, or add the key view (name of the camera) to each frame."
             )
         grid[time][view] = frame
     return grid
 
 
 def _sized_file(frame: TransformsFrame) -> SizedFile:
-    """The frame's image with its size, which may differ from the camera's but not in shape."""
+    """The image of a frame with its size, which must have the aspect ratio of the camera."""
     width, height = image_size(frame.image)
     if abs(frame.width * height / (frame.height * width) - 1) > _ASPECT_TOLERANCE:
         raise ValueError(
-            f"{frame.image} must have the shape of its camera, {frame.width} x {frame.height}, "
+            f"{frame.image} must have the aspect ratio of its camera, {frame.width} x {frame.height}, "
             f"got {width} x {height}. Correct w and h in the transforms file."
         )
     return frame.image, (width, height)
 
 
 def _cameras(grid: Grid, times: Float[Tensor, " T"], width: int, height: int) -> Cameras:
-    """One camera per time and view; where a view has no image, its camera nearest in time stands in."""
+    """One camera per time and view; if a view has no image at a time, its camera of the nearest time."""
     columns = [_filled(column, times) for column in zip(*grid, strict=True)]
     viewmats = torch.stack([torch.stack([frame.viewmat for frame in column]) for column in columns], dim=1)
     Ks = torch.stack([torch.stack([_scaled_K(frame, width, height) for frame in column]) for column in columns], dim=1)

@@ -1,8 +1,8 @@
-"""Camera files in D-NeRF's and Blender's layout: transforms_<split>.json.
+"""Camera files of D-NeRF and Blender: transforms_<split>.json.
 
 Top level or per frame: `camera_angle_x` (radians), or `fl_x`, `fl_y`, `cx`, `cy` (pixels of a `w` x `h` image).
-Per frame: `file_path`, `time` in [0, 1], `transform_matrix` (camera-to-world, OpenGL axes); optionally `view` (a name
-for each camera), `frame` (index) and `image` (the image, where it is not at file_path).
+Per frame: `file_path`, `time` in [0, 1], `transform_matrix` (camera-to-world, OpenGL axes); optionally `view` (name of
+the camera), `frame` (index) and `image` (path of the image, if it is not at file_path).
 """
 
 import json
@@ -25,18 +25,18 @@ _RIGID_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class TransformsFrame:
-    """One image that a transforms file asks for.
+    """One frame of a transforms file.
 
     Attributes:
-        file_path: as the file writes it, relative to the file's folder; never leads out of it.
-        image: where the image stands, or should stand.
-        view: name of the camera, if the file gives one.
-        frame: index of the frame, if the file gives one.
-        time: in [0, 1].
+        file_path: path in the file, relative to its folder and inside it.
+        image: path of the image, which need not exist.
+        view: name of the camera, if the file states one.
+        frame: index of the frame, if the file states one.
+        time: time in [0, 1].
         viewmat: world-to-camera matrix, OpenCV axes, in the file's world.
         K: intrinsics in pixels.
-        width: pixels.
-        height: pixels.
+        width: image width, pixels.
+        height: image height, pixels.
     """
 
     file_path: str
@@ -51,15 +51,15 @@ class TransformsFrame:
 
 
 def read_transforms(path: str | Path, *, size: tuple[int, int] | None = None) -> list[TransformsFrame]:
-    """The frames of a transforms file in the order of the file; the images need not exist.
+    """Reads the frames of a transforms file, in its order; the images need not exist.
 
     Args:
-        path: of transforms_<split>.json.
-        size: (width, height) in pixels for frames that have neither `w` and `h` nor an image.
+        path: path of the transforms file.
+        size: (width, height) in pixels of frames with neither `w` and `h` nor an image.
 
     Raises:
-        ValueError: the file is missing or no JSON, or a frame lacks a key, has a time outside [0, 1], a matrix that is
-            not a proper rigid motion, or a name that leads out of the folder; the message names file and frame.
+        ValueError: the file is missing or not JSON, or a frame lacks a key, has a time outside [0, 1], a matrix that is
+            not a rigid motion, or a path outside the folder; the message names file and frame.
     """
     path = Path(path)
     content = _read_json(path)
@@ -91,7 +91,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_frame(keys: dict[str, Any], folder: Path, where: str, size: tuple[int, int] | None) -> TransformsFrame:
-    """One frame; `keys` are its own over those of the top level."""
+    """One frame; `keys` are its own and those of the top level."""
     file_path = _inner_path(keys["file_path"], f"{where}.file_path")
     image = _image_path(keys, folder, where)
     width, height = _frame_size(keys, image, where, size)
@@ -109,7 +109,7 @@ def _read_frame(keys: dict[str, Any], folder: Path, where: str, size: tuple[int,
 
 
 def _inner_path(name: Any, where: str) -> str:
-    """A relative path that stays in its folder, whatever system reads it."""
+    """A relative path inside its folder, on every operating system."""
     parts = PurePosixPath(str(name).replace("\\", "/"))
     if not isinstance(name, str) or not parts.parts or parts.is_absolute() or ".." in parts.parts or ":" in name:
         raise ValueError(
@@ -119,7 +119,7 @@ def _inner_path(name: Any, where: str) -> str:
 
 
 def _image_path(keys: dict[str, Any], folder: Path, where: str) -> Path:
-    """Where the image stands: at `image`, else at `file_path`, with a suffix that exists where none is written."""
+    """Path of the image: `image`, or else `file_path`, with the suffix of an existing file if it has none."""
     named = folder / _inner_path(keys.get("image", keys["file_path"]), f"{where}.image")
     if named.suffix.lower() in _SUFFIXES:
         return named
@@ -135,9 +135,7 @@ def _frame_size(keys: dict[str, Any], image: Path, where: str, fallback: tuple[i
     elif fallback is not None:
         width, height = fallback
     else:
-        raise ValueError(
-            f"{where} must have the keys w and h, for there is no image {image}. Add them, or give a size."
-        )
+        raise ValueError(f"{where} must have the keys w and h, as there is no image {image}. Add them, or set --size.")
     if width < 1 or height < 1:
         raise ValueError(f"{where}: w and h must be at least 1, got {width} x {height}.")
     return width, height
@@ -153,12 +151,12 @@ def _number(keys: dict[str, Any], key: str, where: str) -> float:
 def _time(keys: dict[str, Any], where: str) -> float:
     time = _number(keys, "time", where)
     if not 0 <= time <= 1:
-        raise ValueError(f"{where}.time must lie in [0, 1], got {time}. Divide seconds by the clip's duration.")
+        raise ValueError(f"{where}.time must lie in [0, 1], got {time}. Divide seconds by the duration.")
     return time
 
 
 def _camera_to_world(rows: Any, where: str) -> Float[Tensor, "4 4"]:
-    """The matrix in double precision, checked to be a proper rigid motion."""
+    """The matrix in double precision, checked to be a rigid motion."""
     try:
         matrix = torch.tensor(rows, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -170,7 +168,7 @@ def _camera_to_world(rows: Any, where: str) -> Float[Tensor, "4 4"]:
         raise ValueError(f"{name} must be finite, got NaN or infinity. Export the cameras again.")
     rotation = matrix[:3, :3]
     if rotation.det() < 0:
-        raise ValueError(f"{name} must not mirror: its determinant is below 0. Flip one axis of the exported cameras.")
+        raise ValueError(f"{name} must be a rotation, got a reflection. Flip one axis of the exported cameras.")
     off = max(
         (rotation.T @ rotation - torch.eye(3, dtype=torch.float64)).abs().max(),
         (matrix[3] - matrix.new_tensor([0, 0, 0, 1.0])).abs().max(),
@@ -184,10 +182,10 @@ def _camera_to_world(rows: Any, where: str) -> Float[Tensor, "4 4"]:
 
 
 def _intrinsics(keys: dict[str, Any], width: int, height: int, where: str) -> Float[Tensor, "3 3"]:
-    """From focal lengths in pixels, or from the full horizontal angle with square pixels."""
-    bent = [key for key in _DISTORTION if keys.get(key)]
-    if bent:
-        raise ValueError(f"{where}: lens distortion is not modeled, got {bent[0]} = {keys[bent[0]]}. Undistort first.")
+    """Intrinsics from focal lengths in pixels, or from the horizontal field of view with square pixels."""
+    distorted = [key for key in _DISTORTION if keys.get(key)]
+    if distorted:
+        raise ValueError(f"{where}.{distorted[0]} must be 0, got {keys[distorted[0]]}. Undistort the images.")
     if "fl_x" in keys:
         focal_x = _number(keys, "fl_x", where)
         focal_y = _number(keys, "fl_y", where) if "fl_y" in keys else focal_x

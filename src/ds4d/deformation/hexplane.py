@@ -30,11 +30,9 @@ class HexPlaneConfig:
     def __post_init__(self) -> None:
         check_ranges(self, channels="[1, inf)", resolution="[2, inf)", time_resolution="[0, inf)")
         if self.time_resolution == 1:
-            raise ValueError(
-                "HexPlaneConfig: time_resolution must be 0 or at least 2, got 1. Give 0 for one per frame."
-            )
+            raise ValueError("time_resolution must be 0 or at least 2, got 1. Give 0 for one per frame.")
         if not self.multipliers or min(self.multipliers) < 1:
-            raise ValueError(f"HexPlaneConfig: multipliers must be 1 or more, one per scale, got {self.multipliers}.")
+            raise ValueError(f"multipliers must be 1 or more, one per scale, got {self.multipliers}.")
 
 
 class HexPlane(nn.Module):

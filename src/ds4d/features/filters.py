@@ -39,7 +39,7 @@ class FilterBankConfig:
     def __post_init__(self) -> None:
         check_ranges(self, stride="[1, 64]")
         if not self.scales or not all(0 < scale <= 16 for scale in self.scales):
-            raise ValueError(f"FilterBankConfig: scales must be one or more in (0, 16], got {self.scales}.")
+            raise ValueError(f"scales must be one or more in (0, 16], got {self.scales}.")
 
 
 class FilterBank(nn.Module):

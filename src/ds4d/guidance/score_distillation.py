@@ -66,13 +66,11 @@ class GuidanceConfig:
         for name in ("noise_first", "noise_last"):
             least, most = getattr(self, name)
             if not 0 <= least <= most <= 1:
-                raise ValueError(f"GuidanceConfig: {name} must be two rising shares in [0, 1], got {least} and {most}.")
+                raise ValueError(f"{name} must be two rising shares in [0, 1], got {least} and {most}.")
         if self.lowest_deg > self.highest_deg:
-            raise ValueError(
-                f"GuidanceConfig: lowest_deg must not be above highest_deg {self.highest_deg}, got {self.lowest_deg}."
-            )
+            raise ValueError(f"lowest_deg must not be above highest_deg {self.highest_deg}, got {self.lowest_deg}.")
         if not self.sizes or min(self.sizes) < 1:
-            raise ValueError(f"GuidanceConfig: sizes must be one or more numbers of pixels, got {self.sizes}.")
+            raise ValueError(f"sizes must be one or more numbers of pixels, got {self.sizes}.")
 
 
 @dataclass(frozen=True)

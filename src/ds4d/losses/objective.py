@@ -68,7 +68,7 @@ class LossConfig:
         check_ranges(self, **{name: "[0, inf)" for name in REGULARIZERS})
         if not any(getattr(self, name).weight for name in IMAGE_LOSSES):
             raise ValueError(
-                f"losses: one of {', '.join(IMAGE_LOSSES)} must have a weight above 0, got none. "
+                f"one of {', '.join(IMAGE_LOSSES)} must have a weight above 0, got none. "
                 "Regularizers alone train nothing."
             )
 
@@ -193,7 +193,7 @@ class Objective(nn.Module):
         self._regularizers = {name: weight for name in REGULARIZERS if (weight := getattr(config, name))}
         if not self._images:
             raise ValueError(
-                "losses: an image loss besides lpips must have a weight above 0 while the network of LPIPS is missing, "
+                "an image loss besides lpips must have a weight above 0 while the network of LPIPS is missing, "
                 "got none. Set --training.losses.l1.weight, or see `ds4d weights`."
             )
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from ds4d.data.image_sizes import GENERATED_WEIGHT, view_weights
+from ds4d.data.combining import GENERATED_WEIGHT, view_weights
 from ds4d.geometry import RIGS, frame_times, rig_cameras, rig_cameras_around
 from ds4d.io import resize_premultiplied
 from ds4d.types import Cameras, Frames, GeneratedViews, MultiViewVideo, Video

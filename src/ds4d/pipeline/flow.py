@@ -5,14 +5,15 @@ folder of views ----------------------------------------------+--> features --> 
 --> fit --> evaluate --> outputs: images, videos, metrics, report
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import replace
-from pathlib import Path
+from os import PathLike
+from typing import Any
 
 from ds4d.config import GenerateConfig
-from ds4d.core import DeviceName, Notice, Stopwatch, notices_to
+from ds4d.core import DeviceName, Notice, Stopwatch, choose_device, notices_to
 from ds4d.evaluation import score_training_images
-from ds4d.init import describe_start, register_mesh
+from ds4d.init import describe_initialization, register_mesh
 from ds4d.pipeline.events import (
     Event,
     FileWritten,
@@ -24,7 +25,7 @@ from ds4d.pipeline.events import (
     with_notices,
 )
 from ds4d.pipeline.inputs import read_input
-from ds4d.pipeline.request import RunRequest, check_request
+from ds4d.pipeline.request import RunRequest, check_request, resolve_config
 from ds4d.pipeline.results import fit, measure, write_images, write_report_page
 from ds4d.pipeline.setup import extract_frame_features, prepare
 from ds4d.runs import Provenance, predict_run
@@ -33,10 +34,13 @@ from ds4d.training import load_checkpoint
 
 
 def iter_run(
-    input: str | Path,
-    output: str | Path,
+    input: str | PathLike[str],
+    output: str | PathLike[str],
     *,
-    config: GenerateConfig,
+    preset: str | None = None,
+    config: GenerateConfig | str | PathLike[str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    seed: int | None = None,
     device: DeviceName = "auto",
     resume: bool = False,
 ) -> Generator[Event, None, None]:
@@ -49,7 +53,10 @@ def iter_run(
         input: a video file, a folder of its frames, or a folder of views (see `ds4d.data.load_views`).
         output: folder of the run, new or empty unless `resume` is set (see `ds4d.runs.folder`). Nothing is written
             before the input has been read and checked.
-        config: all settings.
+        preset: settings to start from: `tiny`, `cpu`, `fast` or `paper`; by default `fast` on CUDA, else `cpu`.
+        config: settings to start from in place of a preset: a `GenerateConfig`, or the config.json of an earlier run.
+        overrides: settings that differ, by dotted names: {"training.dynamic_steps": 2000, "views.size": 256}.
+        seed: random seed; by default that of the settings, 0 in presets.
         device: device to work on; `auto` uses CUDA where it is available, else the CPU.
         resume: continue the run in `output`, which was started with the same input and settings.
 
@@ -60,7 +67,9 @@ def iter_run(
     """
     notices: list[Notice] = []
     with notices_to(notices.append):
-        request = check_request(input, output, config, device, resume=resume)
+        target = choose_device(device)
+        settings = resolve_config(preset, config, overrides, seed, target)
+        request = check_request(input, output, settings, target, resume)
     return with_notices(_run(request, notices), notices)
 
 
@@ -86,7 +95,7 @@ def _run(request: RunRequest, notices: list[Notice]) -> Generator[Event, None, N
     provenance = Provenance(
         views=training_input.description,
         features="none" if features is None else config.features.kind,
-        init=describe_start(config.init, training_input.points),
+        init=describe_initialization(config.init, training_input.points),
     )
     yield Resolved("features", provenance.features)
 

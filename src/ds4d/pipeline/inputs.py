@@ -16,7 +16,7 @@ from numpy import ndarray
 from ds4d.config import GenerateConfig
 from ds4d.core import Degraded, Warned, notify
 from ds4d.data import POINTS_FILE, check_masks, is_view_folder, load_views, refuse_options
-from ds4d.data.image_sizes import view_weights
+from ds4d.data.combining import view_weights
 from ds4d.geometry import (
     RIGS,
     UP_AXES,

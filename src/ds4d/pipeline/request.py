@@ -1,14 +1,18 @@
 """What a run is asked to do, checked before any work."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ds4d import __version__
 from ds4d.config import GenerateConfig
-from ds4d.core import DeviceName, Warned, choose_device, notify
-from ds4d.runs import RunFolder, RunRecord
+from ds4d.core import Warned, notify, with_overrides
+from ds4d.presets import PRESETS, default_preset
+from ds4d.runs import RunFolder, RunRecord, read_record
 from ds4d.training import check_tensorboard
 
 
@@ -29,22 +33,46 @@ class RunRequest:
     resume: bool
 
 
+def resolve_config(
+    preset: str | None,
+    config: GenerateConfig | str | PathLike[str] | None,
+    overrides: Mapping[str, Any] | None,
+    seed: int | None,
+    device: torch.device,
+) -> GenerateConfig:
+    """The settings of a run from what `iter_run` takes; see there.
+
+    Raises:
+        ValueError: preset and config are both given, or a preset, a file or an override is unfit.
+    """
+    if preset is not None and config is not None:
+        raise ValueError(f"config must be given alone, got preset {preset!r} as well. Leave one of them out.")
+    if preset is not None and preset not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}.")
+    if config is None:
+        settings = PRESETS[preset or default_preset(device)]()
+    else:
+        settings = config if isinstance(config, GenerateConfig) else read_record(Path(config)).config
+    settings = with_overrides(settings, overrides or {})
+    return settings if seed is None else with_overrides(settings, {"seed": seed})
+
+
 def check_request(
-    input: str | Path, output: str | Path, config: GenerateConfig, device: DeviceName, *, resume: bool
+    input: str | PathLike[str], output: str | PathLike[str], config: GenerateConfig, device: torch.device, resume: bool
 ) -> RunRequest:
     """Checks everything that can be checked without reading the input.
 
     Raises:
-        ValueError: there is no such input, the output folder is unfit, or the device is absent.
+        ValueError: there is no such input, the output folder is unfit, or another run is in it.
         ImportError: an optional package that the settings need is not installed.
     """
-    path, folder, target = Path(input), RunFolder(Path(output)), choose_device(device)
+    path, folder = Path(input), RunFolder(Path(output))
     if not path.exists():
         raise ValueError(
             f"input must be a video file or a folder of frames or views, got {str(input)!r}, where there is nothing. "
             "Check the path; addresses on the web are not downloaded."
         )
-    record = RunRecord(path.resolve(), target.type, config, config.views.source)
+    record = RunRecord(path.resolve(), device.type, config, config.views.source)
     if resume:
         begun = folder.read_resumable(record)
         record = replace(record, views_source=begun.views_source)
@@ -59,4 +87,4 @@ def check_request(
     folder.check_writable()
     if config.log.tensorboard:
         check_tensorboard()
-    return RunRequest(folder, target, record, resume)
+    return RunRequest(folder, device, record, resume)

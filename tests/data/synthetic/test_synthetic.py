@@ -39,7 +39,7 @@ def single_ray(viewmat: np.ndarray, x: float, y: float) -> Pinhole:
     return Pinhole(viewmat, np.array([[1, 0, 0.5 - x], [0, 1, 0.5 - y], [0, 0, 1.0]]), 1, 1)
 
 
-def test_a_traced_ball_has_its_true_outline_and_depth():
+def test_a_ray_traced_ball_has_its_exact_outline_and_depth():
     radius, distance, focal, size = 0.5, 2.0, 400.0, 256
     viewmat = np.eye(4)
     viewmat[2, 3] = distance
@@ -50,7 +50,7 @@ def test_a_traced_ball_has_its_true_outline_and_depth():
     assert hits.depths.min() == pytest.approx(distance - radius, abs=1e-5)
 
 
-def test_traced_windows_hold_the_whole_ellipsoid_and_no_more(rng):
+def test_windows_bound_the_ellipsoid(rng):
     camera = orbit_cameras([40.0], [25.0], fovy_deg=60.0, distance=2.0, width=300, height=200)
     pinhole = Pinhole(camera.viewmats[0].double().numpy(), camera.Ks[0].double().numpy(), 300, 200)
     on_sphere = rng.normal(size=(5000, 3))
@@ -69,7 +69,7 @@ def test_traced_windows_hold_the_whole_ellipsoid_and_no_more(rng):
         assert hits.top + height - 1 < rows.max() <= hits.top + height
 
 
-def test_no_surface_point_stands_before_the_traced_surface():
+def test_no_surface_point_is_in_front_of_the_ray_traced_surface():
     viewmat = rig_cameras(SPLITS["mv"], 8, 8).viewmats[0].double().numpy()
     shapes = pose_parts(PARTS, JOINTS, 0.4)
     points = surface_points(torch.tensor([0.4]), 200, seed=3)[0].double().numpy()
@@ -104,7 +104,7 @@ def test_fits_the_ball_of_radius_one_half():
     assert 0.45 < reach < 0.5
 
 
-def test_projected_surface_points_fall_on_the_silhouettes(cameras):
+def test_surface_points_project_onto_the_masks(cameras):
     times = frame_times(4)
     silhouettes = render_sample(cameras, times, supersampling=2)[..., 3] > 0
     pixels, _ = project_points(surface_points(times, 500, seed=0), _over_times(cameras, 4))
@@ -123,7 +123,7 @@ def _over_times(cameras: Cameras, count: int) -> Cameras:
     return cameras.expand_times(count)
 
 
-def test_still_parts_are_still_and_moving_parts_move(cameras):
+def test_static_parts_are_static_and_moving_parts_move(cameras):
     times = frame_times(5)
     images = render_sample(cameras, times, supersampling=1)
     moving = moving_mask(cameras, times)
@@ -136,7 +136,7 @@ def test_still_parts_are_still_and_moving_parts_move(cameras):
         assert (images[0, view] != images[1, view]).any(-1).sum() > 100
 
 
-def test_surface_points_are_the_same_material_points_at_any_times():
+def test_surface_points_are_the_same_at_any_times():
     times = torch.tensor([0.0, 0.3, 0.9])
     points = surface_points(times, 600, seed=5)
     assert torch.equal(surface_points(times[1:2], 600, seed=5), points[1:2])
@@ -178,14 +178,14 @@ def test_the_face_looks_towards_azimuth_zero(cameras):
     assert all(part.shape[0, 3] < 0 for part in arms)
 
 
-def test_positive_azimuth_stands_towards_positive_x():
+def test_positive_azimuth_is_towards_positive_x():
     camtoworlds = torch.linalg.inv(rig_cameras(SPLITS["mv"], 8, 8).viewmats)
     assert camtoworlds[1, :3, 3].tolist() == pytest.approx(
         [2 * math.cos(math.radians(10)), -2 * math.sin(math.radians(10)), 0], abs=1e-5
     )
 
 
-def test_written_folder_is_what_the_loader_reads(tmp_path):
+def test_a_written_folder_is_loaded(tmp_path):
     write_sample(tmp_path / "sample", TINY)
     for splits in (("front", "mv"), ("test",)):
         loaded, made = load_transforms(tmp_path / "sample", splits=splits), sample_video(TINY, splits)
@@ -206,21 +206,21 @@ def test_written_folder_is_what_the_loader_reads(tmp_path):
     assert (tmp_path / "sample" / "front.mp4").stat().st_size > 0
 
 
-def test_an_earlier_sample_is_replaced_whole(tmp_path):
+def test_an_earlier_sample_is_replaced(tmp_path):
     write_sample(tmp_path, TINY)
     write_sample(tmp_path, SampleConfig(frames=1, size=24, supersampling=1))
     assert [path.name for path in (tmp_path / "front").iterdir()] == ["000.png"]
     assert read_rgba(tmp_path / "front" / "000.png").shape == (24, 24, 4)
 
 
-def test_foreign_folders_are_refused(tmp_path):
+def test_folders_with_other_content_are_refused(tmp_path):
     write_sample(tmp_path / "sample", SampleConfig(frames=1, size=16, supersampling=1))
     (tmp_path / "sample" / "notes.txt").write_text("mine")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("mine")
     (tmp_path / "file").write_text("mine")
     for name, found in (("sample", "notes.txt"), ("other", "thesis.tex"), ("file", "file")):
-        with pytest.raises(ValueError, match=f"must be new, empty or an earlier sample, got one with {found}"):
+        with pytest.raises(ValueError, match=found):
             write_sample(tmp_path / name, TINY)
     assert (tmp_path / "other" / "thesis.tex").read_text() == "mine"
 
@@ -237,9 +237,9 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
 
 def test_errors_name_what_is_wrong(cameras):
     inside = orbit_cameras([0.0], [0.0], fovy_deg=33.9, distance=0.1, width=8, height=8)
-    with pytest.raises(ValueError, match="must stand in front of the camera"):
+    with pytest.raises(ValueError, match="in front of the camera"):
         render_sample(inside, torch.zeros(1))
-    with pytest.raises(ValueError, match="must have the 3 times asked for"):
+    with pytest.raises(ValueError, match="3 times"):
         moving_mask(_over_times(cameras, 2), frame_times(3))
-    with pytest.raises(ValueError, match="frames must be above 0, got 0"):
+    with pytest.raises(ValueError, match="frames"):
         SampleConfig(frames=0)

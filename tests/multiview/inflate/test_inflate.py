@@ -49,7 +49,7 @@ def test_what_faces_to_the_side_and_forward_is_nearer_there(facing: float, slope
 
 @pytest.mark.parametrize("facing", [0.0, 19.9, -170.0, 180.0, float("nan")])
 def test_what_faces_the_camera_has_no_tilt(facing: float) -> None:
-    with pytest.raises(ValueError, match=r"InflateConfig: facing must lie between 20 and 160 degrees to either side"):
+    with pytest.raises(ValueError, match=r"facing must lie between 20 and 160 degrees to either side"):
         InflateConfig(facing=facing)
 
 

@@ -150,13 +150,13 @@ def test_an_empty_frame_is_named(tiny_zero123plus: Path, video: Video) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"steps": 0}, "steps must lie in"),
-        ({"guidance": 0.5}, "guidance must lie in"),
-        ({"anchor": -1}, "anchor must lie in"),
+        ({"steps": 0}, "steps must be"),
+        ({"guidance": 0.5}, "guidance must be"),
+        ({"anchor": -1}, "anchor must be"),
         ({"view_size": 100}, "view_size must be a multiple of 64, got 100"),
-        ({"frames_at_once": 0}, "frames_at_once must lie in"),
+        ({"frames_at_once": 0}, "frames_at_once must be"),
     ],
 )
 def test_settings_out_of_range_are_named(changes: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=f"Zero123PlusConfig: {words}"):
+    with pytest.raises(ValueError, match=f"{words}"):
         Zero123PlusConfig(**changes)

@@ -1,4 +1,4 @@
-"""What the sample creature is built from: painted ellipsoids that hang on swinging joints."""
+"""The parts of the synthetic creature: textured ellipsoids attached to swinging joints."""
 
 import math
 from collections.abc import Mapping
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from ds4d.data.synthetic.textures import Number, Paint, Triple
+from ds4d.data.synthetic.textures import Number, Texture, Triple
 
 _MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
 class Swing:
-    """A turn about one axis (0 x, 1 y, 2 z) by amplitude * sin(2 pi (cycles * time + phase)) degrees."""
+    """A rotation about one axis (0 x, 1 y, 2 z) by amplitude * sin(2 pi (cycles * time + phase)) degrees."""
 
     axis: int
     amplitude_deg: Number
@@ -22,18 +22,18 @@ class Swing:
     phase: float = 0.0
 
     def matrix(self, time: Number) -> Float[np.ndarray, "4 4"]:
-        """The turn at a time, about the origin."""
-        return turn(self.axis, self.amplitude_deg * math.sin(2 * math.pi * (self.cycles * time + self.phase)))
+        """Matrix of the rotation at a time, about the origin."""
+        return rotation(self.axis, self.amplitude_deg * math.sin(2 * math.pi * (self.cycles * time + self.phase)))
 
 
 @dataclass(frozen=True)
 class Joint:
-    """A point about which everything that hangs on it swings.
+    """A joint, about which everything attached to it rotates.
 
     Attributes:
-        pivot: world position at rest.
-        swings: the last one acts first.
-        parent: the joint it hangs on; none for one that hangs on what stands still.
+        pivot: position at rest, world units.
+        swings: rotations; the last one is applied first.
+        parent: name of the joint it is attached to; None if it is attached to a static part.
     """
 
     pivot: Triple
@@ -41,12 +41,12 @@ class Joint:
     parent: str | None = None
 
     def matrix(self, time: Number) -> Float[np.ndarray, "4 4"]:
-        """The motion it gives to what hangs on it, its parent's motion left out: rest -> world."""
-        motion = shift(self.pivot)
+        """Motion of everything attached to it, relative to its parent: rest -> world."""
+        motion = translation(self.pivot)
         for swing in self.swings:
             motion = motion @ swing.matrix(time)
         x, y, z = self.pivot
-        return motion @ shift((-x, -y, -z))
+        return motion @ translation((-x, -y, -z))
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,19 +55,19 @@ class Part:
 
     Attributes:
         shape: affine map from the unit sphere to the world at rest.
-        paint: color on the unit sphere.
-        joint: what it hangs on; none if it stands still.
-        casts_shade: whether it takes ambient light from what is near it.
+        texture: color on the unit sphere.
+        joint: name of the joint it is attached to; None if it is static.
+        occludes: whether it occludes ambient light.
     """
 
     shape: Float[np.ndarray, "4 4"]
-    paint: Paint
+    texture: Texture
     joint: str | None = None
-    casts_shade: bool = False
+    occludes: bool = False
 
 
-def turn(axis: int, angle_deg: Number) -> Float[np.ndarray, "4 4"]:
-    """Right-handed rotation about a coordinate axis."""
+def rotation(axis: int, angle_deg: Number) -> Float[np.ndarray, "4 4"]:
+    """Right-handed rotation matrix about a coordinate axis (0 x, 1 y, 2 z)."""
     c, s = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
     i, j = (axis + 1) % 3, (axis + 2) % 3
     matrix = np.eye(4)
@@ -75,8 +75,8 @@ def turn(axis: int, angle_deg: Number) -> Float[np.ndarray, "4 4"]:
     return matrix
 
 
-def shift(offset: Triple) -> Float[np.ndarray, "4 4"]:
-    """Translation."""
+def translation(offset: Triple) -> Float[np.ndarray, "4 4"]:
+    """Translation matrix."""
     matrix = np.eye(4)
     matrix[:3, 3] = offset
     return matrix
@@ -85,24 +85,24 @@ def shift(offset: Triple) -> Float[np.ndarray, "4 4"]:
 def ellipsoid(
     center: Triple,
     radii: Triple,
-    paint: Paint,
+    texture: Texture,
     *,
-    turn_deg: Triple = (0, 0, 0),
+    rotation_deg: Triple = (0, 0, 0),
     joint: str | None = None,
-    casts_shade: bool = False,
+    occludes: bool = False,
 ) -> Part:
-    """An ellipsoid turned about z, then y, then x, and moved to its center."""
-    turns = turn(0, turn_deg[0]) @ turn(1, turn_deg[1]) @ turn(2, turn_deg[2])
-    return Part(shift(center) @ turns @ np.diag([*radii, 1.0]), paint, joint, casts_shade)
+    """An ellipsoid rotated about z, then y, then x, and translated to its center."""
+    rotated = rotation(0, rotation_deg[0]) @ rotation(1, rotation_deg[1]) @ rotation(2, rotation_deg[2])
+    return Part(translation(center) @ rotated @ np.diag([*radii, 1.0]), texture, joint, occludes)
 
 
 def mirror_part(part: Part) -> Part:
-    """The right-hand twin of a left part, on the joint of the right-hand name."""
-    return Part(_MIRROR @ part.shape, part.paint, part.joint and part.joint.replace("left", "right"))
+    """The mirror image of a left part, on the right joint."""
+    return Part(_MIRROR @ part.shape, part.texture, part.joint and part.joint.replace("left", "right"))
 
 
 def mirror_joint(joint: Joint) -> Joint:
-    """The right-hand twin of a left joint, swinging in mirror image."""
+    """The mirror image of a left joint."""
     x, y, z = joint.pivot
     swings = tuple(
         Swing(s.axis, s.amplitude_deg if s.axis == 0 else -s.amplitude_deg, s.cycles, s.phase) for s in joint.swings
@@ -111,7 +111,7 @@ def mirror_joint(joint: Joint) -> Joint:
 
 
 def pose_parts(parts: tuple[Part, ...], joints: Mapping[str, Joint], time: Number) -> Float[np.ndarray, "P 4 4"]:
-    """Affine maps from the unit sphere to the world at a time, one per part. A parent stands before its children."""
+    """Affine maps from the unit sphere to the world at a time, one per part; parents must precede their children."""
     motions: dict[str | None, Float[np.ndarray, "4 4"]] = {None: np.eye(4)}
     for name, joint in joints.items():
         motions[name] = motions[joint.parent] @ joint.matrix(time)

@@ -1,7 +1,7 @@
-"""The sample creature: a small dragon on a cushion.
+"""The synthetic creature: a small dragon on a cushion.
 
-World: y up, the face towards +z, everything within 0.5 of the origin at all times. The motion is periodic with period
-1 in time, so the clip loops. Body, legs and cushion stand still; head, ears, wings, arms and tail move.
+World: y up, the face towards +z, everything within 0.5 of the origin at all times. The motion is periodic with period 1
+in time, so the video loops. Body, legs and cushion are static; head, ears, wings, arms and tail move.
 """
 
 from ds4d.data.synthetic.anatomy import Joint, Part, Swing, ellipsoid, mirror_joint, mirror_part
@@ -44,7 +44,7 @@ def _cushion() -> list[Part]:
     cover = over(_CRIMSON, (segments(8), _CREAM), (cap((0, 1, 0), 30), _GOLD), (cap((0, 1, 0), 22), _VIOLET))
     seam = over(_GOLD, (segments(24), _BROWN))
     return [
-        ellipsoid((0, -0.385, 0), (0.27, 0.075, 0.27), cover, turn_deg=(0, 11.25, 0), casts_shade=True),
+        ellipsoid((0, -0.385, 0), (0.27, 0.075, 0.27), cover, rotation_deg=(0, 11.25, 0), occludes=True),
         ellipsoid((0, -0.385, 0), (0.282, 0.016, 0.282), seam),
     ]
 
@@ -53,10 +53,10 @@ def _body() -> list[Part]:
     front = both(cap((0, -0.1, 1), 48), beyond(2, 0))
     skin = over(_SPOTTED, (front, _BELLY))
     spikes = [
-        ellipsoid((0, y, z), (0.014, 0.04, 0.026), _SPIKE, turn_deg=(angle, 0, 0))
+        ellipsoid((0, y, z), (0.014, 0.04, 0.026), _SPIKE, rotation_deg=(angle, 0, 0))
         for y, z, angle in ((-0.04, -0.128, -70), (-0.12, -0.145, -88), (-0.2, -0.135, -108))
     ]
-    return [ellipsoid((0, -0.14, 0), (0.14, 0.19, 0.135), skin, casts_shade=True), *spikes]
+    return [ellipsoid((0, -0.14, 0), (0.14, 0.19, 0.135), skin, occludes=True), *spikes]
 
 
 def _left_leg() -> list[Part]:
@@ -71,20 +71,20 @@ def _left_leg() -> list[Part]:
 def _left_arm() -> list[Part]:
     fingers = [((x, -0.155, 0.135), (0.012, 0.014, 0.022)) for x in (0.125, 0.15, 0.175)]
     return [
-        ellipsoid((0.145, -0.085, 0.05), (0.036, 0.075, 0.04), _SKIN, turn_deg=(-35, 0, 20), joint="left arm"),
+        ellipsoid((0.145, -0.085, 0.05), (0.036, 0.075, 0.04), _SKIN, rotation_deg=(-35, 0, 20), joint="left arm"),
         ellipsoid((0.15, -0.14, 0.105), (0.038, 0.034, 0.04), _SKIN, joint="left arm"),
         *(ellipsoid(center, radii, _CREAM, joint="left arm") for center, radii in fingers),
     ]
 
 
 def _right_arm() -> list[Part]:
-    """Raised: the creature greets."""
+    """Raised, as if waving."""
     fingers = [(-0.226, 0.075, 15), (-0.252, 0.068, 42), (-0.268, 0.045, 70)]
     return [
-        ellipsoid((-0.175, -0.02, 0.05), (0.036, 0.08, 0.038), _SKIN, turn_deg=(12, 0, 48), joint="right arm"),
-        ellipsoid((-0.232, 0.035, 0.065), (0.038, 0.04, 0.032), _SKIN, turn_deg=(0, 0, 40), joint="right arm"),
+        ellipsoid((-0.175, -0.02, 0.05), (0.036, 0.08, 0.038), _SKIN, rotation_deg=(12, 0, 48), joint="right arm"),
+        ellipsoid((-0.232, 0.035, 0.065), (0.038, 0.04, 0.032), _SKIN, rotation_deg=(0, 0, 40), joint="right arm"),
         *(
-            ellipsoid((x, y, 0.075), (0.012, 0.022, 0.013), _CREAM, turn_deg=(0, 0, angle), joint="right arm")
+            ellipsoid((x, y, 0.075), (0.012, 0.022, 0.013), _CREAM, rotation_deg=(0, 0, angle), joint="right arm")
             for x, y, angle in fingers
         ),
     ]
@@ -99,7 +99,7 @@ def _head() -> list[Part]:
         (cap((-0.3, 0.42, 0.86), 9), _BROWN),
     )
     crest = [
-        ellipsoid((0, y, z), (0.014, 0.045, 0.028), _SPIKE, turn_deg=(angle, 0, 0), joint="head")
+        ellipsoid((0, y, z), (0.014, 0.045, 0.028), _SPIKE, rotation_deg=(angle, 0, 0), joint="head")
         for y, z, angle in ((0.315, 0.02, 0), (0.295, -0.075, -35), (0.215, -0.135, -75))
     ]
     return [
@@ -118,28 +118,28 @@ def _left_face() -> list[Part]:
         (cap((-0.35, -0.3, 0.88), 8), _WHITE),
     )
     return [
-        ellipsoid((0.077, 0.205, 0.118), (0.042, 0.052, 0.032), eye, turn_deg=(-10, 22, 0), joint="head"),
-        ellipsoid((0.112, 0.135, 0.098), (0.03, 0.022, 0.02), _PINK, turn_deg=(0, 40, 0), joint="head"),
-        ellipsoid((0.085, 0.32, -0.02), (0.022, 0.075, 0.022), _HORN, turn_deg=(-18, 0, -24), joint="head"),
+        ellipsoid((0.077, 0.205, 0.118), (0.042, 0.052, 0.032), eye, rotation_deg=(-10, 22, 0), joint="head"),
+        ellipsoid((0.112, 0.135, 0.098), (0.03, 0.022, 0.02), _PINK, rotation_deg=(0, 40, 0), joint="head"),
+        ellipsoid((0.085, 0.32, -0.02), (0.022, 0.075, 0.022), _HORN, rotation_deg=(-18, 0, -24), joint="head"),
     ]
 
 
 def _left_ear() -> list[Part]:
     frill = over(_ORANGE, (stripes(1, 5), _CRIMSON))
-    return [ellipsoid((0.2, 0.18, -0.03), (0.07, 0.04, 0.014), frill, turn_deg=(0, 25, 18), joint="left ear")]
+    return [ellipsoid((0.2, 0.18, -0.03), (0.07, 0.04, 0.014), frill, rotation_deg=(0, 25, 18), joint="left ear")]
 
 
 def _left_wing() -> list[Part]:
     membrane = over(_ORANGE, (stripes(0, 4), _GOLD), (beyond(0, 0.72), _CRIMSON))
     blades = [
-        ellipsoid(center, radii, membrane, turn_deg=(0, 18, angle), joint="left wing")
+        ellipsoid(center, radii, membrane, rotation_deg=(0, 18, angle), joint="left wing")
         for center, radii, angle in (
             ((0.2, 0.075, -0.155), (0.15, 0.042, 0.012), 38),
             ((0.225, -0.01, -0.16), (0.15, 0.045, 0.012), 8),
             ((0.19, -0.08, -0.15), (0.115, 0.04, 0.012), -22),
         )
     ]
-    bone = ellipsoid((0.16, 0.05, -0.14), (0.12, 0.016, 0.018), _DEEP_TEAL, turn_deg=(0, 18, 42), joint="left wing")
+    bone = ellipsoid((0.16, 0.05, -0.14), (0.12, 0.016, 0.018), _DEEP_TEAL, rotation_deg=(0, 18, 42), joint="left wing")
     return [*blades, bone]
 
 
@@ -156,7 +156,7 @@ def _tail() -> list[Part]:
         *parts,
         *(
             ellipsoid(
-                (side * 0.026 + x, y + 0.03, z), (0.04, 0.022, 0.055), tip, turn_deg=(55, -side * 35, 0), joint=last
+                (side * 0.026 + x, y + 0.03, z), (0.04, 0.022, 0.055), tip, rotation_deg=(55, -side * 35, 0), joint=last
             )
             for side in (-1, 1)
         ),

@@ -1,4 +1,4 @@
-"""The sample as training data: a folder of images with cameras, or a clip in memory."""
+"""The synthetic scene as training data: a folder of images with cameras, or a video in memory."""
 
 import json
 import math
@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ds4d.core import check_ranges
 from ds4d.data.synthetic.rendering import render_sample
 from ds4d.geometry import RigView, frame_times, opencv_to_opengl, rig_cameras
 from ds4d.io import on_white, premultiply, write_png, write_video
@@ -38,13 +39,13 @@ _OUTPUTS = {*SPLITS, *(f"transforms_{split}.json" for split in SPLITS), "front.m
 
 @dataclass(frozen=True)
 class SampleConfig:
-    """Size of the sample.
+    """Size of the synthetic sample.
 
     Attributes:
-        frames: T, over one period of the motion; the last frame shows the first pose again.
+        frames: number of frames, over one period of the motion; the last pose equals the first.
         size: height and width of the images, pixels.
         supersampling: rays per pixel along each axis.
-        fps: frames per second of the video.
+        fps: frame rate of the video.
     """
 
     frames: int = 24
@@ -53,17 +54,15 @@ class SampleConfig:
     fps: float = 12.0
 
     def __post_init__(self) -> None:
-        for name in ("frames", "size", "supersampling", "fps"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"SampleConfig: {name} must be above 0, got {getattr(self, name)}.")
+        check_ranges(self, frames="[1, inf)", size="[1, inf)", supersampling="[1, inf)", fps="(0, inf)")
 
 
 def sample_video(config: SampleConfig, splits: Sequence[str] = ("front", "mv")) -> MultiViewVideo:
-    """The clip that `write_sample` writes, in memory.
+    """The sample in memory.
 
     Args:
         config: size of the sample.
-        splits: keys of `SPLITS`; the first view of the first one is view 0.
+        splits: keys of `SPLITS`; the first view of the first split is view 0.
     """
     rig = tuple(view for split in splits for view in SPLITS[split])
     cameras = rig_cameras(rig, config.size, config.size)
@@ -83,16 +82,16 @@ def sample_video(config: SampleConfig, splits: Sequence[str] = ("front", "mv")) 
 
 
 def write_sample(folder: str | Path, config: SampleConfig) -> None:
-    """Writes the sample: images and transforms_<split>.json (D-NeRF keys) of `SPLITS`, and the front view as video.
+    """Writes the images and transforms_<split>.json (D-NeRF keys) of all `SPLITS`, and the input view as a video.
 
-    `load_transforms` reads front and mv for training; test is for scoring. The folder appears whole or not at all.
+    The splits front and mv are for training, test has held-out views. The folder is written completely or not at all.
 
     Args:
-        folder: new, empty, or an earlier output of this function, which is replaced.
+        folder: new or empty folder, or an earlier output of this function, which is replaced.
         config: size of the sample.
 
     Raises:
-        ValueError: the folder holds anything else.
+        ValueError: the folder has other content.
     """
     target = Path(folder).resolve()
     _refuse_foreign(target)
@@ -117,7 +116,7 @@ def _refuse_foreign(target: Path) -> None:
     if not ours:
         names = ", ".join(sorted(found - _OUTPUTS or found)[:3])
         raise ValueError(
-            f"sample folder {target} must be new, empty or an earlier sample, got one with {names}. "
+            f"{target} must be a new or empty folder or an earlier sample, got one with {names}. "
             "Choose another folder, or empty this one."
         )
 
@@ -132,8 +131,8 @@ def _write_split(folder: Path, split: str, config: SampleConfig) -> None:
         for view, camtoworld, image in zip(rig, camtoworlds, images[frame], strict=True):
             name = f"{split}/{frame:03d}" if len(rig) == 1 else f"{split}/{view.name}_{frame:03d}"
             write_png(folder / f"{name}.png", image)
-            place = {"file_path": f"./{name}", "image": f"{name}.png", "time": round(time, 6), "frame": frame}
-            frames.append({**place, "split": split, **_camera_keys(view, camtoworld)})
+            keys = {"file_path": f"./{name}", "image": f"{name}.png", "time": round(time, 6), "frame": frame}
+            frames.append({**keys, "split": split, **_camera_keys(view, camtoworld)})
     head = {"camera_angle_x": math.radians(_FOVY_DEG), "w": config.size, "h": config.size, "extension": ".png"}
     (folder / f"transforms_{split}.json").write_text(json.dumps({**head, "frames": frames}, indent=1))
     if split == "front":

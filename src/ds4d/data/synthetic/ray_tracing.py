@@ -1,7 +1,7 @@
 """Exact visibility of a union of ellipsoids: along each ray, the nearest surface and its part.
 
 With p = A u mapping the unit sphere to an ellipsoid and a ray o + t d, the ray meets it where |A^-1 (o + t d)| = 1: a
-quadratic in t whose coefficients are polynomials in the pixel's position. Letters: P parts, h w rays of a window.
+quadratic in t whose coefficients are polynomials in the pixel coordinates. Letters: P parts, h w rays of a window.
 """
 
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ NOTHING = -1
 
 @dataclass(frozen=True, eq=False)
 class Pinhole:
-    """One camera that shoots rays: world to camera in OpenCV axes, pixels per unit of direction.
+    """A camera whose pixels are rays.
 
     Attributes:
-        viewmat: world -> camera.
-        K: intrinsics in rays: the image's intrinsics times the rays per pixel and axis.
-        width: rays across.
-        height: rays down.
+        viewmat: world-to-camera matrix, OpenCV axes.
+        K: intrinsics in rays: those of the image times the rays per pixel along an axis.
+        width: number of rays along a row.
+        height: number of rays along a column.
     """
 
     viewmat: Float[np.ndarray, "4 4"]
@@ -34,10 +34,10 @@ class Hits:
     """The nearest surfaces in a window of the image.
 
     Attributes:
-        top: the window's first row of rays.
-        left: the window's first column of rays.
-        parts: index of the part seen, `NOTHING` beside all of them.
-        depths: z in the camera; infinite where nothing is seen.
+        top: first row of the window.
+        left: first column of the window.
+        parts: index of the nearest part, or `NOTHING`.
+        depths: depth along the camera's z axis; infinite where nothing is hit.
         xs: x / z of the rays of each column.
         ys: y / z of the rays of each row.
     """
@@ -51,22 +51,22 @@ class Hits:
 
 
 def trace(shapes: Float[np.ndarray, "P 4 4"], camera: Pinhole, align: int) -> Hits:
-    """What each ray of the camera meets first.
+    """The first part that each ray hits.
 
     Args:
         shapes: affine maps from the unit sphere to the world.
-        camera: the rays; one passes through the center of each cell of its raster.
-        align: the window starts and ends at multiples of this many rays.
+        camera: camera, with one ray through the center of each pixel.
+        align: the window starts and ends at multiples of this number of rays.
 
     Raises:
-        ValueError: a part reaches behind the camera.
+        ValueError: a part is not entirely in front of the camera.
     """
     in_camera = camera.viewmat @ shapes
     nearest = (in_camera[:, 2, 3] - np.linalg.norm(in_camera[:, 2, :3], axis=-1)).min()
     if nearest <= 0:
         raise ValueError(
-            f"sample: the whole creature must stand in front of the camera, got a part at depth {nearest:.3f}. "
-            "Move the camera out of the ball of radius 0.5 round the origin and look at it."
+            f"the synthetic creature must be in front of the camera, got a part at depth {nearest:.3f}. "
+            "Move the camera out of the ball of radius 0.5 around the origin, and let it look at the origin."
         )
     boxes = np.stack([_bounding_box(shape, camera) for shape in in_camera])
     left, top = boxes[:, :2].min(0) // align * align
@@ -85,7 +85,7 @@ def trace(shapes: Float[np.ndarray, "P 4 4"], camera: Pinhole, align: int) -> Hi
 
 
 def _bounding_box(shape: Float[np.ndarray, "4 4"], camera: Pinhole) -> Int[np.ndarray, "4"]:
-    """Rays (left, top, right, bottom) that can meet the ellipsoid, right and bottom exclusive, within the image.
+    """Rays (left, top, right, bottom) of the image that can hit the ellipsoid, right and bottom exclusive.
 
     Tangent lines l of its outline satisfy l^T C l = 0 with the dual conic C = K (A A^T - c c^T) K^T, where A is the
     linear part of the shape and c its center in the camera.
@@ -103,7 +103,7 @@ def _bounding_box(shape: Float[np.ndarray, "4 4"], camera: Pinhole) -> Int[np.nd
 def _nearest_depths(
     shape: Float[np.ndarray, "4 4"], xs: Float[np.ndarray, " w"], ys: Float[np.ndarray, " h"]
 ) -> Float[np.ndarray, "h w"]:
-    """Depth of the ellipsoid's near side along the rays (x, y, 1) from the camera; infinite where they miss."""
+    """Depth of the near side of the ellipsoid along the rays (x, y, 1); infinite where they miss it."""
     inverse = np.linalg.inv(shape[:3, :3])
     origin = -inverse @ shape[:3, 3]
     metric, slope = inverse.T @ inverse, origin @ inverse

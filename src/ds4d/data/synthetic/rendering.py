@@ -1,4 +1,4 @@
-"""True images of the sample creature from any camera at any time."""
+"""Ground-truth images of the synthetic creature from any camera at any time."""
 
 from collections.abc import Iterator
 
@@ -21,20 +21,20 @@ _MOVES = np.array([part.joint is not None for part in PARTS])
 def render_sample(
     cameras: Cameras, times: Float[Tensor, " T"], *, supersampling: int = 3
 ) -> UInt8[np.ndarray, "T V H W 4"]:
-    """Images with straight alpha, as files hold them; color is 0 where alpha is 0.
+    """Renders images with straight alpha; colors are 0 where alpha is 0.
 
     Args:
-        cameras: [V] or [T, V], outside the ball of radius 0.5 round the origin that holds the creature.
-        times: in [0, 1]; time 1 shows the pose of time 0 again.
+        cameras: cameras [V] or [T, V], outside the ball of radius 0.5 around the origin that contains the creature.
+        times: times in [0, 1]; the pose at time 1 is that at time 0.
         supersampling: rays per pixel along each axis; their premultiplied sRGB values are averaged.
 
     Raises:
-        ValueError: a camera stands in the creature or looks away from it, or the cameras' times are not T.
+        ValueError: a camera is inside the creature or looks away from it, or the cameras have another number of times.
     """
     images = np.zeros((len(times), cameras.num_views, cameras.height, cameras.width, 4), np.uint8)
     exposures = _exposures(cameras, times, supersampling)
     count = len(times) * cameras.num_views
-    for time, view, shapes, camera in tracked(exposures, "drawing the sample", count):
+    for time, view, shapes, camera in tracked(exposures, "rendering the sample", count):
         hits = trace(shapes, camera, align=supersampling)
         colors = shade(hits, PARTS, shapes, camera.viewmat)
         rgba = np.concatenate((colors, hits.parts[None] != NOTHING))
@@ -43,7 +43,7 @@ def render_sample(
 
 
 def moving_mask(cameras: Cameras, times: Float[Tensor, " T"]) -> Bool[np.ndarray, "T V H W"]:
-    """The pixels in whose center a part is seen that moves at some time. Arguments as `render_sample`."""
+    """Pixels whose center shows a part that moves at some time; arguments as for `render_sample`."""
     mask = np.zeros((len(times), cameras.num_views, cameras.height, cameras.width), bool)
     for time, view, shapes, camera in _exposures(cameras, times, rays_per_pixel=1):
         hits = trace(shapes, camera, align=1)
@@ -54,24 +54,21 @@ def moving_mask(cameras: Cameras, times: Float[Tensor, " T"]) -> Bool[np.ndarray
 def _exposures(
     cameras: Cameras, times: Float[Tensor, " T"], rays_per_pixel: int
 ) -> Iterator[tuple[int, int, Shapes, Pinhole]]:
-    """For every image: indices of its time and view, the pose of the parts, the camera that shoots the rays."""
+    """For every image: the indices of its time and view, the pose of the parts, and the camera of the rays."""
     if cameras.viewmats.ndim == 4 and len(cameras.viewmats) != len(times):
-        raise ValueError(
-            f"sample: cameras must have the {len(times)} times asked for or no time axis, "
-            f"got {len(cameras.viewmats)} times."
-        )
+        raise ValueError(f"cameras must have {len(times)} times or no time axis, got {len(cameras.viewmats)} times.")
     finer = cameras.resized(cameras.width * rays_per_pixel, cameras.height * rays_per_pixel)
     grid = (len(times), cameras.num_views)
     viewmats = finer.viewmats.expand(*grid, 4, 4).double().numpy()
     Ks = finer.Ks.expand(*grid, 3, 3).double().numpy()
-    for time, moment in enumerate(times.tolist()):
-        shapes = pose_parts(PARTS, JOINTS, moment)
+    for time, t in enumerate(times.tolist()):
+        shapes = pose_parts(PARTS, JOINTS, t)
         for view in range(cameras.num_views):
             yield time, view, shapes, Pinhole(viewmats[time, view], Ks[time, view], finer.width, finer.height)
 
 
 def _window(image: np.ndarray, hits: Hits, rays_per_pixel: int) -> np.ndarray:
-    """The pixels of an image that the rays of `hits` cover."""
+    """The pixels of an image that the window of `hits` covers."""
     top, left = hits.top // rays_per_pixel, hits.left // rays_per_pixel
     height, width = (count // rays_per_pixel for count in hits.parts.shape)
     return image[top : top + height, left : left + width]

@@ -1,4 +1,4 @@
-"""Points on the sample creature's surface, followed through time."""
+"""Points on the surface of the synthetic creature, tracked over time."""
 
 import numpy as np
 import torch
@@ -10,15 +10,14 @@ from ds4d.data.synthetic.creature import JOINTS, PARTS
 
 
 def surface_points(times: Float[Tensor, " T"], count: int, seed: int) -> Float[Tensor, "T N 3"]:
-    """World positions over time of `count` points of the surface, spread evenly over its area.
+    """World positions over time of points sampled uniformly on the surface.
 
-    The points are those of the surface at time 0 that no other part covers; the same seed gives the same points
-    whatever the times.
+    The points are on the visible surface at time 0; they depend on the seed and not on the times.
 
     Args:
-        times: in [0, 1].
-        count: N.
-        seed: of the choice of the points.
+        times: times in [0, 1].
+        count: number of points N.
+        seed: random seed.
     """
     owners, on_sphere = _choose(count, np.random.default_rng(seed))
     shapes = np.stack([pose_parts(PARTS, JOINTS, time)[owners] for time in times.tolist()])
@@ -27,7 +26,7 @@ def surface_points(times: Float[Tensor, " T"], count: int, seed: int) -> Float[T
 
 
 def _choose(count: int, rng: np.random.Generator) -> tuple[Int[np.ndarray, " N"], Float[np.ndarray, "N 3"]]:
-    """Parts and positions on their unit spheres, drawn by area from as many candidates on each part."""
+    """Parts and positions on their unit spheres, sampled by area from equally many candidates on each part."""
     shapes = pose_parts(PARTS, JOINTS, 0.0)
     owners = np.repeat(np.arange(len(PARTS)), count)
     on_sphere = rng.normal(size=(len(owners), 3))
@@ -35,7 +34,7 @@ def _choose(count: int, rng: np.random.Generator) -> tuple[Int[np.ndarray, " N"]
     linear, centers = shapes[:, :3, :3], shapes[:, :3, 3]
     inverses = np.linalg.inv(linear)
     points = np.einsum("nij,nj->ni", linear[owners], on_sphere) + centers[owners]
-    # An affine map stretches the sphere's area at u by |det A| |A^-T u|.
+    # An affine map scales the area of the sphere at u by |det A| |A^-T u|.
     areas = np.abs(np.linalg.det(linear))[owners] * np.linalg.norm(
         np.einsum("nji,nj->ni", inverses[owners], on_sphere), axis=-1
     )
@@ -50,7 +49,7 @@ def _covered(
     inverses: Float[np.ndarray, "P 3 3"],
     centers: Float[np.ndarray, "P 3"],
 ) -> Bool[np.ndarray, " N"]:
-    """Whether each point lies inside a part that is not its own."""
+    """Whether each point is inside another part."""
     covered = np.zeros(len(points), bool)
     for part, (inverse, center) in enumerate(zip(inverses, centers, strict=True)):
         inside = np.square((points - center) @ inverse.T).sum(-1) < 1

@@ -1,7 +1,7 @@
-"""Procedural colors of the sample creature, as functions of the position on a unit sphere.
+"""Procedural textures of the synthetic creature, as functions of the position on a unit sphere.
 
-A paint gives linear RGB [3, N], a mask says where something is painted [N]; both take positions [3, N] of length 1 in
-the coordinates of the part before it is stretched and posed, so a texture moves with its part.
+A texture gives linear RGB [3, N], a mask selects where a texture applies [N]; both take positions [3, N] of length 1 in
+the coordinates of the part before it is scaled and posed, so that they move with it.
 """
 
 import math
@@ -11,55 +11,55 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 Positions = Float[np.ndarray, "3 N"]
-Paint = Callable[[Positions], Float[np.ndarray, "3 N"]]
+Texture = Callable[[Positions], Float[np.ndarray, "3 N"]]
 Mask = Callable[[Positions], Bool[np.ndarray, " N"]]
 Number = float | int
 Triple = tuple[Number, Number, Number]
 
-GAMMA = 2.2  # from linear light to displayed values
+GAMMA = 2.2  # from linear RGB to sRGB
 
 
-def plain(color: str) -> Paint:
-    """One color, written #rrggbb as displayed (sRGB)."""
+def plain(color: str) -> Texture:
+    """One color, #rrggbb in sRGB."""
     rgb = np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]) ** GAMMA
     return lambda u: np.broadcast_to(rgb[:, None], u.shape)
 
 
-def over(base: Paint, *layers: tuple[Mask, Paint]) -> Paint:
-    """`base` with each layer's paint over it where the layer's mask holds, the last layer on top."""
+def over(base: Texture, *layers: tuple[Mask, Texture]) -> Texture:
+    """`base` under layers, each with its texture where its mask holds, the last one on top."""
 
-    def paint(u: Positions) -> Float[np.ndarray, "3 N"]:
+    def texture(u: Positions) -> Float[np.ndarray, "3 N"]:
         colors = base(u)
         for mask, top in layers:
             colors = np.where(mask(u), top(u), colors)
         return colors
 
-    return paint
+    return texture
 
 
-def mottled(base: Paint, depth: float, frequency: float) -> Paint:
-    """`base`, lighter and darker by up to the fraction `depth` in small irregular patches."""
+def mottled(base: Texture, depth: float, frequency: float) -> Texture:
+    """`base` with irregular patches that are lighter or darker by up to the fraction `depth`."""
 
-    def paint(u: Positions) -> Float[np.ndarray, "3 N"]:
+    def texture(u: Positions) -> Float[np.ndarray, "3 N"]:
         x, y, z = frequency * u
         waves = np.sin(x + 1.7 * np.sin(0.6 * y)) * np.sin(y + 1.3 * np.sin(0.7 * z)) * np.sin(z + np.sin(0.8 * x))
         return base(u) * (1 + depth * waves)
 
-    return paint
+    return texture
 
 
 def cap(direction: Triple, angle_deg: Number) -> Mask:
-    """The round spot within `angle_deg` of a direction."""
+    """A round spot within `angle_deg` of a direction."""
     unit = np.array(direction) / np.linalg.norm(direction)
     return lambda u: unit @ u > math.cos(math.radians(angle_deg))
 
 
 def spots(count: int, angle_deg: Number) -> Mask:
-    """Round spots within `angle_deg` of `count` directions spread evenly by the golden angle."""
+    """Round spots within `angle_deg` of `count` directions distributed evenly by the golden angle."""
     heights = 1 - (2 * np.arange(count) + 1) / count
-    turns = np.arange(count) * math.pi * (3 - math.sqrt(5))
+    angles = np.arange(count) * math.pi * (3 - math.sqrt(5))
     across = np.sqrt(1 - heights**2)
-    centers = np.stack((across * np.cos(turns), heights, across * np.sin(turns)), axis=-1)
+    centers = np.stack((across * np.cos(angles), heights, across * np.sin(angles)), axis=-1)
     return lambda u: (centers @ u).max(0) > math.cos(math.radians(angle_deg))
 
 
@@ -69,17 +69,17 @@ def stripes(axis: int, count: int) -> Mask:
 
 
 def segments(count: int) -> Mask:
-    """Every second of `2 count` equal wedges round the y axis."""
+    """Every second of `2 count` equal wedges around the y axis."""
     return lambda u: np.floor(count * np.arctan2(u[0], u[2]) / math.pi) % 2 == 1
 
 
 def beyond(axis: int, start: Number) -> Mask:
-    """Where a coordinate exceeds `start`."""
+    """Where a coordinate is above `start`."""
     return lambda u: u[axis] > start
 
 
 def before(axis: int, end: Number) -> Mask:
-    """Where a coordinate stays below `end`."""
+    """Where a coordinate is below `end`."""
     return lambda u: u[axis] < end
 
 
@@ -89,7 +89,7 @@ def both(first: Mask, second: Mask) -> Mask:
 
 
 def smile(width: float, bend: float, height: float, thickness: float) -> Mask:
-    """A line on the front (+z), `height` above the middle, that rises by `bend` towards its ends at x = +-width."""
+    """A curved line on the +z side at `height`, which rises by `bend` towards its ends at x = +-width."""
 
     def mask(u: Positions) -> Bool[np.ndarray, " N"]:
         x, y, z = u

@@ -2,6 +2,7 @@
 
 import torch
 from jaxtyping import Float, Int
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from ds4d.core import tracked
@@ -50,16 +51,12 @@ def skinning_weights(
 ) -> tuple[Int[Tensor, "P K"], Float[Tensor, "P K"]]:
     """The K nearest Gaussians of each vertex and their weights, which fall with distance and grow with opacity."""
     count = min(_NEIGHBORS, gaussians.num_gaussians)
-    opacities = gaussians.opacity_logits.sigmoid()
-    indices, weights = [], []
-    for some in vertices.split(_VERTICES_AT_ONCE):
-        distances = torch.cdist(some, gaussians.means)
-        nearest = distances.topk(count, largest=False)
-        spread = nearest.values.mean(1, keepdim=True).clamp_min(1e-6)
-        weight = torch.exp(-0.5 * (nearest.values / spread).square()) * opacities[nearest.indices] + 1e-8
-        indices.append(nearest.indices)
-        weights.append(weight / weight.sum(1, keepdim=True))
-    return torch.cat(indices), torch.cat(weights)
+    distances, indices = KDTree(gaussians.means.numpy()).query(vertices.numpy(), k=range(1, count + 1))
+    distances, indices = torch.from_numpy(distances).float(), torch.from_numpy(indices)
+    spread = distances.mean(1, keepdim=True).clamp_min(1e-6)
+    opacities = gaussians.opacity_logits.sigmoid()[indices]
+    weights = torch.exp(-0.5 * (distances / spread).square()) * opacities + 1e-8
+    return indices, weights / weights.sum(1, keepdim=True)
 
 
 def _median_paths(paths: Float[Tensor, "P K D"], weights: Float[Tensor, "P K"]) -> Float[Tensor, "P D"]:

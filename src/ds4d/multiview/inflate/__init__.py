@@ -46,7 +46,7 @@ class InflateConfig:
         check_ranges(self, thickness="(0, inf)")
         if not 20 <= abs(self.facing) <= 160:
             raise ValueError(
-                f"InflateConfig: facing must lie between 20 and 160 degrees to either side, got {self.facing}. "
+                f"facing must lie between 20 and 160 degrees to either side, got {self.facing}. "
                 "Leave it out for an object that faces the camera or turns its back."
             )
 

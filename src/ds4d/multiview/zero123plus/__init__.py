@@ -75,7 +75,7 @@ class Zero123PlusConfig:
             frames_at_once="[1, inf)",
         )
         if self.view_size % 64:
-            raise ValueError(f"Zero123PlusConfig: view_size must be a multiple of 64, got {self.view_size}.")
+            raise ValueError(f"view_size must be a multiple of 64, got {self.view_size}.")
         if self.anchor is not None:
             check_ranges(self, anchor="[0, inf)")
 

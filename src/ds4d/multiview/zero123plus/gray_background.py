@@ -40,8 +40,8 @@ def matte_views(
 
     Where there is a matting model, it tells the object from the background. Else each view is cut by the color of its
     own border over the whole clip. Parts of the object may be about as gray as that: where finer differences in color
-    make parts appear, and the object no higher than the video says, they are kept. What is then less high than the video
-    says is told by a warning.
+    make parts appear, and the object no higher than the video says, they are kept. What is then less high than the
+    video says is reported by a warning.
 
     Args:
         views: opaque.

@@ -1,0 +1,88 @@
+"""Dispatch of `ds4d COMMAND ...` to the modules of `ds4d.cli.commands`.
+
+A module is imported when its command is called, so that `ds4d --help` answers at once.
+"""
+
+import difflib
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from ds4d import __version__
+from ds4d.cli.result import MEANINGS, ExitCode, Outcome
+
+# What each command does; its module in `ds4d.cli.commands` has the same name.
+COMMANDS = {
+    "check": "check a video: matting, framing, problems, predicted time and memory",
+    "multiview": "generate the training views of a video",
+    "generate": "fit dynamic Gaussians to a video or to multi-view frames",
+    "viewer": "show a run in the browser",
+    "render": "render a run to images or a video",
+    "eval": "score a run on held-out views",
+    "ablate": "compare variants of the method on the same data",
+    "sample": "write a synthetic example input",
+    "report": "write the HTML report of a run",
+    "export": "export a run: web page, PLY, splat, glTF or animated mesh",
+    "weights": "list pretrained models: what is present, licenses, how to get them",
+    "info": "show versions, devices and installed extras",
+    "completion": "print a completion script for bash, zsh or fish",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: the arguments after `ds4d`; those of the process if None.
+
+    Returns:
+        The exit code (`ds4d.cli.result.ExitCode`).
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_help())
+        return ExitCode.SUCCESS if argv else ExitCode.USAGE_ERROR
+    if argv[0] in ("-V", "--version"):
+        print(__version__)
+        return ExitCode.SUCCESS
+    from ds4d.cli.console import Console, ConsoleOptions
+
+    command, *rest = argv
+    wants_help = not {"-h", "--help"}.isdisjoint(rest)  # help is text, whatever else is given
+    options = ConsoleOptions(quiet="--quiet" in rest, json="--json" in rest and not wants_help)
+    if command not in COMMANDS:
+        near = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        error = f"{command!r} is not a command.{hint} See ds4d --help."
+        return Console(command, options).print_result(Outcome(error=error, exit_code=ExitCode.USAGE_ERROR))
+    from ds4d.cli.errors import run_safely
+    from ds4d.cli.signals import terminable
+
+    def call() -> Outcome | None:
+        module = import_module(f"ds4d.cli.commands.{command}")
+        with module.COMMAND.naming_options():
+            return module.run(rest, console)
+
+    with Console(command, options) as console, terminable():
+        outcome = run_safely(call)
+    return ExitCode.SUCCESS if outcome is None else console.print_result(outcome)
+
+
+def _help() -> str:
+    return "\n".join(
+        [
+            "usage: ds4d COMMAND ...",
+            "",
+            "Reconstructs dynamic 3D Gaussians from a video of a moving object.",
+            "",
+            "commands:",
+            *(f"  {name:<12}{purpose}" for name, purpose in COMMANDS.items()),
+            "",
+            "options:",
+            "  ds4d COMMAND --help   show the options of a command",
+            "  ds4d --version        show the version",
+            "",
+            "exit codes:",
+            *(f"  {int(code):<12}{meaning}" for code, meaning in MEANINGS.items()),
+        ]
+    )

@@ -1,0 +1,111 @@
+"""`ds4d check`: checks a video before anything is fitted to it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from ds4d.cli.arguments import CommandLine
+from ds4d.cli.checks import check_local, check_output, option
+from ds4d.cli.console import Console
+from ds4d.cli.result import ExitCode, Outcome, ds4d_command
+from ds4d.core import choose_device
+from ds4d.io import write_png
+from ds4d.preprocess import Inspection, VideoConfig, inspect_video, make_mask_sheet
+from ds4d.presets import PRESETS, PresetName, default_preset
+from ds4d.runs import Prediction, predict_run
+
+_SHEET = "check.png"
+_NUM_VIEWS = 7  # the input view and the six views that generators make of each of its frames
+
+
+@dataclass(frozen=True)
+class CheckArguments:
+    """Checks a video: reports problems and how to fix them, and predicts time and memory of a run.
+
+    Attributes:
+        input: video file, or folder of numbered images.
+        preset: preset for which time and memory are predicted; by default the one that ds4d generate uses.
+        output: folder for check.png, a contact sheet of the frames with their mattes; by default none is written.
+        video: reading, matting and framing of the video.
+    """
+
+    input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO")]
+    preset: PresetName | None = None
+    output: Annotated[
+        Path | None, tyro.conf.arg(aliases=["-o"], metavar="DIR", help_behavior_hint="(default: none)")
+    ] = None
+    video: VideoConfig = field(default_factory=VideoConfig)
+
+
+COMMAND = CommandLine(
+    "check",
+    CheckArguments,
+    (
+        ("check video.mp4", "check a video"),
+        ("check video.mp4 -o out", "write a contact sheet of the frames with their mattes"),
+        ("check video.mp4 --start 2 --end 5 --preset tiny", "check three seconds, and predict a run with a preset"),
+    ),
+    flat=frozenset({"video"}),
+)
+
+
+def run(argv: Sequence[str], console: Console) -> Outcome:
+    """Runs the command; a video with a fatal problem is an error."""
+    arguments = COMMAND.parse(argv)
+    check_local(arguments.input)
+    if arguments.output is not None:
+        check_output(arguments.output, is_folder=True)
+    inspection = inspect_video(arguments.input, arguments.video)
+    device = choose_device("auto")
+    preset = arguments.preset or default_preset(device)
+    prediction = predict_run(len(inspection.context.seconds), _NUM_VIEWS, PRESETS[preset](), device)
+    files = []
+    if arguments.output is not None:
+        files.append(arguments.output / _SHEET)
+        write_png(files[0], make_mask_sheet(inspection))
+    lines = [*_lines(inspection), f"predicted for preset {preset} on {device.type}: {prediction}"]
+    outcome = Outcome("\n".join(lines), _result(inspection, prediction), files)
+    if inspection.is_usable:
+        return replace(outcome, next=[ds4d_command("generate", arguments.input, "-o", "run", *_options(arguments))])
+    return replace(outcome, error=f"{arguments.input} cannot be used as it is.", exit_code=ExitCode.USAGE_ERROR)
+
+
+def _options(arguments: CheckArguments) -> Iterator[str]:
+    """The options of ds4d generate that read the video as it was checked."""
+    if arguments.preset is not None:
+        yield from ("--preset", arguments.preset)
+    for setting in fields(VideoConfig):
+        value = getattr(arguments.video, setting.name)
+        if value != setting.default:
+            yield from (option(setting.name), str(value))
+
+
+def _lines(inspection: Inspection) -> Iterator[str]:
+    video, crop = inspection.context.video, inspection.context.crop
+    yield (
+        f"video: {video.source_frames} frames, {video.size.width} x {video.size.height}; {len(video.seconds)} used, "
+        f"{video.fps:.3g} per second, from {video.seconds[0]:.2f} s to {video.seconds[-1]:.2f} s"
+    )
+    methods = {"alpha": "alpha channel", "color": "color of a plain background", "model": "matting model"}
+    yield f"matting: {methods[inspection.context.mattes.method]}"
+    if crop is not None:
+        yield f"crop: square of {crop.side} pixels at ({crop.left}, {crop.top}), resized to {crop.size}"
+    for finding in inspection.findings:
+        yield f"{finding.severity}: {finding}"
+    if not inspection.findings:
+        yield "no problems found"
+
+
+def _result(inspection: Inspection, prediction: Prediction) -> dict[str, Any]:
+    video = inspection.context.video
+    return {
+        "fit": inspection.is_usable,
+        "findings": [asdict(finding) for finding in inspection.findings],
+        "frames": len(video.seconds),
+        "fps": video.fps,
+        "matted_by": inspection.context.mattes.method,
+        "predicted": asdict(prediction),
+    }

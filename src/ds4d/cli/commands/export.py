@@ -1,0 +1,121 @@
+"""`ds4d export`: writes a run in formats that other programs read, or as a web page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import torch
+import tyro
+from jaxtyping import Float
+from torch import Tensor
+
+from ds4d.cli.arguments import CommandLine, Flag, RunPath
+from ds4d.cli.checks import check_output, check_overwrite, check_times, frame_paths, refuse_set, remove_stale
+from ds4d.cli.console import Console
+from ds4d.cli.result import Outcome, export_page_command, page_outcome
+from ds4d.cli.scenes import load_scene, with_jump
+from ds4d.core import DeviceName, choose_device
+from ds4d.export import FORMATS, export_paths, export_scene, infer_format
+from ds4d.geometry import UpAxis, frame_times
+from ds4d.scene import LoopedScene, Scene
+
+if TYPE_CHECKING:
+    FormatName = str
+else:
+    FormatName = tyro.extras.literal_type_from_choices(FORMATS)
+
+# Options that only some formats take.
+_OPTIONS = tuple(dict.fromkeys(option for entry in FORMATS.values() for option in entry.options))
+
+
+@dataclass(frozen=True)
+class ExportArguments:
+    """Exports a run: one file per time, or one file for the whole clip.
+
+    Attributes:
+        run: folder of the run.
+        output: file whose ending chooses the format (.glb is a mesh), or folder for the numbered files frame0001 and so
+            on of a format with one file per time.
+        format: file format: ply (3D Gaussian Splatting), compressed-ply (PlayCanvas), splat (32 bytes per Gaussian),
+            gltf (binary glTF with KHR_gaussian_splatting), mesh (animated triangle mesh, binary glTF) or html (a web
+            page that plays the object, without server or network); by default that of the output's ending, or ply.
+        times: times to export, in [0, 1] from the first frame to the last.
+        frames: number of times to export, evenly spaced from 0 to 1, in place of --times. A mesh or a page plays for
+            the duration of the clip whatever their number.
+        loop: blend the end of the clip into its start.
+        up: up axis of the exported files, for example z for Blender; by default the input's, but y for gltf and mesh.
+            Not for html.
+        sh_degree: degree of the spherical harmonics in a ply, 0 to 3, padded with zeros where the fit has fewer; by
+            default the fit's. Some viewers only read 3.
+        resolution: number of grid cells along the longest side of the object, for mesh; by default 96.
+        force: replace existing files.
+        device: compute device; auto uses CUDA if it is available.
+    """
+
+    run: RunPath
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="PATH")]
+    format: FormatName | None = None
+    times: Annotated[
+        tuple[float, ...] | None, tyro.conf.arg(help_behavior_hint="(default: those of the clip's frames)")
+    ] = None
+    frames: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: the clip's frames)")] = None
+    loop: Flag = False
+    up: UpAxis | None = None
+    sh_degree: int | None = None
+    resolution: int | None = None
+    force: Flag = False
+    device: DeviceName = "auto"
+
+
+COMMAND = CommandLine(
+    "export",
+    ExportArguments,
+    (
+        ("export run -o run.html", "a web page that plays the object"),
+        ("export run --up z -o run.glb", "an animated mesh for Blender"),
+        ("export run --times 0 0.5 1 -o plys", "PLY files at three times"),
+    ),
+)
+
+
+def run(argv: Sequence[str], console: Console) -> Outcome:
+    """Runs the command."""
+    arguments = COMMAND.parse(argv)
+    if arguments.times is not None and arguments.frames is not None:
+        raise ValueError("--frames must not be given with --times. Leave one out.")
+    name = infer_format(arguments.output) if arguments.format is None else arguments.format
+    refuse_set(arguments, [option for option in _OPTIONS if option not in FORMATS[name].options], f"--format {name}")
+    check_output(arguments.output, is_folder=FORMATS[name].per_frame and not FORMATS[name].matches(arguments.output))
+    scene = load_scene(arguments.run, choose_device(arguments.device))
+    outcome = _export(arguments, name, LoopedScene(scene) if arguments.loop else scene)
+    return with_jump(outcome, scene) if arguments.loop else outcome
+
+
+def _export(arguments: ExportArguments, name: str, scene: Scene) -> Outcome:
+    times, force = _times(arguments, scene), arguments.force
+    paths = export_paths(arguments.output, name, len(times))
+    is_sequence = paths[0] != arguments.output
+    if is_sequence:
+        frame_paths(arguments.output, FORMATS[name].endings[0], len(times), force=force)
+    else:
+        check_overwrite(paths, force=force)
+    options = {option: getattr(arguments, option) for option in _OPTIONS}
+    export_scene(scene, arguments.output, name, times=times, **options)
+    if is_sequence:
+        remove_stale(paths)
+    if name == "html":
+        return page_outcome(arguments.output)
+    return Outcome(result={"times": times.tolist()}, files=paths, next=[export_page_command(arguments.run)])
+
+
+def _times(arguments: ExportArguments, scene: Scene) -> Float[Tensor, " T"]:
+    if arguments.frames is not None:
+        if arguments.frames < 1:
+            raise ValueError(f"--frames must be at least 1, got {arguments.frames}.")
+        return frame_times(arguments.frames)
+    times = scene.timeline.times if arguments.times is None else arguments.times
+    if len(times) == 0:
+        raise ValueError("--times must name at least one time, got none.")
+    check_times("times", times)
+    return torch.tensor(times)

@@ -1,0 +1,105 @@
+"""`ds4d info`: shows versions, devices and installed extras."""
+
+import importlib.metadata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from packaging.requirements import Requirement
+
+from ds4d.cli.arguments import CommandLine
+from ds4d.cli.console import Console
+from ds4d.cli.result import Outcome
+from ds4d.core import choose_device, install_command, installed_version, versions
+from ds4d.geometry import orbit_cameras
+from ds4d.rendering import renderer_for
+from ds4d.types import Gaussians
+
+
+@dataclass(frozen=True)
+class InfoArguments:
+    """Shows versions, devices and extras of this installation, and how to install what is missing."""
+
+
+COMMAND = CommandLine(
+    "info",
+    InfoArguments,
+    (
+        ("info", "show versions, devices and extras"),
+        ("info --json", "the same as JSON, for a bug report"),
+    ),
+)
+
+
+def run(argv: Sequence[str], console: Console) -> Outcome:
+    """Runs the command."""
+    COMMAND.parse(argv)
+    parts = {"versions": [*_versions()], "devices": [*_devices()], "extras": [*_extras()]}
+    return Outcome("\n".join(line for lines in parts.values() for line in lines), parts, next=["ds4d weights"])
+
+
+def _versions() -> Iterator[str]:
+    here = versions()
+    yield f"ds4d {here['ds4d']}, Python {here['Python']}, {here['system']}"
+    for name in ("torch", "numba", "numpy", "av"):
+        yield f"{name} {here.get(name) or 'missing: pip install ' + name}"
+
+
+def _devices() -> Iterator[str]:
+    yield f"CPU: {torch.get_num_threads()} threads"
+    if not torch.cuda.is_available():
+        built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "without CUDA"
+        yield f"CUDA: no device found (torch is built {'for ' * bool(torch.version.cuda)}{built})"
+        return
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        yield f"CUDA: {properties.name}, {properties.total_memory / 2**30:.0f} GiB (CUDA {torch.version.cuda})"
+    yield f"gsplat: {_gsplat_state()}"
+
+
+def _gsplat_state() -> str:
+    """Whether gsplat renders on the GPU; at its first use it compiles its kernels."""
+    device = choose_device("auto")
+    gaussians = Gaussians(
+        means=torch.zeros(1, 3, device=device),
+        quats=torch.tensor([[1.0, 0.0, 0.0, 0.0]], device=device),
+        scales=torch.full((1, 3), 0.1, device=device),
+        opacities=torch.ones(1, device=device),
+        sh=torch.zeros(1, 1, 3, device=device),
+    )
+    cameras = orbit_cameras([0.0], [0.0], fovy_deg=45.0, distance=2.0, width=8, height=8).to(device)
+    try:
+        renderer_for(device).render(gaussians, cameras)
+        torch.cuda.synchronize()
+    except Exception as error:  # a compiler, a driver or a wheel may fail in any way
+        return f"does not render: {' '.join(str(error).split())[:200]}"
+    return "renders"
+
+
+def _extras() -> Iterator[str]:
+    for extra, requirements in _requirements_by_extra().items():
+        missing = [requirement.name for requirement in requirements if not _satisfied(requirement)]
+        if missing:
+            yield f"extra {extra}: missing {', '.join(missing)}. Install it with: {install_command(extra)}"
+        else:
+            yield f"extra {extra}: installed"
+
+
+def _requirements_by_extra() -> dict[str, list[Requirement]]:
+    metadata = importlib.metadata.metadata("ds4d")
+    found: dict[str, list[Requirement]] = {extra: [] for extra in metadata.get_all("Provides-Extra") or []}
+    for text in importlib.metadata.requires("ds4d") or []:
+        requirement = Requirement(text)
+        for extra, requirements in found.items():
+            if (
+                requirement.marker
+                and not requirement.marker.evaluate({"extra": ""})
+                and requirement.marker.evaluate({"extra": extra})
+            ):
+                requirements.append(requirement)
+    return found
+
+
+def _satisfied(requirement: Requirement) -> bool:
+    version = installed_version(requirement.name)
+    return version is not None and requirement.specifier.contains(version, prereleases=True)

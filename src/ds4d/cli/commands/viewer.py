@@ -1,0 +1,59 @@
+"""`ds4d viewer`: shows a run in the browser."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from ds4d.cli.arguments import CommandLine, RunPath
+from ds4d.cli.console import Console
+from ds4d.cli.result import Outcome
+from ds4d.core import DeviceName, choose_device
+from ds4d.viewer import Viewer, open_run
+from ds4d.viewer.addresses import DEFAULT_HOST
+
+
+@dataclass(frozen=True)
+class ViewerArguments:
+    """Shows a run in the browser, beside its input views. Ctrl-C ends the viewer.
+
+    Attributes:
+        run: folder of the run.
+        host: network address to listen on: 127.0.0.1 for this machine only, 0.0.0.0 for the whole network.
+        port: port to listen on; by default 8080 or the next free one.
+        device: device that renders depth images; auto uses CUDA if it is available.
+    """
+
+    run: RunPath
+    host: Annotated[str, tyro.conf.arg(metavar="ADDRESS")] = DEFAULT_HOST
+    port: int | None = None
+    device: DeviceName = "auto"
+
+
+COMMAND = CommandLine(
+    "viewer",
+    ViewerArguments,
+    (
+        ("viewer run", "show a run in the browser"),
+        ("viewer run --host 0.0.0.0 --port 9000", "let other machines of the network connect"),
+    ),
+)
+
+
+def run(argv: Sequence[str], console: Console) -> None:
+    """Runs the command: the result is printed when the page can be opened, and the command ends with Ctrl-C."""
+    arguments = COMMAND.parse(argv)
+    opened = open_run(arguments.run, choose_device(arguments.device))
+    viewer = Viewer(arguments.host, arguments.port)
+    try:
+        viewer.show(opened.scene, opened.views)
+        text = "\n".join([*viewer.address, "press Ctrl-C to end the viewer"])
+        console.print_result(Outcome(text, {"host": viewer.host, "port": viewer.port}))
+        while True:
+            viewer.refresh()
+            viewer.wait()
+    except KeyboardInterrupt:
+        return
+    finally:
+        viewer.close()

@@ -1,0 +1,104 @@
+"""`ds4d weights`: lists pretrained models, where they are searched for and what was found."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.table import Table
+
+from ds4d.cli.arguments import CommandLine, Flag
+from ds4d.cli.console import Console
+from ds4d.cli.result import Outcome
+from ds4d.weights import MODELS, PretrainedModel, faults, find_model, model_files, places, weights_digest
+
+_COMMERCIAL = {True: "yes", False: "no", None: "depends"}
+
+
+@dataclass(frozen=True)
+class WeightsArguments:
+    """Lists the pretrained models that a run can use. Nothing is downloaded.
+
+    Attributes:
+        hash: print the SHA-256 hash of the files of every installed model, which reads them all.
+    """
+
+    hash: Flag = False
+
+
+COMMAND = CommandLine(
+    "weights",
+    WeightsArguments,
+    (
+        ("weights", "list the pretrained models and how to get them"),
+        ("weights --hash", "also print the hashes of those that are installed"),
+    ),
+)
+
+
+def run(argv: Sequence[str], console: Console) -> Outcome:
+    """Runs the command."""
+    arguments = COMMAND.parse(argv)
+    rows = [_row(model, arguments.hash) for model in MODELS.values()]
+    return Outcome(_table(rows), {"models": rows})
+
+
+def _row(model: PretrainedModel, with_hash: bool) -> dict[str, Any]:
+    """One model as JSON holds it."""
+    folder = find_model(model)
+    row: dict[str, Any] = {
+        "name": model.name,
+        "title": model.title,
+        "stage": model.stage,
+        "license": model.license,
+        "commercial": model.commercial,
+        "present": folder is not None,
+        "path": str(folder) if folder else None,
+        "bytes": sum(file.stat().st_size for file in model_files(model, folder)) if folder else None,
+        "searched": [
+            {"name": place.name, "path": str(place.path), "problems": faults(model, place.path)}
+            for place in places(model)
+        ],
+        "get": model.how_to_get(f"$DS4D_WEIGHTS/{model.name}"),
+    }
+    if with_hash:
+        row["sha256"] = weights_digest(model, folder) if folder else None
+    return row
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    console = RichConsole(highlight=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("stage", "model", "present", "commercial use", "license"):
+        table.add_column(name, no_wrap=name != "license")
+    for row in rows:
+        table.add_row(row["stage"], row["name"], _state(row), _COMMERCIAL[row["commercial"]], row["license"])
+    with console.capture() as shown:
+        console.print(table)
+    sections = {
+        "Present:": [line for row in rows if row["present"] for line in _location(row)],
+        "Incomplete:": [line for row in rows if not row["present"] for line in _problems(row)],
+        f"Searched in $DS4D_WEIGHTS ({os.environ.get('DS4D_WEIGHTS', 'not set')}) and in the Hugging Face cache. "
+        "To install the others:": [row["get"] for row in rows if not row["present"]],
+    }
+    listed = ["\n  ".join([title, *lines]) for title, lines in sections.items() if lines]
+    return "\n\n".join([shown.get().rstrip(), *listed])
+
+
+def _state(row: dict[str, Any]) -> str:
+    if row["present"]:
+        return f"{row['bytes'] / 1e6:,.{0 if row['bytes'] > 1e7 else 3}f} MB"
+    return "incomplete" if _problems(row) else "-"
+
+
+def _location(row: dict[str, Any]) -> list[str]:
+    digest = [f"{' ' * len(row['name'])}  SHA-256 {row['sha256']}"] if "sha256" in row else []
+    return [f"{row['name']}  {row['path']}", *digest]
+
+
+def _problems(row: dict[str, Any]) -> list[str]:
+    """The problems of models that are partly installed."""
+    incomplete = [place for place in row["searched"] if Path(place["path"]).exists()]
+    return [f"{row['name']}  {place['path']} has {place['problems'][0].rstrip(',')}" for place in incomplete]
