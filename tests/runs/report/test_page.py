@@ -108,6 +108,16 @@ def test_findings(run: Path, read_page: Callable, change_metrics: Callable, find
     assert said in " ".join(read_page(run).text["Checks of the input video"].split())
 
 
+def test_degradations_and_warnings(run: Path, read_page: Callable, change_metrics: Callable) -> None:
+    assert "Degradations and warnings" not in read_page(run).text
+    change_metrics(
+        degradations=[{"part": "lpips", "message": "LPIPS is off. Get its weights."}],
+        warnings=[{"part": "input", "message": "The video is <dark>."}],
+    )
+    shown = " ".join(read_page(run).text["Degradations and warnings"].split())
+    assert shown == "degraded lpips: LPIPS is off. Get its weights. warning input: The video is <dark>."
+
+
 def test_scores_on_held_out_views(run: Path, read_page: Callable) -> None:
     scores = {"psnr": 21.03, "iou": None}
     (run / "eval.json").write_text(

@@ -1,6 +1,6 @@
 """The sections of the report, each made from the records of the run as HTML."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 
 from ds4d.core import to_dict
@@ -47,6 +47,8 @@ def sections(contents: Contents) -> Iterator[tuple[str, str]]:
     """Titles and contents of all sections, in order. The first videos are the last to be left out of a full page."""
     videos = Videos(contents.run.path)
     yield "Input and result", videos.figure("comparison.mp4", "left: the input; right: the result from the same camera")
+    if notices := _notices(contents):
+        yield "Degradations and warnings", notices
     sides = "".join(videos.figure(f"{side}.mp4", side) for side in SIDES)
     yield "Four sides", f'<div class="grid sides">{sides}</div>'
     yield "Motion saliency", _saliency(contents, videos)
@@ -74,6 +76,14 @@ def _saliency(contents: Contents, videos: Videos) -> str:
     return file_figure(contents.run.path / "saliency.png", caption)
 
 
+def _notices(contents: Contents) -> str:
+    """Parts that were replaced by something weaker or left out, then what may have lowered the quality."""
+    metrics = contents.metrics
+    entries = [("degraded", f"{notice.part}: {notice.message}") for notice in metrics.degradations]
+    entries += [("warning", f"{notice.part}: {notice.message}") for notice in metrics.warnings]
+    return _list(entries) if entries else ""
+
+
 def _findings(contents: Contents) -> str:
     findings = contents.metrics.findings
     if findings is None:
@@ -83,7 +93,7 @@ def _findings(contents: Contents) -> str:
     return _list((finding.severity, f"{finding.what} {finding.fix}") for finding in findings)
 
 
-def _list(entries: Iterator[tuple[str, str]]) -> str:
+def _list(entries: Iterable[tuple[str, str]]) -> str:
     """A list of texts, each after a word for its kind."""
     lines = (f'<li class="{escape(kind)}"><b>{escape(kind)}</b> {escape(text)}</li>' for kind, text in entries)
     return f"<ul>{''.join(lines)}</ul>"
