@@ -1,4 +1,4 @@
-"""What every generator of views promises."""
+"""The contract of all view generators."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +13,7 @@ from ds4d.multiview.inflate import Inflate, InflateConfig
 from ds4d.multiview.zero123plus import Zero123Plus, Zero123PlusConfig
 from ds4d.types import Frames, Video
 
-# How to make a quick one of each; a generator that needs weights gets tiny random ones.
+# A quick instance of each; a generator that needs weights gets tiny random ones.
 MAKERS: dict[str, Callable[[pytest.FixtureRequest], ViewGenerator]] = {
     "inflate": lambda request: Inflate(InflateConfig(), torch.device("cpu")),
     "zero123plus": lambda request: Zero123Plus(
@@ -58,7 +58,7 @@ def images(frames: Frames) -> np.ndarray:
     return np.stack([[frames.read(t, v) for v in range(frames.num_views)] for t in range(frames.num_times)])
 
 
-def test_every_generator_is_held_to_this() -> None:
+def test_every_generator_is_tested() -> None:
     assert set(MAKERS) == set(GENERATORS)
 
 
@@ -80,7 +80,7 @@ def test_the_video_is_view_0_unchanged(make: Maker, video: Video) -> None:
 
 
 @every_generator
-def test_every_frame_has_further_views_that_show_something_cut_out(make: Maker, video: Video) -> None:
+def test_every_frame_has_further_views_with_masks(make: Maker, video: Video) -> None:
     clip = make().generate(video, seed=0).video
     assert clip.num_views > 1 and clip.valid.all()
     views = images(clip.frames)[:, 1:]
@@ -90,13 +90,13 @@ def test_every_frame_has_further_views_that_show_something_cut_out(make: Maker, 
 
 
 @every_generator
-def test_only_the_video_is_fully_trusted(make: Maker, video: Video) -> None:
+def test_only_the_input_view_has_weight_1(make: Maker, video: Video) -> None:
     weights = make().generate(video, seed=0).video.view_weights
     assert weights[0] == 1 and (weights[1:] < 1).all() and (weights > 0).all()
 
 
 @every_generator
-def test_cameras_stand_still_and_the_videos_own_is_kept(make: Maker, video: Video) -> None:
+def test_cameras_are_static_and_the_input_camera_is_kept(make: Maker, video: Video) -> None:
     own = orbit_cameras([0.0], [12.0], fovy_deg=49.1, distance=2.0, width=24, height=20)
     clip = make().generate(replace(video, camera=own), seed=0).video
     assert clip.cameras.is_static and (clip.cameras.width, clip.cameras.height) == (48, 40)
@@ -121,10 +121,10 @@ def test_one_frame_is_enough(make: Maker) -> None:
 
 @every_generator
 def test_points_lie_on_the_object_at_the_middle_frame(name: str, make: Maker, video: Video) -> None:
-    """Seen by the video's camera, they lie within its silhouette."""
+    """In the input view they are inside its mask."""
     views = make().generate(video, seed=0)
     if views.points is None:
-        pytest.skip(f"{name} knows no shape")
+        pytest.skip(f"{name} has no points")
     clip = views.video
     cameras = clip.cameras[0, :1]
     pixels = project_points(views.points.positions, cameras)[0][0].long()

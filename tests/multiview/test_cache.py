@@ -36,7 +36,7 @@ def made(config: InflateConfig | None = None) -> Counting:
     return Counting(config or InflateConfig(), torch.device("cpu"))
 
 
-def test_the_second_time_they_are_found_as_they_were(input_video: Video) -> None:
+def test_cached_views_are_found_unchanged(input_video: Video) -> None:
     first, second = made(), made()
     fresh, kept = generate_once(first, input_video, seed=0), generate_once(second, input_video, seed=0)
     assert (first.asked, second.asked) == (1, 0)
@@ -50,7 +50,7 @@ def test_the_second_time_they_are_found_as_they_were(input_video: Video) -> None
     assert torch.equal(kept.points.positions, fresh.points.positions)
 
 
-def test_anything_else_makes_others(input_video: Video) -> None:
+def test_other_inputs_are_not_found(input_video: Video) -> None:
     generate_once(made(), input_video, seed=0)
     changed = np.stack([[input_video.frames.read(time, 0)] for time in range(2)])
     changed[1, 0, 10, 10, 0] -= 1

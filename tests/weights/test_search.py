@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -177,6 +179,32 @@ def test_what_a_package_ships_is_found_without_importing_it() -> None:
     folder = find_model(MODELS["lpips-vgg"])
     assert folder and (folder / "vgg.pth").is_file()
     assert find_model(replace(MODELS["lpips-vgg"], package=("no_such_package", "x"))) is None
+
+
+def test_the_digest_reads_unchanged_files_once(
+    save_outline: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DS4D_CACHE", str(tmp_path / "cache"))
+    folder = save_outline(DINO, tmp_path / "model")
+    weights = folder / "model.safetensors"
+    minute_ago = time.time_ns() - 60 * 10**9
+    for path in (folder / "config.json", weights):
+        os.utime(path, ns=(minute_ago, minute_ago))
+    digest = weights_digest(DINO, folder)
+    weights.write_bytes(bytes(weights.stat().st_size))
+    os.utime(weights, ns=(minute_ago, minute_ago))
+    assert weights_digest(DINO, folder) == digest, "the cached digest is used"
+    os.utime(weights, ns=(minute_ago, minute_ago + 1))
+    assert weights_digest(DINO, folder) != digest, "the file is read again"
+
+
+def test_the_digest_of_a_file_that_was_just_written_is_not_cached(
+    save_outline: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could change again without another modification time."""
+    monkeypatch.setenv("DS4D_CACHE", str(tmp_path / "cache"))
+    weights_digest(DINO, save_outline(DINO, tmp_path / "model"))
+    assert not (tmp_path / "cache").exists()
 
 
 def test_the_digest_is_of_all_files_in_their_order(save_outline: Callable, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Generators of further views of a video."""
+"""View generators: further views of a video."""
 
 from ds4d.multiview.base import ViewGenerator as ViewGenerator
 from ds4d.multiview.base import input_view_only as input_view_only

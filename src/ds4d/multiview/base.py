@@ -1,4 +1,4 @@
-"""What every generator of views shares: its protocol, where its cameras stand, and the clip that it gives back."""
+"""What view generators share: their protocol, their cameras, and the video that they return."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -34,24 +34,28 @@ class ViewGenerator(Protocol):
 
     @property
     def identity(self) -> str:
-        """All that decides the views besides the video and the seed: name, version, settings, digest of weights."""
+        """Everything that decides the views besides the video and the seed: name, version, settings, weights."""
         ...
 
     def generate(self, video: Video, *, seed: int) -> GeneratedViews:
-        """The video as view 0, unchanged, and further views of each of its frames; equal seeds give equal bits.
+        """Generates views of every frame; the video is view 0, unchanged. Equal seeds give equal bits.
 
-        The world has y up. The video's camera stands where it says; where it does not say, as the front of the rig
-        `stag4d` does, or as the generator's settings say.
+        The world has y up. The camera of view 0 is that of the video; if it is unknown, the input camera of the rig
+        `stag4d`, or the one that the settings describe.
+
+        Args:
+            video: matted input video.
+            seed: random seed.
         """
         ...
 
 
 class VideoWithViews:
-    """The `Frames` of a video and of the views made of it.
+    """`Frames` of a video and of views generated from it.
 
     Args:
-        video: view 0; the size of all that is given out is its.
-        views: the others, premultiplied, at any one size.
+        video: frames of view 0, whose size all images get.
+        views: 8-bit RGBA of the other views, colors premultiplied by alpha, at any one size.
     """
 
     def __init__(self, video: Frames, views: UInt8[np.ndarray, "T V h w 4"]) -> None:
@@ -60,14 +64,14 @@ class VideoWithViews:
         self.video, self.views = video, views
 
     def read(self, time: int, view: int) -> UInt8[np.ndarray, "H W 4"]:
-        """One image: color premultiplied by alpha, then alpha, 8 bit."""
+        """One image: 8-bit RGBA, colors premultiplied by alpha."""
         if view == 0:
             return self.video.read(time, 0)
         return resize_premultiplied(self.views[time, view - 1], self.width, self.height)
 
 
 def stag4d_cameras(video: Video) -> Cameras:
-    """The video's camera and six at the angles of the rig `stag4d`, with the video's distance and field of view."""
+    """The camera of the video and six around the object at the angles of the rig `stag4d`."""
     width, height = video.frames.width, video.frames.height
     rig = RIGS["stag4d"]
     if video.camera is None:
@@ -78,13 +82,14 @@ def stag4d_cameras(video: Video) -> Cameras:
 def join_views(
     video: Video, views: UInt8[np.ndarray, "T V h w 4"], cameras: Cameras, names: Sequence[str]
 ) -> MultiViewVideo:
-    """The video and the views made of it as one clip.
+    """A video and views generated from it as one multi-view video.
 
     Args:
-        video: the video.
-        views: premultiplied, of any one size with the video's width : height.
-        cameras: the video's, then those of the views; without a time axis, for images of the video's size.
-        names: of the views besides the front.
+        video: input video.
+        views: 8-bit RGBA of the generated views, colors premultiplied by alpha, with the aspect ratio of the video.
+        cameras: cameras of the input view and of the generated views, without a time axis, for images of the video's
+            size.
+        names: names of the generated views.
     """
     count = cameras.num_views
     return MultiViewVideo(
@@ -99,6 +104,6 @@ def join_views(
 
 
 def input_view_only(video: Video) -> GeneratedViews:
-    """The video without further views."""
+    """The video without generated views."""
     none = np.empty((video.num_times, 0, video.frames.height, video.frames.width, 4), np.uint8)
     return GeneratedViews(join_views(video, none, stag4d_cameras(video)[:1], ()))

@@ -1,4 +1,4 @@
-"""Generated views kept on disk between runs, found by the video and all that decided them."""
+"""The cache of generated views on disk, keyed by the video and everything that decides them."""
 
 import hashlib
 
@@ -10,29 +10,29 @@ from ds4d.types import Cameras, GeneratedViews, PointCloud, Video
 
 
 def generate_once(generator: ViewGenerator, video: Video, *, seed: int) -> GeneratedViews:
-    """What the generator makes of the video; found on disk where it has done so before.
+    """The views of a video, from the cache if they are there, else generated and cached.
 
     Args:
-        generator: makes the views if there are none.
-        video: the video.
-        seed: of the generator's random draws.
+        generator: view generator.
+        video: input video.
+        seed: random seed of the generator.
     """
-    if kept := find_views(generator, video, seed=seed):
-        return kept
-    made = generator.generate(video, seed=seed)
-    if isinstance(made.video.frames, VideoWithViews):
-        write_cached("views", _key(generator, video, seed), _pack(made, made.video.frames))
-    return made
+    if cached := find_views(generator, video, seed=seed):
+        return cached
+    generated = generator.generate(video, seed=seed)
+    if isinstance(generated.video.frames, VideoWithViews):
+        write_cached("views", _key(generator, video, seed), _pack(generated, generated.video.frames))
+    return generated
 
 
 def find_views(generator: ViewGenerator, video: Video, *, seed: int) -> GeneratedViews | None:
-    """What the generator has made of the video before; None where that is not on disk."""
-    kept = read_cached("views", _key(generator, video, seed))
-    return None if kept is None else _unpack(video, kept)
+    """The views of a video from the cache; None if they are not there."""
+    tensors = read_cached("views", _key(generator, video, seed))
+    return None if tensors is None else _unpack(video, tensors)
 
 
 def _key(generator: ViewGenerator, video: Video, seed: int) -> str:
-    """The hash of all that the views depend on."""
+    """Hash of everything that the views depend on."""
     digest = hashlib.sha256(f"{generator.identity}, seed {seed}, fps {video.fps}".encode())
     digest.update(f"{video.num_times} x {video.frames.width} x {video.frames.height}".encode())
     if video.camera is not None:
@@ -44,21 +44,21 @@ def _key(generator: ViewGenerator, video: Video, seed: int) -> str:
     return digest.hexdigest()
 
 
-def _pack(made: GeneratedViews, frames: VideoWithViews) -> dict[str, torch.Tensor]:
-    clip = made.video
+def _pack(generated: GeneratedViews, frames: VideoWithViews) -> dict[str, torch.Tensor]:
+    video = generated.video
     tensors = {
         "views": torch.from_numpy(frames.views),
-        "viewmats": clip.cameras.viewmats[0],
-        "Ks": clip.cameras.Ks[0],
-        "names": torch.tensor(list("\n".join(clip.view_names[1:]).encode()), dtype=torch.uint8),
+        "viewmats": video.cameras.viewmats[0],
+        "Ks": video.cameras.Ks[0],
+        "names": torch.tensor(list("\n".join(video.view_names[1:]).encode()), dtype=torch.uint8),
     }
-    if made.points is not None:
-        tensors |= {"positions": made.points.positions, "colors": made.points.colors}
+    if generated.points is not None:
+        tensors |= {"positions": generated.points.positions, "colors": generated.points.colors}
     return tensors
 
 
-def _unpack(video: Video, kept: dict[str, torch.Tensor]) -> GeneratedViews:
-    cameras = Cameras(kept["viewmats"], kept["Ks"], video.frames.width, video.frames.height)
-    names = bytes(kept["names"].tolist()).decode().split("\n")
-    points = PointCloud(kept["positions"], kept["colors"]) if "positions" in kept else None
-    return GeneratedViews(join_views(video, kept["views"].numpy(), cameras, names), points)
+def _unpack(video: Video, tensors: dict[str, torch.Tensor]) -> GeneratedViews:
+    cameras = Cameras(tensors["viewmats"], tensors["Ks"], video.frames.width, video.frames.height)
+    names = bytes(tensors["names"].tolist()).decode().split("\n")
+    points = PointCloud(tensors["positions"], tensors["colors"]) if "positions" in tensors else None
+    return GeneratedViews(join_views(video, tensors["views"].numpy(), cameras, names), points)

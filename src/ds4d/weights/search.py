@@ -2,14 +2,20 @@
 
 import hashlib
 import importlib.util
+import json
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
+from ds4d.io import read_cached, write_cached
 from ds4d.weights.loading import read_settings, weights_file
 from ds4d.weights.models import Part, PretrainedModel
 
 _BLOCK = 2**24  # bytes
+_SETTLED_NS = 2_000_000_000  # a younger file may still change without another modification time
 
 
 @dataclass(frozen=True)
@@ -98,12 +104,22 @@ def model_files(model: PretrainedModel, path: Path) -> list[Path]:
 
 
 def weights_digest(model: PretrainedModel, path: Path) -> str:
-    """The SHA-256 of all files of a model one after the other: what tells it from any other."""
+    """SHA-256 of the concatenated files of a model.
+
+    It is cached by the path, size and modification time of the files, so that gigabytes are read once.
+    """
+    files = model_files(model, path)
+    stats = [(str(file.resolve()), stat.st_size, stat.st_mtime_ns) for file in files for stat in (file.stat(),)]
+    key = hashlib.sha256(json.dumps(stats).encode()).hexdigest()
+    if (cached := read_cached("digests", key)) is not None:
+        return bytes(cached["sha256"].tolist()).hex()
     digest = hashlib.sha256()
-    for file in model_files(model, path):
+    for file in files:
         with file.open("rb") as stream:
             while block := stream.read(_BLOCK):
                 digest.update(block)
+    if all(modified < time.time_ns() - _SETTLED_NS for _, _, modified in stats):
+        write_cached("digests", key, {"sha256": torch.tensor(list(digest.digest()), dtype=torch.uint8)})
     return digest.hexdigest()
 
 

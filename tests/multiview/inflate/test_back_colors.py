@@ -1,4 +1,4 @@
-"""The far side's colors: harmonic, and from the rim alone."""
+"""Colors of the back: harmonic, and from the mask boundary alone."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def frame(height: int, width: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (37, 50), (64, 21)])
-def test_values_on_a_border_that_rise_evenly_do_so_within(height: int, width: int) -> None:
+def test_linear_functions_are_reproduced(height: int, width: int) -> None:
     """A linear function is harmonic."""
     ys, xs = torch.meshgrid(torch.linspace(0, 1, height), torch.linspace(0, 1, width), indexing="ij")
     ramp = torch.stack((xs, ys, 0.5 * (xs + ys)))[None]
@@ -29,7 +29,7 @@ def test_values_on_a_border_that_rise_evenly_do_so_within(height: int, width: in
     assert (filled - ramp).abs().max() < 0.08 and (filled - ramp).abs().mean() < 0.02
 
 
-def test_known_values_stay_and_nothing_goes_beyond_them(generator: torch.Generator) -> None:
+def test_known_values_are_kept_and_bound_the_others(generator: torch.Generator) -> None:
     values, known = torch.rand(2, 3, 33, 20, generator=generator), frame(33, 20).expand(2, -1, -1, -1)
     filled = harmonic_fill(values, known)
     assert torch.equal(filled * known, values * known)
@@ -44,14 +44,14 @@ def test_images_of_any_size(size: tuple[int, int]) -> None:
     assert harmonic_fill(torch.zeros(1, 3, *size), torch.zeros(1, 1, *size)).isfinite().all()
 
 
-def test_what_lies_within_the_rim_does_not_show_on_the_far_side() -> None:
+def test_colors_inside_the_boundary_do_not_matter() -> None:
     inside, colors = box(40, 40), torch.full((1, 3, 40, 40), 0.2)
     face = colors.clone()
     face[..., 15:25, 15:25] = 1.0
     torch.testing.assert_close(fill_from_rim(face, inside, blur=1.0), fill_from_rim(colors, inside, blur=1.0))
 
 
-def test_each_side_of_the_rim_colors_its_side() -> None:
+def test_each_side_of_the_boundary_colors_its_side() -> None:
     inside, colors = box(40, 40), torch.zeros(1, 3, 40, 40)
     colors[:, 0, :, :20], colors[:, 2, :, 20:] = 1.0, 1.0
     red, _, blue = fill_from_rim(colors, inside, blur=1.0)[0]

@@ -1,4 +1,4 @@
-"""How thick shapes are: against brute force, and where mathematics knows the answer."""
+"""Thickness of shapes: against brute force and closed forms."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def disc(size: int, radius: float, x: float, y: float) -> Tensor:
 
 
 def by_brute_force(mask: Tensor) -> Tensor:
-    """The definition, word by word."""
+    """The definition, literally."""
     pixels = torch.cartesian_prod(torch.arange(mask.shape[0]), torch.arange(mask.shape[1])).double()
     squared = torch.cdist(pixels, pixels, compute_mode="donot_use_mm_for_euclid_dist").square()
     inside = mask.flatten()
@@ -25,7 +25,7 @@ def by_brute_force(mask: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_it_is_what_the_definition_says(seed: int) -> None:
+def test_thickness_equals_brute_force(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     mask = torch.rand(17, 23, generator=generator) < 0.9
     torch.testing.assert_close(union_of_balls(mask[None])[0], by_brute_force(mask), atol=1e-4, rtol=0)
@@ -46,7 +46,7 @@ def test_a_bar_is_as_thick_as_wide_far_from_its_ends() -> None:
     assert torch.equal(heights[:, 40], heights[:, 60])
 
 
-def test_a_thin_limb_does_not_thicken_where_it_joins_the_body() -> None:
+def test_a_thin_limb_stays_thin_near_the_body() -> None:
     """Each point is as thick as the largest ball that covers it, whatever lies around."""
     body, limb = disc(96, 20.0, 48, 48), torch.zeros(96, 96, dtype=torch.bool)
     limb[46:50, 48:90] = True
@@ -54,13 +54,13 @@ def test_a_thin_limb_does_not_thicken_where_it_joins_the_body() -> None:
     assert heights[47, 80] == pytest.approx(1.5) and heights[47, 47] > 18
 
 
-def test_where_the_image_cuts_the_object_off_is_no_rim() -> None:
+def test_the_border_of_the_image_is_no_boundary() -> None:
     half = torch.zeros(1, 40, 40, dtype=torch.bool)
     half[:, 20:] = True
     assert union_of_balls(half)[0, 39, 20] > 15
 
 
-def test_without_a_rim_or_an_object_it_is_bounded() -> None:
+def test_thickness_without_a_boundary_is_bounded() -> None:
     masks = torch.stack((torch.ones(8, 12, dtype=torch.bool), torch.zeros(8, 12, dtype=torch.bool)))
     full, empty = union_of_balls(masks)
     assert full.max() == 4 and torch.equal(empty, torch.zeros(8, 12))

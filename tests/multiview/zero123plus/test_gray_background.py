@@ -1,4 +1,4 @@
-"""Cutting views out of gray: sheets of the real model, and views whose object is partly as gray as the background."""
+"""Cutting views out of gray: grids of the real model, and views whose object is partly as gray as the background."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def box(height: int = 40) -> Bool[np.ndarray, "64 64"]:
     return inside
 
 
-def test_heights_count_rows_from_the_first_to_the_last() -> None:
+def test_heights_count_rows_from_first_to_last() -> None:
     alphas = np.zeros((3, 10, 4), np.uint8)
     alphas[0, 2, 1] = alphas[0, 7, 2] = 255
     alphas[1, 9, 0] = 128
@@ -40,7 +40,7 @@ def test_heights_count_rows_from_the_first_to_the_last() -> None:
     assert heights(alphas).tolist() == [6, 1, 0]
 
 
-def test_views_of_the_real_model_are_cut_as_a_large_segmentation_network_does(data_dir: Path) -> None:
+def test_mattes_of_real_views_agree_with_a_segmentation_network(data_dir: Path) -> None:
     """The masks in these files are SAM's."""
     folder = data_dir / "minions"
     views = np.stack([[read_rgba(folder / f"zero123/{t}_rgba/{k}.png") for k in range(6)] for t in (0, 1)])
@@ -54,12 +54,12 @@ def test_views_of_the_real_model_are_cut_as_a_large_segmentation_network_does(da
 
 
 @pytest.mark.parametrize("gray", [133, 121, 160])
-def test_parts_nearly_as_gray_as_the_background_do_not_vanish(gray: int) -> None:
+def test_parts_nearly_as_gray_as_the_background_are_kept(gray: int) -> None:
     cut = matte_views(two_tone(gray), np.array([40 / 64]), NAMES, same_size=True, model=None)
     assert all(overlap(cut[0, view, ..., 3] > 127, box()) > 0.95 for view in range(6))
 
 
-def test_what_is_exactly_as_gray_is_told() -> None:
+def test_parts_exactly_as_gray_give_a_notice() -> None:
     views = two_tone(200)
     views[:, 0] = two_tone(127)[:, 0]
     with notices_to((notices := []).append):
@@ -67,14 +67,14 @@ def test_what_is_exactly_as_gray_is_told() -> None:
     assert [(type(notice), notice.part) for notice in notices] == [(Warned, "views")]
 
 
-def test_a_shadow_that_makes_the_object_too_high_is_no_part_of_it() -> None:
+def test_a_shadow_that_makes_the_object_too_high_is_removed() -> None:
     views = two_tone(200)
     views[:, :, 52:60, 16:48] = 121  # on the ground
     cut = matte_views(views, np.array([40 / 64]), NAMES, same_size=True, model=None)
     assert all(overlap(cut[0, view, ..., 3] > 127, box()) > 0.95 for view in range(6))
 
 
-def test_where_sizes_differ_views_are_compared_with_one_another() -> None:
+def test_views_of_other_scale_are_compared_with_one_another() -> None:
     """The video's object is a third as high; five views show all of theirs, one only its head."""
     views = two_tone(200)
     views[:, 2] = two_tone(127)[:, 2]
@@ -84,14 +84,14 @@ def test_where_sizes_differ_views_are_compared_with_one_another() -> None:
     assert notices[0].message.startswith("view2")
 
 
-def test_noise_in_the_gray_is_no_object() -> None:
+def test_noise_in_the_background_is_removed() -> None:
     noise = np.random.default_rng(0).integers(-2, 3, (1, 6, 64, 64, 3))
     views = (two_tone(200) + noise).astype(np.uint8)
     cut = matte_views(views, np.array([40 / 64]), NAMES, same_size=True, model=None)
     assert all(overlap(cut[0, view, ..., 3] > 127, box()) > 0.95 for view in range(6))
 
 
-def test_a_matting_model_decides_where_there_is_one(tmp_path: Path) -> None:
+def test_a_matting_model_is_used_if_given(tmp_path: Path) -> None:
     """This one takes what is red for the object."""
     onnx = pytest.importorskip("onnx", reason="needs onnx")
     pytest.importorskip("onnxruntime", reason="needs onnxruntime (pip install 'ds4d[matting]')")

@@ -15,7 +15,7 @@ MODEL = MODELS["zero123plus-v1.1"]
 
 
 @torch.no_grad()
-def test_frames_become_latents_and_embeddings_along_the_ramp(networks: Zero123PlusNetworks, shown: list) -> None:
+def test_frames_become_latents_and_ramped_embeddings(networks: Zero123PlusNetworks, shown: list) -> None:
     condition = networks.encode(shown, torch.Generator().manual_seed(0))
     assert condition.latents.shape == (2, 3, 4, 8, 8) and condition.embeddings.shape == (2, 3, 7, 16)
     text = networks.text_encoder(torch.tensor([[2, 3, 0, 0, 0, 0, 0]])).last_hidden_state[0]  # start, end, padding
@@ -27,7 +27,7 @@ def test_frames_become_latents_and_embeddings_along_the_ramp(networks: Zero123Pl
 
 
 @torch.no_grad()
-def test_latents_are_drawn_with_the_same_noise_and_left_unscaled(networks: Zero123PlusNetworks, shown: list) -> None:
+def test_latents_have_the_same_noise_and_no_scale(networks: Zero123PlusNetworks, shown: list) -> None:
     plain = np.full((64, 64, 3), (20, 90, 200), np.uint8)
     condition = networks.encode([shown[0], shown[0], plain], torch.Generator().manual_seed(0))
     noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))

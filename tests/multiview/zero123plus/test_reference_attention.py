@@ -43,7 +43,7 @@ def attention(layer: OneLayer, tokens: torch.Tensor, source: torch.Tensor) -> to
 
 @torch.no_grad()
 @pytest.mark.parametrize("anchored", [False, True])
-def test_keys_and_values_are_of_the_reference_and_of_the_mean_with_the_anchor(
+def test_keys_and_values_are_those_of_the_reference_and_the_mean_with_the_anchor(
     anchored: bool, generator: torch.Generator
 ) -> None:
     layer = OneLayer()
@@ -52,10 +52,10 @@ def test_keys_and_values_are_of_the_reference_and_of_the_mean_with_the_anchor(
     unet.start_step()
     anchor = None
     for _ in range(2):  # two batches of one step: the first frame of the first one is the anchor of both
-        sheets = torch.randn(2 * B, C, N, 1, generator=generator)
+        grids = torch.randn(2 * B, C, N, 1, generator=generator)
         references = torch.randn(2 * B, C, M, 1, generator=generator)
-        found = unet(sheets, references, time, text)[..., 0].mT
-        tokens, written = sheets[..., 0].mT, references[..., 0].mT
+        found = unet(grids, references, time, text)[..., 0].mT
+        tokens, written = grids[..., 0].mT, references[..., 0].mT
         anchor = tokens.unflatten(0, (2, B))[:, :1] if anchor is None else anchor
         looked_at = ((tokens.unflatten(0, (2, B)) + anchor) / 2).flatten(0, 1) if anchored else tokens
         expected = attention(layer, tokens, torch.cat((looked_at, written), 1))
@@ -78,7 +78,7 @@ def test_each_step_has_its_own_anchor(generator: torch.Generator) -> None:
     torch.testing.assert_close(alone[..., 0].mT, attention(layer, second[..., 0].mT, looked_at))
 
 
-def test_the_real_size_has_16_layers_whose_anchor_takes_a_tenth_of_a_gigabyte() -> None:
+def test_the_anchor_of_the_real_network_takes_a_tenth_of_a_gigabyte() -> None:
     with torch.device("meta"):  # shapes without numbers
         network = diffusers.UNet2DConditionModel(
             block_out_channels=(320, 640, 1280, 1280),

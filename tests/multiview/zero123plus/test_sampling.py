@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ds4d.multiview.zero123plus.networks import Condition, Zero123PlusNetworks
-from ds4d.multiview.zero123plus.sampling import sample_sheets
+from ds4d.multiview.zero123plus.sampling import sample_grids
 
 STEPS, HEIGHT, WIDTH = 3, 96, 64
 
@@ -25,8 +25,8 @@ def condition(networks: Zero123PlusNetworks, shown: list) -> Condition:
 
 
 def sample(networks: Zero123PlusNetworks, condition: Condition, seed: int = 0, **changes: Any) -> Tensor:
-    settings = {"height": HEIGHT, "width": WIDTH, "steps": STEPS, "guidance": 4.0, "anchor": 0, "frames_at_once": 4}
-    return sample_sheets(networks, condition, torch.Generator().manual_seed(seed), **{**settings, **changes})
+    settings = {"height": HEIGHT, "width": WIDTH, "steps": STEPS, "guidance": 4.0, "anchor": 0, "batch_size": 4}
+    return sample_grids(networks, condition, torch.Generator().manual_seed(seed), **{**settings, **changes})
 
 
 def only(condition: Condition, *frames: int) -> Condition:
@@ -58,7 +58,7 @@ def looking_at(unet: Any, written: dict[int, Tensor], *, writes: bool) -> Iterat
 
 @torch.no_grad()
 def written_out(networks: Zero123PlusNetworks, condition: Condition, seed: int) -> Tensor:
-    """The latents of the only frame's sheet."""
+    """The latents of the only frame's grid."""
     from diffusers.models.attention_processor import AttnProcessor2_0
 
     networks.unet.set_attn_processor(AttnProcessor2_0())
@@ -87,7 +87,7 @@ def written_out(networks: Zero123PlusNetworks, condition: Condition, seed: int) 
 
 
 @pytest.mark.parametrize("anchor", [None, 0])
-def test_equals_the_description_written_out(networks: Zero123PlusNetworks, condition: Condition, anchor) -> None:
+def test_the_sampler_equals_its_description(networks: Zero123PlusNetworks, condition: Condition, anchor) -> None:
     """An anchor changes nothing for a frame that is its own."""
     one = only(condition, 1)
     expected = written_out(networks, one, seed=5)
@@ -95,18 +95,16 @@ def test_equals_the_description_written_out(networks: Zero123PlusNetworks, condi
 
 
 @torch.no_grad()
-def test_without_the_reference_and_without_the_image_the_sheet_changes(
-    networks: Zero123PlusNetworks, condition: Condition
-) -> None:
-    sheets = sample(networks, condition)
+def test_the_grid_depends_on_the_reference_and_the_image(networks: Zero123PlusNetworks, condition: Condition) -> None:
+    grids = sample(networks, condition)
     blind = sample(networks, replace(condition, latents=torch.zeros_like(condition.latents)))
     wordless = condition.embeddings[:1].expand_as(condition.embeddings)
-    assert difference(sheets, blind) > 1e-3
-    assert difference(sheets, sample(networks, replace(condition, embeddings=wordless))) > 1e-3
+    assert difference(grids, blind) > 1e-3
+    assert difference(grids, sample(networks, replace(condition, embeddings=wordless))) > 1e-3
 
 
 @torch.no_grad()
-def test_the_anchor_makes_frames_more_alike(networks: Zero123PlusNetworks, condition: Condition) -> None:
+def test_the_anchor_makes_frames_more_similar(networks: Zero123PlusNetworks, condition: Condition) -> None:
     alone, anchored = sample(networks, condition, anchor=None), sample(networks, condition, anchor=0)
     torch.testing.assert_close(anchored[0], alone[0])  # it is its own anchor
     for frame in (1, 2):
@@ -122,16 +120,14 @@ def test_any_frame_can_be_the_anchor(networks: Zero123PlusNetworks, condition: C
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("frames_at_once", [1, 2])
-def test_batches_do_not_matter(networks: Zero123PlusNetworks, condition: Condition, frames_at_once: int) -> None:
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_batches_do_not_matter(networks: Zero123PlusNetworks, condition: Condition, batch_size: int) -> None:
     together = sample(networks, condition)
-    torch.testing.assert_close(
-        sample(networks, condition, frames_at_once=frames_at_once), together, atol=1e-4, rtol=1e-3
-    )
+    torch.testing.assert_close(sample(networks, condition, batch_size=batch_size), together, atol=1e-4, rtol=1e-3)
 
 
 @torch.no_grad()
-def test_other_frames_do_not_change_a_frames_sheet(networks: Zero123PlusNetworks, condition: Condition) -> None:
+def test_frames_without_an_anchor_are_independent(networks: Zero123PlusNetworks, condition: Condition) -> None:
     torch.testing.assert_close(
         sample(networks, only(condition, 0, 2))[1], sample(networks, condition)[2], atol=1e-4, rtol=1e-3
     )
@@ -144,7 +140,7 @@ def test_equal_frames_get_equal_noise(networks: Zero123PlusNetworks, condition: 
 
 
 @torch.no_grad()
-def test_a_seed_decides_everything(networks: Zero123PlusNetworks, condition: Condition) -> None:
+def test_equal_seeds_give_equal_bits(networks: Zero123PlusNetworks, condition: Condition) -> None:
     first = sample(networks, condition, seed=3)
     torch.manual_seed(99)
     assert torch.equal(sample(networks, condition, seed=3), first)
@@ -152,7 +148,7 @@ def test_a_seed_decides_everything(networks: Zero123PlusNetworks, condition: Con
 
 
 @torch.no_grad()
-def test_guidance_of_one_reads_the_conditioned_half_alone(networks: Zero123PlusNetworks, condition: Condition) -> None:
+def test_guidance_of_1_uses_the_conditional_half_alone(networks: Zero123PlusNetworks, condition: Condition) -> None:
     other = Condition(condition.latents.clone(), condition.embeddings.clone())
     other.latents[0] += 1.0
     other.embeddings[0] -= 1.0
@@ -161,7 +157,7 @@ def test_guidance_of_one_reads_the_conditioned_half_alone(networks: Zero123PlusN
 
 
 @torch.no_grad()
-def test_memory_holds_the_anchors_tokens_of_one_step(networks: Zero123PlusNetworks, condition: Condition) -> None:
+def test_tokens_of_the_anchor_are_kept_for_one_step(networks: Zero123PlusNetworks, condition: Condition) -> None:
     sample(networks, condition)
     layers = [each for name, each in networks.unet.attn_processors.items() if name.endswith("attn1.processor")]
     assert len(layers) == 4
@@ -192,7 +188,7 @@ class Cramped(torch.nn.Module):
 
 
 @torch.no_grad()
-def test_batches_are_halved_where_memory_is_short(
+def test_batches_are_halved_when_memory_is_short(
     networks: Zero123PlusNetworks, condition: Condition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = sample(networks, condition)

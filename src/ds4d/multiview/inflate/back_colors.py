@@ -1,37 +1,37 @@
-"""What the far side of an object may look like: smooth, between the colors of its rim."""
+"""Colors for the back of an object: a smooth interpolation of the colors at the mask boundary."""
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-_SWEEPS = 12  # at each size of the image
+_SWEEPS = 12  # Jacobi iterations per pyramid level
 
 
 def fill_from_rim(
     colors: Float[Tensor, "T 3 H W"], inside: Bool[Tensor, "T H W"], *, blur: float
 ) -> Float[Tensor, "T 3 H W"]:
-    """The harmonic function inside each silhouette whose values at the rim are the image's, blurred along the rim.
+    """The harmonic function inside each mask with the colors of the image, blurred, at its boundary.
 
     Args:
-        colors: straight, in [0, 1].
-        inside: the silhouettes.
-        blur: standard deviation, pixels.
+        colors: straight colors in [0, 1].
+        inside: masks.
+        blur: standard deviation of the blur along the boundary, pixels.
     """
     rim = (inside & ~_eroded(inside)).float()[:, None]
-    share = _blurred(rim, blur)
-    known = _blurred(colors * rim, blur) / share.clamp_min(1e-6)
+    weight = _blurred(rim, blur)
+    known = _blurred(colors * rim, blur) / weight.clamp_min(1e-6)
     return harmonic_fill(known, rim)
 
 
 def harmonic_fill(values: Float[Tensor, "T C H W"], known: Float[Tensor, "T 1 H W"]) -> Float[Tensor, "T C H W"]:
-    """Spreads known values: everywhere else each value becomes the mean of its four neighbors, nearly.
+    """Solves Laplace's equation approximately: each unknown value becomes the mean of its four neighbors.
 
-    A pyramid of ever smaller images gives the start, a few sweeps at each size the rest. The image's edge mirrors.
+    Coarse to fine over an image pyramid, with a few Jacobi iterations per level. Borders are replicated.
 
     Args:
-        values: read where known.
-        known: above 0 where a value is; it weighs the value in the smaller images.
+        values: values, used where known.
+        known: above 0 where a value is known; its weight in the coarser levels.
     """
     height, width = values.shape[-2:]
     if height == width == 1:
@@ -49,7 +49,7 @@ def harmonic_fill(values: Float[Tensor, "T C H W"], known: Float[Tensor, "T 1 H 
 
 
 def _eroded(inside: Bool[Tensor, "T H W"]) -> Bool[Tensor, "T H W"]:
-    """Silhouettes less the pixels that touch their outside."""
+    """Masks without the pixels at their boundary."""
     return F.max_pool2d((~inside).float()[:, None], 3, stride=1, padding=1)[:, 0] == 0
 
 

@@ -1,6 +1,6 @@
 """Lower envelopes of parabolas: exact distance transforms and unions of balls by one-dimensional passes.
 
-Compiled by numba at the first use and kept on disk; importing this module imports numba.
+Compiled by numba at first use and cached on disk; importing this module imports numba.
 """
 
 from typing import no_type_check
@@ -14,11 +14,11 @@ from numba import njit
 def lower_envelopes(first, end, rows):
     """Replaces each row f by g(i) = min over j of f(j) + (i - j)^2 (Felzenszwalb and Huttenlocher 2012). Items: rows.
 
-    Infinite values, which bear no parabola, are left out; a row without any other stays as it is.
+    Infinite values have no parabola; a row of infinite values is unchanged.
     """
     length = rows.shape[1]
     apexes = np.empty(length, np.int64)
-    bounds = np.empty(length, np.float64)  # from where on each parabola is the lowest
+    bounds = np.empty(length, np.float64)  # where each parabola becomes the lowest
     values = np.empty(length, np.float64)
     for r in range(first, end):
         row = rows[r]

@@ -1,4 +1,4 @@
-"""How thick an object is behind each pixel of its silhouette, as a soft toy would be."""
+"""Thickness of an object behind each pixel of its mask: the union of all balls that fit into the mask."""
 
 import numpy as np
 import torch
@@ -7,25 +7,25 @@ from torch import Tensor
 
 from ds4d.core import parallel_for
 
-_ROWS = 64  # worth handing to another thread
+_ROWS = 64  # per thread, at least
 
 
 def union_of_balls(masks: Bool[Tensor, "T H W"]) -> Float[Tensor, "T H W"]:
-    """Half the thickness of the union of all balls that fit into the silhouette, centered in the image's plane.
+    """Half the thickness of the union of all balls that fit into a mask, centered in the image plane.
 
-    Each pixel q inside bears a ball with the distance d(q) to the silhouette's rim as its radius; above pixel p the
-    union reaches h(p), h(p)^2 = max over q of d(q)^2 - |p - q|^2. Both maxima are exact. Where the image cuts the
-    object off, there is no rim.
+    Each pixel q of the mask is the center of a ball whose radius is its distance d(q) to the mask boundary; at pixel p
+    the half-thickness is h(p), h(p)^2 = max over q of d(q)^2 - |p - q|^2. Distances and maxima are exact. The border of
+    the image is no boundary. (scipy's Euclidean distance transform takes twice as long as `lower_envelopes` for d.)
 
     Args:
-        masks: silhouettes.
+        masks: masks of the object.
 
     Returns:
-        Pixels; 0 outside, and at most half the image's smaller side.
+        Half-thickness, pixels; 0 outside the mask, at most half the smaller side of the image.
     """
     height, width = masks.shape[1:]
     most = 0.5 * min(height, width)
-    # The rim runs half-way between the last pixel inside and the first outside.
+    # The boundary is halfway between the last pixel inside and the first outside.
     squared = _min_plus_parabola(torch.where(masks, torch.inf, 0.0))
     radii = (squared.sqrt() - 0.5).clamp(0, most)
     squared = -_min_plus_parabola(torch.where(masks, -radii.square(), torch.inf))

@@ -1,4 +1,4 @@
-"""Zero123++: six views of every frame by a pretrained diffusion model, kept alike over time by STAG4D's anchor.
+"""Zero123++: six views of every frame by a pretrained diffusion model, with STAG4D's temporal anchor.
 
 Sources: Shi et al., Zero123++ (2023); Zeng et al., STAG4D (ECCV 2024), section 3.1. Its weights are CC-BY-NC 4.0.
 """
@@ -21,39 +21,40 @@ from ds4d.multiview.zero123plus.gray_background import heights, matte_views
 from ds4d.multiview.zero123plus.layout import (
     COLUMNS,
     ROWS,
-    in_videos_shape,
-    sheet_cameras,
-    shown_frame,
-    split_sheet,
-    video_camera,
+    condition_image,
+    grid_cameras,
+    input_camera,
+    pad_to_video,
+    split_grid,
 )
 from ds4d.multiview.zero123plus.networks import Zero123PlusNetworks
-from ds4d.multiview.zero123plus.object_size import fit_nearness
-from ds4d.multiview.zero123plus.sampling import sample_sheets
+from ds4d.multiview.zero123plus.object_size import fit_zoom
+from ds4d.multiview.zero123plus.sampling import sample_grids
 from ds4d.preprocess.matting.model import matting_model_path
 from ds4d.types import Cameras, GeneratedViews, MultiViewVideo, Video
 from ds4d.weights import MODELS, find_model, require_model, weights_digest
 
-_VERSION = 1  # of the views for given weights and settings
-_SHOWN_SIZE = 512  # pixels along the side of the frames that the networks are shown
+_VERSION = 1  # changes when the same weights and settings give other views
+_CONDITION_SIZE = 512  # of the square condition images, pixels
 _NAMES = [view.name for view in RIGS["stag4d"][1:]]
 
 
 @dataclass(frozen=True)
 class Zero123PlusConfig:
-    """Which Zero123++ and how it is run.
+    """Zero123++ and its sampler.
 
     Attributes:
-        version: v1.1 looks from 30 degrees above and 20 below, and shows the object as large as the video does (STAG4D,
-            DS4D); v1.2 looks from 20 above and 10 below and brings every object to one size.
-        folder: of the model; that of ds4d weights if None.
-        steps: of denoising.
-        guidance: how closely the views follow the frame; 1 is not at all pushed.
-        anchor: frame whose views those of all others are kept alike to; None: every frame for itself.
+        version: v1.1 has elevations of 30 and -20 degrees and keeps the scale of the object (STAG4D, DS4D); v1.2 has 20
+            and -10 degrees and normalizes the scale.
+        folder: folder of the model; by default the one that ds4d weights finds.
+        steps: number of denoising steps.
+        guidance: scale of classifier-free guidance; 1 turns it off.
+        anchor: index of the frame to whose views those of all frames are kept similar (STAG4D's temporal anchor); None
+            samples every frame independently.
         view_size: height and width of a view, pixels; the networks were trained at 320.
-        frames_at_once: in the networks; halved for as long as a GPU has too little memory.
-        half: whether a GPU computes in half precision; the CPU never does.
-        offload: whether each network is on the GPU only while it works.
+        batch_size: number of frames per batch, halved automatically while GPU memory is short.
+        half: use half precision on a GPU; the CPU always uses single precision.
+        offload: keep each network in main memory while it is not used.
     """
 
     version: Literal["v1.1", "v1.2"] = "v1.1"
@@ -62,7 +63,7 @@ class Zero123PlusConfig:
     guidance: float = 4.0
     anchor: int | None = 0
     view_size: int = 320
-    frames_at_once: int = 4
+    batch_size: int = 4
     half: bool = True
     offload: bool = False
 
@@ -72,7 +73,7 @@ class Zero123PlusConfig:
             steps="[1, 1000]",
             guidance="[1, inf)",
             view_size="[64, inf)",
-            frames_at_once="[1, inf)",
+            batch_size="[1, inf)",
         )
         if self.view_size % 64:
             raise ValueError(f"view_size must be a multiple of 64, got {self.view_size}.")
@@ -84,13 +85,13 @@ class Zero123Plus:
     """Views by Zero123++.
 
     Args:
-        config: which version, and how.
-        device: where it runs; single precision on the CPU, which takes hours for a clip.
-        matting_model: onnx file that cuts the views out, the video's own (`VideoConfig`); that of ds4d weights if None.
-            Where there is none, the views' gray tells them from their background.
+        config: version and settings.
+        device: compute device; the CPU takes hours for a video.
+        matting_model: ONNX file of the matting model for the views; by default the one that ds4d weights finds. Without
+            one, the views are matted by the gray of their background.
 
     Raises:
-        ValueError: its weights are not there, or not whole.
+        ValueError: the weights are missing or incomplete.
     """
 
     Config = Zero123PlusConfig
@@ -115,9 +116,9 @@ class Zero123Plus:
 
     @cached_property
     def identity(self) -> str:
-        """See `ViewGenerator`; the first call reads all weights."""
+        """See `ViewGenerator`; the digest of the weights reads them once and is cached."""
         settings = to_dict(self.config)
-        for name in ("folder", "frames_at_once", "half", "offload"):
+        for name in ("folder", "batch_size", "half", "offload"):
             del settings[name]
         weights = [weights_digest(self.model, self.folder)]
         if self.matting_model:
@@ -127,60 +128,60 @@ class Zero123Plus:
 
     @torch.no_grad()
     def generate(self, video: Video, *, seed: int) -> GeneratedViews:
-        """See `ViewGenerator`. All noise is drawn on the CPU, so a seed means the same on every device.
+        """See `ViewGenerator`. All noise is sampled on the CPU, so that a seed means the same on every device.
 
         Raises:
-            ValueError: the video is shorter than the anchor's place, a frame is empty, or a network is damaged.
+            ValueError: the anchor is not a frame of the video, the mask of a frame is empty, or a network is damaged.
         """
         config = self.config
         if config.anchor is not None and config.anchor >= video.num_times:
             raise ValueError(
-                f"anchor must be one of the video's frames 0 to {video.num_times - 1}, got {config.anchor}. "
-                "Name one of them, or None for no anchor."
+                f"--zero123plus.anchor must be a frame of the video, 0 to {video.num_times - 1}, got {config.anchor}. "
+                "Choose one of them, or none."
             )
         images = [video.frames.read(time, 0) for time in range(video.num_times)]
         side = max(video.frames.width, video.frames.height)
-        fronts = heights(np.stack(images)[..., 3]) / side
-        if not fronts.all():
+        input_heights = heights(np.stack(images)[..., 3]) / side
+        if not input_heights.all():
             raise ValueError(
-                f"frame {int(fronts.argmin())} of the video must show the object, got an empty mask. "
-                "Cut it out again, or leave the frame out."
+                f"frame {int(input_heights.argmin())} of the video must show the object, got an empty mask. "
+                "Correct its mask, or leave the frame out."
             )
-        sheets = self._sheets([shown_frame(image, _SHOWN_SIZE) for image in images], seed)
-        tiles = np.stack([split_sheet(sheet) for sheet in sheets])
-        views = matte_views(tiles, fronts, _NAMES, same_size=config.version == "v1.1", model=self.matting_model)
-        views = in_videos_shape(views, video.frames.width, video.frames.height)
-        camera = video_camera(video)
-        clip = join_views(video, views, sheet_cameras(camera, config.version), _NAMES)
+        grids = self._grids([condition_image(image, _CONDITION_SIZE) for image in images], seed)
+        tiles = np.stack([split_grid(grid) for grid in grids])
+        views = matte_views(tiles, input_heights, _NAMES, same_size=config.version == "v1.1", model=self.matting_model)
+        views = pad_to_video(views, video.frames.width, video.frames.height)
+        camera = input_camera(video)
+        joined = join_views(video, views, grid_cameras(camera, config.version), _NAMES)
         if config.version == "v1.2":
-            clip = replace(clip, cameras=_fitted_cameras(clip, camera))
-        return GeneratedViews(clip)
+            joined = replace(joined, cameras=_fitted_cameras(joined, camera))
+        return GeneratedViews(joined)
 
-    def _sheets(self, shown: Sequence[UInt8[np.ndarray, "S S 3"]], seed: int) -> list[UInt8[np.ndarray, "H W 3"]]:
-        """The sheet of each frame."""
+    def _grids(self, conditions: Sequence[UInt8[np.ndarray, "S S 3"]], seed: int) -> list[UInt8[np.ndarray, "H W 3"]]:
+        """The image grid of each frame."""
         config, generator = self.config, torch.Generator().manual_seed(seed)
         networks = Zero123PlusNetworks(self.model, self.folder, self.device, dtype=self.dtype, offload=config.offload)
-        latents = sample_sheets(
+        latents = sample_grids(
             networks,
-            networks.encode(shown, generator),
+            networks.encode(conditions, generator),
             generator,
             height=ROWS * config.view_size,
             width=COLUMNS * config.view_size,
             steps=config.steps,
             guidance=config.guidance,
             anchor=config.anchor,
-            frames_at_once=config.frames_at_once,
+            batch_size=config.batch_size,
         )
-        return [(sheet * 255).round().byte().movedim(0, -1).cpu().numpy() for sheet in networks.decode(latents)]
+        return [(grid * 255).round().byte().movedim(0, -1).cpu().numpy() for grid in networks.decode(latents)]
 
 
-def _fitted_cameras(clip: MultiViewVideo, video: Cameras) -> Cameras:
-    """The cameras of version 1.2, as near to the object as the silhouettes of some frames say."""
-    views = torch.arange(clip.num_views)
-    times = sorted({0, clip.middle, clip.num_times - 1})
-    alphas = torch.stack([clip.gather(torch.full_like(views, time), views).alphas for time in times])
+def _fitted_cameras(video: MultiViewVideo, camera: Cameras) -> Cameras:
+    """The cameras of version 1.2, at the distance at which the masks of some frames agree."""
+    views = torch.arange(video.num_views)
+    times = sorted({0, video.middle, video.num_times - 1})
+    alphas = torch.stack([video.gather(torch.full_like(views, time), views).alphas for time in times])
     rows = heights((alphas[:, :, 0] * 255).byte().flatten(0, 1).numpy()).reshape(len(times), -1)
-    shorter, longer = sorted((video.width, video.height))
+    shorter, longer = sorted((camera.width, camera.height))
     guess = float(np.median(rows[:, 1:]) / shorter / (np.median(rows[:, 0]) / longer))
-    nearness = fit_nearness(alphas, lambda factor: sheet_cameras(video, "v1.2", factor), guess)
-    return sheet_cameras(video, "v1.2", nearness).expand_times(clip.num_times)
+    zoom = fit_zoom(alphas, lambda factor: grid_cameras(camera, "v1.2", factor), guess)
+    return grid_cameras(camera, "v1.2", zoom).expand_times(video.num_times)

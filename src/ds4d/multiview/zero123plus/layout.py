@@ -1,4 +1,4 @@
-"""How Zero123++ is shown a frame, how its views lie on a sheet, and where their cameras stand."""
+"""The images and cameras of Zero123++: condition images, image grids of six views, camera rigs."""
 
 import math
 from dataclasses import replace
@@ -10,12 +10,12 @@ from ds4d.geometry import RIGS, intrinsics, rig_cameras, rig_cameras_around
 from ds4d.io import resize_premultiplied
 from ds4d.types import Cameras, Video
 
-ROWS, COLUMNS = 3, 2  # of views on a sheet
-_GRAY = 127  # of 255; what the networks take for background
+ROWS, COLUMNS = 3, 2  # of an image grid
+_GRAY = 127  # of 255; background of the condition images
 
 
-def shown_frame(rgba: UInt8[np.ndarray, "H W 4"], size: int) -> UInt8[np.ndarray, "S S 3"]:
-    """A premultiplied image over gray, in the middle of a square."""
+def condition_image(rgba: UInt8[np.ndarray, "H W 4"], size: int) -> UInt8[np.ndarray, "S S 3"]:
+    """A premultiplied image composited over gray, padded to a square."""
     height, width = rgba.shape[:2]
     side = max(height, width)
     top, left = (side - height) // 2, (side - width) // 2
@@ -24,24 +24,24 @@ def shown_frame(rgba: UInt8[np.ndarray, "H W 4"], size: int) -> UInt8[np.ndarray
     return square[..., :3] + np.rint((255 - square[..., 3:]) * (_GRAY / 255)).astype(np.uint8)
 
 
-def split_sheet(sheet: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "V s s 3"]:
-    """The views of a sheet, row after row."""
-    rows = np.stack(np.split(sheet, ROWS))
+def split_grid(grid: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "V s s 3"]:
+    """The views of an image grid, row by row."""
+    rows = np.stack(np.split(grid, ROWS))
     return np.concatenate([np.stack(np.split(row, COLUMNS, axis=1)) for row in rows])
 
 
-def in_videos_shape(views: UInt8[np.ndarray, "T V s s 4"], width: int, height: int) -> UInt8[np.ndarray, "T V h w 4"]:
-    """Square views with nothing beside or above and below them, in the video's width : height."""
+def pad_to_video(views: UInt8[np.ndarray, "T V s s 4"], width: int, height: int) -> UInt8[np.ndarray, "T V h w 4"]:
+    """Square views padded with transparency to the aspect ratio of the video."""
     side = views.shape[2]
     across, down = (round(side * max(1.0, ratio)) - side for ratio in (width / height, height / width))
     pads = ((0, 0), (0, 0), (down // 2, down - down // 2), (across // 2, across - across // 2), (0, 0))
     return np.pad(views, pads)
 
 
-def video_camera(video: Video) -> Cameras:
-    """The video's camera, one view; where nobody knows it, the front of the rig `stag4d`.
+def input_camera(video: Video) -> Cameras:
+    """The camera of the video, one view; if it is unknown, the input camera of the rig `stag4d`.
 
-    The rig's field of view is that of the square round the video's images, which is what the networks are shown.
+    The field of view of the rig is that of the square around the images, which is what the networks see.
     """
     width, height = video.frames.width, video.frames.height
     if video.camera is not None:
@@ -52,26 +52,25 @@ def video_camera(video: Video) -> Cameras:
     return rig_cameras((replace(front, fovy=fovy),), width, height)
 
 
-def sheet_cameras(video: Cameras, version: str, nearer: float = 1.0) -> Cameras:
-    """The video's camera and those of the views, for images of the video's shape.
+def grid_cameras(camera: Cameras, version: str, zoom: float = 1.0) -> Cameras:
+    """The input camera and the cameras of the views, for images with the aspect ratio of the video.
 
-    Version 1.1 shows the object as large as the video does, whose distance and field of view its views share. Version
-    1.2 brings every object to one size and looks at it through 30 degrees; how far away that is for this object has to
-    be found from its images.
+    Version 1.1 keeps the scale of the object, so its views have the distance and field of view of the input camera.
+    Version 1.2 normalizes the scale and has a field of view of 30 degrees; its distance must be estimated.
 
     Args:
-        video: the video's camera, one view.
-        version: of the networks, v1.1 or v1.2.
-        nearer: by which factor the views' cameras are nearer to the object than where it would look as large as in the
-            video. 1 is right for version 1.1.
+        camera: input camera, one view.
+        version: version of the networks, v1.1 or v1.2.
+        zoom: factor by which the views magnify the object relative to the input view, by their distance; 1 for version
+            1.1.
     """
     rig = RIGS["stag4d" if version == "v1.1" else "zero123plus-v1.2"][1:]
-    cameras = rig_cameras_around(video, rig)
-    side = min(video.width, video.height)
-    videos_tangent = max(video.width, video.height) / 2 / float(video.Ks[0, 1, 1])
-    tangent = videos_tangent if version == "v1.1" else math.tan(math.radians(rig[0].fovy) / 2)
+    cameras = rig_cameras_around(camera, rig)
+    side = min(camera.width, camera.height)
+    input_tangent = max(camera.width, camera.height) / 2 / float(camera.Ks[0, 1, 1])
+    tangent = input_tangent if version == "v1.1" else math.tan(math.radians(rig[0].fovy) / 2)
     distance = cameras.viewmats[0, 2, 3]
     viewmats, Ks = cameras.viewmats.clone(), cameras.Ks.clone()
-    viewmats[1:, 2, 3] = distance * videos_tangent / tangent / nearer
-    Ks[1:] = intrinsics(2 * math.degrees(math.atan(tangent * video.height / side)), video.width, video.height)
-    return Cameras(viewmats, Ks, video.width, video.height)
+    viewmats[1:, 2, 3] = distance * input_tangent / tangent / zoom
+    Ks[1:] = intrinsics(2 * math.degrees(math.atan(tangent * camera.height / side)), camera.width, camera.height)
+    return Cameras(viewmats, Ks, camera.width, camera.height)

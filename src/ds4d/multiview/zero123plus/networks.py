@@ -1,4 +1,4 @@
-"""The networks of Zero123++, read part by part from its public folder layout, and what they make of an image."""
+"""The networks of Zero123++, loaded part by part from its public folder layout."""
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -14,19 +14,19 @@ from torch import Tensor
 from ds4d.core import tracked
 from ds4d.weights import PretrainedModel, load_part, read_settings
 
-# The authors move latents and colors to where the noise schedule expects them; from their public description.
+# Scale and shift of latents and colors for the noise schedule, from the public description of the authors.
 _LATENT_SHIFT, _LATENT_SCALE = 0.22, 0.75
 _COLOR_SCALE = 0.5 / 0.8
-_PIPELINE = "model_index.json"  # where the ramp is
+_PIPELINE = "model_index.json"  # holds the ramping coefficients
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What the networks know of T frames; first without them, then with them.
+    """Condition of the UNet on T frames, first the unconditional half, then the conditional one.
 
     Attributes:
-        latents: of nothing, and of the frames.
-        embeddings: of the empty text, and of it with the frames' images added along the ramp.
+        latents: latents of an empty image, and of the frames.
+        embeddings: embeddings of the empty text, without and with the image embeddings of the frames.
     """
 
     latents: Float[Tensor, "2 T C h w"]
@@ -37,14 +37,14 @@ class Zero123PlusNetworks:
     """All parts of one Zero123++.
 
     Args:
-        model: which; an entry of `ds4d.weights.MODELS`.
-        folder: holds it whole.
-        device: where the networks work.
-        dtype: of their weights.
-        offload: whether each is on the device only while it works.
+        model: version, an entry of `ds4d.weights.MODELS`.
+        folder: folder of the weights.
+        device: compute device.
+        dtype: data type of the weights.
+        offload: keep each network in main memory while it is not used.
 
     Raises:
-        ImportError: diffusers or transformers are not installed.
+        ImportError: diffusers or transformers is not installed.
         ValueError: a part is damaged or belongs to another model.
     """
 
@@ -58,19 +58,19 @@ class Zero123PlusNetworks:
         self.tokenizer = loaded["tokenizer"]
         self.for_vae, self.for_vision = loaded["feature_extractor_vae"], loaded["feature_extractor_clip"]
         scheduler = loaded["scheduler"]
-        # With as few steps, the last timesteps matter: the schedule ends on them.
+        # With few steps the last timesteps matter: the schedule ends on them.
         self.scheduler = type(scheduler).from_config(scheduler.config, timestep_spacing="trailing")
         self.folder = folder
         self.ramp = torch.tensor(read_settings(folder / _PIPELINE).get("ramping_coefficients", []))
 
     @property
     def latent_stride(self) -> int:
-        """Pixels along one side of a latent."""
+        """Pixels of the image per cell of the latents, along an axis."""
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
 
     @contextmanager
     def on_device(self, *networks: Any) -> Generator[None, None, None]:
-        """Holds networks on the device, and brings them back afterwards where memory is to be spared."""
+        """Moves networks to the device, and back afterwards if they are offloaded."""
         for network in networks:
             network.to(self.device)
         yield
@@ -79,37 +79,37 @@ class Zero123PlusNetworks:
                 network.to("cpu")
 
     def encode(self, frames: Sequence[UInt8[np.ndarray, "S S 3"]], generator: torch.Generator) -> Condition:
-        """What the networks know of frames.
+        """The condition on frames.
 
         Args:
             frames: square images over gray.
-            generator: on the CPU; what is drawn for sampling the latents is the same for every frame.
+            generator: random generator on the CPU; all frames get the same noise for sampling the latents.
         """
         with self.on_device(self.vae, self.vision_encoder, self.text_encoder):
-            nothing = self.vae.encode(torch.zeros_like(self._prepared(self.for_vae, frames[0]))).latent_dist
-            noise = torch.randn(nothing.mean.shape, generator=generator).to(nothing.mean)
-            text = self._encode_nothing_said()
+            empty = self.vae.encode(torch.zeros_like(self._prepared(self.for_vae, frames[0]))).latent_dist
+            noise = torch.randn(empty.mean.shape, generator=generator).to(empty.mean)
+            text = self._encode_empty_text()
             latents, embeddings = [], []
             for frame in frames:
                 posterior = self.vae.encode(self._prepared(self.for_vae, frame)).latent_dist
                 latents.append(posterior.mean + posterior.std * noise)
                 image = self.vision_encoder(self._prepared(self.for_vision, frame)).image_embeds
                 embeddings.append(text + self.ramp.to(text)[:, None] * image[:, None])
-        unconditional = nothing.mean + nothing.std * noise
+        unconditional = empty.mean + empty.std * noise
         return Condition(
             torch.stack((unconditional.expand(len(frames), -1, -1, -1), torch.cat(latents))),
             torch.stack((text.expand(len(frames), -1, -1), torch.cat(embeddings))),
         )
 
     def decode(self, latents: Float[Tensor, "T C h w"]) -> Generator[Float[Tensor, "3 H W"], None, None]:
-        """The sheets in [0, 1], one after the other."""
+        """The image grids in [0, 1], one by one."""
         with self.on_device(self.vae):
             for latent in tracked(latents.to(self.dtype), "decoding the views"):
                 unscaled = (latent / _LATENT_SCALE + _LATENT_SHIFT) / self.vae.config.scaling_factor
-                sheet = self.vae.decode(unscaled[None]).sample[0].float()
-                yield (sheet / _COLOR_SCALE / 2 + 0.5).clamp(0, 1)
+                grid = self.vae.decode(unscaled[None]).sample[0].float()
+                yield (grid / _COLOR_SCALE / 2 + 0.5).clamp(0, 1)
 
-    def _encode_nothing_said(self) -> Float[Tensor, "1 tokens D"]:
+    def _encode_empty_text(self) -> Float[Tensor, "1 tokens D"]:
         tokens = self.tokenizer(
             "", padding="max_length", max_length=self.tokenizer.model_max_length, return_tensors="pt"
         ).input_ids
@@ -117,7 +117,7 @@ class Zero123PlusNetworks:
         if text.shape[1] != len(self.ramp):
             raise ValueError(
                 f"ramping_coefficients of {self.folder / _PIPELINE} must be one per text token, got {len(self.ramp)} "
-                f"for {text.shape[1]}. Download the folder's files from one place."
+                f"for {text.shape[1]}. Download all files from one source."
             )
         return text
 

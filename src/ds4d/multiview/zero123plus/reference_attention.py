@@ -1,11 +1,11 @@
 """Zero123++'s reference attention, and STAG4D's temporal anchor in it.
 
-In every self-attention of the UNet, the tokens of the sheet look not only at one another but also at those of the
-video's frame, noised as far as the sheet is: a first pass over the frame's latent writes them down, the pass over the
-sheet reads them (Zero123++, section 2.2). With the anchor, what the sheet's tokens look at of themselves is the mean of
-their own and of the anchor frame's (STAG4D, section 3.1), which keeps the views of all frames alike.
+In every self-attention of the UNet, the tokens of the image grid attend to one another and to those of the condition
+image, noised to the same level: a first pass over the latents of the condition stores its tokens, the pass over the
+grid reads them (Zero123++, section 2.2). With the anchor, the keys and values of the grid are computed from the mean of
+its tokens and those of the anchor frame (STAG4D, section 3.1), which keeps the views of all frames similar.
 
-Batches are 2 B long: B frames without their condition, then the same with it.
+Batches have length 2 B: B frames without their condition, then the same with it.
 """
 
 from typing import Any
@@ -14,17 +14,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-_SELF_ATTENTION = "attn1.processor"  # the end of its name in diffusers' UNets; attn2 looks at the text
+_SELF_ATTENTION = "attn1.processor"  # end of its name in diffusers' UNets; attn2 is cross-attention
 
 
 class ReferenceUnet:
-    """A UNet that sees a reference beside what it denoises.
+    """A UNet with reference attention.
 
-    The anchor is the first frame of the first batch after `start_step`. Only its tokens of that one step are kept.
+    The anchor is the first frame of the first batch after `start_step`. Only its tokens of the current step are kept.
 
     Args:
         unet: diffusers' `UNet2DConditionModel`.
-        anchored: whether frames look at the anchor.
+        anchored: whether frames attend to the anchor.
     """
 
     def __init__(self, unet: Any, *, anchored: bool) -> None:
@@ -43,35 +43,35 @@ class ReferenceUnet:
         )
 
     def start_step(self) -> None:
-        """Forgets the anchor: the next frame is the new one."""
+        """Resets the anchor: the next frame becomes the new one."""
         for layer in self._layers:
             layer.anchor = None
 
     def __call__(
         self,
-        sheets: Float[Tensor, "B2 C h w"],
+        grids: Float[Tensor, "B2 C h w"],
         references: Float[Tensor, "B2 C y x"],
         timestep: Tensor,
         embeddings: Float[Tensor, "B2 tokens D"],
     ) -> Float[Tensor, "B2 C h w"]:
-        """The network's output for the sheets.
+        """Output of the UNet for the grids.
 
         Args:
-            sheets: noised latents, scaled as the scheduler says.
-            references: latents of the frames, noised and scaled likewise.
-            timestep: of the schedule.
-            embeddings: what cross-attention looks at.
+            grids: noised latents, scaled by the scheduler.
+            references: latents of the condition images, noised and scaled likewise.
+            timestep: timestep of the schedule.
+            embeddings: keys and values of cross-attention.
         """
         for layer in self._layers:
             layer.writes = True
         self.unet(references, timestep, encoder_hidden_states=embeddings)
         for layer in self._layers:
             layer.writes = False
-        return self.unet(sheets, timestep, encoder_hidden_states=embeddings).sample
+        return self.unet(grids, timestep, encoder_hidden_states=embeddings).sample
 
 
 class _ReferenceAttention(nn.Module):
-    """The processor of one self-attention layer."""
+    """Attention processor of one self-attention layer."""
 
     def __init__(self, anchored: bool) -> None:
         from diffusers.models.attention_processor import AttnProcessor2_0

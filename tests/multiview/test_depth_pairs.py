@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ds4d.geometry import orbit_cameras, quats_to_matrices
-from ds4d.multiview.closed_surface import DepthPair, surface_gaussians
+from ds4d.multiview.depth_pairs import DepthPair, surface_gaussians
 from ds4d.rendering import renderer_for
 
 CAMERA = orbit_cameras([0.0], [0.0], fovy_deg=53.13, distance=2.0, width=32, height=32)  # a pixel is 1/16 at depth 2
@@ -21,7 +21,7 @@ def slab(front: float = 1.9, back: float = 2.1, times: int = 1) -> DepthPair:
     return DepthPair(front * depths, back * depths, inside, red, blue)
 
 
-def test_one_gaussian_for_every_pixel_and_side_on_the_pixels_ray() -> None:
+def test_one_gaussian_per_pixel_and_side_on_the_ray_of_the_pixel() -> None:
     gaussians = surface_gaussians(slab(), CAMERA)
     assert gaussians.means.shape == (1, 2 * 16 * 12, 3)
     x, y, z = gaussians.means[0].T
@@ -31,7 +31,7 @@ def test_one_gaussian_for_every_pixel_and_side_on_the_pixels_ray() -> None:
     torch.testing.assert_close(gaussians.means[0, inner], torch.tensor([[1.9 / 64, 1.9 / 64, 0.1]]), atol=1e-4, rtol=0)
 
 
-def test_gaussians_lie_flat_and_widen_where_the_surface_slants() -> None:
+def test_gaussians_are_flat_and_wider_where_the_surface_slants() -> None:
     level = surface_gaussians(slab(), CAMERA)
     ramp = torch.arange(32) * (2 / 32)  # one unit of depth per unit across
     slanted = slab()
@@ -46,24 +46,24 @@ def test_gaussians_lie_flat_and_widen_where_the_surface_slants() -> None:
     torch.testing.assert_close(normal.abs(), torch.tensor([0.5**0.5, 0.0, 0.5**0.5]), atol=0.1, rtol=0)
 
 
-def test_the_silhouette_is_neither_swollen_nor_shrunk_and_each_side_shows_its_color() -> None:
+def test_the_mask_keeps_its_area_and_each_side_its_color() -> None:
     gaussians = surface_gaussians(slab(), CAMERA)
     both = orbit_cameras([0.0, 180.0], [0.0, 0.0], fovy_deg=53.13, distance=2.0, width=128, height=128)
-    drawn = renderer_for("cpu").render(gaussians, both[None])
-    areas = (drawn.alphas[0] > 0.5).flatten(1).sum(1) / 16
+    rendered = renderer_for("cpu").render(gaussians, both[None])
+    areas = (rendered.alphas[0] > 0.5).flatten(1).sum(1) / 16
     assert areas[0] == pytest.approx(16 * 12, rel=0.08)
-    assert drawn.colors[0, 0, 0, 64, 64] > 0.95 and drawn.colors[0, 0, 2, 64, 64] < 0.05
-    assert drawn.colors[0, 1, 2, 64, 64] > 0.95 and drawn.colors[0, 1, 0, 64, 64] < 0.05
+    assert rendered.colors[0, 0, 0, 64, 64] > 0.95 and rendered.colors[0, 0, 2, 64, 64] < 0.05
+    assert rendered.colors[0, 1, 2, 64, 64] > 0.95 and rendered.colors[0, 1, 0, 64, 64] < 0.05
 
 
 def test_the_sides_are_closed() -> None:
     pair = slab(1.5, 2.5)
     side = orbit_cameras([90.0], [0.0], fovy_deg=53.13, distance=2.0, width=64, height=64)
-    drawn = renderer_for("cpu").render(surface_gaussians(pair, CAMERA), side[None])
-    assert (drawn.alphas[0, 0, 0, 28:36, 22:42] > 0.9).all()
+    rendered = renderer_for("cpu").render(surface_gaussians(pair, CAMERA), side[None])
+    assert (rendered.alphas[0, 0, 0, 28:36, 22:42] > 0.9).all()
 
 
-def test_times_with_fewer_pixels_are_filled_up_with_what_is_not_drawn() -> None:
+def test_times_with_fewer_pixels_are_padded_with_transparent_gaussians() -> None:
     pair = slab(times=2)
     pair.inside[1, :16] = False
     gaussians = surface_gaussians(pair, CAMERA)
@@ -72,7 +72,7 @@ def test_times_with_fewer_pixels_are_filled_up_with_what_is_not_drawn() -> None:
     assert torch.equal(alone.means[0], gaussians.means[1, gaussians.opacities[1] > 0])
 
 
-def test_the_cameras_world_is_kept() -> None:
+def test_gaussians_are_in_the_world_of_the_camera() -> None:
     """The same pair seen by a camera elsewhere is the same object, moved with the camera."""
     other = orbit_cameras([70.0], [25.0], fovy_deg=53.13, distance=2.0, width=32, height=32)
     here, there = surface_gaussians(slab(), CAMERA), surface_gaussians(slab(), other)

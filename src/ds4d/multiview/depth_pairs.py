@@ -1,6 +1,6 @@
-"""A front and a back depth behind every pixel, as a closed surface of colored Gaussians.
+"""Pairs of depth maps, of the front and the back of an object, as closed surfaces of colored Gaussians.
 
-Where the depths come from does not matter here: from a silhouette (`ds4d.multiview.inflate`) or from a learned model.
+The depth maps may come from masks (`ds4d.multiview.inflate`) or from a learned model.
 """
 
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from ds4d.geometry import matrices_to_quats, rgb_to_sh
 from ds4d.types import Cameras, Gaussians
 
 _OPACITY = 0.99
-_SPREAD = 0.6  # standard deviation of a Gaussian in units of the gap between pixels: no holes, little blur
+_SPREAD = 0.6  # standard deviation of a Gaussian in units of the pixel spacing: no holes, little blur
 _THICKNESS = 0.2  # of a Gaussian across the surface, in the same units
-_RIM_FRACTION = 0.4  # of a Gaussian's width at the rim: a whole one would reach beyond it and swell the silhouette
+_RIM_FRACTION = 0.4  # width of a Gaussian at the mask boundary: a full one would extend beyond it
 
 
 @dataclass(frozen=True)
 class DepthPair:
-    """What one camera sees of an object, and how deep the object is there.
+    """Depth maps and colors of the front and the back of an object, as seen by one camera.
 
     Attributes:
-        front: depth along the camera's z axis where each pixel's ray enters the object, world units.
-        back: the same where it leaves the object, not below `front`.
-        inside: the silhouettes; elsewhere nothing is read.
-        front_colors: straight, in [0, 1].
-        back_colors: of the far side.
+        front: depth along the camera's z axis where the ray of a pixel enters the object, world units.
+        back: depth where it leaves the object, not below `front`.
+        inside: masks of the object; the other fields are meaningless elsewhere.
+        front_colors: straight colors of the front in [0, 1].
+        back_colors: straight colors of the back in [0, 1].
     """
 
     front: Float[Tensor, "T H W"]
@@ -38,39 +38,39 @@ class DepthPair:
     back_colors: Float[Tensor, "T 3 H W"]
 
     def at_time(self, time: int) -> "DepthPair":
-        """One time, which keeps its axis."""
+        """The pair of one time, with its time axis."""
         return DepthPair(**{name: getattr(self, name)[time : time + 1] for name in self.__dataclass_fields__})
 
 
 def surface_gaussians(pair: DepthPair, camera: Cameras) -> Gaussians:
-    """One Gaussian per pixel and side, flat on the surface and as wide as its pixel, however the surface slants.
+    """One flat Gaussian per pixel and side, which covers the surface of its pixel at any slant.
 
-    Front and back meet at the silhouette's rim, half-way between them.
+    Front and back meet at the mask boundary, halfway between them.
 
     Args:
-        pair: the depths.
-        camera: which saw them: one view without a time axis, for images of their size.
+        pair: depth maps and colors.
+        camera: camera of the depth maps, one view without a time axis, for images of their size.
 
     Returns:
-        Gaussians [T, N]; times with fewer pixels are filled up with Gaussians that are not drawn.
+        Gaussians [T, N]; times with fewer pixels are padded with transparent Gaussians.
     """
     middle = 0.5 * (pair.front + pair.back)
     sides = [_tangents(depths, middle, pair.inside, camera) for depths in (pair.front, pair.back)]
     points, across, down = (torch.cat([side[i].flatten(1, 2) for side in sides], 1) for i in range(3))
     colors = torch.cat([c.flatten(2).mT for c in (pair.front_colors, pair.back_colors)], 1)
-    drawn = pair.inside.flatten(1).repeat(1, 2)
-    rows, shown = _packed(drawn)
+    rows, visible = _packed(pair.inside.flatten(1).repeat(1, 2))
     points, across, down, colors = (_rows(x, rows) for x in (points, across, down, colors))
     quats, scales = _flat_ellipsoids(across, down)
-    return Gaussians(points, quats, scales, _OPACITY * shown.float(), rgb_to_sh(colors)[:, :, None])
+    return Gaussians(points, quats, scales, _OPACITY * visible.float(), rgb_to_sh(colors)[:, :, None])
 
 
 def _tangents(
     depths: Float[Tensor, "T H W"], middle: Float[Tensor, "T H W"], inside: Bool[Tensor, "T H W"], camera: Cameras
 ) -> tuple[Float[Tensor, "T H W 3"], Float[Tensor, "T H W 3"], Float[Tensor, "T H W 3"]]:
-    """World points on one side, and how they move from one column, and one row, to the next.
+    """World points on one side, and their derivatives along columns and rows.
 
-    At the rim a Gaussian is narrow, lies at its pixel's inner edge, and reaches along the ray to where the sides meet.
+    At the mask boundary a Gaussian is narrow, at the inner edge of its pixel, and extends along the ray to where the
+    sides meet.
     """
     height, width = depths.shape[1:]
     K, rotation, translation = camera.Ks[0], camera.viewmats[0, :3, :3], camera.viewmats[0, :3, 3]
@@ -94,26 +94,27 @@ def _tangents(
 def _slopes(
     depths: Float[Tensor, "T H W"], middle: Float[Tensor, "T H W"], inside: Bool[Tensor, "T H W"], axis: int
 ) -> tuple[Float[Tensor, "T H W"], Float[Tensor, "T H W"]]:
-    """How depth changes along an axis, and where the rim is: 1 after a pixel, -1 before it, 0 on no side or on both.
+    """Derivatives of depth along an axis, and the side of the mask boundary: 1 after a pixel, -1 before it, else 0.
 
-    Within, these are central differences; at the rim, the way to where the sides meet. The image's edge is no rim.
+    Inside, these are central differences; at the boundary, the difference to where the sides meet. The border of the
+    image is no boundary.
     """
     size = depths.shape[axis]
     before, after = depths.roll(1, axis), depths.roll(-1, axis)
     empty_before, empty_after = ~inside.roll(1, axis), ~inside.roll(-1, axis)
     for values, empty, edge in ((before, empty_before, 0), (after, empty_after, size - 1)):
-        values.narrow(axis, edge, 1).copy_(depths.narrow(axis, edge, 1))  # what was rolled over the edge
+        values.narrow(axis, edge, 1).copy_(depths.narrow(axis, edge, 1))  # what was rolled over the border
         empty.narrow(axis, edge, 1).fill_(False)
     outward = empty_after.float() - empty_before.float()
     slopes = torch.where(outward != 0, outward * (middle - depths), 0.5 * (after - before))
     return torch.where(empty_after & empty_before, 0.0, slopes), outward
 
 
-def _packed(drawn: Bool[Tensor, "T P"]) -> tuple[Tensor, Tensor]:
-    """The columns that are drawn at each time [T, N], the others left out, and which of the N count."""
-    most = int(drawn.sum(1).max())
-    shown, rows = drawn.int().sort(dim=1, descending=True, stable=True)
-    return rows[:, :most], shown[:, :most] > 0
+def _packed(visible: Bool[Tensor, "T P"]) -> tuple[Tensor, Tensor]:
+    """Indices of the visible Gaussians of each time [T, N], padded, and which of the N are visible."""
+    most = int(visible.sum(1).max())
+    sorted_, rows = visible.int().sort(dim=1, descending=True, stable=True)
+    return rows[:, :most], sorted_[:, :most] > 0
 
 
 def _rows(values: Float[Tensor, "T P 3"], rows: Tensor) -> Float[Tensor, "T N 3"]:
@@ -123,7 +124,7 @@ def _rows(values: Float[Tensor, "T P 3"], rows: Tensor) -> Float[Tensor, "T N 3"
 def _flat_ellipsoids(
     across: Float[Tensor, "T N 3"], down: Float[Tensor, "T N 3"]
 ) -> tuple[Float[Tensor, "T N 4"], Float[Tensor, "T N 3"]]:
-    """Rotations and scales of flat Gaussians that cover parallelograms, by the first fundamental form's main axes."""
+    """Rotations and scales of flat Gaussians that cover parallelograms, by the first fundamental form."""
     e, f, g = (across * across).sum(-1), (across * down).sum(-1), (down * down).sum(-1)
     angle = 0.5 * torch.atan2(2 * f, e - g)[..., None]
     first = angle.cos() * across + angle.sin() * down
