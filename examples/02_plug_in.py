@@ -3,8 +3,7 @@
     python examples/02_plug_in.py
 
 Needs no GPU and takes some ten seconds. `TheirModel` and `draw` stand for your trainer and your splatter; what is ours
-begins with `ds4d.`. The model is fitted without and with the features, and both results are printed. Shapes, ranges and
-what has gradients: docs/plug_in.md.
+begins with `ds4d.`. Both results, without and with the features, are printed. Shapes and ranges: docs/plug_in.md.
 """
 
 import torch

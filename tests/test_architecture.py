@@ -16,8 +16,8 @@ TESTS = ROOT / "tests"
 # The files that may name a CUDA device: the back end that needs one, and the choice of a device for the user.
 MAY_NAME_CUDA = {"rendering/gsplat_backend.py", "core/device.py"}
 SLOW_PACKAGES = {"av", "numba", "matplotlib", "gsplat", "scipy", "torch", "tyro", "trimesh", "viser"}
-# Settings that are read by a name in a string: of a loss term, and of a group of parameters.
-READ_BY_NAME = {"LossConfig", "OptimizerConfig"}
+# Settings that are read by a name in a string: of an extractor, a loss term, a group of parameters.
+READ_BY_NAME = {"FeaturesConfig", "LossConfig", "OptimizerConfig"}
 MAX_LINES, MAX_TOP_LEVEL_MODULES = 400, 6
 
 TREES = {path.relative_to(SRC).as_posix(): ast.parse(path.read_text()) for path in sorted(SRC.rglob("*.py"))}

@@ -116,7 +116,7 @@ EXTERNAL = {"as_html", "ruff", "make", "rembg", "splat", "webm", "pytest"}
 def command_lines(page: str) -> list[list[str]]:
     """The `ds4d` commands in indented blocks, split as a shell does; what follows three spaces is a remark."""
     lines = re.findall(r"^    (ds4d .*)$", prose(page), flags=re.MULTILINE)
-    return [shlex.split(re.split(r" {3,}|  #| > ", line)[0]) for line in lines]
+    return [shlex.split(re.split(r" {3,}|  #| [>|] ", line)[0]) for line in lines]
 
 
 def command(name: str) -> CommandLine:

@@ -33,7 +33,7 @@ def test_a_run_gives_what_it_wrote(
     assert result.scene.num_gaussians == result.metrics.num_gaussians
     assert read_record(result.folder / "config.json").config == with_overrides(quick_config, SHORT | {"seed": 3})
     logged = [record.getMessage() for record in caplog.records if record.name == "ds4d"]
-    assert any("fit" in line for line in logged) and any("step 6 of 6" in line for line in logged)
+    assert any("training" in line for line in logged) and any("step 6 of 6" in line for line in logged)
     assert [record.levelname for record in caplog.records if "lpips" in record.getMessage()] == ["WARNING"]
 
 

@@ -11,7 +11,7 @@ import pytest
 from ds4d.cli.console import Console, ConsoleOptions
 from ds4d.cli.errors import run_safely
 from ds4d.cli.result import Outcome
-from ds4d.core import Progress
+from ds4d.core import Degraded, Progress, Warned, notify
 
 
 def read_all(terminal: int) -> str:
@@ -46,6 +46,23 @@ def test_a_result_between_progress_bars_is_on_standard_output(
     assert capsys.readouterr().out == "loaded\nopen http://127.0.0.1:8080\n"
     assert "loading" in before and before.endswith("\x1b[?25h"), "the bars have released the terminal"
     assert "rendering" in after
+
+
+def test_notices_are_printed_once_and_again_after_long_work(capsys: pytest.CaptureFixture[str]) -> None:
+    lpips, dark = Degraded("lpips", "LPIPS is off."), Warned("input", "The video is\n dark.")
+    lines = ["ds4d: degraded: LPIPS is off.", "ds4d: warning: The video is dark."]
+    with Console("generate", ConsoleOptions()) as console:
+        for notice in (lpips, dark, dark):
+            notify(notice)
+        console.print_result(Outcome("done"))
+    assert capsys.readouterr() == ("done\n", "".join(f"{line}\n" for line in lines))
+    with Console("generate", ConsoleOptions()) as console:
+        notify(lpips)
+        console.print("stage 1")
+        notify(dark)
+        console.print("stage 2")
+        console.print_result(Outcome("done"))
+    assert capsys.readouterr().err.splitlines() == [lines[0], "stage 1", lines[1], "stage 2", *lines]
 
 
 def test_json_moves_other_output_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from ds4d.cli import COMMANDS
 from ds4d.cli.arguments import CommandLine
 from ds4d.cli.result import MEANINGS
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "command_line.md"
 SHORTENED = ("generate", "multiview")  # commands whose --help leaves options out
 
 
@@ -52,6 +53,14 @@ def test_examples_can_be_parsed(command: str) -> None:
         name, *argv = shlex.split(example.partition(" > ")[0])
         assert name == command and purpose
         command_line(command).parse(argv)
+
+
+def test_command_lines_on_the_page_can_be_parsed() -> None:
+    lines = re.findall(r"^    ds4d (.*)$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert lines
+    for line in lines:
+        name, *argv = shlex.split(re.split(r" [|>#] ?", line)[0])
+        command_line(name).parse(argv)
 
 
 @pytest.mark.parametrize("command", SHORTENED)

@@ -50,6 +50,7 @@ def argv(run: Path, sample_folder: Path, quick: list[str], tmp_path: Path) -> di
         "export": [run, "--times", 0, 1, "--loop", "-o", tmp_path / "out"],
         "weights": ["--hash"],
         "info": [],
+        "completion": ["bash"],
     }
 
 
@@ -62,7 +63,7 @@ def test_json_is_one_documented_object(
     answer = json.loads(done.out)
     assert done.code == answer["exit_code"] == 0 and answer["command"] == command, done.err
     assert sorted(answer) == sorted(KEYS) and answer["seconds"] >= 0
-    documented = re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", table("Else:")[command]))
+    documented = re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", table("Otherwise:")[command]))
     named = set(documented)
     if command not in ("generate", "export", "ablate"):
         assert set(answer["result"]) == named
@@ -171,8 +172,8 @@ def test_the_page_lists_every_exit_code_command_and_key() -> None:
     assert {int(code): meaning for code, meaning in table("## Exit codes").items() if code != "code"} == MEANINGS
     assert set(MEANINGS) == set(ExitCode) and ExitCode.INTERRUPTED == 128 + signal.SIGINT
     assert ExitCode.TERMINATED == 128 + signal.SIGTERM
-    assert set(COMMANDS) <= set(table("Else:"))
-    assert set(KEYS) <= set(table("The object's keys:"))
+    assert set(COMMANDS) <= set(table("Otherwise:"))
+    assert set(KEYS) <= set(table("The keys of the object:"))
 
 
 def test_many_files_are_only_counted(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from ds4d.cli import displays
 
-VIDEO = ["reading the video", "cutting out the object"]
+VIDEO = ["reading the video", "matting"]
 RUN = ["scoring the training views", "orbit.mp4", "back.mp4", "saliency.mp4"]
 
 

@@ -17,7 +17,7 @@ REGISTRATION = Registration(
     positions=torch.zeros(4, 3),
     colors=None,
     matrix=torch.eye(4),
-    turn=Orientation("+z", True, azimuth_deg=30.2, elevation_deg=-10.4, roll_deg=0.3),
+    orientation=Orientation("+z", True, azimuth_deg=30.2, elevation_deg=-10.4, roll_deg=0.3),
     silhouette_iou=0.914,
     color_error=None,
     knows_distance=True,

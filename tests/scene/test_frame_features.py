@@ -53,7 +53,7 @@ def test_a_camera_that_moves_is_refused(quick_video: MultiViewVideo, features: F
     viewmats = quick_video.cameras.viewmats.clone()
     viewmats[2, 1, 0, 3] += 0.1
     moving = replace(quick_video, cameras=replace(quick_video.cameras, viewmats=viewmats))
-    with pytest.raises(ValueError, match="the camera of each view must stand still, got one that moves"):
+    with pytest.raises(ValueError, match="camera of each view"):
         cache_video_features(moving, features, DecouplingConfig(), FRONT)
 
 

@@ -11,7 +11,6 @@ from ds4d.api.scene import DynamicScene
 from ds4d.config import GenerateConfig
 from ds4d.core import Degraded, DeviceName, Warned, notify
 from ds4d.pipeline import Event, FileWritten, Finished, Resolved, StageStarted, iter_run
-from ds4d.presets import PresetName
 from ds4d.runs import Provenance, RunMetrics
 from ds4d.training import StepDone
 
@@ -48,7 +47,7 @@ def run(
     input: str | PathLike[str],
     output: str | PathLike[str],
     *,
-    preset: PresetName | None = None,
+    preset: str | None = None,
     config: GenerateConfig | str | PathLike[str] | None = None,
     overrides: Mapping[str, Any] | None = None,
     seed: int | None = None,

@@ -41,11 +41,11 @@ def describe_step(event: StepDone) -> str:
 
 def describe_registration(registration: Registration) -> str:
     """Orientation and fit of a registered mesh, in one line."""
-    turn = registration.turn
+    orientation = registration.orientation
     parts = [
-        f"mesh registered: up axis {turn.up_axis}{', mirrored' if turn.mirrored else ''}",
-        f"input view at azimuth {turn.azimuth_deg:.0f}, elevation {turn.elevation_deg:.0f}, "
-        f"roll {turn.roll_deg:.0f} degrees",
+        f"mesh registered: up axis {orientation.up_axis}{', mirrored' if orientation.mirrored else ''}",
+        f"input view at azimuth {orientation.azimuth_deg:.0f}, elevation {orientation.elevation_deg:.0f}, "
+        f"roll {orientation.roll_deg:.0f} degrees",
         f"silhouette IoU {registration.silhouette_iou:.2f}",
         "no colors" if registration.color_error is None else f"color error {registration.color_error:.2f}",
     ]

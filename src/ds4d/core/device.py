@@ -8,6 +8,7 @@ import torch
 
 from ds4d import OPENMP_SPINS
 from ds4d.core.notices import Degraded, Warned, notify
+from ds4d.core.versions import install_command
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 
@@ -45,7 +46,7 @@ def _find_device(name: DeviceName) -> torch.device:
             )
         return torch.device("cpu")
     if name == "auto" and importlib.util.find_spec("gsplat") is None:
-        message = "the CUDA device is not used: gsplat is not installed. Install it with: pip install '.[cuda]'"
+        message = f"the CUDA device is not used: gsplat is not installed. Install it with: {install_command('cuda')}"
         notify(Degraded("device", message))
         return torch.device("cpu")
     return torch.device("cuda")

@@ -1,7 +1,7 @@
 """Gaussians as .splat files: 32 bytes each and nothing else, the format that most viewers in browsers read.
 
 Per Gaussian: center and standard deviations (3 float32 each), red, green, blue and opacity (a byte each), rotation wxyz
-(a byte each, 128 + 128 q). There is no room for color that depends on the view: what is kept is its mean.
+(a byte each, 128 + 128 q). View-dependent color is reduced to its mean.
 """
 
 from pathlib import Path

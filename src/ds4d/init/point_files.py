@@ -1,4 +1,4 @@
-"""Points from files that others made: clouds and meshes."""
+"""Points from mesh and point cloud files."""
 
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,25 @@ _SUFFIXES = (".ply", ".obj", ".glb")
 def read_points(
     path: Path, count: int, generator: torch.Generator
 ) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 3"] | None]:
-    """`count` points of a point cloud or mesh (PLY, OBJ, GLB), in the file's own world, and their colors.
+    """Points of a mesh or point cloud, in the space of the file, and their colors.
 
-    A mesh is sampled evenly over its surface; of a cloud with more points a random part is taken, a smaller one is
-    taken whole. Colors, in [0, 1], are those of the vertices, faces or textures; none where a part of the file has
-    none.
+    Meshes are sampled uniformly by area; of larger point clouds a random subset is taken, smaller ones completely.
+
+    Args:
+        path: PLY, OBJ or GLB file.
+        count: number of points.
+        generator: random generator of the samples.
+
+    Returns:
+        Positions; RGB in [0, 1] from vertices, faces or textures, None unless every part of the file has colors.
 
     Raises:
-        ValueError: the file is missing or of another kind, cannot be read, or holds no finite points.
+        ValueError: the file is missing, of another format, damaged, or without finite points.
     """
     if path.suffix.lower() not in _SUFFIXES:
         raise ValueError(f"init file {path} must be a PLY, OBJ or GLB file, got {path.suffix!r}. Convert it to one.")
     if not path.is_file():
-        raise ValueError(f"init file {path} must exist, got none. Give a PLY, OBJ or GLB file.")
+        raise ValueError(f"init file {path} must exist, got no file. Give a PLY, OBJ or GLB file.")
     parts = _parts(path)
     surfaces = [part for part in parts if len(getattr(part, "faces", ()))]
     for part in parts:
@@ -43,7 +49,7 @@ def read_points(
 
 
 def _parts(path: Path) -> list[Any]:
-    """The meshes and clouds in a file, each where its scene places it."""
+    """The meshes and point clouds of a file, with the transforms of its scene applied."""
     import trimesh
 
     try:
@@ -54,39 +60,39 @@ def _parts(path: Path) -> list[Any]:
 
 
 def _sample(surfaces: list[Any], count: int, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray | None]:
-    """Points of meshes, by area, with the colors they have there."""
+    """Points sampled on meshes, uniformly by area, with their colors."""
     import trimesh
 
     areas = torch.tensor([float(part.area) for part in surfaces])
-    fractions = torch.multinomial(areas, count, replacement=True, generator=generator).bincount(minlength=len(surfaces))
+    counts = torch.multinomial(areas, count, replacement=True, generator=generator).bincount(minlength=len(surfaces))
     positions, colors = [], []
-    for part, share in zip(surfaces, fractions.tolist(), strict=True):
+    for part, part_count in zip(surfaces, counts.tolist(), strict=True):
         seed = int(torch.randint(1 << 31, (1,), generator=generator))
-        points, faces = trimesh.sample.sample_surface(part, share, seed=seed)[:2]
-        within = trimesh.triangles.points_to_barycentric(part.triangles[faces], points)
+        points, faces = trimesh.sample.sample_surface(part, part_count, seed=seed)[:2]
+        barycentric = trimesh.triangles.points_to_barycentric(part.triangles[faces], points)
         positions.append(points)
-        colors.append(_surface_colors(part, part.faces[faces], faces, within))
+        colors.append(_surface_colors(part, part.faces[faces], faces, barycentric))
     return np.concatenate(positions), _joined(colors)
 
 
-def _surface_colors(part: Any, corners: np.ndarray, faces: np.ndarray, within: np.ndarray) -> np.ndarray | None:
-    """RGB of points of a mesh, given their faces' corners and where in the faces they lie."""
+def _surface_colors(part: Any, corners: np.ndarray, faces: np.ndarray, barycentric: np.ndarray) -> np.ndarray | None:
+    """RGB of points of a mesh, given the vertices of their faces and their barycentric coordinates."""
     visual = part.visual
     if visual.kind == "texture":
-        uv = None if visual.uv is None else np.einsum("nc,ncd->nd", within, visual.uv[corners])
+        uv = None if visual.uv is None else np.einsum("nc,ncd->nd", barycentric, visual.uv[corners])
         shown = visual.material.to_color(uv)
         rgba = np.broadcast_to(visual.material.main_color if shown is None else shown, (len(faces), 4))
     elif visual.kind == "face":
         rgba = visual.face_colors[faces]
     elif visual.kind == "vertex":
-        rgba = np.einsum("nc,ncd->nd", within, visual.vertex_colors[corners])
+        rgba = np.einsum("nc,ncd->nd", barycentric, visual.vertex_colors[corners])
     else:
         return None
     return rgba[:, :3] / 255
 
 
 def _choose(clouds: list[Any], count: int, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray | None]:
-    """Points of clouds, a random part if there are more than enough."""
+    """Points of point clouds, a random subset if there are more than `count`."""
     positions = np.concatenate([np.asarray(cloud.vertices) for cloud in clouds])
     colors = _joined([_vertex_colors(cloud) for cloud in clouds])
     if len(positions) > count:
@@ -101,6 +107,6 @@ def _vertex_colors(cloud: Any) -> np.ndarray | None:
 
 
 def _joined(colors: list[np.ndarray | None]) -> np.ndarray | None:
-    """The colors of all parts; none unless every part has some."""
+    """The colors of all parts; None unless every part has some."""
     known = [part for part in colors if part is not None]
     return np.concatenate(known) if len(known) == len(colors) else None

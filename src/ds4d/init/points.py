@@ -1,13 +1,16 @@
-"""The first Gaussians: from points, wherever the points come from."""
+"""Gaussians from points, random points, and nearest neighbors."""
 
 import math
 
 import torch
 from jaxtyping import Float, Int
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from ds4d.geometry import rgb_to_sh
 from ds4d.types import RawGaussians
+
+_CHUNK = 2048  # points whose distances to all others are computed at a time
 
 
 def gaussians_from_points(
@@ -18,24 +21,24 @@ def gaussians_from_points(
     sh_degree: int,
     scale_factor: float,
 ) -> RawGaussians:
-    """Round Gaussians at the points, each about as large as the gap to its neighbors.
+    """Round Gaussians at the points, of a size proportional to the distance to their neighbors.
 
     Args:
-        points: inner world units.
-        colors: in [0, 1].
-        opacity: of every Gaussian, in (0, 1).
-        sh_degree: 0 to 3; the bases above degree 0 start at 0.
+        points: centers.
+        colors: RGB in [0, 1].
+        opacity: opacity of every Gaussian, in (0, 1).
+        sh_degree: degree of the spherical harmonics, 0 to 3; coefficients above degree 0 are 0.
         scale_factor: standard deviation in units of the mean distance to the three nearest neighbors.
 
     Raises:
-        ValueError: fewer than 4 points, or values that are not finite.
+        ValueError: there are fewer than 4 points, or values that are not finite.
     """
     if points.shape[0] < 4:
         raise ValueError(f"gaussians_from_points: points must number at least 4, got {points.shape[0]}.")
     if not (points.isfinite().all() and colors.isfinite().all()):
         raise ValueError("gaussians_from_points: points and colors must be finite. Remove the NaN or Inf rows.")
     count = points.shape[0]
-    neighbors = points[nearest_rows(points, 3)]
+    neighbors = points[nearest_neighbors(points, 3)]
     spacing = (neighbors - points[:, None]).norm(dim=-1).mean(-1).clamp_min(1e-5)
     quats = points.new_zeros(count, 4)
     quats[:, 0] = 1
@@ -50,26 +53,51 @@ def gaussians_from_points(
     )
 
 
-def nearest_rows(points: Float[Tensor, "N 3"], count: int, chunk: int = 2048) -> Int[Tensor, "N k"]:
-    """Rows of the nearest other points, nearest first; brute force in chunks. k is at most N - 1."""
+def nearest_neighbors(points: Float[Tensor, "N 3"], count: int) -> Int[Tensor, "N k"]:
+    """Indices of the nearest other points, nearest first; k is `count`, at most N - 1.
+
+    By a k-d tree on the CPU, by all distances on a GPU.
+
+    Args:
+        points: points in any units.
+        count: number of neighbors.
+    """
     count = min(count, points.shape[0] - 1)
     if count <= 0:
         return torch.empty(points.shape[0], 0, dtype=torch.long, device=points.device)
-    rows = []
-    for first in range(0, points.shape[0], chunk):
-        part = points[first : first + chunk]
-        # The faster matrix-product form of cdist loses the distances of points that nearly coincide.
-        distances = torch.cdist(part, points, compute_mode="donot_use_mm_for_euclid_dist")
-        own = torch.arange(len(part), device=points.device)
-        distances[own, first + own] = torch.inf
-        rows.append(distances.topk(count, largest=False).indices)
-    return torch.cat(rows)
+    if points.device.type == "cpu":
+        return _by_tree(points, count)
+    return torch.cat([_by_distances(points, first, count) for first in range(0, len(points), _CHUNK)])
+
+
+def _by_tree(points: Float[Tensor, "N 3"], count: int) -> Int[Tensor, "N k"]:
+    positions = points.detach().double().numpy()
+    # The point itself is among the nearest, but not first where others coincide with it, and absent where many do.
+    found = torch.from_numpy(KDTree(positions).query(positions, count + 1)[1]).long()
+    others = found != torch.arange(len(points))[:, None]
+    others[others.all(1), -1] = False
+    return found[others].reshape(-1, count)
+
+
+def _by_distances(points: Float[Tensor, "N 3"], first: int, count: int) -> Int[Tensor, "n k"]:
+    chunk = points[first : first + _CHUNK]
+    # The faster matrix-product form of cdist loses the distances of points that nearly coincide.
+    distances = torch.cdist(chunk, points, compute_mode="donot_use_mm_for_euclid_dist")
+    own = torch.arange(len(chunk), device=points.device)
+    distances[own, first + own] = torch.inf
+    return distances.topk(count, largest=False).indices
 
 
 def random_ball(
     count: int, radius: float, generator: torch.Generator
 ) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 3"]]:
-    """Points uniform in a ball round the origin, and gray colors: the baseline that knows nothing of the object."""
+    """Points uniform in a ball around the origin, and gray colors.
+
+    Args:
+        count: number of points.
+        radius: radius of the ball.
+        generator: random generator.
+    """
     directions = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=-1)
     points = radius * directions * torch.rand(count, 1, generator=generator).pow(1 / 3)
     return points, torch.full_like(points, 0.5)

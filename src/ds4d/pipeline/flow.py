@@ -13,7 +13,7 @@ from typing import Any
 from ds4d.config import GenerateConfig
 from ds4d.core import DeviceName, Notice, Stopwatch, choose_device, notices_to
 from ds4d.evaluation import score_training_images
-from ds4d.init import describe_start, register_mesh
+from ds4d.init import describe_initialization, register_mesh
 from ds4d.pipeline.events import (
     Event,
     FileWritten,
@@ -28,7 +28,6 @@ from ds4d.pipeline.inputs import read_input
 from ds4d.pipeline.request import RunRequest, check_request, resolve_config
 from ds4d.pipeline.results import fit, measure, write_images, write_report_page
 from ds4d.pipeline.setup import extract_frame_features, prepare
-from ds4d.presets import PresetName
 from ds4d.runs import Provenance, predict_run
 from ds4d.scene import BakedGaussians
 from ds4d.training import load_checkpoint
@@ -38,7 +37,7 @@ def iter_run(
     input: str | PathLike[str],
     output: str | PathLike[str],
     *,
-    preset: PresetName | None = None,
+    preset: str | None = None,
     config: GenerateConfig | str | PathLike[str] | None = None,
     overrides: Mapping[str, Any] | None = None,
     seed: int | None = None,
@@ -96,7 +95,7 @@ def _run(request: RunRequest, notices: list[Notice]) -> Generator[Event, None, N
     provenance = Provenance(
         views=training_input.description,
         features="none" if features is None else config.features.kind,
-        init=describe_start(config.init, training_input.points),
+        init=describe_initialization(config.init, training_input.points),
     )
     yield Resolved("features", provenance.features)
 

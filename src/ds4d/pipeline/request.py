@@ -11,7 +11,7 @@ import torch
 from ds4d import __version__
 from ds4d.config import GenerateConfig
 from ds4d.core import Warned, notify, with_overrides
-from ds4d.presets import PRESETS, PresetName, default_preset
+from ds4d.presets import PRESETS, default_preset
 from ds4d.runs import RunFolder, RunRecord, read_record
 from ds4d.training import check_tensorboard
 
@@ -34,7 +34,7 @@ class RunRequest:
 
 
 def resolve_config(
-    preset: PresetName | None,
+    preset: str | None,
     config: GenerateConfig | str | PathLike[str] | None,
     overrides: Mapping[str, Any] | None,
     seed: int | None,

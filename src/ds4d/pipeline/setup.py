@@ -6,7 +6,7 @@ from ds4d.config import GenerateConfig
 from ds4d.core import Degraded, notify
 from ds4d.features import extract_features
 from ds4d.guidance import load_guidance
-from ds4d.init import first_gaussians, normalize_scene, register_mesh
+from ds4d.init import initial_gaussians, normalize_scene, register_mesh
 from ds4d.init.registration import Registration
 from ds4d.losses import Term
 from ds4d.metrics import Lpips
@@ -43,7 +43,7 @@ def prepare(
     config: GenerateConfig,
     device: torch.device,
     features: FrameFeatures | None = None,
-    registered: Registration | None = None,
+    registration: Registration | None = None,
     points: PointCloud | None = None,
 ) -> Trainer:
     """The fit of a clip, ready to run: the object is placed, its first Gaussians stand, nothing is learnt yet.
@@ -53,7 +53,7 @@ def prepare(
         config: all settings.
         device: where to work.
         features: what `extract_frame_features` made of the clip; made here if None.
-        registered: what `register_mesh` made of the file to begin with, if there is one; made here if None.
+        registration: registered mesh (`register_mesh`), for that init method; registered here if None.
         points: the object's surface at the middle frame in the user's world, where it is known.
 
     Raises:
@@ -68,9 +68,9 @@ def prepare(
         )
     renderer = renderer_for(device)
     normalization = normalize_scene(video, config.init.hull)
-    registered = registered or register_mesh(video, config.init, config.seed)
-    initial = first_gaussians(
-        normalization, config.init, torch.Generator().manual_seed(config.seed), registered, points
+    registration = registration or register_mesh(video, config.init, config.seed)
+    initial = initial_gaussians(
+        normalization, config.init, torch.Generator().manual_seed(config.seed), registration, points
     )
     timeline = Timeline(tuple(video.times.tolist()), video.duration, video.loops)
     cache = None

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ds4d.core import install_command
 from ds4d.geometry import evaluate_sh
 from ds4d.geometry.spherical_harmonics import sh_degree
 from ds4d.rendering.inputs import check_axes
@@ -21,7 +22,7 @@ class GsplatRenderer:
         try:
             from gsplat import rasterization
         except ImportError as error:
-            raise ImportError("GsplatRenderer needs gsplat. Run: pip install 'ds4d[cuda]'") from error
+            raise ImportError(f"GsplatRenderer needs gsplat. Install it with: {install_command('cuda')}") from error
         self.settings = settings or SplatSettings()
         self._rasterization = rasterization
 

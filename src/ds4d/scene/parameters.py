@@ -61,6 +61,6 @@ class GaussianParameters(nn.Module):
                 setattr(self, name, nn.Parameter(rows))
 
     def resize(self, count: int) -> None:
-        """Makes room for a stored set of `count` Gaussians; values are zeros until a state is loaded."""
+        """Allocates a stored set of `count` Gaussians; values are zeros until a state is loaded."""
         for name, parameter in list(self.named_parameters()):
             setattr(self, name, nn.Parameter(parameter.new_zeros(count, *parameter.shape[1:])))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ds4d.core import check_ranges
+from ds4d.core import check_ranges, install_command
 from ds4d.io import atomic_path
 from ds4d.training.events import StepDone
 
@@ -86,7 +86,7 @@ def check_tensorboard() -> None:
         ImportError: the extra `log` is not installed.
     """
     if importlib.util.find_spec("tensorboard") is None:
-        raise ImportError("--log.tensorboard needs TensorBoard. Run: pip install 'ds4d[log]'")
+        raise ImportError(f"--log.tensorboard needs TensorBoard. Install it with: {install_command('log')}")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

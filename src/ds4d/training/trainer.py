@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ds4d.init import nearest_rows
+from ds4d.init import nearest_neighbors
 from ds4d.losses import LossInputs, Objective, ViewCorrection
 from ds4d.losses.view_loss import ViewLoss
 from ds4d.metrics import Lpips
@@ -236,7 +236,7 @@ class Trainer:
     def _find_neighbors(self) -> Tensor:
         """Each Gaussian's nearest neighbors, for losses that need them; they stay until the Gaussians change."""
         count = self.config.neighbors if self.objective.needs_neighbors else 0
-        return nearest_rows(self.scene.gaussians.means.detach(), count)
+        return nearest_neighbors(self.scene.gaussians.means.detach(), count)
 
     def _depths_are_due(self) -> bool:
         """Whether depth images are rendered again: at the start of the dynamic stage and at regular intervals."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from ds4d.core import install_command
 from ds4d.rendering import renderer_for
 from ds4d.scene import FOVY_DEG, Scene, viewing_distance
 from ds4d.viewer.addresses import DEFAULT_HOST, choose_port, describe_address
@@ -47,7 +48,7 @@ class Viewer:
         try:
             import viser
         except ImportError as error:
-            raise ImportError("the viewer needs viser. Run: pip install 'ds4d[viewer]'") from error
+            raise ImportError(f"the viewer needs viser. Install it with: {install_command('viewer')}") from error
         self.host = host
         with _silence():  # viser prints a table
             self._server: Any = viser.ViserServer(host, choose_port(host, port), label="ds4d", verbose=False)

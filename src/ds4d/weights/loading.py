@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ds4d.core import install_command
 from ds4d.weights.models import Part
 
 
@@ -121,7 +122,9 @@ def _imported(package: str) -> Any:
     try:
         return import_module(package)
     except ImportError as error:
-        raise ImportError(f"pretrained networks need {package}. Install it with: pip install 'ds4d[priors]'") from error
+        raise ImportError(
+            f"pretrained networks need {package}. Install it with: {install_command('priors')}"
+        ) from error
 
 
 @contextmanager

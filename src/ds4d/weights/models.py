@@ -7,6 +7,8 @@ authors state beside the weights; where they state none, it says so.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from ds4d.core import install_command
+
 
 @dataclass(frozen=True)
 class Part:
@@ -170,7 +172,7 @@ _ALL = (
         (Part("", weights=("vgg.safetensors", "vgg.pth")),),
         "BSD-2-Clause",
         True,
-        get="pip install 'ds4d[eval]'",
+        get=install_command("eval"),
         package=("torchmetrics", "functional/image/lpips_models"),
     ),
     PretrainedModel(

@@ -354,6 +354,6 @@ def test_leaves_nothing_behind_when_refused(scene: BakedGaussians, tmp_path: Pat
     means = scene.frames.means.clone()
     means[1, 2, 0] = torch.nan
     broken = BakedGaussians(replace(scene.frames, means=means), scene.timeline, scene.world)
-    with pytest.raises(ValueError, match="means must be finite, got 1 "):
+    with pytest.raises(ValueError, match="means must be finite"):
         write_html(broken, tmp_path / "page.html", frame_times(broken))
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""The sample creature as a shape that was reconstructed elsewhere."""
+"""The sample creature as a shape to be registered."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ from ds4d.types import Cameras, FrameBatch, MultiViewVideo, PointCloud
 
 @pytest.fixture(scope="session")
 def creature(creature_mesh: trimesh.Trimesh) -> PointCloud:
-    """Coloured points of its surface in the world of the sample's cameras."""
+    """Colored points of its surface in the world of the sample's cameras."""
     positions, faces = trimesh.sample.sample_surface(creature_mesh, 5000, seed=0)
     colors = creature_mesh.visual.face_colors[faces][:, :3] / 255
     return PointCloud(torch.from_numpy(positions).float(), torch.from_numpy(colors).float())
@@ -22,7 +22,7 @@ def creature(creature_mesh: trimesh.Trimesh) -> PointCloud:
 
 @pytest.fixture(scope="session")
 def middle_views(quick_video: MultiViewVideo) -> Callable[..., tuple[FrameBatch, Cameras, Tensor]]:
-    """Images, cameras and weights of the clip's middle frame, of the first few views."""
+    """Images, cameras and weights of the first views of the middle frame."""
 
     def views(count: int) -> tuple[FrameBatch, Cameras, Tensor]:
         rows = torch.arange(count)
@@ -35,11 +35,11 @@ def middle_views(quick_video: MultiViewVideo) -> Callable[..., tuple[FrameBatch,
 
 
 @pytest.fixture(scope="session")
-def random_turn() -> Callable[..., Float[Tensor, "3 3"]]:
-    """Any rotation by its seed, or any rotation of a mirror image."""
+def random_orientation() -> Callable[..., Float[Tensor, "3 3"]]:
+    """A random rotation by its seed, of the mirror image if asked for."""
 
-    def turn(seed: int, *, mirrored: bool) -> Float[Tensor, "3 3"]:
+    def orientation(seed: int, *, mirrored: bool) -> Float[Tensor, "3 3"]:
         quat = torch.randn(4, generator=torch.Generator().manual_seed(seed))
         return quats_to_matrices(quat) @ torch.diag(torch.tensor([1.0, 1.0, -1.0 if mirrored else 1.0]))
 
-    return turn
+    return orientation

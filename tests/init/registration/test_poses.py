@@ -1,4 +1,4 @@
-"""Similarities that may mirror."""
+"""Poses, which may mirror."""
 
 import pytest
 import torch
@@ -10,29 +10,29 @@ QUARTER_ABOUT_Z = (0.5**0.5, 0.0, 0.0, 0.5**0.5)
 
 
 def two_poses() -> Poses:
-    """A quarter turn about z at twice the size, as it is and mirrored, elsewhere."""
+    """A rotation by 90 degrees about z with scale 2 and a translation, without and with mirroring."""
     quats = torch.tensor([QUARTER_ABOUT_Z, QUARTER_ABOUT_Z])
     return Poses(quats, torch.tensor([False, True]), torch.tensor([2.0, 2.0]), torch.tensor([[0.0, 0, 1], [0, 0, 3]]))
 
 
-def test_points_are_mirrored_turned_scaled_and_shifted_in_this_order() -> None:
+def test_order_is_mirror_rotate_scale_translate() -> None:
     placed = two_poses().apply(torch.tensor([[1.0, 0, 0], [0, 1, 0]]))
     torch.testing.assert_close(placed[0], torch.tensor([[0.0, 2, 1], [-2, 0, 1]]))
     torch.testing.assert_close(placed[1], torch.tensor([[0.0, -2, 3], [-2, 0, 3]]))
 
 
-def test_only_mirrored_poses_turn_left_into_right() -> None:
-    torch.testing.assert_close(torch.linalg.det(two_poses().turns), torch.tensor([1.0, -1.0]))
+def test_mirrored_poses_have_negative_determinant() -> None:
+    torch.testing.assert_close(torch.linalg.det(two_poses().orientations), torch.tensor([1.0, -1.0]))
 
 
-def test_some_poses_are_taken_in_the_order_asked_for() -> None:
-    taken = two_poses().select(torch.tensor([1, 0]))
-    assert taken.mirrored.tolist() == [True, False]
-    assert taken.shifts[:, 2].tolist() == [3.0, 1.0]
+def test_select_keeps_the_order() -> None:
+    selected = two_poses().select(torch.tensor([1, 0]))
+    assert selected.mirrored.tolist() == [True, False]
+    assert selected.shifts[:, 2].tolist() == [3.0, 1.0]
 
 
-def test_angles_between_turns() -> None:
-    turns = two_poses().turns
-    torch.testing.assert_close(angles_between(turns, torch.eye(3)), torch.tensor([90.0, 180.0]))
+def test_angles_between() -> None:
+    orientations = two_poses().orientations
+    torch.testing.assert_close(angles_between(orientations, torch.eye(3)), torch.tensor([90.0, 180.0]))
     small = quats_to_matrices(torch.tensor([1.0, 0.0, torch.pi / 360, 0.0]))  # a degree
     assert angles_between(small, torch.eye(3)).item() == pytest.approx(1.0, abs=0.02)

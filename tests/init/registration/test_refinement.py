@@ -1,4 +1,4 @@
-"""The fine search."""
+"""Refinement of poses."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from ds4d.geometry import project_points
 from ds4d.init import gaussians_from_points
 from ds4d.init.registration.poses import Poses
 from ds4d.init.registration.refinement import refine_poses
-from ds4d.init.registration.targets import Targets, extract_mattes
+from ds4d.init.registration.targets import Targets, crop_views
 from ds4d.rendering import CpuRenderer
 from ds4d.types import PointCloud, RawGaussians
 
@@ -21,7 +21,7 @@ def shape(creature: PointCloud) -> RawGaussians:
 
 
 def nearby(**changes) -> Poses:
-    """A pose that is a little off: by 11 degrees, 10 % and some pixels."""
+    """A pose with errors of 11 degrees, 10 % and some pixels."""
     pose = Poses(
         quats=torch.tensor([[1.0, 0.03, 0.09, -0.02]]),
         mirrored=torch.tensor([False]),
@@ -31,21 +31,21 @@ def nearby(**changes) -> Poses:
     return replace(pose, **changes)
 
 
-def misplacement(pose: Poses, creature: PointCloud) -> float:
+def mean_error(pose: Poses, creature: PointCloud) -> float:
     return float((pose.apply(creature.positions)[0] - creature.positions).norm(dim=-1).mean())
 
 
-def test_a_pose_that_is_a_little_off_comes_right(creature: PointCloud, shape: RawGaussians, middle_views) -> None:
-    targets = extract_mattes(*middle_views(3), 48)
-    refined, likeness = refine_poses(nearby(), shape, targets, CpuRenderer(), colored=True, rate=0.03)
-    assert misplacement(nearby(), creature) > 0.05
-    assert misplacement(refined, creature) < 0.02
-    assert likeness.silhouette_iou > 0.8
+def test_small_errors_are_corrected(creature: PointCloud, shape: RawGaussians, middle_views) -> None:
+    targets = crop_views(*middle_views(3), 48)
+    refined, score = refine_poses(nearby(), shape, targets, CpuRenderer(), colored=True, rate=0.03)
+    assert mean_error(nearby(), creature) > 0.05
+    assert mean_error(refined, creature) < 0.02
+    assert score.silhouette_iou > 0.8
     assert not refined.mirrored.any()
 
 
-def test_one_view_leaves_the_distance_as_it_is(shape: RawGaussians, middle_views) -> None:
-    targets = extract_mattes(*middle_views(1), 48)
+def test_one_view_keeps_the_distance(shape: RawGaussians, middle_views) -> None:
+    targets = crop_views(*middle_views(1), 48)
     refined, _ = refine_poses(nearby(), shape, targets, CpuRenderer(), colored=True, rate=0.03)
     _, before = project_points(nearby().shifts, targets.cameras)
     _, after = project_points(refined.shifts, targets.cameras)
@@ -54,19 +54,19 @@ def test_one_view_leaves_the_distance_as_it_is(shape: RawGaussians, middle_views
 
 
 def test_wrong_colors_do_not_change_the_size(shape: RawGaussians, middle_views) -> None:
-    """A white shape is not made smaller to hide that the object is darker."""
-    targets = extract_mattes(*middle_views(2), 48)
+    """A white shape does not shrink to hide that the object is darker."""
+    targets = crop_views(*middle_views(2), 48)
     white = replace(shape, sh=torch.full_like(shape.sh, 1.7))
-    right = nearby(quats=torch.tensor([[1.0, 0, 0, 0]]), scales=torch.ones(1), shifts=torch.zeros(1, 3))
+    true = nearby(quats=torch.tensor([[1.0, 0, 0, 0]]), scales=torch.ones(1), shifts=torch.zeros(1, 3))
     sizes = []
-    for drawn, colored in ((white, True), (shape, False)):
-        refined, _ = refine_poses(right, drawn, targets, CpuRenderer(), colored=colored, rate=0.02)
+    for gaussians, colored in ((white, True), (shape, False)):
+        refined, _ = refine_poses(true, gaussians, targets, CpuRenderer(), colored=colored, rate=0.02)
         sizes.append(float(refined.scales))
     assert sizes[0] == pytest.approx(sizes[1], abs=0.01)
 
 
-def test_poses_do_not_disturb_each_other(shape: RawGaussians, middle_views) -> None:
-    targets: Targets = extract_mattes(*middle_views(1), 24)
+def test_poses_are_independent(shape: RawGaussians, middle_views) -> None:
+    targets: Targets = crop_views(*middle_views(1), 24)
     other = nearby(mirrored=torch.tensor([True]))
     both = Poses(*(torch.cat([getattr(pose, name) for pose in (nearby(), other)]) for name in vars(other)))
     together, _ = refine_poses(both, shape, targets, CpuRenderer(), colored=True, rate=0.03)

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from ds4d.cli.arguments import CommandLine
 from ds4d.cli.console import Console
 from ds4d.cli.result import Outcome
-from ds4d.core import installed_version, versions
+from ds4d.core import choose_device, install_command, installed_version, versions
 from ds4d.geometry import orbit_cameras
 from ds4d.rendering import renderer_for
 from ds4d.types import Gaussians
@@ -59,7 +59,7 @@ def _devices() -> Iterator[str]:
 
 def _gsplat_state() -> str:
     """Whether gsplat renders on the GPU; at its first use it compiles its kernels."""
-    device = torch.device("cuda")
+    device = choose_device("auto")
     gaussians = Gaussians(
         means=torch.zeros(1, 3, device=device),
         quats=torch.tensor([[1.0, 0.0, 0.0, 0.0]], device=device),
@@ -80,7 +80,7 @@ def _extras() -> Iterator[str]:
     for extra, requirements in _requirements_by_extra().items():
         missing = [requirement.name for requirement in requirements if not _satisfied(requirement)]
         if missing:
-            yield f"extra {extra}: missing {', '.join(missing)}. Add it with: pip install 'ds4d[{extra}]'"
+            yield f"extra {extra}: missing {', '.join(missing)}. Install it with: {install_command(extra)}"
         else:
             yield f"extra {extra}: installed"
 

@@ -1,4 +1,4 @@
-"""Where a shape that was reconstructed elsewhere stands in the views."""
+"""Registration of a mesh of unknown pose and scale to the views."""
 
 from ds4d.init.registration.orientation import Orientation as Orientation
 from ds4d.init.registration.register import Registration as Registration

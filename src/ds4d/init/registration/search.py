@@ -1,4 +1,4 @@
-"""The coarse search: a shape in every rotation, mirrored or not, drawn as points and held against the views."""
+"""Coarse search of the pose: all rotations, mirrored or not, rendered as points and compared with the target views."""
 
 import math
 from dataclasses import replace
@@ -9,86 +9,87 @@ from torch import Tensor
 
 from ds4d.core import tracked
 from ds4d.geometry import project_points, uniform_rotations
+from ds4d.init.registration.match_score import MatchScore, score_match
 from ds4d.init.registration.poses import Poses, angles_between
-from ds4d.init.registration.similarity import Likeness, compare
 from ds4d.init.registration.targets import Targets
 from ds4d.types import Cameras
 
-_FEWEST_ROTATIONS = 1000  # any rotation has one of them within 22 degrees, from where the fine search finds the way
-_IMAGES = 6000  # of all rotations and views: a view or two mistake more, and draw more as fast
-_CHUNK = 250  # poses drawn at once
-_APART_DEG = 25.0  # less is the same way of standing
-_TOUCHED = 0.2  # coverage; a point fills its whole pixel, so that one counts as drawn when the shape touches it
-_FILLED = 0.7  # part of a window that the first drawing fills
+_MIN_ROTATIONS = 1000  # every rotation is within 22 degrees of one, where the refinement converges
+_MAX_IMAGES = 6000  # rotations times views: few views are more ambiguous, and allow more rotations in the same time
+_CHUNK = 250  # poses rendered at a time
+_MIN_ANGLE_DEG = 25.0  # between the poses that are kept
+_ALPHA_THRESHOLD = 0.2  # low, as a point fills the whole pixel that it touches
+_INITIAL_EXTENT = 0.7  # of the image
 
 
 def search_poses(
     positions: Float[Tensor, "N 3"], colors: Float[Tensor, "N 3"] | None, targets: Targets, keep: int
 ) -> Poses:
-    """The `keep` best ways in which the shape may stand, all unlike each other, best first.
+    """The `keep` best poses of the shape, best first, whose rotations differ from one another.
 
-    Scale and shift follow from each rotation: the drawn silhouettes get the area and the centers of the true ones.
+    For each rotation, scale and shift are those at which the centers and spreads of the rendered silhouettes are those
+    of the target silhouettes.
 
     Args:
         positions: a few hundred points of the surface, centered on the origin.
-        colors: of the points, in [0, 1]; without them the silhouettes decide alone.
-        targets: small windows; the cameras look at the origin's surroundings.
-        keep: how many.
+        colors: RGB of the points in [0, 1], or None to compare silhouettes alone.
+        targets: small target views of the surroundings of the origin.
+        keep: number of poses.
     """
-    rotations = uniform_rotations(max(_FEWEST_ROTATIONS, _IMAGES // targets.cameras.num_views))
+    rotations = uniform_rotations(max(_MIN_ROTATIONS, _MAX_IMAGES // targets.cameras.num_views))
     found, errors = [], []
-    ways = [(quats, mirrored) for mirrored in (False, True) for quats in rotations.split(_CHUNK)]
-    for quats, mirrored in tracked(ways, "turning the shape"):
-        rough = _first_guess(quats, mirrored, positions, targets)
-        fitted = _fit_silhouettes(rough, positions, targets)
+    batches = [(quats, mirrored) for mirrored in (False, True) for quats in rotations.split(_CHUNK)]
+    for quats, mirrored in tracked(batches, "searching the orientation"):
+        initial = _initial_poses(quats, mirrored, positions, targets)
+        fitted = _fit_silhouettes(initial, positions, targets)
         found.append(fitted)
-        errors.append(_likeness(fitted, positions, colors, targets).error)
+        errors.append(_score(fitted, positions, colors, targets).error)
     names = ("quats", "mirrored", "scales", "shifts")
     poses = Poses(**{name: torch.cat([getattr(part, name) for part in found]) for name in names})
-    return poses.select(_best_apart(torch.cat(errors), poses.turns, keep))
+    return poses.select(_select_distinct(torch.cat(errors), poses.orientations, keep))
 
 
-def _first_guess(quats: Tensor, mirrored: bool, positions: Tensor, targets: Targets) -> Poses:
-    """The shape in the middle of the windows, about as large as they are."""
+def _initial_poses(quats: Tensor, mirrored: bool, positions: Tensor, targets: Targets) -> Poses:
+    """The shape at the center of the images, about as large as they are."""
     cameras, center = targets.cameras, torch.zeros(1, 3)
-    for _ in range(2):  # the second time with the true depths
+    for _ in range(2):  # the second pass uses the depths of the first
         pixels, depths = project_points(center, cameras)
         center = center + _shifts(cameras.width / 2 - pixels, depths, targets)
     units_per_pixel = depths[:, 0] / cameras.Ks[:, [0, 1], [0, 1]].mean(-1)
     extent = (positions.amax(0) - positions.amin(0)).norm()
-    scale = _FILLED * cameras.width * float(units_per_pixel.mean() / extent)
+    scale = _INITIAL_EXTENT * cameras.width * float(units_per_pixel.mean() / extent)
     count = len(quats)
     return Poses(quats, torch.full((count,), mirrored), torch.full((count,), scale), center.expand(count, 3))
 
 
 def _fit_silhouettes(poses: Poses, positions: Tensor, targets: Targets) -> Poses:
-    """Scales and shifts with which drawn silhouettes get the true ones' centers and spread round them.
+    """Adjusts scales and shifts so that centers and spreads of the silhouettes become those of the targets.
 
-    Not their area: points fill every pixel that a thin limb touches.
+    Areas are not compared: points fill every pixel that a thin limb touches.
     """
-    drawn = (nearest_points(poses.apply(positions), targets.cameras) < len(positions)).float()
-    centers, spreads = _moments(drawn)
-    true_centers, true_spreads = _moments(targets.alphas.flatten(1))
+    covered = (nearest_points(poses.apply(positions), targets.cameras) < len(positions)).float()
+    centers, spreads = _image_moments(covered)
+    true_centers, true_spreads = _image_moments(targets.alphas.flatten(1))
     growth = (targets.weights * true_spreads / spreads).sum(-1)
     _, depths = project_points(poses.shifts, targets.cameras)
-    moved = _shifts((true_centers - centers).movedim(0, 1), depths, targets)
-    return replace(poses, scales=growth * poses.scales, shifts=poses.shifts + moved)
+    shifts = _shifts((true_centers - centers).movedim(0, 1), depths, targets)
+    return replace(poses, scales=growth * poses.scales, shifts=poses.shifts + shifts)
 
 
-def _moments(coverage: Float[Tensor, "*batch P"]) -> tuple[Float[Tensor, "*batch 2"], Float[Tensor, "*batch"]]:
-    """Center of a square image's coverage, and the root mean squared distance from it; pixels."""
+def _image_moments(coverage: Float[Tensor, "*batch P"]) -> tuple[Float[Tensor, "*batch 2"], Float[Tensor, "*batch"]]:
+    """First image moment (center) and root of the second central moment (spread) of square images; pixels."""
     side = torch.arange(math.isqrt(coverage.shape[-1])) + 0.5
-    places = torch.cartesian_prod(side, side).flip(-1)
+    pixels = torch.cartesian_prod(side, side).flip(-1)
     fractions = coverage / coverage.sum(-1, keepdim=True).clamp_min(1)
-    centers = fractions @ places
-    squares = fractions @ places.square().sum(-1) - centers.square().sum(-1)
+    centers = fractions @ pixels
+    squares = fractions @ pixels.square().sum(-1) - centers.square().sum(-1)
     return centers, squares.clamp_min(0.25).sqrt()
 
 
 def _shifts(offsets: Float[Tensor, "V B 2"], depths: Float[Tensor, "V B"], targets: Targets) -> Float[Tensor, "B 3"]:
-    """The shifts in space that come nearest to the offsets in pixels in all views (weak perspective, least squares).
+    """Shifts in space that best explain the offsets in pixels of all views (weak perspective, weighted least squares).
 
-    What no view shows, the distance from a single one, stays as it is.
+    The distance from a single view is not determined and does not change.
     """
     cameras = targets.cameras
     pixels_per_unit = (cameras.Ks[:, :2, :2] @ cameras.viewmats[:, :2, :3])[:, None] / depths[..., None, None]
@@ -98,33 +99,33 @@ def _shifts(offsets: Float[Tensor, "V B 2"], depths: Float[Tensor, "V B"], targe
     return torch.linalg.solve(system + ridge, (weighted @ offsets[..., None]).sum(0)).squeeze(-1)
 
 
-def _likeness(poses: Poses, positions: Tensor, colors: Tensor | None, targets: Targets) -> Likeness:
+def _score(poses: Poses, positions: Tensor, colors: Tensor | None, targets: Targets) -> MatchScore:
     nearest = nearest_points(poses.apply(positions), targets.cameras)
     shown = None if colors is None else torch.cat((colors, colors.new_zeros(1, 3)))[nearest]
-    return compare(nearest < len(positions), shown, targets, covered_above=_TOUCHED)
+    return score_match(nearest < len(positions), shown, targets, alpha_threshold=_ALPHA_THRESHOLD)
 
 
 def nearest_points(points: Float[Tensor, "B N 3"], cameras: Cameras) -> Int[Tensor, "B V P"]:
-    """Which point each of the P pixels of a square image shows, row by row; N where none."""
+    """Index of the point that each of the P pixels of a square image shows, row by row; N where there is none."""
     count, views, size = points.shape[1], cameras.num_views, cameras.width
     pixels, depths = project_points(points, cameras.expand_times(len(points)))
     column, row = pixels.floor().clamp(-1, size).long().unbind(-1)
-    seen = (depths > 0) & (column >= 0) & (column < size) & (row >= 0) & (row < size)
-    pixel = torch.where(seen, row * size + column, size * size)  # one more for what lies outside
-    # One number holds depth and point, so that the smallest of a pixel is its nearest point.
+    in_image = (depths > 0) & (column >= 0) & (column < size) & (row >= 0) & (row < size)
+    pixel = torch.where(in_image, row * size + column, size * size)  # one more for points outside
+    # One number holds depth and index, so that the minimum of a pixel is its nearest point.
     depth_then_point = (depths.clamp(0, 1e4) * 1e6).long() * count + torch.arange(count)
-    nothing = torch.iinfo(torch.int64).max
-    buffer = torch.full((len(points), views, size * size + 1), nothing)
+    empty = torch.iinfo(torch.int64).max
+    buffer = torch.full((len(points), views, size * size + 1), empty)
     buffer.scatter_reduce_(2, pixel, depth_then_point, "amin")
     shown = buffer[..., :-1]
-    return torch.where(shown == nothing, count, shown % count)
+    return torch.where(shown == empty, count, shown % count)
 
 
-def _best_apart(errors: Tensor, turns: Tensor, keep: int) -> Tensor:
-    """Rows of the smallest errors, no two of which turn alike."""
+def _select_distinct(errors: Tensor, orientations: Tensor, keep: int) -> Tensor:
+    """Indices of the smallest errors whose orientations differ by `_MIN_ANGLE_DEG` at least."""
     errors, rows = errors.clone(), []
     for _ in range(keep):
         best = int(errors.argmin())
         rows.append(best)
-        errors[angles_between(turns, turns[best]) < _APART_DEG] = torch.inf
+        errors[angles_between(orientations, orientations[best]) < _MIN_ANGLE_DEG] = torch.inf
     return torch.tensor(rows)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from ds4d.core import install_command
 from ds4d.weights import MODELS, find_model, weights_file
 
 MODEL_VARIABLE = "DS4D_MATTING_MODEL"
@@ -53,7 +54,7 @@ class MattingModel:
             import onnxruntime
         except ImportError as error:
             raise ImportError(
-                "a matting model needs onnxruntime. Install it with: pip install 'ds4d[matting]'"
+                f"a matting model needs onnxruntime. Install it with: {install_command('matting')}"
             ) from error
         if not path.is_file():
             raise ValueError(
