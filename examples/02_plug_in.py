@@ -2,8 +2,7 @@
 
     python examples/02_plug_in.py
 
-Needs no GPU and takes some ten seconds. `TheirModel` and `draw` stand for your trainer and your splatter; what is ours
-begins with `ds4d.`. Both results, without and with the features, are printed. Shapes and ranges: docs/plug_in.md.
+Needs no GPU. `TheirModel` and `draw` stand for your trainer and splatter. Shapes and ranges: docs/plug_in.md.
 """
 
 import torch

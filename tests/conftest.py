@@ -56,7 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         name
         for name, present in (
             ("a CUDA device", torch.cuda.is_available()),
-            ("gsplat (pip install 'ds4d[cuda]')", importlib.util.find_spec("gsplat") is not None),
+            ("gsplat (pip install '.[cuda]')", importlib.util.find_spec("gsplat") is not None),
         )
         if not present
     ]
@@ -240,8 +240,8 @@ def lpips(lpips_weights: tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]
 @pytest.fixture(scope="session")
 def tiny_zero123plus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole Zero123++ of tiny random networks of the real classes, in the real layout."""
-    transformers = pytest.importorskip("transformers", reason="needs transformers (pip install 'ds4d[priors]')")
-    diffusers = pytest.importorskip("diffusers", reason="needs diffusers (pip install 'ds4d[priors]')")
+    transformers = pytest.importorskip("transformers", reason="needs transformers (pip install '.[priors]')")
+    diffusers = pytest.importorskip("diffusers", reason="needs diffusers (pip install '.[priors]')")
     folder = tmp_path_factory.mktemp("models") / "zero123plus"
     torch.manual_seed(0)
     diffusers.AutoencoderKL(

@@ -149,6 +149,7 @@ EXTERNAL_OPTIONS = {
     "--training.losses.mine.weight",
     "--training.losses.mine.views",
     "--views-mine",
+    "--mine",
     "--help",
     "--help-all",
     "--version",

@@ -26,7 +26,10 @@ def _every_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("check VIDEO", VIDEO),
         ("multiview VIDEO -o OUT --size 32 --views inflate", [*VIDEO, "inflating the frames", "writing the views"]),
         ("generate VIDEO -o OUT QUICK", [*VIDEO, "extracting features", "training", *RUN]),
-        ("generate DATA -o OUT QUICK --init MESH", ["turning the shape", "registering the shape", "training", *RUN]),
+        (
+            "generate DATA -o OUT QUICK --init MESH",
+            ["searching the orientation", "registering the shape", "training", *RUN],
+        ),
         ("render RUN --orbit --size 16 --seconds 0.1 -o OUT", ["rendering the images"]),
         ("render RUN --azimuth 90 --size 16 --seconds 0.1 -o OUT.webm", ["OUT.webm"]),
         ("eval RUN --data DATA --split front", ["scoring the views"]),
@@ -37,10 +40,10 @@ def _every_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("export RUN --times 0 1 -o OUT", ["writing .ply"]),
         (
             "export RUN --format mesh --resolution 16 --times 0 1 -o OUT.glb",
-            ["drawing all sides", "fusing the depths", "moving the mesh", "smoothing the paths"],
+            ["rendering all sides", "fusing depths", "moving the mesh", "smoothing the paths"],
         ),
-        ("export RUN --format html -o OUT.html", ["evaluating the frames", "packing the page"]),
-        ("sample OUT --frames 1 --size 16 --supersampling 1", ["drawing the sample"]),
+        ("export RUN --format html -o OUT.html", ["evaluating the frames", "compressing the frames"]),
+        ("sample OUT --frames 1 --size 16 --supersampling 1", ["rendering the sample"]),
     ],
 )
 def test_long_work_reports_progress_to_its_end(

@@ -30,7 +30,7 @@ def test_the_table_lists_models_and_how_to_get_them(ds4d: Callable, root: Path) 
     assert any("dinov2-small" in line and "12 MB" in line and "Apache-2.0" in line for line in lines)
     assert f"  dinov2-small  {root / 'dinov2-small'}" in lines
     assert any("zero123-xl" in line and "incomplete" in line for line in lines)
-    assert f"  zero123-xl  {root / 'zero123-xl'} has no model_index.json" in lines
+    assert f"  zero123-xl  {root / 'zero123-xl'}: model_index.json is missing" in lines
     assert any("zero123plus-v1.1" in line and " no " in line and "CC-BY-NC 4.0" in line for line in lines)
     assert "  hf download sudo-ai/zero123plus-v1.1 --local-dir $DS4D_WEIGHTS/zero123plus-v1.1" in lines
     assert not any("hf download facebook/dinov2-small " in line for line in lines)

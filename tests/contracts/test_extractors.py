@@ -19,7 +19,7 @@ Make = Callable[[str], nn.Module]
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a tiny random DINOv2 of the real class."""
-    transformers = pytest.importorskip("transformers", reason="needs transformers (pip install 'ds4d[priors]')")
+    transformers = pytest.importorskip("transformers", reason="needs transformers (pip install '.[priors]')")
     torch.manual_seed(0)
     config = transformers.Dinov2Config(
         hidden_size=32,

@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 
 from ds4d.features import Dinov2, Dinov2Config
 
-transformers = pytest.importorskip("transformers", reason="needs transformers (pip install 'ds4d[priors]')")
+transformers = pytest.importorskip("transformers", reason="needs transformers (pip install '.[priors]')")
 
 PATCH, WIDTH = 14, 32
 KINDS = {"plain": ("Dinov2", {}), "registers": ("Dinov2WithRegisters", {"num_register_tokens": 3})}
@@ -124,14 +124,14 @@ def test_digest_identifies_the_weights(broken: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 def test_missing_file_raises(broken: Path, name: str) -> None:
     (broken / name).unlink()
-    with pytest.raises(ValueError, match=f"{name} in {broken}.*hf download facebook/dinov2-small"):
+    with pytest.raises(ValueError, match=f"{broken}: {name}.*hf download facebook/dinov2-small"):
         load(broken)
 
 
 @pytest.mark.parametrize("model", ["nobody/no-such-network", "/no/such/folder"])
 def test_missing_network_raises_with_the_searched_folders(model: str) -> None:
     searched = "models--nobody--no-such-network" if model.startswith("nobody") else model
-    with pytest.raises(ValueError, match=f"config.json in .*{searched}.*hf download") as caught:
+    with pytest.raises(ValueError, match=rf"{searched}.*: config\.json.*hf download") as caught:
         Dinov2(Dinov2Config(model=model))
     assert model in str(caught.value)
     with pytest.raises(ValueError, match=r"config\.json"):

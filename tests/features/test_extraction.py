@@ -255,7 +255,7 @@ def test_unwritable_cache_folder_warns(video: MultiViewVideo, tmp_path: Path, mo
 
 def test_cache_key_covers_the_weights(video: MultiViewVideo, tmp_path: Path) -> None:
     """Other weights in the same folder give other features; cached features need no network."""
-    transformers = pytest.importorskip("transformers", reason="needs transformers (pip install 'ds4d[priors]')")
+    transformers = pytest.importorskip("transformers", reason="needs transformers (pip install '.[priors]')")
     from ds4d.features import Dinov2Config
 
     settings = transformers.Dinov2Config(

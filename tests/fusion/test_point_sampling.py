@@ -72,6 +72,16 @@ def test_points_behind_the_rendered_surface_are_hidden(cameras: Cameras) -> None
     torch.testing.assert_close(edge, torch.tensor([0.5]), atol=1e-3, rtol=0)
 
 
+def test_points_behind_the_silhouette_are_hidden_up_to_its_edge() -> None:
+    """A surface in one pixel of an empty image hides the points behind all of this pixel, and none beside it."""
+    cameras = orbit_cameras([0.0], [0.0], fovy_deg=53.13, distance=2.0, width=8, height=8)  # 0.25 per pixel at depth 2
+    depths = torch.zeros(1, 1, 8, 8)
+    depths[..., 4, 4] = 1.5
+    x = torch.tensor([-0.01, 0.01, 0.125, 0.24, 0.26])
+    points = torch.stack((x, torch.full_like(x, -0.125), torch.zeros_like(x)), dim=-1)
+    assert visibility(depths, points, cameras, tolerance=0.03)[0].round().tolist() == [1, 0, 0, 0, 1]
+
+
 def test_nothing_is_hidden_where_nothing_is_rendered(cameras: Cameras, points: Tensor) -> None:
     assert visibility(torch.zeros(2, 1, 16, 16), points, cameras, tolerance=0.03).min() > 0.999
 

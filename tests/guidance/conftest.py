@@ -70,7 +70,7 @@ def write_json(path: Path, content: dict) -> None:
 
 @pytest.fixture(scope="session")
 def zero123_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("diffusers", reason="needs diffusers (pip install 'ds4d[priors]')")
+    pytest.importorskip("diffusers", reason="needs diffusers (pip install '.[priors]')")
     return save_tiny(tmp_path_factory.mktemp("models") / "zero123-xl")
 
 

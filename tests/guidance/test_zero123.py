@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ds4d.guidance import Condition, Zero123
-from ds4d.weights import MODELS, faults
+from ds4d.weights import MODELS, problems
 
 from .conftest import save_projection, write_json
 
@@ -39,7 +39,7 @@ def edit_json(path: Path, **changes: object) -> None:
 def test_the_folder_counts_as_the_whole_model_and_diffusers_refuses_it(zero123_folder: Path) -> None:
     import diffusers
 
-    assert faults(MODELS["zero123-xl"], zero123_folder) == []
+    assert problems(MODELS["zero123-xl"], zero123_folder) == []
     with pytest.raises((ValueError, AttributeError, ImportError, OSError)):
         diffusers.DiffusionPipeline.from_pretrained(zero123_folder, local_files_only=True)
 
@@ -90,7 +90,7 @@ def test_half_precision_variants_serve_as_well(tmp_path: Path, zero123_folder: P
     halves = {key: value.half() for key, value in projection.items()}
     save_file(halves, folder / f"{name}.fp16.safetensors")
     assert not [path for path in folder.rglob("*.safetensors") if ".fp16." not in path.name]
-    assert faults(MODELS["zero123-xl"], folder) == []
+    assert problems(MODELS["zero123-xl"], folder) == []
     half, full = Zero123.load(folder), Zero123.load(zero123_folder)
     assert {parameter.dtype for parameter in half.parameters()} == {torch.float32}
     for ours, theirs in zip(half.parameters(), full.parameters(), strict=True):

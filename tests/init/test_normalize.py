@@ -101,5 +101,5 @@ def test_masks_without_a_common_object_raise(quick_video: MultiViewVideo) -> Non
             image[36:40, 22:26] = 255 * (1 - view % 2)  # at the bottom in the others
             return image
 
-    with pytest.raises(ValueError, match="hull"):
+    with pytest.raises(ValueError, match="masks"):
         normalize_scene(replace(quick_video, frames=Bands()), HULL)

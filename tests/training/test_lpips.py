@@ -74,7 +74,7 @@ def test_without_weights_lpips_is_off_with_one_notice(
 
 
 def test_heads_of_torchmetrics_are_used(root: Path, lpips_weights: Weights) -> None:
-    pytest.importorskip("torchmetrics", reason="needs torchmetrics (pip install 'ds4d[eval]')")
+    pytest.importorskip("torchmetrics", reason="needs torchmetrics (pip install '.[eval]')")
     backbone, heads = lpips_weights
     (root / "vgg16").mkdir()
     torch.save(backbone, root / "vgg16" / "vgg16-397923af.pth")  # as torchvision's file is called

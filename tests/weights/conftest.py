@@ -1,4 +1,4 @@
-"""Folders that look like pretrained models: right names and settings, weights of a few bytes."""
+"""Folders with the files of pretrained models: expected settings, weights of a few bytes."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ def _save_outline(model: PretrainedModel, folder: Path) -> Path:
         base = folder / part.folder
         base.mkdir(parents=True, exist_ok=True)
         if part.settings:
-            (base / part.settings).write_text(json.dumps({key: values[0] for key, values in part.says.items()}))
+            (base / part.settings).write_text(json.dumps({key: values[0] for key, values in part.expected.items()}))
         for name in part.files:
             (base / name).write_text("{}")
         if part.weights:
@@ -24,5 +24,5 @@ def _save_outline(model: PretrainedModel, folder: Path) -> Path:
 
 @pytest.fixture
 def save_outline() -> Callable[[PretrainedModel, Path], Path]:
-    """Writes a folder with all that tells a model from others, and no network."""
+    """Writes a folder that counts as complete, without real weights."""
     return _save_outline

@@ -1,4 +1,4 @@
-"""Reading models: real tiny networks saved as their libraries do, and files that are damaged or carry code."""
+"""Loading of models: tiny networks saved by their libraries, and files that are damaged or contain code."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from ds4d.weights import MODELS, load_part, read_settings, read_shapes, read_tensors, weights_file
 
-diffusers = pytest.importorskip("diffusers", reason="needs diffusers (pip install 'ds4d[priors]')")
+diffusers = pytest.importorskip("diffusers", reason="needs diffusers (pip install '.[priors]')")
 
 VAE = MODELS["zero123-xl"].part("vae")
 SCHEDULER = MODELS["zero123-xl"].part("scheduler")
@@ -17,7 +17,7 @@ SCHEDULER = MODELS["zero123-xl"].part("scheduler")
 
 @pytest.fixture(params=VAE.weights)
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A model of which one part is there, with each kind of file."""
+    """A model with two parts, for each kind of weights file."""
     settings = {"block_out_channels": (8,), "norm_num_groups": 4, "latent_channels": 2}
     vae, variant = diffusers.AutoencoderKL(**settings), "fp16" if ".fp16." in request.param else None
     if variant:
@@ -30,7 +30,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 class Hostile:
-    """Unpickling it would write a file."""
+    """Writes a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -39,7 +39,7 @@ class Hostile:
         return Path.touch, (self.path,)
 
 
-def test_a_network_comes_back_frozen_in_the_dtype_asked_for(folder: Path) -> None:
+def test_networks_are_loaded_frozen_in_the_requested_dtype(folder: Path) -> None:
     for dtype in (torch.float32, torch.float16):
         network = load_part(VAE, folder, dtype=dtype)
         assert isinstance(network, diffusers.AutoencoderKL) and not network.training
@@ -50,8 +50,7 @@ def test_a_network_comes_back_frozen_in_the_dtype_asked_for(folder: Path) -> Non
     assert all(torch.equal(value, again[name]) for name, value in network.state_dict().items())
 
 
-def test_whole_precision_comes_before_half(tmp_path: Path) -> None:
-    """Whatever kind of file it is: the half-precision files of a model often lie beside its old whole ones."""
+def test_full_precision_comes_before_half(tmp_path: Path) -> None:
     (tmp_path / "vae").mkdir()
     for name in reversed(VAE.weights):
         (tmp_path / "vae" / name).touch()
@@ -60,29 +59,29 @@ def test_whole_precision_comes_before_half(tmp_path: Path) -> None:
     assert VAE.weights == (f"{stem}.safetensors", f"{stem}.bin", f"{stem}.fp16.safetensors", f"{stem}.fp16.bin")
 
 
-def test_a_scheduler_is_made_of_its_settings(folder: Path) -> None:
+def test_scheduler_is_loaded_from_its_settings(folder: Path) -> None:
     assert load_part(SCHEDULER, folder).config.num_train_timesteps == 123
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
-def test_torn_weights_are_named(folder: Path, share: float) -> None:
+@pytest.mark.parametrize("fraction", [0.0, 0.5, 0.999])
+def test_truncated_weights_raise(folder: Path, fraction: float) -> None:
     path = next(path for path in (folder / "vae").iterdir() if path.suffix != ".json")
-    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(ValueError, match=f"weights {path} must"):
+    path.write_bytes(path.read_bytes()[: int(fraction * path.stat().st_size)])
+    with pytest.raises(ValueError, match=str(path)):
         load_part(VAE, folder)
 
 
-def test_weights_of_another_network_are_refused(folder: Path) -> None:
+def test_weights_of_another_network_raise(folder: Path) -> None:
     path = folder / "vae" / "config.json"
     path.write_text(path.read_text().replace('"layers_per_block": 1', '"layers_per_block": 2'))
-    with pytest.raises(ValueError, match=r"weights .* must (hold every weight|fit the network)"):
+    with pytest.raises(ValueError, match="must"):
         load_part(VAE, folder)
     path.write_text(path.read_text().replace('"latent_channels": 2', '"latent_channels": 4'))
-    with pytest.raises(ValueError, match=r"weights .* must fit the network that config.json beside them describes"):
+    with pytest.raises(ValueError, match=r"config\.json"):
         load_part(VAE, folder)
 
 
-def test_loading_leaves_the_log_as_it_was(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_loading_keeps_the_logging_settings(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     logging = diffusers.utils.logging
     before = logging.get_verbosity(), logging.is_progress_bar_enabled()
     load_part(VAE, folder)
@@ -90,12 +89,12 @@ def test_loading_leaves_the_log_as_it_was(folder: Path, capfd: pytest.CaptureFix
     assert capfd.readouterr().err == ""
 
 
-def test_an_absent_package_is_named_with_its_extra(tmp_path: Path) -> None:
-    with pytest.raises(ImportError, match=r"need no_such_package.*ds4d\[priors\]"):
+def test_missing_package_raises(tmp_path: Path) -> None:
+    with pytest.raises(ImportError, match=r"no_such_package.*priors"):
         load_part(replace(SCHEDULER, loader="no_such_package.Scheduler"), tmp_path)
 
 
-def test_tensors_come_back_from_either_kind_of_file(tmp_path: Path, generator: torch.Generator) -> None:
+def test_tensors_of_both_file_formats(tmp_path: Path, generator: torch.Generator) -> None:
     tensors = {"a.weight": torch.randn(3, 2, generator=generator), "b": torch.arange(4)}
     save_file(tensors, tmp_path / "x.safetensors")
     torch.save(tensors, tmp_path / "x.pth")
@@ -106,24 +105,24 @@ def test_tensors_come_back_from_either_kind_of_file(tmp_path: Path, generator: t
     assert read_shapes(tmp_path / "x.safetensors") == {"a.weight": (3, 2), "b": (4,)}
 
 
-def test_a_file_that_carries_code_is_refused_and_not_run(tmp_path: Path) -> None:
+def test_code_in_files_is_not_run(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     torch.save({"a": torch.zeros(1), "b": Hostile(trace)}, tmp_path / "x.bin")
-    with pytest.raises(ValueError, match=r"weights .*x\.bin must be a whole file of tensors"):
+    with pytest.raises(ValueError, match=r"x\.bin"):
         read_tensors(tmp_path / "x.bin")
     assert not trace.exists()
 
 
 @pytest.mark.parametrize("content", [[torch.zeros(1)], {"epoch": 3}])
-def test_a_file_of_something_else_is_named(tmp_path: Path, content: object) -> None:
+def test_files_without_tensors_raise(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "x.pth")
-    with pytest.raises(ValueError, match=r"weights .*x\.pth must hold tensors by name"):
+    with pytest.raises(ValueError, match=r"x\.pth"):
         read_tensors(tmp_path / "x.pth")
 
 
 @pytest.mark.parametrize("name", ["x.safetensors", "x.pth"])
-def test_an_absent_file_is_named(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError, match=f"weights {tmp_path / name} must be a whole"):
+def test_missing_file_raises(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=name.replace(".", r"\.")):
         read_tensors(tmp_path / name)
 
 
@@ -131,12 +130,12 @@ def test_settings_must_be_a_json_object(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     for text in ("{", "[]"):
         path.write_text(text)
-        with pytest.raises(ValueError, match=f"settings {path} must be"):
+        with pytest.raises(ValueError, match=str(path)):
             read_settings(path)
 
 
-def test_parts_of_all_models_have_loaders_that_exist() -> None:
-    pytest.importorskip("transformers", reason="needs transformers (pip install 'ds4d[priors]')")
+def test_loaders_of_all_parts_exist() -> None:
+    pytest.importorskip("transformers", reason="needs transformers (pip install '.[priors]')")
     loaders = {part.loader for model in MODELS.values() for part in model.parts if part.loader}
     for loader in loaders:
         package, name = loader.split(".")

@@ -134,7 +134,7 @@ def fit_scene(scene: AblationScene, config: GenerateConfig, device: torch.device
         trainer = prepare(_fitted_views(scene, video, config.seed), config, device)
         for event in trainer.run():
             if isinstance(event, StepDone):
-                report_progress(Progress("fitting", event.step, event.total_steps))
+                report_progress(Progress("training", event.step, event.total_steps))
     fitted = trainer.scene.bake()  # what a run saves, and what `ds4d eval` scores
     if scene.scored_on == "held-out views":
         metrics = evaluate(fitted, trainer.renderer, scene.data, "test").total

@@ -27,7 +27,7 @@ from ds4d.weights import (
 _ANY = replace(
     MODELS["dinov2-small"],
     title="DINOv2",
-    parts=(replace(MODELS["dinov2-small"].part(""), says={"model_type": ("dinov2", "dinov2_with_registers")}),),
+    parts=(replace(MODELS["dinov2-small"].part(""), expected={"model_type": ("dinov2", "dinov2_with_registers")}),),
 )
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which the network was trained on
 
@@ -143,5 +143,5 @@ def _check_width(part: Part, path: Path) -> None:
         got = f"{widths[0]} in {weights_path}" if widths else f"no class token in {weights_path}"
         raise ValueError(
             f"hidden_size of {settings_path} must be that of the weights, got {wanted} and {got}. "
-            "Download both files from one place."
+            "Download both files from the same source."
         )

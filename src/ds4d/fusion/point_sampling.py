@@ -143,8 +143,9 @@ def visibility_at(
     tolerance: float,
 ) -> Float[Tensor, "*T V N"]:
     """`visibility` of points that `project_to_images` has projected."""
-    surface = _sample(torch.where(depths > 0, depths, torch.full_like(depths, 1e3)), positions, align_corners=False)
-    behind = point_depths - surface[..., 0]
+    # Not interpolated: between a surface and the background beside it, there is no surface half-way.
+    surface = _sample(depths, positions, align_corners=False, mode="nearest")[..., 0]
+    behind = (point_depths - surface).masked_fill(surface <= 0, -torch.inf)
     return torch.sigmoid((tolerance - behind) * (4 / tolerance)) * in_view
 
 
@@ -165,8 +166,10 @@ def _sample_view(maps: Float[Tensor, "*T C h w"], positions: Float[Tensor, "*T N
     return _sample(maps.unsqueeze(-4), positions.unsqueeze(-3), align_corners=False).squeeze(-3)
 
 
-def _sample(maps: Tensor, positions: Tensor, *, align_corners: bool) -> Float[Tensor, "*T V N C"]:
+def _sample(
+    maps: Tensor, positions: Tensor, *, align_corners: bool, mode: str = "bilinear"
+) -> Float[Tensor, "*T V N C"]:
     """Maps [*T, V, C, h, w] at normalized image coordinates [*T, V, N, 2]."""
     grid = positions.reshape(-1, 1, *positions.shape[-2:])
-    samples = F.grid_sample(maps.flatten(0, -4), grid, padding_mode="border", align_corners=align_corners)
+    samples = F.grid_sample(maps.flatten(0, -4), grid, mode, "border", align_corners=align_corners)
     return samples[:, :, 0].mT.unflatten(0, maps.shape[:-3])

@@ -1,4 +1,4 @@
-"""Guidance as the settings and the weights at hand allow."""
+"""Guidance as the settings and the available weights allow."""
 
 import torch
 
@@ -10,7 +10,7 @@ from ds4d.weights import MODELS, find_model, require_model
 
 
 def load_guidance(config: GuidanceConfig, video: MultiViewVideo, device: torch.device) -> ScoreDistillation | None:
-    """Score distillation for a clip; None where its weight is 0, and, with a warning, where the model is not at hand.
+    """Score distillation for a clip; None where its weight is 0, and, with a warning, where the model is not found.
 
     Args:
         config: the schedule, and where the model lies if that is named.

@@ -23,24 +23,27 @@ from ds4d.types import Cameras, MultiViewVideo, Rendering
 
 @dataclass(frozen=True)
 class GuidanceConfig:
-    """Score distillation from Zero123-XL, by STAG4D's schedule; shares are of the whole fit.
+    """Score distillation (SDS) from Zero123-XL with STAG4D's schedule; fractions are of the whole training.
 
     Attributes:
-        weight: factor in the sum of losses, which are means over pixels while this one is a sum over latents; 0 is off.
-        model: folder of the model; None looks where `ds4d weights` says.
-        images: drawn from new sides in each step, spread over its times; at least one of each time.
-        scale: how far the model goes beyond what it thinks without a condition.
-        lowest_deg: least elevation of the new sides.
-        highest_deg: greatest elevation of the new sides.
-        front_deg: up to this azimuth from the front the real image is the condition.
-        front_chance: how often it is further round, too; else the nearest of the other views.
-        noise_first: least and most noise at the start, as shares of the model's steps.
-        noise_last: the same at the end of `anneal`.
-        anneal: share over which noise goes from the first to the last.
-        sizes: of the images in pixels, one after the other; the model sees its own size.
-        size_growth: share after which the last size is reached, the sizes following one another evenly.
-        lead: share over which the other losses rise from 0 to their weights, while this one leads.
-        half: whether a GPU computes in half precision; the CPU never does.
+        weight: loss weight; 0 turns score distillation off. Other losses are means over pixels, this one is a sum over
+            latents.
+        model: folder of the model; by default the one that ds4d weights finds.
+        images: number of images rendered per step, distributed over its times, at least one per time.
+        scale: scale of classifier-free guidance.
+        lowest_deg: lowest elevation of the rendered cameras, degrees.
+        highest_deg: highest elevation of the rendered cameras, degrees.
+        front_deg: azimuth from the input view, degrees, up to which the input view is always the condition.
+        front_chance: probability that the input view is the condition beyond that azimuth; otherwise it is the nearest
+            training view.
+        noise_first: lowest and highest noise level at the start, as fractions of the model's noise steps.
+        noise_last: lowest and highest noise level at the end of `anneal`, as fractions of the model's noise steps.
+        anneal: fraction over which the noise levels change from the first to the last.
+        sizes: height and width of the rendered images, pixels, in the order in which they are used; images are resized
+            to the model's own size.
+        size_growth: fraction after which the last size is used; all sizes before it are used equally long.
+        lead: fraction over which the weights of the other losses rise from 0 to their values.
+        half: use half precision on a GPU; the CPU always uses single precision.
     """
 
     weight: float = 0.0

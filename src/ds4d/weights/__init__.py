@@ -1,5 +1,6 @@
-"""Pretrained models: which ones stages can use, where each lies, and how it is read. Nothing is ever downloaded."""
+"""Pretrained models: which ones can be used, where they are searched for, and how they are loaded. No downloads."""
 
+from ds4d.weights.digest import weights_digest as weights_digest
 from ds4d.weights.loading import load_part as load_part
 from ds4d.weights.loading import read_settings as read_settings
 from ds4d.weights.loading import read_shapes as read_shapes
@@ -9,9 +10,8 @@ from ds4d.weights.models import MODELS as MODELS
 from ds4d.weights.models import Part as Part
 from ds4d.weights.models import PretrainedModel as PretrainedModel
 from ds4d.weights.search import SearchPath as SearchPath
-from ds4d.weights.search import faults as faults
 from ds4d.weights.search import find_model as find_model
 from ds4d.weights.search import model_files as model_files
-from ds4d.weights.search import places as places
+from ds4d.weights.search import problems as problems
 from ds4d.weights.search import require_model as require_model
-from ds4d.weights.search import weights_digest as weights_digest
+from ds4d.weights.search import search_paths as search_paths

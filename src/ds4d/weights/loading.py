@@ -1,4 +1,4 @@
-"""Reading pretrained models safely: json settings, safetensors, and .bin or .pth as tensors and nothing else."""
+"""Loading of pretrained models: JSON settings, safetensors, and .bin or .pth files that contain nothing but tensors."""
 
 import json
 from collections.abc import Generator
@@ -17,7 +17,7 @@ from ds4d.weights.models import Part
 
 
 def weights_file(part: Part, path: Path) -> Path | None:
-    """The weights of a part inside a model's folder, or the model's single file; None where there are none."""
+    """The weights file of a part in a model's folder, or the model's single file; None if it does not exist."""
     if path.is_file():
         return path if any(path.suffix == Path(name).suffix for name in part.weights) else None
     found = (file for name in part.weights for file in sorted((path / part.folder).glob(name)) if file.is_file())
@@ -25,41 +25,40 @@ def weights_file(part: Part, path: Path) -> Path | None:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """The json object in a file.
+    """Reads a file that contains a JSON object.
 
     Raises:
-        ValueError: it is none; the message names the file.
+        ValueError: the file contains something else.
     """
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"settings {path} must be json, got {error}. Download the file again.") from error
+        raise ValueError(f"{path} must be JSON, got {error}. Download the file again.") from error
     if not isinstance(settings, dict):
-        raise ValueError(f"settings {path} must be a json object, got {settings!r}. Download the file again.")
+        raise ValueError(f"{path} must be a JSON object, got {settings!r}. Download the file again.")
     return settings
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of the tensors in a safetensors file, by name, read from its head alone.
+    """The shapes of the tensors in a safetensors file, by name, read from its header.
 
     Raises:
-        ValueError: it is not a whole safetensors file; the message names it.
+        ValueError: the file is incomplete or of another format.
     """
     try:
         with safe_open(path, "pt") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ValueError(
-            f"weights {path} must be a whole safetensors file, got one that cannot be read ({error}). "
-            "Download it again."
+            f"{path} must be a complete safetensors file, got one that cannot be read ({error}). Download it again."
         ) from error
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors in a .safetensors file, or in a .bin or .pth file of tensors and nothing else, on the CPU.
+    """The tensors in a .safetensors, .bin or .pth file, by name, on the CPU.
 
     Raises:
-        ValueError: the file cannot be read, or holds more than tensors; the message names it.
+        ValueError: the file cannot be read, or contains anything but tensors.
     """
     if path.suffix == ".safetensors":
         read_shapes(path)
@@ -68,30 +67,30 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile file may trip the reader anywhere
         raise ValueError(
-            f"weights {path} must be a whole file of tensors, got one that cannot be read safely "
+            f"{path} must be a complete file of tensors, got one that cannot be read safely "
             f"({' '.join(str(error).split())[:200]}). Download it again, as safetensors if there is such a file."
         ) from error
     if not (isinstance(found, dict) and all(isinstance(value, Tensor) for value in found.values())):
-        raise ValueError(f"weights {path} must hold tensors by name, got {type(found).__name__}. Name another file.")
+        raise ValueError(f"{path} must contain tensors by name, got {type(found).__name__}. Give another file.")
     return found
 
 
 def load_part(part: Part, path: Path, *, dtype: torch.dtype = torch.float32) -> Any:
-    """One part of a model as an object of its class: a frozen network, a scheduler, a tokenizer or a preparation.
+    """Loads one part of a model: a frozen network, a scheduler, a tokenizer or a preprocessor.
 
     Args:
-        part: with a loader.
-        path: the model's folder, which holds the part whole.
-        dtype: of a network's weights.
+        part: part with a loader.
+        path: folder of the model, which contains the complete part.
+        dtype: data type of a network's weights.
 
     Raises:
         ImportError: the loader's package is not installed.
-        ValueError: the weights are damaged, or those of another network than the settings beside them describe.
+        ValueError: the weights are damaged, or do not match the settings beside them.
     """
-    name, kind = part.loader.split(".")
+    name, class_name = part.loader.split(".")
     package, folder, file = _imported(name), path / part.folder, weights_file(part, path)
     with _quiet(package):
-        loader = getattr(package, kind)
+        loader = getattr(package, class_name)
         if file is None:
             return loader.from_pretrained(folder, local_files_only=True)
         return _load_network(loader, folder, file).to(dtype).eval().requires_grad_(False)
@@ -105,14 +104,14 @@ def _load_network(loader: Any, folder: Path, file: Path) -> Any:
         network, report = loader.from_pretrained(
             folder, local_files_only=True, use_safetensors=safe, variant=variant, output_loading_info=True
         )
-    except (RuntimeError, ValueError, OSError) as error:  # shapes that do not fit, contradicting settings, a torn file
+    except (RuntimeError, ValueError, OSError) as error:  # other shapes, inconsistent settings, or a truncated file
         raise ValueError(
-            f"weights {file} must fit the network that config.json beside them describes, got others "
-            f"({error}). Download both files from one place."
+            f"{file} must match the network that config.json beside it describes, got other weights "
+            f"({error}). Download both files from the same source."
         ) from error
     if report["missing_keys"]:
         raise ValueError(
-            f"weights {file} must hold every weight of the network, got none for "
+            f"{file} must contain all weights of the network, got none for "
             f"{', '.join(sorted(report['missing_keys'])[:3])}. Download the file again."
         )
     return network
@@ -129,7 +128,7 @@ def _imported(package: str) -> Any:
 
 @contextmanager
 def _quiet(package: Any) -> Generator[None, None, None]:
-    """No progress bar for the seconds that loading takes, and no table of what is raised as an error."""
+    """Disables the progress bar of loading, and the log of what is raised as an error."""
     logging = package.utils.logging
     shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()

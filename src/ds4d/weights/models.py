@@ -1,7 +1,7 @@
-"""The pretrained models that stages can use, as data.
+"""The pretrained models that can be used, as data.
 
-A model is a folder of parts, each a network, a scheduler or the settings of a preparation. Licenses are those that the
-authors state beside the weights; where they state none, it says so.
+A model is a folder of parts, each a network, a scheduler, a tokenizer or a preprocessor. Licenses are those that the
+authors state for the weights.
 """
 
 from collections.abc import Mapping
@@ -15,17 +15,18 @@ class Part:
     """One part of a model.
 
     Attributes:
-        folder: where it lies inside the model's folder; "" is that folder itself.
-        settings: its json file, or none.
-        says: values of which the settings must have one, by key; a folder that says otherwise holds another model.
-        weights: names of which one must be there, the best first, `*` standing for anything; empty: it has none.
-        files: names of other files that it needs.
-        loader: the class that reads it, with its package; "" where a stage reads it itself.
+        folder: subfolder of the model's folder; "" is that folder itself.
+        settings: name of its JSON file, or None.
+        expected: values of which the settings must have one, by key; other values belong to another model.
+        weights: names of weights files (glob patterns) of which one must exist, the preferred one first; empty if the
+            part has no weights.
+        files: names of further files that it needs.
+        loader: package and class that loads it; "" if the package that uses it does.
     """
 
     folder: str
     settings: str | None = None
-    says: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
+    expected: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
     weights: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     loader: str = ""
@@ -33,19 +34,19 @@ class Part:
 
 @dataclass(frozen=True)
 class PretrainedModel:
-    """One model that a stage can use.
+    """One pretrained model.
 
     Attributes:
-        name: key of `MODELS`, and of the folder in $DS4D_WEIGHTS.
-        title: what people call it.
-        stage: what uses it.
-        parts: what it is made of.
-        license: of the weights.
-        commercial: whether the license allows commercial use; None where that depends or is not known.
-        source: a repository on the Hugging Face hub, "" where it is not there.
-        get: how to get it; FOLDER stands for where it is put.
-        variable: of the environment, which may name its folder or file too; "" where none does.
-        package: an installed package that ships it, with the folder inside; None where none does.
+        name: key in `MODELS`, and name of its folder in $DS4D_WEIGHTS.
+        title: usual name.
+        stage: stage or loss that uses it.
+        parts: parts of the model.
+        license: license of the weights.
+        commercial: whether the license allows commercial use; None if that depends or is not known.
+        source: repository on the Hugging Face hub; "" if there is none.
+        get: command or instruction to get it, in which FOLDER stands for the destination; "" for the hub's command.
+        variable: environment variable that may also name its folder or file; "" if there is none.
+        package: installed package that contains it, and the folder inside; None if there is none.
     """
 
     name: str
@@ -60,19 +61,16 @@ class PretrainedModel:
     package: tuple[str, str] | None = None
 
     def part(self, folder: str) -> Part:
-        """The part that lies in a folder of the model."""
+        """The part with this subfolder."""
         return next(part for part in self.parts if part.folder == folder)
 
     def how_to_get(self, folder: str) -> str:
-        """What to do, where there is a network, to have it in a folder."""
+        """The command or instruction that puts the model into a folder."""
         return (self.get or f"hf download {self.source} --local-dir FOLDER").replace("FOLDER", folder)
 
 
 def _with_half(*names: str) -> tuple[str, ...]:
-    """Names of files of weights, the best first, then those of their half-precision variants in the same order.
-
-    Diffusers and transformers say it so. What is whole comes before what is half, whatever kind of file it is.
-    """
+    """Names of weights files, then those of their half-precision variants, as diffusers and transformers name them."""
     return (*names, *(name.replace(".", ".fp16.") for name in names))
 
 
@@ -81,9 +79,9 @@ def _diffusers(folder: str, kind: str) -> Part:
     return Part(folder, "config.json", {"_class_name": (kind,)}, weights, loader=f"diffusers.{kind}")
 
 
-def _transformers(folder: str, name: str, **says: tuple[str | int, ...]) -> Part:
+def _transformers(folder: str, name: str, **expected: tuple[str | int, ...]) -> Part:
     weights = _with_half("model.safetensors", "pytorch_model.bin")
-    return Part(folder, "config.json", says, weights, loader=f"transformers.{name}")
+    return Part(folder, "config.json", expected, weights, loader=f"transformers.{name}")
 
 
 def _pipeline(kind: str) -> Part:
@@ -94,7 +92,7 @@ def _scheduler(name: str) -> Part:
     return Part("scheduler", "scheduler_config.json", loader=f"diffusers.{name}")
 
 
-def _preparation(folder: str) -> Part:
+def _preprocessor(folder: str) -> Part:
     return Part(folder, "preprocessor_config.json", loader="transformers.CLIPImageProcessor")
 
 
@@ -113,18 +111,18 @@ _ZERO123PLUS = (
     _transformers("text_encoder", "CLIPTextModel", model_type=("clip_text_model",)),
     Part("tokenizer", "tokenizer_config.json", files=("vocab.json", "merges.txt"), loader="transformers.CLIPTokenizer"),
     _scheduler("EulerAncestralDiscreteScheduler"),
-    _preparation("feature_extractor_clip"),
-    _preparation("feature_extractor_vae"),
+    _preprocessor("feature_extractor_clip"),
+    _preprocessor("feature_extractor_vae"),
 )
 
 _ZERO123_XL = (
     _pipeline("Zero123Pipeline"),
-    replace(_diffusers("clip_camera_projection", "CLIPCameraProjection"), loader=""),  # a class of no library
+    replace(_diffusers("clip_camera_projection", "CLIPCameraProjection"), loader=""),  # no library has this class
     _image_encoder("image_encoder"),
     _VAE,
     _UNET,
     _scheduler("DDIMScheduler"),
-    _preparation("feature_extractor"),
+    _preprocessor("feature_extractor"),
 )
 
 
@@ -167,7 +165,7 @@ _ALL = (
     ),
     PretrainedModel(
         "lpips-vgg",
-        "LPIPS's heads for VGG16",
+        "LPIPS heads for VGG16",
         "lpips",
         (Part("", weights=("vgg.safetensors", "vgg.pth")),),
         "BSD-2-Clause",
@@ -177,10 +175,10 @@ _ALL = (
     ),
     PretrainedModel(
         "matting",
-        "matting network (U2-Net, IS-Net or RMBG as .onnx)",
+        "matting model (U2-Net, IS-Net or RMBG as .onnx)",
         "video",
         (Part("", weights=("*.onnx",)),),
-        "the file's own",
+        "that of the file",
         None,
         get="put one .onnx file into FOLDER: U2-Net or IS-Net (Apache-2.0), or RMBG (non-commercial)",
         variable="DS4D_MATTING_MODEL",

@@ -1,42 +1,33 @@
-"""Where pretrained models lie: a given path, the environment's, $DS4D_WEIGHTS, the Hugging Face cache, a package."""
+"""Search for pretrained models: a given path, $DS4D_WEIGHTS, the Hugging Face cache, or an installed package."""
 
-import hashlib
 import importlib.util
-import json
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from ds4d.io import read_cached, write_cached
 from ds4d.weights.loading import read_settings, weights_file
 from ds4d.weights.models import Part, PretrainedModel
-
-_BLOCK = 2**24  # bytes
-_SETTLED_NS = 2_000_000_000  # a younger file may still change without another modification time
 
 
 @dataclass(frozen=True)
 class SearchPath:
-    """Somewhere a model may lie.
+    """A path at which a model is searched for.
 
     Attributes:
-        name: what leads there.
-        path: the model's folder, or its file where it is a single one.
+        name: where the path comes from: `given`, an environment variable, the Hugging Face cache, or a package.
+        path: folder of the model, or its file if it is a single one.
     """
 
     name: str
     path: Path
 
 
-def places(model: PretrainedModel, given: str | Path | None = None) -> list[SearchPath]:
-    """Where a model is looked for, in this order.
+def search_paths(model: PretrainedModel, given: str | Path | None = None) -> list[SearchPath]:
+    """The paths at which a model is searched for, in this order.
 
     Args:
-        model: of `MODELS`.
-        given: its folder or file, if the user named one; then nowhere else.
+        model: entry of `MODELS`.
+        given: its folder or file, which is then the only search path.
     """
     if given is not None:
         return [SearchPath("given", Path(given).expanduser())]
@@ -52,48 +43,52 @@ def places(model: PretrainedModel, given: str | Path | None = None) -> list[Sear
     return found
 
 
-def faults(model: PretrainedModel, path: Path) -> list[str]:
-    """What keeps a folder (or a single file) from being the model, in words; nothing where it is whole.
+def problems(model: PretrainedModel, path: Path) -> list[str]:
+    """What is missing from a folder (or single file), or contradicts the model; empty if the model is complete.
 
-    Only names and settings are read, no weights.
+    Reads names and settings only, no weights.
+
+    Args:
+        model: entry of `MODELS`.
+        path: folder, or single file.
     """
-    return [fault for part in model.parts for fault in _faults_of(part, path)]
+    return [problem for part in model.parts for problem in _problems_of(part, path)]
 
 
 def find_model(model: PretrainedModel, given: str | Path | None = None) -> Path | None:
-    """The first place where a model lies whole; None where it does not.
+    """The first search path with the complete model; None if there is none.
 
     Args:
-        model: of `MODELS`.
-        given: its folder or file, if the user named one.
+        model: entry of `MODELS`.
+        given: its folder or file, which is then the only search path.
     """
-    return next((place.path for place in places(model, given) if not faults(model, place.path)), None)
+    return next((found.path for found in search_paths(model, given) if not problems(model, found.path)), None)
 
 
 def require_model(model: PretrainedModel, given: str | Path | None = None) -> Path:
-    """The first place where a model lies whole.
+    """The first search path with the complete model.
 
     Args:
-        model: of `MODELS`.
-        given: its folder or file, if the user named one.
+        model: entry of `MODELS`.
+        given: its folder or file, which is then the only search path.
 
     Raises:
-        ValueError: it does not; the message names every place, what it lacks or holds instead, and the mend.
+        ValueError: there is none; the message says what is wrong at every search path and how to get the model.
     """
     if found := find_model(model, given):
         return found
-    looked = places(model, given)
-    got = "; and ".join(f"{faults(model, place.path)[0]} in {place.path}" for place in looked)
+    searched = search_paths(model, given)
+    got = "; ".join(f"{path.path}: {problems(model, path.path)[0]}" for path in searched)
     name = f"{model.title} ({model.source})" if model.source else model.title
     raise ValueError(
-        f"{name} must lie in a folder that is named, in $DS4D_WEIGHTS/{model.name}"
-        f"{' or in the Hugging Face cache' * bool(model.source)}, got {got or 'none of them'}. "
-        f"Where there is a network: {model.how_to_get('FOLDER')}; then name that folder. See ds4d weights."
+        f"{name} must be in a given folder, in $DS4D_WEIGHTS/{model.name}"
+        f"{' or in the Hugging Face cache' * bool(model.source)}, got {got or 'no folder'}. "
+        f"Get it with: {model.how_to_get('FOLDER')}. `ds4d weights` lists all models."
     )
 
 
 def model_files(model: PretrainedModel, path: Path) -> list[Path]:
-    """The files of a model that lies whole in a folder (or is that single file), in a fixed order."""
+    """The files of a complete model in a folder (or that single file), in a fixed order."""
     files = []
     for part in model.parts:
         base = path / part.folder
@@ -103,34 +98,14 @@ def model_files(model: PretrainedModel, path: Path) -> list[Path]:
     return files
 
 
-def weights_digest(model: PretrainedModel, path: Path) -> str:
-    """SHA-256 of the concatenated files of a model.
-
-    It is cached by the path, size and modification time of the files, so that gigabytes are read once.
-    """
-    files = model_files(model, path)
-    stats = [(str(file.resolve()), stat.st_size, stat.st_mtime_ns) for file in files for stat in (file.stat(),)]
-    key = hashlib.sha256(json.dumps(stats).encode()).hexdigest()
-    if (cached := read_cached("digests", key)) is not None:
-        return bytes(cached["sha256"].tolist()).hex()
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            while block := stream.read(_BLOCK):
-                digest.update(block)
-    if all(modified < time.time_ns() - _SETTLED_NS for _, _, modified in stats):
-        write_cached("digests", key, {"sha256": torch.tensor(list(digest.digest()), dtype=torch.uint8)})
-    return digest.hexdigest()
-
-
-def _faults_of(part: Part, path: Path) -> list[str]:
+def _problems_of(part: Part, path: Path) -> list[str]:
     base = Path(part.folder)
-    lacking = [name for name in (part.settings, *part.files) if name and not (path / base / name).is_file()]
-    found = [f"no {base / name}" for name in lacking]
-    if part.settings and part.settings not in lacking:
+    missing = [name for name in (part.settings, *part.files) if name and not (path / base / name).is_file()]
+    found = [f"{base / name} is missing" for name in missing]
+    if part.settings and part.settings not in missing:
         found += _contradictions(part, path / base / part.settings)
     if part.weights and weights_file(part, path) is None:
-        found.append(f"no {base / part.weights[0]}")
+        found.append(f"{base / part.weights[0]} is missing")
     return found
 
 
@@ -139,16 +114,16 @@ def _contradictions(part: Part, settings_path: Path) -> list[str]:
     try:
         settings = read_settings(settings_path)
     except ValueError:
-        return [f"a {name} that is no json object"]
+        return [f"{name} is no JSON object"]
     return [
-        f"another model, whose {name} must say {key} {' or '.join(map(str, values))}, got {settings.get(key)!r},"
-        for key, values in part.says.items()
+        f"{name} is of another model: {key} must be {' or '.join(map(str, values))}, got {settings.get(key)!r}"
+        for key, values in part.expected.items()
         if settings.get(key) not in values
     ]
 
 
 def _in_hub_cache(model: PretrainedModel) -> Path | None:
-    """The folder in which the hub's cache holds a model, or would; None where the hub's package is not installed."""
+    """The folder of a model in the hub's cache, whether or not it exists; None if huggingface_hub is not installed."""
     try:
         from huggingface_hub import constants, try_to_load_from_cache
     except ImportError:

@@ -94,7 +94,7 @@ def test_noise_in_the_background_is_removed() -> None:
 def test_a_matting_model_is_used_if_given(tmp_path: Path) -> None:
     """This one takes what is red for the object."""
     onnx = pytest.importorskip("onnx", reason="needs onnx")
-    pytest.importorskip("onnxruntime", reason="needs onnxruntime (pip install 'ds4d[matting]')")
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime (pip install '.[matting]')")
     helper, floats = onnx.helper, onnx.TensorProto.FLOAT
     pick = [
         helper.make_node("Constant", [], [name], value=helper.make_tensor(name, onnx.TensorProto.INT64, [1], [value]))

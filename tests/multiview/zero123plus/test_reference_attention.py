@@ -5,7 +5,7 @@ import torch
 
 from ds4d.multiview.zero123plus.reference_attention import ReferenceUnet
 
-diffusers = pytest.importorskip("diffusers", reason="needs diffusers (pip install 'ds4d[priors]')")
+diffusers = pytest.importorskip("diffusers", reason="needs diffusers (pip install '.[priors]')")
 
 B, N, M, C = 2, 6, 5, 8
 

@@ -50,7 +50,7 @@ def test_time_and_memory(run: Path, read_page: Callable, change_metrics: Callabl
     seconds = {"views": 0.25, "features": 0.0, "init": 1.0, "training": 117.0, "evaluate": 0.5, "outputs": 1.25}
     change_metrics(seconds=seconds, peak_memory_bytes={"main": 3 * 2**29, "gpu": 2**30})
     page = read_page(run)
-    for text in ("fit 1 min 57 s 98%", "initialization 1.0 s 1%", "total 2 min 0 s", "peak GPU memory 1.00 GiB"):
+    for text in ("training 1 min 57 s 98%", "initialization 1.0 s 1%", "total 2 min 0 s", "peak GPU memory 1.00 GiB"):
         assert text in page.text["Time and memory"]
     assert "time 2 min 0 s" in page.text[""] and "peak main memory 1.50 GiB" in page.text[""]
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from ds4d.cli.arguments import CommandLine, Flag
 from ds4d.cli.console import Console
 from ds4d.cli.result import Outcome
-from ds4d.weights import MODELS, PretrainedModel, faults, find_model, model_files, places, weights_digest
+from ds4d.weights import MODELS, PretrainedModel, find_model, model_files, problems, search_paths, weights_digest
 
 _COMMERCIAL = {True: "yes", False: "no", None: "depends"}
 
@@ -58,13 +58,13 @@ def _row(model: PretrainedModel, with_hash: bool) -> dict[str, Any]:
         "path": str(folder) if folder else None,
         "bytes": sum(file.stat().st_size for file in model_files(model, folder)) if folder else None,
         "searched": [
-            {"name": place.name, "path": str(place.path), "problems": faults(model, place.path)}
-            for place in places(model)
+            {"name": found.name, "path": str(found.path), "problems": problems(model, found.path)}
+            for found in search_paths(model)
         ],
         "get": model.how_to_get(f"$DS4D_WEIGHTS/{model.name}"),
     }
     if with_hash:
-        row["sha256"] = weights_digest(model, folder) if folder else None
+        row["sha256"] = weights_digest(model, folder, reuse=False) if folder else None
     return row
 
 
@@ -100,5 +100,5 @@ def _location(row: dict[str, Any]) -> list[str]:
 
 def _problems(row: dict[str, Any]) -> list[str]:
     """The problems of models that are partly installed."""
-    incomplete = [place for place in row["searched"] if Path(place["path"]).exists()]
-    return [f"{row['name']}  {place['path']} has {place['problems'][0].rstrip(',')}" for place in incomplete]
+    incomplete = [found for found in row["searched"] if Path(found["path"]).exists()]
+    return [f"{row['name']}  {found['path']}: {found['problems'][0]}" for found in incomplete]
