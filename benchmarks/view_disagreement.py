@@ -31,16 +31,16 @@ _HEIGHT = 256
 
 
 def disagreement(trainer: Trainer) -> dict[str, Any]:
-    """What the view_correction of a finished fit has found, over the generated views; means are root mean squares."""
-    view_correction = trainer.view_correction
-    assert view_correction is not None
-    inside = slice(1, -1)  # the outer control points lie beside most objects, and nothing moves them
+    """Warps and gains of the generated views after training; means are root mean squares."""
+    correction = trainer.view_correction
+    assert correction is not None
+    inside = slice(1, -1)  # most objects do not reach the outer control points, so they stay 0
     with torch.no_grad():
-        generated = (view_correction.generated > 0).nonzero().squeeze(1)
-        warps = view_correction.at_times(trainer.times)[:, generated, :, inside, inside] * (_HEIGHT / 2)
+        generated = correction.generated
+        warps = correction.at_times(trainer.times)[:, generated, :, inside, inside] * (_HEIGHT / 2)
         views = generated.repeat(len(trainer.times))
         times = trainer.times.repeat_interleave(len(generated))
-        gains = view_correction.gains(times, views).log().unflatten(0, (-1, len(generated)))
+        gains = correction.gains(times, views).log().unflatten(0, (-1, len(generated)))
     steps = warps.diff(dim=0)
     return {
         "warp_fixed_px": _rms(warps.mean(0)),

@@ -1,4 +1,4 @@
-"""All settings of a run."""
+"""The settings of a run."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -18,22 +18,22 @@ from ds4d.visualize import OutputsConfig
 
 @dataclass(frozen=True)
 class GenerateConfig:
-    """Everything that decides what a run makes of its input.
+    """Settings of a run.
 
     Attributes:
-        views: where the views come from, and how folders of views are read.
-        video: how videos are read.
-        init: the first Gaussians.
-        features: what is seen in every frame.
-        decoupling: of the features into what stays and what moves (DSFD).
-        fusion: of the views' features on the Gaussians (TSSF); None lets the HexPlane alone move them.
-        field: what moves them; None for an object that stands still.
+        views: source of the training views.
+        video: reading, matting and framing of videos.
+        init: initialization of the Gaussians.
+        features: per-frame image features.
+        decoupling: decoupling of static and dynamic features (DSFD).
+        fusion: fusion of the views' features at the Gaussians (TSSF); None leaves the motion to the HexPlane alone.
+        field: deformation field; None for a static object.
         training: training schedule, losses and densification.
-        guidance: what a diffusion model thinks of sides that no view shows.
-        outputs: images and videos.
-        log: of the losses.
-        seed: of every random draw.
-        checkpoint_every: steps from one checkpoint to the next.
+        guidance: score distillation (SDS) from Zero123-XL on unseen views.
+        outputs: rendered images and videos.
+        log: logging of the losses.
+        seed: random seed.
+        checkpoint_every: number of steps between checkpoints.
     """
 
     views: ViewsConfig = dataclasses.field(default_factory=ViewsConfig)

@@ -1,4 +1,4 @@
-"""Gaussians to write, and glTF read by other means than the writer's."""
+"""Gaussians to write, and an independent reader of glTF."""
 
 import json
 import struct
@@ -15,28 +15,28 @@ from ds4d.types import RawGaussians
 
 
 @pytest.fixture
-def draw_gaussians(generator: torch.Generator) -> Callable[..., RawGaussians]:
-    """Random Gaussians of ordinary sizes and colors."""
+def random_gaussians(generator: torch.Generator) -> Callable[..., RawGaussians]:
+    """Makes random Gaussians of ordinary sizes and colors, of a degree of spherical harmonics."""
 
-    def draw(degree: int, count: int = 7) -> RawGaussians:
+    def make(degree: int, count: int = 7) -> RawGaussians:
         def normal(*shape: int) -> torch.Tensor:
             return torch.randn(*shape, generator=generator)
 
         sh = 0.3 * normal(count, (degree + 1) ** 2, 3)
         return RawGaussians(0.3 * normal(count, 3), normal(count, 4), normal(count, 3) - 4, normal(count), sh)
 
-    return draw
+    return make
 
 
 @dataclass(frozen=True)
 class Gltf:
-    """A binary glTF file as the specification says it is read."""
+    """A binary glTF file, read according to the specification."""
 
     json: dict[str, Any]
     buffer: bytes
 
     def rows(self, accessor: int) -> np.ndarray:
-        """The numbers of an accessor, whole ones that stand for shares as shares."""
+        """The values of an accessor; normalized integers become fractions."""
         entry = self.json["accessors"][accessor]
         kind = {5121: "<u1", 5123: "<u2", 5125: "<u4", 5126: "<f4"}[entry["componentType"]]
         width = {"SCALAR": 1, "VEC3": 3, "VEC4": 4}[entry["type"]]
@@ -51,7 +51,7 @@ class Gltf:
 
 @pytest.fixture
 def read_glb() -> Callable[[Path], Gltf]:
-    """Reads the container."""
+    """Reads a GLB file."""
 
     def read(path: Path) -> Gltf:
         content = path.read_bytes()

@@ -6,19 +6,11 @@ import torch
 from plyfile import PlyData, PlyElement
 
 from ds4d.export import read_ply, write_ply
-from ds4d.types import RawGaussians
-
-
-def random_gaussians(degree: int, generator: torch.Generator, count: int = 7) -> RawGaussians:
-    def draw(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator)
-
-    return RawGaussians(draw(count, 3), draw(count, 4), draw(count, 3), draw(count), draw(count, (degree + 1) ** 2, 3))
 
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
-def test_round_trip_is_bit_exact(tmp_path, generator, degree):
-    raw = random_gaussians(degree, generator)
+def test_round_trip_is_bit_exact(tmp_path, random_gaussians, degree):
+    raw = random_gaussians(degree)
     raw.means[0] = torch.tensor([1e-42, -0.0, 3e38])  # subnormal, signed zero, huge
     write_ply(raw, tmp_path / "set.ply")
     read = read_ply(tmp_path / "set.ply")
@@ -28,8 +20,8 @@ def test_round_trip_is_bit_exact(tmp_path, generator, degree):
     assert [path.name for path in tmp_path.iterdir()] == ["set.ply"]
 
 
-def test_the_layout_is_that_of_3d_gaussian_splatting(tmp_path, generator):
-    raw = random_gaussians(1, generator)
+def test_layout(tmp_path, random_gaussians):
+    raw = random_gaussians(1)
     write_ply(raw, tmp_path / "set.ply")
     ply = PlyData.read(str(tmp_path / "set.ply"))
     assert (ply.text, ply.byte_order) == (False, "<")
@@ -51,33 +43,33 @@ def test_the_layout_is_that_of_3d_gaussian_splatting(tmp_path, generator):
     assert not column["nx"].any()
 
 
-def test_padding_adds_only_zeros(tmp_path, generator):
-    raw = random_gaussians(1, generator)
+def test_padding_adds_zeros(tmp_path, random_gaussians):
+    raw = random_gaussians(1)
     write_ply(raw, tmp_path / "set.ply", sh_degree=3)
     sh = read_ply(tmp_path / "set.ply").sh
     assert sh.shape == (7, 16, 3)
     assert torch.equal(sh[:, :4], raw.sh)
     assert not sh[:, 4:].any()
-    with pytest.raises(ValueError, match="between the Gaussians' own, 1, and 3, got 0"):
+    with pytest.raises(ValueError, match=r"sh_degree .* got 0"):
         write_ply(raw, tmp_path / "set.ply", sh_degree=0)
 
 
 @pytest.mark.parametrize("name", ["means", "quats", "log_scales", "opacity_logits", "sh"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_values_that_are_not_finite_raise_and_leave_nothing(tmp_path, generator, name, value):
-    raw = random_gaussians(0, generator)
+def test_values_that_are_not_finite_are_refused(tmp_path, random_gaussians, name, value):
+    raw = random_gaussians(0)
     getattr(raw, name).view(-1)[3] = value
-    with pytest.raises(ValueError, match=f"{name} must be finite, got 1 values"):
+    with pytest.raises(ValueError, match=f"{name} must be finite"):
         write_ply(raw, tmp_path / "set.ply")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_time_axis_is_refused(tmp_path, generator):
-    raw = random_gaussians(0, generator)
+def test_a_time_axis_is_refused(tmp_path, random_gaussians):
+    raw = random_gaussians(0)
     moving = replace(
         raw, **{name: getattr(raw, name)[None] for name in ("means", "quats", "log_scales", "opacity_logits")}
     )
-    with pytest.raises(ValueError, match=r"no time axis.*at_time"):
+    with pytest.raises(ValueError, match="time axis"):
         write_ply(moving, tmp_path / "set.ply")
 
 
@@ -90,36 +82,36 @@ GAUSSIAN = ["x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "
 GAUSSIAN += ["rot_0", "rot_1", "rot_2", "rot_3"]
 
 
-def test_files_that_hold_no_gaussians_are_refused_by_name(tmp_path):
+def test_other_files_are_refused(tmp_path):
     path = tmp_path / "other.ply"
-    with pytest.raises(ValueError, match=r"other\.ply must be a PLY file, got nothing"):
+    with pytest.raises(ValueError, match=r"other\.ply .* got nothing"):
         read_ply(path)
     path.write_bytes(b"\x89PNG\r\n\x1a\n not a ply at all")
-    with pytest.raises(ValueError, match=r"other\.ply must be a whole PLY file"):
+    with pytest.raises(ValueError, match=r"other\.ply must be a valid PLY file"):
         read_ply(path)
     write_vertices(path, ["x", "y", "z", "red", "green", "blue"])
-    with pytest.raises(ValueError, match="properties of 3D Gaussians, got none named f_dc_0"):
+    with pytest.raises(ValueError, match="f_dc_0"):
         read_ply(path)
     write_vertices(path, [*GAUSSIAN, "f_rest_0", "f_rest_1"])
-    with pytest.raises(ValueError, match=r"0, 9, 24 or 45 properties f_rest_\*, got 2"):
+    with pytest.raises(ValueError, match=r"f_rest_\*, got 2"):
         read_ply(path)
     write_vertices(path, GAUSSIAN, fill=float("nan"))
     with pytest.raises(ValueError, match="means must be finite"):
         read_ply(path)
     faces = np.zeros(1, dtype=[("a", "i4")])
     PlyData([PlyElement.describe(faces, "face")]).write(str(path))
-    with pytest.raises(ValueError, match=r"must have the element vertex, got \['face'\]"):
+    with pytest.raises(ValueError, match=r"vertex, got \['face'\]"):
         read_ply(path)
 
 
-def test_cut_files_are_refused(tmp_path, generator):
+def test_truncated_files_are_refused(tmp_path, random_gaussians):
     path = tmp_path / "set.ply"
-    write_ply(random_gaussians(1, generator), path)
+    write_ply(random_gaussians(1), path)
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(ValueError, match="must be a whole PLY file"):
+    with pytest.raises(ValueError, match="must be a valid PLY file"):
         read_ply(path)
 
 
-def test_properties_may_stand_in_any_order(tmp_path):
+def test_properties_may_be_in_any_order(tmp_path):
     write_vertices(tmp_path / "set.ply", GAUSSIAN[::-1], fill=0.25)
     assert read_ply(tmp_path / "set.ply").sh.shape == (3, 1, 3)

@@ -98,9 +98,9 @@ def test_odd_sizes_are_kept(write_video_file, rolling_disc) -> None:
 def _rotate(path: Path, matrix: tuple[int, int, int, int]) -> None:
     """Writes the display matrix of an mp4's track header, as a rotated phone does."""
     content = bytearray(path.read_bytes())
-    place = content.index(b"tkhd") + 44
+    start = content.index(b"tkhd") + 44
     a, b, c, d = (65536 * value for value in matrix)
-    content[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    content[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(content)
 
 

@@ -1,4 +1,4 @@
-"""Regularizers by the shape of what they see: constant, linear, curved; moved as one, or torn."""
+"""Regularizers of constant, linear and curved planes, and of rigid and stretching motion."""
 
 import pytest
 import torch
@@ -20,44 +20,44 @@ ALONG_ROWS, ALONG_COLUMNS = STEPS[:, None].expand(6, 6), STEPS.expand(6, 6)
 @pytest.mark.parametrize(
     "content",
     [torch.full((6, 6), 3.0), 2 * ALONG_ROWS, -ALONG_COLUMNS, 1 + ALONG_ROWS - 3 * ALONG_COLUMNS],
-    ids=["constant", "linear along rows", "linear along columns", "a tilted plane"],
+    ids=["constant", "linear along rows", "linear along columns", "linear along both"],
 )
-def test_planes_without_curvature_cost_nothing(content: torch.Tensor) -> None:
+def test_linear_planes_have_no_smoothness_loss(content: torch.Tensor) -> None:
     assert plane_smoothness([planes(content)]).item() == 0
 
 
 @pytest.mark.parametrize("content", [ALONG_ROWS**2, ALONG_COLUMNS**2], ids=["rows", "columns"])
-def test_both_axes_of_a_space_plane_are_smoothed(content: torch.Tensor) -> None:
+def test_space_planes_are_smoothed_along_both_axes(content: torch.Tensor) -> None:
     """The second difference of i^2 is 2 everywhere along one axis and 0 along the other: the mean is (4 + 0) / 2."""
     assert plane_smoothness([planes(content)]).item() == 2
 
 
-def test_scales_count_alike_whatever_their_size() -> None:
+def test_scales_have_equal_weight() -> None:
     curved, flat = planes(ALONG_ROWS**2), torch.ones(3, 2, 40, 40)
     assert plane_smoothness([curved, flat]).item() == 1
 
 
-def test_time_planes_are_smoothed_along_time_only() -> None:
+def test_time_planes_are_smoothed_along_time() -> None:
     assert time_smoothness([planes(ALONG_ROWS**2)]).item() == 4
     assert time_smoothness([planes(ALONG_COLUMNS**2)]).item() == 0
     assert time_smoothness([planes(2 * ALONG_ROWS)]).item() == 0
 
 
 @pytest.mark.parametrize("rows", [1, 2])
-def test_too_few_times_to_bend_cost_nothing(rows: int) -> None:
+def test_fewer_than_three_times_have_no_smoothness_loss(rows: int) -> None:
     plane = torch.rand(3, 2, rows, 6, requires_grad=True)
     cost = time_smoothness([plane])
     cost.backward()
     assert cost.item() == 0 and plane.grad.abs().max() == 0
 
 
-def test_time_planes_at_one_cost_nothing() -> None:
+def test_time_l1_is_the_distance_from_one() -> None:
     assert time_l1([torch.ones(3, 2, 6, 6)]).item() == 0
     assert time_l1([torch.full((3, 2, 6, 6), 1.25), torch.full((3, 2, 6, 6), 0.25)]).item() == 0.5
 
 
 @pytest.mark.parametrize("loss", [plane_smoothness, time_smoothness, time_l1])
-def test_gradients_pull_towards_less(loss) -> None:
+def test_gradient_descent_reduces_the_loss(loss) -> None:
     content = torch.randn(3, 2, 6, 6, requires_grad=True)
     before = loss([content])
     before.backward()
@@ -70,7 +70,7 @@ def pair_of_neighbors() -> torch.Tensor:
     return torch.tensor([[1], [0]])
 
 
-def test_rigid_motion_costs_nothing(generator: torch.Generator) -> None:
+def test_rigid_motion_has_no_rigidity_loss(generator: torch.Generator) -> None:
     points = torch.randn(10, 3, generator=generator)
     neighbors = torch.randint(0, 10, (10, 4), generator=generator)
     rotations = quats_to_matrices(torch.randn(3, 4, generator=generator))
@@ -78,13 +78,13 @@ def test_rigid_motion_costs_nothing(generator: torch.Generator) -> None:
     assert rigidity(points, moved, neighbors).item() < 1e-5
 
 
-def test_stretching_costs_its_length(pair_of_neighbors: torch.Tensor) -> None:
+def test_stretching_is_penalized_by_its_length(pair_of_neighbors: torch.Tensor) -> None:
     points = torch.tensor([[0.0, 0, 0], [1, 0, 0]])
-    moved = torch.stack((points, 1.5 * points))  # at rest, then half a unit longer
+    moved = torch.stack((points, 1.5 * points))  # unchanged, then half a unit longer
     assert rigidity(points, moved, pair_of_neighbors).item() == pytest.approx(0.25)
 
 
-def test_neighbors_on_one_spot_have_finite_gradients(pair_of_neighbors: torch.Tensor) -> None:
+def test_coincident_neighbors_have_finite_gradients(pair_of_neighbors: torch.Tensor) -> None:
     points = torch.zeros(2, 3, requires_grad=True)
     moved = torch.zeros(1, 2, 3, requires_grad=True)
     rigidity(points, moved, pair_of_neighbors).backward()

@@ -1,4 +1,4 @@
-"""What a generated view may differ by, and that it is found."""
+"""View correction: warps and gains, and that they are recovered from images."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ GENERATED = torch.tensor([False, True, True])
 
 @pytest.fixture
 def images(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Colors over backgrounds, coverage and backgrounds of three smooth blobs."""
+    """Colors over backgrounds, opacity and backgrounds of three smooth blobs."""
     y, x = torch.meshgrid(torch.linspace(-1, 1, 32), torch.linspace(-1, 1, 32), indexing="ij")
     alphas = (-((x - 0.1) ** 2 + (y + 0.2) ** 2) / 0.15).exp().expand(3, 1, -1, -1).clone()
     backgrounds = torch.rand(3, 3, generator=generator)
@@ -19,102 +19,101 @@ def images(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     return alphas * paint + (1 - alphas) * backgrounds[..., None, None], alphas, backgrounds
 
 
-def made(**settings: float) -> ViewCorrection:
-    return ViewCorrection(ViewCorrectionConfig(**settings), GENERATED)  # ty: ignore[invalid-argument-type]
+def made(**settings: int) -> ViewCorrection:
+    return ViewCorrection(ViewCorrectionConfig(**settings), GENERATED)
 
 
-def everything(view_correction: ViewCorrection, size: float) -> ViewCorrection:
+def randomized(correction: ViewCorrection, size: float) -> ViewCorrection:
     torch.manual_seed(0)
-    for parameter in view_correction.parameters():
+    for parameter in correction.parameters():
         torch.nn.init.normal_(parameter, std=size)
-    return view_correction
+    return correction
 
 
 TIMES, VIEWS = torch.tensor([0.0, 0.4, 1.0]), torch.tensor([0, 1, 2])
 
 
-def test_at_the_start_every_view_shows_what_is_drawn(images: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_initial_correction_is_the_identity(images: tuple[Tensor, Tensor, Tensor]) -> None:
     colors, alphas = made()(*images, TIMES, VIEWS)
     torch.testing.assert_close(colors, images[0], atol=1e-5, rtol=0)
     torch.testing.assert_close(alphas, images[1], atol=1e-5, rtol=0)
 
 
-def test_the_real_view_is_never_changed(images: tuple[Tensor, Tensor, Tensor]) -> None:
-    view_correction = everything(made(), 0.1)
-    colors, alphas = view_correction(*images, TIMES, VIEWS)
+def test_the_input_view_is_not_corrected(images: tuple[Tensor, Tensor, Tensor]) -> None:
+    correction = randomized(made(), 0.1)
+    colors, alphas = correction(*images, TIMES, VIEWS)
     torch.testing.assert_close(colors[0], images[0][0], atol=1e-5, rtol=0)
     torch.testing.assert_close(alphas[0], images[1][0], atol=1e-5, rtol=0)
     assert (colors[1:] - images[0][1:]).abs().amax((1, 2, 3)).min() > 0.01
-    assert not view_correction.at_times(TIMES)[:, 0].any()
+    assert not correction.at_times(TIMES)[:, 0].any()
 
 
-def test_a_shift_to_the_right_looks_further_right(images: tuple[Tensor, Tensor, Tensor]) -> None:
-    view_correction = made()
+def test_a_warp_to_the_right_samples_further_right(images: tuple[Tensor, Tensor, Tensor]) -> None:
+    correction = made()
     with torch.no_grad():
-        view_correction.warp[1, 0] = 2 * 3 / 32  # three pixels in half images
-    _, alphas = view_correction(*images, TIMES, VIEWS)
+        correction.warp[1, 0] = 2 * 3 / 32  # three pixels in half images
+    _, alphas = correction(*images, TIMES, VIEWS)
     torch.testing.assert_close(alphas[1, :, :, :-4], images[1][1, :, :, 3:-1], atol=1e-5, rtol=0)
 
 
-def test_gains_change_the_object_and_not_what_is_behind_it(images: tuple[Tensor, Tensor, Tensor]) -> None:
-    view_correction = made()
+def test_gains_leave_the_background_unchanged(images: tuple[Tensor, Tensor, Tensor]) -> None:
+    correction = made()
     with torch.no_grad():
-        view_correction.gain[2] = torch.tensor([2.0, 1.0, 0.5]).log()
-    colors, _ = view_correction(*images, TIMES, VIEWS)
+        correction.gain[2] = torch.tensor([2.0, 1.0, 0.5]).log()
+    colors, _ = correction(*images, TIMES, VIEWS)
     behind = (1 - images[1]) * images[2][..., None, None]
     expected = (images[0] - behind)[2] * torch.tensor([2.0, 1.0, 0.5])[:, None, None] + behind[2]
     torch.testing.assert_close(colors[2], expected, atol=1e-5, rtol=0)
 
 
-def test_between_two_knots_the_warp_changes_linearly() -> None:
-    view_correction = made(knots=3)
+def test_warps_are_linear_between_knots() -> None:
+    correction = made(knots=3)
     with torch.no_grad():
-        view_correction.warp_over_time[:, 1] = torch.tensor([0.0, 1.0, 4.0]).reshape(3, 1, 1, 1)
+        correction.warp_over_time[:, 1] = torch.tensor([0.0, 1.0, 4.0]).reshape(3, 1, 1, 1)
     times = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0])
-    found = view_correction.displacements(times, torch.ones(5, dtype=torch.long))[:, 0, 0, 0]
+    found = correction.warps(times, torch.ones(5, dtype=torch.long))[:, 0, 0, 0]
     torch.testing.assert_close(found, torch.tensor([0.0, 0.5, 1.0, 2.5, 4.0]))
 
 
-def test_one_knot_stands_for_all_times() -> None:
-    view_correction = everything(made(knots=1), 0.1)
-    warps = view_correction.at_times(torch.tensor([0.0, 1.0]))
+def test_one_knot_is_constant_over_time() -> None:
+    correction = randomized(made(knots=1), 0.1)
+    warps = correction.at_times(torch.tensor([0.0, 1.0]))
     torch.testing.assert_close(warps[0], warps[1])
     assert warps[:, 1:].abs().min() > 0
 
 
-def test_the_penalty_is_that_of_what_differs() -> None:
-    assert made().penalty() == 0
-    view_correction = made(weight=2.0)
-    with torch.no_grad():
-        view_correction.gain.fill_(0.5)
-    torch.testing.assert_close(view_correction.penalty(), torch.tensor(0.5))
+def test_parameters_of_generated_views() -> None:
+    correction = randomized(made(), 0.1)
+    warps, gains = correction.of_generated_views()
+    torch.testing.assert_close(warps, [correction.warp[1:], correction.warp_over_time[:, 1:]])
+    torch.testing.assert_close(gains, [correction.gain[1:], correction.gain_over_time[:, 1:]])
 
 
-def test_a_warp_and_a_gain_are_found_from_images(images: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_warps_and_gains_are_recovered_from_images(images: tuple[Tensor, Tensor, Tensor]) -> None:
     truth = made()
     with torch.no_grad():
         truth.warp[1] = 0.06 * torch.tensor([1.0, -0.5]).reshape(2, 1, 1)
         truth.gain[1] = torch.tensor([0.1, 0.0, -0.1])
         wanted = truth(*images, TIMES, VIEWS)
-    view_correction = made(weight=0.0)
-    optimizer = torch.optim.Adam(view_correction.parameters(), lr=5e-3)
+    correction = made()
+    optimizer = torch.optim.Adam(correction.parameters(), lr=5e-3)
     for _ in range(150):
-        found = view_correction(*images, TIMES, VIEWS)
+        found = correction(*images, TIMES, VIEWS)
         loss = sum((a - b).square().mean() for a, b in zip(found, wanted, strict=True))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     with torch.no_grad():
-        middle = view_correction.displacements(TIMES[1:2], VIEWS[1:2])[0, :, 2, 2]
+        middle = correction.warps(TIMES[1:2], VIEWS[1:2])[0, :, 2, 2]
         torch.testing.assert_close(middle, truth.warp[1, :, 2, 2], atol=0.01, rtol=0)
-        gains = view_correction.gains(TIMES[1:2], VIEWS[1:2])[0].log()
+        gains = correction.gains(TIMES[1:2], VIEWS[1:2])[0].log()
         torch.testing.assert_close(gains, truth.gain[1], atol=0.03, rtol=0)
 
 
-def test_everything_learns_but_what_belongs_to_the_real_view(images: tuple[Tensor, Tensor, Tensor]) -> None:
-    view_correction = made(weight=0.0)
-    colors, alphas = view_correction(*images, TIMES, VIEWS)
+def test_only_parameters_of_generated_views_get_gradients(images: tuple[Tensor, Tensor, Tensor]) -> None:
+    correction = made()
+    colors, alphas = correction(*images, TIMES, VIEWS)
     (colors.square().sum() + alphas.square().sum()).backward()
-    for parameter in (view_correction.warp, view_correction.gain):
+    for parameter in (correction.warp, correction.gain):
         assert parameter.grad is not None
         assert not parameter.grad[0].any() and (parameter.grad[1:].flatten(1).abs().sum(1) > 0).all()

@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from ds4d.config import GenerateConfig
+from ds4d.fusion import FusionConfig
+from ds4d.losses import LossConfig, ViewCorrectionConfig
 from ds4d.pipeline import prepare
 from ds4d.training import GaussiansChanged, Trainer, TrainingDiverged, load_checkpoint, save_checkpoint
 from ds4d.types import MultiViewVideo
@@ -47,20 +49,44 @@ def assert_same(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
             assert ours[name] == value, name
 
 
-@pytest.mark.parametrize("stop", [3, 9])
-def test_resume_is_bit_exact(tmp_path: Path, quick_video: MultiViewVideo, config: GenerateConfig, stop: int) -> None:
-    whole = prepare(quick_video, config, CPU)
+def resumed(folder: Path, video: MultiViewVideo, config: GenerateConfig, stop: int) -> Trainer:
+    """A finished trainer that was interrupted and resumed, after it was compared with an uninterrupted one."""
+    whole = prepare(video, config, CPU)
     list(whole.run())
-    first = prepare(quick_video, config, CPU)
+    first = prepare(video, config, CPU)
     run_until(first, stop)
-    save_checkpoint(first, tmp_path / "fit.safetensors")
+    save_checkpoint(first, folder / "fit.safetensors")
     torch.manual_seed(123)  # training must not use the global generator
-    second = prepare(quick_video, config, CPU)
-    load_checkpoint(second, tmp_path / "fit.safetensors")
+    second = prepare(video, config, CPU)
+    load_checkpoint(second, folder / "fit.safetensors")
     assert second.step == stop and second.seconds == first.seconds
     changes = [event.step for event in second.run() if isinstance(event, GaussiansChanged)]
     assert changes == [step for step in (6, 12, 18) if step > stop]
     assert_same(second.state_dict(), whole.state_dict())
+    return second
+
+
+@pytest.mark.parametrize("stop", [3, 9])
+def test_resume_is_bit_exact(tmp_path: Path, quick_video: MultiViewVideo, config: GenerateConfig, stop: int) -> None:
+    resumed(tmp_path, quick_video, replace(config, fusion=None), stop)
+
+
+@pytest.mark.parametrize("stop", [3, 9, 14])
+def test_resume_with_generated_views_is_bit_exact(
+    tmp_path: Path, quick_video: MultiViewVideo, config: GenerateConfig, stop: int
+) -> None:
+    """With all that has a state: view correction, depth images of the fusion, neighbors."""
+    weights = torch.tensor([1.0, *[0.5] * (quick_video.num_views - 1)])
+    config = replace(
+        config,
+        training=replace(config.training, losses=LossConfig(rigidity=0.5), view_correction=ViewCorrectionConfig()),
+        fusion=FusionConfig(rule="visible", depth_size=24, depth_every=4),
+    )
+    trainer = resumed(tmp_path, replace(quick_video, view_weights=weights), config, stop)
+    assert trainer.view_correction is not None and trainer.view_correction.warp.abs().max() > 0
+    assert trainer.neighbors.shape[1] == 8
+    assert trainer.scene.motion is not None and trainer.scene.motion.features is not None
+    assert trainer.scene.motion.features.depths is not None and trainer.scene.motion.features.depths.any()
 
 
 def test_nan_does_not_overwrite_a_checkpoint(

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from ds4d.config import GenerateConfig
+from ds4d.fusion import FusionConfig
+from ds4d.losses import LossConfig
 from ds4d.pipeline import prepare
 from ds4d.training import GaussiansChanged, StepDone, Trainer, TrainingConfig, TrainingDiverged
 from ds4d.types import MultiViewVideo
@@ -50,14 +52,36 @@ def test_outliers_are_pruned_after_the_last_step(quick_video: MultiViewVideo, sh
     assert not list(trainer.run())
 
 
+@pytest.fixture
+def generated_video(quick_video: MultiViewVideo) -> MultiViewVideo:
+    """A video whose views besides the input view count half, as generated views do."""
+    weights = torch.full((quick_video.num_views,), 0.5)
+    weights[0] = 1
+    return replace(quick_video, view_weights=weights)
+
+
+def assert_terms_sum_up_to_the_loss(event: StepDone, losses: LossConfig) -> None:
+    weights = {name: getattr(getattr(losses, name), "weight", getattr(losses, name)) for name in event.terms}
+    total = sum(weights[name] * value for name, value in event.terms.items())
+    assert event.loss == pytest.approx(total, rel=1e-5)
+
+
 def test_terms_are_named_and_sum_up_to_the_loss(quick_video: MultiViewVideo, short: GenerateConfig) -> None:
     static, *_, dynamic = (event for event in prepare(quick_video, short, CPU).run() if isinstance(event, StepDone))
     assert set(static.terms) == {"l1", "ssim", "mask"}
     assert set(dynamic.terms) == {*static.terms, "plane_smoothness", "time_smoothness", "time_l1"}
-    losses = short.training.losses
-    weights = {name: getattr(getattr(losses, name), "weight", getattr(losses, name)) for name in dynamic.terms}
-    total = sum(weights[name] * value for name, value in dynamic.terms.items())
-    assert dynamic.loss == pytest.approx(total, rel=1e-5)
+    assert_terms_sum_up_to_the_loss(dynamic, short.training.losses)
+
+
+def test_terms_of_generated_views_sum_up_to_the_loss(generated_video: MultiViewVideo, short: GenerateConfig) -> None:
+    losses = LossConfig(rigidity=0.5, view_warps=20.0, view_gains=3.0)
+    config = replace(short, training=replace(short.training, losses=losses), fusion=FusionConfig(rule="visible"))
+    trainer = prepare(generated_video, config, CPU)
+    static, *_, dynamic = (event for event in trainer.run() if isinstance(event, StepDone))
+    assert {"view_warps", "view_gains"} <= set(static.terms) and "rigidity" not in static.terms
+    assert {"view_warps", "view_gains", "rigidity"} <= set(dynamic.terms)
+    assert dynamic.terms["view_warps"] > 0 and dynamic.terms["view_gains"] > 0
+    assert_terms_sum_up_to_the_loss(dynamic, losses)
 
 
 def test_static_stage_does_not_train_the_field(quick_video: MultiViewVideo, short: GenerateConfig) -> None:

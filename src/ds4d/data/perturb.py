@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
-from torch.nn.functional import conv2d, grid_sample, interpolate, pad
+from torch.nn.functional import grid_sample, interpolate
 
 from ds4d.core import check_ranges
 from ds4d.types import Frames, MultiViewVideo
@@ -88,8 +89,7 @@ class PerturbedFrames:
         if view == 0:
             return truth
         errors, t = self._views[view], float(self._times[time])
-        rgba = torch.tensor(truth).permute(2, 0, 1)[None].float()
-        rgba = _blurred(rgba, errors.blur * self._pixel)
+        rgba = torch.from_numpy(_blurred(truth, errors.blur * self._pixel)).permute(2, 0, 1)[None]
         shifts = errors.warp(self.width, self.height, self._pixel, t)
         rgba = _warped(rgba, shifts * self._pixel)
         rgba[:, :3] *= errors.tint(t)[:, None, None]
@@ -155,12 +155,10 @@ def _warped(images: Float[Tensor, "1 4 H W"], shifts: Float[Tensor, "2 H W"]) ->
     return grid_sample(images, torch.stack((x, y), -1)[None], padding_mode="border", align_corners=False)
 
 
-def _blurred(images: Float[Tensor, "1 4 H W"], sigma: float) -> Float[Tensor, "1 4 H W"]:
-    """The images under a Gaussian blur of standard deviation sigma, pixels; borders are replicated."""
+def _blurred(rgba: UInt8[np.ndarray, "H W 4"], sigma: float) -> Float[np.ndarray, "H W 4"]:
+    """The image under a Gaussian blur of standard deviation sigma, pixels; borders are replicated."""
+    rgba = rgba.astype(np.float32)
     if sigma < 0.1:  # too small to be visible
-        return images
+        return rgba
     radius = max(1, round(3 * sigma))
-    kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sigma).square())
-    kernel = (kernel / kernel.sum()).expand(4, 1, 1, -1)
-    across = conv2d(pad(images, (radius, radius, 0, 0), mode="replicate"), kernel, groups=4)
-    return conv2d(pad(across, (0, 0, radius, radius), mode="replicate"), kernel.mT, groups=4)
+    return gaussian_filter(rgba, (sigma, sigma, 0), mode="nearest", radius=(radius, radius, 0))

@@ -16,11 +16,11 @@ class FieldConfig:
     """Shape of the deformation field.
 
     Attributes:
-        hexplane: the planes.
-        width: of the trunk and of the heads.
-        depth: layers of the trunk; the first is the linear map of [HexPlane, point features].
-        deform_opacity: whether opacities change over time.
-        deform_color: whether colors change over time (light that stays while the surface turns, for one).
+        hexplane: size of the HexPlane.
+        width: number of channels of the trunk and the heads.
+        depth: number of layers of the trunk; the first maps the HexPlane features and the point features.
+        deform_opacity: let opacities change over time.
+        deform_color: let colors change over time, for instance under light that does not move with the object.
     """
 
     hexplane: HexPlaneConfig = field(default_factory=HexPlaneConfig)

@@ -16,10 +16,10 @@ class HexPlaneConfig:
     """Size of the planes.
 
     Attributes:
-        channels: features per scale.
-        resolution: cells along each space axis at the coarsest scale.
-        multipliers: of `resolution`, one per scale; the features of all scales are concatenated.
-        time_resolution: cells along the time axis at every scale, 2 or more; 0 takes one per frame of the clip.
+        channels: number of feature channels per scale.
+        resolution: number of cells along each spatial axis at the coarsest scale.
+        multipliers: factors of `resolution`, one per scale; the features of all scales are concatenated.
+        time_resolution: number of cells along the time axis at every scale, at least 2; 0 means one per frame.
     """
 
     channels: int = 16

@@ -1,13 +1,13 @@
-"""Gaussians as compressed PLY files in PlayCanvas' layout: 16 bytes each, and a byte per coefficient above degree 0.
+"""Compressed PLY files in the layout of PlayCanvas: 16 bytes per Gaussian, and a byte per coefficient above degree 0.
 
-Neighbors share a chunk of 256, whose record holds the range of their centers, logarithmic scales and colors. Within
-it (element `vertex`, four words each):
+Neighbors share a chunk of 256, whose record holds the ranges of their centers, logarithmic scales and colors. Each
+Gaussian (element `vertex`) is four words of 32 bits:
 
     packed_position, packed_scale   x, y, z in 11, 10 and 11 bits of the range
     packed_rotation                 2 bits: which of w, x, y, z is largest; the other three in 10 bits each
     packed_color                    red, green, blue in 8 bits of the range, opacity in 8 bits of [0, 1]
 
-and, in the element `sh`, f_rest_* as in a plain PLY, a byte for [-4, 4].
+and, in the element `sh`, f_rest_* as in a plain PLY, one byte each for [-4, 4].
 """
 
 from pathlib import Path
@@ -33,17 +33,17 @@ _BOUNDS = tuple(
 )
 _WORDS = ("packed_position", "packed_rotation", "packed_scale", "packed_color")
 _AXIS_BITS, _COLOR_BITS, _QUAT_BITS = (11, 10, 11), (8, 8, 8, 8), (2, 10, 10, 10)
-_SCALE_LIMIT = 20.0  # readers keep logarithmic scales within this
-_SH_RANGE = 8.0  # a byte spans so much, round 0
+_SCALE_LIMIT = 20.0  # readers clamp logarithmic scales to this
+_SH_RANGE = 8.0  # span of a byte, around 0
 _MORTON_BITS = 10  # per axis
 
 
 def write_compressed_ply(raw: RawGaussians, path: str | Path) -> None:
-    """Writes one moment's Gaussians, whole or not at all, in the order of their places in space.
+    """Writes the Gaussians of one frame, atomically, sorted along a space-filling curve.
 
     Args:
-        raw: without a time axis.
-        path: of the file.
+        raw: Gaussians without a time axis.
+        path: the file (.compressed.ply).
 
     Raises:
         ValueError: `raw` has a time axis, or holds NaN or infinity.
@@ -72,7 +72,7 @@ def write_compressed_ply(raw: RawGaussians, path: str | Path) -> None:
 
 
 def read_compressed_ply(path: str | Path) -> RawGaussians:
-    """The Gaussians of a compressed PLY file, in its order.
+    """The Gaussians of a compressed PLY file, in the order of the file.
 
     Raises:
         ValueError: the file is missing, damaged, or a PLY of another kind.
@@ -84,7 +84,7 @@ def read_compressed_ply(path: str | Path) -> RawGaussians:
         bounds = _table(ply["chunk"].data, _BOUNDS).view(-1, 6, 3)
         words = [np.asarray(ply["vertex"][name]) for name in _WORDS]
     except (PlyParseError, UnicodeDecodeError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} must be a whole compressed PLY file, got one that cannot be read: {error}") from error
+        raise ValueError(f"{path} must be a valid compressed PLY file, got one that cannot be read: {error}") from error
     chunks = torch.arange(len(words[0])) // CHUNK
     low, high = bounds[chunks, 0::2], bounds[chunks, 1::2]  # [N, 3 kinds, 3 axes]
     means, scales = _unpack(words[0], _AXIS_BITS), _unpack(words[2], _AXIS_BITS)
@@ -105,11 +105,11 @@ def read_compressed_ply(path: str | Path) -> RawGaussians:
 
 
 class _Ranged:
-    """Values [N, 3] as shares in [0, 1] of the range (`low`, `high`) [C, 3] of their chunk."""
+    """Values [N, 3] as fractions in [0, 1] of the range (`low`, `high`) [C, 3] of their chunk."""
 
     def __init__(self, values: Float[Tensor, "N 3"]) -> None:
         count = len(values)
-        filler = values[-1:].expand(-count % CHUNK, -1)  # the last chunk is filled up, to be as long as the others
+        filler = values[-1:].expand(-count % CHUNK, -1)  # pads the last chunk
         chunks = torch.cat((values, filler)).view(-1, CHUNK, 3)
         self.low, self.high = chunks.amin(1), chunks.amax(1)
         extent = (self.high - self.low).clamp_min(1e-12)
@@ -117,7 +117,7 @@ class _Ranged:
 
 
 def _sorted_in_space(raw: RawGaussians) -> RawGaussians:
-    """Along a Morton curve, so that chunks are small in space and their ranges narrow."""
+    """Gaussians sorted along a Morton curve, so that chunks are compact and their ranges small."""
     low, high = raw.means.amin(0), raw.means.amax(0)
     cells = ((raw.means - low) / (high - low).clamp_min(1e-12) * (2**_MORTON_BITS - 1)).long()
     codes = torch.zeros(len(cells), dtype=torch.long)
@@ -129,7 +129,7 @@ def _sorted_in_space(raw: RawGaussians) -> RawGaussians:
 
 
 def _pack(fractions: Float[Tensor, "N P"], bits: tuple[int, ...]) -> UInt32[np.ndarray, " N"]:
-    """Shares in [0, 1] as parts of one word, the first in the highest bits."""
+    """Fractions in [0, 1] packed into one word, the first in the highest bits."""
     word = torch.zeros(len(fractions), dtype=torch.long)
     for column, width in zip(fractions.unbind(1), bits, strict=True):
         part = (column.clamp(0, 1).double() * (2**width - 1)).round().long()
@@ -146,7 +146,7 @@ def _unpack(words: np.ndarray, bits: tuple[int, ...]) -> Float[Tensor, "N P"]:
 
 
 def _pack_quats(quats: Float[Tensor, "N 4"]) -> UInt32[np.ndarray, " N"]:
-    """The largest component follows from the others, which lie within 1 / sqrt(2) of 0."""
+    """Quaternions as the index of the largest component and the other three, which lie within 1 / sqrt(2) of 0."""
     unit = torch.nn.functional.normalize(quats, dim=-1)
     largest = unit.abs().argmax(1)
     unit = unit * torch.where(unit.gather(1, largest[:, None]) < 0, -1.0, 1.0)
@@ -162,13 +162,13 @@ def _unpack_quats(words: np.ndarray) -> Float[Tensor, "N 4"]:
 
 
 def _others(largest: Int[Tensor, " N"]) -> Int[Tensor, "N 3"]:
-    """The three indices of 0 to 3 besides `largest`, rising."""
+    """The three indices from 0 to 3 other than `largest`, rising."""
     index = torch.arange(3).expand(len(largest), 3)
     return index + (index >= largest[:, None])
 
 
 def _columns(table: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
-    """The rows of a table [N, C] as records with one field per column."""
+    """A table [N, C] as records with one field per column."""
     return np.ascontiguousarray(table).view([(name, table.dtype) for name in names])[:, 0]
 
 

@@ -1,4 +1,4 @@
-"""Binary glTF 2.0: one file with a json part and one buffer of numbers."""
+"""Binary glTF 2.0 (GLB): a JSON chunk and one buffer."""
 
 import json
 import struct
@@ -16,7 +16,7 @@ _TARGETS = {"attribute": 34962, "indices": 34963}
 
 
 class GlbFile:
-    """Numbers collected for one file; `write` puts them there with the json that refers to them."""
+    """The buffer and accessors of a GLB file, collected by `add` and written by `write`."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -31,13 +31,13 @@ class GlbFile:
         normalized: bool = False,
         bounds: bool = False,
     ) -> int:
-        """The index of a new accessor for the rows of `values`.
+        """Adds an accessor and returns its index.
 
         Args:
-            values: of a type that glTF knows; rows of one element are scalars.
-            use: "attribute" of vertices, "indices", or None for what the graphics card does not see.
-            normalized: whether whole numbers stand for [0, 1] or [-1, 1].
-            bounds: whether to state the least and largest row, as glTF wants for positions and key times.
+            values: one row per element, of a component type of glTF; rows of one value are scalars.
+            use: "attribute" for vertex attributes, "indices", or None for data that is not uploaded to the GPU.
+            normalized: whether integers stand for [0, 1] or [-1, 1].
+            bounds: whether to add the minimum and maximum, which glTF requires for positions and key times.
         """
         rows = _padded_to_words(values) if use == "attribute" else np.ascontiguousarray(values)
         view: dict[str, Any] = {"buffer": 0, "byteOffset": len(self._buffer), "byteLength": rows.nbytes}
@@ -62,11 +62,11 @@ class GlbFile:
         return len(self._accessors) - 1
 
     def write(self, path: str | Path, content: dict[str, Any]) -> None:
-        """Writes the file, whole or not at all.
+        """Writes the file, atomically.
 
         Args:
-            path: of the file.
-            content: what glTF's json holds besides `asset`, `buffers`, `bufferViews` and `accessors`.
+            path: the file (.glb).
+            content: the glTF document without `asset`, `buffers`, `bufferViews` and `accessors`.
         """
         document = {
             "asset": {"version": "2.0", "generator": "ds4d"},
@@ -86,12 +86,12 @@ class GlbFile:
 
 
 def to_linear(colors: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
-    """Colors in [0, 1], sRGB, as the linear light that glTF's vertex colors are."""
+    """Colors in [0, 1] from sRGB to the linear colors of glTF vertices."""
     dark = colors <= 0.04045
     return np.where(dark, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
 def _padded_to_words(values: np.ndarray) -> np.ndarray:
-    """Rows filled up to a multiple of four bytes, as attributes of vertices must be."""
+    """Rows padded to a multiple of four bytes, as glTF requires for vertex attributes."""
     extra = (-values.shape[1] * values.itemsize % 4) // values.itemsize
     return np.pad(values, ((0, 0), (0, extra)))

@@ -1,7 +1,7 @@
-"""Gaussians as binary glTF with the Khronos extension KHR_gaussian_splatting.
+"""Binary glTF files with the Khronos extension KHR_gaussian_splatting.
 
 A mesh of points with, per point: POSITION, ROTATION (xyzw), SCALE (standard deviations), OPACITY, the spherical
-harmonics SH_DEGREE_l_COEF_n, and COLOR_0 for programs that only know points. glTF's worlds are y up.
+harmonics SH_DEGREE_l_COEF_n, and COLOR_0 for programs without the extension. glTF is y-up.
 """
 
 from pathlib import Path
@@ -17,24 +17,24 @@ EXTENSION = "KHR_gaussian_splatting"
 
 
 def write_gltf(raw: RawGaussians, path: str | Path) -> None:
-    """Writes one moment's Gaussians, whole or not at all, with all their coefficients.
+    """Writes the Gaussians of one frame, atomically, with all their coefficients.
 
     Args:
-        raw: without a time axis, +y up.
-        path: of the file (.glb).
+        raw: Gaussians without a time axis, +y up.
+        path: the file (.glb).
 
     Raises:
         ValueError: `raw` has a time axis, or holds NaN or infinity.
     """
-    drawn = check_single_frame(raw, "write_gltf", path).activate()
-    file, opacities, sh = GlbFile(), drawn.opacities[:, None].numpy(), drawn.sh.numpy()
+    active = check_single_frame(raw, "write_gltf", path).activate()
+    file, opacities, sh = GlbFile(), active.opacities[:, None].numpy(), active.sh.numpy()
     plain = to_linear(np.clip(SH0 * sh[:, 0] + 0.5, 0, 1))
     fallback = np.rint(255 * np.concatenate((plain, opacities), axis=1)).astype(np.uint8)
     attributes = {
-        "POSITION": file.add(drawn.means.numpy(), "attribute", bounds=True),
+        "POSITION": file.add(active.means.numpy(), "attribute", bounds=True),
         "COLOR_0": file.add(fallback, "attribute", normalized=True),
-        f"{EXTENSION}:ROTATION": file.add(drawn.quats.roll(-1, 1).numpy(), "attribute"),
-        f"{EXTENSION}:SCALE": file.add(drawn.scales.numpy(), "attribute"),
+        f"{EXTENSION}:ROTATION": file.add(active.quats.roll(-1, 1).numpy(), "attribute"),
+        f"{EXTENSION}:SCALE": file.add(active.scales.numpy(), "attribute"),
         f"{EXTENSION}:OPACITY": file.add(opacities, "attribute"),
     }
     for degree in range(sh_degree(sh.shape[1]) + 1):

@@ -1,7 +1,7 @@
-"""Gaussians as PLY files in the layout of 3D Gaussian splatting, raw values as they are optimised.
+"""PLY files in the layout of 3D Gaussian Splatting, with raw (unactivated) values.
 
-Per vertex: x y z, nx ny nz (zeros), f_dc_* and f_rest_* (spherical harmonics; f_rest color by color, each with its
-K - 1 bases), opacity (logit), scale_* (logarithms), rot_* (wxyz). Binary, little endian, float32.
+Per vertex: x y z, nx ny nz (zeros), f_dc_* and f_rest_* (spherical harmonics; f_rest channel by channel, K - 1 bases
+each), opacity (logit), scale_* (logarithms), rot_* (wxyz). Binary, little-endian, float32.
 """
 
 from pathlib import Path
@@ -25,13 +25,13 @@ _QUATS = tuple(f"rot_{i}" for i in range(4))
 
 
 def write_ply(raw: RawGaussians, path: str | Path, *, sh_degree: int | None = None) -> None:
-    """Writes one moment's Gaussians, whole or not at all, in the world they stand in (see `to_world` for others).
+    """Writes the Gaussians of one frame, atomically; see `to_world` for their coordinates.
 
     Args:
-        raw: without a time axis.
-        path: of the file.
-        sh_degree: 0 to 3, at least the degree of `raw`; missing coefficients are written as 0, for programs that read
-            one degree only. That of `raw` if None.
+        raw: Gaussians without a time axis.
+        path: the PLY file.
+        sh_degree: degree of the spherical harmonics in the file, at most 3, at least that of `raw`; missing
+            coefficients are 0, for programs that read only one degree. None keeps the degree of `raw`.
 
     Raises:
         ValueError: `raw` has a time axis, holds NaN or infinity, or has a higher degree than `sh_degree`.
@@ -54,17 +54,17 @@ def write_ply(raw: RawGaussians, path: str | Path, *, sh_degree: int | None = No
 
 
 def read_ply(path: str | Path) -> RawGaussians:
-    """The Gaussians of a PLY file as they stand in it; the inverse of `write_ply` with its defaults, bit by bit.
+    """The Gaussians of a PLY file, bit by bit what `write_ply` wrote with its defaults.
 
     Raises:
-        ValueError: the file is missing, damaged, holds no Gaussians (a mesh, a point cloud), or NaN or infinity.
+        ValueError: the file is missing, damaged, holds no Gaussians (but a mesh or a point cloud), or NaN or infinity.
     """
     if not Path(path).is_file():
         raise ValueError(f"{path} must be a PLY file, got nothing there. Check the path.")
     try:
         ply = PlyData.read(str(path), mmap=False)
     except (PlyParseError, UnicodeDecodeError, ValueError) as error:
-        raise ValueError(f"{path} must be a whole PLY file, got one that cannot be read ({error}).") from error
+        raise ValueError(f"{path} must be a valid PLY file, got one that cannot be read ({error}).") from error
     if "vertex" not in ply:
         raise ValueError(f"{path} must have the element vertex, got {[e.name for e in ply.elements]}.")
     vertices = ply["vertex"]
@@ -90,7 +90,7 @@ def _rest_names(bases: int) -> tuple[str, ...]:
 
 
 def _count_bases(names: list[str], path: str | Path) -> int:
-    """K of a file with these properties."""
+    """The number of bases K in a file with these properties."""
     missing = [name for name in (*_MEANS, *_SH0, "opacity", *_SCALES, *_QUATS) if name not in names]
     if missing:
         raise ValueError(

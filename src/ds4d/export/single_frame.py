@@ -1,4 +1,4 @@
-"""What every file of one moment's Gaussians asks of them."""
+"""Checks that all writers of single frames share."""
 
 from pathlib import Path
 
@@ -7,16 +7,16 @@ from torch import Tensor
 
 from ds4d.types import RawGaussians
 
-_FAINTEST = 1 / 510  # opacity of the byte 0
+_MIN_OPACITY = 1 / 510  # of the byte 0
 
 
 def check_single_frame(raw: RawGaussians, writer: str, path: str | Path) -> RawGaussians:
-    """One moment's Gaussians as files hold them: on the CPU, single precision, without gradients.
+    """The Gaussians of one frame, ready to be written: on the CPU, in single precision, without gradients.
 
     Args:
-        raw: about to be written.
-        writer: name of the function that asks.
-        path: of the file.
+        raw: Gaussians to write.
+        writer: name of the calling function, for the message.
+        path: the file, for the message.
 
     Raises:
         ValueError: `raw` has a time axis, or holds NaN or infinity.
@@ -28,7 +28,7 @@ def check_single_frame(raw: RawGaussians, writer: str, path: str | Path) -> RawG
 
 
 def check_finite(raw: RawGaussians, where: str) -> None:
-    """Refuses NaN and infinity, by the name of the value that has them.
+    """Refuses NaN and infinity and names the parameter that has them.
 
     Raises:
         ValueError: a value is not finite.
@@ -40,5 +40,5 @@ def check_finite(raw: RawGaussians, where: str) -> None:
 
 
 def byte_logits(opacities: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
-    """Logits of opacities that were rounded to bytes; those of 0 and 1 are finite."""
-    return opacities.clamp(_FAINTEST, 1 - _FAINTEST).logit()
+    """Finite logits of opacities that were rounded to bytes, 0 and 1 included."""
+    return opacities.clamp(_MIN_OPACITY, 1 - _MIN_OPACITY).logit()

@@ -1,7 +1,7 @@
-"""Gaussians as .splat files: 32 bytes each and nothing else, the format that most viewers in browsers read.
+""".splat files: 32 bytes per Gaussian, the format that most web viewers read.
 
-Per Gaussian: center and standard deviations (3 float32 each), red, green, blue and opacity (a byte each), rotation wxyz
-(a byte each, 128 + 128 q). View-dependent color is reduced to its mean.
+Per Gaussian: center and standard deviations (3 float32 each), red, green, blue and opacity (a byte each), quaternion
+wxyz (a byte each, 128 + 128 q). View-dependent color is reduced to its mean.
 """
 
 from pathlib import Path
@@ -22,35 +22,35 @@ _RECORD: Any = np.dtype([("mean", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1",
 
 
 def write_splat(raw: RawGaussians, path: str | Path) -> None:
-    """Writes one moment's Gaussians, whole or not at all; the largest and most opaque come first.
+    """Writes the Gaussians of one frame, atomically, large and opaque ones first.
 
-    Viewers show files while they load, so the order decides what is seen early.
+    Viewers show files while they load, so the order decides what appears first.
 
     Args:
-        raw: without a time axis.
-        path: of the file.
+        raw: Gaussians without a time axis.
+        path: the .splat file.
 
     Raises:
         ValueError: `raw` has a time axis, or holds NaN or infinity.
     """
-    drawn = check_single_frame(raw, "write_splat", path).activate()
-    weight = drawn.scales.prod(-1) * drawn.opacities
+    active = check_single_frame(raw, "write_splat", path).activate()
+    weight = active.scales.prod(-1) * active.opacities
     order = weight.argsort(descending=True, stable=True)
-    rgba = torch.cat((SH0 * drawn.sh[:, 0] + 0.5, drawn.opacities[:, None]), dim=1)
+    rgba = torch.cat((SH0 * active.sh[:, 0] + 0.5, active.opacities[:, None]), dim=1)
     records = np.empty(raw.num_gaussians, _RECORD)
-    records["mean"] = drawn.means[order].numpy()
-    records["scale"] = drawn.scales[order].numpy()
+    records["mean"] = active.means[order].numpy()
+    records["scale"] = active.scales[order].numpy()
     records["rgba"] = _to_bytes(255 * rgba[order])
-    records["quat"] = _to_bytes(128 + 128 * drawn.quats[order])
+    records["quat"] = _to_bytes(128 + 128 * active.quats[order])
     with atomic_path(path) as temporary:
         records.tofile(temporary)
 
 
 def read_splat(path: str | Path) -> RawGaussians:
-    """The Gaussians of a .splat file, colors of degree 0, in the file's order.
+    """The Gaussians of a .splat file, with colors of degree 0, in the order of the file.
 
     Raises:
-        ValueError: the file is missing, or its length is no multiple of 32 bytes.
+        ValueError: the file is missing, or its length is not a multiple of 32 bytes.
     """
     if not Path(path).is_file():
         raise ValueError(f"{path} must be a .splat file, got nothing there. Check the path.")

@@ -1,13 +1,12 @@
-"""Pure loss functions and the named, weighted sum of them."""
+"""Losses and their named, weighted sum; view correction."""
 
 from ds4d.losses.objective import IMAGE_LOSSES as IMAGE_LOSSES
 from ds4d.losses.objective import REGULARIZERS as REGULARIZERS
 from ds4d.losses.objective import LossConfig as LossConfig
 from ds4d.losses.objective import LossInputs as LossInputs
 from ds4d.losses.objective import Objective as Objective
+from ds4d.losses.objective import Regularizer as Regularizer
 from ds4d.losses.objective import Term as Term
-from ds4d.losses.photometric import l1 as l1
-from ds4d.losses.photometric import squared as squared
 from ds4d.losses.regularizers import plane_smoothness as plane_smoothness
 from ds4d.losses.regularizers import rigidity as rigidity
 from ds4d.losses.regularizers import time_l1 as time_l1

@@ -1,7 +1,10 @@
-"""The objective: a named, weighted sum of losses."""
+"""The objective: a named, weighted sum of losses.
+
+A loss is one entry of `IMAGE_LOSSES` or `REGULARIZERS` and one field of `LossConfig` of the same name.
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -10,18 +13,18 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ds4d.core import check_ranges
-from ds4d.losses import photometric, regularizers
+from ds4d.losses.regularizers import mean_square, plane_smoothness, rigidity, time_l1, time_smoothness
 from ds4d.losses.view_correction import ViewCorrection
 from ds4d.metrics import Lpips, ssim
 
 
 @dataclass(frozen=True)
 class Term:
-    """How much a loss of images counts, and for which views.
+    """Weight of an image loss, and the views that it is averaged over.
 
     Attributes:
-        weight: factor in the sum; 0 switches the loss off.
-        views: `all`, `input` (view 0) or `generated` (the others); the mean is over the images chosen.
+        weight: weight in the total loss; 0 switches the loss off.
+        views: `all`, `input` (view 0) or `generated` (the other views).
     """
 
     weight: float = 0.0
@@ -33,18 +36,20 @@ class Term:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """The losses by name; each name but `lpips` is the key of its function in `IMAGE_LOSSES` or `REGULARIZERS`.
+    """Weights of the losses by name.
 
     Attributes:
-        l1: absolute color error over a random background.
-        mse: squared color error over a random background.
-        ssim: 1 - SSIM.
-        mask: squared error of the coverage.
-        lpips: LPIPS over a random background; off if the weights of its network are missing.
-        plane_smoothness: weight of the bending of the HexPlane's space planes.
-        time_smoothness: weight of the bending of the HexPlane's time planes along time.
-        time_l1: weight of the distance of the time planes from 1.
-        rigidity: weight of the change of the distance between neighboring Gaussians.
+        l1: mean absolute color error over a random background.
+        mse: mean squared color error over a random background.
+        ssim: 1 - SSIM over a random background.
+        mask: mean squared error of the rendered opacity.
+        lpips: perceptual distance LPIPS (VGG16) over a random background; left out where its weights are missing.
+        plane_smoothness: weight of the squared second difference of the HexPlane's space planes.
+        time_smoothness: weight of the squared second difference of the HexPlane's time planes along time.
+        time_l1: weight of the absolute difference of the HexPlane's time planes from 1.
+        rigidity: weight of the change in distance between neighboring Gaussians.
+        view_warps: weight of the mean squared warp of the generated views (view correction), half image sizes.
+        view_gains: weight of the mean squared log color gain of the generated views (view correction).
     """
 
     l1: Term = Term(0.8)
@@ -56,13 +61,15 @@ class LossConfig:
     time_smoothness: float = 1e-2
     time_l1: float = 1e-3
     rigidity: float = 0.0
+    view_warps: float = 4.3
+    view_gains: float = 4.3
 
     def __post_init__(self) -> None:
         check_ranges(self, **{name: "[0, inf)" for name in REGULARIZERS})
         if not any(getattr(self, name).weight for name in IMAGE_LOSSES):
             raise ValueError(
                 f"one of {', '.join(IMAGE_LOSSES)} must have a weight above 0, got none. "
-                "Regularizers alone fit nothing."
+                "Regularizers alone train nothing."
             )
 
 
@@ -75,7 +82,7 @@ class LossInputs:
         alphas: rendered opacity in [0, 1].
         target_colors: training images in [0, 1] over the same backgrounds.
         target_alphas: masks of the training images in [0, 1].
-        weights: confidence per pixel, 1 for the input view.
+        weights: weight per pixel, 1 for the input view.
         backgrounds: plain background colors in [0, 1].
         times: time of each image in [0, 1].
         views: view index of each image; 0 is the input view.
@@ -84,6 +91,8 @@ class LossInputs:
         neighbors: indices of each Gaussian's nearest neighbors.
         spatial_planes: space planes of the HexPlane; empty in the static stage.
         temporal_planes: time planes of the HexPlane; empty in the static stage.
+        warps: warps of the generated views, constant and over time; empty without view correction.
+        gains: log color gains of the generated views, constant and over time; empty without view correction.
     """
 
     colors: Float[Tensor, "B 3 H W"]
@@ -97,8 +106,10 @@ class LossInputs:
     canonical_means: Float[Tensor, "N 3"]
     means: Float[Tensor, "T N 3"]
     neighbors: Int[Tensor, "N k"]
-    spatial_planes: list[Tensor]
-    temporal_planes: list[Tensor]
+    spatial_planes: list[Tensor] = field(default_factory=list)
+    temporal_planes: list[Tensor] = field(default_factory=list)
+    warps: list[Tensor] = field(default_factory=list)
+    gains: list[Tensor] = field(default_factory=list)
 
     @property
     def is_input(self) -> Bool[Tensor, " B"]:
@@ -106,50 +117,56 @@ class LossInputs:
         return self.views == 0
 
 
-def _l1(inputs: LossInputs) -> Tensor:
-    return (photometric.l1(inputs.colors, inputs.target_colors) * inputs.weights).mean(dim=(1, 2, 3))
+def _l1(inputs: LossInputs) -> Float[Tensor, " B"]:
+    return ((inputs.colors - inputs.target_colors).abs() * inputs.weights).mean(dim=(1, 2, 3))
 
 
-def _mse(inputs: LossInputs) -> Tensor:
-    return (photometric.squared(inputs.colors, inputs.target_colors) * inputs.weights).mean(dim=(1, 2, 3))
+def _mse(inputs: LossInputs) -> Float[Tensor, " B"]:
+    return ((inputs.colors - inputs.target_colors).square() * inputs.weights).mean(dim=(1, 2, 3))
 
 
-def _ssim(inputs: LossInputs) -> Tensor:
+def _ssim(inputs: LossInputs) -> Float[Tensor, " B"]:
     return (1 - ssim(inputs.colors, inputs.target_colors)) * inputs.weights.mean(dim=(1, 2, 3))
 
 
-def _mask(inputs: LossInputs) -> Tensor:
-    return (photometric.squared(inputs.alphas, inputs.target_alphas) * inputs.weights).mean(dim=(1, 2, 3))
+def _mask(inputs: LossInputs) -> Float[Tensor, " B"]:
+    return ((inputs.alphas - inputs.target_alphas).square() * inputs.weights).mean(dim=(1, 2, 3))
 
 
-def _lpips(network: Lpips, inputs: LossInputs) -> Tensor:
+def _lpips(inputs: LossInputs, network: Lpips) -> Float[Tensor, " B"]:
     return network(inputs.colors, inputs.target_colors) * inputs.weights.mean(dim=(1, 2, 3))
 
 
-def _plane_smoothness(inputs: LossInputs) -> Tensor:
-    return regularizers.plane_smoothness(inputs.spatial_planes)
+# Losses of images, with one value per image; `lpips` is given its network as well.
+IMAGE_LOSSES: dict[str, Callable[..., Tensor]] = {"l1": _l1, "mse": _mse, "ssim": _ssim, "mask": _mask, "lpips": _lpips}
 
 
-def _time_smoothness(inputs: LossInputs) -> Tensor:
-    return regularizers.time_smoothness(inputs.temporal_planes)
+@dataclass(frozen=True)
+class Regularizer:
+    """A loss of the scene or of the view correction, with one value.
+
+    Attributes:
+        function: loss before its weight.
+        applies_to: field of `LossInputs` that is regularized; the loss is left out while it is empty.
+        needs_neighbors: whether the loss compares each Gaussian with its nearest neighbors.
+    """
+
+    function: Callable[[LossInputs], Tensor]
+    applies_to: str
+    needs_neighbors: bool = False
 
 
-def _time_l1(inputs: LossInputs) -> Tensor:
-    return regularizers.time_l1(inputs.temporal_planes)
-
-
-def _rigidity(inputs: LossInputs) -> Tensor:
-    return regularizers.rigidity(inputs.canonical_means, inputs.means, inputs.neighbors)
-
-
-# One value per image.
-IMAGE_LOSSES: dict[str, Callable[[LossInputs], Tensor]] = {"l1": _l1, "mse": _mse, "ssim": _ssim, "mask": _mask}
-# One value, about the field; left out while nothing is deformed.
-REGULARIZERS: dict[str, Callable[[LossInputs], Tensor]] = {
-    "plane_smoothness": _plane_smoothness,
-    "time_smoothness": _time_smoothness,
-    "time_l1": _time_l1,
-    "rigidity": _rigidity,
+REGULARIZERS: dict[str, Regularizer] = {
+    "plane_smoothness": Regularizer(lambda inputs: plane_smoothness(inputs.spatial_planes), "spatial_planes"),
+    "time_smoothness": Regularizer(lambda inputs: time_smoothness(inputs.temporal_planes), "temporal_planes"),
+    "time_l1": Regularizer(lambda inputs: time_l1(inputs.temporal_planes), "temporal_planes"),
+    "rigidity": Regularizer(
+        lambda inputs: rigidity(inputs.canonical_means, inputs.means, inputs.neighbors),
+        "temporal_planes",
+        needs_neighbors=True,
+    ),
+    "view_warps": Regularizer(lambda inputs: mean_square(inputs.warps), "warps"),
+    "view_gains": Regularizer(lambda inputs: mean_square(inputs.gains), "gains"),
 }
 
 
@@ -160,6 +177,9 @@ class Objective(nn.Module):
         config: weights of the losses.
         lpips: network of the loss `lpips`, which is left out without it.
         view_correction: correction of the rendered images to each view, if any.
+
+    Raises:
+        ValueError: no image loss is left without `lpips`.
     """
 
     def __init__(
@@ -167,38 +187,43 @@ class Objective(nn.Module):
     ) -> None:
         super().__init__()
         self.view_correction = view_correction
-        self._losses = dict(IMAGE_LOSSES)
-        if lpips is not None:
-            self._losses["lpips"] = partial(_lpips, lpips)
-        terms: dict[str, Term] = {name: getattr(config, name) for name in self._losses}
-        weights: dict[str, float] = {name: getattr(config, name) for name in REGULARIZERS}
-        self._terms = {name: term for name, term in terms.items() if term.weight}
-        self._weights = {name: weight for name, weight in weights.items() if weight}
+        functions = {**IMAGE_LOSSES, "lpips": partial(_lpips, network=lpips) if lpips is not None else None}
+        terms = {name: (getattr(config, name), function) for name, function in functions.items() if function}
+        self._images = {name: (term, function) for name, (term, function) in terms.items() if term.weight}
+        self._regularizers = {name: weight for name in REGULARIZERS if (weight := getattr(config, name))}
+        if not self._images:
+            raise ValueError(
+                "an image loss besides lpips must have a weight above 0 while the network of LPIPS is missing, "
+                "got none. Set --training.losses.l1.weight, or see `ds4d weights`."
+            )
 
     @property
     def needs_neighbors(self) -> bool:
-        """Whether a loss looks at each Gaussian's neighbors."""
-        return "rigidity" in self._weights
+        """Whether a loss compares each Gaussian with its nearest neighbors."""
+        return any(REGULARIZERS[name].needs_neighbors for name in self._regularizers)
 
     def forward(self, inputs: LossInputs) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        """The total, and each loss before its weight (detached) by name; regularizers only where they apply."""
+        """The total, and each loss before its weight (detached), by name."""
         if self.view_correction is not None:
-            colors, alphas = self.view_correction(
-                inputs.colors, inputs.alphas, inputs.backgrounds, inputs.times, inputs.views
-            )
-            inputs = replace(inputs, colors=colors, alphas=alphas)
-        fractions = {"all": torch.ones_like(inputs.is_input), "input": inputs.is_input, "generated": ~inputs.is_input}
+            inputs = self._corrected(inputs, self.view_correction)
+        is_chosen = {"all": torch.ones_like(inputs.is_input), "input": inputs.is_input, "generated": ~inputs.is_input}
         total = inputs.colors.new_zeros(())
         values = {}
-        for name, term in self._terms.items():
-            chosen = fractions[term.views].to(inputs.colors)
-            value = (self._losses[name](inputs) * chosen).sum() / chosen.sum().clamp_min(1)
+        for name, (term, function) in self._images.items():
+            chosen = is_chosen[term.views].to(inputs.colors)
+            value = (function(inputs) * chosen).sum() / chosen.sum().clamp_min(1)
             total = total + term.weight * value
             values[name] = value.detach()
-        for name, weight in (self._weights if inputs.temporal_planes else {}).items():
-            value = REGULARIZERS[name](inputs)
-            total = total + weight * value
-            values[name] = value.detach()
-        if self.view_correction is not None:
-            total = total + self.view_correction.penalty()
+        for name, weight in self._regularizers.items():
+            if getattr(inputs, REGULARIZERS[name].applies_to):
+                value = REGULARIZERS[name].function(inputs)
+                total = total + weight * value
+                values[name] = value.detach()
         return total, values
+
+    @staticmethod
+    def _corrected(inputs: LossInputs, correction: ViewCorrection) -> LossInputs:
+        """The inputs with the rendered images as each view shows them, and the parameters that are penalized."""
+        colors, alphas = correction(inputs.colors, inputs.alphas, inputs.backgrounds, inputs.times, inputs.views)
+        warps, gains = correction.of_generated_views()
+        return replace(inputs, colors=colors, alphas=alphas, warps=warps, gains=gains)

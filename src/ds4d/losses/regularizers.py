@@ -1,6 +1,6 @@
-"""What keeps the HexPlane and the motion smooth (STAG4D's regularizers, 4DGaussians Sec. 3.4).
+"""Regularizers of the HexPlane, the motion and the view correction (STAG4D; 4DGaussians Sec. 3.4).
 
-Planes of several scales come in one list, so their sides have no name in the shapes: `_` is free from item to item.
+Planes of several scales come in one list, so their sides have no name in the shapes: `_` differs from item to item.
 """
 
 from collections.abc import Sequence
@@ -11,38 +11,43 @@ from torch import Tensor
 
 
 def plane_smoothness(spatial_planes: Sequence[Float[Tensor, "3 C _ _"]]) -> Float[Tensor, ""]:
-    """Mean squared second difference along both axes of the space planes; 0 for linear content, and below 3 cells."""
-    return torch.stack([_bending(plane, axis) for plane in spatial_planes for axis in (-1, -2)]).mean()
+    """Mean squared second difference of the space planes along both axes; 0 for linear content or below 3 cells."""
+    return torch.stack([_curvature(plane, axis) for plane in spatial_planes for axis in (-1, -2)]).mean()
 
 
 def time_smoothness(temporal_planes: Sequence[Float[Tensor, "3 C rows _"]]) -> Float[Tensor, ""]:
-    """Mean squared second difference of the time planes along time; 0 for steady change, and with fewer than 3 rows."""
-    return torch.stack([_bending(plane, -2) for plane in temporal_planes]).mean()
+    """Mean squared second difference of the time planes along time; 0 for linear change or below 3 rows."""
+    return torch.stack([_curvature(plane, -2) for plane in temporal_planes]).mean()
 
 
 def time_l1(temporal_planes: Sequence[Float[Tensor, "3 C rows _"]]) -> Float[Tensor, ""]:
-    """Mean absolute difference of the time planes from 1, at which time changes nothing."""
+    """Mean absolute difference of the time planes from 1, where time has no effect."""
     return torch.stack([(1 - plane).abs().mean() for plane in temporal_planes]).mean()
 
 
 def rigidity(
     canonical: Float[Tensor, "N 3"], moved: Float[Tensor, "T N 3"], neighbors: Int[Tensor, "N k"]
 ) -> Float[Tensor, ""]:
-    """Mean absolute change of the distance between neighbors, in inner units.
+    """Mean absolute change of the distance between neighbors, in normalized space.
 
-    Neighbors that keep their distance move as one rigid piece; a joint costs little, a torn surface much.
+    It is 0 for rigid motion, small at joints and large where the surface tears.
 
     Args:
         canonical: centers at the canonical time.
         moved: centers at T times.
-        neighbors: rows of each Gaussian's neighbors in the canonical set.
+        neighbors: indices of each Gaussian's nearest neighbors in the canonical set.
     """
-    rest = (canonical[neighbors] - canonical[:, None]).norm(dim=-1)
-    gaps = moved[:, neighbors] - moved[:, :, None]
-    now = (gaps.square().sum(-1) + 1e-12).sqrt()
-    return (now - rest).abs().mean()
+    canonical_distances = (canonical[neighbors] - canonical[:, None]).norm(dim=-1)
+    offsets = moved[:, neighbors] - moved[:, :, None]
+    distances = (offsets.square().sum(-1) + 1e-12).sqrt()
+    return (distances - canonical_distances).abs().mean()
 
 
-def _bending(plane: Tensor, axis: int) -> Tensor:
+def mean_square(parts: Sequence[Float[Tensor, "..."]]) -> Float[Tensor, ""]:
+    """Sum over the parts of the mean square of each."""
+    return torch.stack([part.square().mean() for part in parts]).sum()
+
+
+def _curvature(plane: Tensor, axis: int) -> Tensor:
     squares = plane.diff(n=2, dim=axis).square()
     return squares.mean() if squares.numel() else squares.sum()

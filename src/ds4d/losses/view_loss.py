@@ -1,4 +1,4 @@
-"""Losses of images that no camera took: they ask for cameras of their own and judge what is drawn from there."""
+"""Losses of renderings without training images: they request cameras of their own, as score distillation does."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -12,11 +12,11 @@ from ds4d.types import Cameras, Rendering
 
 @dataclass(frozen=True)
 class RenderRequest:
-    """Images that a loss wants drawn, at the times of the step and at any size.
+    """Renderings that a loss requests at the times of the step, at any size.
 
     Attributes:
-        cameras: V for each of the step's T times [T, V], inner world.
-        backgrounds: plain colors in [0, 1].
+        cameras: V cameras for each of the step's T times [T, V], in normalized space.
+        backgrounds: plain background colors in [0, 1].
     """
 
     cameras: Cameras
@@ -25,25 +25,25 @@ class RenderRequest:
 
 @runtime_checkable
 class ViewLoss(Protocol):
-    """One term of the sum. What it remembers must follow from the clip alone, as checkpoints do not hold it."""
+    """A term of the total loss. Its state must follow from the video alone, because checkpoints do not hold it."""
 
     name: str
     weight: float
 
     def request(self, times: Int[Tensor, " T"], progress: float, generator: torch.Generator) -> Any:
-        """A `RenderRequest`, with whatever else `loss` is to know; every random draw comes from the generator.
+        """A `RenderRequest`, possibly with more that `loss` needs; all randomness must come from the generator.
 
         Args:
-            times: frames of the step.
-            progress: share of the fit at the end of the step, in (0, 1].
-            generator: the fit's.
+            times: frame indices of the step.
+            progress: fraction of training done after the step, in (0, 1].
+            generator: random generator of training.
         """
         ...
 
     def loss(self, request: Any, rendering: Rendering) -> Float[Tensor, ""]:
-        """What the images that were asked for cost, before the weight."""
+        """The loss of the requested renderings, before the weight."""
         ...
 
     def weight_of_others(self, progress: float) -> float:
-        """A factor in [0, 1] on the rest of the sum."""
+        """A factor in [0, 1] on the other losses."""
         ...

@@ -17,7 +17,7 @@ class StageStarted:
     """A stage of the run has begun.
 
     Attributes:
-        name: one of `views`, `features`, `init`, `fit`, `evaluate` and `outputs`.
+        name: one of `views`, `features`, `init`, `training`, `evaluate` and `outputs`.
     """
 
     name: str

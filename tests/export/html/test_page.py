@@ -1,4 +1,4 @@
-"""The page in a real browser, from the file system: it draws what our renderer draws, plays, and obeys."""
+"""The page in a real browser, opened from the file system: rendering, playback, controls."""
 
 import json
 import re
@@ -19,45 +19,45 @@ from ds4d.scene import FOVY_DEG, BakedGaussians, Timeline, draw_rgb, viewing_dis
 from ds4d.types import RawGaussians, Similarity
 from ds4d.visualize import fixed_path
 
-SIZE = 192  # pixels: a browser without a GPU draws them in time
-PATIENCE = 30_000  # milliseconds until something that does not happen is a failure
-# What the browser says of its own way to read screenshots back.
+SIZE = 192  # pixels; small enough for a browser without a GPU
+TIMEOUT = 30_000  # milliseconds
+# A message of the browser about taking screenshots.
 HARMLESS = "GPU stall due to ReadPixels"
 
 
 class Opened:
-    """A page in the browser, with all it has said and asked for."""
+    """A page in the browser, with its console messages and requests."""
 
     def __init__(self, chromium: Any, path: Path, address: str = "", **options: Any) -> None:
         options.setdefault("viewport", {"width": SIZE, "height": SIZE})
         self.page = chromium.new_page(**options)
-        self.page.set_default_timeout(PATIENCE)
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.set_default_timeout(TIMEOUT)
+        self.messages: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.messages.append(message.text))
+        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(f"{path.as_uri()}#{address}")
         self.page.wait_for_selector("body:not([data-state=loading])")
 
     def settle(self) -> None:
-        """Waits for two frames, after which whatever was asked for has been drawn."""
+        """Waits for two animation frames, after which all changes are rendered."""
         self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def image(self) -> np.ndarray:
-        """What is drawn, without the controls over it."""
+        """The rendered image, without the controls."""
         self.page.add_style_tag(content="#bar, #hint { display: none !important }")
         self.settle()
         return np.array(Image.open(BytesIO(self.page.screenshot())).convert("RGB")).astype(float)
 
     def seconds(self) -> float:
-        """The time that the label shows."""
+        """The time in the label."""
         self.settle()
         return float(self.page.locator("#label").inner_text().split(" /")[0])
 
-    def complaints(self) -> list[str]:
-        """What the console holds that it should not."""
-        return [line for line in self.said if HARMLESS not in line]
+    def errors(self) -> list[str]:
+        """Console messages, except the harmless one."""
+        return [line for line in self.messages if HARMLESS not in line]
 
 
 def frame_times(scene: BakedGaussians) -> torch.Tensor:
@@ -72,7 +72,7 @@ def scene(finished_run: Path) -> BakedGaussians:
 
 @pytest.fixture(scope="module")
 def page_path(scene: BakedGaussians, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its page."""
+    """The page of the object."""
     path = tmp_path_factory.mktemp("page") / "object.html"
     write_html(scene, path, frame_times(scene), title="<b>& one object")
     return path
@@ -80,7 +80,7 @@ def page_path(scene: BakedGaussians, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def open_page(chromium: Any, page_path: Path) -> Iterator[Callable[..., Opened]]:
-    """Opens the page at an address, paused unless asked otherwise; closes it after the test."""
+    """Opens the page at an address, paused by default; closes it after the test."""
     opened: list[Opened] = []
 
     def open_at(address: str = "time=0", *, path: Path = page_path, **options: Any) -> Opened:
@@ -107,25 +107,23 @@ def _psnr(image: np.ndarray, target: np.ndarray) -> float:
     ("time", "azimuth", "elevation", "nearness"),
     [(0.0, 0.0, 10.0, 1.0), (0.5, 120.0, 30.0, 1.0), (0.37, 250.0, -40.0, 0.4), (1.0, 45.0, 0.0, 1.5)],
 )
-def test_draws_what_our_renderer_draws(
+def test_page_agrees_with_our_renderer(
     scene: BakedGaussians, open_page: Callable, time: float, azimuth: float, elevation: float, nearness: float
 ) -> None:
-    """At frames and between them, from all sides, from so near that Gaussians leave the image."""
+    """At and between frames, from all sides, and so near that Gaussians leave the image."""
     distance = nearness * viewing_distance(scene)
     opened = open_page(
         f"time={time}&azimuth={azimuth}&elevation={elevation}&distance={distance}&background=ffffff&bar=0"
     )
     image = opened.image()
-    assert _psnr(image, _ours(scene, time, azimuth, elevation, distance)) > 40  # dB; 50 are usual
-    assert image.std() > 20, "there is nothing to see"
-    assert opened.complaints() == []
-    assert len(opened.asked) == 1, "nothing but the file itself"
+    assert _psnr(image, _ours(scene, time, azimuth, elevation, distance)) > 40  # dB; 50 are typical
+    assert image.std() > 20, "the image is empty"
+    assert opened.errors() == []
+    assert len(opened.requests) == 1, "no requests but for the file itself"
 
 
 @pytest.mark.parametrize("bases", [4, 9, 16])
-def test_colors_that_depend_on_the_view(
-    open_page: Callable, tmp_path: Path, generator: torch.Generator, bases: int
-) -> None:
+def test_view_dependent_colors(open_page: Callable, tmp_path: Path, generator: torch.Generator, bases: int) -> None:
     count = 700  # more than one row of a texture
     sh = torch.randn(count, bases, 3, generator=generator) * 0.3
     means = 0.5 * torch.rand(3, count, 3, generator=generator) - 0.25
@@ -143,7 +141,7 @@ def test_colors_that_depend_on_the_view(
     assert _psnr(opened.image(), _ours(scene, 0.6, 70.0, 25.0, 1.5)) > 38  # dB; 8 bits per coefficient, many layers
 
 
-def test_time_plays_and_moves_the_image(open_page: Callable) -> None:
+def test_playing_changes_the_image(open_page: Callable) -> None:
     opened = open_page("time=0&background=ffffff")
     opened.page.locator("#speed").select_option("0.1")
     first = opened.image()
@@ -154,16 +152,16 @@ def test_time_plays_and_moves_the_image(open_page: Callable) -> None:
     assert stopped > 0.05 and np.abs(opened.image() - first).max() > 10
     opened.page.wait_for_timeout(300)
     assert opened.seconds() == stopped, "paused"
-    assert opened.complaints() == []
+    assert opened.errors() == []
 
 
-def test_plays_by_itself_but_not_where_motion_is_unwelcome(open_page: Callable) -> None:
+def test_autoplay_respects_reduced_motion(open_page: Callable) -> None:
     pressed = "() => play.getAttribute('aria-pressed')"
     assert open_page("").page.evaluate(pressed) == "true"
     assert open_page("", reduced_motion="reduce").page.evaluate(pressed) == "false"
 
 
-def test_without_loop_the_end_is_the_end(open_page: Callable, scene: BakedGaussians) -> None:
+def test_playback_stops_at_the_end_without_loop(open_page: Callable, scene: BakedGaussians) -> None:
     opened = open_page("time=0.9")
     page, duration = opened.page, round(scene.timeline.duration, 2)
     page.locator("#loop").click()
@@ -174,7 +172,7 @@ def test_without_loop_the_end_is_the_end(open_page: Callable, scene: BakedGaussi
     page.wait_for_function("end => parseFloat(label.value) < end", arg=duration)
 
 
-def test_with_loop_the_start_comes_after_the_end(open_page: Callable, scene: BakedGaussians) -> None:
+def test_playback_loops(open_page: Callable, scene: BakedGaussians) -> None:
     page = open_page("time=0.9").page
     page.locator("#play").click()
     page.wait_for_function("half => parseFloat(label.value) < half", arg=0.5 * scene.timeline.duration)
@@ -182,7 +180,7 @@ def test_with_loop_the_start_comes_after_the_end(open_page: Callable, scene: Bak
 
 
 @pytest.mark.parametrize("speed", ["0.1", "0.5"])
-def test_time_passes_at_the_speed_chosen(open_page: Callable, speed: str) -> None:
+def test_playback_speed(open_page: Callable, speed: str) -> None:
     page = open_page("time=0").page
     page.locator("#speed").select_option(speed)
     passed = page.evaluate("""async () => {
@@ -194,16 +192,18 @@ def test_time_passes_at_the_speed_chosen(open_page: Callable, speed: str) -> Non
         const [ended, to] = await now();
         return (to - from) / (ended - began);
     }""")
-    assert passed == pytest.approx(float(speed), rel=0.35)  # a browser without a GPU draws some eight times a second
+    assert passed == pytest.approx(
+        float(speed), rel=0.35
+    )  # a browser without a GPU renders about eight images a second
 
 
-def test_the_background_is_as_picked(open_page: Callable) -> None:
+def test_background_color(open_page: Callable) -> None:
     opened = open_page("time=0")
     opened.page.locator("#background").fill("#2060a0")
     assert opened.image()[2, 2].tolist() == [0x20, 0x60, 0xA0]
 
 
-def test_the_timeline_scrubs(open_page: Callable, scene: BakedGaussians) -> None:
+def test_timeline(open_page: Callable, scene: BakedGaussians) -> None:
     opened = open_page("time=0&background=ffffff")
     before = opened.image()
     opened.page.evaluate("scrub.value = 0.5; scrub.dispatchEvent(new Event('input'))")
@@ -211,7 +211,7 @@ def test_the_timeline_scrubs(open_page: Callable, scene: BakedGaussians) -> None
     assert np.abs(opened.image() - before).max() > 10
 
 
-def test_the_keyboard_works(open_page: Callable, scene: BakedGaussians) -> None:
+def test_keyboard(open_page: Callable, scene: BakedGaussians) -> None:
     opened = open_page("time=0")
     page, frame = opened.page, scene.timeline.duration / (len(scene.timeline.times) - 1)
     for key, expected in (("ArrowRight", frame), ("ArrowRight", 2 * frame), ("ArrowLeft", frame)):
@@ -230,7 +230,7 @@ def test_the_keyboard_works(open_page: Callable, scene: BakedGaussians) -> None:
         assert page.locator("#play").get_attribute("aria-pressed") == pressed
     page.keyboard.press("f")
     page.wait_for_function("() => document.fullscreenElement !== null")
-    assert opened.complaints() == []
+    assert opened.errors() == []
 
 
 def _drag(page: Any, button: str) -> None:
@@ -251,7 +251,7 @@ def _drag(page: Any, button: str) -> None:
     ],
     ids=["orbit", "pan", "zoom", "zoom by key", *"-adws"],
 )
-def test_the_view_follows_and_comes_back(open_page: Callable, act: Callable) -> None:
+def test_camera_controls_and_reset(open_page: Callable, act: Callable) -> None:
     opened = open_page("time=0&background=ffffff", viewport={"width": SIZE, "height": 2 * SIZE})
     before = opened.image()
     opened.page.mouse.move(80, 60)
@@ -265,19 +265,19 @@ def test_the_view_follows_and_comes_back(open_page: Callable, act: Callable) -> 
 
 
 def _touch(page: Any, start: list[tuple[int, int]], end: list[tuple[int, int]]) -> None:
-    """Fingers that go from one place to another on the glass."""
+    """Fingers that move from one position to another."""
     session = page.context.new_cdp_session(page)
     for kind, points in (("touchStart", start), ("touchMove", end), ("touchEnd", [])):
-        places = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(points)]
-        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+        touches = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(points)]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
 
 
 @pytest.mark.parametrize(
     ("start", "end", "smaller"),
     [([(80, 60)], [(120, 60)], None), ([(60, 60), (140, 60)], [(80, 60), (120, 60)], True)],
-    ids=["one finger turns", "two fingers zoom"],
+    ids=["one finger orbits", "two fingers zoom"],
 )
-def test_fingers_work(open_page: Callable, start: list, end: list, smaller: bool | None) -> None:
+def test_touch_gestures(open_page: Callable, start: list, end: list, smaller: bool | None) -> None:
     opened = open_page(
         "time=0&background=ffffff", viewport={"width": SIZE, "height": 2 * SIZE}, has_touch=True, is_mobile=True
     )
@@ -289,7 +289,7 @@ def test_fingers_work(open_page: Callable, start: list, end: list, smaller: bool
         assert (after < 250).any(-1).sum() < 0.6 * (before < 250).any(-1).sum()
 
 
-def test_two_fingers_move_the_object(open_page: Callable) -> None:
+def test_two_fingers_pan(open_page: Callable) -> None:
     opened = open_page(
         "time=0&background=ffffff", viewport={"width": SIZE, "height": 2 * SIZE}, has_touch=True, is_mobile=True
     )
@@ -302,7 +302,7 @@ def test_two_fingers_move_the_object(open_page: Callable) -> None:
     assert middle() - before == pytest.approx(np.array([40, 15]), abs=6)  # pixels, down and to the right
 
 
-def test_fits_a_phone(open_page: Callable) -> None:
+def test_page_fits_a_phone(open_page: Callable) -> None:
     opened = open_page("time=0", viewport={"width": 360, "height": 640})
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= 360
     for name in ("play", "scrub", "label", "speed", "loop", "background", "reset", "fullscreen"):
@@ -319,24 +319,22 @@ def test_screenshot(open_page: Callable, pictured_run: Path, tmp_path: Path, kee
     keep_screenshot("web_page", opened.page.screenshot())
 
 
-def test_an_object_that_stands_still_has_no_timeline(
-    open_page: Callable, tmp_path: Path, scene: BakedGaussians
-) -> None:
+def test_a_single_frame_has_no_timeline(open_page: Callable, tmp_path: Path, scene: BakedGaussians) -> None:
     still = BakedGaussians(scene.frames.at_time(0).expand_times(1), Timeline((0.0,), 0.0, loops=False), scene.world)
     write_html(still, tmp_path / "page.html", torch.zeros(1))
     opened = open_page("background=ffffff", path=tmp_path / "page.html")
     assert not opened.page.locator("#timeline").is_visible() and opened.page.locator("#reset").is_visible()
-    assert opened.image().std() > 10 and opened.complaints() == []
+    assert opened.image().std() > 10 and opened.errors() == []
 
 
-def test_a_damaged_page_says_so(open_page: Callable, page_path: Path, tmp_path: Path) -> None:
+def test_a_damaged_page_shows_a_message(open_page: Callable, page_path: Path, tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     path.write_text(re.sub(r'(id="data" type="text/plain">.{400}).*?(</script>)', r"\1\2", page_path.read_text()))
     opened = open_page(path=path)
     assert "The object cannot be shown." in opened.page.locator("#message").inner_text()
 
 
-def test_holds_its_title_as_text_and_no_address(page_path: Path) -> None:
+def test_title_is_escaped_and_page_has_no_links(page_path: Path) -> None:
     text = page_path.read_text(encoding="utf-8")
     assert "<title>&lt;b&gt;&amp; one object</title>" in text
     assert "http:" not in text and "https:" not in text and "{{" not in text
@@ -344,13 +342,13 @@ def test_holds_its_title_as_text_and_no_address(page_path: Path) -> None:
     assert scene and json.loads(scene[1])["camera"]["azimuth"] == 0
 
 
-def test_a_gaussian_costs_few_bytes_a_frame(page_path: Path, scene: BakedGaussians) -> None:
-    """With 15.6 of them 30,000 Gaussians in 32 frames fill 15 MB."""
+def test_size_of_the_page(page_path: Path, scene: BakedGaussians) -> None:
+    """Bytes per Gaussian and frame; at 15.6, 30,000 Gaussians in 32 frames are 15 MB."""
     data = re.search(r'id="data" type="text/plain">(.*?)</script>', page_path.read_text(encoding="utf-8"))
     assert data and 5 < len(data[1]) / scene.frames.means[..., 0].numel() < 15.6
 
 
-def test_leaves_nothing_behind_when_refused(scene: BakedGaussians, tmp_path: Path) -> None:
+def test_no_file_is_left_behind_by_an_error(scene: BakedGaussians, tmp_path: Path) -> None:
     means = scene.frames.means.clone()
     means[1, 2, 0] = torch.nan
     broken = BakedGaussians(replace(scene.frames, means=means), scene.timeline, scene.world)

@@ -12,8 +12,8 @@ def tetrahedron() -> tuple[torch.Tensor, torch.Tensor]:
     return vertices, torch.tensor([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
 
 
-def places_at(gltf, seconds: float) -> np.ndarray:
-    """What a player shows: key weights blended in time, targets added to the shape."""
+def vertices_at(gltf, seconds: float) -> np.ndarray:
+    """The vertices that a player shows: morph targets with weights interpolated in time."""
     mesh = gltf.json["meshes"][0]
     sampler = gltf.json["animations"][0]["samplers"][0]
     times, targets = gltf.rows(sampler["input"])[:, 0], mesh["primitives"][0]["targets"]
@@ -23,15 +23,15 @@ def places_at(gltf, seconds: float) -> np.ndarray:
     return shape + sum(w * gltf.rows(target["POSITION"]) for w, target in zip(now, targets, strict=True))
 
 
-def test_a_player_sees_the_places_at_their_seconds(tmp_path, tetrahedron, read_glb, generator):
+def test_vertices_at_their_times(tmp_path, tetrahedron, read_glb, generator):
     shape, triangles = tetrahedron
-    places = shape + torch.randn(4, 4, 3, generator=generator)
+    vertices = shape + torch.randn(4, 4, 3, generator=generator)
     seconds = torch.tensor([0.0, 0.5, 1.5, 2.0])
-    write_animated_glb(tmp_path / "m.glb", places, triangles, torch.rand(4, 3, generator=generator), seconds)
+    write_animated_glb(tmp_path / "m.glb", vertices, triangles, torch.rand(4, 3, generator=generator), seconds)
     gltf = read_glb(tmp_path / "m.glb")
-    for place, second in zip(places.numpy(), seconds.tolist(), strict=True):
-        np.testing.assert_allclose(places_at(gltf, second), place, atol=1e-6)
-    np.testing.assert_allclose(places_at(gltf, 1.0), (places[1] + places[2]).numpy() / 2, atol=1e-6)
+    for expected, second in zip(vertices.numpy(), seconds.tolist(), strict=True):
+        np.testing.assert_allclose(vertices_at(gltf, second), expected, atol=1e-6)
+    np.testing.assert_allclose(vertices_at(gltf, 1.0), (vertices[1] + vertices[2]).numpy() / 2, atol=1e-6)
     channel = gltf.json["animations"][0]["channels"][0]
     assert channel["target"] == {"node": 0, "path": "weights"}
     for accessor in (gltf.json["meshes"][0]["primitives"][0]["targets"][1]["POSITION"],):
@@ -39,7 +39,7 @@ def test_a_player_sees_the_places_at_their_seconds(tmp_path, tetrahedron, read_g
         assert entry["min"] == rows.min(0).tolist() and entry["max"] == rows.max(0).tolist()
 
 
-def test_another_reader_sees_the_first_shape_and_its_colors(tmp_path, tetrahedron, read_glb):
+def test_other_readers_see_the_base_shape_and_its_colors(tmp_path, tetrahedron, read_glb):
     shape, triangles = tetrahedron
     colors = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0.735357, 0.735357, 0.735357]])
     write_animated_glb(tmp_path / "m.glb", torch.stack((shape, 2 * shape)), triangles, colors, torch.tensor([0.0, 1]))
@@ -49,17 +49,17 @@ def test_another_reader_sees_the_first_shape_and_its_colors(tmp_path, tetrahedro
     assert mesh.is_watertight and mesh.volume == pytest.approx(1 / 6)
     gltf = read_glb(tmp_path / "m.glb")
     shown = gltf.rows(gltf.json["meshes"][0]["primitives"][0]["attributes"]["COLOR_0"])
-    np.testing.assert_allclose(shown, [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0.5]], atol=1e-4)  # linear light
+    np.testing.assert_allclose(shown, [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0.5]], atol=1e-4)  # linear
 
 
-def test_one_time_stands_still(tmp_path, tetrahedron, read_glb):
+def test_a_single_time_has_no_animation(tmp_path, tetrahedron, read_glb):
     shape, triangles = tetrahedron
     write_animated_glb(tmp_path / "m.glb", shape[None], triangles, torch.ones(4, 3), torch.zeros(1))
     gltf = read_glb(tmp_path / "m.glb")
     assert "animations" not in gltf.json and "targets" not in gltf.json["meshes"][0]["primitives"][0]
 
 
-def test_places_that_are_not_finite_raise_and_leave_nothing(tmp_path, tetrahedron):
+def test_values_that_are_not_finite_are_refused(tmp_path, tetrahedron):
     shape, triangles = tetrahedron
     shape[1, 2] = torch.nan
     with pytest.raises(ValueError, match=r"vertices of .*m\.glb must be finite"):

@@ -59,7 +59,7 @@ def _devices() -> Iterator[str]:
 
 def _gsplat_state() -> str:
     """Whether gsplat renders on the GPU; at its first use it compiles its kernels."""
-    device = choose_device("auto")
+    device = choose_device("cuda")
     gaussians = Gaussians(
         means=torch.zeros(1, 3, device=device),
         quats=torch.tensor([[1.0, 0.0, 0.0, 0.0]], device=device),

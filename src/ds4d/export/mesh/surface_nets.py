@@ -1,8 +1,8 @@
-"""The surface between the inside and the outside of a grid of values, by surface nets (Gibson 1998).
+"""The zero level set of a grid as a triangle mesh, by surface nets (Gibson 1998).
 
-Every cell of eight grid points that the surface cuts gets one vertex, the mean of where it cuts the cell's edges, and
-every edge that it cuts gets one quadrilateral between the four cells around it. Triangles are well shaped and the
-surface is closed: what lies beyond the grid is outside.
+Every cell of eight grid points that the surface crosses gets one vertex, the mean of its crossings with the edges of
+the cell, and every edge that it crosses gets one quadrilateral between the four cells around it. Triangles are well
+shaped and the surface is closed: everything beyond the grid is outside.
 """
 
 from itertools import product
@@ -17,11 +17,11 @@ def extract_surface(values: Float[Tensor, "R R R"]) -> tuple[Float[Tensor, "P 3"
     """Vertices and triangles of the surface where `values` change sign.
 
     Args:
-        values: below 0 inside, indexed x, y, z.
+        values: values on the grid, negative inside, indexed x, y, z.
 
     Returns:
-        Vertices in steps of the grid (grid point i, j, k lies at (i, j, k)), and rows of vertices, counter-clockwise
-        seen from outside. Both are empty where nothing is inside.
+        Vertices in grid units (grid point i, j, k is at (i, j, k)), and the vertex indices of each triangle,
+        counter-clockwise seen from outside. Both are empty if nothing is inside.
     """
     outside = F.pad(values, (1, 1, 1, 1, 1, 1), value=float(values.abs().max()) + 1e-6)
     vertices, rows = _cell_vertices(outside)
@@ -31,7 +31,7 @@ def extract_surface(values: Float[Tensor, "R R R"]) -> tuple[Float[Tensor, "P 3"
 
 
 def _cell_vertices(values: Float[Tensor, "S S S"]) -> tuple[Float[Tensor, "P 3"], Int[Tensor, "s s s"]]:
-    """One vertex per cell that the surface cuts, and the row of each cell's vertex (-1 without)."""
+    """One vertex per cell that the surface crosses, and the index of each cell's vertex (-1 without)."""
     corners = {offset: _shifted(values, offset) for offset in product((0, 1), repeat=3)}
     inside = torch.stack([corner < 0 for corner in corners.values()])
     cut = inside.any(0) & ~inside.all(0)
@@ -41,9 +41,9 @@ def _cell_vertices(values: Float[Tensor, "S S S"]) -> tuple[Float[Tensor, "P 3"]
         end = tuple(1 if i == axis else c for i, c in enumerate(start))
         low, high = corners[start][cut], corners[end][cut]
         crossed = ((low < 0) != (high < 0))[:, None]
-        share = low / torch.where(low == high, 1.0, low - high)
+        fraction = low / torch.where(low == high, 1.0, low - high)
         point = torch.tensor(start).float().repeat(len(cells), 1)
-        point[:, axis] = share
+        point[:, axis] = fraction
         total += point * crossed
         count += crossed
     rows = torch.full(cut.shape, -1)
@@ -52,7 +52,7 @@ def _cell_vertices(values: Float[Tensor, "S S S"]) -> tuple[Float[Tensor, "P 3"]
 
 
 def _quads_of_axis(values: Float[Tensor, "S S S"], rows: Int[Tensor, "s s s"], axis: int) -> Int[Tensor, "Q 4"]:
-    """The quadrilaterals across the cut edges along one axis."""
+    """The quadrilaterals across the crossed edges along one axis."""
     across, up = (axis + 1) % 3, (axis + 2) % 3
     low, high = (values.narrow(axis, first, values.shape[axis] - 1) for first in (0, 1))
     cut = (low < 0) != (high < 0)
@@ -64,7 +64,7 @@ def _quads_of_axis(values: Float[Tensor, "S S S"], rows: Int[Tensor, "s s s"], a
         cell[:, up] += u
         around.append(rows[tuple(cell.T)])
     quads = torch.stack(around, dim=1)
-    leaves = (low[cut] < 0)[:, None]  # the edge runs from the inside out: its direction is the quad's normal
+    leaves = (low[cut] < 0)[:, None]  # such an edge runs outwards, along the normal of its quadrilateral
     return torch.where(leaves, quads, quads.flip(1))
 
 

@@ -22,7 +22,7 @@ class Mattes(NamedTuple):
 
     Attributes:
         images: foreground of each frame, premultiplied, 0 where there is background.
-        method: how foreground and background were told apart.
+        method: how foreground and background were separated.
         background_colored: by frame, the pixels that have the plain background's color, inside the object or not;
             none for the other two methods.
     """

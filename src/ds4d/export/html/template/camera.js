@@ -1,12 +1,12 @@
 "use strict";
-// A camera that orbits a point. World: +y up; azimuth 0 looks from +z and grows towards +x; elevation is positive from
-// above; angles in degrees. Camera axes: +x right, +y down, +z forward.
+// A camera that orbits a point. World axes: +y up; azimuth 0 is on +z and 90 on +x; elevation is positive from above;
+// angles are in degrees. Camera axes: +x right, +y down, +z forward.
 
 const radians = (degrees) => (degrees * Math.PI) / 180;
-const clamp = (x, least, most) => Math.min(most, Math.max(least, x));
+const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
 
 class OrbitCamera {
-  /** @param home azimuth, elevation, distance and fovy (full angle across the shorter side) to begin with. */
+  /** @param home initial azimuth, elevation, distance and fovy (full angle across the shorter side). */
   constructor(home) {
     this.home = home;
     this.reset();
@@ -25,7 +25,7 @@ class OrbitCamera {
     this.distance = clamp(this.distance * factor, 0.1 * this.home.distance, 10 * this.home.distance);
   }
 
-  /** Moves what is looked at by pixels to the right and down, for a picture of this size. */
+  /** Moves the target by pixels to the right and down, in an image of this size. */
   pan(dx, dy, width, height) {
     const perPixel = this.distance / this.focal(width, height);
     const [right, down] = this.axes();

@@ -1,5 +1,5 @@
 "use strict";
-// The page's controls. A picture is drawn only when the time or the view has changed.
+// The controls of the page. An image is rendered only when the time or the view has changed.
 
 const BACKGROUNDS = ["#f3f2ef", "#ffffff", "#808080", "#15171a"];
 const element = (id) => document.getElementById(id);
@@ -38,7 +38,7 @@ class Player {
     setTimeout(() => element("hint").classList.add("gone"), 5000);
   }
 
-  /** Reads #time=0.5&azimuth=90&elevation=10&distance=2&background=ffffff&bar=0: a link to one view, or a bare one. */
+  /** Reads #time=0.5&azimuth=90&elevation=10&distance=2&background=ffffff&bar=0 from the address. */
   readAddress() {
     const given = new URLSearchParams(location.hash.slice(1));
     for (const name of ["azimuth", "elevation", "distance"]) {
@@ -67,7 +67,7 @@ class Player {
     this.invalidate();
   }
 
-  /** Goes to a time in [0, 1] and stays there. */
+  /** Pauses at a time in [0, 1]. */
   seek(time) {
     this.time = time;
     this.setPlaying(false);
@@ -97,7 +97,7 @@ class Player {
     else document.documentElement.requestFullscreen();
   }
 
-  /** Moves the camera by `change` and draws. */
+  /** Changes the camera and renders. */
   view(change) {
     change();
     element("hint").classList.add("gone");
@@ -133,10 +133,10 @@ class Player {
   }
 
   resize() {
-    const density = Math.min(devicePixelRatio, 2); // finer is not seen, and costs four times as much
+    const density = Math.min(devicePixelRatio, 2); // more is not visible and costs four times as much
     this.canvas.width = Math.max(1, Math.round(this.canvas.clientWidth * density));
     this.canvas.height = Math.max(1, Math.round(this.canvas.clientHeight * density));
-    this.draw(); // at once: a canvas that has just been resized is empty
+    this.draw(); // immediately: a resized canvas is empty
   }
 
   invalidate() {
@@ -166,15 +166,15 @@ class Player {
     const after = times.findIndex((time) => time > this.time);
     const b = after < 0 ? times.length - 1 : Math.max(after, Math.min(1, times.length - 1));
     const a = Math.max(0, b - 1);
-    const share = b > a ? clamp((this.time - times[a]) / (times[b] - times[a]), 0, 1) : 0;
-    this.renderer.draw(this.camera, a, b, share, this.background);
+    const weight = b > a ? clamp((this.time - times[a]) / (times[b] - times[a]), 0, 1) : 0;
+    this.renderer.draw(this.camera, a, b, weight, this.background);
     element("scrub").value = this.time;
     element("label").value = `${(this.time * duration).toFixed(2)} / ${duration.toFixed(2)} s`;
     element("scrub").setAttribute("aria-valuetext", `${(this.time * duration).toFixed(2)} seconds`);
   }
 }
 
-/** Mouse, pen and fingers on the canvas. */
+/** Mouse, pen and touch gestures on the canvas. */
 class Gestures {
   constructor(player) {
     this.player = player;
@@ -203,12 +203,12 @@ class Gestures {
     const other = [...this.pointers].find(([id]) => id !== event.pointerId)?.[1];
     this.pointers.set(event.pointerId, now);
     const { camera, canvas } = this.player;
-    const pan = (share) => camera.pan(share * dx, share * dy, canvas.clientWidth, canvas.clientHeight);
+    const pan = (factor) => camera.pan(factor * dx, factor * dy, canvas.clientWidth, canvas.clientHeight);
     this.player.view(() => {
       if (other) {
         const distance = (point) => Math.max(1, Math.hypot(point[0] - other[0], point[1] - other[1]));
         camera.zoom(distance(before) / distance(now));
-        pan(0.5); // each of two fingers moves their middle by half its way
+        pan(0.5); // the midpoint of two fingers moves half as far as one of them
       } else if (event.buttons & 6 || event.shiftKey) pan(1);
       else camera.orbit((-360 * dx) / Math.min(canvas.clientWidth, canvas.clientHeight), (180 * dy) / canvas.clientHeight);
     });

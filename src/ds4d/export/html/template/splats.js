@@ -1,6 +1,6 @@
 "use strict";
-// Gaussian splatting in WebGL2. Each Gaussian is a rectangle that is drawn over those behind it. The vertex shader
-// blends it between two frames, projects it and colours it; its arithmetic is that of ds4d's own renderer.
+// Gaussian splatting in WebGL2. Each Gaussian is a rectangle, blended back to front. The vertex shader interpolates it
+// between two frames, projects it and evaluates its color, with the same arithmetic as ds4d's renderers.
 
 const VERTEX_SHADER = `#version 300 es
 precision highp float;
@@ -8,18 +8,18 @@ precision highp int;
 precision highp usampler2D;
 
 uniform usampler2D order, frameA, frameB;
-uniform sampler2D rest;        // view-dependent colours, one texel per basis
-uniform float share;           // how far the time lies between the frames
-uniform vec4 low[4], steps[4]; // from whole numbers to values, by texel
+uniform sampler2D rest;        // view-dependent colors, one texel per basis
+uniform float weight;          // of frame B
+uniform vec4 low[4], steps[4]; // dequantization, by texel
 uniform vec3 restLow[15], restStep[15];
-uniform int bases;             // of the colours, K
+uniform int bases;             // number of spherical harmonics, K
 uniform mat3 rotation;         // world to camera
 uniform vec3 position;         // of the camera
-uniform vec2 size;             // of the picture, pixels
+uniform vec2 size;             // of the image, pixels
 uniform float focal;           // pixels
 
 out vec3 color;
-out vec2 offset;               // from the centre, in standard deviations
+out vec2 offset;               // from the center, in standard deviations
 flat out float opacity;
 
 const float BLUR = 0.3, MAX_EXTENT = 3.33;
@@ -28,11 +28,11 @@ int index; // of the Gaussian
 
 vec4 part(int which) {
   ivec2 at = ivec2(4 * (index % ${PER_ROW}) + which, index / ${PER_ROW});
-  vec4 whole = mix(vec4(texelFetch(frameA, at, 0)), vec4(texelFetch(frameB, at, 0)), share);
+  vec4 whole = mix(vec4(texelFetch(frameA, at, 0)), vec4(texelFetch(frameB, at, 0)), weight);
   return low[which] + steps[which] * whole;
 }
 
-mat3 turn(vec4 q) { // wxyz
+mat3 rotationMatrix(vec4 q) { // wxyz
   q = normalize(q);
   vec3 a = q.yzw + q.yzw, s = a * q.yzw, w = a * q.x;
   float xy = a.x * q.z, xz = a.x * q.w, yz = a.y * q.w;
@@ -63,28 +63,28 @@ vec3 viewDependent(vec3 d) {
 }
 
 void main() {
-  gl_Position = vec4(2.0, 2.0, 2.0, 1.0); // outside, until it is known to be seen
-  int place = gl_VertexID / 6, corner = gl_VertexID % 6; // two triangles: corners 0 1 2 and 2 1 3
+  gl_Position = vec4(2.0, 2.0, 2.0, 1.0); // outside the image, unless it is visible
+  int slot = gl_VertexID / 6, corner = gl_VertexID % 6; // two triangles: corners 0 1 2 and 2 1 3
   corner = corner < 3 ? corner : corner == 3 ? 2 : corner == 4 ? 1 : 3;
-  index = int(texelFetch(order, ivec2(place % 2048, place / 2048), 0).r);
-  vec4 centre = part(0);
-  opacity = 1.0 / (1.0 + exp(-centre.w));
-  vec3 seen = rotation * (centre.xyz - position);
-  if (opacity < 1.0 / 255.0 || seen.z < 0.01) return;
+  index = int(texelFetch(order, ivec2(slot % 2048, slot / 2048), 0).r);
+  vec4 center = part(0);
+  opacity = 1.0 / (1.0 + exp(-center.w));
+  vec3 inCamera = rotation * (center.xyz - position);
+  if (opacity < 1.0 / 255.0 || inCamera.z < 0.01) return;
 
-  // The covariance in the picture: rays stop turning 0.15 of the picture's size outside it.
-  vec2 slope = seen.xy / seen.z, limit = 1.3 * 0.5 * size / focal;
-  vec2 bent = clamp(slope, -limit, limit);
-  float perUnit = focal / seen.z;
-  mat3 axes = rotation * turn(part(1));
+  // The covariance in the image, linearized at most 0.15 of its size outside of it.
+  vec2 slope = inCamera.xy / inCamera.z, limit = 1.3 * 0.5 * size / focal;
+  vec2 ray = clamp(slope, -limit, limit);
+  float perUnit = focal / inCamera.z;
+  mat3 axes = rotation * rotationMatrix(part(1));
   vec3 scales = exp(part(2).xyz);
-  vec3 row0 = perUnit * scales * vec3(axes[0].x - bent.x * axes[0].z, axes[1].x - bent.x * axes[1].z,
-                                      axes[2].x - bent.x * axes[2].z);
-  vec3 row1 = perUnit * scales * vec3(axes[0].y - bent.y * axes[0].z, axes[1].y - bent.y * axes[1].z,
-                                      axes[2].y - bent.y * axes[2].z);
+  vec3 row0 = perUnit * scales * vec3(axes[0].x - ray.x * axes[0].z, axes[1].x - ray.x * axes[1].z,
+                                      axes[2].x - ray.x * axes[2].z);
+  vec3 row1 = perUnit * scales * vec3(axes[0].y - ray.y * axes[0].z, axes[1].y - ray.y * axes[1].z,
+                                      axes[2].y - ray.y * axes[2].z);
   float xx = dot(row0, row0) + BLUR, xy = dot(row0, row1), yy = dot(row1, row1) + BLUR;
 
-  // Its main axes span the rectangle, as far as the Gaussian is visible.
+  // The principal axes span the rectangle, as far as the Gaussian is visible.
   float middle = 0.5 * (xx + yy), spread = length(vec2(0.5 * (xx - yy), xy));
   float most = middle + spread, least = max(middle - spread, 1e-6);
   vec2 along = xx >= yy ? vec2(most - yy + 1e-9, xy) : vec2(xy, most - xx + 1e-9);
@@ -95,7 +95,7 @@ void main() {
   gl_Position = vec4(2.0 * pixel.x / size.x, -2.0 * pixel.y / size.y, 0.0, 1.0);
 
   color = 0.5 + 0.28209479 * part(3).xyz;
-  if (bases > 1) color += viewDependent(normalize(centre.xyz - position));
+  if (bases > 1) color += viewDependent(normalize(center.xyz - position));
   color = max(color, 0.0);
 }`;
 
@@ -113,10 +113,10 @@ void main() {
 }`;
 
 class SplatRenderer {
-  /** @param scene the page's description. @param data what unpackFrames gave. */
+  /** @param scene the description of the scene in the page. @param data the result of unpackFrames. */
   constructor(canvas, scene, data) {
     const gl = canvas.getContext("webgl2", { alpha: false, antialias: false, depth: false, powerPreference: "high-performance" });
-    if (!gl) throw new Error("This browser does not offer WebGL2, which draws the object.");
+    if (!gl) throw new Error("This browser does not support WebGL2.");
     this.gl = gl;
     this.frames = data.frames;
     this.count = scene.numGaussians;
@@ -153,7 +153,7 @@ class SplatRenderer {
     }
   }
 
-  /** The texture unit that holds a frame; two neighbours never ask for the same one. */
+  /** The texture unit that holds a frame; two neighboring frames have different ones. */
   unitOf(frame) {
     const slot = this.slots[frame % 2];
     if (slot.frame !== frame) {
@@ -166,8 +166,8 @@ class SplatRenderer {
     return slot.unit;
   }
 
-  /** Draws the object between two frames, `share` of the way from a to b, onto a colour [r, g, b] in [0, 1]. */
-  draw(camera, a, b, share, background) {
+  /** Renders the object between frames a and b, with the weight of b, over a color [r, g, b] in [0, 1]. */
+  draw(camera, a, b, weight, background) {
     const gl = this.gl;
     const { width, height } = gl.canvas;
     const axes = camera.axes();
@@ -177,20 +177,20 @@ class SplatRenderer {
     gl.clear(gl.COLOR_BUFFER_BIT);
     gl.uniform1i(this.at("frameA"), this.unitOf(a));
     gl.uniform1i(this.at("frameB"), this.unitOf(b));
-    gl.uniform1f(this.at("share"), share);
+    gl.uniform1f(this.at("weight"), weight);
     gl.uniformMatrix3fv(this.at("rotation"), true, axes.flat());
     gl.uniform3fv(this.at("position"), position);
     gl.uniform2f(this.at("size"), width, height);
     gl.uniform1f(this.at("focal"), camera.focal(width, height));
-    const order = this.sorter.sort(this.frames[a], this.frames[b], share, axes[2], position);
+    const order = this.sorter.sort(this.frames[a], this.frames[b], weight, axes[2], position);
     gl.activeTexture(gl.TEXTURE3);
     gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, 2048, order.length / 2048, gl.RED_INTEGER, gl.UNSIGNED_INT, order);
-    // Not one instance per Gaussian: GPUs, and browsers without one, are slow at very small instances.
+    // No instancing: very small instances are slow, with and without a GPU.
     gl.drawArrays(gl.TRIANGLES, 0, 6 * this.count);
   }
 }
 
-/** Sorts Gaussians from far to near by counting: exact to 1/65536 of the depths' span, and done before every picture. */
+/** Counting sort of the Gaussians from far to near, exact to 1/65536 of the depth range, before every image. */
 class DepthSorter {
   constructor(scene) {
     this.count = scene.numGaussians;
@@ -201,16 +201,16 @@ class DepthSorter {
     this.ends = new Uint32Array(65537);
   }
 
-  sort(a, b, share, forward, position) {
+  sort(a, b, weight, forward, position) {
     const { count, depths, order, ends } = this;
-    // Depth is linear in the stored whole numbers.
+    // Depth is linear in the stored integers.
     const [x, y, z] = forward.map((f, i) => f * this.step[i]);
     const zero = forward.reduce((sum, f, i) => sum + f * (this.low[i] - position[i]), 0);
-    const [p, q] = [1 - share, share];
+    const [p, q] = [1 - weight, weight];
     let least = Infinity, most = -Infinity;
     for (let n = 0, i = 0; n < count; n++, i += HALFWORDS) {
       depths[n] = zero + x * (p * a[i] + q * b[i]) + y * (p * a[i + 1] + q * b[i + 1]) + z * (p * a[i + 2] + q * b[i + 2]);
-      const depth = depths[n]; // as it was rounded, so that none lies beyond the ends
+      const depth = depths[n]; // as rounded in the array, so that none lies outside the range
       if (depth < least) least = depth;
       if (depth > most) most = depth;
     }
