@@ -99,7 +99,7 @@ def _scaled(factor: float) -> list[list[float]]:
         ({"time": None}, "time must be a finite number, got None"),
         ({"time": "0.5"}, "time must be a finite number, got '0.5'"),
         ({"time": math.nan}, "time must be a finite number"),
-        ({"time": 24}, r"time must lie in \[0, 1\], got 24.0. Divide seconds"),
+        ({"time": 24}, r"time must be in \[0, 1\], got 24.0. Divide seconds"),
         ({"transform_matrix": [[1, 2], [3]]}, "transform_matrix must be four rows of four numbers"),
         ({"transform_matrix": [["a"] * 4] * 4}, "transform_matrix must be four rows of four numbers"),
         ({"transform_matrix": FRONT[:3]}, r"transform_matrix must be 4 x 4, got \[3, 4\]"),

@@ -79,7 +79,7 @@ def test_the_ending_chooses_the_format(path: str, name: str) -> None:
         ("folder", {"format": "mesh"}, r"must end in \.glb"),
         ("folder", {"format": "fbx"}, "format must be one of ply"),
         ("folder", {"format": "splat", "sh_degree": 3}, "sh_degree"),
-        ("folder", {"colour": "red"}, "colour"),
+        ("folder", {"tint": "red"}, "tint"),
         ("folder", {"times": [0.0, 1.5]}, "times"),
         ("folder", {"times": []}, "times"),
         ("object.html", {"times": [1.0, 0.0]}, "times must rise"),

@@ -73,13 +73,22 @@ def test_points_behind_the_rendered_surface_are_hidden(cameras: Cameras) -> None
 
 
 def test_points_behind_the_silhouette_are_hidden_up_to_its_edge() -> None:
-    """A surface in one pixel of an empty image hides the points behind all of this pixel, and none beside it."""
+    """A surface in one pixel of an empty image hides what is behind that pixel, up to the centers of its neighbors."""
     cameras = orbit_cameras([0.0], [0.0], fovy_deg=53.13, distance=2.0, width=8, height=8)  # 0.25 per pixel at depth 2
     depths = torch.zeros(1, 1, 8, 8)
     depths[..., 4, 4] = 1.5
-    x = torch.tensor([-0.01, 0.01, 0.125, 0.24, 0.26])
+    x = torch.tensor([-0.2, -0.1, 0.01, 0.125, 0.24, 0.35, 0.45])
     points = torch.stack((x, torch.full_like(x, -0.125), torch.zeros_like(x)), dim=-1)
-    assert visibility(depths, points, cameras, tolerance=0.03)[0].round().tolist() == [1, 0, 0, 0, 1]
+    assert visibility(depths, points, cameras, tolerance=0.03)[0].round().tolist() == [1, 0, 0, 0, 0, 0, 1]
+
+
+def test_slanted_surfaces_do_not_hide_their_own_points(cameras: Cameras) -> None:
+    x = torch.linspace(-0.4, 0.4, 9)
+    points = torch.stack((x, torch.zeros(9), 0.8 * x), dim=-1)
+    columns = (torch.arange(64) + 0.5 - 32) / cameras.Ks[0, 0, 0]
+    depths = 2 / (1 + 0.8 * columns)  # of the plane z = 0.8 x, from the front
+    visible = visibility(depths.expand(2, 1, 48, 64), points, cameras, tolerance=0.03)[0]
+    assert visible.min() > 0.97
 
 
 def test_nothing_is_hidden_where_nothing_is_rendered(cameras: Cameras, points: Tensor) -> None:

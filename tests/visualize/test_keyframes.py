@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -32,6 +33,12 @@ def test_missing_times_start_at_0(tmp_path):
     path = tmp_path / "keys.json"
     path.write_text(json.dumps([{"at": 0}, {"at": 1}, {"at": 2, "time": 1}, {"at": 3}]))
     assert [frame.time for frame in read_keyframes(path)] == [0, 0, 1, 1]
+
+
+def test_example_of_the_documentation_is_valid(tmp_path):
+    page = Path(__file__).resolve().parents[2] / "docs" / "exports.md"
+    (tmp_path / "path.json").write_text(page.read_text(encoding="utf-8").split("```json\n")[1].split("```")[0])
+    assert [frame.time for frame in read_keyframes(tmp_path / "path.json")] == [0, 0, 1]
 
 
 def test_paths_are_smooth_and_do_not_overshoot():

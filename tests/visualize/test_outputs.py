@@ -48,7 +48,9 @@ def test_comparison_shows_the_input_beside_the_rendering(
     front = training_views.cameras.select(torch.arange(6), torch.zeros(6, dtype=torch.long))
     rendered = draw_rgb(fitted_scene, renderer_for("cpu"), front, training_views.times)
     with av.open(str(tmp_path / "both.mp4")) as container:
-        assert float(container.streams.video[0].average_rate) == pytest.approx(3.0)  # the clip's six, twice as slow
+        assert float(container.streams.video[0].average_rate) == pytest.approx(
+            3.0
+        )  # six frames a second, twice as slow
     assert len(frames) == 6 and frames[0].shape == (48, 96, 3)
     for time, (frame, ours) in enumerate(zip(frames, rendered, strict=True)):
         left, right = frame[:, :48].astype(float), frame[:, 48:].astype(float)

@@ -110,7 +110,7 @@ def test_video_is_colored_where_something_moves(crossing: MultiViewVideo, tmp_pa
     paths = list(write_saliency_map(fractions, crossing, SHOWN, tmp_path))
     assert paths == [tmp_path / "saliency.mp4", tmp_path / "saliency.png"]
     with av.open(str(paths[0])) as container:
-        assert float(container.streams.video[0].average_rate) == pytest.approx(FRAMES / 2.0)  # as long as the clip
+        assert float(container.streams.video[0].average_rate) == pytest.approx(FRAMES / 2.0)  # as long as the input
     video = decoded(paths[0])
     assert len(video) == FRAMES
     for time, image in enumerate(video):

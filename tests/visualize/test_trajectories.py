@@ -1,4 +1,4 @@
-"""Trajectories: times of the clip, and cameras that see the whole object."""
+"""Trajectories: times of the scene, and cameras that see the whole object."""
 
 import numpy as np
 import pytest
@@ -18,16 +18,16 @@ from ds4d.visualize import (
     playing_times,
 )
 
-CLIP = Timeline((0.0, 0.5, 1.0), 1.0, False)
+TIMELINE = Timeline((0.0, 0.5, 1.0), 1.0, False)
 
 
 @pytest.fixture
 def scene(tiny_gaussians: RawGaussians) -> BakedGaussians:
-    return BakedGaussians(tiny_gaussians.expand_times(3), CLIP, Similarity.identity())
+    return BakedGaussians(tiny_gaussians.expand_times(3), TIMELINE, Similarity.identity())
 
 
-def test_a_clip_plays_from_its_first_frame_to_its_last() -> None:
-    times = playing_times(CLIP, OutputsConfig(fps=10.0, slow=3.0))
+def test_playing_times_go_from_the_first_frame_to_the_last() -> None:
+    times = playing_times(TIMELINE, OutputsConfig(fps=10.0, slow=3.0))
     assert len(times) == 30  # one second, three times slower, ten frames a second
     assert (times[0], times[-1]) == (0, 1)
     assert torch.allclose(times.diff(), times.diff()[0])
@@ -51,14 +51,14 @@ def test_default_viewpoint_sees_the_whole_object_from_every_side(fitted_scene: D
         assert max(covered.any(0).sum(), covered.any(1).sum()) > 32  # at least half the image
 
 
-def test_fixed_camera_repeats_whole_clips(scene: BakedGaussians) -> None:
+def test_fixed_camera_plays_the_scene_a_whole_number_of_times(scene: BakedGaussians) -> None:
     trajectory = fixed_trajectory(scene, OutputsConfig(size=32, fps=8.0, seconds=2.5), 90.0)
     assert (len(trajectory.times), trajectory.repeats) == (8, 3)  # 2.5 seconds are the minimum
     assert trajectory.cameras.is_static
 
 
 @pytest.mark.parametrize(("loops", "frames"), [(False, 20), (True, 24)])
-def test_orbit_of_a_looping_clip_plays_whole_clips(scene: BakedGaussians, loops: bool, frames: int) -> None:
+def test_orbit_plays_a_looping_scene_a_whole_number_of_times(scene: BakedGaussians, loops: bool, frames: int) -> None:
     trajectory = orbit_trajectory(LoopedScene(scene) if loops else scene, OutputsConfig(size=32, fps=8.0, seconds=2.5))
     assert len(trajectory.times) == frames and (trajectory.times[8:16] == trajectory.times[:8]).all()
     assert not trajectory.cameras.is_static
@@ -67,15 +67,15 @@ def test_orbit_of_a_looping_clip_plays_whole_clips(scene: BakedGaussians, loops:
 def test_input_camera_follows_the_nearest_input_frame(scene: BakedGaussians) -> None:
     cameras = orbit_trajectory(scene, OutputsConfig(size=32, fps=1.0, seconds=3.0)).cameras
     config = OutputsConfig(fps=7.0, seconds=0.1)
-    trajectory = input_trajectory(scene, config, cameras, torch.tensor(CLIP.times), height=16)
+    trajectory = input_trajectory(scene, config, cameras, torch.tensor(TIMELINE.times), height=16)
     assert (trajectory.cameras.width, trajectory.cameras.height) == (16, 16)
-    nearest = (trajectory.times[:, None] - torch.tensor(CLIP.times)).abs().argmin(1)
+    nearest = (trajectory.times[:, None] - torch.tensor(TIMELINE.times)).abs().argmin(1)
     torch.testing.assert_close(trajectory.cameras.viewmats, cameras.viewmats[nearest])
 
 
 def test_errors(scene: BakedGaussians) -> None:
     cameras = fixed_path(3, azimuth_deg=0.0, elevation_deg=0.0, fovy_deg=40.0, distance=2.0, size=64)
-    with pytest.raises(ValueError, match=r"times must lie in \[0, 1\], got 0.0 to 1.5"):
+    with pytest.raises(ValueError, match=r"times must be in \[0, 1\], got 0.0 to 1.5"):
         Trajectory(cameras, torch.tensor([0.0, 0.5, 1.5]))
     with pytest.raises(ValueError, match=r"cameras must be one per time, \[2, 1\], got \[3, 1\]"):
         Trajectory(cameras, torch.tensor([0.0, 1.0]))

@@ -51,7 +51,7 @@ def check_times(name: str, times: Iterable[float]) -> None:
     outside = [f"{time:g}" for time in times if not 0 <= time <= 1]
     if outside:
         raise ValueError(
-            f"{option(name)} must lie in [0, 1], from the first frame to the last, got {', '.join(outside)}. "
+            f"{option(name)} must be in [0, 1], from the first frame to the last, got {', '.join(outside)}. "
             "Divide seconds by the clip's duration."
         )
 

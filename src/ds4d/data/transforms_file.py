@@ -151,7 +151,7 @@ def _number(keys: dict[str, Any], key: str, where: str) -> float:
 def _time(keys: dict[str, Any], where: str) -> float:
     time = _number(keys, "time", where)
     if not 0 <= time <= 1:
-        raise ValueError(f"{where}.time must lie in [0, 1], got {time}. Divide seconds by the duration.")
+        raise ValueError(f"{where}.time must be in [0, 1], got {time}. Divide seconds by the duration.")
     return time
 
 

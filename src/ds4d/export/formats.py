@@ -31,7 +31,7 @@ class ExportFormat:
 
     Attributes:
         write: `write(gaussians, path, **options)` for one file per frame, with the raw Gaussians of the frame in the
-            output world; `write(scene, path, times, **options)` for one file per clip.
+            output world; `write(scene, path, times, **options)` for one file with all times.
         endings: file name endings, the usual one first.
         per_frame: whether each time gets a file of its own.
         options: names of the options that the format takes.
@@ -65,7 +65,7 @@ def infer_format(path: Path) -> str:
     Raises:
         ValueError: no format has this ending.
     """
-    # The longest ending decides (.compressed.ply is not .ply), then one file for the clip (.glb is a mesh).
+    # The longest ending decides (.compressed.ply is not .ply), then one file with all times (.glb is a mesh).
     fitting = [
         (len(ending), not entry.per_frame, name)
         for name, entry in FORMATS.items()
@@ -126,7 +126,7 @@ def export_scene(
         scene: the scene; a `LoopedScene` is written as it loops.
         path: the file, or a folder for the numbered files frame0001, frame0002, ... of a format with a file per frame.
         format: name of the format, a key of `FORMATS`; by default that of the ending of `path` (see `infer_format`).
-        times: times to write, in [0, 1]; by default those of the clip's frames.
+        times: times to write, in [0, 1]; by default those of the video frames.
         options: options of the format (see `ExportFormat.options`); those that are None are left at their defaults.
 
     Returns:

@@ -102,7 +102,7 @@ def extract_features(
     """
     chosen = list(range(video.num_views)) if views is None else list(views)
     if not chosen or not all(0 <= view < video.num_views for view in chosen):
-        raise ValueError(f"extract_features: views must lie in [0, {video.num_views - 1}], got {chosen}.")
+        raise ValueError(f"extract_features: views must be in [0, {video.num_views - 1}], got {chosen}.")
     valid = video.valid[:, chosen]
     if not valid.any():
         raise ValueError(f"extract_features: views {chosen} must have images, got none. Choose other views.")

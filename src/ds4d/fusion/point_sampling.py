@@ -14,6 +14,7 @@ from ds4d.geometry import project_points
 from ds4d.types import Cameras
 
 _NEAR = 0.01  # world units; a point nearer to a camera, or behind it, is outside its image
+_EPS = 1e-6  # interpolation weight below which a pixel does not count
 
 
 def sample_at_points(
@@ -143,9 +144,11 @@ def visibility_at(
     tolerance: float,
 ) -> Float[Tensor, "*T V N"]:
     """`visibility` of points that `project_to_images` has projected."""
-    # Not interpolated: between a surface and the background beside it, there is no surface half-way.
-    surface = _sample(depths, positions, align_corners=False, mode="nearest")[..., 0]
-    behind = (point_depths - surface).masked_fill(surface <= 0, -torch.inf)
+    # Interpolated over rendered pixels only: between a surface and the empty pixel beside it there is no surface.
+    rendered = (depths > 0).to(depths.dtype)
+    sums = _sample(torch.cat((rendered * depths, rendered), dim=-3), positions, align_corners=False)
+    weight = sums[..., 1]
+    behind = (point_depths - sums[..., 0] / weight.clamp_min(_EPS)).masked_fill(weight <= _EPS, -torch.inf)
     return torch.sigmoid((tolerance - behind) * (4 / tolerance)) * in_view
 
 
@@ -166,10 +169,8 @@ def _sample_view(maps: Float[Tensor, "*T C h w"], positions: Float[Tensor, "*T N
     return _sample(maps.unsqueeze(-4), positions.unsqueeze(-3), align_corners=False).squeeze(-3)
 
 
-def _sample(
-    maps: Tensor, positions: Tensor, *, align_corners: bool, mode: str = "bilinear"
-) -> Float[Tensor, "*T V N C"]:
+def _sample(maps: Tensor, positions: Tensor, *, align_corners: bool) -> Float[Tensor, "*T V N C"]:
     """Maps [*T, V, C, h, w] at normalized image coordinates [*T, V, N, 2]."""
     grid = positions.reshape(-1, 1, *positions.shape[-2:])
-    samples = F.grid_sample(maps.flatten(0, -4), grid, mode, "border", align_corners=align_corners)
+    samples = F.grid_sample(maps.flatten(0, -4), grid, padding_mode="border", align_corners=align_corners)
     return samples[:, :, 0].mT.unflatten(0, maps.shape[:-3])

@@ -45,7 +45,7 @@ class RigView:
             raise ValueError(f"distance of view {self.name!r} must be positive, got {self.distance}")
         if not (math.isfinite(self.azimuth) and abs(self.elevation) <= 90):
             raise ValueError(
-                f"elevation of view {self.name!r} must lie in [-90, 90] and azimuth be finite, "
+                f"elevation of view {self.name!r} must be in [-90, 90] and azimuth be finite, "
                 f"got {self.elevation} and {self.azimuth}"
             )
 
@@ -118,7 +118,7 @@ def rig_cameras_around(front: Cameras, rig: tuple[RigView, ...]) -> Cameras:
     distance = float(front.viewmats[0, 2, 3])  # the origin's depth
     if not distance > 0:
         raise ValueError(
-            f"the input camera must look towards the origin of the world, which must lie in the object, got the "
+            f"the input camera must look towards the origin of the world, which must be in the object, got the "
             f"origin at depth {distance:.3g}. Move the origin into the object."
         )
     center = front.centers[0]

@@ -65,5 +65,5 @@ def check_times(times: Float[Tensor, " T"]) -> None:
     """
     if times.device.type == "cpu" and ((times < 0).any() or (times > 1).any()):
         raise ValueError(
-            f"times must lie in [0, 1], got {float(times.min())} to {float(times.max())}. Divide by the duration."
+            f"times must be in [0, 1], got {float(times.min())} to {float(times.max())}. Divide by the duration."
         )

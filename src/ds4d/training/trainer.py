@@ -62,6 +62,7 @@ class Trainer:
         self.schedule = Schedule(config, video, scene.motion is not None)
         self.generator = torch.Generator().manual_seed(seed)
         self.sampler = Sampler(video.valid, self.generator)
+        self.stale_depths = torch.ones(video.num_times, dtype=torch.bool)  # frames whose depth images are outdated
         self.images = TrainingImages(video, scene.device, config.image_cache_bytes)
         self.view_correction = self._make_view_correction()
         self._update_warps()
@@ -95,6 +96,7 @@ class Trainer:
             yield StepDone(self.step, total_steps, stage, loss, terms, num_gaussians, self.seconds)
             if change is not None:
                 yield change
+        self._update_depths(torch.arange(self.video.num_times))
         pruned = prune_outliers(self.scene.canonical(), self.scene.max_distances())
         if pruned is not None:
             yield self._resample(pruned)
@@ -109,6 +111,7 @@ class Trainer:
             "densification": self.densification.state_dict(),
             "sampler": self.sampler.state_dict(),
             "generator": self.generator.get_state(),
+            "stale_depths": self.stale_depths,
             "neighbors": self.neighbors,
         }
         if self.view_correction is not None:
@@ -132,6 +135,7 @@ class Trainer:
         self.densification.load_state_dict(state["densification"])
         self.sampler.load_state_dict(state["sampler"])
         self.generator.set_state(state["generator"])
+        self.stale_depths = state["stale_depths"].clone()
         self.neighbors = state["neighbors"].to(self.scene.device)
         self.step = state["step"]
         self.seconds = state["seconds"]
@@ -144,8 +148,10 @@ class Trainer:
     def _take_step(self) -> tuple[float, dict[str, float]]:
         """One step; returns the total loss and each loss before its weight."""
         if self._depths_are_due():
-            self._update_depths()
+            self.stale_depths[:] = True
         batch = self.schedule.sample(self.step, self.sampler)
+        if not self.is_static_stage:
+            self._update_depths(batch.times)
         raw = self._gaussians_at(batch)
         gaussians = raw.activate()
         backgrounds = batch.backgrounds.to(self.scene.device)
@@ -239,19 +245,24 @@ class Trainer:
         return nearest_neighbors(self.scene.gaussians.means.detach(), count)
 
     def _depths_are_due(self) -> bool:
-        """Whether depth images are rendered again: at the start of the dynamic stage and at regular intervals."""
+        """Whether all depth images are outdated from this step on: at regular intervals, and after densification."""
         motion = self.scene.motion
-        if self.is_static_stage or motion is None or motion.tssf is None or not motion.tssf.config.needs_depths:
+        if self.is_static_stage or motion is None or motion.tssf is None:
             return False
         done = self.step - self.config.static_steps
         is_densified = self.densification.is_due(self.step, self.config.total_steps)
         return done % motion.tssf.config.depth_every == 0 or is_densified
 
-    def _update_depths(self) -> None:
-        """Renders the depth images that the occlusion test of the fusion reads."""
-        assert self.scene.motion is not None and self.scene.motion.features is not None
-        rows = torch.arange(len(self.times), device=self.scene.device)
-        self.scene.motion.features.update_depths(rows, render_depths(self.scene, self.renderer, rows))
+    def _update_depths(self, frames: Tensor) -> None:
+        """Renders the outdated depth images among these frames, which the occlusion test of the fusion reads next."""
+        motion = self.scene.motion
+        if motion is None or motion.tssf is None or motion.features is None or not motion.tssf.config.needs_depths:
+            return
+        outdated = frames[self.stale_depths[frames]]
+        if len(outdated):
+            rows = outdated.to(self.scene.device)
+            motion.features.update_depths(rows, render_depths(self.scene, self.renderer, rows))
+            self.stale_depths[outdated] = False
 
     @torch.no_grad()
     def _update_warps(self) -> None:

@@ -5,8 +5,8 @@
      {"at": 4, "azimuth": 360, "time": 1}]
 
 `at` is in seconds of the video, angles are in degrees, `zoom` divides the default distance, `time` is the time of the
-clip in [0, 1]. A key frame keeps the values of the one before where it gives none; the first one starts from azimuth 0,
-elevation 10, zoom 1 and time 0. If no key frame has a time, the clip plays at its own speed.
+scene in [0, 1]. A key frame keeps the values of the one before where it gives none; the first one starts from azimuth
+0, elevation 10, zoom 1 and time 0. If no key frame has a time, the scene plays at its own speed.
 """
 
 import itertools
@@ -36,7 +36,7 @@ class Keyframe:
         azimuth: azimuth of the camera, degrees: 0 on +z, 90 on +x; values beyond 360 are further revolutions.
         elevation: elevation of the camera, degrees, positive from above.
         zoom: magnification relative to the default distance.
-        time: time of the clip, in [0, 1]; None if the clip plays at its own speed.
+        time: time of the scene, in [0, 1]; None if it plays at its own speed.
     """
 
     at: float
@@ -81,7 +81,7 @@ def read_keyframes(path: Path) -> tuple[Keyframe, ...]:
 def keyframe_path(
     frames: Sequence[Keyframe], seconds: Float[Tensor, " F"], *, fovy_deg: float, distance: float, size: int
 ) -> tuple[Cameras, Float[Tensor, " F"] | None]:
-    """The camera, and the time of the clip if key frames give it, at each frame of a video.
+    """The camera, and the time of the scene if key frames give it, at each frame of a video.
 
     Between key frames all values follow monotone cubics: smooth, without overshoot, at rest at both ends of the path
     and between equal values. After the last key frame the camera is fixed.

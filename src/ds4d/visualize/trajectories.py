@@ -1,4 +1,4 @@
-"""Trajectories: a camera and a time of the clip for every frame of a video."""
+"""Trajectories: a camera and a time of the scene for every frame of a video."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Trajectory:
 
     Attributes:
         cameras: one camera per frame, [F, 1], in normalized space.
-        times: time of the clip at each frame, in [0, 1].
+        times: time of the scene at each frame, in [0, 1].
         repeats: how many times the frames are played.
     """
 
@@ -37,14 +37,14 @@ class Trajectory:
             )
         if not ((self.times >= 0) & (self.times <= 1)).all():
             raise ValueError(
-                f"Trajectory: times must lie in [0, 1], got {float(self.times.min())} to {self.times.max()}."
+                f"Trajectory: times must be in [0, 1], got {float(self.times.min())} to {self.times.max()}."
             )
 
 
 def playing_times(timeline: Timeline, config: OutputsConfig) -> Float[Tensor, " F"]:
-    """The time of the clip at each video frame while the clip plays once, from 0 to 1.
+    """The time of the scene at each video frame while it plays once, from 0 to 1.
 
-    A clip of a single frame gives a single time. Looping clips leave out time 1, which equals time 0.
+    A scene of a single frame has a single time. Looping scenes leave out time 1, which equals time 0.
     """
     if len(timeline.times) == 1:
         return torch.zeros(1)
@@ -53,7 +53,7 @@ def playing_times(timeline: Timeline, config: OutputsConfig) -> Float[Tensor, " 
 
 
 def orbit_trajectory(scene: Scene, config: OutputsConfig) -> Trajectory:
-    """A camera that orbits the object while the clip plays; looping clips are played a whole number of times."""
+    """A camera that orbits the object while the scene plays, a whole number of times if it loops."""
     period = playing_times(scene.timeline, config)
     count = _min_frames(config)
     if scene.timeline.loops:
@@ -70,7 +70,7 @@ def orbit_trajectory(scene: Scene, config: OutputsConfig) -> Trajectory:
 
 
 def fixed_trajectory(scene: Scene, config: OutputsConfig, azimuth_deg: float) -> Trajectory:
-    """A fixed camera while the clip plays, a whole number of times."""
+    """A fixed camera while the scene plays a whole number of times."""
     times = playing_times(scene.timeline, config)
     cameras = fixed_path(
         len(times),
@@ -84,7 +84,7 @@ def fixed_trajectory(scene: Scene, config: OutputsConfig, azimuth_deg: float) ->
 
 
 def keyframe_trajectory(scene: Scene, config: OutputsConfig, keyframes: Sequence[Keyframe]) -> Trajectory:
-    """A camera along key frames; the video ends with the last. Without times, the clip plays at its own speed."""
+    """A camera along key frames; the video ends with the last. Without times, the scene plays at its own speed."""
     count = max(1, round(keyframes[-1].at * config.fps) + 1)
     seconds = torch.arange(count) / config.fps
     cameras, times = keyframe_path(
@@ -98,7 +98,7 @@ def keyframe_trajectory(scene: Scene, config: OutputsConfig, keyframes: Sequence
 def input_trajectory(
     scene: Scene, config: OutputsConfig, cameras: Cameras, times: Float[Tensor, " T"], height: int
 ) -> Trajectory:
-    """The camera of the input view while the clip plays; between two input frames, the camera of the nearer one.
+    """The camera of the input view while the scene plays; between two input frames, the camera of the nearer one.
 
     Args:
         scene: the scene to render.
@@ -110,10 +110,10 @@ def input_trajectory(
     playing = playing_times(scene.timeline, config)
     low, high, weight = nearest_frames(times, playing)
     frames = torch.where(weight > 0.5, high, low)
-    inner = transform_cameras(scene.world, cameras.select(frames, torch.zeros_like(frames)))
+    normalized = transform_cameras(scene.world, cameras.select(frames, torch.zeros_like(frames)))
     width = max(1, round(height * cameras.width / cameras.height))
     repeats = _divide_up(_min_frames(config), len(playing))
-    return Trajectory(inner.resized(width, height), playing, repeats=repeats)
+    return Trajectory(normalized.resized(width, height), playing, repeats=repeats)
 
 
 def _min_frames(config: OutputsConfig) -> int:

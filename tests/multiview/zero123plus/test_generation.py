@@ -102,9 +102,9 @@ def test_version_1_2_estimates_its_distance(tiny_zero123plus: Path, video: Video
 
 
 def test_a_missing_model_is_named_with_the_fix(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"Zero123\+\+ v1\.2 .* model_index\.json is missing.*hf download sudo-ai/zero123plus-v1\.2"):  # fmt: skip # noqa: E501
+    with pytest.raises(ValueError, match=r"model_index\.json .*hf download sudo-ai/zero123plus-v1\.2"):
         generator(tmp_path, version="v1.2")
-    with pytest.raises(ValueError, match=r"Zero123\+\+ v1\.1 \(sudo-ai/zero123plus-v1\.1\) must lie in"):
+    with pytest.raises(ValueError, match=r"hf download sudo-ai/zero123plus-v1\.1"):
         Zero123Plus(Zero123PlusConfig(), CPU)
 
 
@@ -112,11 +112,11 @@ def test_the_folder_of_another_model_is_named(tiny_zero123plus: Path, tmp_path: 
     folder = tmp_path / "model"
     shutil.copytree(tiny_zero123plus, folder)
     (folder / "model_index.json").write_text(json.dumps({"_class_name": "Zero123Pipeline"}))
-    with pytest.raises(ValueError, match=f"got another model, whose model_index.json .* in {folder}"):
+    with pytest.raises(ValueError, match=f"{folder}.*model_index.json.*_class_name"):
         generator(folder)
     shutil.copy(tiny_zero123plus / "model_index.json", folder)
     shutil.copy(folder / "vae" / "config.json", folder / "unet" / "config.json")
-    with pytest.raises(ValueError, match=r"whose unet/config\.json must say _class_name UNet2DConditionModel"):
+    with pytest.raises(ValueError, match=r"unet/config\.json.*_class_name.*UNet2DConditionModel"):
         generator(folder)
 
 

@@ -91,7 +91,7 @@ def test_a_damaged_network_is_named(tiny_zero123plus: Path, tmp_path: Path, part
     shutil.copytree(tiny_zero123plus, folder)
     path = next((folder / part).glob("*.safetensors"))
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=f"weights {path} must be a whole safetensors file"):
+    with pytest.raises(ValueError, match=f"{path} must .*safetensors"):
         Zero123PlusNetworks(MODEL, folder, torch.device("cpu"), dtype=torch.float32, offload=False)
 
 

@@ -1,7 +1,7 @@
 """Compression of all frames of a scene: quantized values, each frame as its difference from the one before.
 
-A channel is one number per frame and Gaussian: a coordinate, a component of a quaternion, a color. Its range over the
-clip is quantized uniformly, so that every value is off by at most half a step and errors do not accumulate over time.
+A channel is one number per frame and Gaussian: a coordinate, a component of a quaternion, a color. Its range over all
+frames is quantized uniformly, so that every value is off by at most half a step and errors do not accumulate over time.
 Differences between frames are small; their upper bytes are nearly all 0 and deflate well.
 
 Layout before deflate: the lower bytes of all differences [C, T, N] with C in the order of `CHANNELS`, their upper

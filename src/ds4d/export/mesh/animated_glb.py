@@ -31,7 +31,7 @@ def write_mesh(
     Args:
         scene: the scene to write.
         path: the file (.glb).
-        times: times of the morph targets, in [0, 1], rising. They are played at the speed of the clip.
+        times: times of the morph targets, in [0, 1], rising. They are played at the speed of the video.
         up: up axis of the output world; None keeps that of the input.
         resolution: number of grid cells along the object, in [8, 512].
 
@@ -101,5 +101,5 @@ def write_animated_glb(
             "interpolation": "LINEAR",
         }
         channel = {"sampler": 0, "target": {"node": 0, "path": "weights"}}
-        content["animations"] = [{"name": "clip", "samplers": [sampler], "channels": [channel]}]
+        content["animations"] = [{"name": "motion", "samplers": [sampler], "channels": [channel]}]
     file.write(path, content)

@@ -60,7 +60,7 @@ def animate_mesh(
         ValueError: the resolution is out of range, or the Gaussians cover nothing.
     """
     if not _MIN_RESOLUTION <= resolution <= _MAX_RESOLUTION:
-        raise ValueError(f"resolution must lie in [{_MIN_RESOLUTION}, {_MAX_RESOLUTION}], got {resolution}.")
+        raise ValueError(f"resolution must be in [{_MIN_RESOLUTION}, {_MAX_RESOLUTION}], got {resolution}.")
     middle = torch.tensor(scene.timeline.times, device=scene.device)[[scene.timeline.middle]]
     rest = scene.raw_at(middle).at_time(0).to("cpu")
     sphere = bounding_sphere(rest)

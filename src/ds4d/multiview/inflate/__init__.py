@@ -47,7 +47,7 @@ class InflateConfig:
         check_ranges(self, thickness="(0, inf)")
         if not 20 <= abs(self.facing) <= 160:
             raise ValueError(
-                f"facing must lie in [20, 160] or [-160, -20] degrees, got {self.facing}. "
+                f"facing must be in [20, 160] or [-160, -20] degrees, got {self.facing}. "
                 "Leave it out for an object that faces the camera or away from it."
             )
 

@@ -1,4 +1,4 @@
-"""The report as a whole: an HTML page without scripts that refers to no other file and no address."""
+"""The page: HTML without scripts that refers to no other file and no address."""
 
 from html import escape
 from importlib.resources import files

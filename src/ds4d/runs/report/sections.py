@@ -52,7 +52,7 @@ def sections(contents: Contents) -> Iterator[tuple[str, str]]:
     sides = "".join(videos.figure(f"{side}.mp4", side) for side in SIDES)
     yield "Four sides", f'<div class="grid sides">{sides}</div>'
     yield "Motion saliency", _saliency(contents, videos)
-    yield "Orbit", videos.figure("orbit.mp4", "the clip plays while the camera orbits the object")
+    yield "Orbit", videos.figure("orbit.mp4", "the scene plays while the camera orbits the object")
     caption = "two training views, each above its rendering, and renderings of four sides"
     sheet = file_figure(contents.run.path / "contact_sheet.png", caption)
     yield "Over time", f'<div class="wide">{sheet}</div>'
@@ -68,7 +68,7 @@ def sections(contents: Contents) -> Iterator[tuple[str, str]]:
 
 def _saliency(contents: Contents, videos: Videos) -> str:
     if contents.metrics.provenance.features == "none":
-        why = "the clip has a single frame" if contents.metrics.frames == 1 else "the camera moves"
+        why = "the input has a single frame" if contents.metrics.frames == 1 else "the camera moves"
         return f'<p class="note">No saliency map: {why}, and it compares the features of frames pixel by pixel.</p>'
     caption = "dynamic fraction of the features of the input view (DSFD): red to yellow moves"
     if (contents.run.path / "saliency.mp4").is_file():
