@@ -1,9 +1,9 @@
-"""How long views take to make, as JSON on the standard output.
+"""Time to generate views by inflation, as JSON on the standard output.
 
-    python benchmarks/views.py                   # 32 frames at 256 px of a disc that moves, on the processor
-    python benchmarks/views.py DATA/trex         # of a video
+    python benchmarks/views.py                   # for 32 frames of a moving disc at 256 px, on the CPU
+    python benchmarks/views.py DATA/trex         # for a video
 
-The best of three runs after one that compiles; without the cache.
+The best of three runs after a first one that compiles; without the cache.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from ds4d.types import ArrayFrames, Video
 
 
 def disc(frames: int, size: int) -> Video:
-    """A disc of half the image's height that moves a little."""
+    """A moving disc of half the height of the image."""
     ys, xs = np.mgrid[:size, :size]
     images = np.zeros((frames, 1, size, size, 4), np.uint8)
     for index in range(frames):
@@ -41,16 +41,16 @@ def main() -> None:
     config = VideoConfig(frames=args.frames, size=args.size)
     video = load_video(args.video, config).video if args.video else disc(args.frames, args.size)
     generator, cameras = Inflate(InflateConfig(), torch.device("cpu")), stag4d_cameras(video)
-    lifting, all_of_it = [], []
+    inflating, generating = [], []
     for _ in range(4):
         began = time.perf_counter()
         for first in range(0, video.num_times, 8):
-            generator.lift(video, range(first, min(first + 8, video.num_times)), cameras)
-        lifted = time.perf_counter()
+            generator.inflate_frames(video, range(first, min(first + 8, video.num_times)), cameras)
+        inflated = time.perf_counter()
         generator.generate(video, seed=0)
-        lifting.append(lifted - began)
-        all_of_it.append(time.perf_counter() - lifted)
-    seconds = {"lift": round(min(lifting[1:]), 3), "lift_and_draw": round(min(all_of_it[1:]), 3)}
+        inflating.append(inflated - began)
+        generating.append(time.perf_counter() - inflated)
+    seconds = {"inflate": round(min(inflating[1:]), 3), "generate": round(min(generating[1:]), 3)}
     print(json.dumps({**machine(), "frames": video.num_times, "size": args.size, "seconds": seconds}, indent=1))
 
 

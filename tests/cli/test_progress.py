@@ -42,7 +42,7 @@ def _every_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             "export RUN --format mesh --resolution 16 --times 0 1 -o OUT.glb",
             ["rendering all sides", "fusing depths", "moving the mesh", "smoothing the paths"],
         ),
-        ("export RUN --format html -o OUT.html", ["evaluating the frames", "packing the page"]),
+        ("export RUN --format html -o OUT.html", ["evaluating the frames", "compressing the frames"]),
         ("sample OUT --frames 1 --size 16 --supersampling 1", ["rendering the sample"]),
     ],
 )

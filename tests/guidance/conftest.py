@@ -1,4 +1,4 @@
-"""A tiny random Zero123 of the real classes, saved as the public files lie."""
+"""A tiny random Zero123 of the real classes, in the layout of the public files."""
 
 import json
 from pathlib import Path
@@ -9,12 +9,12 @@ from safetensors.torch import save_file
 
 from ds4d.guidance import Zero123
 
-WIDTH = 12  # of CLIP's embedding
+WIDTH = 12  # of the CLIP embedding
 LATENT = 8  # pixels; an image is four times as wide
 
 
 def save_tiny(folder: Path) -> Path:
-    """All parts in their folders, and the model_index.json that diffusers refuses to follow."""
+    """Saves all parts, and a model_index.json that diffusers cannot load."""
     import diffusers
     import transformers
 
@@ -55,7 +55,7 @@ def save_tiny(folder: Path) -> Path:
 
 
 def save_projection(folder: Path, width: int = WIDTH, more: int = 4) -> None:
-    """The one part that is of no class of diffusers."""
+    """Saves the part that is of no class of diffusers."""
     part = folder / "clip_camera_projection"
     settings = {"_class_name": "CLIPCameraProjection", "embedding_dim": width, "additional_embeddings": more}
     write_json(part / "config.json", settings)

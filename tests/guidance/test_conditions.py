@@ -1,4 +1,4 @@
-"""Which image Zero123 starts from, and that it is looked at as it should be."""
+"""Choice and encoding of the condition images."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from ds4d.config import GenerateConfig
 from ds4d.data.synthetic.dataset import SPLITS
 from ds4d.geometry import orbit_cameras
-from ds4d.guidance import InputConditions, Zero123
+from ds4d.guidance import VideoConditions, Zero123
 from ds4d.guidance.poses import FOVY_DEG, angles_deg, directions_of, distance_for, square_image
 from ds4d.pipeline import prepare
 from ds4d.rendering import renderer_for
@@ -17,15 +17,15 @@ from ds4d.types import MultiViewVideo
 
 
 @pytest.fixture
-def conditions(quick_video: MultiViewVideo, zero123: Zero123) -> InputConditions:
-    return InputConditions(quick_video, zero123)
+def conditions(quick_video: MultiViewVideo, zero123: Zero123) -> VideoConditions:
+    return VideoConditions(quick_video, zero123)
 
 
 def towards(azimuths: list[float], elevations: list[float]) -> Tensor:
     return directions_of(torch.tensor(azimuths), torch.tensor(elevations))
 
 
-def test_directions_are_those_of_the_rig(conditions: InputConditions) -> None:
+def test_directions_are_those_of_the_rig(conditions: VideoConditions) -> None:
     azimuths, elevations = angles_deg(conditions.directions[0])
     rig = (*SPLITS["front"], *SPLITS["mv"])
     expected = torch.tensor([[view.azimuth, view.elevation] for view in rig])
@@ -33,55 +33,55 @@ def test_directions_are_those_of_the_rig(conditions: InputConditions) -> None:
     torch.testing.assert_close(elevations, expected[:, 1], atol=1e-3, rtol=0)
 
 
-def test_the_real_view_where_it_is_preferred_else_the_nearest_generated_one(conditions: InputConditions) -> None:
-    """Generated views stand at azimuths 30 (above), 90 (below), 150, 210, 270 and 330."""
-    drawn_from = towards([5.0, 5.0, 80.0, 80.0, -100.0, 200.0], [0.0, 20.0, 0.0, 0.0, 10.0, -20.0])
-    prefers_front = torch.tensor([True, False, True, False, False, False])
-    views = conditions.choose(torch.zeros(6, dtype=torch.long), drawn_from, prefers_front)
+def test_choice_is_the_input_view_or_the_nearest_generated_one(conditions: VideoConditions) -> None:
+    """Generated views are at azimuths 30 (from above), 90 (from below), 150, 210, 270 and 330."""
+    directions = towards([5.0, 5.0, 80.0, 80.0, -100.0, 200.0], [0.0, 20.0, 0.0, 0.0, 10.0, -20.0])
+    prefer_input = torch.tensor([True, False, True, False, False, False])
+    views = conditions.choose(torch.zeros(6, dtype=torch.long), directions, prefer_input)
     assert views.tolist() == [0, 1, 0, 2, 5, 4]
 
 
-def test_images_that_do_not_exist_are_never_chosen(quick_video: MultiViewVideo, zero123: Zero123) -> None:
+def test_missing_images_are_never_chosen(quick_video: MultiViewVideo, zero123: Zero123) -> None:
     valid = quick_video.valid.clone()
-    valid[1, 0] = False  # no real image at frame 1
-    valid[2, 1:] = False  # nothing but the real one at frame 2
-    conditions = InputConditions(replace(quick_video, valid=valid), zero123)
+    valid[1, 0] = False  # no input image at frame 1
+    valid[2, 1:] = False  # only the input image at frame 2
+    conditions = VideoConditions(replace(quick_video, valid=valid), zero123)
     times = torch.tensor([1, 2, 0])
     views = conditions.choose(times, towards([10.0] * 3, [10.0] * 3), torch.tensor([True, False, False]))
     assert views.tolist() == [1, 0, 1]
 
 
-def test_a_image_is_looked_at_on_white_and_once(
-    conditions: InputConditions, quick_video: MultiViewVideo, zero123: Zero123, monkeypatch: pytest.MonkeyPatch
+def test_images_are_encoded_once_on_white(
+    conditions: VideoConditions, quick_video: MultiViewVideo, zero123: Zero123, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sample's images are square already and look at the middle: nothing is to be cut."""
-    seen = []
-    input = zero123.look_at
-    monkeypatch.setattr(zero123, "look_at", lambda images: (seen.append(images), input(images))[1])
+    """The sample's images are square and centered already."""
+    encoded = []
+    encode = zero123.encode_condition
+    monkeypatch.setattr(zero123, "encode_condition", lambda images: (encoded.append(images), encode(images))[1])
     times, views = torch.tensor([3, 3, 4]), torch.tensor([0, 0, 2])
     first = conditions.at(times, views)
     again = conditions.at(times.flip(0), views.flip(0))
-    assert len(seen) == 2
+    assert len(encoded) == 2
     assert torch.equal(again.latents, first.latents.flip(0)) and torch.equal(again.embeddings, first.embeddings.flip(0))
     truth = quick_video.gather(times[:1], views[:1]).composite(torch.ones(1, 3))
     small = torch.nn.functional.interpolate(truth, (32, 32), mode="bilinear", antialias=True)
-    assert (seen[0] - small).abs().max() < 0.05
-    torch.testing.assert_close(first.latents[:1], input(seen[0]).latents)
+    assert (encoded[0] - small).abs().max() < 0.05
+    torch.testing.assert_close(first.latents[:1], encode(encoded[0]).latents)
 
 
-def likeness(drawn: Tensor, shown: Tensor) -> float:
-    """Of two silhouettes: intersection over union."""
-    return float((drawn & shown).sum() / (drawn | shown).sum())
+def iou(first: Tensor, second: Tensor) -> float:
+    """Intersection over union of two masks."""
+    return float((first & second).sum() / (first | second).sum())
 
 
 @pytest.mark.parametrize("view", [0, 1, 4])
-def test_the_condition_and_a_drawing_from_its_own_side_show_the_same(
+def test_condition_matches_a_rendering_with_zero123s_camera(
     quick_video: MultiViewVideo, quick_config: GenerateConfig, zero123: Zero123, view: int
 ) -> None:
-    """The first Gaussians, still puffy, fit the condition as well as they fit the image in its own camera."""
+    """The initial Gaussians match the condition as well as they match the image in its own camera."""
     trainer = prepare(quick_video, replace(quick_config, fusion=None), torch.device("cpu"))
     video, gaussians = trainer.video, trainer.scene.canonical().activate()
-    cameras, middle, half = video.cameras, video.middle, InputConditions(video, zero123).footprint
+    cameras, middle, half = video.cameras, video.middle, VideoConditions(video, zero123).footprint
     own = cameras[middle, [view]]
     (azimuth,), (elevation,) = (angles.tolist() for angles in angles_deg(own.centers))
     zero123s = orbit_cameras(
@@ -91,8 +91,8 @@ def test_the_condition_and_a_drawing_from_its_own_side_show_the_same(
     alphas = video.gather(torch.tensor([middle]), torch.tensor([view])).alphas[0]
     black = torch.cat((torch.zeros(3, 48, 48), alphas))
     shown = square_image(black, own.viewmats[0], own.Ks[0], footprint=half, size=48)[0] < 0.5
-    usual = likeness(in_own, alphas[0] > 0.5)
+    usual = iou(in_own, alphas[0] > 0.5)
     assert usual > 0.6
-    assert likeness(in_zero123s, shown) > usual - 0.08
-    assert likeness(in_zero123s, shown.flip(0)) < usual - 0.15
-    assert likeness(in_zero123s, shown.roll((4, 4), (0, 1))) < usual - 0.15
+    assert iou(in_zero123s, shown) > usual - 0.08
+    assert iou(in_zero123s, shown.flip(0)) < usual - 0.15
+    assert iou(in_zero123s, shown.roll((4, 4), (0, 1))) < usual - 0.15

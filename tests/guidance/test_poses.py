@@ -1,4 +1,4 @@
-"""Directions, relative poses and footprints, in words: which way the camera went, and what the images then show."""
+"""Directions, relative poses, footprints, and square images."""
 
 import math
 
@@ -23,26 +23,25 @@ def towards(azimuth: float, elevation: float) -> Tensor:
 
 
 @pytest.mark.parametrize(("azimuth", "elevation"), [(0.0, 0.0), (100.0, 20.0), (-135.0, -40.0), (179.0, 85.0)])
-def test_directions_are_those_of_the_cameras_and_give_their_angles_back(azimuth: float, elevation: float) -> None:
+def test_directions_and_angles_are_inverse(azimuth: float, elevation: float) -> None:
     camera = orbit_cameras([azimuth], [elevation], fovy_deg=40.0, distance=2.0, width=8, height=8)
     torch.testing.assert_close(camera.centers[0], 2 * towards(azimuth, elevation))
     found = angles_deg(camera.centers[0])
     torch.testing.assert_close(torch.stack(found), torch.tensor([azimuth, elevation]), rtol=1e-4, atol=1e-3)
 
 
-def test_a_camera_that_stays_has_no_pose() -> None:
+def test_pose_of_the_same_camera() -> None:
     torch.testing.assert_close(relative_poses(towards(70.0, 20.0), towards(70.0, 20.0)), torch.tensor([0, 0, 1.0, 0]))
 
 
-def test_a_camera_that_rises_has_a_negative_first_number() -> None:
-    """Zero123 counts the angle from the pole, which a rise makes smaller."""
+def test_rising_camera_has_a_decreasing_polar_angle() -> None:
     rise = relative_poses(towards(10.0, 5.0), towards(10.0, 35.0))
     torch.testing.assert_close(rise, torch.tensor([-math.radians(30), 0, 1.0, 0]))
     assert relative_poses(towards(0.0, 0.0), towards(0.0, -20.0))[0] > 0  # sinks
 
 
-def test_a_camera_that_goes_to_its_right_has_a_positive_sine() -> None:
-    """It then sees the side of the object that was on the right in the first image."""
+def test_camera_moving_right_has_a_positive_sine() -> None:
+    """It sees the side of the object that was on the right before."""
     front, right = towards(0.0, 0.0), towards(30.0, 0.0)
     pose = relative_poses(front, right)
     torch.testing.assert_close(pose, torch.tensor([0, math.sin(math.pi / 6), math.cos(math.pi / 6), 0]))
@@ -51,7 +50,7 @@ def test_a_camera_that_goes_to_its_right_has_a_positive_sine() -> None:
     assert pixels[0, 0, 0] > 32
 
 
-def test_only_the_turn_counts_not_where_it_begins() -> None:
+def test_pose_depends_on_the_change_of_azimuth_only() -> None:
     first = relative_poses(towards(0.0, 10.0), towards(50.0, -10.0))
     later = relative_poses(towards(170.0, 10.0), towards(-140.0, -10.0))
     torch.testing.assert_close(first, later)
@@ -86,7 +85,7 @@ def camera_of(*, fovy: float, distance: float, width: int = 64, height: int = 64
 
 
 def spot(width: int, height: int, x: int, y: int) -> Tensor:
-    """Red, opaque, 4 x 4 pixels round a corner of pixels; nothing elsewhere."""
+    """An empty image with 4 x 4 opaque red pixels around a pixel corner."""
     rgba = torch.zeros(4, height, width)
     rgba[0, y - 2 : y + 2, x - 2 : x + 2] = 1
     rgba[3, y - 2 : y + 2, x - 2 : x + 2] = 1
@@ -94,14 +93,14 @@ def spot(width: int, height: int, x: int, y: int) -> Tensor:
 
 
 def center_of_mass(image: Tensor) -> tuple[float, float]:
-    """Center of what is red, in shares of the image."""
+    """Center of the red pixels, as fractions of the image size."""
     red = (1 - image[1]).clamp_min(0)
     size = image.shape[-1]
     axis = (torch.arange(size) + 0.5) / size
     return float((red.sum(0) * axis).sum() / red.sum()), float((red.sum(1) * axis).sum() / red.sum())
 
 
-def test_a_square_image_of_its_own_footprint_stays_and_gets_a_white_background() -> None:
+def test_square_image_of_the_same_footprint_is_unchanged_on_white() -> None:
     viewmat, K = camera_of(fovy=40.0, distance=2.0)
     rgba = spot(64, 64, 40, 20)
     half = footprint(viewmat, K, 64, 64)
@@ -110,7 +109,7 @@ def test_a_square_image_of_its_own_footprint_stays_and_gets_a_white_background()
 
 
 @pytest.mark.parametrize(("width", "height"), [(96, 64), (64, 96)])
-def test_the_shorter_side_is_filled_with_white(width: int, height: int) -> None:
+def test_shorter_side_is_padded_with_white(width: int, height: int) -> None:
     viewmat, K = camera_of(fovy=40.0, distance=2.0, width=width, height=height)
     half = footprint(viewmat, K, width, height)
     image = square_image(spot(width, height, width // 2, height // 2), viewmat, K, footprint=half, size=48)
@@ -120,8 +119,8 @@ def test_the_shorter_side_is_filled_with_white(width: int, height: int) -> None:
     assert (rim == 1).all()
 
 
-def test_the_object_is_brought_to_the_middle_and_to_size() -> None:
-    """A camera that looks past the origin: the origin comes to the middle, and lengths to the footprint's scale."""
+def test_origin_is_centered_and_scaled_to_the_footprint() -> None:
+    """A camera that looks past the origin."""
     eye = torch.tensor([0.3, -0.2, 3.0])
     viewmat, K = look_at(eye, torch.tensor([0.3, -0.2, 0.0])), intrinsics(40.0, 120, 90)
     points = torch.tensor([[0.0, 0, 0], [0.3, 0.15, 0]])

@@ -1,4 +1,4 @@
-"""Score distillation: the schedule, the cameras, the closed form of its gradient, and that it reaches the Gaussians."""
+"""Score distillation: schedule, cameras, closed form of the gradient, and gradients of the Gaussians."""
 
 import math
 from dataclasses import replace
@@ -31,20 +31,20 @@ def ask(
 
 
 def many(sds: ScoreDistillation, progress: float = 0.5, **changes) -> GuidanceRequest:
-    """Four hundred images of one time."""
+    """A request of 400 images of one frame."""
     other = ScoreDistillation(replace(sds.config, images=400, **changes), sds.model, sds.conditions.video)
     return ask(other, [2], progress=progress)
 
 
 @pytest.mark.parametrize(("times", "shape"), [([3], (1, 4)), ([0, 5], (2, 2)), ([0, 1, 2], (3, 1)), ([0] * 9, (9, 1))])
-def test_images_are_spread_over_the_times(sds: ScoreDistillation, times: list[int], shape: tuple[int, int]) -> None:
+def test_images_are_distributed_over_times(sds: ScoreDistillation, times: list[int], shape: tuple[int, int]) -> None:
     request = ask(sds, times)
     assert request.cameras.viewmats.shape[:2] == request.backgrounds.shape[:2] == shape
     assert request.times.tolist() == [time for time in times for _ in range(shape[1])]
     assert request.noise.shape == (math.prod(shape), 4, 8, 8)
 
 
-def test_cameras_have_the_models_lens_and_the_front_views_footprint(
+def test_cameras_have_zero123s_field_of_view_and_the_input_footprint(
     sds: ScoreDistillation, quick_video: MultiViewVideo
 ) -> None:
     cameras = ask(sds).cameras
@@ -56,37 +56,39 @@ def test_cameras_have_the_models_lens_and_the_front_views_footprint(
     torch.testing.assert_close(fovy, torch.full((2, 2), FOVY_DEG))
 
 
-def test_new_sides_lie_all_round_and_within_the_elevations(sds: ScoreDistillation) -> None:
-    azimuths, elevations = angles_deg(many(sds, lowest_deg=-10.0, highest_deg=40.0).cameras.centers[0])
+def test_directions_cover_all_azimuths_and_the_elevations(sds: ScoreDistillation) -> None:
+    azimuths, elevations = angles_deg(many(sds, min_elevation_deg=-10.0, max_elevation_deg=40.0).cameras.centers[0])
     assert (torch.histc(azimuths, 4, -180, 180) > 70).all()
     assert (torch.histc(elevations, 5, -10, 40) > 50).all()
     assert elevations.min() > -10.01 and elevations.max() < 40.01
 
 
-def test_the_real_image_near_the_front_and_by_chance_further_round(sds: ScoreDistillation) -> None:
-    for chance in (0.0, 0.6, 1.0):
-        request = many(sds, front_chance=chance)
+def test_input_image_is_the_condition_nearby_and_by_probability(sds: ScoreDistillation) -> None:
+    for probability in (0.0, 0.6, 1.0):
+        request = many(sds, input_view_probability=probability)
         azimuths = angles_deg(request.cameras.centers[0])[0]
-        is_front = request.views == 0
-        assert is_front[azimuths.abs() < 29.9].all()
-        share = is_front[azimuths.abs() > 30.1].float().mean()
-        assert share == pytest.approx(chance, abs=0.07 if chance == 0.6 else 0)
+        is_input = request.views == 0
+        assert is_input[azimuths.abs() < 29.9].all()
+        fraction = is_input[azimuths.abs() > 30.1].float().mean()
+        assert fraction == pytest.approx(probability, abs=0.07 if probability == 0.6 else 0)
 
 
-def test_poses_lead_from_the_condition_to_the_image(sds: ScoreDistillation) -> None:
+def test_poses_are_relative_to_the_condition(sds: ScoreDistillation) -> None:
     request = many(sds)
     azimuths, elevations = angles_deg(request.cameras.centers[0])
     rig = sds.conditions.directions[2, request.views]
     rig_azimuths, rig_elevations = angles_deg(rig)
-    turn, rise = azimuths - rig_azimuths, elevations - rig_elevations
-    expected = torch.stack((-rise.deg2rad(), turn.deg2rad().sin(), turn.deg2rad().cos(), torch.zeros(400)), dim=-1)
+    azimuth, rise = azimuths - rig_azimuths, elevations - rig_elevations
+    expected = torch.stack(
+        (-rise.deg2rad(), azimuth.deg2rad().sin(), azimuth.deg2rad().cos(), torch.zeros(400)), dim=-1
+    )
     torch.testing.assert_close(request.poses, expected, atol=1e-4, rtol=0)
     generated = request.views > 0
     nearness = sds.conditions.directions[2, 1:] @ request.cameras.centers[0, generated].T
     assert torch.equal(request.views[generated], 1 + nearness.argmax(0))
 
 
-def test_backgrounds_are_white_or_black_by_turns(sds: ScoreDistillation) -> None:
+def test_backgrounds_are_white_or_black(sds: ScoreDistillation) -> None:
     backgrounds = many(sds).backgrounds.reshape(-1, 3)
     assert set(backgrounds.flatten().tolist()) == {0.0, 1.0}
     assert (backgrounds == backgrounds[:, :1]).all()
@@ -94,39 +96,38 @@ def test_backgrounds_are_white_or_black_by_turns(sds: ScoreDistillation) -> None
 
 
 @pytest.mark.parametrize(
-    ("progress", "least", "most"), [(1e-9, 500, 950), (0.375 / 2, 260, 725), (0.375, 20, 500), (1.0, 20, 500)]
+    ("progress", "low", "high"), [(1e-9, 500, 950), (0.375 / 2, 260, 725), (0.375, 20, 500), (1.0, 20, 500)]
 )
-def test_noise_is_annealed(sds: ScoreDistillation, progress: float, least: int, most: int) -> None:
-    steps = many(sds, progress).steps
-    assert least <= steps.min() < least + 12 and most - 12 < steps.max() <= most
+def test_noise_levels_are_annealed(sds: ScoreDistillation, progress: float, low: int, high: int) -> None:
+    timesteps = many(sds, progress).timesteps
+    assert low <= timesteps.min() < low + 12 and high - 12 < timesteps.max() <= high
 
 
-def test_all_noise_is_still_a_step_of_the_model(sds: ScoreDistillation) -> None:
-    assert many(sds, noise_last=(1.0, 1.0)).steps.unique().tolist() == [999]
+def test_highest_noise_level_is_the_last_timestep(sds: ScoreDistillation) -> None:
+    assert many(sds, noise_end=(1.0, 1.0)).timesteps.unique().tolist() == [999]
 
 
 @pytest.mark.parametrize(
-    ("progress", "size", "share"), [(0.001, 16, 0.004), (0.08, 32, 0.32), (0.2, 48, 0.8), (0.25, 48, 1.0), (1, 48, 1.0)]
+    ("progress", "size", "factor"),
+    [(0.001, 16, 0.004), (0.08, 32, 0.32), (0.2, 48, 0.8), (0.25, 48, 1.0), (1, 48, 1.0)],
 )
-def test_images_grow_and_the_other_losses_rise(
-    sds: ScoreDistillation, progress: float, size: int, share: float
-) -> None:
+def test_image_sizes_and_warmup(sds: ScoreDistillation, progress: float, size: int, factor: float) -> None:
     cameras = ask(sds, progress=float(progress)).cameras
     assert (cameras.width, cameras.height) == (size, size)
-    assert sds.weight_of_others(float(progress)) == pytest.approx(share)
+    assert sds.weight_of_others(float(progress)) == pytest.approx(factor)
 
 
-def test_shares_of_nothing_are_over_at_once(quick_video: MultiViewVideo, zero123: Zero123) -> None:
-    config = replace(CONFIG, anneal=0.0, size_growth=0.0, lead=0.0, noise_last=(0.3, 0.3))
+def test_fractions_of_zero(quick_video: MultiViewVideo, zero123: Zero123) -> None:
+    config = replace(CONFIG, anneal_fraction=0.0, growth_fraction=0.0, warmup_fraction=0.0, noise_end=(0.3, 0.3))
     sds = ScoreDistillation(config, zero123, quick_video)
     request = ask(sds, progress=1e-6)
     assert request.cameras.width == 48 and sds.weight_of_others(1e-6) == 1
-    assert request.steps.unique().tolist() == [300]
+    assert request.timesteps.unique().tolist() == [300]
 
 
-def test_draws_come_from_the_generator_alone(sds: ScoreDistillation) -> None:
+def test_requests_depend_on_the_generator_only(sds: ScoreDistillation) -> None:
     first, second, other = ask(sds), ask(sds), ask(sds, seed=1)
-    for name in ("noise", "steps", "poses", "views", "backgrounds"):
+    for name in ("noise", "timesteps", "poses", "views", "backgrounds"):
         assert torch.equal(getattr(first, name), getattr(second, name)), name
     assert torch.equal(first.cameras.viewmats, second.cameras.viewmats)
     assert not torch.equal(first.noise, other.noise) and not torch.equal(first.poses, other.poses)
@@ -138,8 +139,8 @@ def rendering(colors: Tensor) -> Rendering:
 
 
 @pytest.mark.parametrize("size", [32, 48])
-def test_the_gradient_is_the_closed_form(sds: ScoreDistillation, generator: torch.Generator, size: int) -> None:
-    """w(t) (eps_hat - eps) for each image's latents, written out here and brought back through the encoder."""
+def test_gradient_has_the_closed_form(sds: ScoreDistillation, generator: torch.Generator, size: int) -> None:
+    """w(t) (eps_hat - eps) for the latents of each image, backpropagated through the encoder."""
     request = ask(sds)
     colors = torch.rand(2, 2, 3, size, size, generator=generator).requires_grad_()
     loss = sds.loss(request, rendering(colors))
@@ -152,28 +153,25 @@ def test_the_gradient_is_the_closed_form(sds: ScoreDistillation, generator: torc
     z = 0.18215 * model.vae.encode(2 * images - 1).latent_dist.mode()
     grads = []
     for i in range(4):
-        alphabar = torch.linspace(0.00085**0.5, 0.012**0.5, 1000).square().neg().add(1).cumprod(0)[request.steps[i]]
+        alphabar = torch.linspace(0.00085**0.5, 0.012**0.5, 1000).square().neg().add(1).cumprod(0)[request.timesteps[i]]
         eps = request.noise[i : i + 1]
         noisy = alphabar.sqrt() * z[i : i + 1].detach() + (1 - alphabar).sqrt() * eps
         condition = sds.conditions.at(request.times[i : i + 1], request.views[i : i + 1])
         token = model.projection.proj(torch.cat((condition.embeddings, request.poses[i : i + 1]), 1))[:, None]
-        step = request.steps[i : i + 1]
-        given = model.unet(torch.cat((noisy, condition.latents), 1), step, encoder_hidden_states=token).sample
+        step = request.timesteps[i : i + 1]
+        conditional = model.unet(torch.cat((noisy, condition.latents), 1), step, encoder_hidden_states=token).sample
         blank = torch.cat((noisy, torch.zeros_like(noisy)), 1)
-        without = model.unet(blank, step, encoder_hidden_states=torch.zeros_like(token)).sample
-        grads.append((1 - alphabar) * (without + 5 * (given - without) - eps))
-    pull = torch.cat(grads)
-    target = (z - pull).detach()
+        unconditional = model.unet(blank, step, encoder_hidden_states=torch.zeros_like(token)).sample
+        grads.append((1 - alphabar) * (unconditional + 5 * (conditional - unconditional) - eps))
+    target = (z - torch.cat(grads)).detach()
     expected = 0.5 * (z - target).square().sum() / 4
     torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
-    (by_hand,) = torch.autograd.grad(expected, colors)
-    torch.testing.assert_close(found, by_hand, rtol=1e-3, atol=1e-5 * by_hand.abs().max().item())
-    assert by_hand.abs().max() > 0
+    (gradient,) = torch.autograd.grad(expected, colors)
+    torch.testing.assert_close(found, gradient, rtol=1e-3, atol=1e-5 * gradient.abs().max().item())
+    assert gradient.abs().max() > 0
 
 
-def test_a_model_that_sees_just_the_noise_that_was_added_pulls_at_nothing(
-    sds: ScoreDistillation, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_perfect_prediction_has_no_gradient(sds: ScoreDistillation, monkeypatch: pytest.MonkeyPatch) -> None:
     request = ask(sds)
     monkeypatch.setattr(sds.model, "predict_noise", lambda *_, **__: request.noise)
     colors = torch.rand(2, 2, 3, 32, 32).requires_grad_()
@@ -182,8 +180,8 @@ def test_a_model_that_sees_just_the_noise_that_was_added_pulls_at_nothing(
     assert loss.item() == 0 and colors.grad is not None and not colors.grad.any()
 
 
-def test_a_tiny_weight_is_not_lost_in_half_precision(zero123_folder, quick_video: MultiViewVideo) -> None:
-    """The way back through the encoder happens before the weight: 1e-9 of a half-precision gradient would be 0."""
+def test_small_weights_survive_half_precision(zero123_folder, quick_video: MultiViewVideo) -> None:
+    """Backpropagation through the encoder precedes the weight: 1e-9 of a half-precision gradient would be 0."""
     half = Zero123.load(zero123_folder, dtype=torch.half)
     sds = ScoreDistillation(CONFIG, half, quick_video)
     colors = torch.rand(2, 2, 3, 32, 32)
@@ -196,7 +194,7 @@ def test_a_tiny_weight_is_not_lost_in_half_precision(zero123_folder, quick_video
     torch.testing.assert_close(gradients[0], gradients[1])
 
 
-def test_gradients_reach_every_gaussian_and_what_moves_them(
+def test_gradients_reach_gaussians_and_deformation_field(
     sds: ScoreDistillation, quick_video: MultiViewVideo, quick_config: GenerateConfig
 ) -> None:
     scene = prepare(quick_video, quick_config, CPU).scene
@@ -204,30 +202,30 @@ def test_gradients_reach_every_gaussian_and_what_moves_them(
     with torch.no_grad():  # heads of zeros would let no gradient through to the planes
         for parameter in scene.field.heads.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
-    drawn = draw(scene, ask(sds, [0, 3, 5]), quick_video)
-    sds.loss(ask(sds, [0, 3, 5]), drawn).backward()
-    assert drawn.info["means2d"].grad is not None
+    rendered = render(scene, ask(sds, [0, 3, 5]), quick_video)
+    sds.loss(ask(sds, [0, 3, 5]), rendered).backward()
+    assert rendered.info["means2d"].grad is not None
     for name, parameter in [*scene.gaussians.named_parameters(), *scene.field.named_parameters()]:
         if parameter.numel():
             assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
     assert (scene.gaussians.means.grad.abs().sum(-1) > 0).float().mean() > 0.5  # the others are hidden
 
 
-def draw(scene: DynamicGaussians, request: GuidanceRequest, video: MultiViewVideo) -> Rendering:
+def render(scene: DynamicGaussians, request: GuidanceRequest, video: MultiViewVideo) -> Rendering:
     times = video.times[request.times.reshape(request.backgrounds.shape[:2])[:, 0]]
     return renderer_for("cpu").render(scene.at(times), request.cameras, backgrounds=request.backgrounds)
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "name"),
     [
-        ({"noise_first": (0.6, 0.5)}, r"noise_first must be two rising shares in \[0, 1\], got 0\.6 and 0\.5"),
-        ({"noise_last": (0.0, 1.1)}, r"noise_last must be two rising shares"),
-        ({"lowest_deg": 31.0}, r"lowest_deg must not be above highest_deg 30\.0, got 31\.0"),
-        ({"sizes": ()}, r"sizes must be one or more numbers of pixels, got \(\)"),
-        ({"sizes": (64, 0)}, r"sizes must be one or more numbers of pixels"),
+        ({"noise_start": (0.6, 0.5)}, "noise_start"),
+        ({"noise_end": (0.0, 1.1)}, "noise_end"),
+        ({"min_elevation_deg": 31.0}, "min_elevation_deg"),
+        ({"sizes": ()}, "sizes"),
+        ({"sizes": (64, 0)}, "sizes"),
     ],
 )
-def test_settings_that_contradict_themselves_are_refused(changes: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_inconsistent_settings_raise(changes: dict, name: str) -> None:
+    with pytest.raises(ValueError, match=name):
         GuidanceConfig(**changes)

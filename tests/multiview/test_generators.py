@@ -11,7 +11,7 @@ import torch
 from ds4d.core import from_dict, to_dict
 from ds4d.multiview import GENERATORS, GeneratorSettings, ViewsConfig, ViewsSource, choose_generator, make_generator
 from ds4d.multiview.inflate import Inflate, InflateConfig
-from ds4d.multiview.zero123plus import Zero123PlusConfig
+from ds4d.multiview.zero123plus import Zero123Plus, Zero123PlusConfig
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -63,6 +63,7 @@ def test_a_generator_gets_its_own_settings() -> None:
 
 
 def test_a_generator_that_uses_a_matting_model_gets_it(with_weights: ViewsConfig, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"none\.onnx"):
-        make_generator("zero123plus", with_weights, CPU, matting_model=tmp_path / "none.onnx")
-    make_generator("inflate", with_weights, CPU, matting_model=tmp_path / "none.onnx")
+    (tmp_path / "net.onnx").write_bytes(b"network")
+    generator = make_generator("zero123plus", with_weights, CPU, matting_model=tmp_path / "net.onnx")
+    assert isinstance(generator, Zero123Plus) and generator.matting_model == tmp_path / "net.onnx"
+    assert isinstance(make_generator("inflate", with_weights, CPU, matting_model=tmp_path / "net.onnx"), Inflate)

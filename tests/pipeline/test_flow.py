@@ -174,7 +174,7 @@ def test_a_video_goes_on_with_the_views_it_began_with(
     record = read_record(run / "config.json")
     assert (record.config.views.source, record.views_source) == ("auto", "inflate")
     RunFolder(run).open(replace(record, views_source="zero123plus"))
-    with pytest.raises(ValueError, match="See ds4d weights"):
+    with pytest.raises(ValueError, match="hf download"):
         list(iter_run(video, run, config=config, device="cpu", resume=True))
 
 

@@ -152,7 +152,7 @@ def test_a_camera_that_moves_has_no_views_made(z_up: Path) -> None:
 
 
 def test_zero123plus_without_weights_says_what_to_do(video: Path) -> None:
-    with pytest.raises(ValueError, match="See ds4d weights"):
+    with pytest.raises(ValueError, match="hf download"):
         read(video, size=32, source="zero123plus")
 
 

@@ -1,6 +1,6 @@
-"""Guidance: what a diffusion model thinks of images from sides that no view shows (paper: SDS with Zero123-XL)."""
+"""Score distillation (SDS) from Zero123-XL on unseen views (paper: SDS loss)."""
 
-from ds4d.guidance.conditions import InputConditions as InputConditions
+from ds4d.guidance.conditions import VideoConditions as VideoConditions
 from ds4d.guidance.loading import load_guidance as load_guidance
 from ds4d.guidance.score_distillation import GuidanceConfig as GuidanceConfig
 from ds4d.guidance.score_distillation import GuidanceRequest as GuidanceRequest

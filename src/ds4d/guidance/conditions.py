@@ -1,4 +1,4 @@
-"""The images of a clip as conditions of Zero123: where they were taken from, and what it knows of them."""
+"""The images of a video as conditions of Zero123."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,12 +9,16 @@ from ds4d.guidance.zero123 import Condition, Zero123
 from ds4d.types import MultiViewVideo
 
 
-class InputConditions:
-    """What Zero123 may start from: every image of a clip, looked at once, when it is first asked for.
+class VideoConditions:
+    """The conditions that the images of a video give; each is encoded once, when it is first needed.
+
+    Attributes:
+        directions: unit directions from the origin to the cameras, [T, V, 3].
+        footprint: footprint of the input view (`ds4d.guidance.poses.footprint`), normalized units.
 
     Args:
-        video: with cameras in the inner world.
-        model: on the device where it works.
+        video: multi-view video with cameras in normalized space.
+        model: Zero123 on its compute device.
     """
 
     def __init__(self, video: MultiViewVideo, model: Zero123) -> None:
@@ -22,37 +26,38 @@ class InputConditions:
         self.model = model
         cameras = video.cameras
         self.directions = torch.nn.functional.normalize(cameras.centers, dim=-1)
-        front = (cameras.viewmats[video.middle, 0], cameras.Ks[video.middle, 0])
-        self.footprint = footprint(*front, cameras.width, cameras.height)
-        self._seen: dict[tuple[int, int], Condition] = {}
+        input_view = cameras.viewmats[video.middle, 0], cameras.Ks[video.middle, 0]
+        self.footprint = footprint(*input_view, cameras.width, cameras.height)
+        self._encoded: dict[tuple[int, int], Condition] = {}
 
     def choose(
-        self, times: Int[Tensor, " B"], drawn_from: Float[Tensor, "B 3"], prefers_front: Bool[Tensor, " B"]
+        self, times: Int[Tensor, " B"], directions: Float[Tensor, "B 3"], prefer_input: Bool[Tensor, " B"]
     ) -> Int[Tensor, " B"]:
-        """The view to start from: the real one where it is preferred and there, else the nearest of the others.
+        """Chooses the condition view of each rendering: the input view, or the nearest of the generated ones.
+
+        A view without an image at that time is never chosen.
 
         Args:
-            times: frames.
-            drawn_from: directions of the cameras whose images are judged.
-            prefers_front: whether the real view is wanted.
+            times: frame of each rendering.
+            directions: directions of the rendering cameras.
+            prefer_input: whether the input view is preferred.
         """
-        nearness = torch.einsum("bvc,bc->bv", self.directions[times], drawn_from)
-        there = self.video.valid[times]
-        front = torch.zeros_like(there)
-        front[:, 0] = True
-        wanted = there & (front == prefers_front[:, None])
-        wanted = torch.where(wanted.any(1, keepdim=True), wanted, there)
-        return nearness.masked_fill(~wanted, -torch.inf).argmax(1)
+        nearness = torch.einsum("bvc,bc->bv", self.directions[times], directions)
+        valid = self.video.valid[times]
+        is_input = torch.zeros_like(valid)
+        is_input[:, 0] = True
+        preferred = valid & (is_input == prefer_input[:, None])
+        preferred = torch.where(preferred.any(1, keepdim=True), preferred, valid)
+        return nearness.masked_fill(~preferred, -torch.inf).argmax(1)
 
     def at(self, times: Int[Tensor, " B"], views: Int[Tensor, " B"]) -> Condition:
-        """What Zero123 knows of the images of B (time, view) pairs."""
-        found = [self._look_at(time, view) for time, view in zip(times.tolist(), views.tolist(), strict=True)]
+        """The conditions of B (time, view) pairs."""
+        found = [self._encode(time, view) for time, view in zip(times.tolist(), views.tolist(), strict=True)]
         return Condition(torch.cat([one.embeddings for one in found]), torch.cat([one.latents for one in found]))
 
-    def _look_at(self, time: int, view: int) -> Condition:
-        # One at a time: how many images pass together decides the last bits, and a resumed fit meets them in another
-        # company.
-        if (time, view) not in self._seen:
+    def _encode(self, time: int, view: int) -> Condition:
+        # One at a time: the batch size decides the last bits, and a resumed run encodes them in other batches.
+        if (time, view) not in self._encoded:
             images = self.video.gather(torch.tensor([time]), torch.tensor([view]))
             cameras = self.video.cameras
             square = square_image(
@@ -62,5 +67,6 @@ class InputConditions:
                 footprint=self.footprint,
                 size=self.model.image_size,
             )
-            self._seen[time, view] = self.model.look_at(square[None].to(self.model.alphas.device))
-        return self._seen[time, view]
+            device = self.model.alphas_cumprod.device
+            self._encoded[time, view] = self.model.encode_condition(square[None].to(device))
+        return self._encoded[time, view]

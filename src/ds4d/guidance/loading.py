@@ -1,4 +1,4 @@
-"""Guidance as the settings and the available weights allow."""
+"""Loading of score distillation."""
 
 import torch
 
@@ -10,16 +10,16 @@ from ds4d.weights import MODELS, find_model, require_model
 
 
 def load_guidance(config: GuidanceConfig, video: MultiViewVideo, device: torch.device) -> ScoreDistillation | None:
-    """Score distillation for a clip; None where its weight is 0, and, with a warning, where the model is not found.
+    """Score distillation for a video; None if its weight is 0 or, with a notice, if the model is not found.
 
     Args:
-        config: the schedule, and where the model lies if that is named.
-        video: with cameras in the inner world.
-        device: where the model works.
+        config: weight and schedule.
+        video: multi-view video with cameras in normalized space.
+        device: compute device of the model.
 
     Raises:
-        ImportError: the model is there, and diffusers or transformers is not installed.
-        ValueError: the folder that is named does not hold the model, or a part of it is unfit.
+        ImportError: the model is found, but diffusers or transformers is not installed.
+        ValueError: the given folder does not contain the complete model, or a part of it cannot be used.
     """
     if not config.weight:
         return None

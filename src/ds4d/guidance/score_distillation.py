@@ -1,8 +1,4 @@
-"""Score distillation: what a diffusion model would change in images from new sides grads the object (paper: SDS).
-
-images -> latents z -> noise eps is added, as much as step t has -> the model says what noise it sees, eps_hat
-gradient of the loss for z: w(t) (eps_hat - eps), w(t) = 1 - alphabar_t
-"""
+"""Score distillation sampling (SDS) of renderings of unseen views (paper: SDS loss; DreamFusion, Eq. 3)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +10,7 @@ from torch.nn import functional as F
 
 from ds4d.core import check_ranges
 from ds4d.geometry import orbit_cameras
-from ds4d.guidance.conditions import InputConditions
+from ds4d.guidance.conditions import VideoConditions
 from ds4d.guidance.poses import FOVY_DEG, angles_deg, directions_of, distance_for, relative_poses
 from ds4d.guidance.zero123 import Zero123
 from ds4d.losses import RenderRequest
@@ -23,85 +19,89 @@ from ds4d.types import Cameras, MultiViewVideo, Rendering
 
 @dataclass(frozen=True)
 class GuidanceConfig:
-    """Score distillation (SDS) from Zero123-XL with STAG4D's schedule; fractions are of the whole training.
+    """Score distillation (SDS) from Zero123-XL on unseen views, with STAG4D's schedule.
+
+    Fractions are of all training steps.
 
     Attributes:
-        weight: loss weight; 0 turns score distillation off. Other losses are means over pixels, this one is a sum over
-            latents.
-        model: folder of the model; by default the one that ds4d weights finds.
-        images: number of images rendered per step, distributed over its times, at least one per time.
-        scale: scale of classifier-free guidance.
-        lowest_deg: lowest elevation of the rendered cameras, degrees.
-        highest_deg: highest elevation of the rendered cameras, degrees.
-        front_deg: azimuth from the input view, degrees, up to which the input view is always the condition.
-        front_chance: probability that the input view is the condition beyond that azimuth; otherwise it is the nearest
-            training view.
-        noise_first: lowest and highest noise level at the start, as fractions of the model's noise steps.
-        noise_last: lowest and highest noise level at the end of `anneal`, as fractions of the model's noise steps.
-        anneal: fraction over which the noise levels change from the first to the last.
-        sizes: height and width of the rendered images, pixels, in the order in which they are used; images are resized
-            to the model's own size.
-        size_growth: fraction after which the last size is used; all sizes before it are used equally long.
-        lead: fraction over which the weights of the other losses rise from 0 to their values.
-        half: use half precision on a GPU; the CPU always uses single precision.
+        weight: weight of the SDS loss; 0 disables it. The loss is a sum over latents, others are means over pixels.
+        model: folder of Zero123-XL; None searches where `ds4d weights` shows.
+        images: number of views rendered per step, distributed over its times; at least one per time.
+        guidance_scale: scale of classifier-free guidance.
+        min_elevation_deg: lowest elevation of the rendered views, degrees.
+        max_elevation_deg: highest elevation of the rendered views, degrees.
+        input_view_deg: azimuth from the input view, degrees, up to which the input image is always the condition.
+        input_view_probability: probability that the input image is the condition beyond that azimuth; otherwise it is
+            the image of the nearest generated view.
+        noise_start: lowest and highest noise level at the start, as fractions of the diffusion timesteps.
+        noise_end: lowest and highest noise level after annealing, as fractions of the diffusion timesteps.
+        anneal_fraction: fraction over which noise levels are annealed.
+        sizes: image sizes in pixels, used one after the other; the model resizes them to its own.
+        growth_fraction: fraction after which the last size is reached.
+        warmup_fraction: fraction over which the weights of all other losses rise from 0.
+        half: use half precision on a GPU.
     """
 
     weight: float = 0.0
     model: Path | None = None
     images: int = 4
-    scale: float = 5.0
-    lowest_deg: float = -30.0
-    highest_deg: float = 30.0
-    front_deg: float = 30.0
-    front_chance: float = 0.6
-    noise_first: tuple[float, float] = (0.5, 0.95)
-    noise_last: tuple[float, float] = (0.02, 0.5)
-    anneal: float = 0.375
+    guidance_scale: float = 5.0
+    min_elevation_deg: float = -30.0
+    max_elevation_deg: float = 30.0
+    input_view_deg: float = 30.0
+    input_view_probability: float = 0.6
+    noise_start: tuple[float, float] = (0.5, 0.95)
+    noise_end: tuple[float, float] = (0.02, 0.5)
+    anneal_fraction: float = 0.375
     sizes: tuple[int, ...] = (128, 256, 512)
-    size_growth: float = 0.225
-    lead: float = 0.25
+    growth_fraction: float = 0.225
+    warmup_fraction: float = 0.25
     half: bool = True
 
     def __post_init__(self) -> None:
-        check_ranges(self, weight="[0, inf)", images="[1, inf)", scale="[0, inf)", front_deg="[0, 180]")
-        check_ranges(self, lowest_deg="[-90, 90]", highest_deg="[-90, 90]", front_chance="[0, 1]")
-        check_ranges(self, anneal="[0, 1]", size_growth="[0, 1]", lead="[0, 1]")
-        for name in ("noise_first", "noise_last"):
-            least, most = getattr(self, name)
-            if not 0 <= least <= most <= 1:
-                raise ValueError(f"{name} must be two rising shares in [0, 1], got {least} and {most}.")
-        if self.lowest_deg > self.highest_deg:
-            raise ValueError(f"lowest_deg must not be above highest_deg {self.highest_deg}, got {self.lowest_deg}.")
+        check_ranges(self, weight="[0, inf)", images="[1, inf)", guidance_scale="[0, inf)", input_view_deg="[0, 180]")
+        check_ranges(self, min_elevation_deg="[-90, 90]", max_elevation_deg="[-90, 90]")
+        check_ranges(self, input_view_probability="[0, 1]", anneal_fraction="[0, 1]")
+        check_ranges(self, growth_fraction="[0, 1]", warmup_fraction="[0, 1]")
+        for name in ("noise_start", "noise_end"):
+            low, high = getattr(self, name)
+            if not 0 <= low <= high <= 1:
+                raise ValueError(f"guidance.{name} must be two rising fractions in [0, 1], got {low} and {high}.")
+        if self.min_elevation_deg > self.max_elevation_deg:
+            raise ValueError(
+                f"guidance.min_elevation_deg must not be above max_elevation_deg ({self.max_elevation_deg}), "
+                f"got {self.min_elevation_deg}."
+            )
         if not self.sizes or min(self.sizes) < 1:
-            raise ValueError(f"sizes must be one or more numbers of pixels, got {self.sizes}.")
+            raise ValueError(f"guidance.sizes must be one or more numbers of pixels, got {self.sizes}.")
 
 
 @dataclass(frozen=True)
 class GuidanceRequest(RenderRequest):
-    """Images from new sides, and how they will be judged.
+    """Views to render, and what the diffusion model needs to judge them.
 
     Attributes:
         times: frame of each image.
-        views: the view that is the condition of each.
-        poses: from that view's camera to the image's, as Zero123 is told.
-        steps: how much noise is added to each.
-        noise: that is added.
+        views: view whose image is the condition of each image.
+        poses: pose of each image relative to that view, as Zero123 takes it.
+        timesteps: diffusion timestep (noise level) of each image.
+        noise: noise that is added to the latents.
     """
 
     times: Int[Tensor, " B"]
     views: Int[Tensor, " B"]
     poses: Float[Tensor, "B 4"]
-    steps: Int[Tensor, " B"]
+    timesteps: Int[Tensor, " B"]
     noise: Float[Tensor, "B L h w"]
 
 
 class ScoreDistillation:
-    """The loss of images from new sides (`ds4d.training.ViewLoss`).
+    """The SDS loss of rendered views (`ds4d.losses.ViewLoss`).
 
     Args:
-        config: the schedule.
-        model: on the device where it works.
-        video: with cameras in the inner world.
+        config: weight and schedule.
+        model: Zero123 on its compute device.
+        video: multi-view video with cameras in normalized space.
     """
 
     name = "sds"
@@ -110,34 +110,35 @@ class ScoreDistillation:
         self.config = config
         self.weight = config.weight
         self.model = model
-        self.conditions = InputConditions(video, model)
+        self.conditions = VideoConditions(video, model)
 
     def weight_of_others(self, progress: float) -> float:
-        """What the other losses' weights are multiplied by, rising to 1."""
-        return min(1.0, progress / self.config.lead) if self.config.lead else 1.0
+        """The factor of the other losses' weights, which rises from 0 to 1 during the warm-up."""
+        return min(1.0, progress / self.config.warmup_fraction) if self.config.warmup_fraction else 1.0
 
     def request(self, times: Int[Tensor, " T"], progress: float, generator: torch.Generator) -> GuidanceRequest:
-        """Cameras round the object, what each image starts from, and the noise that it gets.
+        """Samples cameras around the object, their conditions, and the noise.
 
         Args:
             times: frames of the step.
-            progress: share of the fit that is done.
-            generator: of all draws.
+            progress: fraction of training that is done.
+            generator: random generator of all samples.
         """
         per_time = max(1, self.config.images // len(times))
         count = len(times) * per_time
-        turn, rise, background, coin, depth = torch.rand(5, count, generator=generator)
+        azimuth, elevation, background, condition, level = torch.rand(5, count, generator=generator)
         noise = torch.randn(count, *self.model.latent_shape, generator=generator)
         frames = times.repeat_interleave(per_time)
 
-        turns = 360 * turn - 180
-        elevations = self.config.lowest_deg + rise * (self.config.highest_deg - self.config.lowest_deg)
-        azimuths = angles_deg(self.conditions.directions[frames, 0])[0] + turns
-        drawn_from = directions_of(azimuths, elevations)
-        near_front = (turns.abs() < self.config.front_deg) | (coin < self.config.front_chance)
-        views = self.conditions.choose(frames, drawn_from, near_front)
+        offsets = 360 * azimuth - 180
+        low, high = self.config.min_elevation_deg, self.config.max_elevation_deg
+        elevations = low + elevation * (high - low)
+        azimuths = angles_deg(self.conditions.directions[frames, 0])[0] + offsets
+        directions = directions_of(azimuths, elevations)
+        near_input = (offsets.abs() < self.config.input_view_deg) | (condition < self.config.input_view_probability)
+        views = self.conditions.choose(frames, directions, near_input)
 
-        size = self._size(progress)
+        size = self._image_size(progress)
         cameras = orbit_cameras(
             azimuths.tolist(),
             elevations.tolist(),
@@ -152,49 +153,52 @@ class ScoreDistillation:
             backgrounds=(background < 0.5).float()[:, None].expand(-1, 3).unflatten(0, lead),
             times=frames,
             views=views,
-            poses=relative_poses(self.conditions.directions[frames, views], drawn_from),
-            steps=self._steps(progress, depth),
+            poses=relative_poses(self.conditions.directions[frames, views], directions),
+            timesteps=self._timesteps(progress, level),
             noise=noise,
         )
 
     def loss(self, request: GuidanceRequest, rendering: Rendering) -> Float[Tensor, ""]:
-        """Half the squared length of the pull on the latents, mean over the images.
+        """Half the squared norm of the SDS gradient of the latents, mean over the images.
 
-        Its gradient for the latents of an image is the pull w(t) (eps_hat - eps) itself, as if that did not depend on
-        them (DreamFusion, Eq. 3).
+            images --encode--> latents z --add noise eps at timestep t--> z_t --predict--> eps_hat
+            gradient of the loss for z: w(t) (eps_hat - eps), w(t) = 1 - alphabar_t (DreamFusion, Eq. 3)
+
+        The gradient is that of the equation, which treats the right-hand side as constant.
         """
-        drawn = rendering.colors.flatten(0, 1)
+        colors = rendering.colors.flatten(0, 1)
         size = self.model.image_size
-        if drawn.shape[-1] != size:
-            drawn = F.interpolate(drawn, (size, size), mode="bilinear", antialias=True)
-        # The way back through the model's encoder is gone here, at the pull's own size: in half precision, the small
-        # weight of the loss would round it to 0.
-        images = drawn.detach().requires_grad_()
+        if colors.shape[-1] != size:
+            colors = F.interpolate(colors, (size, size), mode="bilinear", antialias=True)
+        # Backpropagation through the encoder is done here, before the loss is weighted: in half precision, a gradient
+        # multiplied by a small weight would be rounded to 0.
+        images = colors.detach().requires_grad_()
         latents = self.model.encode(images)
-        pull = self.pull(latents.detach(), request)
-        (gradient,) = torch.autograd.grad(latents, images, pull)
-        value = 0.5 * pull.square().sum() / len(pull)
-        along = (drawn * gradient).sum() / len(pull)
-        return value + along - along.detach()
+        latent_gradient = self.latent_gradient(latents.detach(), request)
+        (image_gradient,) = torch.autograd.grad(latents, images, latent_gradient)
+        value = 0.5 * latent_gradient.square().sum() / len(images)
+        surrogate = (colors * image_gradient).sum() / len(images)
+        return value + surrogate - surrogate.detach()
 
     @torch.no_grad()
-    def pull(self, latents: Float[Tensor, "B L h w"], request: GuidanceRequest) -> Float[Tensor, "B L h w"]:
-        """w(t) (eps_hat - eps): by how much the noise that the model sees differs from the noise that was added."""
+    def latent_gradient(self, latents: Float[Tensor, "B L h w"], request: GuidanceRequest) -> Float[Tensor, "B L h w"]:
+        """The SDS gradient w(t) (eps_hat - eps) of the latents."""
         device = latents.device
-        steps, noise = request.steps.to(device), request.noise.to(device)
-        kept = self.model.alphas[steps][:, None, None, None]
-        noisy = kept.sqrt() * latents + (1 - kept).sqrt() * noise
+        timesteps, noise = request.timesteps.to(device), request.noise.to(device)
+        alphabar = self.model.alphas_cumprod[timesteps][:, None, None, None]
+        noisy = alphabar.sqrt() * latents + (1 - alphabar).sqrt() * noise
         condition = self.conditions.at(request.times, request.views)
-        predicted = self.model.predict_noise(noisy, steps, condition, request.poses.to(device), scale=self.config.scale)
-        return (1 - kept) * (predicted - noise)
+        scale = self.config.guidance_scale
+        predicted = self.model.predict_noise(noisy, timesteps, condition, request.poses.to(device), scale=scale)
+        return (1 - alphabar) * (predicted - noise)
 
-    def _size(self, progress: float) -> int:
-        sizes, growth = self.config.sizes, self.config.size_growth
+    def _image_size(self, progress: float) -> int:
+        sizes, growth = self.config.sizes, self.config.growth_fraction
         return sizes[min(len(sizes) - 1, int(progress / growth * len(sizes)))] if growth else sizes[-1]
 
-    def _steps(self, progress: float, depth: Float[Tensor, " B"]) -> Int[Tensor, " B"]:
-        """Steps of noise, `depth` in [0, 1) between the least and the most of the moment."""
-        share = min(1.0, progress / self.config.anneal) if self.config.anneal else 1.0
-        pairs = zip(self.config.noise_first, self.config.noise_last, strict=True)
-        least, most = (int(self.model.num_steps * (first + share * (last - first))) for first, last in pairs)
-        return (least + depth * (most - least + 1)).long().clamp_max(self.model.num_steps - 1)
+    def _timesteps(self, progress: float, level: Float[Tensor, " B"]) -> Int[Tensor, " B"]:
+        """Diffusion timesteps between the lowest and the highest noise level at this progress, by `level` in [0, 1)."""
+        annealed = min(1.0, progress / self.config.anneal_fraction) if self.config.anneal_fraction else 1.0
+        pairs = zip(self.config.noise_start, self.config.noise_end, strict=True)
+        low, high = (int(self.model.num_timesteps * (start + annealed * (end - start))) for start, end in pairs)
+        return (low + level * (high - low + 1)).long().clamp_max(self.model.num_timesteps - 1)

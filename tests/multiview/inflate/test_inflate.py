@@ -49,7 +49,7 @@ def test_facing_tilts_the_shape(facing: float, slope: float) -> None:
 
 @pytest.mark.parametrize("facing", [0.0, 19.9, -170.0, 180.0, float("nan")])
 def test_facing_the_camera_is_refused(facing: float) -> None:
-    with pytest.raises(ValueError, match=r"facing must"):
+    with pytest.raises(ValueError, match="facing"):
         InflateConfig(facing=facing)
 
 
