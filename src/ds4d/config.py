@@ -34,6 +34,8 @@ class GenerateConfig:
         log: logging of the losses.
         seed: random seed.
         checkpoint_every: number of steps between checkpoints.
+        allow_missing_weights: run although weights of pretrained networks are missing: generated views and features
+            then come from parts without weights, the losses LPIPS and SDS are off. Otherwise such a run is refused.
     """
 
     views: ViewsConfig = dataclasses.field(default_factory=ViewsConfig)
@@ -49,6 +51,7 @@ class GenerateConfig:
     log: LogConfig = dataclasses.field(default_factory=LogConfig)
     seed: int = 0
     checkpoint_every: int = 500
+    allow_missing_weights: bool = True
 
     def __post_init__(self) -> None:
         check_ranges(self, seed="[0, inf)", checkpoint_every="[1, inf)")

@@ -70,7 +70,13 @@ def test_metrics_describe_the_run(finished_run: Path, sample_folder: Path, quick
     assert set(metrics["seconds"]) == {"views", "features", "init", "training", "evaluate", "outputs"}
     assert metrics["peak_memory_bytes"]["main"] > 100e6
     assert metrics["versions"]["ds4d"] == __version__ and metrics["versions"]["torch"] == torch.__version__
-    assert metrics["provenance"] == {"views": "7 views of the folder", "features": "filters", "init": "the visual hull"}
+    assert metrics["provenance"] == {
+        "views": "7 views of the folder",
+        "features": "filters",
+        "init": "the visual hull",
+        "lpips": "off",
+        "sds": "off",
+    }
     assert metrics["findings"] is None, "only videos are checked"
     scene = DynamicGaussians.load(finished_run)
     assert metrics["num_gaussians"] == scene.gaussians.num_gaussians
@@ -112,7 +118,7 @@ def test_losses_are_logged(finished_run: Path, quick_config: GenerateConfig) -> 
 def test_the_record_makes_the_run_again(finished_run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
     record = read_record(finished_run / "config.json")
     assert (record.input, record.device, record.config) == (sample_folder.resolve(), "cpu", quick_config)
-    assert record.views_source == "folder"
+    assert (record.views_source, record.features_kind) == ("folder", "filters")
 
 
 @pytest.mark.parametrize("stop", [3, 11])

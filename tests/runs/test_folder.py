@@ -17,7 +17,7 @@ from ds4d.runs import EvaluationRecord, Provenance, RunFolder, RunMetrics, RunRe
 RECORD = RunRecord(Path("/data/creature"), "cpu", tiny())
 FIGURES = RunMetrics(
     versions={"ds4d": __version__, "torch": "2.7"},
-    provenance=Provenance("inflate (as asked)", "filters", "the visual hull"),
+    provenance=Provenance("inflate (as requested)", "filters", "the visual hull", "off", "off"),
     findings=(Finding("dark", "note", "It is dark.", ""),),
     degradations=(Degraded("lpips", "The weights were not found."),),
     warnings=(Warned("input", "It is dark."),),
@@ -149,7 +149,7 @@ def test_settings_of_a_record_are_whole() -> None:
     """A run of today can be made again tomorrow, when defaults may have changed: nothing is left to them."""
     assert set(json.loads(json.dumps(GenerateConfig.__dataclass_fields__, default=str))) == {
         "views", "video", "init", "features", "decoupling", "fusion", "field", "training",
-        "guidance", "outputs", "log", "seed", "checkpoint_every",
+        "guidance", "outputs", "log", "seed", "checkpoint_every", "allow_missing_weights",
     }  # fmt: skip
 
 

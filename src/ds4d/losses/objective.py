@@ -198,6 +198,11 @@ class Objective(nn.Module):
             )
 
     @property
+    def uses_lpips(self) -> bool:
+        """Whether the loss `lpips` is on: it has a weight and its network."""
+        return "lpips" in self._images
+
+    @property
     def needs_neighbors(self) -> bool:
         """Whether a loss compares each Gaussian with its nearest neighbors."""
         return any(REGULARIZERS[name].needs_neighbors for name in self._regularizers)

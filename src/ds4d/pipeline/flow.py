@@ -13,7 +13,8 @@ from typing import Any
 from ds4d.config import GenerateConfig
 from ds4d.core import DeviceName, Notice, Stopwatch, choose_device, notices_to
 from ds4d.evaluation import score_training_images
-from ds4d.init import describe_initialization, register_mesh
+from ds4d.features import choose_extractor
+from ds4d.init import register_mesh
 from ds4d.pipeline.events import (
     Event,
     FileWritten,
@@ -26,9 +27,9 @@ from ds4d.pipeline.events import (
 )
 from ds4d.pipeline.inputs import read_input
 from ds4d.pipeline.request import RunRequest, check_request, resolve_config
-from ds4d.pipeline.results import fit, measure, write_images, write_report_page
+from ds4d.pipeline.results import describe_parts, fit, measure, write_images, write_report_page
 from ds4d.pipeline.setup import extract_frame_features, prepare
-from ds4d.runs import Provenance, predict_run
+from ds4d.runs import predict_run
 from ds4d.scene import BakedGaussians
 from ds4d.training import load_checkpoint
 
@@ -74,7 +75,7 @@ def iter_run(
 
 
 def _run(request: RunRequest, notices: list[Notice]) -> Generator[Event, None, None]:
-    folder, device, config, watch = request.folder, request.device, request.record.config, Stopwatch()
+    folder, device, record, watch = request.folder, request.device, request.record, Stopwatch()
     if request.resume and folder.metrics.is_file():
         metrics = folder.read_metrics()
         if not folder.report.is_file():
@@ -84,20 +85,19 @@ def _run(request: RunRequest, notices: list[Notice]) -> Generator[Event, None, N
 
     yield StageStarted("views")
     with watch("views"):
-        training_input = read_input(request.record.input, request.record.resolved_config, device)
+        training_input = read_input(record.input, record.resolved_config, device)
     video = training_input.video
+    record = replace(record, views_source=training_input.source)
     yield Resolved("views", training_input.description)
-    yield Resolved("cost", str(predict_run(video.num_times, video.num_views, config, device)))
+    yield Resolved("cost", str(predict_run(video.num_times, video.num_views, record.config, device)))
 
     yield StageStarted("features")
+    extractor, why = choose_extractor(record.resolved_config.features, device)
+    record = replace(record, features_kind=extractor)
+    config = record.resolved_config
     with watch("features"):
         features = extract_frame_features(video, config, device)
-    provenance = Provenance(
-        views=training_input.description,
-        features="none" if features is None else config.features.kind,
-        init=describe_initialization(config.init, training_input.points),
-    )
-    yield Resolved("features", provenance.features)
+    yield Resolved("features", "none" if features is None else f"{extractor} ({why})")
 
     yield StageStarted("init")
     with watch("init"):
@@ -107,11 +107,12 @@ def _run(request: RunRequest, notices: list[Notice]) -> Generator[Event, None, N
             load_checkpoint(trainer, folder.checkpoint)
     if registration is not None:
         yield MeshRegistered(registration)
+    provenance = describe_parts(training_input, features, trainer, config)
     yield Resolved("init", provenance.init)
 
     yield StageStarted("training")
     # From here on the folder holds a run, and an interrupted one a checkpoint.
-    folder.open(replace(request.record, views_source=training_input.source), training_input.video_crop)
+    folder.open(record, training_input.video_crop)
     yield TrainingStarted(trainer.scene, trainer.video)
     yield from fit(trainer, config, folder)
     trainer.scene.save(folder.path)

@@ -1,4 +1,4 @@
-"""A fit of a clip, ready to run."""
+"""Preparation of the training: frame features, normalization, initial Gaussians, networks of the losses."""
 
 import torch
 
@@ -15,14 +15,14 @@ from ds4d.scene import DynamicGaussians, Motion, Timeline, cache_video_features
 from ds4d.training import Trainer
 from ds4d.types import FrameFeatures, MultiViewVideo, PointCloud
 
-LEAST_SIDE = 22  # pixels: fits begin at half the size, where SSIM's window must still fit
+MIN_SIDE = 22  # pixels: training begins at half the size, where SSIM's window must still fit
 
 
 def extract_frame_features(video: MultiViewVideo, config: GenerateConfig, device: torch.device) -> FrameFeatures | None:
-    """The frame features that a run needs: of all views to be fused, else of the real one for the heat map.
+    """The frame features that a run needs: of all views for fusion, else of the input view for the saliency map.
 
     Returns:
-        None for a clip that has no use for them: one frame, or a camera that moves.
+        The features; None for a single frame or a moving camera.
     """
     if video.num_times == 1:
         return None
@@ -46,21 +46,21 @@ def prepare(
     registration: Registration | None = None,
     points: PointCloud | None = None,
 ) -> Trainer:
-    """The fit of a clip, ready to run: the object is placed, its first Gaussians stand, nothing is learnt yet.
+    """The training of a scene, ready to run: the scene is normalized and its Gaussians are initialized.
 
     Args:
-        video: with cameras in the user's world; it is used as it is, whatever `config.views` says.
+        video: training views, with cameras in world space; used as they are, whatever `config.views` says.
         config: all settings.
-        device: where to work.
-        features: what `extract_frame_features` made of the clip; made here if None.
+        device: device to work on.
+        features: frame features of the video (`extract_frame_features`); extracted here if None.
         registration: registered mesh (`register_mesh`), for that init method; registered here if None.
-        points: the object's surface at the middle frame in the user's world, where it is known.
+        points: surface of the object at the middle frame, in world space, where it is known.
 
     Raises:
-        ValueError: the images are too small, no object can be placed, or the file of the first points is unfit.
+        ValueError: the images are too small, the views show no object, or the file of the initial points is unfit.
     """
     lpips = _lpips(config.training.losses.lpips)
-    least = LEAST_SIDE if lpips is None else max(LEAST_SIDE, 2 * lpips.network.min_side)
+    least = MIN_SIDE if lpips is None else max(MIN_SIDE, 2 * lpips.network.min_side)
     if min(video.frames.width, video.frames.height) < least:
         raise ValueError(
             f"images must be at least {least} pixels wide and high, got {video.frames.width} x "

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from ds4d import __version__
 from ds4d.config import GenerateConfig
 from ds4d.core import Degraded, Warned, first_difference, from_dict, to_dict
+from ds4d.features import ExtractorName
 from ds4d.io import atomic_path
 from ds4d.multiview import ViewsSource
 from ds4d.preprocess import Finding
@@ -25,7 +26,8 @@ class RunRecord:
         input: absolute path of the input video or folder of views.
         device: type of the device that the run was started on; it may be resumed on another.
         config: all settings, as requested.
-        views_source: where the views come from; `auto` until that is resolved.
+        views_source: source of the views; `auto` until it is chosen.
+        features_kind: feature extractor; `auto` until it is chosen.
         ds4d: version of ds4d that wrote the record.
         format: version of the record's format.
     """
@@ -34,13 +36,19 @@ class RunRecord:
     device: str
     config: GenerateConfig
     views_source: ViewsSource = "auto"
+    features_kind: ExtractorName = "auto"
     ds4d: str = __version__
     format: int = FORMAT
 
     @property
     def resolved_config(self) -> GenerateConfig:
-        """The settings with the source of the views that was used, which gives the same views on every machine."""
-        return replace(self.config, views=replace(self.config.views, source=self.views_source))
+        """The settings with what was chosen for `auto`, which give the same views and features on every machine."""
+        views, features = self.config.views, self.config.features
+        if self.views_source != "auto":
+            views = replace(views, source=self.views_source)
+        if self.features_kind != "auto":
+            features = replace(features, kind=self.features_kind)
+        return replace(self.config, views=views, features=features)
 
 
 @dataclass(frozen=True)
@@ -51,11 +59,15 @@ class Provenance:
         views: where the views come from.
         features: name of the feature extractor, or none.
         init: what the first Gaussians were made from.
+        lpips: network and weight of the LPIPS loss, or that it is off.
+        sds: network and weight of score distillation, or that it is off.
     """
 
     views: str
     features: str
     init: str
+    lpips: str
+    sds: str
 
 
 @dataclass(frozen=True)
@@ -160,7 +172,7 @@ def read_record(path: Path) -> RunRecord:
 def compared_settings(record: RunRecord) -> dict[str, Any]:
     """The part of a record that decides the result of the fit: not what is rendered or logged."""
     config = to_dict(record.config)
-    del config["outputs"], config["log"]
+    del config["outputs"], config["log"], config["allow_missing_weights"]
     return {"input": str(record.input), **config}
 
 
