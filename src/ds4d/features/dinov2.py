@@ -87,7 +87,7 @@ class Dinov2(nn.Module):
         if installed_version("transformers") is None:
             return False, "dinov2 needs transformers"
         if device.type == "cpu":
-            return False, "dinov2 is slow on a CPU, use --features.kind dinov2 to run it anyway"
+            return False, "dinov2 is slow on a CPU, use --features dinov2 to run it anyway"
         return True, "weights found"
 
     @staticmethod

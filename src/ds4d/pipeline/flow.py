@@ -44,6 +44,7 @@ def iter_run(
     seed: int | None = None,
     device: DeviceName = "auto",
     resume: bool = False,
+    allow_missing_weights: bool = False,
 ) -> Generator[Event, None, None]:
     """Fits a dynamic scene to a video or to views, and yields what happens: stages, steps, files, notices.
 
@@ -60,9 +61,13 @@ def iter_run(
         seed: random seed; by default that of the settings, 0 in presets.
         device: device to work on; `auto` uses CUDA where it is available, else the CPU.
         resume: continue the run in `output`, which was started with the same input and settings.
+        allow_missing_weights: run although weights of pretrained networks are missing, as the preset `paper` needs
+            them; each part that is replaced or left out is a `Degraded` event. A network that the settings name, such
+            as `views.source="zero123plus"`, is needed in any case.
 
     Raises:
-        ValueError: the input, the settings or the output folder are unfit; the message names what and the fix.
+        ValueError: the input, the settings or the output folder are unfit, or weights are missing; the message names
+            what and the fix.
         ImportError: an optional package that the device or the settings need is not installed.
         TrainingDiverged: a loss became NaN or Inf.
     """
@@ -70,6 +75,8 @@ def iter_run(
     with notices_to(notices.append):
         target = choose_device(device)
         settings = resolve_config(preset, config, overrides, seed, target)
+        if allow_missing_weights:
+            settings = replace(settings, allow_missing_weights=True)
         request = check_request(input, output, settings, target, resume)
     return with_notices(_run(request, notices), notices)
 
@@ -107,7 +114,7 @@ def _run(request: RunRequest, notices: list[Notice]) -> Generator[Event, None, N
             load_checkpoint(trainer, folder.checkpoint)
     if registration is not None:
         yield MeshRegistered(registration)
-    provenance = describe_parts(training_input, features, trainer, config)
+    provenance = describe_parts(training_input, features, trainer, record)
     yield Resolved("init", provenance.init)
 
     yield StageStarted("training")

@@ -177,6 +177,8 @@ def _generate(
 ) -> tuple[GeneratedViews, ViewsSource, str]:
     """The video with generated views, the name of their generator, and a description of it."""
     name, why = choose_generator(config.views, device)
+    if config.views.source == "auto" and config.allow_missing_weights is False:
+        name, why = "zero123plus", "required"  # of a folder, only its content tells that views are generated
     if make_views:
         generator = make_generator(name, config.views, device, matting_model=config.video.matting_model)
         generated = generate_once(generator, video, seed=config.seed)

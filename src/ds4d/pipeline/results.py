@@ -14,7 +14,7 @@ from ds4d.init.registration import Registration
 from ds4d.metrics.lpips import NETWORK
 from ds4d.pipeline.events import FileWritten
 from ds4d.pipeline.inputs import TrainingInput
-from ds4d.runs import Provenance, RunFolder, RunMetrics
+from ds4d.runs import Provenance, RunFolder, RunMetrics, RunRecord
 from ds4d.runs.report import write_report
 from ds4d.scene import BakedGaussians
 from ds4d.training import Event as TrainingEvent
@@ -72,10 +72,11 @@ def write_report_page(folder: RunFolder) -> Iterator[FileWritten]:
 
 
 def describe_parts(
-    training_input: TrainingInput, features: FrameFeatures | None, trainer: Trainer, config: GenerateConfig
+    training_input: TrainingInput, features: FrameFeatures | None, trainer: Trainer, record: RunRecord
 ) -> Provenance:
     """What the parts of a run work with."""
-    losses, guidance = config.training.losses, config.guidance
+    config = record.resolved_config
+    losses, guidance = record.config.training.losses, record.config.guidance  # as requested
     return Provenance(
         views=training_input.description,
         features="none" if features is None else config.features.kind,

@@ -10,6 +10,7 @@ from ds4d.config import GenerateConfig
 from ds4d.core import Degraded, Warned, first_difference, from_dict, to_dict
 from ds4d.features import ExtractorName
 from ds4d.io import atomic_path
+from ds4d.losses import Term
 from ds4d.multiview import ViewsSource
 from ds4d.preprocess import Finding
 
@@ -28,7 +29,8 @@ class RunRecord:
         config: all settings, as requested.
         views_source: source of the views; `auto` until it is chosen.
         features_kind: feature extractor; `auto` until it is chosen.
-        ds4d: version of ds4d that wrote the record.
+        replaced: the parts that go without their weights, as they were reported when the run was started.
+        ds4d: version of ds4d that started the run.
         format: version of the record's format.
     """
 
@@ -37,18 +39,25 @@ class RunRecord:
     config: GenerateConfig
     views_source: ViewsSource = "auto"
     features_kind: ExtractorName = "auto"
+    replaced: tuple[Degraded, ...] = ()
     ds4d: str = __version__
     format: int = FORMAT
 
     @property
     def resolved_config(self) -> GenerateConfig:
-        """The settings with what was chosen for `auto`, which give the same views and features on every machine."""
+        """The settings with what the run uses, which give the same views, features and losses on every machine."""
         views, features = self.config.views, self.config.features
+        training, guidance = self.config.training, self.config.guidance
         if self.views_source != "auto":
             views = replace(views, source=self.views_source)
         if self.features_kind != "auto":
             features = replace(features, kind=self.features_kind)
-        return replace(self.config, views=views, features=features)
+        replaced = {notice.part for notice in self.replaced}
+        if "lpips" in replaced:
+            training = replace(training, losses=replace(training.losses, lpips=Term()))
+        if "guidance" in replaced:
+            guidance = replace(guidance, weight=0.0)
+        return replace(self.config, views=views, features=features, training=training, guidance=guidance)
 
 
 @dataclass(frozen=True)
