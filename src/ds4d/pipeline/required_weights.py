@@ -1,6 +1,6 @@
 """The pretrained networks that a run uses: searched for before any work, refused or replaced where they are missing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,12 +39,13 @@ class _Network:
 
 # What happens without the network, by part.
 _INSTEAD = {
-    "views": "generated views come from a generator that needs no weights (inflate): sides and back are a smooth guess",
-    "features": "frame features come from a fixed filter bank (filters)",
+    "views": "views are generated without a network, and other sides than the input view are guesses",
+    "features": "frame features come from a filter bank without weights",
     "lpips": "the LPIPS loss is off",
     "guidance": "score distillation (SDS) is off",
 }
 
+_ALLOW = "--allow-missing-weights (in Python allow_missing_weights=True)"
 _SEE_ALSO = " `ds4d weights` lists all models."  # the end of the error for one model, said once for all
 
 
@@ -71,9 +72,10 @@ def check_weights(record: RunRecord) -> RunRecord:
             views_source=ZERO123PLUS if generates else record.views_source,
             features_kind=DINOV2 if extracts else record.features_kind,
         )
-        require_weights(record.resolved_config)
+        fix = "To run without those that the settings do not name"
+        _refuse_missing(_used(record.resolved_config), f"{fix}, use {_ALLOW}.")
         return record
-    _refuse_missing([network for network in _used(config) if network.is_named])
+    _refuse_missing((network for network in _used(config) if network.is_named), "Or ask for other views or features.")
     chosen = replace(
         config,
         views=replace(config.views, source=ZERO123PLUS if generates else config.views.source),
@@ -86,12 +88,12 @@ def check_weights(record: RunRecord) -> RunRecord:
 
 
 def require_weights(config: GenerateConfig) -> None:
-    """Refuses settings, with nothing left to `auto`, that use a network which is missing.
+    """Refuses to resume a run with these settings, of which nothing is left to `auto`, without a network they use.
 
     Raises:
         ValueError: networks are missing; the message names every one, where it was searched for and how to get it.
     """
-    _refuse_missing(list(_used(config)))
+    _refuse_missing(_used(config), "Resume the run where they are, or start it anew elsewhere.")
 
 
 def _used(config: GenerateConfig) -> Iterator[_Network]:
@@ -108,7 +110,7 @@ def _used(config: GenerateConfig) -> Iterator[_Network]:
         yield _Network("guidance", MODELS["zero123-xl"], guidance.model, is_named=guidance.model is not None)
 
 
-def _refuse_missing(networks: list[_Network]) -> None:
+def _refuse_missing(networks: Iterable[_Network], fix: str) -> None:
     missing = [network for network in networks if network.is_missing]
     if not missing:
         return
@@ -120,8 +122,7 @@ def _refuse_missing(networks: list[_Network]) -> None:
             reasons.append(f"({number}) {network.part}: {str(error).removesuffix(_SEE_ALSO)}")
     raise ValueError(
         "weights must be found for all pretrained networks that the settings use, got none for "
-        f"{', '.join(network.model.title for network in missing)}. {' '.join(reasons)}{_SEE_ALSO} To run without those "
-        "that the settings do not name, use --allow-missing-weights (in Python allow_missing_weights=True)."
+        f"{', '.join(network.model.title for network in missing)}. {' '.join(reasons)}{_SEE_ALSO} {fix}"
     )
 
 
@@ -130,8 +131,8 @@ def _notices(missing: list[_Network]) -> Iterator[Degraded]:
         titles = " and of ".join(network.model.title for network in missing if network.part == part)
         notice = Degraded(
             part,
-            f"{_INSTEAD[part]}: the weights of {titles} were not found. `ds4d weights` shows where they are searched "
-            "for and how to get them.",
+            f"{_INSTEAD[part]}, because the weights of {titles} were not found. `ds4d weights` shows where they are "
+            "searched for and how to get them.",
         )
         notify(notice)
         yield notice

@@ -23,6 +23,7 @@ from ds4d.runs.records import (
     EvaluationRecord,
     RunMetrics,
     RunRecord,
+    check_format,
     check_same_settings,
     read_json,
     read_record,
@@ -151,8 +152,10 @@ class RunFolder:
         """Refuses a run whose scene is not there yet; a folder that is no run is reported when the scene is read.
 
         Raises:
-            ValueError: its fit is still running, or was stopped.
+            ValueError: its fit is still running, or was stopped; or the run is of a version with another format.
         """
+        if self.config.is_file():
+            check_format(self.config)
         if self.config.is_file() and not self.scene.is_file():
             record, steps = read_record(self.config), read_log(self.log)
             done = steps[-1]["step"] if steps else 0

@@ -17,6 +17,7 @@ from ds4d.preprocess import Finding
 T = TypeVar("T")
 
 FORMAT = 2  # of config.json; 1 was written by ds4d 0.1, without the key
+_SETTINGS_OF_0_1 = {"film", "fit", "clip"}  # groups that have other names in format 2
 
 
 @dataclass(frozen=True)
@@ -158,24 +159,44 @@ def read_record(path: Path) -> RunRecord:
     Raises:
         ValueError: the file is missing, damaged, or written by another version with other settings.
     """
+    content = _read_content(path)
+    writer = content.get("ds4d") if isinstance(content, dict) else None
+    try:
+        return from_dict(RunRecord, content)
+    except ValueError as error:
+        hint = f" It was written by ds4d {writer}, this is {__version__}." if writer not in (None, __version__) else ""
+        raise ValueError(f"{path} must be the config.json of a run: {error}{hint}") from error
+
+
+def check_format(path: Path) -> None:
+    """Refuses the config.json of a run that another version of ds4d has written in another format.
+
+    Raises:
+        ValueError: it is, and the message names the version that reads the run; or the file is missing or damaged.
+    """
+    _read_content(path)
+
+
+def _read_content(path: Path) -> Any:
+    """The JSON in a record, whatever its keys are, but of this format."""
     if not path.is_file():
         raise ValueError(f"{path} must be the config.json of a run, got no file. Check the path.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} must be the config.json of a run, got damaged JSON: {error}") from error
-    writer = content.get("ds4d") if isinstance(content, dict) else None
-    found = content.get("format", 1) if isinstance(content, dict) else FORMAT
+    if not isinstance(content, dict):
+        return content
+    writer, found = content.get("ds4d"), content.get("format", 1)
+    settings = content.get("config")
+    if writer is None and isinstance(settings, dict) and not _SETTINGS_OF_0_1.isdisjoint(settings):
+        writer = "0.1"
     if isinstance(writer, str) and found != FORMAT:
         raise ValueError(
             f"{path} must be of record format {FORMAT}, as ds4d {__version__} writes it, got format {found} of ds4d "
-            f"{writer}. Use ds4d {writer} for this run, or generate it again."
+            f"{writer}. Use ds4d {writer} for this run, or generate it again with this version."
         )
-    try:
-        return from_dict(RunRecord, content)
-    except ValueError as error:
-        hint = f" It was written by ds4d {writer}, this is {__version__}." if writer not in (None, __version__) else ""
-        raise ValueError(f"{path} must be the config.json of a run: {error}{hint}") from error
+    return content
 
 
 def compared_settings(record: RunRecord) -> dict[str, Any]:
