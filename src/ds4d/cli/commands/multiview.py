@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from ds4d.cli.arguments import CommandLine
-from ds4d.cli.checks import check_local, check_output
+from ds4d.cli.checks import check_local, check_new_folder
 from ds4d.cli.console import Console
 from ds4d.cli.result import Outcome, ds4d_command, open_in_browser
 from ds4d.config import GenerateConfig
@@ -69,7 +69,7 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
     """Runs the command."""
     arguments = COMMAND.parse(argv)
     check_local(arguments.input)
-    check_output(arguments.output, is_folder=True)
+    check_new_folder(arguments.output)
     config = GenerateConfig(
         views=arguments.views,
         video=arguments.video,
