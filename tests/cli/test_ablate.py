@@ -77,7 +77,7 @@ def test_missing_weights_are_refused_or_allowed(ds4d: Callable, sample_folder: P
     done = ds4d(*argv, "--device", "cpu", "--allow-missing-weights")
     assert done.code == 0 and "ds4d: degraded: " in done.err
     (result,) = (json.loads(path.read_text()) for path in (tmp_path / "results").iterdir())
-    settings = result["settings"]
+    settings = result["settings"]["variant"]
     assert settings["training"]["losses"]["lpips"]["weight"] == 0 and settings["features"]["kind"] == "filters"
 
 

@@ -37,6 +37,14 @@ def test_more_work_takes_longer_and_more_cores_less(monkeypatch: pytest.MonkeyPa
     assert many - few == pytest.approx(4 * 792 * 7 * 256**2 / 2**30)
 
 
+@pytest.mark.parametrize("device", [CPU, GPU])
+def test_longer_videos_take_longer(two_cores, device) -> None:
+    """The steps of the fit are the same, but every frame is generated, analyzed and scored."""
+    few, some, many = (predict_run(frames, 7, PRESETS["fast"](), device).seconds for frames in (8, 32, 128))
+    assert few < some < many and many - some == pytest.approx(4 * (some - few))
+    assert many > 1.3 * few
+
+
 def test_forecasts_are_spoken_in_round_numbers() -> None:
     assert str(Prediction(268.0, 1.055)) == "about 4 minutes and 1.1 GiB of main memory"
     assert str(Prediction(40.2, 0.9)) == "about 40 seconds and 0.9 GiB of main memory"

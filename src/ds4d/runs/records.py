@@ -17,7 +17,7 @@ from ds4d.preprocess import Finding
 T = TypeVar("T")
 
 FORMAT = 2  # of config.json; 1 was written by ds4d 0.1, without the key
-_SETTINGS_OF_0_1 = {"film", "fit", "clip"}  # groups that have other names in format 2
+_SETTINGS_OF_0_1 = {"fit", "clip"}  # groups that have other names in format 2
 
 
 @dataclass(frozen=True)
