@@ -28,7 +28,7 @@ from ds4d.fusion import RULES, visibility
 from ds4d.metrics import psnr
 from ds4d.pipeline import extract_frame_features, prepare
 from ds4d.presets import PRESETS
-from ds4d.scene import draw_rgb, render_depths
+from ds4d.scene import render_depths, render_rgb
 from ds4d.training import StepDone, Trainer
 from ds4d.types import MultiViewVideo
 
@@ -124,8 +124,8 @@ def between_frames(trainer: Trainer) -> dict[str, float]:
         for view in range(video.num_views):
             cameras = video.cameras.select(torch.arange(len(times)), torch.full((len(times),), view))
             pairs = zip(
-                draw_rgb(scene, trainer.renderer, cameras, times),
-                draw_rgb(baked, trainer.renderer, cameras, times),
+                render_rgb(scene, trainer.renderer, cameras, times),
+                render_rgb(baked, trainer.renderer, cameras, times),
                 strict=True,
             )
             values += [float(psnr(torch.tensor(a) / 255.0, torch.tensor(b) / 255.0)) for a, b in pairs]

@@ -1,4 +1,4 @@
-"""How long a run will take, and how much memory, before it is begun."""
+"""Prediction of the time and memory of a run."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ _VIDEO_SIDE, _VIDEOS = 384, 5  # the orbit and four sides
 
 @dataclass(frozen=True)
 class _Cost:
-    """What was measured, see docs/benchmarks.md.
+    """Measured costs, see docs/benchmarks.md.
 
     Attributes:
-        image: seconds for one image drawn and fitted at 256 pixels, with the Gaussians of the preset cpu.
-        frame: seconds for one frame of a video of 384 pixels, drawn and encoded.
-        program: GiB of main memory, whatever the clip.
+        image: time of training on one image of 256 pixels, with the Gaussians of the preset cpu, seconds.
+        frame: time of rendering and encoding one frame of a video of 384 pixels, seconds.
+        program: main memory apart from the input, GiB.
     """
 
     image: float
@@ -31,11 +31,11 @@ _GPU = _Cost(image=0.00075, frame=0.003, program=2.2)  # preset fast, one H200
 
 @dataclass(frozen=True)
 class Prediction:
-    """A rough forecast; guidance and generated views by diffusion models come on top.
+    """Predicted time and memory, roughly; guidance and view generation by diffusion models are not included.
 
     Attributes:
-        seconds: of the whole run.
-        gibibytes: of main memory at most.
+        seconds: duration of the run, seconds.
+        gibibytes: peak of main memory, GiB.
     """
 
     seconds: float
@@ -43,24 +43,25 @@ class Prediction:
 
     def __str__(self) -> str:
         minutes = self.seconds / 60
-        spoken = f"{minutes:.0f} minutes" if minutes >= 1.5 else f"{self.seconds:.0f} seconds"
-        return f"about {spoken} and {self.gibibytes:.1f} GiB of main memory"
+        duration = f"{minutes:.0f} minutes" if minutes >= 1.5 else f"{self.seconds:.0f} seconds"
+        return f"about {duration} and {self.gibibytes:.1f} GiB of main memory"
 
 
 def predict_run(frames: int, views: int, config: GenerateConfig, device: torch.device) -> Prediction:
-    """What a fit of a clip and its videos will take.
+    """The predicted time and memory of a run.
 
     Args:
-        frames: T.
-        views: V.
-        config: of the run; a size of the images that it leaves open is taken as 512.
-        device: where the run will work; on the CPU, with as many threads as torch has now.
+        frames: number of frames.
+        views: number of training views.
+        config: settings of the run; where they leave the image size open, 512 pixels are assumed.
+        device: device of the run; on the CPU, with as many threads as torch has now.
     """
-    side, fit, outputs = config.views.size or 512, config.training, config.outputs
+    side, training, outputs = config.views.size or 512, config.training, config.outputs
     cost, cores = (_CPU, torch.get_num_threads() / _CORES) if device.type == "cpu" else (_GPU, 1.0)
-    images = fit.static_steps * fit.static_views + fit.dynamic_steps * fit.times_per_step * fit.views_per_time
-    frames_drawn = _VIDEOS * outputs.seconds * outputs.fps
+    dynamic_images = training.dynamic_steps * training.times_per_step * training.views_per_time
+    images = training.static_steps * training.static_views + dynamic_images
+    rendered_frames = _VIDEOS * outputs.seconds * outputs.fps
     # Four times the pixels, or the Gaussians, cost about twice as much (docs/benchmarks.md).
-    fitting = images * cost.image * (side / _SIDE) * (fit.densification.max_gaussians / _GAUSSIANS) ** 0.5
-    drawing = frames_drawn * cost.frame * outputs.size / _VIDEO_SIDE
-    return Prediction((fitting + drawing) / cores, cost.program + 4 * frames * views * side**2 / 2**30)
+    fitting = images * cost.image * (side / _SIDE) * (training.densification.max_gaussians / _GAUSSIANS) ** 0.5
+    rendering = rendered_frames * cost.frame * outputs.size / _VIDEO_SIDE
+    return Prediction((fitting + rendering) / cores, cost.program + 4 * frames * views * side**2 / 2**30)

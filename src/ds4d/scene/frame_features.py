@@ -169,7 +169,7 @@ def cache_video_features(
         video: multi-view video with cameras in normalized space.
         features: frame features of all frames and views.
         decoupling: reference of the decoupling.
-        fusion: fusion rule, which decides what is kept beside the maps.
+        fusion: fusion rule, which decides what is stored beside the maps.
 
     Raises:
         ValueError: a camera moves, or the features are not finite or belong to another video.
@@ -195,7 +195,7 @@ def cache_features(
         times: frame times, rising in [0, 1].
         cameras: one camera per view [V], in the world of the points to be projected.
         decoupling: reference of the decoupling.
-        fusion: fusion rule, which decides what is kept beside the maps.
+        fusion: fusion rule, which decides what is stored beside the maps.
 
     Raises:
         ValueError: the features do not belong to these times and views, or are not finite.
