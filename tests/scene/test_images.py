@@ -36,8 +36,8 @@ def test_images_have_straight_alpha(ball: DynamicGaussians) -> None:
     (image,) = render_rgba(ball, ReferenceRenderer(), path(1), torch.zeros(1))
     assert image.dtype == np.uint8 and image.shape == (33, 33, 4)
     assert (image[0, 0] == 0).all()
-    drawn = image[..., 3] > 20
-    assert np.abs(image[drawn][:, :3].astype(int) - ORANGE).max() <= 1  # the color itself, also where it is faint
+    covered = image[..., 3] > 20
+    assert np.abs(image[covered][:, :3].astype(int) - ORANGE).max() <= 1  # the color itself, also where it is faint
     assert image[16, 16, 3] == pytest.approx(255 * torch.tensor(4.0).sigmoid(), abs=1)
 
 
@@ -62,7 +62,7 @@ def test_drawing_leaves_gradients_on_for_its_caller(ball: DynamicGaussians) -> N
     assert torch.is_grad_enabled()
 
 
-def test_depths_are_drawn_into_every_view_at_every_time(ball: DynamicGaussians) -> None:
+def test_depths_are_covered_into_every_view_at_every_time(ball: DynamicGaussians) -> None:
     """The ball is 2 away at first and comes 0.3 nearer to the front; where it is not there is depth 0."""
     cameras = orbit_cameras([0.0, 90.0], [0.0, 0.0], fovy_deg=40.0, distance=2.0, width=32, height=32)
     features = FrameFeatureCache(

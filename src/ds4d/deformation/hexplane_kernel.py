@@ -42,7 +42,7 @@ def read_at_points(first, end, unit, scales, planes, lines, features):
 
 @no_type_check
 @kernel()
-def pull_scales(first, end, unit, scales, planes, lines, grads, by_planes, by_lines, by_unit):
+def accumulate_gradients(first, end, unit, scales, planes, lines, grads, by_planes, by_lines, by_unit):
     """Gradients of what `read_at_points` read. Items: scales; each owns its rows and takes the points in their order.
 
     Args:
