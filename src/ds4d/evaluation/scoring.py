@@ -85,7 +85,7 @@ def evaluate(scene: Scene, renderer: Renderer, data: Path, split: str, *, lpips:
 
 
 def score_training_views(scene: Scene, renderer: Renderer, video: MultiViewVideo) -> Float[Tensor, " V"]:
-    """Mean PSNR on white of each view's images, dB; NaN for a view without images. Takes what the next one takes."""
+    """Mean PSNR on white of each view's images, dB; NaN for a view without images; see `score_training_images`."""
     return score_training_images(scene, renderer, video).nanmean(0)
 
 
