@@ -233,9 +233,9 @@ def lpips_weights() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
 @pytest.fixture(scope="session")
 def lpips(lpips_weights: tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]) -> "Lpips":
     """LPIPS on that VGG16."""
-    from ds4d.metrics import Lpips
+    from ds4d.metrics.lpips import VGG16, Lpips
 
-    return Lpips(*lpips_weights)
+    return Lpips(*lpips_weights, VGG16)
 
 
 @pytest.fixture(scope="session")

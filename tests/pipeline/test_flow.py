@@ -107,7 +107,7 @@ def test_without_pyav_a_run_ends_with_stills(tmp_path: Path, sample_folder: Path
     assert isinstance(events[-1], Finished) and not list((tmp_path / "run").glob("*.mp4"))
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "comparison.mp4 is not in the folder of the run" in page
-    assert "<video" not in page and page.count("<img") == 5  # the heat map, the contact sheet, three curves
+    assert "<video" not in page and page.count("<img") == 5  # the saliency map, the contact sheet, three curves
 
 
 def test_losses_are_logged(finished_run: Path, quick_config: GenerateConfig) -> None:

@@ -15,7 +15,7 @@ from ds4d.runs import Provenance, RunMetrics
 from ds4d.training import StepDone
 
 _LOGGER = logging.getLogger("ds4d")
-_LOGGED_STEPS = 10  # of a fit
+_LOGGED_STEPS = 10  # of all steps of training
 
 
 @dataclass(frozen=True)

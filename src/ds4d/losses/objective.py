@@ -43,7 +43,7 @@ class LossConfig:
         mse: mean squared color error over a random background.
         ssim: 1 - SSIM over a random background.
         mask: mean squared error of the rendered opacity.
-        lpips: perceptual distance LPIPS (VGG16) over a random background; left out where its weights are missing.
+        lpips: perceptual distance LPIPS over a random background; left out where its network's weights are missing.
         plane_smoothness: weight of the squared second difference of the HexPlane's space planes.
         time_smoothness: weight of the squared second difference of the HexPlane's time planes along time.
         time_l1: weight of the absolute difference of the HexPlane's time planes from 1.

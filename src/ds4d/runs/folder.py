@@ -100,7 +100,7 @@ class RunFolder:
             )
 
     def check_writable(self) -> None:
-        """Makes the folder and writes into it for a try, and leaves everything as it was.
+        """Tries to make the folder and to write into it; leaves everything as it was.
 
         Raises:
             ValueError: the folder cannot be made, or files cannot be written into it.
@@ -144,9 +144,9 @@ class RunFolder:
         """
         if not self.config.is_file():
             raise ValueError(f"output {self.path} must hold a run to resume, got none. Leave --resume out.")
-        theirs = read_record(self.config)
-        check_same_settings(theirs, record, self.path)
-        return theirs
+        begun = read_record(self.config)
+        check_same_settings(begun, record, self.path)
+        return begun
 
     def check_scene(self) -> None:
         """Refuses a run whose scene is not there yet; a folder that is no run is reported when the scene is read.

@@ -206,18 +206,18 @@ def compared_settings(record: RunRecord) -> dict[str, Any]:
     return {"input": str(record.input), **config}
 
 
-def check_same_settings(theirs: RunRecord, ours: RunRecord, folder: Path) -> None:
+def check_same_settings(begun: RunRecord, requested: RunRecord, folder: Path) -> None:
     """Refuses to resume a run with other settings.
 
     Args:
-        theirs: record of the run in the folder.
-        ours: record of what is requested now.
+        begun: record of the run in the folder.
+        requested: record of what is requested now.
         folder: folder of the run, for the message.
 
     Raises:
         ValueError: a setting that decides the result of the fit differs; the message names it.
     """
-    old, new = compared_settings(theirs), compared_settings(ours)
+    old, new = compared_settings(begun), compared_settings(requested)
     if (key := first_difference(old, new)) is not None:
         raise ValueError(
             f"{key} must be that of the run in {folder}, {_look_up(old, key)!r}, to resume it, got "

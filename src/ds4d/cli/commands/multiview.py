@@ -75,11 +75,12 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
         video=arguments.video,
         seed=arguments.seed,
     )
-    clip = read_input(arguments.input, config, choose_device(arguments.device))
-    write_views(GeneratedViews(clip.video, clip.points), arguments.output, made_by=clip.description)
+    training_input = read_input(arguments.input, config, choose_device(arguments.device))
+    video, description = training_input.video, training_input.description
+    write_views(GeneratedViews(video, training_input.points), arguments.output, made_by=description)
     return Outcome(
-        f"views: {clip.description}",
-        {"views": clip.video.num_views, "frames": clip.video.num_times, "made_by": clip.description},
+        f"views: {description}",
+        {"views": video.num_views, "frames": video.num_times, "made_by": description},
         [arguments.output],
         [
             open_in_browser(arguments.output / "contact_sheet.png"),
