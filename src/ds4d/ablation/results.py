@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ds4d import __version__
-from ds4d.core import first_difference
-from ds4d.io import atomic_path
+from ds4d.core import first_difference, from_dict
+from ds4d.io import atomic_path, read_json
 
 RESULTS = "results"
 
@@ -123,12 +123,12 @@ def check_comparable(fits: Iterable[tuple[str, str, Mapping[str, Any]]]) -> None
 
 def _read(path: Path) -> Result:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         digest = content.pop("settings_hash")
         content["metrics"] = {
             name: math.nan if value is None else float(value) for name, value in content["metrics"].items()
         }
-        result = Result(**content)
+        result = from_dict(Result, content)
         if digest != settings_hash(result.settings):
             raise ValueError("its settings do not match their hash")
         if path.stem != result.name:

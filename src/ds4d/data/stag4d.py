@@ -10,7 +10,6 @@ points.ply                    surface points in the middle frame, if the generat
 contact_sheet.png             all views at some times
 """
 
-import json
 import math
 import re
 from itertools import pairwise
@@ -22,7 +21,7 @@ from ds4d.core import Warned, notify
 from ds4d.data.combining import common_size, view_weights
 from ds4d.data.frame_store import FrameStore
 from ds4d.geometry import RigView, frame_times, load_rig, rig_cameras
-from ds4d.io import image_size
+from ds4d.io import image_size, read_json
 from ds4d.types import MultiViewVideo
 
 RIG_FILE, CLIP_FILE, POINTS_FILE = "rig.json", "clip.json", "points.ply"
@@ -84,7 +83,7 @@ def read_fps(folder: Path) -> float | None:
     if not path.is_file():
         return None
     try:
-        fps = float(json.loads(path.read_text(encoding="utf-8"))["fps"])
+        fps = float(read_json(path)["fps"])
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path} must be a JSON object with the key fps, a number: {error}. Remove it.") from error
     if not 0 < fps < math.inf:

@@ -1,5 +1,6 @@
 """Multi-view videos with transforms files (D-NeRF, Blender, multi-view captures)."""
 
+import bisect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,8 @@ from ds4d.types import Cameras, MultiViewVideo
 _SAME_TIME = 1e-4
 _SAME_POSE = 1e-5
 _ASPECT_TOLERANCE = 0.01
+_MAX_NAMELESS, _POSES_AT_ONCE = 10**4, 512
+_MAX_CELLS = 10**6  # times by views
 
 Grid = list[list[TransformsFrame | None]]
 
@@ -106,9 +109,14 @@ def _view_names(frames: list[TransformsFrame], time_indices: list[int], split: s
         )
     if len(set(time_indices)) == len(frames):
         return [split] * len(frames)
+    if len(frames) > _MAX_NAMELESS:  # each is compared with all others
+        raise ValueError(
+            f"{folder}: frames without the key view must be at most {_MAX_NAMELESS}, got {len(frames)}. "
+            "Add the key view (name of the camera) to each frame."
+        )
     poses = torch.stack([frame.viewmat.flatten() for frame in frames])
-    same = torch.cdist(poses, poses, p=float("inf")) < _SAME_POSE
-    first_alike = same.int().argmax(dim=1).tolist()
+    same = (torch.cdist(part, poses, p=float("inf")) < _SAME_POSE for part in poses.split(_POSES_AT_ONCE))
+    first_alike = torch.cat([part.int().argmax(dim=1) for part in same]).tolist()
     cameras = sorted(set(first_alike))
     if len(cameras) == len(frames) and len(set(time_indices)) > 1:
         raise ValueError(
@@ -120,6 +128,11 @@ def _view_names(frames: list[TransformsFrame], time_indices: list[int], split: s
 
 def _grid(frames: list[TransformsFrame], time_indices: list[int], view_indices: list[int]) -> Grid:
     """T rows, V columns; None where a view has no image."""
+    if (cells := (max(view_indices) + 1) * (max(time_indices) + 1)) > _MAX_CELLS:
+        raise ValueError(
+            f"times and views must be at most {_MAX_CELLS} together, got {cells} for {len(frames)} images. Give the "
+            "frames of all cameras the same times."
+        )
     grid: Grid = [[None] * (max(view_indices) + 1) for _ in range(max(time_indices) + 1)]
     for frame, time, view in zip(frames, time_indices, view_indices, strict=True):
         other = grid[time][view]
@@ -157,8 +170,14 @@ def _cameras(grid: Grid, times: Float[Tensor, " T"], width: int, height: int) ->
 
 
 def _filled(column: Sequence[TransformsFrame | None], times: Float[Tensor, " T"]) -> list[TransformsFrame]:
-    existing = [(times[index].item(), frame) for index, frame in enumerate(column) if frame is not None]
-    return [min(existing, key=lambda entry: abs(entry[0] - time))[1] for time in times.tolist()]
+    seconds = times.tolist()
+    existing = [(second, frame) for second, frame in zip(seconds, column, strict=True) if frame is not None]
+    known, filled = [second for second, _ in existing], []
+    for second in seconds:
+        after = min(bisect.bisect_left(known, second), len(known) - 1)
+        before = max(0, after - 1)
+        filled.append(existing[before if second - known[before] <= known[after] - second else after][1])
+    return filled
 
 
 def _scaled_K(frame: TransformsFrame, width: int, height: int) -> Float[Tensor, "3 3"]:

@@ -5,7 +5,6 @@ Per frame: `file_path`, `time` in [0, 1], `transform_matrix` (camera-to-world, O
 the camera), `frame` (index) and `image` (path of the image, if it is not at file_path).
 """
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,11 +15,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ds4d.geometry import opengl_to_opencv
-from ds4d.io import image_size
+from ds4d.io import image_size, read_json
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
 _RIGID_TOLERANCE = 1e-3
+_MAX_PIXELS = 2**25  # of one image
+_MAX_INDEX, _MAX_FRAMES = 10**6, 10**5
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,8 @@ def read_transforms(path: str | Path, *, size: tuple[int, int] | None = None) ->
     frames = content.get("frames")
     if not isinstance(frames, list) or not frames:
         raise ValueError(f"{path}: frames must be a list with at least one frame. Export the cameras again.")
+    if len(frames) > _MAX_FRAMES:
+        raise ValueError(f"{path}: frames must be at most {_MAX_FRAMES}, got {len(frames)}. Split the file.")
     read = []
     for index, frame in enumerate(frames):
         if not isinstance(frame, dict):
@@ -82,7 +85,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{path} must be a transforms file, got nothing there. Check the path.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except ValueError as error:
         raise ValueError(f"{path} must be valid JSON: {error}. Export it again.") from error
     if not isinstance(content, dict):
@@ -99,7 +102,7 @@ def _read_frame(keys: dict[str, Any], folder: Path, where: str, size: tuple[int,
         file_path=file_path,
         image=image,
         view=None if keys.get("view") is None else str(keys["view"]),
-        frame=None if keys.get("frame") is None else int(_number(keys, "frame", where)),
+        frame=None if keys.get("frame") is None else _index(keys, where),
         time=_time(keys, where),
         viewmat=opengl_to_opencv(_camera_to_world(keys["transform_matrix"], where)).float(),
         K=_intrinsics(keys, width, height, where),
@@ -138,6 +141,8 @@ def _frame_size(keys: dict[str, Any], image: Path, where: str, fallback: tuple[i
         raise ValueError(f"{where} must have the keys w and h, as there is no image {image}. Add them, or set --size.")
     if width < 1 or height < 1:
         raise ValueError(f"{where}: w and h must be at least 1, got {width} x {height}.")
+    if width * height > _MAX_PIXELS:
+        raise ValueError(f"{where}: w and h must be at most {_MAX_PIXELS} pixels together, got {width} x {height}.")
     return width, height
 
 
@@ -146,6 +151,13 @@ def _number(keys: dict[str, Any], key: str, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{where}.{key} must be a finite number, got {value!r}.")
     return float(value)
+
+
+def _index(keys: dict[str, Any], where: str) -> int:
+    frame = _number(keys, "frame", where)
+    if not 0 <= frame <= _MAX_INDEX:
+        raise ValueError(f"{where}.frame must be in [0, {_MAX_INDEX}], got {frame:g}. Number the frames from 0.")
+    return int(frame)
 
 
 def _time(keys: dict[str, Any], where: str) -> float:
@@ -159,7 +171,7 @@ def _camera_to_world(rows: Any, where: str) -> Float[Tensor, "4 4"]:
     """The matrix in double precision, checked to be a rigid motion."""
     try:
         matrix = torch.tensor(rows, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{where}.transform_matrix must be four rows of four numbers: {error}.") from error
     name = f"{where}.transform_matrix"
     if tuple(matrix.shape) != (4, 4):

@@ -30,7 +30,7 @@ class FieldConfig:
     deform_color: bool = False
 
     def __post_init__(self) -> None:
-        check_ranges(self, width="[1, inf)", depth="[1, inf)")
+        check_ranges(self, width="[1, 4096]", depth="[1, 64]")
 
 
 class DeformationField(nn.Module):

@@ -11,6 +11,9 @@ from ds4d.core import check_ranges
 from ds4d.deformation.hexplane_cpu import read_products
 
 
+_MAX_SCALES, _MAX_FACTOR = 8, 64
+
+
 @dataclass(frozen=True)
 class HexPlaneConfig:
     """Size of the planes.
@@ -28,11 +31,14 @@ class HexPlaneConfig:
     time_resolution: int = 0
 
     def __post_init__(self) -> None:
-        check_ranges(self, channels="[1, inf)", resolution="[2, inf)", time_resolution="[0, inf)")
+        check_ranges(self, channels="[1, 1024]", resolution="[2, 4096]", time_resolution="[0, 65536]")
         if self.time_resolution == 1:
             raise ValueError("time_resolution must be 0 or at least 2, got 1. Give 0 for one per frame.")
-        if not self.multipliers or min(self.multipliers) < 1:
-            raise ValueError(f"multipliers must be 1 or more, one per scale, got {self.multipliers}.")
+        if not 1 <= len(self.multipliers) <= _MAX_SCALES or not all(1 <= m <= _MAX_FACTOR for m in self.multipliers):
+            raise ValueError(
+                f"multipliers must be 1 to {_MAX_SCALES} factors from 1 to {_MAX_FACTOR}, one per scale, got "
+                f"{self.multipliers[:9]}."
+            )
 
 
 class HexPlane(nn.Module):

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt32
-from plyfile import PlyData, PlyElement, PlyParseError
+from plyfile import PlyData, PlyElement
 from torch import Tensor
 
 from ds4d.export.single_frame import byte_logits, check_single_frame
 from ds4d.geometry import rgb_to_sh
 from ds4d.geometry.spherical_harmonics import SH0
-from ds4d.io import atomic_path
+from ds4d.io import atomic_path, read_ply_file
 from ds4d.types import RawGaussians
 
 CHUNK = 256
@@ -80,11 +80,14 @@ def read_compressed_ply(path: str | Path) -> RawGaussians:
     if not Path(path).is_file():
         raise ValueError(f"{path} must be a compressed PLY file, got nothing there. Check the path.")
     try:
-        ply = PlyData.read(str(path), mmap=False)
-        bounds = _table(ply["chunk"].data, _BOUNDS).view(-1, 6, 3)
-        words = [np.asarray(ply["vertex"][name]) for name in _WORDS]
-    except (PlyParseError, UnicodeDecodeError, KeyError, ValueError) as error:
+        return _unpacked(read_ply_file(path))
+    except (KeyError, IndexError, RuntimeError, ValueError) as error:  # elements are missing or of different lengths
         raise ValueError(f"{path} must be a valid compressed PLY file, got one that cannot be read: {error}") from error
+
+
+def _unpacked(ply: PlyData) -> RawGaussians:
+    bounds = _table(ply["chunk"].data, _BOUNDS).view(-1, 6, 3)
+    words = [np.asarray(ply["vertex"][name]) for name in _WORDS]
     chunks = torch.arange(len(words[0])) // CHUNK
     low, high = bounds[chunks, 0::2], bounds[chunks, 1::2]  # [N, 3 kinds, 3 axes]
     means, scales = _unpack(words[0], _AXIS_BITS), _unpack(words[2], _AXIS_BITS)

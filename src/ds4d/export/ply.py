@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from plyfile import PlyData, PlyElement, PlyParseError
+from plyfile import PlyData, PlyElement
 from torch import Tensor
 
 from ds4d.export.single_frame import check_finite, check_single_frame
 from ds4d.geometry import sh_degree as degree_of
-from ds4d.io import atomic_path
+from ds4d.io import atomic_path, read_ply_file
 from ds4d.types import RawGaussians
 
 _MEANS = ("x", "y", "z")
@@ -61,10 +61,7 @@ def read_ply(path: str | Path) -> RawGaussians:
     """
     if not Path(path).is_file():
         raise ValueError(f"{path} must be a PLY file, got nothing there. Check the path.")
-    try:
-        ply = PlyData.read(str(path), mmap=False)
-    except (PlyParseError, UnicodeDecodeError, ValueError) as error:
-        raise ValueError(f"{path} must be a valid PLY file, got one that cannot be read ({error}).") from error
+    ply = read_ply_file(path)
     if "vertex" not in ply:
         raise ValueError(f"{path} must have the element vertex, got {[e.name for e in ply.elements]}.")
     vertices = ply["vertex"]

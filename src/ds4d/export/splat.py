@@ -15,9 +15,10 @@ from torch import Tensor
 from ds4d.export.single_frame import byte_logits, check_single_frame
 from ds4d.geometry import rgb_to_sh
 from ds4d.geometry.spherical_harmonics import SH0
-from ds4d.io import atomic_path
+from ds4d.io import atomic_path, read_bytes
 from ds4d.types import RawGaussians
 
+_MAX_BYTES = 2**31
 _RECORD: Any = np.dtype([("mean", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), ("quat", "u1", 4)])
 
 
@@ -54,7 +55,7 @@ def read_splat(path: str | Path) -> RawGaussians:
     """
     if not Path(path).is_file():
         raise ValueError(f"{path} must be a .splat file, got nothing there. Check the path.")
-    content = Path(path).read_bytes()
+    content = read_bytes(path, max_bytes=_MAX_BYTES)
     if len(content) % _RECORD.itemsize:
         raise ValueError(f"{path} must hold whole records of {_RECORD.itemsize} bytes, got {len(content)} bytes.")
     records = np.frombuffer(content, _RECORD)

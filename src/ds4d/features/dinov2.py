@@ -1,5 +1,6 @@
 """DINOv2, the frozen network whose patch tokens are the paper's frame features."""
 
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -133,7 +134,7 @@ def dinov2_weights(config: Dinov2Config) -> tuple[PretrainedModel, Path | None]:
 
 def _known(model: str) -> tuple[PretrainedModel, Path | None]:
     """The model that a setting names: one of `MODELS` or of the hub, or any DINOv2 in a folder."""
-    folder = Path(model).expanduser()
+    folder = Path(os.path.expanduser(model))
     if folder.exists() or re.fullmatch(r"[\w-]+/[\w.-]+", model) is None:
         return _ANY, folder
     known = (entry for entry in MODELS.values() if entry.source == model)

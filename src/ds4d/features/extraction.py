@@ -129,8 +129,9 @@ def extract_features(
     config = replace(config, kind=choose_extractor(config, device)[0])
     key = _key(video, config, chosen) if config.cached else None
     kept = read_cached("features", key) if key else None
-    maps = kept["maps"] if kept else None
-    if maps is None:
+    maps = kept.get("maps") if kept else None
+    # The cache may hold a file of the right name that something else has written.
+    if maps is None or maps.dtype != torch.half or maps.ndim != 5 or maps.shape[:2] != valid.shape:
         maps = _extract(video, config, device, chosen)
         if key:
             write_cached("features", key, {"maps": maps})

@@ -42,7 +42,7 @@ class FusionConfig:
 
     def __post_init__(self) -> None:
         check_choices(self, rule=RULES)
-        check_ranges(self, channels="[1, inf)", distance_channels="[1, inf)", depth_size="[8, inf)")
+        check_ranges(self, channels="[1, 4096]", distance_channels="[1, 4096]", depth_size="[8, 4096]")
         check_ranges(self, depth_every="[1, inf)", tolerance="(0, inf)")
 
     @property

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from ds4d.geometry.cameras import orbit_cameras
-from ds4d.io import atomic_path
+from ds4d.io import atomic_path, read_json
 from ds4d.types import Cameras
 
 _RIG_TOLERANCE = 1e-4  # of a matrix entry, and of an image's height
@@ -56,6 +56,8 @@ def _seven_views(elevations: tuple[float, float], fovy: float, distance: float) 
     return (front, *generated)
 
 
+_MAX_VIEWS = 1000
+
 RIGS: dict[str, tuple[RigView, ...]] = {
     # Zero123++ v1.1 as STAG4D uses it.
     "stag4d": _seven_views((30.0, -20.0), fovy=49.1, distance=2.0),
@@ -77,9 +79,11 @@ def load_rig(name_or_path: str) -> tuple[RigView, ...]:
         raise ValueError(f"rig must be one of {', '.join(RIGS)} or a JSON file, got {name_or_path!r}.")
     keys = set(RigView.__dataclass_fields__)
     try:
-        rows = json.loads(path.read_text())
+        rows = read_json(path)
         if not isinstance(rows, list) or not rows:
             raise ValueError("the top level must be a non-empty list")
+        if len(rows) > _MAX_VIEWS:
+            raise ValueError(f"there must be at most {_MAX_VIEWS} views, got {len(rows)}")
         for row in rows:
             if set(row) != keys:
                 raise ValueError(f"each view needs exactly the keys {', '.join(sorted(keys))}, got {sorted(row)}")
@@ -87,7 +91,7 @@ def load_rig(name_or_path: str) -> tuple[RigView, ...]:
             RigView(str(row["name"]), *(float(row[key]) for key in ("azimuth", "elevation", "fovy", "distance")))
             for row in rows
         )
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"rig file {path} must be a JSON list of views: {error}.") from error
     return views
 

@@ -1,6 +1,12 @@
 """Reading and writing images and videos, atomic file writes, and a disk cache."""
 
 from ds4d.io.atomic import atomic_path as atomic_path
+from ds4d.io.bounded_files import check_regular as check_regular
+from ds4d.io.bounded_files import is_finite_number as is_finite_number
+from ds4d.io.bounded_files import parse_json as parse_json
+from ds4d.io.bounded_files import read_bytes as read_bytes
+from ds4d.io.bounded_files import read_json as read_json
+from ds4d.io.bounded_files import read_text as read_text
 from ds4d.io.cache import LIMIT_BYTES as LIMIT_BYTES
 from ds4d.io.cache import cache_folder as cache_folder
 from ds4d.io.cache import read_cached as read_cached
@@ -18,5 +24,10 @@ from ds4d.io.images import resize_premultiplied as resize_premultiplied
 from ds4d.io.images import spread_colors as spread_colors
 from ds4d.io.images import unpremultiply as unpremultiply
 from ds4d.io.images import write_png as write_png
+from ds4d.io.ply_files import check_ply as check_ply
+from ds4d.io.ply_files import read_ply_file as read_ply_file
+from ds4d.io.tensor_files import is_finite as is_finite
+from ds4d.io.tensor_files import read_safetensors as read_safetensors
+from ds4d.io.tensor_files import read_shapes as read_shapes
 from ds4d.io.video_writer import write_alpha_video as write_alpha_video
 from ds4d.io.video_writer import write_video as write_video

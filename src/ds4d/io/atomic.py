@@ -1,5 +1,6 @@
 """Atomic file writes: a file is complete or does not exist."""
 
+import contextlib
 import os
 import uuid
 from collections.abc import Generator
@@ -31,4 +32,5 @@ def atomic_path(path: str | Path) -> Generator[Path, None, None]:
         # A full disk is reported without a file name, or with that of the temporary file, which is removed.
         raise OSError(error.errno, error.strerror, str(target)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that turned read-only: the first error says so
+            temporary.unlink(missing_ok=True)

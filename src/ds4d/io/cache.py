@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from ds4d.core import Warned, notify
 from ds4d.io.atomic import atomic_path
+from ds4d.io.tensor_files import is_finite, read_safetensors
 
 LIMIT_BYTES = 4 * 2**30
 _SUFFIX = ".safetensors"
@@ -19,20 +20,24 @@ _SUFFIX = ".safetensors"
 
 def cache_folder(category: str) -> Path:
     """The folder of a category of tensors, inside $DS4D_CACHE or ~/.cache/ds4d."""
-    return Path(os.environ.get("DS4D_CACHE") or "~/.cache/ds4d").expanduser() / category
+    # Unlike that of Path, this expansion leaves a home that is not known as it is.
+    return Path(os.path.expanduser(os.environ.get("DS4D_CACHE") or "~/.cache/ds4d")) / category
 
 
 def read_cached(category: str, key: str) -> dict[str, Tensor] | None:
-    """The tensors that are cached under a key, by name; None if there are none or the file is damaged."""
+    """The tensors that are cached under a key, by name; None if there are none, or the file is damaged or not finite.
+
+    Who wrote the file is not known: callers check names, shapes and kinds of the tensors.
+    """
     path = cache_folder(category) / f"{key}{_SUFFIX}"
     try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            digest = (file.metadata() or {}).get("sha256")
-        if digest != _digest(tensors):
+        tensors, metadata = read_safetensors(path)
+        if metadata.get("sha256") != _digest(tensors):
+            return None
+        if not all(is_finite(tensor) for tensor in tensors.values()):
             return None
         os.utime(path)  # the time of the last use
-    except (SafetensorError, OSError):
+    except (ValueError, OSError):
         return None
     return tensors
 

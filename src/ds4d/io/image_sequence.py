@@ -76,4 +76,4 @@ def _sorted_files(path: Path) -> list[Path]:
 
 def _natural(file: Path) -> list[tuple[int, str]]:
     """A sort key that orders the numbers in a name by value."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in _NUMBER.split(file.stem)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in _NUMBER.split(file.stem)]

@@ -5,7 +5,8 @@ transparent pixel never bleeds into its neighbors.
 """
 
 import struct
-from collections.abc import Generator
+import warnings
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -16,8 +17,13 @@ from PIL import Image
 
 from ds4d.io.atomic import atomic_path
 
+MAX_PIXELS = 2**26  # of an image file: more than cameras give, and 1 GB once it is decoded and premultiplied
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")  # Pillow hands others to programs of their own
+_ROWS_AT_ONCE = 256  # whose intermediate results are in memory together
 _VISIBLE = 32  # of 255: at lower alpha, straight colors are too coarsely rounded to be used
-_READ_ERRORS = (OSError, EOFError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+_READ_ERRORS = (OSError, EOFError, SyntaxError, ValueError, struct.error, OverflowError, MemoryError, RuntimeError)
+_READ_ERRORS += (TypeError, KeyError, IndexError, ZeroDivisionError)  # as Pillow meets them in damaged files
+_READ_ERRORS += (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 class Size(NamedTuple):
@@ -33,13 +39,24 @@ def _opened(path: str | Path) -> Generator[Image.Image, None, None]:
     if not Path(path).is_file():
         raise ValueError(f"image {path} must be a file, got nothing there. Check the path, or make it again.")
     try:
-        with Image.open(path) as image:
+        with _checked(path) as image:
             yield image
     except _READ_ERRORS as error:
         raise ValueError(
             f"image {path} must be a whole image file, got one that cannot be read ({error}). "
             "Export or download it again."
         ) from error
+
+
+def _checked(path: str | Path) -> Image.Image:
+    """The image at `path`, known by its header alone to be small enough."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        image = Image.open(path, formats=_FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise ValueError(f"{image.width} x {image.height} pixels, at most {MAX_PIXELS} are read: reduce it")
+    return image
 
 
 def image_size(path: str | Path) -> Size:
@@ -67,23 +84,33 @@ def read_rgba(path: str | Path) -> UInt8[np.ndarray, "H W 4"]:
     """Reads an image with straight alpha, 255 if the file has none; higher bit depths are reduced to 8 bit.
 
     Raises:
-        ValueError: The file does not exist, is truncated, is not an image, or has floating-point pixels.
+        ValueError: The file does not exist, is truncated, is not an image, has floating-point pixels, or more than 64
+            megapixels.
     """
     with _opened(path) as image:
         if image.mode == "F":
             raise ValueError("floating-point pixels have no defined range; save it with 8 or 16 bits")
         if image.mode.startswith("I"):  # Pillow would clip 16-bit gray at 255 instead of scaling it
-            gray = np.clip(np.rint(np.asarray(image, np.float64) / 257), 0, 255).astype(np.uint8)
+            gray = np.empty((image.height, image.width), np.uint8)
+            values = np.asarray(image)
+            for rows in _blocks(image.height):
+                gray[rows] = np.clip(np.rint(values[rows].astype(np.float64) / 257), 0, 255)
             image = Image.fromarray(gray)
         return np.array(image.convert("RGBA"))
 
 
 def premultiply(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
     """Converts straight to premultiplied alpha, rounded to nearest."""
-    product = rgba[..., :3] * rgba[..., 3:].astype(np.uint16) + np.uint16(128)
     out = rgba.copy()
-    out[..., :3] = (product + (product >> 8)) >> 8  # exact rounded division by 255
+    for rows in _blocks(len(rgba)):
+        product = rgba[rows, ..., :3] * rgba[rows, ..., 3:].astype(np.uint16) + np.uint16(128)
+        out[rows, ..., :3] = (product + (product >> 8)) >> 8  # exact rounded division by 255
     return out
+
+
+def _blocks(height: int) -> Iterator[slice]:
+    """Blocks of rows, one after the other."""
+    return (slice(first, first + _ROWS_AT_ONCE) for first in range(0, height, _ROWS_AT_ONCE))
 
 
 def unpremultiply(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:

@@ -15,14 +15,28 @@ if TYPE_CHECKING:
 
 # Decoders that read the alpha of VP8 and VP9; FFmpeg's own silently drop it.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
-_TEXT_CODECS = {"ansi"}  # FFmpeg reads any text file as a video of a terminal
+MAX_PIXELS = 8192 * 4608  # of a frame: 8K, with some to spare
+_MAX_ASPECT = 16.0  # of a pixel, or its inverse
+# Formats that hold their frames themselves. FFmpeg also reads lists of other files and addresses (playlists, concat),
+# vector graphics, and any text as a video of a terminal.
+_FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,apng,ogg,mpegts,mpeg,flv,asf,mxf,nut,dv,ivf,yuv4mpegpipe,"
+    "h264,hevc,m4v,mpegvideo,obu,av1,mjpeg,rm,wtv,mp3,wav,flac,aac"
+)
+_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _FORMATS, "max_pixels": str(MAX_PIXELS)}
+
+
+def file_url(path: Path) -> str:
+    """A path as FFmpeg takes it for a file, whatever its name: `concat:a.mp4` alone would be a protocol of its own."""
+    return f"file:{path}"
 
 
 class VideoReader:
     """A video file: reads the times of all frames at once, and frames on request.
 
     Args:
-        path: a file in any format that FFmpeg reads.
+        path: a file in a video format that FFmpeg reads, of up to 8K. No other file or address is opened, even if the
+            file names one.
 
     Attributes:
         seconds: time of each frame, increasing, from 0.
@@ -30,7 +44,8 @@ class VideoReader:
         missing: number of frames that the file announces but does not hold.
 
     Raises:
-        ValueError: The file is not a video, is truncated before its first frame, or has no frames.
+        ValueError: The file is not a video, is truncated before its first frame, has no frames, larger ones, or a codec
+            that is not known.
         ImportError: PyAV is not installed.
     """
 
@@ -38,13 +53,20 @@ class VideoReader:
         self.path = path
         with self._opened() as (container, stream):
             # A stream must not be accessed after its file has been closed.
-            packets = [packet for packet in container.demux(stream) if packet.size]
-            complete = [packet for packet in packets if not packet.is_corrupt]
-            stamps = (packet.dts if packet.pts is None else packet.pts for packet in complete if not packet.is_discard)
-            self._stamps = sorted({stamp for stamp in stamps if stamp is not None})
+            count, complete, stamps = 0, 0, set()
+            for packet in container.demux(stream):
+                count += packet.size > 0
+                if packet.size and not packet.is_corrupt:
+                    complete += 1
+                    stamp = packet.dts if packet.pts is None else packet.pts
+                    if stamp is not None and not packet.is_discard:
+                        stamps.add(stamp)
+            self._stamps = sorted(stamps)
             self.seconds = [float(stamp - self._stamps[0]) * float(stream.time_base or 1) for stamp in self._stamps]
-            self.missing = max(stream.frames, len(packets)) - len(complete)
+            self.missing = max(stream.frames, count) - complete
             self._aspect = float(stream.sample_aspect_ratio or 1)
+        if not 1 / _MAX_ASPECT <= self._aspect <= _MAX_ASPECT:
+            raise ValueError(f"{path} must have pixels that are nearly square, got an aspect of {self._aspect:g}.")
         first = next(self._decoded(range(len(self._stamps))), None)
         if first is None:
             raise ValueError(f"{path} must hold frames that can be decoded, got none. Export or download it again.")
@@ -100,7 +122,7 @@ class VideoReader:
         if not self.path.is_file():
             raise ValueError(f"{self.path} must be a video or a folder of images, got nothing there. Check the path.")
         try:
-            with av.open(str(self.path)) as container:
+            with av.open(file_url(self.path), options=_OPTIONS) as container:
                 yield container, _video_stream(container, self.path)
         except av.error.FFmpegError as error:
             raise ValueError(
@@ -113,14 +135,18 @@ def _video_stream(container: Any, path: Path) -> Any:
     """The first video stream that is not the cover image of an audio file."""
     from av.stream import Disposition
 
-    videos = [
-        stream
-        for stream in container.streams.video
-        if stream.codec_context.name not in _TEXT_CODECS and not stream.disposition & Disposition.attached_pic
-    ]
+    known = [stream for stream in container.streams.video if stream.codec_context is not None]
+    videos = [stream for stream in known if not stream.disposition & Disposition.attached_pic]
     if not videos:
-        codecs = {stream.codec_context.name for stream in container.streams}
-        raise ValueError(f"{path} must hold a video, got only {', '.join(sorted(codecs))}. Give another file.")
+        contexts = [stream.codec_context for stream in container.streams]
+        codecs = {"a codec that is not known" if context is None else context.name for context in contexts}
+        raise ValueError(
+            f"{path} must hold a video, got only {', '.join(sorted(codecs)) or 'an empty file'}. Give another file."
+        )
+    width, height = videos[0].codec_context.width, videos[0].codec_context.height
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"{path} must have at most {MAX_PIXELS} pixels, got {width} x {height}. Export it smaller.")
+    videos[0].codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # frames may differ from what the header says
     videos[0].thread_type = "AUTO"
     return videos[0]
 
@@ -131,4 +157,6 @@ def _decoder(stream: Any) -> Any:
     name = _ALPHA_DECODERS.get(stream.codec_context.codec.canonical_name)
     if name is None or stream.metadata.get("alpha_mode") != "1":
         return stream.codec_context
-    return av.CodecContext.create(name, "r")
+    decoder = av.CodecContext.create(name, "r")
+    decoder.options = {"max_pixels": str(MAX_PIXELS)}
+    return decoder

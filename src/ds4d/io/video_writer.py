@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ds4d.io.atomic import atomic_path
+from ds4d.io.video_reader import file_url
 
 _H264_CRF, _VP9_CRF = "18", "20"  # quality settings of the encoders at which the loss is hardly visible
 
@@ -59,7 +60,7 @@ def _encode(
         import av
     except ImportError as error:
         raise ImportError("writing videos needs PyAV. Install it with: pip install av") from error
-    with atomic_path(path) as temporary, av.open(str(temporary), "w") as container:
+    with atomic_path(path) as temporary, av.open(file_url(temporary), "w") as container:
         stream = None
         for frame in frames:
             even = _even_sized(frame)

@@ -28,7 +28,10 @@ def generate_once(generator: ViewGenerator, video: Video, *, seed: int) -> Gener
 def find_views(generator: ViewGenerator, video: Video, *, seed: int) -> GeneratedViews | None:
     """The views of a video from the cache; None if they are not there."""
     tensors = read_cached("views", _key(generator, video, seed))
-    return None if tensors is None else _unpack(video, tensors)
+    try:
+        return None if tensors is None else _unpack(video, tensors)
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError):  # other tensors under the same name
+        return None
 
 
 def _key(generator: ViewGenerator, video: Video, seed: int) -> str:
@@ -58,7 +61,11 @@ def _pack(generated: GeneratedViews, frames: VideoWithViews) -> dict[str, torch.
 
 
 def _unpack(video: Video, tensors: dict[str, torch.Tensor]) -> GeneratedViews:
+    views, count = tensors["views"], len(tensors["viewmats"])
+    is_fit = views.ndim == 5 and views.shape[:2] == (video.num_times, count - 1) and views.shape[-1] == 4
+    if views.dtype != torch.uint8 or not is_fit or not views.numel():
+        raise ValueError(f"views must be bytes for {count - 1} views, got {views.dtype} of {list(views.shape)}.")
     cameras = Cameras(tensors["viewmats"], tensors["Ks"], video.frames.width, video.frames.height)
     names = bytes(tensors["names"].tolist()).decode().split("\n")
     points = PointCloud(tensors["positions"], tensors["colors"]) if "positions" in tensors else None
-    return GeneratedViews(join_views(video, tensors["views"].numpy(), cameras, names), points)
+    return GeneratedViews(join_views(video, views.numpy(), cameras, names), points)

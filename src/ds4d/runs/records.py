@@ -10,6 +10,7 @@ from ds4d.config import GenerateConfig
 from ds4d.core import Degraded, Warned, first_difference, from_dict, to_dict
 from ds4d.features import ExtractorName
 from ds4d.io import atomic_path
+from ds4d.io import read_json as read_any_json
 from ds4d.losses import Term
 from ds4d.multiview import ViewsSource
 from ds4d.preprocess import Finding
@@ -182,7 +183,7 @@ def _read_content(path: Path) -> Any:
     if not path.is_file():
         raise ValueError(f"{path} must be the config.json of a run, got no file. Check the path.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_any_json(path)
     except ValueError as error:
         raise ValueError(f"{path} must be the config.json of a run, got damaged JSON: {error}") from error
     if not isinstance(content, dict):
@@ -232,7 +233,7 @@ def read_json(cls: type[T], path: Path) -> T:
         ValueError: the file is damaged, or of a version with other keys.
     """
     try:
-        return from_dict(cls, json.loads(path.read_text(encoding="utf-8")))
+        return from_dict(cls, read_any_json(path))
     except ValueError as error:
         raise ValueError(f"{path} must be a JSON file of a run by ds4d {__version__}: {error}") from error
 

@@ -1,5 +1,6 @@
 """A scene evaluated at its frames: what players, exporters and the viewer read without networks or feature maps."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from ds4d.core import tracked
 from ds4d.geometry import nearest_frames
 from ds4d.scene.base import Scene, Timeline, check_times
-from ds4d.scene.files import mismatch, read_record, read_tensors
+from ds4d.scene.files import check_shapes, mismatch, read_record, read_tensors
 from ds4d.types import Gaussians, RawGaussians, Similarity
 
 FRAMES_AT_ONCE = 4  # evaluated together, which bounds the memory
@@ -68,10 +69,16 @@ class BakedGaussians:
         path = folder / "baked.safetensors"
         tensors = read_tensors(path)
         try:
+            times, count = len(record.timeline.times), record.num_gaussians
+            shapes = {"means": (3,), "quats": (4,), "log_scales": (3,), "opacity_logits": ()}
+            moving: dict[str, Sequence[int | None]] = {
+                name: (times, count, *shape) for name, shape in shapes.items()
+            }
+            colors_move = "sh" in tensors and tensors["sh"].ndim == 4
+            colors = (count, record.sh_bases, 3)
+            check_shapes(tensors, moving | {"sh": (times, *colors) if colors_move else colors})
             frames = RawGaussians(**tensors)
-            if frames.means.shape[:-1] != (len(record.timeline.times), record.num_gaussians):
-                raise ValueError(f"it holds {list(frames.means.shape[:-1])} frames and Gaussians")
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             raise mismatch(path, error) from error
         return BakedGaussians(frames.to(device), record.timeline, record.world.similarity())
 

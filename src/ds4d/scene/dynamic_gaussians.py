@@ -1,5 +1,6 @@
 """The fitted scene: canonical Gaussians and the motion that deforms them, evaluated at any time."""
 
+from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ds4d.scene.files import (
     FORMAT_VERSION,
     SceneRecord,
     WorldRecord,
+    check_shapes,
     mismatch,
     read_record,
     read_tensors,
@@ -135,11 +137,41 @@ class DynamicGaussians(nn.Module):
         path = folder / "scene.safetensors"
         tensors = read_tensors(path)
         try:
+            _check_features(record, tensors)
+            stored = {name: value for name, value in tensors.items() if not name.startswith(_FEATURES)}
+            with torch.device("meta"):  # what the record describes must not take more memory than what is stored
+                described = _scene_of(record, tensors).state_dict()
+            check_shapes(
+                stored,
+                {name: tuple(value.shape) for name, value in described.items()},
+                {name: value.dtype for name, value in described.items()},
+            )
             scene = _scene_of(record, tensors)
-            scene.load_state_dict({name: value for name, value in tensors.items() if not name.startswith(_FEATURES)})
-        except (KeyError, RuntimeError, ValueError) as error:
+            scene.load_state_dict(stored)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise mismatch(path, error) from error
         return scene.to(device)
+
+
+def _check_features(record: SceneRecord, tensors: dict[str, Tensor]) -> None:
+    """Refuses frame features that are not those of the record's times, fusion rule and cameras."""
+    names = {name for name in tensors if name.startswith((_FEATURES, f"motion.{_FEATURES}"))}
+    shapes: dict[str, Sequence[int | None]] = {}
+    dtypes: dict[str, torch.dtype] = {}
+    if record.fusion is not None:
+        times = len(record.timeline.times)
+        views = len(tensors[f"{_FEATURES}viewmats"]) or None
+        shapes |= {"maps": (times, views, record.fusion.channels, None, None), "valid": (times, views)}
+        shapes |= {"times": (times,), "viewmats": (views, 4, 4), "Ks": (views, 3, 3)}
+        if record.fusion.needs_distances or f"{_FEATURES}distance_maps" in names:
+            shapes["distance_maps"] = (times, views, None, None, None)
+        shapes = {f"{_FEATURES}{name}": shape for name, shape in shapes.items()}
+        dtypes = {f"{_FEATURES}{name}": torch.half for name in ("maps", "distance_maps")}
+        if (depths := f"motion.{_FEATURES}depths") in names or record.fusion.needs_depths:
+            shapes[depths], dtypes[depths] = (times, views, 1, None, None), torch.half
+        if (warps := f"motion.{_FEATURES}warps") in names:
+            shapes[warps] = (times, views, 2, None, None)
+    check_shapes({name: tensors[name] for name in names}, shapes, dtypes)
 
 
 def _scene_of(record: SceneRecord, tensors: dict[str, Tensor]) -> DynamicGaussians:

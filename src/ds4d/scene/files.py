@@ -4,23 +4,28 @@
 every frame, for playback. The json is written last, so a folder with a `scene.json` holds a complete scene.
 """
 
+import itertools
 import json
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from ds4d.core import from_dict, to_dict
+from ds4d.core import check_ranges, from_dict, to_dict
 from ds4d.deformation import FieldConfig
 from ds4d.fusion import FusionConfig
-from ds4d.io import atomic_path
+from ds4d.io import atomic_path, is_finite, read_json, read_safetensors
 from ds4d.scene.base import Timeline
 from ds4d.types import RawGaussians, Similarity
 
 FORMAT_VERSION = 3
+_MAX_GAUSSIANS, _MAX_FRAMES, _MAX_SIDE = 10**8, 10**5, 2**15
+_MAX_DURATION = 1e6  # seconds
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,34 @@ class SceneRecord:
     timeline: Timeline
     world: WorldRecord
 
+    def __post_init__(self) -> None:
+        check_ranges(self, num_gaussians=f"[1, {_MAX_GAUSSIANS}]")
+        if self.sh_bases not in (1, 4, 9, 16):
+            raise ValueError(f"sh_bases must be 1, 4, 9 or 16, got {self.sh_bases}.")
+        if self.image is not None and not (len(self.image) == 2 and all(1 <= n <= _MAX_SIDE for n in self.image)):
+            raise ValueError(f"image must be a width and a height from 1 to {_MAX_SIDE}, got {self.image[:3]}.")
+        if self.fusion is not None and (self.image is None or self.field is None):
+            raise ValueError("fusion must come with field and image, got one without.")
+        _check_timeline(self.timeline)
+        _check_world(self.world)
+
+
+def _check_timeline(timeline: Timeline) -> None:
+    times = timeline.times
+    is_rising = all(a < b for a, b in itertools.pairwise(times))
+    if not 1 <= len(times) <= _MAX_FRAMES or not is_rising or not (0 <= times[0] and times[-1] <= 1):
+        raise ValueError(f"timeline.times must be 1 to {_MAX_FRAMES} times that rise in [0, 1], got {len(times)} others.")
+    if not 0 < timeline.duration <= _MAX_DURATION:
+        raise ValueError(f"timeline.duration must be in (0, {_MAX_DURATION:g}] seconds, got {timeline.duration}.")
+
+
+def _check_world(world: WorldRecord) -> None:
+    if len(world.translation) != 3 or [len(row) for row in world.rotation] != [3, 3, 3]:
+        raise ValueError("world must have a rotation of 3 x 3 and a translation of 3 numbers, got other counts.")
+    values = [world.scale, *world.translation, *itertools.chain(*world.rotation)]
+    if not all(map(math.isfinite, values)) or world.scale <= 0:
+        raise ValueError(f"world must be of finite numbers and a scale above 0, got {world}.")
+
 
 def write_scene(folder: Path, record: SceneRecord, tensors: dict[str, Tensor], baked: RawGaussians) -> None:
     """Writes the three files into an existing folder.
@@ -99,7 +132,7 @@ def read_record(folder: Path) -> SceneRecord:
     path = folder / "scene.json"
     _check_exists(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         version = content["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} must be a scene's json, got {error!r}. Generate the scene again.") from error
@@ -115,16 +148,15 @@ def read_record(folder: Path) -> SceneRecord:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Reads one of a scene's safetensors files.
+    """Reads one of a scene's safetensors files; names and shapes are left to the caller, who knows them.
 
     Raises:
         ValueError: the file is missing or damaged, or a tensor holds NaN or Inf.
     """
     _check_exists(path)
     try:
-        with safe_open(str(path), framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+        tensors, _ = read_safetensors(path)
+    except ValueError as error:
         raise mismatch(path, error) from error
     _check_finite(tensors, str(path))
     return tensors
@@ -135,6 +167,35 @@ def mismatch(path: Path, error: Exception) -> ValueError:
     return ValueError(f"{path} must be whole and belong to {path.with_name('scene.json')}, got: {error}.")
 
 
+def check_shapes(
+    tensors: Mapping[str, Tensor],
+    shapes: Mapping[str, Sequence[int | None]],
+    dtypes: Mapping[str, torch.dtype] = MappingProxyType({}),
+) -> None:
+    """Refuses tensors that are not exactly these.
+
+    Args:
+        tensors: tensors by name.
+        shapes: what their shapes must be, by the same names; None for any size from 1.
+        dtypes: what their kinds must be, by name; single precision if not given.
+
+    Raises:
+        ValueError: a name is missing or too many, or a tensor has another shape or kind.
+    """
+    if tensors.keys() != shapes.keys():
+        other = sorted(tensors.keys() ^ shapes.keys())
+        raise ValueError(f"it must hold {', '.join(sorted(shapes))[:200]}, got a difference at {', '.join(other[:3])}")
+    for name, shape in shapes.items():
+        tensor, dtype = tensors[name], dtypes.get(name, torch.float32)
+        fits = len(shape) == tensor.ndim and all(
+            size == wanted if wanted is not None else size > 0
+            for size, wanted in zip(tensor.shape, shape, strict=True)
+        )
+        if not fits or tensor.dtype != dtype:
+            named = ["any" if size is None else size for size in shape]
+            raise ValueError(f"{name} must be {dtype} of shape {named}, got {tensor.dtype} of {list(tensor.shape)}")
+
+
 def _check_exists(path: Path) -> None:
     if not path.is_file():
         raise ValueError(f"{path} must exist, got none. Give the output folder of `ds4d generate`.")
@@ -142,5 +203,5 @@ def _check_exists(path: Path) -> None:
 
 def _check_finite(tensors: dict[str, Tensor], where: str) -> None:
     for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
+        if not is_finite(tensor):
             raise ValueError(f"{where}: {name} must be finite, got NaN or Inf. The fit has diverged; do not use it.")

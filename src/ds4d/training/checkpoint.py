@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
-from ds4d.io import atomic_path
+from ds4d.io import atomic_path, parse_json, read_safetensors
+from ds4d.training.checkpoint_state import check_state
 from ds4d.training.events import TrainingDiverged
 from ds4d.training.trainer import Trainer
 
@@ -41,11 +41,10 @@ def load_checkpoint(trainer: Trainer, path: Path) -> None:
     if not path.is_file():
         raise ValueError(f"checkpoint: {path} must exist, got none. Start without --resume.")
     try:
-        with safe_open(str(path), framework="pt") as file:
-            record = json.loads((file.metadata() or {})["ds4d"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors, metadata = read_safetensors(path)
+        record = parse_json(metadata["ds4d"])
         version = record["format"]
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"checkpoint: {path} is damaged ({error}). Start without --resume.") from error
     if version != FORMAT_VERSION:
         reader = "ds4d 0.1" if version == 1 else "a newer ds4d"
@@ -54,8 +53,11 @@ def load_checkpoint(trainer: Trainer, path: Path) -> None:
             "reads it, or start without --resume."
         )
     try:
-        trainer.load_state_dict(_unflatten({**tensors, **record["values"]}))
-    except (KeyError, RuntimeError) as error:
+        state = _unflatten({**tensors, **record["values"]})
+        state.setdefault("optimizer", {})  # which is empty before the first step, and so left no trace
+        check_state(trainer, state)
+        trainer.load_state_dict(state)
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"checkpoint: {path} must be of a run with the same settings, but its state does not fit ({error}). "
             "Use the settings it was started with."

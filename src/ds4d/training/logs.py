@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ds4d.core import check_ranges, install_command
-from ds4d.io import atomic_path
+from ds4d.io import atomic_path, is_finite_number, parse_json, read_text
 from ds4d.training.events import StepDone
 
 _NO_LOSSES = {"step", "stage", "seconds", "num_gaussians"}  # keys of an entry that are no losses
+_COUNTS = ("step", "num_gaussians")
+_MAX_BYTES = 2**29
 _REQUIRED = {*_NO_LOSSES, "loss"}  # keys of every entry; its terms follow
 
 
@@ -97,19 +99,25 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     """
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    try:
+        lines = read_text(path, max_bytes=_MAX_BYTES).splitlines(keepends=True)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must be text, got {error}. Remove the file.") from error
     return [_entry(path, number, line) for number, line in enumerate(lines, start=1) if line.endswith("\n")]
 
 
 def _entry(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
-        entry = json.loads(line)
+        entry = parse_json(line)
     except ValueError:
         entry = None
-    if not isinstance(entry, dict) or not entry.keys() >= _REQUIRED:
+    numbers = {name: value for name, value in entry.items() if name != "stage"} if isinstance(entry, dict) else {}
+    is_whole = all(isinstance(numbers.get(name), int) for name in _COUNTS)
+    is_known = isinstance(entry, dict) and entry.keys() >= _REQUIRED and isinstance(entry["stage"], str)
+    if not (is_known and is_whole and all(map(is_finite_number, numbers.values()))):
         raise ValueError(
-            f"{path}: line {number} must be an object with the keys {', '.join(sorted(_REQUIRED))}, got {line[:60]!r}. "
-            "Remove the line."
+            f"{path}: line {number} must be an object with the keys {', '.join(sorted(_REQUIRED))}, all of them but "
+            f"stage finite numbers, got {line[:60]!r}. Remove the line."
         )
     return entry
 

@@ -10,7 +10,6 @@ scene in [0, 1]. A key frame keeps the values of the one before where it gives n
 """
 
 import itertools
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -24,6 +23,7 @@ from torch import Tensor
 
 from ds4d.core import check_ranges
 from ds4d.geometry import orbit_cameras
+from ds4d.io import read_json
 from ds4d.types import Cameras
 
 
@@ -60,7 +60,7 @@ def read_keyframes(path: Path) -> tuple[Keyframe, ...]:
     if not path.is_file():
         raise ValueError(f"key frames {path} must be a json file, got nothing there. Check the path.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except ValueError as error:
         raise ValueError(f"key frames {path} must be valid JSON, but {error}.") from error
     if not isinstance(content, list) or not content or not all(isinstance(entry, Mapping) for entry in content):

@@ -30,12 +30,12 @@ def search_paths(model: PretrainedModel, given: str | Path | None = None) -> lis
         given: its folder or file, which is then the only search path.
     """
     if given is not None:
-        return [SearchPath("given", Path(given).expanduser())]
+        return [SearchPath("given", _expanded(given))]
     found = []
     if model.variable and (named := os.environ.get(model.variable)):
-        found.append(SearchPath(model.variable, Path(named).expanduser()))
+        found.append(SearchPath(model.variable, _expanded(named)))
     if root := os.environ.get("DS4D_WEIGHTS"):
-        found.append(SearchPath("DS4D_WEIGHTS", Path(root).expanduser() / model.name))
+        found.append(SearchPath("DS4D_WEIGHTS", _expanded(root) / model.name))
     if model.source and (cached := _in_hub_cache(model)):
         found.append(SearchPath("Hugging Face cache", cached))
     if model.package and (shipped := _in_package(*model.package)):
@@ -96,6 +96,11 @@ def model_files(model: PretrainedModel, path: Path) -> list[Path]:
         weights = weights_file(part, path)
         files += [weights] if weights else []
     return files
+
+
+def _expanded(path: str | Path) -> Path:
+    """A path without ~; unlike `Path.expanduser`, it leaves a home that is not known as it is."""
+    return Path(os.path.expanduser(path))
 
 
 def _problems_of(part: Part, path: Path) -> list[str]:

@@ -32,7 +32,7 @@ def matting_model_path(path: Path | None) -> Path | None:
     if path:
         return path
     if from_environment := os.environ.get(MODEL_VARIABLE):
-        return Path(from_environment).expanduser()
+        return Path(os.path.expanduser(from_environment))
     model = MODELS["matting"]
     found = find_model(model)
     return weights_file(model.part(""), found) if found else None

@@ -1,0 +1,106 @@
+"""What the state in a checkpoint must be, before a trainer takes any of it over."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ds4d.io import is_finite, is_finite_number
+from ds4d.training.trainer import Trainer
+
+_MAX_GAUSSIANS = 10**8
+_COUNTED = ("scene/gaussians.", "densification/", "neighbors")  # their first axis is that of the Gaussians
+_ADAM = ("step", "exp_avg", "exp_avg_sq")
+
+
+def check_state(trainer: Trainer, state: Mapping[str, Any]) -> None:
+    """Refuses a state that `Trainer.load_state_dict` would take over and fail on later.
+
+    Args:
+        trainer: a trainer for the same video and config, at its first step.
+        state: nested dicts of tensors, numbers and lists, as `Trainer.state_dict` makes them.
+
+    Raises:
+        ValueError: a part is missing or too many, of another shape or kind, or outside its range.
+        KeyError: a part of the Gaussians is missing.
+    """
+    expected = trainer.state_dict()
+    count = len(state["scene"]["gaussians.means"])
+    if not 1 <= count <= _MAX_GAUSSIANS:
+        raise ValueError(f"there must be 1 to {_MAX_GAUSSIANS} Gaussians, got {count}")
+    for name in ("optimizer", "sampler"):
+        expected.pop(name)
+    _check_tree({name: part for name, part in state.items() if name in expected}, expected, count)
+    if state.keys() != trainer.state_dict().keys():
+        raise ValueError(f"it must hold {', '.join(trainer.state_dict())}, got {', '.join(state)}")
+    _check_numbers(trainer, state, count)
+    _check_sampler(state["sampler"], *trainer.video.valid.shape)
+    _check_optimizer(trainer, state["optimizer"], count)
+
+
+def _check_tree(state: Mapping[str, Any], expected: Mapping[str, Any], count: int, where: str = "") -> None:
+    if not isinstance(state, Mapping) or state.keys() != expected.keys():
+        raise ValueError(f"{where or 'it'} must hold {', '.join(expected)}")
+    for name, wanted in expected.items():
+        if isinstance(wanted, Mapping):
+            _check_tree(state[name], wanted, count, f"{where}{name}/")
+        elif isinstance(wanted, Tensor):
+            is_counted = f"{where}{name}".startswith(_COUNTED)
+            _check_tensor(f"{where}{name}", state[name], [count, *wanted.shape[1:]] if is_counted else wanted.shape, wanted)
+
+
+def _check_tensor(name: str, found: Any, shape: Iterable[int], like: Tensor) -> None:
+    if not isinstance(found, Tensor) or list(found.shape) != list(shape) or found.dtype != like.dtype:
+        got = f"{found.dtype} of {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise ValueError(f"{name} must be {like.dtype} of {list(shape)}, got {got}")
+    if not is_finite(found):
+        raise ValueError(f"{name} must be finite")
+
+
+def _check_numbers(trainer: Trainer, state: Mapping[str, Any], count: int) -> None:
+    step, seconds = state["step"], state["seconds"]
+    if not _is_index(step, trainer.config.total_steps + 1):
+        raise ValueError(f"step must be in [0, {trainer.config.total_steps}], got {step!r}")
+    if not is_finite_number(seconds) or seconds < 0:
+        raise ValueError(f"seconds must be a number from 0, got {seconds!r}")
+    neighbors = state["neighbors"]
+    if neighbors.numel() and not (0 <= int(neighbors.min()) and int(neighbors.max()) < count):
+        raise ValueError(f"neighbors must be indices below {count}")
+
+
+def _check_sampler(state: Any, num_times: int, num_views: int) -> None:
+    times, rows = state["times"], state["views"]
+    if not isinstance(times, list) or not all(_is_index(time, num_times) for time in times):
+        raise ValueError(f"sampler/times must be indices below {num_times}")
+    is_whole = isinstance(rows, list) and all(isinstance(row, list) and row for row in rows)
+    if not is_whole or not all(_is_index(row[0], num_times) for row in rows):
+        raise ValueError(f"sampler/views must be lists that begin with an index below {num_times}")
+    if not all(_is_index(view, num_views) for row in rows for view in row[1:]):
+        raise ValueError(f"sampler/views must hold indices below {num_views}")
+
+
+def _check_optimizer(trainer: Trainer, state: Any, count: int) -> None:
+    """Adam's moments of every parameter, or of none: they must have its shape, and squares be squares."""
+    parameters = {
+        f"{group['name']}.{i}": parameter
+        for group in trainer.optimizer.adam.param_groups
+        for i, parameter in enumerate(group["params"])
+    }
+    gaussians = {id(parameter) for parameter in trainer.scene.gaussians.parameters()}
+    for name, found in state.items():
+        owner, _, kind = name.rpartition(".")
+        if owner not in parameters or kind not in _ADAM:
+            raise ValueError(f"optimizer/{name} belongs to no parameter")
+        parameter = parameters[owner]
+        shape = [count, *parameter.shape[1:]] if id(parameter) in gaussians else parameter.shape
+        like = torch.zeros(()) if kind == "step" else parameter
+        _check_tensor(f"optimizer/{name}", found, [] if kind == "step" else shape, like)
+        if kind != "exp_avg" and bool((found < 0).any()):
+            raise ValueError(f"optimizer/{name} must be 0 or above")
+        if any(f"{owner}.{other}" not in state for other in _ADAM):
+            raise ValueError(f"optimizer/{owner} must have {', '.join(_ADAM)}")
+
+
+def _is_index(value: Any, count: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < count
