@@ -38,3 +38,17 @@ def test_errors_of_other_files_are_unchanged(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught, atomic_path(tmp_path / "scene.json"):
         (tmp_path / "other").read_text()
     assert caught.value.filename == str(tmp_path / "other")
+
+
+def test_a_disk_that_turns_read_only_is_reported_by_the_file_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "scene.json"
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(self))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(OSError) as caught, atomic_path(target) as temporary:
+        raise OSError(errno.EROFS, "Read-only file system", str(temporary))
+    assert caught.value.filename == str(target)

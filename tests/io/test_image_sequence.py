@@ -99,3 +99,9 @@ def test_images_do_not_need_pyav(tmp_path: Path, disc) -> None:
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["3"]
+
+
+def test_signs_that_only_look_like_numbers_are_letters(tmp_path: Path) -> None:
+    for name, level in (("\u00b21.png", 10), ("\u00b22.png", 20), ("\u00b210.png", 30)):
+        write_gray(tmp_path / name, level)
+    assert read(tmp_path)[:, 0, 0, 0].tolist() == [10, 20, 30]

@@ -1,3 +1,6 @@
+import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -190,3 +193,42 @@ def test_colors_spread_to_transparent_pixels() -> None:
 )
 def test_reduced_size_keeps_the_aspect_ratio(size: Size, expected: Size) -> None:
     assert reduced_size(size, 320) == expected
+
+
+def _png_header(width: int, height: int) -> bytes:
+    """The beginning of a PNG of any size, without pixels."""
+    chunk = b"IHDR" + struct.pack(">2I5B", width, height, 1, 0, 0, 0, 0)
+    head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return head + struct.pack(">I", 9) + b"IDAT"
+
+
+@pytest.mark.parametrize("side", [8193, 13_000, 60_000, 2**31 - 1])
+def test_images_beyond_64_megapixels_are_refused_by_their_header(tmp_path: Path, side: int) -> None:
+    (tmp_path / "a.png").write_bytes(_png_header(side, side))
+    for read in (read_rgba, image_size):
+        with pytest.raises(ValueError, match=r"a\.png"):
+            read(tmp_path / "a.png")
+
+
+def test_formats_that_other_programs_read_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n")
+    with pytest.raises(ValueError, match=r"a\.png"):
+        read_rgba(tmp_path / "a.png")
+
+
+def test_premultiplying_needs_little_memory_beside_the_result() -> None:
+    rgba = np.full((4096, 1024, 4), 200, np.uint8)
+    tracemalloc.start()
+    premultiply(rgba)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.6 * rgba.nbytes
+
+
+def test_blocks_of_rows_join(rng: np.random.Generator, tmp_path: Path) -> None:
+    rgba = _random_rgba(rng, 600, 3)
+    expected = np.rint(rgba[..., :3] * (rgba[..., 3:] / 255.0))
+    assert np.array_equal(premultiply(rgba)[..., :3], expected)
+    deep = (np.arange(600 * 3).reshape(600, 3) * 36).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "a.png")
+    assert np.array_equal(np.rint(deep / 257), read_rgba(tmp_path / "a.png")[..., 0])

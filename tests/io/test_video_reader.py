@@ -226,3 +226,76 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 def test_missing_pyav_names_the_package(tmp_path: Path) -> None:
     with pytest.raises(ImportError, match="pip install av"):
         VideoReader(tmp_path / "a.mp4")
+
+
+NAMES = ["12:30.mp4", "concat:x.mp4", "file:x.mp4", "data:x.mp4", "a%d.mp4", "http:/127.0.0.1:9/x.mp4", "-x\n'.mp4"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_is_that_of_a_file(
+    write_video_file, rolling_disc, over, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = write_video_file("a.mp4", [over(frame, WHITE) for frame in rolling_disc])
+    monkeypatch.chdir(tmp_path)
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    path.rename(name)
+    assert len(VideoReader(Path(name)).seconds) == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{other}\n#EXT-X-ENDLIST\n"),
+        ("a.txt", "ffconcat version 1.0\nfile '{other}'\n"),
+        ("a.mp4", "ffconcat version 1.0\nfile '{other}'\n"),
+        ("a.sdp", "v=0\nc=IN IP4 127.0.0.1\nm=video 5000 RTP/AVP 96\na=rtpmap:96 H264/90000\n"),
+        ("a.svg", '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="{other}"/></svg>'),
+    ],
+)
+def test_files_that_name_others_are_refused(write_video_file, rolling_disc, over, name: str, content: str) -> None:
+    other = write_video_file("other.ts", [over(frame, WHITE) for frame in rolling_disc])
+    path = other.with_name(name)
+    path.write_text(content.format(other=other.name))
+    with pytest.raises(ValueError, match=name.replace(".", r"\.")):
+        VideoReader(path)
+
+
+def test_unknown_codecs_are_refused(write_video_file, rolling_disc, over) -> None:
+    path = write_video_file("a.mp4", [over(frame, WHITE) for frame in rolling_disc])
+    content = path.read_bytes()
+    assert content.count(b"avc1") >= 1
+    start = content.rfind(b"avc1")
+    path.write_bytes(content[:start] + b"encv" + content[start + 4 :])  # as in an encrypted video
+    with pytest.raises(ValueError, match=r"a\.mp4"):
+        VideoReader(path)
+
+
+def _gif(width: int, height: int) -> bytes:
+    """A GIF of two frames of one pixel on a canvas of any size."""
+    frame = b"\x21\xf9\x04\x04\x05\x00\x00\x00" + b"\x2c" + struct.pack("<4HB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\x00"
+    head = b"GIF89a" + struct.pack("<2H3B", width, height, 0x80, 0, 0) + b"\xff\xff\xff\x00\x00\x00"
+    return head + 2 * frame + b"\x3b"
+
+
+def test_frames_beyond_8k_are_refused_before_they_are_decoded(tmp_path: Path) -> None:
+    (tmp_path / "small.gif").write_bytes(_gif(16, 8))
+    assert VideoReader(tmp_path / "small.gif").size == (16, 8)
+    (tmp_path / "a.gif").write_bytes(_gif(12_000, 12_000))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"a\.gif"):
+        VideoReader(tmp_path / "a.gif")
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+
+
+def test_absurd_pixel_shapes_are_refused(tmp_path: Path) -> None:
+    from fractions import Fraction
+
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(40, 1)
+        image = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+        container.mux(stream.encode(image.reformat(format="yuv420p")) + stream.encode(None))
+    with pytest.raises(ValueError, match=r"a\.mp4"):
+        VideoReader(tmp_path / "a.mp4")

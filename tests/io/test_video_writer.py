@@ -91,3 +91,12 @@ def test_alpha_round_trip(tmp_path: Path) -> None:
         assert np.abs(ours[..., 3].astype(int) - theirs[..., 3]).mean() < 2
         over = [f[..., :3] * (f[..., 3:] / 255) + 255 - f[..., 3:].astype(float) for f in (ours, theirs)]
         assert np.abs(over[0] - over[1]).mean() < 3  # on white: no dark seam around the object
+
+
+@pytest.mark.parametrize("name", ["concat:x.mp4", "12:31.webm", "http:/127.0.0.1:9/x.mp4", "a%d.mp4"])
+def test_any_name_is_that_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_video(name, _frames(2, 32, 48), 10.0) if name.endswith("mp4") else write_alpha_video(
+        name, (np.dstack((frame, frame[..., :1])) for frame in _frames(2, 32, 48)), 10.0
+    )
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / name]

@@ -1,6 +1,7 @@
 """The scenes of an ablation: what is fitted, and the images that each fit is scored on."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,7 @@ def find_scenes(
     """
     scenes: list[AblationScene] = []
     for folder in folders:
-        name = folder.resolve().name
+        name = Path(os.path.realpath(folder)).name
         if (folder / "transforms_test.json").is_file():
             scenes.append(AblationScene(name, folder, "held-out views", perturb_views))
             _check_static_cameras(scenes[-1], load_training_views(scenes[-1], views))

@@ -1,5 +1,6 @@
 """Checks of options and of output paths."""
 
+import os
 import re
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -33,12 +34,12 @@ def refuse_set(arguments: Any, names: Iterable[str], reader: str) -> None:
 
 
 def check_local(path: Path) -> None:
-    """Refuses URLs as inputs.
+    """Refuses URLs as inputs; a file whose name looks like one is a file.
 
     Raises:
         ValueError: the path is a URL.
     """
-    if re.match(r"[a-zA-Z][\w+.-]+:/", str(path)):
+    if re.match(r"[a-zA-Z][\w+.-]+:/", str(path)) and not os.path.lexists(path):
         raise ValueError(f"the input must be a local file or folder, got {path}. URLs are not fetched: download it.")
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, TextIO
 
 import tyro
 
-from ds4d.cli.displays import display_for
+from ds4d.cli.displays import display_for, one_line, printable
 from ds4d.cli.result import ExitCode, Outcome
 from ds4d.core import Degraded, Notice, Progress, Warned, notices_to, progress_to
 
@@ -89,7 +89,7 @@ class Console:
                 self._display.print(_describe_notice(notice))
         self._display.close()
         if outcome.error:
-            print(f"ds4d: error: {' '.join(outcome.error.split())}", file=sys.stderr)
+            print(f"ds4d: error: {one_line(outcome.error)}", file=sys.stderr)
         if self.options.json:
             if not self._has_result:
                 seconds = round(time.perf_counter() - self._began, 3)
@@ -100,7 +100,7 @@ class Console:
                 record = {"command": self._command, **outcome.record(), **notices, "seconds": seconds}
                 self._print_stdout(json.dumps(record, indent=1, allow_nan=False))
         elif not self.options.quiet and (summary := outcome.summary()):
-            self._print_stdout(summary)
+            self._print_stdout(printable(summary))
         self._has_result = True
         return outcome.exit_code
 
@@ -124,4 +124,4 @@ class Console:
 
 def _describe_notice(notice: Notice) -> str:
     severity = "degraded" if isinstance(notice, Degraded) else "warning"
-    return f"ds4d: {severity}: {' '.join(notice.message.split())}"
+    return f"ds4d: {severity}: {one_line(notice.message)}"

@@ -14,6 +14,27 @@ from ds4d.core import Progress
 _LEAST_PAUSE, _PAUSE_FRACTION = 5.0, 0.05
 
 
+_LONGEST = 2000  # characters of one message; names and values in files can have any length
+
+
+def printable(text: str) -> str:
+    """A text as a terminal may get it: control characters and broken Unicode are escaped, line breaks stay.
+
+    Names of files may hold any of these, and a terminal obeys them.
+    """
+    return "".join(letter if letter.isprintable() or letter == "\n" else _escaped(letter) for letter in text)
+
+
+def one_line(message: str) -> str:
+    """A message of moderate length on one line, as `printable` gives it."""
+    line = printable(" ".join(message.split()))
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} [...] {line[-_LONGEST // 2 :]}"
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape", "backslashreplace").decode("ascii")
+
+
 class Display:
     """The interface of displays; this one shows nothing."""
 
@@ -47,7 +68,7 @@ class Lines(Display):
 
     def print(self, line: str) -> None:
         """See `Display`."""
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)
         self._last_line = self._clock()
 
     def progress(self, progress: Progress, note: str = "") -> None:
@@ -87,7 +108,7 @@ class Bars(Display):
 
     def print(self, line: str) -> None:
         """See `Display`."""
-        self._bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._bars.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
     def progress(self, progress: Progress, note: str = "") -> None:
         """See `Display`; a full bar stays until other work begins."""
@@ -95,7 +116,9 @@ class Bars(Display):
         if latest is None or progress.done < latest.done:
             self._begin(progress)
         self._latest[progress.work] = progress
-        self._bars.update(self._tasks[progress.work], completed=progress.done, total=progress.total, note=note)
+        self._bars.update(
+            self._tasks[progress.work], completed=progress.done, total=progress.total, note=printable(note)
+        )
 
     def close(self) -> None:
         """See `Display`."""
@@ -107,7 +130,7 @@ class Bars(Display):
         for work in over:
             self._bars.remove_task(self._tasks.pop(work))
             del self._latest[work]
-        task = self._bars.add_task(progress.work, total=progress.total, completed=progress.done, note="")
+        task = self._bars.add_task(printable(progress.work), total=progress.total, completed=progress.done, note="")
         self._tasks[progress.work] = task
 
 

@@ -1,16 +1,18 @@
 """Errors as one line that names the cause and the fix; a traceback only for internal errors."""
 
 import errno
+import os
+import sys
 import traceback
 from collections.abc import Callable
 
 import torch
 
+from ds4d.cli.displays import printable
 from ds4d.cli.result import MEANINGS, ExitCode, Outcome
 from ds4d.training import TrainingDiverged
 
 _DISK_FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
-_FILE_ERRORS = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 
 
 def run_safely(command: Callable[[], Outcome | None]) -> Outcome | None:
@@ -21,6 +23,9 @@ def run_safely(command: Callable[[], Outcome | None]) -> Outcome | None:
     """
     try:
         return command()
+    except UnicodeEncodeError as error:
+        message = f"{error.object} cannot be used: names of files must be UTF-8 here. Rename it."
+        return Outcome(error=message, exit_code=ExitCode.USAGE_ERROR)
     except (ValueError, ImportError) as error:
         return Outcome(error=str(error), exit_code=ExitCode.USAGE_ERROR)
     except TrainingDiverged as error:
@@ -44,19 +49,23 @@ def _from_exit(code: str | int | None) -> Outcome | None:
 
 
 def _from_file_error(error: Exception) -> Outcome | None:
-    """A full disk, or a file that may not be used; None for other errors."""
-    if not isinstance(error, OSError):
+    """A full disk, or a file that cannot be used, whatever the reason; None for other errors."""
+    if not isinstance(error, OSError) or error.errno is None or error.errno == errno.ENOMEM:
         return None
+    path = "a file" if error.filename is None else os.fsdecode(error.filename) or "a file without a name"
     if error.errno in _DISK_FULL:
         message = (
-            f"{error.filename} cannot be written: {error.strerror}. Free disk space, or choose another folder; "
+            f"{path} cannot be written: {error.strerror}. Free disk space, or choose another folder; "
             "a fit continues with --resume."
         )
         return Outcome(error=message, exit_code=ExitCode.FAILURE)
-    if isinstance(error, _FILE_ERRORS) or error.errno == errno.EROFS:
-        message = f"{error.filename} cannot be used: {error.strerror}. Choose another path, or change its permissions."
-        return Outcome(error=message, exit_code=ExitCode.USAGE_ERROR)
-    return None
+    if isinstance(error, FileNotFoundError):
+        fix = "Check the path"
+    elif isinstance(error, PermissionError):
+        fix = "Choose another path, or change its permissions"
+    else:
+        fix = "Choose another path"
+    return Outcome(error=f"{path} cannot be used: {error.strerror}. {fix}.", exit_code=ExitCode.USAGE_ERROR)
 
 
 def _from_memory_error(error: Exception) -> Outcome | None:
@@ -75,6 +84,6 @@ def _from_memory_error(error: Exception) -> Outcome | None:
 
 def _from_internal_error(error: Exception) -> Outcome:
     """A bug of ds4d, with its traceback."""
-    traceback.print_exception(error)
+    print(printable("".join(traceback.format_exception(error))), file=sys.stderr)
     message = f"internal error of ds4d, {type(error).__name__}: {error}. Please report it with the lines above."
     return Outcome(error=message, exit_code=ExitCode.FAILURE)

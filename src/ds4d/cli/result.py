@@ -76,7 +76,7 @@ def ds4d_command(*argv: str | Path) -> str:
 
 def export_page_command(run: Path) -> str:
     """The command that exports a run as a web page."""
-    return ds4d_command("export", run, "-o", f"{run.resolve().name}.html")
+    return ds4d_command("export", run, "-o", f"{Path(os.path.realpath(run)).name}.html")
 
 
 def page_outcome(page: Path) -> Outcome:

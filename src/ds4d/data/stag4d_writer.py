@@ -30,7 +30,7 @@ def write_views(generated: GeneratedViews, folder: Path, *, made_by: str) -> Non
     Raises:
         ValueError: the folder is not empty, or the cameras are no rig (`ds4d.geometry.rig_from_cameras`).
     """
-    folder = folder.resolve()
+    folder = Path(os.path.realpath(folder))
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise ValueError(f"{folder} must be a new or empty folder, got one that is neither. Choose another.")
     video = generated.video

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 from ds4d.core import check_ranges
 from ds4d.deformation.hexplane_cpu import read_products
 
-
 _MAX_SCALES, _MAX_FACTOR = 8, 64
 
 

@@ -13,7 +13,7 @@ _MAX_DIGITS = 19  # of whole numbers; longer ones are read as floating-point num
 
 
 def check_regular(path: str | Path, *, max_bytes: int) -> int:
-    """Refuses what is no file on a disk, such as a pipe or a device, and files above a size.
+    """Refuses what is no file on a disk, such as a pipe or a device, empty files, and files above a size.
 
     Args:
         path: path of the file.
@@ -23,12 +23,14 @@ def check_regular(path: str | Path, *, max_bytes: int) -> int:
         Its size in bytes.
 
     Raises:
-        ValueError: the path leads to something else, or the file is larger; the message names the path.
+        ValueError: the path leads to something else, or the file is empty or larger; the message names the path.
         OSError: there is nothing at the path, or it cannot be reached.
     """
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise ValueError(f"{path} must be a file, got a folder, pipe or device. Check the path.")
+    if not status.st_size:  # also files of the system, of which some never end
+        raise ValueError(f"{path} must have content, got an empty file. Check the path.")
     if status.st_size > max_bytes:
         raise ValueError(f"{path} must have at most {max_bytes} bytes, got {status.st_size}. Give a smaller file.")
     return status.st_size
@@ -42,13 +44,13 @@ def read_bytes(path: str | Path, *, max_bytes: int) -> bytes:
         max_bytes: largest size that is accepted.
 
     Raises:
-        ValueError: the path leads to no file, or to a larger one; the message names the path.
+        ValueError: the path leads to no file, or to an empty or larger one; the message names the path.
         OSError: it cannot be read; the error names the path.
     """
     check_regular(path, max_bytes=max_bytes)
     try:
         with open(path, "rb") as file:
-            content = file.read(max_bytes + 1)  # files in /proc have content but no size
+            content = file.read(max_bytes + 1)  # it may grow meanwhile
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     if len(content) > max_bytes:

@@ -16,8 +16,10 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from ds4d.io.atomic import atomic_path
+from ds4d.io.bounded_files import check_regular
 
 MAX_PIXELS = 2**26  # of an image file: more than cameras give, and 1 GB once it is decoded and premultiplied
+_MAX_BYTES = 2**31
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")  # Pillow hands others to programs of their own
 _ROWS_AT_ONCE = 256  # whose intermediate results are in memory together
 _VISIBLE = 32  # of 255: at lower alpha, straight colors are too coarsely rounded to be used
@@ -39,6 +41,7 @@ def _opened(path: str | Path) -> Generator[Image.Image, None, None]:
     if not Path(path).is_file():
         raise ValueError(f"image {path} must be a file, got nothing there. Check the path, or make it again.")
     try:
+        check_regular(path, max_bytes=_MAX_BYTES)
         with _checked(path) as image:
             yield image
     except _READ_ERRORS as error:

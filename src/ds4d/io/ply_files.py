@@ -45,7 +45,9 @@ def check_ply(path: str | Path, *, max_bytes: int = _MAX_BYTES, lists: bool = Tr
             rows, row_bytes = _count(line, path), 0
         elif line[:1] == ["property"] and len(line) > 2:
             if line[1] == "list" and not lists:
-                raise ValueError(f"{path} must have the properties of 3D Gaussians, got the list {line[-1]!r} of a mesh.")
+                raise ValueError(
+                    f"{path} must have the properties of 3D Gaussians, got the list {line[-1]!r} of a mesh."
+                )
             kind = line[2] if line[1] == "list" else line[1]  # a list has at least its length
             row_bytes += 2 if is_text else _TYPE_BYTES.get(kind, 1)  # a digit and a separator
     if least > size + 1:  # the last line of a text may lack its end

@@ -67,5 +67,5 @@ def _opened(path: str | Path) -> Generator[safe_open, None, None]:
                 yield file
     except (SafetensorError, ValueError, TypeError, RuntimeError, OverflowError) as error:
         raise ValueError(
-            f"{path} must be a whole safetensors file, got one that cannot be read ({error}). Make or download it again."
+            f"{path} must be a whole safetensors file, got one that cannot be read ({error}). Make it again."
         ) from error

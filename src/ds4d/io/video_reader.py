@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import UInt8
 
+from ds4d.io.bounded_files import check_regular
 from ds4d.io.images import Size, premultiply, reduced_size, resize_premultiplied
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 # Decoders that read the alpha of VP8 and VP9; FFmpeg's own silently drop it.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 MAX_PIXELS = 8192 * 4608  # of a frame: 8K, with some to spare
+_MAX_BYTES = 2**40
 _MAX_ASPECT = 16.0  # of a pixel, or its inverse
 # Formats that hold their frames themselves. FFmpeg also reads lists of other files and addresses (playlists, concat),
 # vector graphics, and any text as a video of a terminal.
@@ -121,6 +123,7 @@ class VideoReader:
             raise ImportError(f"reading {self.path} needs PyAV. Install it with: pip install av") from error
         if not self.path.is_file():
             raise ValueError(f"{self.path} must be a video or a folder of images, got nothing there. Check the path.")
+        check_regular(self.path, max_bytes=_MAX_BYTES)
         try:
             with av.open(file_url(self.path), options=_OPTIONS) as container:
                 yield container, _video_stream(container, self.path)

@@ -1,5 +1,6 @@
 """What a run is asked to do, checked before any work."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -74,7 +75,7 @@ def check_request(
             f"input must be a video file or a folder of frames or views, got {str(input)!r}, where there is nothing. "
             "Check the path; addresses on the web are not downloaded."
         )
-    record = RunRecord(path.resolve(), device.type, config)
+    record = RunRecord(Path(os.path.realpath(path)), device.type, config)
     if resume:
         record = _resumed(record, folder)
     else:

@@ -1,6 +1,7 @@
 """What a run keeps about itself in JSON: its request, its metrics, its scores on held-out views."""
 
 import json
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -123,6 +124,11 @@ class RunMetrics:
     seconds: dict[str, float]
     peak_memory_bytes: dict[str, int]
     registration: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        for stage, value in self.seconds.items():
+            if not 0 <= value < math.inf:
+                raise ValueError(f"seconds.{stage} must be finite and at least 0, got {value}.")
 
 
 @dataclass(frozen=True)

@@ -71,9 +71,7 @@ class BakedGaussians:
         try:
             times, count = len(record.timeline.times), record.num_gaussians
             shapes = {"means": (3,), "quats": (4,), "log_scales": (3,), "opacity_logits": ()}
-            moving: dict[str, Sequence[int | None]] = {
-                name: (times, count, *shape) for name, shape in shapes.items()
-            }
+            moving: dict[str, Sequence[int | None]] = {name: (times, count, *shape) for name, shape in shapes.items()}
             colors_move = "sh" in tensors and tensors["sh"].ndim == 4
             colors = (count, record.sh_bases, 3)
             check_shapes(tensors, moving | {"sh": (times, *colors) if colors_move else colors})

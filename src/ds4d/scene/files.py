@@ -86,8 +86,10 @@ class SceneRecord:
 def _check_timeline(timeline: Timeline) -> None:
     times = timeline.times
     is_rising = all(a < b for a, b in itertools.pairwise(times))
-    if not 1 <= len(times) <= _MAX_FRAMES or not is_rising or not (0 <= times[0] and times[-1] <= 1):
-        raise ValueError(f"timeline.times must be 1 to {_MAX_FRAMES} times that rise in [0, 1], got {len(times)} others.")
+    if not 1 <= len(times) <= _MAX_FRAMES or not is_rising or not (times[0] >= 0 and times[-1] <= 1):
+        raise ValueError(
+            f"timeline.times must be 1 to {_MAX_FRAMES} times that rise in [0, 1], got {len(times)} others."
+        )
     if not 0 < timeline.duration <= _MAX_DURATION:
         raise ValueError(f"timeline.duration must be in (0, {_MAX_DURATION:g}] seconds, got {timeline.duration}.")
 
@@ -188,8 +190,7 @@ def check_shapes(
     for name, shape in shapes.items():
         tensor, dtype = tensors[name], dtypes.get(name, torch.float32)
         fits = len(shape) == tensor.ndim and all(
-            size == wanted if wanted is not None else size > 0
-            for size, wanted in zip(tensor.shape, shape, strict=True)
+            size == wanted if wanted is not None else size > 0 for size, wanted in zip(tensor.shape, shape, strict=True)
         )
         if not fits or tensor.dtype != dtype:
             named = ["any" if size is None else size for size in shape]

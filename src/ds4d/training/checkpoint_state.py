@@ -47,7 +47,9 @@ def _check_tree(state: Mapping[str, Any], expected: Mapping[str, Any], count: in
             _check_tree(state[name], wanted, count, f"{where}{name}/")
         elif isinstance(wanted, Tensor):
             is_counted = f"{where}{name}".startswith(_COUNTED)
-            _check_tensor(f"{where}{name}", state[name], [count, *wanted.shape[1:]] if is_counted else wanted.shape, wanted)
+            _check_tensor(
+                f"{where}{name}", state[name], [count, *wanted.shape[1:]] if is_counted else wanted.shape, wanted
+            )
 
 
 def _check_tensor(name: str, found: Any, shape: Iterable[int], like: Tensor) -> None:
@@ -65,7 +67,7 @@ def _check_numbers(trainer: Trainer, state: Mapping[str, Any], count: int) -> No
     if not is_finite_number(seconds) or seconds < 0:
         raise ValueError(f"seconds must be a number from 0, got {seconds!r}")
     neighbors = state["neighbors"]
-    if neighbors.numel() and not (0 <= int(neighbors.min()) and int(neighbors.max()) < count):
+    if neighbors.numel() and not (int(neighbors.min()) >= 0 and int(neighbors.max()) < count):
         raise ValueError(f"neighbors must be indices below {count}")
 
 

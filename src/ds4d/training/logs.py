@@ -97,7 +97,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: another line is damaged.
     """
-    if not path.is_file():
+    if not path.is_file() or not path.stat().st_size:
         return []
     try:
         lines = read_text(path, max_bytes=_MAX_BYTES).splitlines(keepends=True)

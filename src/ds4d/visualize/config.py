@@ -4,6 +4,22 @@ from dataclasses import dataclass
 
 from ds4d.core import check_ranges
 
+_MAX_FRAMES = 10**5  # of a video: an hour
+
+
+def check_frame_count(name: str, frames: float) -> None:
+    """Refuses videos of more than 100000 frames.
+
+    Args:
+        name: what the number of frames follows from, for the message.
+        frames: number of frames, rounded or not.
+
+    Raises:
+        ValueError: there are more, or the number is not finite.
+    """
+    if not frames <= _MAX_FRAMES:
+        raise ValueError(f"{name} must give at most {_MAX_FRAMES} frames, got {frames:.4g}. Lower it, or fps.")
+
 
 @dataclass(frozen=True)
 class OutputsConfig:
@@ -30,5 +46,6 @@ class OutputsConfig:
     sheet_columns: int = 6
 
     def __post_init__(self) -> None:
-        check_ranges(self, size="[1, inf)", fps="(0, inf)", seconds="(0, inf)", slow="(0, inf)", turns="(-inf, inf)")
-        check_ranges(self, elevation_deg="[-90, 90]", sheet_size="[1, inf)", sheet_columns="[1, inf)")
+        check_ranges(self, size="[1, 16384]", fps="(0, inf)", seconds="(0, inf)", slow="(0, inf)", turns="(-inf, inf)")
+        check_ranges(self, elevation_deg="[-90, 90]", sheet_size="[1, 4096]", sheet_columns="[1, 1000]")
+        check_frame_count("seconds", self.seconds * self.fps)

@@ -11,7 +11,7 @@ from ds4d.geometry import nearest_frames, transform_cameras
 from ds4d.scene import FOVY_DEG, Scene, Timeline, viewing_distance
 from ds4d.types import Cameras
 from ds4d.visualize.camera_paths import fixed_path, orbit_path
-from ds4d.visualize.config import OutputsConfig
+from ds4d.visualize.config import OutputsConfig, check_frame_count
 from ds4d.visualize.keyframes import Keyframe, keyframe_path
 
 
@@ -48,6 +48,7 @@ def playing_times(timeline: Timeline, config: OutputsConfig) -> Float[Tensor, " 
     """
     if len(timeline.times) == 1:
         return torch.zeros(1)
+    check_frame_count("slow", timeline.duration * config.slow * config.fps)
     count = max(2, round(timeline.duration * config.slow * config.fps))
     return torch.linspace(0, 1, count + 1)[:-1] if timeline.loops else torch.linspace(0, 1, count)
 
@@ -85,6 +86,7 @@ def fixed_trajectory(scene: Scene, config: OutputsConfig, azimuth_deg: float) ->
 
 def keyframe_trajectory(scene: Scene, config: OutputsConfig, keyframes: Sequence[Keyframe]) -> Trajectory:
     """A camera along key frames; the video ends with the last. Without times, the scene plays at its own speed."""
+    check_frame_count("at of the last key frame", keyframes[-1].at * config.fps)
     count = max(1, round(keyframes[-1].at * config.fps) + 1)
     seconds = torch.arange(count) / config.fps
     cameras, times = keyframe_path(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import time
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def weights_digest(model: PretrainedModel, path: Path, *, reuse: bool = True) ->
         reuse: whether a cached digest may be returned.
     """
     files = model_files(model, path)
-    stats = [(str(file.resolve()), stat.st_size, stat.st_mtime_ns) for file in files for stat in (file.stat(),)]
+    stats = [(os.path.realpath(file), stat.st_size, stat.st_mtime_ns) for file in files for stat in (file.stat(),)]
     key = hashlib.sha256(json.dumps(stats).encode()).hexdigest()
     if reuse and (cached := read_cached("digests", key)) is not None:
         return bytes(cached["sha256"].tolist()).hex()

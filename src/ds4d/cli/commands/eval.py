@@ -1,5 +1,6 @@
 """`ds4d eval`: scores a run on held-out views."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,11 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
         scene, renderer_for(device), arguments.data, arguments.split, lpips=lpips.to(device) if lpips else None
     )
     record = EvaluationRecord(
-        arguments.data.resolve(), arguments.split, evaluation.images, plain(evaluation.total), plain(evaluation.views)
+        Path(os.path.realpath(arguments.data)),
+        arguments.split,
+        evaluation.images,
+        plain(evaluation.total),
+        plain(evaluation.views),
     )
     folder.write_evaluation(record)
     transforms = arguments.data / f"transforms_{arguments.split}.json"

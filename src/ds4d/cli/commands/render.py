@@ -1,5 +1,6 @@
 """`ds4d render`: renders a run to images at the cameras of a transforms file, or to a video."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -240,9 +241,9 @@ def _write_pngs(paths: list[Path], images: Iterable[UInt8[np.ndarray, "H W 4"]])
 def _frames(path: Path, size: int | None) -> list[TransformsFrame]:
     frames = read_transforms(path, size=None if size is None else (size, size))
     names = [Path(frame.file_path) for frame in frames]
-    twice = [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []
-    if twice:
-        raise ValueError(f"{path}: file_path must differ from frame to frame, got {str(twice[0])!r} twice. Rename one.")
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise ValueError(f"{path}: file_path must differ from frame to frame, got {str(twice)!r} twice. Rename one.")
     return frames
 
 

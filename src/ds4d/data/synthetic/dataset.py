@@ -1,8 +1,10 @@
 """The synthetic scene as training data: a folder of images with cameras, or a video in memory."""
 
+import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -17,7 +19,7 @@ from torch import Tensor
 from ds4d.core import check_ranges
 from ds4d.data.synthetic.rendering import render_sample
 from ds4d.geometry import RigView, frame_times, opencv_to_opengl, rig_cameras
-from ds4d.io import on_white, premultiply, write_png, write_video
+from ds4d.io import on_white, premultiply, read_json, write_png, write_video
 from ds4d.types import ArrayFrames, MultiViewVideo
 
 _FOVY_DEG, _DISTANCE = 33.9, 2.0
@@ -34,7 +36,8 @@ SPLITS: dict[str, tuple[RigView, ...]] = {
     "test": _views("test", [-75.0, 15.0, 105.0, 195.0], [0.0, 5.0, 10.0, 5.0]),
 }
 _RECORD = "sample.json"
-_OUTPUTS = {*SPLITS, *(f"transforms_{split}.json" for split in SPLITS), "front.mp4", _RECORD}
+_OUTPUTS = re.compile(r"(front|mv|test)/\w+\.png|transforms_(front|mv|test)\.json|front\.mp4")
+_MAX_FRAMES, _MAX_SIZE, _MAX_SUPERSAMPLING = 10**4, 4096, 16
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ class SampleConfig:
     fps: float = 12.0
 
     def __post_init__(self) -> None:
-        check_ranges(self, frames="[1, inf)", size="[1, inf)", supersampling="[1, inf)", fps="(0, inf)")
+        check_ranges(self, frames=f"[1, {_MAX_FRAMES}]", size=f"[1, {_MAX_SIZE}]", fps="(0, inf)")
+        check_ranges(self, supersampling=f"[1, {_MAX_SUPERSAMPLING}]")
 
 
 def sample_video(config: SampleConfig, splits: Sequence[str] = ("front", "mv")) -> MultiViewVideo:
@@ -87,38 +91,79 @@ def write_sample(folder: str | Path, config: SampleConfig) -> None:
     The splits front and mv are for training, test has held-out views. The folder is written completely or not at all.
 
     Args:
-        folder: new or empty folder, or an earlier output of this function, which is replaced.
+        folder: new or empty folder, or an earlier output of this function, which is replaced if it holds nothing else
+            and no file was changed.
         config: size of the sample.
 
     Raises:
-        ValueError: the folder has other content.
+        ValueError: the folder has other or changed content.
     """
-    target = Path(folder).resolve()
-    _refuse_foreign(target)
+    target = Path(os.path.realpath(folder))
+    _earlier_files(target)
     staging = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
     staging.mkdir(parents=True)
     try:
         for split in SPLITS:
             _write_split(staging, split, config)
-        (staging / _RECORD).write_text(json.dumps({"made_by": "ds4d sample", **asdict(config)}, indent=1))
+        record = {"made_by": "ds4d sample", **asdict(config), "sha256": _digests(staging)}
+        (staging / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
         if target.exists():
-            shutil.rmtree(target)
+            _remove(target, _earlier_files(target))  # again: rendering takes long enough to put something there
         os.replace(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _refuse_foreign(target: Path) -> None:
-    if not target.exists():
-        return
-    found = {path.name for path in target.iterdir()} if target.is_dir() else {target.name}
-    ours = target.is_dir() and (not found or (_RECORD in found and found <= _OUTPUTS))
-    if not ours:
-        names = ", ".join(sorted(found - _OUTPUTS or found)[:3])
+def _earlier_files(target: Path) -> set[str]:
+    """The files of an earlier sample, as it wrote them; empty if there is nothing yet.
+
+    Raises:
+        ValueError: there is anything else.
+    """
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return set()
+    found, written = _digests(target) if target.is_dir() else {target.name: ""}, _recorded_digests(target)
+    foreign = sorted(name for name in found if found[name] != written.get(name))
+    if foreign or not written:
         raise ValueError(
-            f"{target} must be a new or empty folder or an earlier sample, got one with {names}. "
-            "Choose another folder, or empty this one."
+            f"{target} must be a new or empty folder or an earlier, unchanged sample, got one with "
+            f"{', '.join(foreign[:3]) or 'other files'}. Choose another folder, or empty this one."
         )
+    return set(found)
+
+
+def _recorded_digests(target: Path) -> dict[str, str]:
+    """SHA-256 of the files that a sample holds by its record, and of the record itself; empty if there is none."""
+    path = target / _RECORD
+    try:
+        digests = read_json(path)["sha256"]
+        return {name: digests[name] for name in digests if _OUTPUTS.fullmatch(name)} | {_RECORD: _digest(path)}
+    except (ValueError, OSError, KeyError, TypeError):
+        return {}
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder by its path; empty text for what is no file, and for empty folders."""
+    digests = {}
+    for path in sorted(folder.rglob("*")):
+        is_folder = path.is_dir() and not path.is_symlink()
+        if not is_folder or not any(path.iterdir()):
+            digests[path.relative_to(folder).as_posix()] = "" if is_folder else _digest(path)
+    return digests
+
+
+def _digest(path: Path) -> str:
+    is_file = path.is_file() and not path.is_symlink()
+    return hashlib.sha256(path.read_bytes()).hexdigest() if is_file else ""
+
+
+def _remove(target: Path, names: set[str]) -> None:
+    """Removes these files and the folders that are empty then; whatever else has appeared meanwhile stays."""
+    for name in names:
+        (target / name).unlink()
+    for folder in sorted((path for path in target.rglob("*") if path.is_dir()), reverse=True):
+        folder.rmdir()
+    target.rmdir()
 
 
 def _write_split(folder: Path, split: str, config: SampleConfig) -> None:

@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from ds4d.core import install_command
+from ds4d.io import check_regular
 from ds4d.weights import MODELS, find_model, weights_file
 
 MODEL_VARIABLE = "DS4D_MATTING_MODEL"
@@ -25,6 +26,8 @@ _U2NET = _Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # ImageNe
 _ISNET = _Normalization((0.5, 0.5, 0.5), (1.0, 1.0, 1.0))  # also RMBG
 _MAX_U2NET_SIZE = 512  # pixels; U2-Net runs at 320, IS-Net and RMBG at 1024
 _DEFAULT_SIZE = 1024  # pixels, of models that accept any size
+_MAX_SIZE = 4096  # pixels, of inputs and outputs
+_MAX_BYTES = 2**31  # of a file of this format
 
 
 def matting_model_path(path: Path | None) -> Path | None:
@@ -62,11 +65,15 @@ class MattingModel:
                 f"${MODEL_VARIABLE}."
             )
         try:
-            self._session = onnxruntime.InferenceSession(str(path), providers=onnxruntime.get_available_providers())
+            check_regular(path, max_bytes=_MAX_BYTES)
+            options = onnxruntime.SessionOptions()
+            options.log_severity_level = 4  # errors are raised; the log would print names from the file as they are
+            providers = onnxruntime.get_available_providers()
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # onnxruntime raises types of its own, which are not documented
             raise ValueError(
                 f"matting model {path} must be an onnx file, got one that is damaged "
-                f"({str(error).splitlines()[0]}). Download it again."
+                f"({_reason(error)}). Download it again."
             ) from error
         self._path = path
         model_input = self._session.get_inputs()[0]
@@ -75,6 +82,10 @@ class MattingModel:
             raise ValueError(f"matting model {path} must take images [1, 3, H, W], got {shape}. Use another model.")
         self._input = model_input.name
         self._height, self._width = (size if isinstance(size, int) else _DEFAULT_SIZE for size in shape[2:])
+        if not (1 <= self._height <= _MAX_SIZE and 1 <= self._width <= _MAX_SIZE):
+            raise ValueError(
+                f"matting model {path} must take images of 1 to {_MAX_SIZE} pixels, got {shape}. Use another model."
+            )
         self._normalization = _U2NET if max(self._height, self._width) <= _MAX_U2NET_SIZE else _ISNET
 
     def alpha(self, frame: UInt8[np.ndarray, "H W 4"]) -> Float[np.ndarray, "H W"]:
@@ -82,19 +93,38 @@ class MattingModel:
 
         Args:
             frame: an opaque frame.
+
+        Raises:
+            ValueError: the model cannot be run on images of its own size, or gives no matte.
         """
         image = Image.fromarray(frame[..., :3]).resize((self._width, self._height), Image.Resampling.BILINEAR)
         colors = np.asarray(image, np.float32)
         colors = colors / max(float(colors.max()), 1.0)
         mean, std = np.array(self._normalization, np.float32)
         inputs = ((colors - mean) / std).transpose(2, 0, 1)[None]
-        output = np.asarray(self._session.run(None, {self._input: inputs})[0], np.float32)
-        if output.size != output.shape[-1] * output.shape[-2]:
+        try:
+            output = np.asarray(self._session.run(None, {self._input: inputs})[0], np.float32)
+        except Exception as error:  # onnxruntime raises types of its own, and its outputs need not be arrays
+            raise ValueError(
+                f"matting model {self._path} must run on images of {self._width} x {self._height}, got an error "
+                f"({_reason(error)}). Use another model."
+            ) from error
+        if output.ndim < 2 or not output.size or output.size != output.shape[-1] * output.shape[-2]:
             raise ValueError(
                 f"matting model {self._path} must give one matte [1, 1, H, W], got {list(output.shape)}. Use another "
                 "model."
+            )
+        if max(output.shape) > _MAX_SIZE or not np.isfinite(output).all():
+            raise ValueError(
+                f"matting model {self._path} must give finite mattes of at most {_MAX_SIZE} pixels, got others. Use "
+                "another model."
             )
         output = output.reshape(output.shape[-2:])
         value_range = float(output.max() - output.min())
         matte = Image.fromarray((output - output.min()) / max(value_range, 1e-6))
         return np.asarray(matte.resize(frame.shape[1::-1], Image.Resampling.BILINEAR)).clip(0, 1)
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

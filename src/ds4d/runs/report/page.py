@@ -1,5 +1,6 @@
 """The page: HTML without scripts that refers to no other file and no address."""
 
+import os
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -24,7 +25,7 @@ def write_report(run: RunFolder, path: Path | None = None) -> Path:
     path = run.report if path is None else path
     page = _page(read_contents(run))
     with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors="replace")  # names of files need not be UTF-8
     return path
 
 
@@ -38,7 +39,7 @@ def _page(contents: Contents) -> str:
     parts = (f"<section><h2>{escape(title)}</h2>{content}</section>" for title, content in sections(contents))
     return Template((folder / "report.html").read_text(encoding="utf-8")).substitute(
         style=(folder / "report.css").read_text(encoding="utf-8"),
-        title=escape(contents.run.path.resolve().name),
+        title=escape(os.path.basename(os.path.realpath(contents.run.path))),
         subtitle=escape(subtitle),
         headline=headline(contents),
         sections="\n".join(parts),

@@ -138,7 +138,10 @@ def _evaluation(evaluation: EvaluationRecord) -> str:
 def _costs(contents: Contents) -> str:
     seconds = contents.metrics.seconds
     total = sum(seconds.values())
-    rows = [[_STAGES.get(name, name), duration(value), f"{value / total:.0%}"] for name, value in seconds.items()]
+    rows = [
+        [_STAGES.get(name, name), duration(value), f"{value / total if total else 0:.0%}"]
+        for name, value in seconds.items()
+    ]
     rows.append(["total", duration(total), ""])
     peaks = contents.metrics.peak_memory_bytes.items()
     rows += [[f"peak {_MEMORY.get(name, name)}", gibibytes(count), ""] for name, count in peaks]

@@ -1,0 +1,84 @@
+"""Safetensors files from outside."""
+
+import json
+import os
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ds4d.io import is_finite, read_safetensors, read_shapes
+
+
+def raw(path: Path, header: object, content: bytes = b"", *, length: int | None = None) -> Path:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + content)
+    return path
+
+
+def tensor(kind: str = "F32", shape: tuple[int, ...] = (2,), end: int = 8) -> dict:
+    return {"a": {"dtype": kind, "shape": list(shape), "data_offsets": [0, end]}}
+
+
+def test_tensors_and_metadata(tmp_path: Path) -> None:
+    tensors = {"a": torch.arange(6).view(2, 3), "b": torch.zeros(0, 4).half()}
+    save_file(tensors, tmp_path / "x.safetensors", metadata={"key": "value"})
+    found, metadata = read_safetensors(tmp_path / "x.safetensors")
+    assert metadata == {"key": "value"} and found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    assert read_shapes(tmp_path / "x.safetensors") == {"a": (2, 3), "b": (0, 4)}
+
+
+@pytest.mark.parametrize(
+    ("header", "options"),
+    [
+        (b"", {"length": 2**63}),
+        (b"", {"length": 2**30}),
+        (b"[" * 5000, {}),
+        (b"{}"[:1], {}),
+        (tensor(shape=(2**40, 2**40)), {}),
+        (tensor(shape=(10**12,), end=4 * 10**12), {}),
+        (tensor(shape=(-1,)), {}),
+        (tensor("F8_E4M3", shape=(8,)), {}),
+        (tensor("C64", shape=(1,)), {}),
+        (tensor("NO", shape=(1,)), {}),
+        ({"a": 1}, {}),
+        ({"__metadata__": {"a": 1}}, {}),
+    ],
+)
+def test_hostile_headers_are_refused(tmp_path: Path, header: object, options: dict) -> None:
+    path = raw(tmp_path / "x.safetensors", header, b"\0" * 8, **options)
+    with pytest.raises(ValueError, match=r"x\.safetensors"):
+        read_safetensors(path)
+
+
+def test_a_header_of_gigabytes_is_not_parsed(tmp_path: Path) -> None:
+    path = raw(tmp_path / "x.safetensors", b"", length=2**30)
+    os.truncate(path, 2**31)
+    with pytest.raises(ValueError, match=r"x\.safetensors"):
+        read_shapes(path)
+
+
+def test_pipes_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.safetensors")
+    with pytest.raises(ValueError, match=r"x\.safetensors"):
+        read_safetensors(tmp_path / "x.safetensors")
+
+
+def test_names_that_are_not_utf8_can_be_read(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.safetensors"))
+    try:
+        path.write_bytes((raw(tmp_path / "x", tensor(), b"\0" * 8)).read_bytes())
+    except OSError:
+        pytest.skip("needs a file system that accepts any bytes as a name")
+    assert torch.equal(read_safetensors(path)[0]["a"], torch.zeros(2))
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+def test_finiteness_of_every_value(bad: float) -> None:
+    values = torch.zeros(3, 2_000_001)
+    assert is_finite(values) and is_finite(torch.zeros(0)) and is_finite(torch.tensor(1))
+    values[-1, -1] = bad
+    assert not is_finite(values)
