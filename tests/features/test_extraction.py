@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ds4d.core import Warned, notices_to
 from ds4d.features import EXTRACTORS, FeaturesConfig, FilterBank, FilterBankConfig, extract_features
 from ds4d.geometry import frame_times, orbit_cameras
+from ds4d.io import write_cached
 from ds4d.types import FrameFeatures, MultiViewVideo
 
 CPU = torch.device("cpu")
@@ -272,3 +273,15 @@ def test_cache_key_covers_the_weights(video: MultiViewVideo, tmp_path: Path) -> 
     torch.manual_seed(1)
     transformers.Dinov2Model(settings).save_pretrained(tmp_path / "net")
     assert not torch.equal(extract_features(video, config, CPU).maps, first.maps)
+
+
+@pytest.mark.parametrize(
+    "tensors", [{"x": torch.zeros(1)}, {"maps": torch.zeros(1)}, {"maps": torch.zeros(T, V, 2, 3, 4)}]
+)
+def test_other_tensors_under_the_same_name_are_made_again(
+    cache: Path, video: MultiViewVideo, tensors: dict[str, Tensor]
+) -> None:
+    maps = extract_features(video, CONFIG, CPU).maps
+    (path,) = cache.iterdir()
+    write_cached("features", path.stem, tensors)
+    assert torch.equal(extract_features(video, CONFIG, CPU).maps, maps)

@@ -1,5 +1,8 @@
 """Points from mesh and point cloud files."""
 
+import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -153,3 +156,108 @@ def test_non_finite_points_raise(tmp_path: Path, generator: torch.Generator) -> 
     path.write_text("v 0 0 0\nv nan 1 1\n")
     with pytest.raises(ValueError, match=r"points\.obj.*finite"):
         read_points(path, 10, generator)
+
+
+CORNERS = "v 0 0 0\nv 1 0 0\nv 0 1 0\n"
+
+
+def ply_mesh(path: Path, face: str, corners: str = "0 0 0\n1 0 0\n0 1 0\n") -> Path:
+    head = "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
+    path.write_text(f"{head}element face 1\nproperty list uchar int vertex_indices\nend_header\n{corners}{face}\n")
+    return path
+
+
+@pytest.mark.parametrize("face", ["3 0 1 999999", "3 0 1 -7", "3 0 1 3"])
+def test_faces_beyond_the_points_are_refused(tmp_path: Path, face: str, generator: torch.Generator) -> None:
+    with pytest.raises(ValueError, match=r"mesh\.ply"):
+        read_points(ply_mesh(tmp_path / "mesh.ply", face), 10, generator)
+
+
+@pytest.mark.parametrize("corners", ["1 2 3\n" * 3, "0 0 0\n1 1 1\n2 2 2\n"])
+def test_a_mesh_without_area_has_its_points(tmp_path: Path, corners: str, generator: torch.Generator) -> None:
+    path = ply_mesh(tmp_path / "mesh.ply", "3 0 1 2", corners)
+    expected = torch.tensor([[float(value) for value in row.split()] for row in corners.splitlines()])
+    torch.testing.assert_close(read_points(path, 10, generator)[0], expected)
+
+
+def test_parts_without_area_are_left_out(tmp_path: Path, generator: torch.Generator) -> None:
+    scene = trimesh.Scene()
+    scene.add_geometry(trimesh.creation.box())
+    scene.add_geometry(trimesh.creation.box(), transform=np.diag([0.0, 0.0, 0.0, 1.0]))
+    scene.export(tmp_path / "scene.glb")
+    positions, _ = read_points(tmp_path / "scene.glb", 50, generator)
+    torch.testing.assert_close(positions.abs().amax(-1), torch.full((50,), 0.5))
+
+
+@pytest.mark.parametrize("far", ["1e38", "1e300", "-1e12"])
+def test_points_beyond_all_precision_are_refused(tmp_path: Path, far: str, generator: torch.Generator) -> None:
+    (tmp_path / "mesh.obj").write_text(f"{CORNERS}v {far} 0 0\nf 1 2 4\n")
+    with pytest.raises(ValueError, match=r"mesh\.obj"):
+        read_points(tmp_path / "mesh.obj", 10, generator)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_materials_are_files_below_the_folder(tmp_path: Path, generator: torch.Generator) -> None:
+    """Neither a pipe, which would never end, nor a file elsewhere."""
+    folder = tmp_path / "mesh"
+    folder.mkdir()
+    os.mkfifo(folder / "pipe.mtl")
+    (tmp_path / "secret.mtl").write_text("newmtl a\nKd 1 0 0\n")
+    (folder / "link.mtl").symlink_to(tmp_path / "secret.mtl")
+    for name in ("pipe.mtl", "../secret.mtl", str(tmp_path / "secret.mtl"), "link.mtl", "/dev/zero"):
+        (folder / "mesh.obj").write_text(f"mtllib {name}\n{CORNERS}vt 0 0\nusemtl a\nf 1/1 2/1 3/1\n")
+        positions, colors = read_points(folder / "mesh.obj", 10, generator)
+        assert positions.shape == (10, 3)
+        assert colors is None or not torch.equal(colors[0], torch.tensor([1.0, 0.0, 0.0]))
+
+
+def change_glb(path: Path, change: Callable[[dict], object]) -> Path:
+    """Changes the JSON of a GLB file."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[12:16], "little")
+    document = json.loads(content[20 : 20 + length])
+    change(document)
+    text = json.dumps(document).encode()
+    text += b" " * (-len(text) % 4)
+    rest = content[20 + length :]
+    size = 20 + len(text) + len(rest)
+    head = content[:8] + size.to_bytes(4, "little") + len(text).to_bytes(4, "little") + content[16:20]
+    path.write_bytes(head + text + rest)
+    return path
+
+
+def add_zeros(document: dict) -> None:
+    """An accessor without data, whose zeros would be allocated."""
+    accessor = {"componentType": 5126, "type": "VEC3", "count": 10**9, "min": [0] * 3, "max": [0] * 3}
+    document["accessors"].append(accessor)
+    document["meshes"][0]["primitives"][0]["attributes"]["POSITION"] = len(document["accessors"]) - 1
+
+
+def add_nodes(document: dict) -> None:
+    """A million points as often as there are nodes."""
+    document["nodes"] += [{"mesh": 0} for _ in range(2000)]
+    document["scenes"][0]["nodes"] += list(range(len(document["nodes"]) - 2000, len(document["nodes"])))
+
+
+def nest(document: dict) -> None:
+    inner: list = []
+    for _ in range(200):
+        inner = [inner]
+    document["extras"] = inner
+
+
+@pytest.mark.parametrize("change", [add_zeros, add_nodes, nest])
+def test_small_files_of_gigabytes_are_refused(tmp_path: Path, change: Callable, generator: torch.Generator) -> None:
+    trimesh.Trimesh(np.random.default_rng(0).random((6000, 3)), np.arange(6000).reshape(-1, 3), process=False).export(
+        tmp_path / "mesh.glb"
+    )
+    assert read_points(tmp_path / "mesh.glb", 5, generator)[0].shape == (5, 3)
+    with pytest.raises(ValueError, match=r"mesh\.glb"):
+        read_points(change_glb(tmp_path / "mesh.glb", change), 5, generator)
+
+
+def test_large_textures_are_not_decoded(tmp_path: Path, generator: torch.Generator) -> None:
+    path = tmp_path / "square.glb"
+    square(trimesh.visual.material.PBRMaterial(baseColorTexture=Image.new("1", (8200, 8200)))).export(path)
+    with pytest.raises(ValueError, match=r"square\.glb"):
+        read_points(path, 5, generator)

@@ -128,3 +128,15 @@ def test_failed_write_keeps_the_older_file(monkeypatch: pytest.MonkeyPatch) -> N
     assert [(type(notice), notice.part) for notice in notices] == [(Warned, "cache")]
     found = read_cached("features", "key")
     assert found is not None and torch.equal(found["maps"], maps(1))
+
+
+def test_pipes_and_values_that_are_not_finite_give_none(folder: Path) -> None:
+    write_cached("features", "bad", {"maps": maps(float("nan"))})
+    os.mkfifo(folder / "pipe.safetensors")
+    assert read_cached("features", "bad") is None
+    assert read_cached("features", "pipe") is None
+
+
+def test_a_home_that_is_not_known_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DS4D_CACHE", "~no-such-user/cache")
+    assert cache_folder("features").parts[-2:] == ("cache", "features")

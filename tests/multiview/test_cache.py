@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ds4d.geometry import orbit_cameras
+from ds4d.io import read_cached, write_cached
 from ds4d.multiview import generate_once
 from ds4d.multiview.inflate import Inflate, InflateConfig
 from ds4d.types import ArrayFrames, GeneratedViews, Video
@@ -64,3 +65,31 @@ def test_other_inputs_are_not_found(input_video: Video) -> None:
     ):
         generate_once(generator, video, seed=seed)
         assert generator.asked == 1
+
+
+def _other_views(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {**tensors, "views": tensors["views"][:1].clone()}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensors: {"x": torch.zeros(1)},
+        _other_views,
+        lambda tensors: {**tensors, "views": tensors["views"].float()},
+        lambda tensors: {**tensors, "viewmats": torch.zeros(())},
+        lambda tensors: {**tensors, "Ks": torch.zeros(7, 4, 4)},
+        lambda tensors: {**tensors, "names": torch.full((5,), 255, dtype=torch.uint8)},
+        lambda tensors: {**tensors, "names": torch.zeros(5)},
+        lambda tensors: {**tensors, "colors": torch.zeros(1, 3)},
+    ],
+)
+def test_other_tensors_under_the_same_name_are_made_again(tmp_path: Path, input_video: Video, change) -> None:
+    generate_once(made(), input_video, seed=0)
+    (path,) = (tmp_path / "views").iterdir()
+    tensors = read_cached("views", path.stem)
+    assert tensors is not None
+    write_cached("views", path.stem, change(tensors))
+    again = made()
+    assert generate_once(again, input_video, seed=0).video.num_views == 7
+    assert again.asked == 1

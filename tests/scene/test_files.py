@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -113,3 +114,112 @@ def test_missing_and_damaged_files_raise(tmp_path: Path, make_scene: MakeScene, 
     path.unlink()
     with pytest.raises(ValueError, match=name.replace(".", r"\.")):
         load(tmp_path)
+
+
+def _set(*path: str | int, to: object) -> Callable[[dict], object]:
+    def change(record: dict) -> dict:
+        inner: dict = record
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = to
+        return record
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _set("field", "depth", to=10**12),
+        _set("field", "width", to=10**9),
+        _set("field", "hexplane", "channels", to=10**6),
+        _set("field", "hexplane", "multipliers", to=[1] * 100_000),
+        _set("field", "hexplane", "multipliers", to=[1, 10**9]),
+        _set("field", "hexplane", "time_resolution", to=10**12),
+        _set("fusion", "channels", to=10**9),
+        _set("image", to=[10**9, 10**9]),
+        _set("image", to=[]),
+        _set("image", to=None),
+        _set("num_gaussians", to=10**12),
+        _set("num_gaussians", to=-1),
+        _set("num_gaussians", to=10**400),
+        _set("sh_bases", to=10**9),
+        _set("timeline", "times", to=[]),
+        _set("timeline", "times", to=[0, 0.5, 0.2, 1]),
+        _set("timeline", "times", to=[0.0, 0.1, 0.2, float("nan")]),
+        _set("timeline", "times", to=[0.0, 0.1, 0.2, 1e300]),
+        _set("timeline", "duration", to=float("inf")),
+        _set("timeline", "duration", to=1e300),
+        _set("timeline", "duration", to=0),
+        _set("world", "scale", to=float("nan")),
+        _set("world", "rotation", to=[[1, 0], [0, 1]]),
+        _set("world", "rotation", 0, 0, to=float("inf")),
+        _set("world", "translation", to=[0.0] * 4),
+        lambda record: [[[]] * 20] * 20,
+    ],
+)
+@pytest.mark.parametrize("kind", [DynamicGaussians, BakedGaussians])
+def test_hostile_records_are_refused_before_anything_is_allocated(
+    tmp_path: Path, make_scene: MakeScene, tiny_cameras: Cameras, change: Callable[[dict], object], kind: Any
+) -> None:
+    make_scene(fusion=FusionConfig(rule="visible", channels=4), cameras=tiny_cameras).save(tmp_path)
+    path = tmp_path / "scene.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(ValueError, match=r"scene\.(json|safetensors)"):
+        kind.load(tmp_path)
+
+
+def test_a_network_larger_than_its_file_is_not_allocated(
+    tmp_path: Path, make_scene: MakeScene
+) -> None:
+    make_scene().save(tmp_path)
+    path = tmp_path / "scene.json"
+    record = _set("field", "hexplane", "channels", to=1024)(json.loads(path.read_text()))
+    path.write_text(json.dumps(_set("field", "hexplane", "resolution", to=4096)(record)))  # 800 GB
+    with pytest.raises(ValueError, match=r"scene\.safetensors"):
+        DynamicGaussians.load(tmp_path)
+
+
+NAMES = ["gaussians.means", "motion.field.trunk.0.weight", "features.maps", "features.viewmats", "motion.features.depths"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensor: tensor.int(),
+        lambda tensor: tensor > 0,
+        lambda tensor: tensor.double(),
+        lambda tensor: tensor[:0].clone(),
+        lambda tensor: tensor[None].clone(),
+        lambda tensor: torch.zeros(()),
+        None,
+    ],
+    ids=["int", "bool", "double", "empty", "axis", "scalar", "missing"],
+)
+def test_tensors_of_other_kinds_and_shapes_are_refused(
+    tmp_path: Path, make_scene: MakeScene, tiny_cameras: Cameras, name: str, change: Callable | None
+) -> None:
+    make_scene(fusion=FusionConfig(rule="visible", channels=4), cameras=tiny_cameras).save(tmp_path)
+    path = tmp_path / "scene.safetensors"
+    tensors = load_file(path)
+    tensor = tensors.pop(name)
+    if change is not None:
+        tensors[name] = change(tensor)
+    save_file(tensors, path)
+    with pytest.raises(ValueError, match=r"scene\.safetensors"):
+        DynamicGaussians.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["means", "quats", "log_scales", "opacity_logits", "sh"])
+@pytest.mark.parametrize("change", [lambda t: t.half(), lambda t: t.int(), lambda t: t[..., :2].clone(), None])
+def test_frames_of_other_kinds_and_shapes_are_refused(
+    tmp_path: Path, make_scene: MakeScene, name: str, change: Callable | None
+) -> None:
+    make_scene().save(tmp_path)
+    path = tmp_path / "baked.safetensors"
+    tensors = load_file(path)
+    tensor = tensors.pop(name)
+    save_file(tensors if change is None else {**tensors, name: change(tensor)}, path)
+    with pytest.raises(ValueError, match=r"baked\.safetensors"):
+        BakedGaussians.load(tmp_path)

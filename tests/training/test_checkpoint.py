@@ -1,12 +1,14 @@
 """Resuming is bit-exact, and unusable checkpoints are refused."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ds4d.config import GenerateConfig
@@ -137,3 +139,102 @@ def test_checkpoint_of_other_settings_is_refused(
     wider = replace(config, field=replace(config.field, width=40))
     with pytest.raises(ValueError, match="same settings"):
         load_checkpoint(prepare(quick_video, wider, CPU), tmp_path / "fit.safetensors")
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory, quick_video: MultiViewVideo, quick_config: GenerateConfig) -> Path:
+    """A checkpoint after three steps, with everything that has a state."""
+    path = tmp_path_factory.mktemp("saved") / "fit.safetensors"
+    trainer = prepare(quick_video, everything(quick_config), CPU)
+    run_until(trainer, 3)
+    save_checkpoint(trainer, path)
+    return path
+
+
+def everything(config: GenerateConfig) -> GenerateConfig:
+    return replace(
+        config,
+        training=replace(config.training, losses=LossConfig(rigidity=0.5)),
+        fusion=FusionConfig(rule="visible", depth_size=24, depth_every=4),
+    )
+
+
+def _values(**values: Any) -> Callable[[dict, dict], None]:
+    return lambda tensors, record: record["values"].update({name.replace("__", "/"): v for name, v in values.items()})
+
+
+def _tensor(name: str, change: Callable[[torch.Tensor], torch.Tensor] | None) -> Callable[[dict, dict], None]:
+    def damage(tensors: dict, record: dict) -> None:
+        tensor = tensors.pop(name)
+        if change is not None:
+            tensors[name] = change(tensor).contiguous()
+
+    return damage
+
+
+def _with_value(value: float) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda tensor: torch.full_like(tensor, value)
+
+
+ADAM = "optimizer/means.0.exp_avg"
+FAULTS: dict[str, Callable[[dict, dict], object]] = {
+    "list": lambda tensors, record: record.update(values=[]),
+    "no values": lambda tensors, record: record.pop("values"),
+    "no step": lambda tensors, record: record["values"].pop("step"),
+    "no sampler": lambda tensors, record: record["values"].pop("sampler/times"),
+    "deep": lambda tensors, record: record["values"].update(step=[[[]]] * 2),
+    "name in a name": _values(step__a=1),
+    "foreign": _values(other=1),
+    "step below 0": _values(step=-1),
+    "step beyond the end": _values(step=10**9),
+    "step as text": _values(step="3"),
+    "seconds": _values(seconds=float("nan")),
+    "times": _values(sampler__times=[10**6]),
+    "views": _values(sampler__views=[[0, 10**6]]),
+    "views without a time": _values(sampler__views=[[]]),
+    "views as text": _values(sampler__views="views"),
+    "no generator": _tensor("generator", None),
+    "short generator": _tensor("generator", lambda tensor: tensor[:100]),
+    "no neighbors": _tensor("neighbors", None),
+    "neighbors beyond": _tensor("neighbors", lambda tensor: tensor + 10**6),
+    "neighbors below": _tensor("neighbors", lambda tensor: tensor - 10**6),
+    "neighbors as numbers": _tensor("neighbors", lambda tensor: tensor.float()),
+    "stale depths": _tensor("stale_depths", lambda tensor: tensor[:1]),
+    "no density": _tensor("densification/count", None),
+    "short density": _tensor("densification/grad2d", lambda tensor: tensor[:3]),
+    "NaN": _tensor("scene/gaussians.means", _with_value(torch.nan)),
+    "no Gaussians": _tensor("scene/gaussians.means", lambda tensor: tensor[:0]),
+    "half": _tensor("scene/gaussians.quats", lambda tensor: tensor.half()),
+    "integers": _tensor("scene/gaussians.log_scales", lambda tensor: tensor.int()),
+    "moments of another shape": _tensor(ADAM, lambda tensor: tensor[:, :2]),
+    "moments of NaN": _tensor(ADAM, _with_value(torch.nan)),
+    "squares below 0": _tensor("optimizer/means.0.exp_avg_sq", _with_value(-1.0)),
+    "no squares": _tensor("optimizer/means.0.exp_avg_sq", None),
+    "moments of nothing": lambda tensors, record: tensors.update({"optimizer/x.0.exp_avg": torch.zeros(1)}),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_hostile_checkpoints_are_refused_and_change_nothing(
+    tmp_path: Path, saved: Path, quick_video: MultiViewVideo, quick_config: GenerateConfig, fault: str
+) -> None:
+    with safe_open(str(saved), framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        record = json.loads(file.metadata()["ds4d"])
+    FAULTS[fault](tensors, record)
+    path = tmp_path / "fit.safetensors"
+    save_file(tensors, path, metadata={"ds4d": json.dumps(record)})
+    trainer = prepare(quick_video, everything(quick_config), CPU)
+    before = trainer.state_dict()
+    with pytest.raises(ValueError, match=r"fit\.safetensors"):
+        load_checkpoint(trainer, path)
+    assert_same(trainer.state_dict(), before)
+
+
+def test_a_checkpoint_before_the_first_step_can_be_resumed(
+    tmp_path: Path, quick_video: MultiViewVideo, config: GenerateConfig
+) -> None:
+    save_checkpoint(prepare(quick_video, config, CPU), tmp_path / "fit.safetensors")
+    trainer = prepare(quick_video, config, CPU)
+    load_checkpoint(trainer, tmp_path / "fit.safetensors")
+    assert trainer.step == 0

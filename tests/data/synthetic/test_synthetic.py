@@ -1,3 +1,4 @@
+import hashlib
 import json
 import math
 
@@ -223,6 +224,61 @@ def test_folders_with_other_content_are_refused(tmp_path):
         with pytest.raises(ValueError, match=found):
             write_sample(tmp_path / name, TINY)
     assert (tmp_path / "other" / "thesis.tex").read_text() == "mine"
+
+
+def _add(folder):
+    (folder / "front" / "notes.txt").write_text("mine")
+
+
+def _add_folder(folder):
+    (folder / "mv" / "run").mkdir()
+
+
+def _change(folder):
+    (folder / "test" / "test0_000.png").write_bytes(b"mine")
+
+
+def _link(folder):
+    (folder / "front" / "000.png").rename(folder.parent / "000.png")
+    (folder / "front" / "000.png").symlink_to(folder.parent / "000.png")
+
+
+def _claim(folder):
+    """A record that names a file as part of the sample that no sample has."""
+    (folder / "thesis.tex").write_text("mine")
+    record = json.loads((folder / "sample.json").read_text())
+    record["sha256"]["thesis.tex"] = hashlib.sha256(b"mine").hexdigest()
+    (folder / "sample.json").write_text(json.dumps(record))
+
+
+def _forget(folder):
+    (folder / "sample.json").write_text('{"made_by": "ds4d sample"}')
+
+
+@pytest.mark.parametrize("change", [_add, _add_folder, _change, _link, _claim, _forget])
+def test_a_sample_with_anything_else_in_it_is_kept(tmp_path, change):
+    folder = tmp_path / "sample"
+    write_sample(folder, SampleConfig(frames=1, size=16, supersampling=1))
+    change(folder)
+    before = {path: path.read_bytes() if path.is_file() else None for path in tmp_path.rglob("*")}
+    with pytest.raises(ValueError, match="sample"):
+        write_sample(folder, TINY)
+    assert {path: path.read_bytes() if path.is_file() else None for path in tmp_path.rglob("*")} == before
+
+
+def test_what_appears_during_the_work_is_kept(tmp_path, monkeypatch):
+    config, write_split = SampleConfig(frames=1, size=16, supersampling=1), dataset._write_split
+    write_sample(tmp_path / "sample", config)
+
+    def write_and_add(*args):
+        write_split(*args)
+        (tmp_path / "sample" / "mv" / "notes.txt").write_text("mine")
+
+    monkeypatch.setattr(dataset, "_write_split", write_and_add)
+    with pytest.raises(ValueError, match=r"notes\.txt"):
+        write_sample(tmp_path / "sample", config)
+    assert (tmp_path / "sample" / "mv" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "sample" / "front.mp4").is_file()
 
 
 def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
