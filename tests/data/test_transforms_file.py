@@ -165,3 +165,19 @@ def test_rounded_rotations_are_accepted(transforms_folder: Maker, orbit_matrix: 
     matrix = [[round(x, 4) for x in row] for row in orbit_matrix(33.0, 20.0)]
     path = transforms_folder([_frame(transform_matrix=matrix)]) / "transforms_train.json"
     assert _project(read_transforms(path)[0], (0, 0, 0)) == pytest.approx([8, 8, 2], abs=1e-2)
+
+
+@pytest.mark.parametrize(
+    "keys", [{"w": 10**9}, {"w": 1e300, "h": 1}, {"frame": 10**15}, {"frame": -1}, {"transform_matrix": [[[[[0]]]]]}]
+)
+def test_absurd_numbers_are_refused_by_file_and_frame(transforms_folder: Maker, keys: dict) -> None:
+    path = transforms_folder([_frame(), _frame(**keys)], images=False, w=16, h=16) / "transforms_train.json"
+    with pytest.raises(ValueError, match=r"transforms_train\.json: frames\[1\]"):
+        read_transforms(path)
+
+
+@pytest.mark.parametrize("content", ["[" * 20_000, '{"frames": ' + "[" * 40 + "]" * 40 + "}", '{"frames": 1e400}'])
+def test_hostile_json_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "transforms_train.json").write_text(content)
+    with pytest.raises(ValueError, match=r"transforms_train\.json"):
+        read_transforms(tmp_path / "transforms_train.json")

@@ -211,7 +211,9 @@ def test_images_beyond_64_megapixels_are_refused_by_their_header(tmp_path: Path,
 
 
 def test_formats_that_other_programs_read_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n")
+    (tmp_path / "a.png").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+    )
     with pytest.raises(ValueError, match=r"a\.png"):
         read_rgba(tmp_path / "a.png")
 

@@ -169,9 +169,7 @@ def test_hostile_records_are_refused_before_anything_is_allocated(
         kind.load(tmp_path)
 
 
-def test_a_network_larger_than_its_file_is_not_allocated(
-    tmp_path: Path, make_scene: MakeScene
-) -> None:
+def test_a_network_larger_than_its_file_is_not_allocated(tmp_path: Path, make_scene: MakeScene) -> None:
     make_scene().save(tmp_path)
     path = tmp_path / "scene.json"
     record = _set("field", "hexplane", "channels", to=1024)(json.loads(path.read_text()))
@@ -180,7 +178,13 @@ def test_a_network_larger_than_its_file_is_not_allocated(
         DynamicGaussians.load(tmp_path)
 
 
-NAMES = ["gaussians.means", "motion.field.trunk.0.weight", "features.maps", "features.viewmats", "motion.features.depths"]
+NAMES = [
+    "gaussians.means",
+    "motion.field.trunk.0.weight",
+    "features.maps",
+    "features.viewmats",
+    "motion.features.depths",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -71,3 +71,23 @@ def test_tensorboard_scalars(tmp_path: Path) -> None:
 def test_log_interval_range() -> None:
     with pytest.raises(ValueError, match="every"):
         LogConfig(every=0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"step": "many"}, {"step": 1.5}, {"loss": None}, {"loss": 1e999}, {"seconds": [1]}, {"stage": 1}, {"extra": "x"}],
+)
+def test_entries_without_numbers_are_refused_by_line(tmp_path: Path, change: dict) -> None:
+    path = tmp_path / "log.jsonl"
+    entry = {"step": 1, "stage": "static", "seconds": 0.5, "num_gaussians": 10, "loss": 0.25}
+    path.write_text(json.dumps(entry) + "\n" + json.dumps({**entry, **change}) + "\n")
+    with pytest.raises(ValueError, match=r"log\.jsonl: line 2"):
+        read_log(path)
+
+
+def test_deep_lines_and_other_bytes_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    for content in (b"[" * 20_000 + b"\n", b"\xff\xfe\n"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"log\.jsonl"):
+            read_log(path)

@@ -1,5 +1,8 @@
 """Loading of models: tiny networks saved by their libraries, and files that are damaged or contain code."""
 
+import json
+import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,3 +143,88 @@ def test_loaders_of_all_parts_exist() -> None:
     for loader in loaders:
         package, name = loader.split(".")
         assert hasattr(getattr(pytest.importorskip(package), name), "from_pretrained"), loader
+
+
+@pytest.mark.parametrize("name", ["x.bin", "x.pth"])
+def test_errors_do_not_advise_to_load_unsafely(tmp_path: Path, name: str) -> None:
+    torch.save({"a": Hostile(tmp_path / "trace")}, tmp_path / name)
+    with pytest.raises(ValueError) as caught:
+        read_tensors(tmp_path / name)
+    assert "weights_only" not in str(caught.value)
+
+
+def test_compressed_weights_are_not_unpacked(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(10**6)}, tmp_path / "plain.pth")
+    with zipfile.ZipFile(tmp_path / "plain.pth") as plain, zipfile.ZipFile(tmp_path / "x.pth", "w") as packed:
+        for entry in plain.infolist():
+            packed.writestr(entry.filename, plain.read(entry), zipfile.ZIP_DEFLATED)
+    assert (tmp_path / "x.pth").stat().st_size < 10**5
+    with pytest.raises(ValueError, match=r"x\.pth"):
+        read_tensors(tmp_path / "x.pth")
+
+
+def _pickled(folder: Path) -> None:
+    (weights,) = (path for path in (folder / "vae").iterdir() if path.suffix != ".json")
+    torch.save({"a": Hostile(folder / "trace")}, weights)
+
+
+def _setting(name: str, value: object) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        path = folder / "vae" / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _pickled,
+        _setting("layers_per_block", 10**9),
+        _setting("block_out_channels", [10**9]),
+        _setting("block_out_channels", [8192]),
+        _setting("block_out_channels", [8] * 100_000),
+        _setting("block_out_channels", "x"),
+        _setting("latent_channels", "x"),
+        _setting("norm_num_groups", 0),
+        _setting("latent_channels", float("inf")),
+    ],
+)
+def test_hostile_networks_are_one_error(folder: Path, change: Callable[[Path], None]) -> None:
+    change(folder)
+    with pytest.raises(ValueError, match="vae") as caught:
+        load_part(VAE, folder)
+    assert "weights_only" not in str(caught.value) and not (folder / "trace").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"num_train_timesteps": 1e12}', '{"num_train_timesteps": "x"}', "[" * 9999]
+)
+def test_hostile_settings_are_one_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "scheduler").mkdir()
+    (tmp_path / "scheduler" / "scheduler_config.json").write_text(text)
+    with pytest.raises(ValueError, match="scheduler"):
+        load_part(SCHEDULER, tmp_path)
+
+
+def test_a_network_of_transformers_is_measured_before_it_is_allocated(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="needs transformers (pip install '.[priors]')")
+    part = MODELS["dinov2-small"].part("")
+    settings = transformers.Dinov2Config(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=28)
+    transformers.Dinov2Model(settings).save_pretrained(tmp_path)
+    assert load_part(part, tmp_path).config.hidden_size == 8
+    path = tmp_path / "config.json"
+    good = json.loads(path.read_text())
+    for change in ({"num_hidden_layers": 10**9}, {"hidden_size": 2**16}, {"hidden_size": "x"}, {"hidden_size": None}):
+        path.write_text(json.dumps({**good, **change}))
+        with pytest.raises(ValueError, match=str(tmp_path)):
+            load_part(part, tmp_path)
+
+
+def test_a_damaged_tokenizer_is_one_error(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="needs transformers (pip install '.[priors]')")
+    (tmp_path / "tokenizer").mkdir()
+    for name, text in (("tokenizer_config.json", "{}"), ("vocab.json", "[1]"), ("merges.txt", "\0 a b c\n" * 9)):
+        (tmp_path / "tokenizer" / name).write_text(text)
+    with pytest.raises(ValueError, match="tokenizer"):
+        load_part(MODELS["zero123plus-v1.2"].part("tokenizer"), tmp_path)

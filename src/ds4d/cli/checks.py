@@ -67,6 +67,8 @@ def check_output(path: Path, *, is_folder: bool) -> None:
     Raises:
         ValueError: the path is of the other kind, or its folder cannot be created or written.
     """
+    if os.path.lexists(path) and not path.exists():
+        raise ValueError(f"--output must not be a link that leads nowhere, got {path}. Choose another path.")
     if is_folder and path.is_file():
         raise ValueError(f"--output must be a folder, got the file {path}. Choose another path.")
     if not is_folder and path.is_dir():

@@ -155,3 +155,43 @@ def test_missing_onnxruntime_names_the_extra(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(ImportError, match=r"\[matting\]"):
         MattingModel(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("node", "constants"),
+    [
+        (helper.make_node("Reshape", ["image", "shape"], ["matte"]), {"shape": np.int64([7, 7])}),
+        (helper.make_node("Gather", ["image", "row"], ["matte"], axis=1), {"row": np.int64([99])}),
+        (helper.make_node("Log", ["image"], ["matte"]), {}),
+        (helper.make_node("Reshape", ["image", "shape"], ["matte"]), {"shape": np.int64([-1])}),
+        (
+            helper.make_node("Slice", ["image", "start", "end"], ["matte"]),
+            {"start": np.int64([0]), "end": np.int64([0])},
+        ),
+    ],
+    ids=["fails while running", "index beyond", "NaN", "one axis", "empty"],
+)
+def test_models_that_give_no_matte_are_refused(tmp_path: Path, node: onnx.NodeProto, constants: dict) -> None:
+    path = write_model(tmp_path / "bad.onnx", 8, [node], constants=constants)
+    with pytest.raises(ValueError, match=r"bad\.onnx"):
+        MattingModel(path).alpha(thirds(9))
+
+
+def test_models_of_absurd_images_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"large\.onnx"):
+        MattingModel(redness(tmp_path / "large.onnx", 100_000))
+
+
+def test_external_data_stay_below_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"\0" * 12)
+    (tmp_path / "model").mkdir()
+    path = redness(tmp_path / "model" / "a.onnx", 8)
+    model = onnx.load(str(path))
+    weights = model.graph.initializer[0]
+    weights.ClearField("float_data")
+    weights.ClearField("raw_data")
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="../secret")
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ValueError, match=r"a\.onnx"):
+        MattingModel(path)

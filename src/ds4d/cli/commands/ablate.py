@@ -11,7 +11,7 @@ import tyro
 
 from ds4d.ablation import Event, FitFailed, Planned, ablate, find_scenes, fit_scene, plan, write_tables
 from ds4d.cli.arguments import CommandLine, Flag
-from ds4d.cli.checks import check_output
+from ds4d.cli.checks import check_new_folder, check_output
 from ds4d.cli.console import Console
 from ds4d.cli.displays import describe_seconds
 from ds4d.cli.result import MEANINGS, ExitCode, Outcome, ds4d_command, open_in_browser
@@ -89,6 +89,8 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
     """Runs the command; failed fits do not keep the others from the table."""
     arguments = COMMAND.parse(argv)
     check_output(arguments.output, is_folder=True)
+    if not (arguments.output / "results").is_dir():  # what an earlier ablation has written is replaced
+        check_new_folder(arguments.output)
     failed, again = 0, [ds4d_command("ablate", *argv)]
     if arguments.data:
         try:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from ds4d.cli.arguments import CommandLine
-from ds4d.cli.checks import check_local, check_output, option
+from ds4d.cli.arguments import CommandLine, Flag
+from ds4d.cli.checks import check_local, check_output, check_overwrite, option
 from ds4d.cli.console import Console
 from ds4d.cli.result import ExitCode, Outcome, ds4d_command
 from ds4d.core import choose_device
@@ -29,6 +29,7 @@ class CheckArguments:
         input: video file, or folder of numbered images.
         preset: preset for which time and memory are predicted; by default the one that ds4d generate uses.
         output: folder for check.png, a contact sheet of the frames with their mattes; by default none is written.
+        force: replace an existing check.png.
         video: reading, matting and framing of the video.
     """
 
@@ -37,6 +38,7 @@ class CheckArguments:
     output: Annotated[
         Path | None, tyro.conf.arg(aliases=["-o"], metavar="DIR", help_behavior_hint="(default: none)")
     ] = None
+    force: Flag = False
     video: VideoConfig = field(default_factory=VideoConfig)
 
 
@@ -58,6 +60,7 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
     check_local(arguments.input)
     if arguments.output is not None:
         check_output(arguments.output, is_folder=True)
+        check_overwrite([arguments.output / _SHEET], force=arguments.force)
     inspection = inspect_video(arguments.input, arguments.video)
     device = choose_device("auto")
     preset = arguments.preset or default_preset(device)

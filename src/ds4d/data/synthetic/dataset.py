@@ -120,7 +120,7 @@ def _earlier_files(target: Path) -> set[str]:
     Raises:
         ValueError: there is anything else.
     """
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+    if not os.path.lexists(target) or (target.is_dir() and not any(target.iterdir())):
         return set()
     found, written = _digests(target) if target.is_dir() else {target.name: ""}, _recorded_digests(target)
     foreign = sorted(name for name in found if found[name] != written.get(name))
