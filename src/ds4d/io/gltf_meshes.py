@@ -82,9 +82,10 @@ class MeshReader:
         for node, primitive in shown:
             yield self._primitive(node, primitive)
 
-    def weights(self, node: int) -> list[float]:
-        """The weights of the morph targets at a node at rest; empty where they are zero."""
-        return self._document.item("nodes", node).get("weights") or self._mesh(node).get("weights", [])
+    def weights(self, node: int) -> Float32[np.ndarray, "1 M"]:
+        """The weights of the morph targets at a node at rest; none where they are zero."""
+        weights = self._document.item("nodes", node).get("weights") or self._mesh(node).get("weights", [])
+        return np.array([weights], np.float32)
 
     def _mesh(self, node: int) -> dict[str, Any]:
         return self._document.item("meshes", self._document.item("nodes", node)["mesh"])
@@ -164,7 +165,7 @@ def _placement(
     weights: Float32[np.ndarray, "V K"],
     num_slots: int,
 ) -> csr_array:
-    """The matrix from the columns of the slots' matrices to weighted sums of points (last = 1) or vectors (last = 0)."""
+    """The matrix from the columns of the slots' matrices to weighted sums of points (last 1) or vectors (last 0)."""
     rows = np.concatenate((points, np.full((len(points), 1), last, np.float32)), 1)
     values = weights[:, :, None] * rows[:, None]
     columns = 4 * slots[:, :, None] + np.arange(4)

@@ -87,7 +87,7 @@ class GltfModel:
             columns = world[:, :, :3].transpose(1, 3, 0, 2).reshape(4 * len(self._slot_nodes), -1).astype(np.float32)
             vertices = (self._placement @ columns).reshape(-1, len(times), 3)
             for rows, node, number, target in self._targets:
-                weights = values.get((node, "weights"), np.array(self._rest_weights[node], np.float32)[None])
+                weights = values.get((node, "weights"), self._rest_weights[node])
                 if number < weights.shape[1] and (weight := weights[:, number, None]).any():
                     vertices[rows] += weight * (target @ columns).reshape(-1, len(times), 3)
         return np.ascontiguousarray(vertices.transpose(1, 0, 2))

@@ -82,12 +82,13 @@ def load_models(
 def pose_model(path: str | Path, *, num_poses: int, num_samples: int, seed: int) -> PosedModel:
     """Reads a model, and takes poses from its clips and samples from its surface.
 
-    Times are evenly spaced in each clip, from a random start; every clip has a pose if there are enough, and longer clips
-    have more. A model without clips has one pose.
+    Times are evenly spaced in each clip, from a random start; every clip has a pose if there are enough, and longer
+    clips have more. A model without clips has one pose.
 
     Args:
         path: a `.glb` or `.gltf` file.
-        num_poses: number of poses; those that are not finite, have no size, or leave the frame of their clip are left out.
+        num_poses: number of poses; those that are not finite, have no size, or leave the frame of their clip are
+            left out.
         num_samples: number of samples: in proportion to area (the mean over the poses), and none that is transparent.
         seed: of the times and the samples; the same seed gives the same model.
 
@@ -163,13 +164,20 @@ def _normalized(
     poses: Float32[np.ndarray, "P V 3"], framing: Float32[np.ndarray, "T V 3"]
 ) -> Float32[np.ndarray, "Q V 3"]:
     """Poses with the center of their clip at the origin and its radius 1; those that are degenerate are left out."""
-    low, high = framing.min((0, 1)).astype(np.float64), framing.max((0, 1)).astype(np.float64)
-    radius = np.linalg.norm(framing - (low + high) / 2, axis=-1).max()
-    if not (np.isfinite(radius) and radius > 0):
-        return poses[:0]
-    poses = ((poses - (low + high) / 2) / radius).astype(np.float32)
-    farthest, extent = np.linalg.norm(poses, axis=-1).max(1), np.ptp(poses, 1).max(1)
-    return poses[(farthest <= _FARTHEST) & (extent > 0)]
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is left out
+        low, high = (np.array([reduce(framing[..., axis]) for axis in range(3)]) for reduce in (np.min, np.max))
+        center = (low + high) / 2
+        radius = _distances(framing - center).max()
+        if not (np.isfinite(radius) and radius > 0):
+            return poses[:0]
+        poses = (poses - center) / radius
+        sizes = np.linalg.norm(np.ptp(poses, 1), axis=1)
+        return poses[(_distances(poses).max(1) <= _FARTHEST) & (sizes > 0)]
+
+
+def _distances(points: Float32[np.ndarray, "T V 3"]) -> Float32[np.ndarray, "T V"]:
+    """From the origin."""
+    return np.sqrt(np.einsum("tvc,tvc->tv", points, points))
 
 
 def _areas(vertices: Float32[np.ndarray, "V 3"], faces: Int32[np.ndarray, "F 3"]) -> Float32[np.ndarray, "F"]:
@@ -198,7 +206,7 @@ def _visible_samples(
 def _draw(
     areas: Float[np.ndarray, "F"], count: int, rng: np.random.Generator
 ) -> tuple[Int64[np.ndarray, "S"], Float64[np.ndarray, "S 3"]]:
-    """Faces and barycentric coordinates of samples, as even as their number allows: one in each count-th of the area."""
+    """Faces and barycentric coordinates of samples, one in each of `count` equal parts of the area."""
     ends = np.cumsum(areas, dtype=np.float64)
     faces = np.searchsorted(ends, (np.arange(count) + rng.random(count)) / count * ends[-1], "right")
     faces = faces.clip(max=np.flatnonzero(areas)[-1])
