@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ds4d.core import progress_to
-from ds4d.prior.training import find_models, load_models, pose_model
+from ds4d.lift_training import find_models, load_models, pose_model
 
 SIZES = {"num_poses": 5, "num_samples": 4000, "seed": 3}
 
