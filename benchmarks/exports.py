@@ -22,7 +22,7 @@ from PIL import Image
 from ds4d.export import read_compressed_ply, read_ply, read_splat, write_compressed_ply, write_ply, write_splat
 from ds4d.geometry import orbit_cameras
 from ds4d.rendering import renderer_for
-from ds4d.scene import FOVY_DEG, DynamicGaussians, draw_rgb, viewing_distance
+from ds4d.scene import FOVY_DEG, DynamicGaussians, render_rgb, viewing_distance
 from ds4d.types import Cameras, RawGaussians
 from ds4d.visualize import SUFFIXES, OutputsConfig, orbit_trajectory, render_video
 
@@ -65,7 +65,7 @@ def _render(raw: RawGaussians, cameras: Cameras) -> torch.Tensor:
 def _videos(scene: DynamicGaussians, folder: Path) -> dict[str, dict[str, float | str]]:
     trajectory = orbit_trajectory(scene, OutputsConfig(size=512, fps=24.0, seconds=2.0))
     trajectory = replace(trajectory, repeats=1)
-    truth = _stacked(draw_rgb(scene, renderer_for("cpu"), trajectory.cameras, trajectory.times))
+    truth = _stacked(render_rgb(scene, renderer_for("cpu"), trajectory.cameras, trajectory.times))
     metrics = {}
     for suffix in SUFFIXES:
         path = folder / f"video{suffix}"

@@ -4,8 +4,8 @@
 
 - `steps`: milliseconds and peak memory (less what earlier fits still hold) of one step of the fit, without features and
   with every fusion rule, at 30k Gaussians unless told otherwise; `ratio` is to the step without.
-- `stale_depths`: the depth test's error just before its images are drawn anew, over a whole fit: the mean change of a
-  point's visibility that drawing them brings, and the share of (point, view) pairs that change sides.
+- `stale_depths`: the error of the depth test just before its images are rendered again, over a whole fit: the mean
+  change of a point's visibility by rendering them, and the fraction of (point, view) pairs that change sides.
 - `between_frames`: dB between the fitted scene at times midway between two frames, its maps blended and its networks
   asked, and the same scene baked, whose Gaussians are blended.
 """
@@ -28,7 +28,7 @@ from ds4d.fusion import RULES, visibility
 from ds4d.metrics import psnr
 from ds4d.pipeline import extract_frame_features, prepare
 from ds4d.presets import PRESETS
-from ds4d.scene import draw_rgb, render_depths
+from ds4d.scene import render_depths, render_rgb
 from ds4d.training import StepDone, Trainer
 from ds4d.types import MultiViewVideo
 
@@ -76,7 +76,7 @@ def steps(video: MultiViewVideo, preset: GenerateConfig, device: torch.device, c
 def fitted(
     video: MultiViewVideo, preset: GenerateConfig, device: torch.device
 ) -> tuple[Trainer, list[dict[str, float]]]:
-    """A whole fit, and how stale its depth images were each time just before they were drawn anew."""
+    """A whole fit, and how stale its depth images were each time just before they were rendered again."""
     trainer = prepare(video, preset, device)
     assert preset.fusion is not None
     stale = []
@@ -92,7 +92,7 @@ def fitted(
 
 @torch.no_grad()
 def staleness(trainer: Trainer) -> dict[str, float]:
-    """How much the depth test's answers change when its images are drawn anew."""
+    """How much the results of the depth test change when its images are rendered again."""
     motion = trainer.scene.motion
     assert motion is not None and motion.features is not None and motion.tssf is not None
     features, tolerance = motion.features, motion.tssf.config.tolerance
@@ -124,8 +124,8 @@ def between_frames(trainer: Trainer) -> dict[str, float]:
         for view in range(video.num_views):
             cameras = video.cameras.select(torch.arange(len(times)), torch.full((len(times),), view))
             pairs = zip(
-                draw_rgb(scene, trainer.renderer, cameras, times),
-                draw_rgb(baked, trainer.renderer, cameras, times),
+                render_rgb(scene, trainer.renderer, cameras, times),
+                render_rgb(baked, trainer.renderer, cameras, times),
                 strict=True,
             )
             values += [float(psnr(torch.tensor(a) / 255.0, torch.tensor(b) / 255.0)) for a, b in pairs]

@@ -4,7 +4,7 @@
     python benchmarks/fit.py DATA/minions --preset cpu --device cpu       # no truth but the front view
 
 A set with transforms files is fitted to the splits front and mv and scored on test; other layouts are fitted as they
-are. The whole fit is timed: reading, placement and optimisation, without starting Python and without writing results.
+are. The whole fit is timed: reading, initialization and training, without starting Python and without writing results.
 """
 
 import argparse

@@ -19,7 +19,7 @@ from ds4d.io import write_png
 from ds4d.multiview import ViewsConfig
 from ds4d.pipeline import Finished
 from ds4d.rendering import renderer_for
-from ds4d.scene import draw_rgb
+from ds4d.scene import render_rgb
 from ds4d.visualize import fixed_path
 
 
@@ -34,7 +34,7 @@ def main(folder: Path, config: GenerateConfig) -> None:
 
     scene = ds4d.DynamicGaussians.load(folder / "run")
     camera = fixed_path(1, azimuth_deg=-45.0, elevation_deg=30.0, fovy_deg=34.0, distance=2.0, size=256)
-    image = next(draw_rgb(scene, renderer_for("cpu"), camera, torch.tensor([0.5])))
+    image = next(render_rgb(scene, renderer_for("cpu"), camera, torch.tensor([0.5])))
     write_png(folder / "upper_left.png", image)
     print(f"look at {folder / 'run' / 'contact_sheet.png'} and {folder / 'upper_left.png'}")
 

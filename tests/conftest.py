@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ds4d.config import GenerateConfig
     from ds4d.metrics import Lpips
+    from ds4d.weights import PretrainedModel
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -277,9 +278,9 @@ def lpips_weights() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
 @pytest.fixture(scope="session")
 def lpips(lpips_weights: tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]) -> "Lpips":
     """LPIPS on that VGG16."""
-    from ds4d.metrics import Lpips
+    from ds4d.metrics.lpips import VGG16, Lpips
 
-    return Lpips(*lpips_weights)
+    return Lpips(*lpips_weights, VGG16)
 
 
 @pytest.fixture(scope="session")
@@ -335,6 +336,25 @@ def tiny_zero123plus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_text(json.dumps(content))
     (folder / "tokenizer" / "merges.txt").write_text("#version: 0.2\n")
     return folder
+
+
+def _save_outline(model: "PretrainedModel", folder: Path) -> Path:
+    for part in model.parts:
+        base = folder / part.folder
+        base.mkdir(parents=True, exist_ok=True)
+        if part.settings:
+            (base / part.settings).write_text(json.dumps({key: values[0] for key, values in part.expected.items()}))
+        for name in part.files:
+            (base / name).write_text("{}")
+        if part.weights:
+            (base / part.weights[0].replace("*", "any")).write_bytes(b"weights")
+    return folder
+
+
+@pytest.fixture
+def save_outline() -> "Callable[[PretrainedModel, Path], Path]":
+    """Writes a folder that counts as complete, with expected settings and weights of a few bytes."""
+    return _save_outline
 
 
 RED = (200, 40, 30)

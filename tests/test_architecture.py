@@ -125,8 +125,12 @@ def test_the_skip_check_distinguishes_a_call_from_its_name(condition: str, const
     assert bool(_constant_skips(ast.parse(f"pytest.mark.skipif({condition}, reason='')"))) == constant
 
 
-# The field has a term for each of these: video, fix, package, matte, available, weighted.
-FORBIDDEN = re.compile(r"\b(films?|mends?|rooms?|floors|cut-?outs?|at hand|doubted|footage)\b", re.IGNORECASE)
+# The field has a term for each of these: video, fix, package, matte, available, weighted, normalized and world space,
+# saliency map.
+FORBIDDEN = re.compile(
+    r"\b(films?|mends?|rooms?|floors|cut-?outs?|at hand|doubted|footage|inner world|user's world|heat ?maps?)\b",
+    re.IGNORECASE,
+)
 
 
 def test_the_words_are_the_fields() -> None:

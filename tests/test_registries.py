@@ -52,7 +52,7 @@ CHOICES = [
 
 @pytest.mark.parametrize(("registry", "config", "name"), CHOICES, ids=lambda value: value if str is type(value) else "")
 def test_settings_allow_exactly_the_names_of_the_registry(registry: dict[str, Any], config: type, name: str) -> None:
-    others = {"auto", "folder"} if config is ViewsConfig else set()
+    others = {ViewsConfig: {"auto", "folder"}, FeaturesConfig: {"auto"}}.get(config, set())
     assert set(get_args(get_type_hints(config)[name])) == set(registry) | others
     with pytest.raises(ValueError, match=name):
         from_dict(config, {name: "nothing"})

@@ -34,6 +34,10 @@ class GenerateConfig:
         log: logging of the losses.
         seed: random seed.
         checkpoint_every: number of steps between checkpoints.
+        allow_missing_weights: what to do without the weights of pretrained networks. False: refuse the run; `auto`
+            views and features use the networks. True: views and features that are left to `auto` come from parts
+            without weights, the losses LPIPS and SDS are off, and each is reported. None: the same, but what `auto`
+            chooses is not reported. A view generator or extractor that is named needs its weights in any case.
     """
 
     views: ViewsConfig = dataclasses.field(default_factory=ViewsConfig)
@@ -49,6 +53,7 @@ class GenerateConfig:
     log: LogConfig = dataclasses.field(default_factory=LogConfig)
     seed: int = 0
     checkpoint_every: int = 500
+    allow_missing_weights: bool | None = None
 
     def __post_init__(self) -> None:
         check_ranges(self, seed="[0, inf)", checkpoint_every="[1, inf)")

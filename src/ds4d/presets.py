@@ -1,4 +1,4 @@
-"""Good settings by name."""
+"""Presets: settings of a run by name."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
@@ -48,7 +48,7 @@ def tiny() -> GenerateConfig:
 
 
 def cpu() -> GenerateConfig:
-    """For machines without a GPU: middling images, few Gaussians."""
+    """For machines without a GPU: images of medium size, few Gaussians."""
     return GenerateConfig(
         views=ViewsConfig(size=256),
         init=InitConfig(num_gaussians=8_000),
@@ -70,7 +70,7 @@ def cpu() -> GenerateConfig:
 
 
 def fast() -> GenerateConfig:
-    """For a GPU: images at their own size, many of them in each step."""
+    """For a GPU: images at full size, many in each step."""
     return GenerateConfig(
         field=FieldConfig(deform_color=True),
         training=TrainingConfig(
@@ -94,16 +94,17 @@ _STAG4D_PLANES = 4 * 3 * _STAG4D
 
 
 def paper() -> GenerateConfig:
-    """The paper's parts by STAG4D's schedule and weights; for a GPU with all the weights that `ds4d weights` lists.
+    """The paper's parts by STAG4D's schedule and loss weights; for a GPU.
 
-    Views of a video come from Zero123++ with STAG4D's anchor where its weights are, features from DINOv2.
+    Needs the weights of Zero123++ (for videos), DINOv2, LPIPS and Zero123-XL (see `ds4d weights`); without them it is
+    refused, unless `allow_missing_weights` is set.
 
-    Color counts at the real view alone. What the object looks like from elsewhere comes from LPIPS on the generated
-    views and from guidance: without their weights only silhouettes hold it, and `fast` does better.
+    The color losses compare the input view alone. Other sides are trained by LPIPS on the generated views and by SDS:
+    without these weights only the masks constrain them, and `fast` does better.
     """
     return GenerateConfig(
         views=ViewsConfig(size=512),
-        features=FeaturesConfig(kind="dinov2"),
+        features=FeaturesConfig(kind="auto"),
         init=InitConfig(num_gaussians=10_000),
         field=FieldConfig(hexplane=HexPlaneConfig(channels=32, resolution=64, multipliers=(1, 2, 4, 8))),
         training=TrainingConfig(
@@ -135,6 +136,7 @@ def paper() -> GenerateConfig:
             ),
         ),
         guidance=GuidanceConfig(weight=1 * _STAG4D),
+        allow_missing_weights=False,
     )
 
 

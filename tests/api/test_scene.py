@@ -14,7 +14,7 @@ from ds4d.export import read_ply
 from ds4d.pipeline import read_input
 from ds4d.rendering import renderer_for
 from ds4d.runs import read_record
-from ds4d.scene import FOVY_DEG, draw_rgb, viewing_distance
+from ds4d.scene import FOVY_DEG, render_rgb, viewing_distance
 from ds4d.visualize import fixed_path
 
 
@@ -80,7 +80,7 @@ def test_default_camera_is_that_of_the_command_line(scene: DynamicScene) -> None
     path = fixed_path(
         1, azimuth_deg=30.0, elevation_deg=10.0, fovy_deg=FOVY_DEG, distance=viewing_distance(scene.model), size=64
     )
-    expected = next(draw_rgb(scene.model, renderer_for("cpu"), path, torch.tensor([0.5])))
+    expected = next(render_rgb(scene.model, renderer_for("cpu"), path, torch.tensor([0.5])))
     image = scene.render(0.5, scene.orbit_camera(30.0, 10.0, size=64))
     assert np.abs(image.astype(int) - expected.astype(int)).max() <= 1
 

@@ -70,6 +70,17 @@ def test_size_and_steps_apply_to_all_variants(ds4d: Callable, sample_folder: Pat
         assert (settings[name]["training"]["static_steps"], settings[name]["training"]["dynamic_steps"]) == (30, 100)
 
 
+def test_missing_weights_are_refused_or_allowed(ds4d: Callable, sample_folder: Path, tmp_path: Path) -> None:
+    argv = ["ablate", sample_folder, "-o", tmp_path, "--preset", "paper", "--variants", "B", "--seeds", 1]
+    done = ds4d(*argv, "--device", "cpu")
+    assert done.code == 2 and "DINOv2" in done.err and "VGG16" in done.err and not list(tmp_path.iterdir())
+    done = ds4d(*argv, "--device", "cpu", "--allow-missing-weights")
+    assert done.code == 0 and "ds4d: degraded: " in done.err
+    (result,) = (json.loads(path.read_text()) for path in (tmp_path / "results").iterdir())
+    settings = result["settings"]["variant"]
+    assert settings["training"]["losses"]["lpips"]["weight"] == 0 and settings["features"]["kind"] == "filters"
+
+
 def test_failed_fits_are_an_error_beside_the_table(ds4d: Callable, sample_folder: Path, tmp_path: Path) -> None:
     done = ds4d("ablate", sample_folder, "-o", tmp_path, "--variants", "A", "B", "--seeds", 2)
     assert done.code == 1

@@ -8,6 +8,7 @@ import pytest
 import torch
 import trimesh
 
+from ds4d.cli.commands.export import COMMAND
 from ds4d.export import FORMATS, read_compressed_ply, read_ply, read_splat
 from ds4d.geometry import transform_points
 from ds4d.scene import DynamicGaussians
@@ -16,6 +17,13 @@ from ds4d.scene import DynamicGaussians
 def positions(scene: DynamicGaussians, times: list[float]) -> torch.Tensor:
     with torch.no_grad():
         return scene.raw_at(torch.tensor(times)).means
+
+
+def test_help_lists_all_formats_and_options_of_formats() -> None:
+    shown = " ".join(COMMAND.help(show_all=True).split())
+    for name, entry in FORMATS.items():
+        assert f"{name} ({entry.about})" in shown
+        assert all(f"--{option.replace('_', '-')} " in shown for option in entry.accepted_options)
 
 
 def test_plys_at_given_times(ds4d: Callable, finished_run: Path, tmp_path: Path) -> None:

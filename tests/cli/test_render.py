@@ -14,7 +14,7 @@ from PIL import Image
 from ds4d.io import image_size, read_rgba
 from ds4d.metrics import psnr
 from ds4d.rendering import renderer_for
-from ds4d.scene import BakedGaussians, DynamicGaussians, draw_rgb
+from ds4d.scene import BakedGaussians, DynamicGaussians, render_rgb
 from ds4d.visualize import OutputsConfig, fixed_trajectory
 
 SIZE = ["--size", "32", "--fps", "6", "--seconds", "1"]
@@ -71,7 +71,7 @@ def test_key_frames_set_camera_and_time(ds4d: Callable, finished_run: Path, tmp_
     assert len(list((tmp_path / "images").iterdir())) == 7
     scene = DynamicGaussians.load(finished_run)
     side = fixed_trajectory(scene, OutputsConfig(size=32, fps=6.0, seconds=0.1), 90.0)
-    last = list(draw_rgb(scene, renderer_for("cpu"), side.cameras, side.times))[-1]
+    last = list(render_rgb(scene, renderer_for("cpu"), side.cameras, side.times))[-1]
     ours = read_rgba(tmp_path / "images" / "frame0007.png").astype(int)
     over_white = ours[..., :3] * ours[..., 3:] / 255 + 255 - ours[..., 3:]
     assert np.abs(over_white - last).max() <= 3

@@ -16,7 +16,7 @@ from ds4d.io import read_rgba
 from ds4d.metrics import METRICS, Lpips, psnr
 from ds4d.pipeline import prepare
 from ds4d.rendering import renderer_for
-from ds4d.scene import DynamicGaussians, draw_rgb
+from ds4d.scene import DynamicGaussians, render_rgb
 from ds4d.types import MultiViewVideo
 
 CPU = renderer_for("cpu")
@@ -95,7 +95,9 @@ def test_training_views_are_scored_on_white(quick_video: MultiViewVideo, quick_c
     for view, times in ((0, range(6)), (1, [0, 1, 3, 4, 5])):
         times = torch.tensor(times)
         views = torch.full_like(times, view)
-        rendered = np.stack(list(draw_rgb(trainer.scene, CPU, video.cameras.select(times, views), video.times[times])))
+        rendered = np.stack(
+            list(render_rgb(trainer.scene, CPU, video.cameras.select(times, views), video.times[times]))
+        )
         truth = video.gather(times, views).composite(torch.ones(len(times), 3))
         expected = psnr(torch.from_numpy(rendered).movedim(-1, 1) / 255, truth).mean()
         assert scores[view].item() == pytest.approx(expected.item(), abs=0.02)  # not rounded to bytes

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ds4d.export import FORMATS, export_paths, export_scene, infer_format, read_ply
+from ds4d.export import FORMATS, ExportFormat, export_paths, export_scene, infer_format, read_ply
 from ds4d.geometry import transform_points
 from ds4d.scene import BakedGaussians, Timeline
 from ds4d.types import RawGaussians, Similarity
@@ -42,6 +42,20 @@ def test_one_time_may_be_a_single_file(scene: BakedGaussians, tmp_path: Path, na
     assert export_scene(scene, str(path), name, times=[0.25]) == [path] and path.is_file()
     with pytest.raises(ValueError, match=r"output .* folder for 2 times"):
         export_scene(scene, path, name, times=[0.25, 0.5])
+
+
+def test_a_new_format_needs_one_line(
+    scene: BakedGaussians, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_gaussians: RawGaussians
+) -> None:
+    """The least that an entry says: the writer gets the Gaussians of the time, turned to the requested up axis."""
+    written = []
+    entry = ExportFormat(lambda raw, path: written.append(raw), (".xyz",), per_frame=True, about="points")
+    monkeypatch.setitem(FORMATS, "xyz", entry)
+    for up in (None, "y", "z"):
+        assert export_scene(scene, tmp_path / "a.xyz", times=[0.0], up=up) == [tmp_path / "a.xyz"]
+    kept, y_up, z_up = (raw.means for raw in written)
+    torch.testing.assert_close(kept, y_up)
+    torch.testing.assert_close(z_up, y_up[:, [0, 2, 1]] * torch.tensor([1.0, -1.0, 1.0]))
 
 
 def test_times_and_world_of_the_files(scene: BakedGaussians, tmp_path: Path) -> None:

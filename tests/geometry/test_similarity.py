@@ -1,4 +1,4 @@
-"""The way into the inner world and back, and what a set of cameras looks at."""
+"""Between world space and normalized space, and what a set of cameras looks at."""
 
 import math
 

@@ -5,7 +5,7 @@
 A refactoring leaves them as they are. Run this after an intended change of behavior, and say in the commit what changed
 and why it is better.
 
-views       seven trusted views, HexPlane alone
+views       seven views of weight 1, HexPlane alone
 video       one view; the others by `inflate`, with fusion (rule `visible`), view correction and rigidity
 perturbed   seven views that disagree, fusion by the rule `distance`, color losses on the input view alone
 """

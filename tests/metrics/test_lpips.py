@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ds4d.metrics import Lpips
-from ds4d.metrics.lpips import NETWORK, Backbone
+from ds4d.metrics.lpips import VGG16, Backbone
 
 
 @pytest.fixture
@@ -61,27 +61,25 @@ def test_names_without_the_prefix_are_read(
 ) -> None:
     backbone, heads = lpips_weights
     bare = {name.removeprefix("features."): value for name, value in backbone.items()}
-    other = Lpips({**bare, "classifier.0.weight": torch.zeros(1)}, heads)
+    other = Lpips({**bare, "classifier.0.weight": torch.zeros(1)}, heads, VGG16)
     assert torch.equal(other(images, images.flip(0)), lpips(images, images.flip(0)))
 
 
 def test_weights_of_another_network_are_refused(lpips_weights: tuple[dict[str, Tensor], dict[str, Tensor]]) -> None:
     backbone, heads = lpips_weights
     with pytest.raises(ValueError, match=r"backbone.*28\.bias"):
-        Lpips({name: value for name, value in backbone.items() if name != "features.28.bias"}, heads)
+        Lpips({name: value for name, value in backbone.items() if name != "features.28.bias"}, heads, VGG16)
     with pytest.raises(ValueError, match=r"(?s)backbone.*size mismatch"):
-        Lpips({**backbone, "features.0.weight": torch.zeros(64, 3, 11, 11)}, heads)
+        Lpips({**backbone, "features.0.weight": torch.zeros(64, 3, 11, 11)}, heads, VGG16)
     with pytest.raises(ValueError, match=r"heads.*lin4\.model\.1\.weight .*got none"):
-        Lpips(backbone, {name: value for name, value in heads.items() if "lin4" not in name})
+        Lpips(backbone, {name: value for name, value in heads.items() if "lin4" not in name}, VGG16)
     with pytest.raises(ValueError, match=r"heads.*lin1\.model\.1\.weight .*got \[1, 192, 1, 1\]"):
-        Lpips(backbone, {**heads, "lin1.model.1.weight": torch.zeros(1, 192, 1, 1)})
+        Lpips(backbone, {**heads, "lin1.model.1.weight": torch.zeros(1, 192, 1, 1)}, VGG16)
 
 
 def test_another_network_is_its_description() -> None:
     """One 1 x 1 convolution with the identity as its weights: the distance of the colors' directions."""
-    network = replace(
-        NETWORK, build=lambda: nn.Sequential(nn.Conv2d(3, 3, 1)), compared=(0,), channels=(3,), min_side=1
-    )
+    network = replace(VGG16, build=lambda: nn.Sequential(nn.Conv2d(3, 3, 1)), compared=(0,), channels=(3,), min_side=1)
     assert isinstance(network, Backbone)
     weights = {"features.0.weight": torch.eye(3)[..., None, None], "features.0.bias": torch.zeros(3)}
     lpips = Lpips(weights, {"lin0.model.1.weight": torch.ones(1, 3, 1, 1)}, network)

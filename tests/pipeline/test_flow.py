@@ -11,7 +11,7 @@ import torch
 
 from ds4d import __version__
 from ds4d.config import GenerateConfig
-from ds4d.core import Degraded, Warned, notices_to
+from ds4d.core import Degraded, Warned, notices_to, with_overrides
 from ds4d.data import load_views
 from ds4d.data.synthetic import SampleConfig, sample_video
 from ds4d.evaluation import score_training_views
@@ -70,7 +70,13 @@ def test_metrics_describe_the_run(finished_run: Path, sample_folder: Path, quick
     assert set(metrics["seconds"]) == {"views", "features", "init", "training", "evaluate", "outputs"}
     assert metrics["peak_memory_bytes"]["main"] > 100e6
     assert metrics["versions"]["ds4d"] == __version__ and metrics["versions"]["torch"] == torch.__version__
-    assert metrics["provenance"] == {"views": "7 views of the folder", "features": "filters", "init": "the visual hull"}
+    assert metrics["provenance"] == {
+        "views": "7 views of the folder",
+        "features": "filters",
+        "init": "the visual hull",
+        "lpips": "off",
+        "sds": "off",
+    }
     assert metrics["findings"] is None, "only videos are checked"
     scene = DynamicGaussians.load(finished_run)
     assert metrics["num_gaussians"] == scene.gaussians.num_gaussians
@@ -101,7 +107,7 @@ def test_without_pyav_a_run_ends_with_stills(tmp_path: Path, sample_folder: Path
     assert isinstance(events[-1], Finished) and not list((tmp_path / "run").glob("*.mp4"))
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "comparison.mp4 is not in the folder of the run" in page
-    assert "<video" not in page and page.count("<img") == 5  # the heat map, the contact sheet, three curves
+    assert "<video" not in page and page.count("<img") == 5  # the saliency map, the contact sheet, three curves
 
 
 def test_losses_are_logged(finished_run: Path, quick_config: GenerateConfig) -> None:
@@ -112,7 +118,7 @@ def test_losses_are_logged(finished_run: Path, quick_config: GenerateConfig) -> 
 def test_the_record_makes_the_run_again(finished_run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
     record = read_record(finished_run / "config.json")
     assert (record.input, record.device, record.config) == (sample_folder.resolve(), "cpu", quick_config)
-    assert record.views_source == "folder"
+    assert (record.views_source, record.features_kind) == ("folder", "filters")
 
 
 @pytest.mark.parametrize("stop", [3, 11])
@@ -220,8 +226,36 @@ def test_resuming_by_another_version_is_reported(tmp_path: Path, sample_folder: 
     run = tmp_path / "run"
     stop_after(3, sample_folder, run, config=short, device="cpu")
     RunFolder(run).open(replace(read_record(run / "config.json"), ds4d="0.2.99"))
-    first = next(iter_run(sample_folder, run, config=short, device="cpu", resume=True))
-    assert isinstance(first, Warned) and first.part == "version" and "0.2.99" in first.message
+    stop_after(6, sample_folder, run, config=short, device="cpu", resume=True)
+    events = list(iter_run(sample_folder, run, config=short, device="cpu", resume=True))  # for the second time
+    warned = [event for event in events if isinstance(event, Warned)]
+    assert events[0] == warned[0] and len(warned) == 1 and warned[0].part == "version"
+    assert "0.2.99" in warned[0].message and __version__ in warned[0].message
+    assert RunFolder(run).read_metrics().warnings == tuple(warned)
+    again = list(iter_run(sample_folder, run, config=short, device="cpu", resume=True))
+    assert [type(event) for event in again] == [Finished], "nothing is done, so nothing may differ"
+
+
+def test_what_goes_without_its_weights_is_recorded(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
+    """Through an interruption, and without the option when the run is resumed."""
+    overrides = {
+        "features.kind": "auto", "views.size": 48, "training.losses.lpips.weight": 0.1, "guidance.weight": 1e-3,
+        "allow_missing_weights": False,
+    }  # fmt: skip
+    video, run, config = sample_folder / "front.mp4", tmp_path / "run", with_overrides(short, overrides)
+    with pytest.raises(ValueError, match="allow-missing-weights"):
+        iter_run(video, run, config=config, device="cpu")
+    stop_after(3, video, run, config=config, device="cpu", allow_missing_weights=True)
+    events = list(iter_run(video, run, config=config, device="cpu", resume=True))
+    degraded = [event for event in events if isinstance(event, Degraded)]
+    assert [event.part for event in degraded] == ["views", "features", "lpips", "guidance"]
+    metrics = RunFolder(run).read_metrics()
+    assert metrics.degradations == tuple(degraded)
+    used = metrics.provenance
+    assert used.views.startswith("inflate") and used.features == "filters"
+    assert used.lpips == used.sds == "off (weights not found)"
+    record = read_record(run / "config.json")
+    assert (record.config.features.kind, record.features_kind) == ("auto", "filters")
 
 
 def test_an_output_that_cannot_be_made_is_refused_at_the_call(

@@ -20,7 +20,9 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     # docs/benchmarks.md: the minion's whole command on two cores; fits on a GPU (16 s), and five videos of 144 frames.
     [("cpu", CPU, 277, 1.3), ("fast", GPU, 20, 2.2)],
 )
-def test_forecasts_are_near_what_was_measured(two_cores, preset: str, device, seconds: float, gibibytes: float) -> None:
+def test_predictions_are_near_the_measurements(
+    two_cores, preset: str, device, seconds: float, gibibytes: float
+) -> None:
     config = PRESETS[preset]()
     config = replace(config, views=replace(config.views, size=256))
     forecast = predict_run(32, 7, config, device)
@@ -37,6 +39,14 @@ def test_more_work_takes_longer_and_more_cores_less(monkeypatch: pytest.MonkeyPa
     assert many - few == pytest.approx(4 * 792 * 7 * 256**2 / 2**30)
 
 
-def test_forecasts_are_spoken_in_round_numbers() -> None:
+@pytest.mark.parametrize("device", [CPU, GPU])
+def test_longer_videos_take_longer(two_cores, device) -> None:
+    """The steps of the fit are the same, but every frame is generated, analyzed and scored."""
+    few, some, many = (predict_run(frames, 7, PRESETS["fast"](), device).seconds for frames in (8, 32, 128))
+    assert few < some < many and many - some == pytest.approx(4 * (some - few))
+    assert many > 1.1 * few
+
+
+def test_predictions_are_printed_in_round_numbers() -> None:
     assert str(Prediction(268.0, 1.055)) == "about 4 minutes and 1.1 GiB of main memory"
     assert str(Prediction(40.2, 0.9)) == "about 40 seconds and 0.9 GiB of main memory"

@@ -17,7 +17,7 @@ from ds4d.runs import EvaluationRecord, Provenance, RunFolder, RunMetrics, RunRe
 RECORD = RunRecord(Path("/data/creature"), "cpu", tiny())
 FIGURES = RunMetrics(
     versions={"ds4d": __version__, "torch": "2.7"},
-    provenance=Provenance("inflate (as asked)", "filters", "the visual hull"),
+    provenance=Provenance("inflate (as requested)", "filters", "the visual hull", "off", "off"),
     findings=(Finding("dark", "note", "It is dark.", ""),),
     degradations=(Degraded("lpips", "The weights were not found."),),
     warnings=(Warned("input", "It is dark."),),
@@ -138,6 +138,19 @@ def test_a_record_of_an_older_format_names_the_version_that_reads_it(tmp_path: P
         read_record(tmp_path / "config.json")
 
 
+@pytest.mark.parametrize("writer", [{"ds4d": "0.1.0"}, {}])
+def test_runs_of_0_1_are_refused_by_whatever_reads_them(tmp_path: Path, writer: dict[str, str]) -> None:
+    """Also where other files of the run would be read first."""
+    record = {"input": "/data/creature", "device": "cpu", "config": {"film": {}, "fit": {}, "clip": {}}, **writer}
+    folder = RunFolder(tmp_path)
+    folder.config.write_text(json.dumps(record))
+    folder.scene.write_text('{"format": 1}')
+    folder.metrics.write_text('{"front_psnr": 30.0}')
+    for read in (folder.check_scene, folder.check_fitted, folder.read_metrics, lambda: folder.read_resumable(RECORD)):
+        with pytest.raises(ValueError, match=r"config\.json must .* Use ds4d 0\.1.*generate it again"):
+            read()
+
+
 def test_a_record_of_another_version_that_cannot_be_read_names_it(tmp_path: Path) -> None:
     record = {"input": "x", "device": "cpu", "config": {"speed": 3}, "ds4d": "0.9.1", "format": 2}
     (tmp_path / "config.json").write_text(json.dumps(record))
@@ -149,7 +162,7 @@ def test_settings_of_a_record_are_whole() -> None:
     """A run of today can be made again tomorrow, when defaults may have changed: nothing is left to them."""
     assert set(json.loads(json.dumps(GenerateConfig.__dataclass_fields__, default=str))) == {
         "views", "video", "init", "features", "decoupling", "fusion", "field", "training",
-        "guidance", "outputs", "log", "seed", "checkpoint_every",
+        "guidance", "outputs", "log", "seed", "checkpoint_every", "allow_missing_weights",
     }  # fmt: skip
 
 

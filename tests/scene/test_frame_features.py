@@ -10,6 +10,7 @@ from ds4d.decoupling import DecouplingConfig, decouple, reference_basis
 from ds4d.fusion import RULES, FusionConfig, Tssf
 from ds4d.geometry import frame_times
 from ds4d.scene import FrameFeatureCache, cache_features, cache_video_features
+from ds4d.scene.frame_features import _decoupled_maps
 from ds4d.types import Cameras, FrameFeatures, MultiViewVideo
 
 T, V, C = 6, 7, 5  # of the quick video
@@ -215,3 +216,19 @@ def test_the_order_of_the_generated_views_does_not_matter(features: FrameFeature
     first = observed(of_three(features), tiny_cameras)
     second = observed(of_three(features, maps=features.maps[:, order]), other)
     torch.testing.assert_close(second.maps, first.maps[:, order], atol=2e-3, rtol=2e-3)
+
+
+@pytest.mark.parametrize("reference", ["middle+mean", "plane"])
+def test_images_decoupled_one_by_one_equal_all_at_once(features: FrameFeatures, reference: str) -> None:
+    single = features.maps.float()
+    expected = decouple(single, reference_basis(single, reference)).decoupled.half()
+    assert torch.equal(_decoupled_maps(features.maps, DecouplingConfig(reference=reference)), expected)
+
+
+def test_the_features_themselves_stay_as_they_are(features: FrameFeatures, tiny_cameras: Cameras) -> None:
+    """Channels are standardized in place, on a copy."""
+    given = of_three(features)
+    before = given.maps.clone()
+    for enabled in (True, False):
+        observed(given, tiny_cameras, enabled=enabled)
+        assert torch.equal(given.maps, before)

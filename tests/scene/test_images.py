@@ -8,7 +8,7 @@ from ds4d.deformation import FieldConfig, HexPlaneConfig
 from ds4d.fusion import FusionConfig
 from ds4d.geometry import orbit_cameras, rgb_to_sh
 from ds4d.rendering import ReferenceRenderer
-from ds4d.scene import DynamicGaussians, FrameFeatureCache, Motion, Timeline, draw_rgb, draw_rgba, render_depths
+from ds4d.scene import DynamicGaussians, FrameFeatureCache, Motion, Timeline, render_depths, render_rgb, render_rgba
 from ds4d.types import Cameras, RawGaussians, Similarity
 from ds4d.visualize import orbit_path
 
@@ -33,17 +33,17 @@ def path(count: int) -> Cameras:
 
 
 def test_images_have_straight_alpha(ball: DynamicGaussians) -> None:
-    (image,) = draw_rgba(ball, ReferenceRenderer(), path(1), torch.zeros(1))
+    (image,) = render_rgba(ball, ReferenceRenderer(), path(1), torch.zeros(1))
     assert image.dtype == np.uint8 and image.shape == (33, 33, 4)
     assert (image[0, 0] == 0).all()
-    drawn = image[..., 3] > 20
-    assert np.abs(image[drawn][:, :3].astype(int) - ORANGE).max() <= 1  # the color itself, also where it is faint
+    covered = image[..., 3] > 20
+    assert np.abs(image[covered][:, :3].astype(int) - ORANGE).max() <= 1  # the color itself, also where it is faint
     assert image[16, 16, 3] == pytest.approx(255 * torch.tensor(4.0).sigmoid(), abs=1)
 
 
 def test_images_on_white_agree_with_those_with_alpha(ball: DynamicGaussians) -> None:
-    (rgba,) = draw_rgba(ball, ReferenceRenderer(), path(1), torch.zeros(1))
-    (rgb,) = draw_rgb(ball, ReferenceRenderer(), path(1), torch.zeros(1))
+    (rgba,) = render_rgba(ball, ReferenceRenderer(), path(1), torch.zeros(1))
+    (rgb,) = render_rgb(ball, ReferenceRenderer(), path(1), torch.zeros(1))
     alpha = rgba[..., 3:] / 255
     composed = rgba[..., :3] * alpha + WHITE * (1 - alpha)
     assert np.abs(composed - rgb).max() <= 1.5  # each is rounded once
@@ -51,18 +51,18 @@ def test_images_on_white_agree_with_those_with_alpha(ball: DynamicGaussians) -> 
 
 
 def test_there_is_one_image_per_time_however_many(ball: DynamicGaussians) -> None:
-    images = list(draw_rgb(ball, ReferenceRenderer(), path(19), torch.linspace(0, 1, 19)))
+    images = list(render_rgb(ball, ReferenceRenderer(), path(19), torch.linspace(0, 1, 19)))
     assert len(images) == 19
     assert all((image == images[0]).mean() > 0.95 for image in images)  # the ball is round
 
 
 def test_drawing_leaves_gradients_on_for_its_caller(ball: DynamicGaussians) -> None:
-    images = draw_rgb(ball, ReferenceRenderer(), path(2), torch.zeros(2))
+    images = render_rgb(ball, ReferenceRenderer(), path(2), torch.zeros(2))
     next(images)
     assert torch.is_grad_enabled()
 
 
-def test_depths_are_drawn_into_every_view_at_every_time(ball: DynamicGaussians) -> None:
+def test_depths_are_covered_into_every_view_at_every_time(ball: DynamicGaussians) -> None:
     """The ball is 2 away at first and comes 0.3 nearer to the front; where it is not there is depth 0."""
     cameras = orbit_cameras([0.0, 90.0], [0.0, 0.0], fovy_deg=40.0, distance=2.0, width=32, height=32)
     features = FrameFeatureCache(

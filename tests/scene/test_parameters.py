@@ -30,9 +30,11 @@ def test_parameters_are_a_copy(tiny_gaussians: RawGaussians) -> None:
 
 def test_each_parameter_receives_gradient(tiny_gaussians: RawGaussians) -> None:
     parameters = GaussianParameters(tiny_gaussians)
-    drawn = parameters.raw().activate()
+    gaussians = parameters.raw().activate()
     # A plain sum of unit quaternions would do too; squares make every component count differently.
-    sum((getattr(drawn, name) ** 2 * torch.rand_like(getattr(drawn, name))).sum() for name in vars(drawn)).backward()
+    sum(
+        (getattr(gaussians, name) ** 2 * torch.rand_like(getattr(gaussians, name))).sum() for name in vars(gaussians)
+    ).backward()
     for name, parameter in parameters.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 

@@ -13,6 +13,7 @@ from ds4d.config import GenerateConfig
 from ds4d.core import Degraded, notices_to
 from ds4d.losses import Term
 from ds4d.metrics import Lpips
+from ds4d.metrics.lpips import VGG16
 from ds4d.pipeline import prepare
 from ds4d.types import MultiViewVideo
 
@@ -29,8 +30,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def weights(root: Path, lpips_weights: Weights) -> Path:
+def weights(root: Path, lpips_weights: Weights, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder with VGG16 and the LPIPS heads."""
+    monkeypatch.setattr("ds4d.metrics.lpips.NETWORK", VGG16)
     for name, file, tensors in zip(("vgg16", "lpips-vgg"), ("model", "vgg"), lpips_weights, strict=True):
         (root / name).mkdir()
         save_file(tensors, root / name / f"{file}.safetensors")

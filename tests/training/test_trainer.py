@@ -1,5 +1,6 @@
 """Training as a stream of events: stages, densification, interruption, divergence."""
 
+import math
 from dataclasses import replace
 from itertools import pairwise
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from ds4d.config import GenerateConfig
+from ds4d.data.synthetic import SampleConfig, sample_video
 from ds4d.fusion import FusionConfig
 from ds4d.losses import LossConfig
 from ds4d.pipeline import prepare
@@ -129,6 +131,17 @@ def test_low_resolution_comes_first(quick_video: MultiViewVideo, short: Generate
     renderer, trainer.renderer = trainer.renderer, Watching()
     list(trainer.run())
     assert sizes == [(24, 24)] * 2 + [(48, 48)] * 2 + [(24, 24)] * 4 + [(48, 48)] * 4
+
+
+def test_odd_image_sizes_are_halved_downwards(short: GenerateConfig) -> None:
+    """Both sizes are trained at, with feature maps whose cells do not divide the images."""
+    video = sample_video(SampleConfig(frames=3, size=47, supersampling=1))
+    config = replace(short, training=replace(short.training, low_resolution_fraction=0.5))
+    trainer = prepare(video, config, CPU)
+    sizes = {trainer.schedule.image_size(step) for step in range(short.training.total_steps)}
+    assert sizes == {(23, 23), (47, 47)}
+    losses = [event.loss for event in trainer.run() if isinstance(event, StepDone)]
+    assert len(losses) == short.training.total_steps and all(map(math.isfinite, losses))
 
 
 def test_temporal_curriculum(quick_video: MultiViewVideo, quick_config: GenerateConfig) -> None:

@@ -14,7 +14,7 @@ from ds4d.export import read_ply
 from ds4d.geometry import transform_points
 from ds4d.io import read_rgba
 from ds4d.rendering import renderer_for
-from ds4d.scene import DynamicGaussians, draw_rgb
+from ds4d.scene import DynamicGaussians, render_rgb
 from ds4d.types import MultiViewVideo
 from ds4d.visualize import OutputsConfig, input_image, write_comparison, write_outputs
 
@@ -46,7 +46,7 @@ def test_comparison_shows_the_input_beside_the_rendering(
     write_comparison(tmp_path / "both.mp4", fitted_scene, training_views, renderer_for("cpu"), config)
     frames = frames_of(tmp_path / "both.mp4")
     front = training_views.cameras.select(torch.arange(6), torch.zeros(6, dtype=torch.long))
-    rendered = draw_rgb(fitted_scene, renderer_for("cpu"), front, training_views.times)
+    rendered = render_rgb(fitted_scene, renderer_for("cpu"), front, training_views.times)
     with av.open(str(tmp_path / "both.mp4")) as container:
         assert float(container.streams.video[0].average_rate) == pytest.approx(
             3.0

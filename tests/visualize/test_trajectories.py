@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ds4d.rendering import renderer_for
-from ds4d.scene import FOVY_DEG, BakedGaussians, DynamicGaussians, LoopedScene, Timeline, draw_rgb, viewing_distance
+from ds4d.scene import FOVY_DEG, BakedGaussians, DynamicGaussians, LoopedScene, Timeline, render_rgb, viewing_distance
 from ds4d.types import RawGaussians, Similarity
 from ds4d.visualize import (
     SIDES,
@@ -45,7 +45,7 @@ def test_default_viewpoint_sees_the_whole_object_from_every_side(fitted_scene: D
             distance=viewing_distance(fitted_scene),
             size=64,
         )
-        images = np.stack(list(draw_rgb(fitted_scene, renderer_for("cpu"), cameras, times)))
+        images = np.stack(list(render_rgb(fitted_scene, renderer_for("cpu"), cameras, times)))
         assert images[:, [0, -1]].min() > 240 and images[:, :, [0, -1]].min() > 240  # nothing is cut off
         covered = (images < 200).any((0, -1))
         assert max(covered.any(0).sum(), covered.any(1).sum()) > 32  # at least half the image

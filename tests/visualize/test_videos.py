@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from ds4d.rendering import CpuRenderer
-from ds4d.scene import BakedGaussians, Timeline, draw_rgb, draw_rgba
+from ds4d.scene import BakedGaussians, Timeline, render_rgb, render_rgba
 from ds4d.types import Cameras, RawGaussians, Similarity
 from ds4d.visualize import SUFFIXES, Trajectory, fixed_path, render_trajectory, render_video
 
@@ -59,7 +59,7 @@ def test_every_format_shows_the_images(
     path = tmp_path / f"video{suffix}"
     render_video(path, scene, CpuRenderer(), replace(trajectory, repeats=2), 10.0)
     images = read_frames(path)
-    truth = list(draw_rgb(scene, CpuRenderer(), trajectory.cameras, trajectory.times))
+    truth = list(render_rgb(scene, CpuRenderer(), trajectory.cameras, trajectory.times))
     assert len(images) == 6
     for image, expected in zip(images, truth * 2, strict=True):
         error = (on_white(image) - expected) / 255
@@ -75,7 +75,7 @@ def test_background_is_behind_the_object(
     ramp = np.broadcast_to(np.linspace(0, 255, 64).astype(np.uint8)[:, None], (64, 64, 3)).transpose(1, 0, 2)
     path = tmp_path / f"video{suffix}"
     render_video(path, scene, CpuRenderer(), trajectory, 10.0, np.ascontiguousarray(ramp))
-    straight = next(iter(draw_rgba(scene, CpuRenderer(), trajectory.cameras, trajectory.times))).astype(float)
+    straight = next(iter(render_rgba(scene, CpuRenderer(), trajectory.cameras, trajectory.times))).astype(float)
     expected = ramp + (straight[..., :3] - ramp) * straight[..., 3:] / 255
     image = read_frames(path)[0]
     assert image[..., 3].min() == 255
@@ -83,7 +83,7 @@ def test_background_is_behind_the_object(
 
 
 def test_images_of_a_trajectory_keep_their_alpha(scene: BakedGaussians, trajectory: Trajectory) -> None:
-    truth = np.stack(list(draw_rgba(scene, CpuRenderer(), trajectory.cameras, TIMES)))
+    truth = np.stack(list(render_rgba(scene, CpuRenderer(), trajectory.cameras, TIMES)))
     assert np.array_equal(np.stack(list(render_trajectory(scene, CpuRenderer(), trajectory))), truth)
     opaque = next(iter(render_trajectory(scene, CpuRenderer(), trajectory, np.zeros((64, 64, 3), np.uint8))))
     assert opaque[..., 3].min() == 255 and not opaque[0, 0, :3].any()
@@ -103,5 +103,5 @@ def test_cameras_may_change_over_time(scene: BakedGaussians, trajectory: Traject
     other = fixed_path(1, azimuth_deg=90.0, elevation_deg=0.0, fovy_deg=40.0, distance=2.0, size=64)
     cameras = Cameras(torch.cat((trajectory.cameras.viewmats[:2], other.viewmats)), trajectory.cameras.Ks, 64, 64)
     last = list(render_trajectory(scene, CpuRenderer(), Trajectory(cameras, TIMES)))[-1]
-    alone = next(iter(draw_rgba(scene, CpuRenderer(), other, TIMES[2:])))
+    alone = next(iter(render_rgba(scene, CpuRenderer(), other, TIMES[2:])))
     assert np.array_equal(last, alone)

@@ -27,7 +27,8 @@ from ds4d.core import describe_device, peak_memory, reset_peak_memory, to_dict
 from ds4d.io import atomic_path
 
 FAILURES = "failures"
-_IRRELEVANT = ("outputs", "log", "checkpoint_every", "seed")  # for the result of a fit; the seed is kept on its own
+# For the result of a fit; the seed is kept on its own.
+_IRRELEVANT = ("outputs", "log", "checkpoint_every", "seed", "allow_missing_weights")
 
 FitFunction = Callable[[AblationScene, GenerateConfig, torch.device], Score]
 

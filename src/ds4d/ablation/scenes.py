@@ -18,7 +18,7 @@ from ds4d.geometry import transform_cameras
 from ds4d.io import unpremultiply
 from ds4d.metrics import score_view
 from ds4d.pipeline import prepare
-from ds4d.scene import Scene, draw_rgba
+from ds4d.scene import Scene, render_rgba
 from ds4d.training import StepDone
 from ds4d.types import Frames, MultiViewVideo, Renderer
 
@@ -183,7 +183,7 @@ def score_against_view(scene: Scene, renderer: Renderer, video: MultiViewVideo, 
     times = video.valid[:, index].nonzero().squeeze(1)
     cameras = transform_cameras(scene.world, video.cameras.select(times, torch.full_like(times, index)))
     truth = np.stack([unpremultiply(video.frames.read(time, index)) for time in times.tolist()])
-    return score_view(truth, draw_rgba(scene, renderer, cameras, video.times[times]))
+    return score_view(truth, render_rgba(scene, renderer, cameras, video.times[times]))
 
 
 class _SelectedViews:

@@ -15,7 +15,7 @@ from ds4d.runs import Provenance, RunMetrics
 from ds4d.training import StepDone
 
 _LOGGER = logging.getLogger("ds4d")
-_LOGGED_STEPS = 10  # of a fit
+_LOGGED_STEPS = 10  # of all steps of training
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ def run(
     seed: int | None = None,
     device: DeviceName = "auto",
     resume: bool = False,
+    allow_missing_weights: bool = False,
 ) -> RunResult:
     """Fits a dynamic scene to a video or to views.
 
@@ -68,15 +69,27 @@ def run(
         seed: random seed; by default that of the settings, 0 in presets.
         device: device to work on; `auto` uses CUDA where it is available, else the CPU.
         resume: continue the run in `output`, which was started with the same input and settings.
+        allow_missing_weights: run although weights of pretrained networks are missing, as the preset `paper` needs
+            them; `RunResult.degradations` has each part that is replaced or left out. A network that the settings name,
+            such as `views.source="zero123plus"`, is needed in any case.
 
     Raises:
-        ValueError: the input, the settings or the output folder are unfit; the message names what and the fix.
+        ValueError: the input, the settings or the output folder are unfit, or weights are missing; the message names
+            what and the fix.
         ImportError: an optional package that the device or the settings need is not installed.
         TrainingDiverged: a loss became NaN or Inf.
     """
     metrics = None
     for event in iter_run(
-        input, output, preset=preset, config=config, overrides=overrides, seed=seed, device=device, resume=resume
+        input,
+        output,
+        preset=preset,
+        config=config,
+        overrides=overrides,
+        seed=seed,
+        device=device,
+        resume=resume,
+        allow_missing_weights=allow_missing_weights,
     ):
         _log(event)
         if isinstance(event, Finished):

@@ -36,7 +36,7 @@ class CommandLine(Generic[T]):
             options.
         examples: pairs of a command line, without the leading `ds4d`, and what it does.
         basic: dotted names of the fields that --help shows; all if empty. --help-all always shows all.
-        renamed: names of options that are not those of their fields, by the dotted name of the field.
+        renamed: names of options that are not those of their fields, by the dotted name of the field; see `Groups`.
         flat: dotted names of groups whose name is left out of their options' names.
         fixed: dotted names of fields that are no options.
     """

@@ -80,6 +80,17 @@ def check_output(path: Path, *, is_folder: bool) -> None:
         raise ValueError(f"--output {path} cannot be created in {existing}: {error.strerror}.") from error
 
 
+def check_new_folder(path: Path) -> None:
+    """Checks, before any work, that a folder can be created, or is there and empty.
+
+    Raises:
+        ValueError: it cannot be created or written, or holds files.
+    """
+    check_output(path, is_folder=True)
+    if path.is_dir() and any(path.iterdir()):
+        raise ValueError(f"--output must be a new or empty folder, got {path}, which holds files. Choose another path.")
+
+
 def check_overwrite(paths: Iterable[Path], *, force: bool) -> None:
     """Checks that files may be written.
 

@@ -21,7 +21,8 @@ class Groups:
     """What the fields of a dataclass are, by their dotted names.
 
     Attributes:
-        renamed: names of options that are not those of their fields, with hyphens.
+        renamed: names of options that are not those of their fields, with hyphens; one that begins with -- is the whole
+            option, without the name of its group.
         flat: groups whose name is left out of their options' names.
         fixed: fields that are no options.
         shown: the only fields that help shows; all if empty.
@@ -49,7 +50,7 @@ def option_type(
     """
     hints = typing.get_type_hints(cls, include_extras=True)
     own_names = {each.name: groups.renamed.get(prefix + each.name, _kebab(each.name)) for each in _fields(cls)}
-    names = {name: f"{options}{own}" for name, own in own_names.items()}
+    names = {name: own if own.startswith("--") else f"{options}{own}" for name, own in own_names.items()}
     made_fields: list[tuple[str, Any, Any]] = []
     for each in _fields(cls):
         path, hint = f"{prefix}{each.name}", hints[each.name]
@@ -62,7 +63,13 @@ def option_type(
             if path in groups.flat:
                 marks.append(tyro.conf.arg(name=""))
         else:
-            marks.append(tyro.conf.arg(name=own_names[each.name], help_behavior_hint=_describe_default))
+            called = own_names[each.name]
+            prefixed = False if called.startswith("--") else None
+            marks.append(
+                tyro.conf.arg(
+                    name=called.removeprefix("--"), prefix_name=prefixed, help_behavior_hint=_describe_default
+                )
+            )
             if path in groups.fixed:
                 marks += [tyro.conf.Fixed, tyro.conf.Suppress]
             elif groups.shown and path not in groups.shown:

@@ -10,7 +10,7 @@ from urllib.request import url2pathname
 
 from ds4d import __version__
 
-# What decides how a fit comes out, and what is drawn and written. Those of the extras are named where they are present.
+# Packages that decide what is fitted, rendered and written. Those of the extras are named where they are present.
 _PACKAGES = ("torch", "numpy", "numba", "av", "pillow", "gsplat", "transformers", "diffusers", "onnxruntime")
 
 

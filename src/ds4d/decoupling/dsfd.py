@@ -75,8 +75,8 @@ def decouple(maps: Float[Tensor, "T V C h w"], basis: Float[Tensor, "R _ _ _ _"]
 def dynamic_fraction(features: DecoupledFeatures) -> Float[Tensor, "T V h w"]:
     """The sine of the angle between each token and its reference, |dynamic| / |f|, in [0, 1]; 0 where f is 0."""
     dynamic = features.dynamic.square().sum(2)
-    whole = (features.static + features.dynamic).square().sum(2)
-    return torch.where(whole > 0, dynamic / whole.clamp_min(1e-12), torch.zeros_like(whole)).clamp(0, 1).sqrt()
+    total = (features.static + features.dynamic).square().sum(2)
+    return torch.where(total > 0, dynamic / total.clamp_min(1e-12), torch.zeros_like(total)).clamp(0, 1).sqrt()
 
 
 def check_static_cameras(cameras: Cameras) -> None:

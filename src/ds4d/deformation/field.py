@@ -36,7 +36,8 @@ class FieldConfig:
 class DeformationField(nn.Module):
     """HexPlane features, fused with point features by one linear map, then one head per property.
 
-    Every head ends in a layer of zeros, so an untrained field changes nothing; point features begin with no say.
+    The last layer of every head is zero-initialized, so that an untrained field changes nothing, and so are the weights
+    of the point features.
     """
 
     def __init__(
@@ -47,8 +48,7 @@ class DeformationField(nn.Module):
         self.hexplane = HexPlane(config.hexplane, aabb, num_times)
         self.point_channels = point_channels
         first = nn.Linear(self.hexplane.num_features + point_channels, config.width)
-        # Features of points enter as far as they prove useful: a map of theirs drawn at random would drown the planes',
-        # whose products start small.
+        # Randomly weighted point features would dominate those of the planes, whose products are small at first.
         nn.init.zeros_(first.weight.data[:, self.hexplane.num_features :])
         layers: list[nn.Module] = [first]
         for _ in range(config.depth - 1):

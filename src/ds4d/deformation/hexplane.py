@@ -67,7 +67,7 @@ class HexPlane(nn.Module):
         """Features of every point at every time.
 
         Args:
-            points: canonical centers, inner world units; the box is `aabb`.
+            points: canonical centers, normalized space, within `aabb`.
             times: in [0, 1].
         """
         unit = 2 * (points - self.aabb[0]) / (self.aabb[1] - self.aabb[0]) - 1
@@ -93,16 +93,16 @@ def _rows_at(planes: Float[Tensor, "3 C rows R"], times: Float[Tensor, " T"]) ->
     """The time planes' content at given times, linear between rows; [0, 1] spans all rows."""
     position = times.clamp(0, 1) * (planes.shape[2] - 1)
     low = position.floor().long().clamp(0, planes.shape[2] - 2)
-    share = (position - low)[:, None, None, None]
+    fraction = (position - low)[:, None, None, None]
     rows = planes.permute(2, 0, 1, 3)
-    return torch.lerp(rows.index_select(0, low), rows.index_select(0, low + 1), share)
+    return torch.lerp(rows.index_select(0, low), rows.index_select(0, low + 1), fraction)
 
 
 def _read_lines(lines: Float[Tensor, "T 3 C R"], unit: Float[Tensor, "N 3"]) -> Float[Tensor, "T 3 C N"]:
     """Linear reads along x, y and z of the three families of lines; coordinates in [-1, 1], border beyond."""
     position = (unit.T.clamp(-1, 1) + 1) * (0.5 * (lines.shape[-1] - 1))
     low = position.detach().floor().long().clamp(0, lines.shape[-1] - 2)  # NaN too stays a valid index
-    share = position - low
+    fraction = position - low
     index = low[None, :, None].expand(*lines.shape[:3], -1)
     left, right = lines.gather(-1, index), lines.gather(-1, index + 1)
-    return torch.lerp(left, right, share[None, :, None].expand_as(left))
+    return torch.lerp(left, right, fraction[None, :, None].expand_as(left))

@@ -55,12 +55,12 @@ class _ReadProducts(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grads: Tensor) -> tuple[Tensor | None, ...]:
-        from ds4d.deformation.hexplane_kernel import pull_scales
+        from ds4d.deformation.hexplane_kernel import accumulate_gradients
 
         unit, planes, lines = ctx.saved_tensors
         by_planes, by_lines = torch.zeros_like(planes), torch.zeros_like(lines)
         by_unit = torch.empty(len(ctx.scales), len(unit), 3)
         points, *rows = (x.detach().numpy() for x in (unit, planes, lines))
         others = [x.numpy() for x in (grads.contiguous(), by_planes, by_lines, by_unit)]
-        parallel_for(pull_scales, len(ctx.scales), _SCALES, points, ctx.scales, *rows, *others)
+        parallel_for(accumulate_gradients, len(ctx.scales), _SCALES, points, ctx.scales, *rows, *others)
         return by_unit.sum(0), by_planes, by_lines, None, None

@@ -1,6 +1,6 @@
-"""Reads of the HexPlane and their gradients on the CPU: dozens of passes over the points become one and another back.
+"""Reads of the HexPlane and their gradients on the CPU, each in one pass over the points in place of dozens.
 
-Compiled by numba at the first use and kept on disk; importing this module imports numba. The channels of a cell lie
+Compiled by numba at the first use and cached on disk; importing this module imports numba. The channels of a cell lie
 side by side. Letters in shapes: T time, N points, S scales, C channels, R cells along an axis of a scale's planes.
 """
 
@@ -42,19 +42,19 @@ def read_at_points(first, end, unit, scales, planes, lines, features):
 
 @no_type_check
 @kernel()
-def pull_scales(first, end, unit, scales, planes, lines, grads, by_planes, by_lines, by_unit):
+def accumulate_gradients(first, end, unit, scales, planes, lines, grads, by_planes, by_lines, by_unit):
     """Gradients of what `read_at_points` read. Items: scales; each owns its rows and takes the points in their order.
 
     Args:
         first: scale to begin with.
         end: scale to end before.
-        unit: as `read_at_points` took it, like the three that follow.
-        scales: likewise.
+        unit: as for `read_at_points`, like the three that follow.
+        scales: as for `read_at_points`.
         planes: likewise.
         lines: likewise.
         grads: gradients of the features [T, N, S C].
-        by_planes: of `planes`, added to.
-        by_lines: of `lines`, added to.
+        by_planes: gradients of `planes`, added to.
+        by_lines: gradients of `lines`, added to.
         by_unit: each scale's part of those of `unit` [S, N, 3], written.
     """
     channels = planes.shape[1]
@@ -69,17 +69,17 @@ def pull_scales(first, end, unit, scales, planes, lines, grads, by_planes, by_li
                 at_yz = _read_plane(planes, yz, size, c, y, z)
                 space, by_space = at_xy * at_xz * at_yz, ZERO
                 for t in range(len(grads)):
-                    row, pull = line + 3 * t * size, grads[t, n, s * channels + c]
+                    row, grad = line + 3 * t * size, grads[t, n, s * channels + c]
                     xt, yt = _read_line(lines, row, c, x), _read_line(lines, row + size, c, y)
                     zt = _read_line(lines, row + 2 * size, c, z)
-                    by_space += pull * xt * yt * zt
-                    pull *= space
-                    along_x += _pull_line(lines, by_lines, row, c, x, pull * yt * zt)
-                    along_y += _pull_line(lines, by_lines, row + size, c, y, pull * xt * zt)
-                    along_z += _pull_line(lines, by_lines, row + 2 * size, c, z, pull * xt * yt)
-                xy_x, xy_y = _pull_plane(planes, by_planes, xy, size, c, x, y, by_space * at_xz * at_yz)
-                xz_x, xz_z = _pull_plane(planes, by_planes, xz, size, c, x, z, by_space * at_xy * at_yz)
-                yz_y, yz_z = _pull_plane(planes, by_planes, yz, size, c, y, z, by_space * at_xy * at_xz)
+                    by_space += grad * xt * yt * zt
+                    grad *= space
+                    along_x += _backward_line(lines, by_lines, row, c, x, grad * yt * zt)
+                    along_y += _backward_line(lines, by_lines, row + size, c, y, grad * xt * zt)
+                    along_z += _backward_line(lines, by_lines, row + 2 * size, c, z, grad * xt * yt)
+                xy_x, xy_y = _backward_plane(planes, by_planes, xy, size, c, x, y, by_space * at_xz * at_yz)
+                xz_x, xz_z = _backward_plane(planes, by_planes, xz, size, c, x, z, by_space * at_xy * at_yz)
+                yz_y, yz_z = _backward_plane(planes, by_planes, yz, size, c, y, z, by_space * at_xy * at_xz)
                 along_x, along_y, along_z = along_x + xy_x + xz_x, along_y + xy_y + yz_y, along_z + xz_z + yz_z
             by_unit[s, n, 0], by_unit[s, n, 1], by_unit[s, n, 2] = along_x, along_y, along_z
 
@@ -87,10 +87,10 @@ def pull_scales(first, end, unit, scales, planes, lines, grads, by_planes, by_li
 @no_type_check
 @kernel()
 def _locate(unit, size):
-    """Where a coordinate falls among `size` cells: the cell before it, the share of the next, and two slopes.
+    """Where a coordinate falls among `size` cells: the cell before it, the weight of the next, and two slopes.
 
     The slopes are those of the position in cells, for planes and for lines. Beyond the box both are 0; on its border
-    lines still have one. NaN falls into the first cell, with a share that is NaN.
+    lines still have one. NaN falls into the first cell, with a weight that is NaN.
     """
     scale = HALF * np.float32(size - 1)
     held = unit
@@ -130,25 +130,25 @@ def _read_line(lines, row, c, x):
 
 @no_type_check
 @kernel()
-def _pull_line(lines, by_lines, row, c, x, pull):
-    """Adds what comes back through `_read_line` to its cells; returns the gradient along it."""
+def _backward_line(lines, by_lines, row, c, x, grad):
+    """Adds the gradients of the cells that `_read_line` read; returns the gradient of the coordinate."""
     i = row + x[0]
-    by_lines[i, c] += (ONE - x[1]) * pull
-    by_lines[i + 1, c] += x[1] * pull
-    return x[3] * pull * (lines[i + 1, c] - lines[i, c]) if x[3] > ZERO else ZERO
+    by_lines[i, c] += (ONE - x[1]) * grad
+    by_lines[i + 1, c] += x[1] * grad
+    return x[3] * grad * (lines[i + 1, c] - lines[i, c]) if x[3] > ZERO else ZERO
 
 
 @no_type_check
 @kernel()
-def _pull_plane(planes, by_planes, i, size, c, x, y, pull):
-    """Adds what comes back through `_read_plane` to its cells; returns the gradients along both axes."""
+def _backward_plane(planes, by_planes, i, size, c, x, y, grad):
+    """Adds the gradients of the cells that `_read_plane` read; returns those of both coordinates."""
     right, lower = x[1], y[1]
     left, upper = ONE - right, ONE - lower
-    by_planes[i, c] += upper * left * pull
-    by_planes[i + 1, c] += upper * right * pull
-    by_planes[i + size, c] += lower * left * pull
-    by_planes[i + size + 1, c] += lower * right * pull
+    by_planes[i, c] += upper * left * grad
+    by_planes[i + 1, c] += upper * right * grad
+    by_planes[i + size, c] += lower * left * grad
+    by_planes[i + size + 1, c] += lower * right * grad
     a, b, below_a, below_b = planes[i, c], planes[i + 1, c], planes[i + size, c], planes[i + size + 1, c]
-    along_x = x[2] * pull * (upper * (b - a) + lower * (below_b - below_a)) if x[2] > ZERO else ZERO
-    along_y = y[2] * pull * (left * (below_a - a) + right * (below_b - b)) if y[2] > ZERO else ZERO
+    along_x = x[2] * grad * (upper * (b - a) + lower * (below_b - below_a)) if x[2] > ZERO else ZERO
+    along_y = y[2] * grad * (left * (below_a - a) + right * (below_b - b)) if y[2] > ZERO else ZERO
     return along_x, along_y

@@ -16,7 +16,7 @@ from ds4d.data import TransformsFrame, read_transforms
 from ds4d.geometry import transform_cameras
 from ds4d.io import read_rgba
 from ds4d.metrics import Lpips, average_views, psnr, score_view
-from ds4d.scene import Scene, draw_rgba
+from ds4d.scene import Scene, render_rgba
 from ds4d.types import Cameras, MultiViewVideo, Renderer
 
 _BATCH = 16  # training images scored at once
@@ -56,7 +56,7 @@ def render_frames(
         viewmats = torch.stack([frame.viewmat for frame in group])[:, None]
         Ks = torch.stack([frame.K for frame in group])[:, None]
         cameras = transform_cameras(scene.world, Cameras(viewmats, Ks, width, height))
-        yield from draw_rgba(scene, renderer, cameras, torch.tensor([frame.time for frame in group]))
+        yield from render_rgba(scene, renderer, cameras, torch.tensor([frame.time for frame in group]))
 
 
 def evaluate(scene: Scene, renderer: Renderer, data: Path, split: str, *, lpips: Lpips | None = None) -> Evaluation:
@@ -85,7 +85,7 @@ def evaluate(scene: Scene, renderer: Renderer, data: Path, split: str, *, lpips:
 
 
 def score_training_views(scene: Scene, renderer: Renderer, video: MultiViewVideo) -> Float[Tensor, " V"]:
-    """Mean PSNR on white of each view's images, dB; NaN for a view without images. Takes what the next one takes."""
+    """Mean PSNR on white of each view's images, dB; NaN for a view without images; see `score_training_images`."""
     return score_training_images(scene, renderer, video).nanmean(0)
 
 

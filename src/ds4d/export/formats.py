@@ -34,15 +34,22 @@ class ExportFormat:
             output world; `write(scene, path, times, **options)` for one file with all times.
         endings: file name endings, the usual one first.
         per_frame: whether each time gets a file of its own.
-        options: names of the options that the format takes.
+        about: what the format is, in a few words, for the help of `ds4d export`.
+        options: names of the options that `write` takes.
         up: up axis of the output world by default; None keeps that of the input.
     """
 
     write: Callable[..., None]
     endings: tuple[str, ...]
     per_frame: bool
+    about: str
     options: tuple[str, ...] = ()
     up: UpAxis | None = None
+
+    @property
+    def accepted_options(self) -> tuple[str, ...]:
+        """The options of an export in this format; Gaussians of single frames are turned before `write` gets them."""
+        return ("up", *self.options) if self.per_frame else self.options
 
     def matches(self, path: Path) -> bool:
         """Whether the name of a file has one of the endings."""
@@ -50,12 +57,26 @@ class ExportFormat:
 
 
 FORMATS = {
-    "ply": ExportFormat(write_ply, (".ply",), per_frame=True, options=("up", "sh_degree")),
-    "compressed-ply": ExportFormat(write_compressed_ply, (".compressed.ply",), per_frame=True, options=("up",)),
-    "splat": ExportFormat(write_splat, (".splat",), per_frame=True, options=("up",)),
-    "gltf": ExportFormat(write_gltf, (".glb",), per_frame=True, options=("up",), up="y"),
-    "mesh": ExportFormat(write_mesh, (".glb",), per_frame=False, options=("up", "resolution"), up="y"),
-    "html": ExportFormat(write_html, (".html", ".htm"), per_frame=False),
+    "ply": ExportFormat(write_ply, (".ply",), per_frame=True, about="3D Gaussian Splatting", options=("sh_degree",)),
+    "compressed-ply": ExportFormat(write_compressed_ply, (".compressed.ply",), per_frame=True, about="PlayCanvas"),
+    "splat": ExportFormat(write_splat, (".splat",), per_frame=True, about="32 bytes per Gaussian"),
+    "gltf": ExportFormat(
+        write_gltf, (".glb",), per_frame=True, about="binary glTF with KHR_gaussian_splatting", up="y"
+    ),
+    "mesh": ExportFormat(
+        write_mesh,
+        (".glb",),
+        per_frame=False,
+        about="animated triangle mesh, binary glTF",
+        options=("up", "resolution"),
+        up="y",
+    ),
+    "html": ExportFormat(
+        write_html,
+        (".html", ".htm"),
+        per_frame=False,
+        about="web page that plays the object, without server or network",
+    ),
 }
 
 
@@ -127,7 +148,7 @@ def export_scene(
         path: the file, or a folder for the numbered files frame0001, frame0002, ... of a format with a file per frame.
         format: name of the format, a key of `FORMATS`; by default that of the ending of `path` (see `infer_format`).
         times: times to write, in [0, 1]; by default those of the video frames.
-        options: options of the format (see `ExportFormat.options`); those that are None are left at their defaults.
+        options: options of the format (see `ExportFormat.accepted_options`); None stands for their defaults.
 
     Returns:
         The files written.
@@ -138,14 +159,12 @@ def export_scene(
     path = Path(path)
     name = infer_format(path) if format is None else format
     entry, given = _look_up(name), {key: value for key, value in options.items() if value is not None}
-    for key in given.keys() - set(entry.options):
-        raise ValueError(
-            f"{key} must not be given with the format {name}, which takes {', '.join(entry.options) or 'no options'}. "
-            "Leave it out."
-        )
+    for key in given.keys() - set(entry.accepted_options):
+        accepted = ", ".join(entry.accepted_options) or "no options"
+        raise ValueError(f"{key} must not be given with the format {name}, which takes {accepted}. Leave it out.")
     times = _checked(scene.timeline.times if times is None else times)
     paths = export_paths(path, name, len(times))
-    if "up" in entry.options:
+    if "up" in entry.accepted_options:
         given.setdefault("up", entry.up)
     if entry.per_frame:
         _write_frames(scene, paths, times, entry, **given)

@@ -10,11 +10,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from ds4d.core import check_ranges
+from ds4d.core import check_ranges, installed_version
 from ds4d.weights import (
     MODELS,
     Part,
     PretrainedModel,
+    find_model,
     load_part,
     read_settings,
     read_shapes,
@@ -79,6 +80,17 @@ class Dinov2(nn.Module):
         self.register_buffer("std", torch.tensor(_STD)[:, None, None], persistent=False)
 
     @staticmethod
+    def is_usable(config: Dinov2Config, device: torch.device) -> tuple[bool, str]:
+        """With its weights, its package and a GPU."""
+        if find_model(*dinov2_weights(config)) is None:
+            return False, "weights of dinov2 not found, see ds4d weights"
+        if installed_version("transformers") is None:
+            return False, "dinov2 needs transformers"
+        if device.type == "cpu":
+            return False, "dinov2 is slow on a CPU, use --features dinov2 to run it anyway"
+        return True, "weights found"
+
+    @staticmethod
     def weights_digest(config: Dinov2Config) -> str:
         """Hash of the network's two files, which identifies it without loading it.
 
@@ -112,6 +124,11 @@ class Dinov2(nn.Module):
             tokens = self.model(pixel_values=pixels).last_hidden_state
         patches = tokens[:, tokens.shape[1] - h * w :]  # the class token and the registers come first
         return patches.float().transpose(1, 2).unflatten(2, (h, w))
+
+
+def dinov2_weights(config: Dinov2Config) -> tuple[PretrainedModel, Path | None]:
+    """The model that the settings name, and its folder if they name one; the arguments of `find_model`."""
+    return _known(config.model)
 
 
 def _known(model: str) -> tuple[PretrainedModel, Path | None]:

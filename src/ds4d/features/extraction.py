@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import torch
@@ -32,6 +32,11 @@ class FeatureExtractor(Protocol):
     batch_size: int
 
     @staticmethod
+    def is_usable(config: Any, device: torch.device) -> tuple[bool, str]:
+        """Whether it may be chosen automatically, and why or why not in a few words."""
+        ...
+
+    @staticmethod
     def weights_digest(config: Any) -> str:
         """A hash that identifies the weights that these settings ask for, without loading them."""
         ...
@@ -47,12 +52,13 @@ class FeatureExtractor(Protocol):
         ...
 
 
-EXTRACTORS: dict[str, type[Any]] = {"filters": FilterBank, "dinov2": Dinov2}
+# The first that is usable is what `auto` chooses.
+EXTRACTORS: dict[str, type[Any]] = {"dinov2": Dinov2, "filters": FilterBank}
 
 if TYPE_CHECKING:
     ExtractorName = str
 else:
-    ExtractorName = Literal[tuple(EXTRACTORS)]
+    ExtractorName = Literal[("auto", *EXTRACTORS)]
 
 _VERSION = 1  # part of the cache's key: raise it when an extractor computes something else
 
@@ -62,7 +68,8 @@ class FeaturesConfig:
     """Per-frame image features.
 
     Attributes:
-        kind: feature extractor. `filters` is a fixed filter bank without weights, `dinov2` the paper's network.
+        kind: feature extractor. `filters` is a fixed filter bank without weights, `dinov2` the paper's network; `auto`
+            uses DINOv2 on a GPU if its weights are found, else filters.
         filters: settings of the filter bank.
         dinov2: settings of the network.
         cached: keep feature maps on disk and reuse them for the same images and settings.
@@ -74,12 +81,25 @@ class FeaturesConfig:
     cached: bool = True
 
     def __post_init__(self) -> None:
-        check_choices(self, kind=EXTRACTORS)
+        check_choices(self, kind=("auto", *EXTRACTORS))
 
     @property
     def extractor(self) -> Any:
-        """Settings of the extractor."""
+        """Settings of the extractor, which `choose_extractor` must have chosen."""
         return getattr(self, self.kind)
+
+
+def choose_extractor(config: FeaturesConfig, device: torch.device) -> tuple[str, str]:
+    """The extractor that is asked for or else the first usable one: its name, and a few words on the choice."""
+    if config.kind != "auto":
+        return config.kind, "as requested"
+    passed_over = []
+    for name, made in EXTRACTORS.items():
+        usable, why = made.is_usable(getattr(config, name), device)
+        if usable:
+            return name, "; ".join([why, *passed_over])
+        passed_over.append(why)
+    raise AssertionError("one extractor at least is usable everywhere")
 
 
 def extract_features(
@@ -106,6 +126,7 @@ def extract_features(
     valid = video.valid[:, chosen]
     if not valid.any():
         raise ValueError(f"extract_features: views {chosen} must have images, got none. Choose other views.")
+    config = replace(config, kind=choose_extractor(config, device)[0])
     key = _key(video, config, chosen) if config.cached else None
     kept = read_cached("features", key) if key else None
     maps = kept["maps"] if kept else None

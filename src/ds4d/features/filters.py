@@ -61,6 +61,11 @@ class FilterBank(nn.Module):
         self.channels = 1 + _CHANNELS_PER_SCALE * len(config.scales)
 
     @staticmethod
+    def is_usable(config: FilterBankConfig, device: torch.device) -> tuple[bool, str]:
+        """Always: it needs no weights."""
+        return True, "no weights needed"
+
+    @staticmethod
     def weights_digest(config: FilterBankConfig) -> str:
         """Empty, as there are no weights."""
         return ""

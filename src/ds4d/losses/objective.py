@@ -43,7 +43,7 @@ class LossConfig:
         mse: mean squared color error over a random background.
         ssim: 1 - SSIM over a random background.
         mask: mean squared error of the rendered opacity.
-        lpips: perceptual distance LPIPS (VGG16) over a random background; left out where its weights are missing.
+        lpips: perceptual distance LPIPS over a random background; left out where its network's weights are missing.
         plane_smoothness: weight of the squared second difference of the HexPlane's space planes.
         time_smoothness: weight of the squared second difference of the HexPlane's time planes along time.
         time_l1: weight of the absolute difference of the HexPlane's time planes from 1.
@@ -196,6 +196,11 @@ class Objective(nn.Module):
                 "an image loss besides lpips must have a weight above 0 while the network of LPIPS is missing, "
                 "got none. Set --training.losses.l1.weight, or see `ds4d weights`."
             )
+
+    @property
+    def uses_lpips(self) -> bool:
+        """Whether the loss `lpips` is on: it has a weight and its network."""
+        return "lpips" in self._images
 
     @property
     def needs_neighbors(self) -> bool:

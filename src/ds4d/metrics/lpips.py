@@ -53,7 +53,7 @@ def _vgg16() -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-NETWORK = Backbone(
+VGG16 = Backbone(
     weights="vgg16",
     heads="lpips-vgg",
     build=_vgg16,
@@ -61,6 +61,8 @@ NETWORK = Backbone(
     channels=(64, 128, 256, 512, 512),
     min_side=16,
 )
+
+NETWORK = VGG16
 
 
 class Lpips(nn.Module):
@@ -110,7 +112,7 @@ class Lpips(nn.Module):
                 return None
             files.append(file)
         backbone, heads = map(read_tensors, files)
-        return Lpips(backbone, heads)
+        return Lpips(backbone, heads, NETWORK)
 
     def forward(self, images: Float[Tensor, "B 3 H W"], targets: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
         """One distance per image, 0 for equal ones.

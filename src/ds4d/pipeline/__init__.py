@@ -10,5 +10,6 @@ from ds4d.pipeline.events import TrainingStarted as TrainingStarted
 from ds4d.pipeline.flow import iter_run as iter_run
 from ds4d.pipeline.inputs import TrainingInput as TrainingInput
 from ds4d.pipeline.inputs import read_input as read_input
+from ds4d.pipeline.required_weights import check_weights as check_weights
 from ds4d.pipeline.setup import extract_frame_features as extract_frame_features
 from ds4d.pipeline.setup import prepare as prepare

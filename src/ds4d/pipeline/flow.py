@@ -13,7 +13,8 @@ from typing import Any
 from ds4d.config import GenerateConfig
 from ds4d.core import DeviceName, Notice, Stopwatch, choose_device, notices_to
 from ds4d.evaluation import score_training_images
-from ds4d.init import describe_initialization, register_mesh
+from ds4d.features import choose_extractor
+from ds4d.init import register_mesh
 from ds4d.pipeline.events import (
     Event,
     FileWritten,
@@ -26,9 +27,9 @@ from ds4d.pipeline.events import (
 )
 from ds4d.pipeline.inputs import read_input
 from ds4d.pipeline.request import RunRequest, check_request, resolve_config
-from ds4d.pipeline.results import fit, measure, write_images, write_report_page
+from ds4d.pipeline.results import describe_parts, fit, measure, write_images, write_report_page
 from ds4d.pipeline.setup import extract_frame_features, prepare
-from ds4d.runs import Provenance, predict_run
+from ds4d.runs import predict_run
 from ds4d.scene import BakedGaussians
 from ds4d.training import load_checkpoint
 
@@ -43,6 +44,7 @@ def iter_run(
     seed: int | None = None,
     device: DeviceName = "auto",
     resume: bool = False,
+    allow_missing_weights: bool = False,
 ) -> Generator[Event, None, None]:
     """Fits a dynamic scene to a video or to views, and yields what happens: stages, steps, files, notices.
 
@@ -59,9 +61,13 @@ def iter_run(
         seed: random seed; by default that of the settings, 0 in presets.
         device: device to work on; `auto` uses CUDA where it is available, else the CPU.
         resume: continue the run in `output`, which was started with the same input and settings.
+        allow_missing_weights: run although weights of pretrained networks are missing, as the preset `paper` needs
+            them; each part that is replaced or left out is a `Degraded` event. A network that the settings name, such
+            as `views.source="zero123plus"`, is needed in any case.
 
     Raises:
-        ValueError: the input, the settings or the output folder are unfit; the message names what and the fix.
+        ValueError: the input, the settings or the output folder are unfit, or weights are missing; the message names
+            what and the fix.
         ImportError: an optional package that the device or the settings need is not installed.
         TrainingDiverged: a loss became NaN or Inf.
     """
@@ -69,12 +75,14 @@ def iter_run(
     with notices_to(notices.append):
         target = choose_device(device)
         settings = resolve_config(preset, config, overrides, seed, target)
+        if allow_missing_weights:
+            settings = replace(settings, allow_missing_weights=True)
         request = check_request(input, output, settings, target, resume)
     return with_notices(_run(request, notices), notices)
 
 
 def _run(request: RunRequest, notices: list[Notice]) -> Generator[Event, None, None]:
-    folder, device, config, watch = request.folder, request.device, request.record.config, Stopwatch()
+    folder, device, record, watch = request.folder, request.device, request.record, Stopwatch()
     if request.resume and folder.metrics.is_file():
         metrics = folder.read_metrics()
         if not folder.report.is_file():
@@ -84,20 +92,19 @@ def _run(request: RunRequest, notices: list[Notice]) -> Generator[Event, None, N
 
     yield StageStarted("views")
     with watch("views"):
-        training_input = read_input(request.record.input, request.record.resolved_config, device)
+        training_input = read_input(record.input, record.resolved_config, device)
     video = training_input.video
+    record = replace(record, views_source=training_input.source)
     yield Resolved("views", training_input.description)
-    yield Resolved("cost", str(predict_run(video.num_times, video.num_views, config, device)))
+    yield Resolved("cost", str(predict_run(video.num_times, video.num_views, record.config, device)))
 
     yield StageStarted("features")
+    extractor, why = choose_extractor(record.resolved_config.features, device)
+    record = replace(record, features_kind=extractor)
+    config = record.resolved_config
     with watch("features"):
         features = extract_frame_features(video, config, device)
-    provenance = Provenance(
-        views=training_input.description,
-        features="none" if features is None else config.features.kind,
-        init=describe_initialization(config.init, training_input.points),
-    )
-    yield Resolved("features", provenance.features)
+    yield Resolved("features", "none" if features is None else f"{extractor} ({why})")
 
     yield StageStarted("init")
     with watch("init"):
@@ -107,11 +114,12 @@ def _run(request: RunRequest, notices: list[Notice]) -> Generator[Event, None, N
             load_checkpoint(trainer, folder.checkpoint)
     if registration is not None:
         yield MeshRegistered(registration)
+    provenance = describe_parts(training_input, features, trainer, record)
     yield Resolved("init", provenance.init)
 
     yield StageStarted("training")
     # From here on the folder holds a run, and an interrupted one a checkpoint.
-    folder.open(replace(request.record, views_source=training_input.source), training_input.video_crop)
+    folder.open(record, training_input.video_crop)
     yield TrainingStarted(trainer.scene, trainer.video)
     yield from fit(trainer, config, folder)
     trainer.scene.save(folder.path)

@@ -48,18 +48,18 @@ class TrainingInput:
 
     Attributes:
         video: frames and cameras of all training views, in world space.
-        points: surface points of the object in the middle frame, if the view generator knows its shape.
-        crop: crop of the input video that the frames show; None for a folder of views.
         source: source of the views, never `auto`.
         description: the same in a few words.
+        points: surface points of the object in the middle frame, if the view generator knows its shape.
+        crop: crop of the input video that the frames show; None for a folder of views.
         findings: results of the checks of an input video, the most severe first; None for a folder of views.
     """
 
     video: MultiViewVideo
-    points: PointCloud | None
-    crop: CropBox | None
     source: ViewsSource
     description: str
+    points: PointCloud | None = None
+    crop: CropBox | None = None
     findings: tuple[Finding, ...] | None = None
 
     @property
@@ -103,7 +103,7 @@ def read_input(
         return _add_views(video, config, device, make_views)
     if is_single:
         notify(Warned("input", f"{path} has one static view: the other sides of the object are unknown."))
-    return TrainingInput(video, _read_points(path), None, "folder", f"{video.num_views} views of the folder")
+    return TrainingInput(video, "folder", f"{video.num_views} views of the folder", points=_read_points(path))
 
 
 def _read_points(folder: Path) -> PointCloud | None:
@@ -127,9 +127,9 @@ def _read_video(path: Path, config: GenerateConfig, device: torch.device, make_v
     if (views.elevation, views.fovy) != (ViewsConfig.elevation, ViewsConfig.fovy):
         view = replace(RIGS["stag4d"][0], elevation=views.elevation, fovy=views.fovy)
         video = replace(video, camera=rig_cameras((view,), video.frames.width, video.frames.height))
-    generated, source, description = _generate(video, config, device, make_views)
+    generated = _generate(video, config, device, make_views)
     check_masks(generated.video)
-    return TrainingInput(generated.video, generated.points, loaded.crop, source, description, loaded.findings)
+    return replace(generated, crop=loaded.crop, findings=loaded.findings)
 
 
 def _add_views(video: MultiViewVideo, config: GenerateConfig, device: torch.device, make_views: bool) -> TrainingInput:
@@ -143,7 +143,7 @@ def _add_views(video: MultiViewVideo, config: GenerateConfig, device: torch.devi
     upright = Similarity(1.0, rotation_to_y(torch.tensor(UP_AXES[video.up])), torch.zeros(3))
     camera = transform_cameras(upright, cameras.at_time(0))
     input_view = Video(_InputView(video.frames), video.num_times / video.duration, camera)
-    generated, source, description = _generate(input_view, config, device, make_views)
+    generated = _generate(input_view, config, device, make_views)
     back = inverse_similarity(upright)
     video = replace(
         generated.video,
@@ -155,7 +155,7 @@ def _add_views(video: MultiViewVideo, config: GenerateConfig, device: torch.devi
     points = generated.points and replace(
         generated.points, positions=transform_points(back, generated.points.positions)
     )
-    return TrainingInput(video, points, None, source, description)
+    return replace(generated, video=video, points=points)
 
 
 class _InputView:
@@ -172,11 +172,11 @@ class _InputView:
         return self._frames.read(time, 0)
 
 
-def _generate(
-    video: Video, config: GenerateConfig, device: torch.device, make_views: bool
-) -> tuple[GeneratedViews, ViewsSource, str]:
-    """The video with generated views, the name of their generator, and a description of it."""
+def _generate(video: Video, config: GenerateConfig, device: torch.device, make_views: bool) -> TrainingInput:
+    """The video with generated views, in the world of its camera."""
     name, why = choose_generator(config.views, device)
+    if config.views.source == "auto" and config.allow_missing_weights is False:
+        name, why = "zero123plus", "required"  # of a folder, only its content tells that views are generated
     if make_views:
         generator = make_generator(name, config.views, device, matting_model=config.video.matting_model)
         generated = generate_once(generator, video, seed=config.seed)
@@ -185,7 +185,7 @@ def _generate(
     if config.views.generated_weight is not None:
         weights = view_weights(generated.video.num_views, config.views.generated_weight)
         generated = replace(generated, video=replace(generated.video, view_weights=weights))
-    return generated, name, f"{name} ({why})"
+    return TrainingInput(generated.video, name, f"{name} ({why})", points=generated.points)
 
 
 def _find_views(name: str, video: Video, config: GenerateConfig, device: torch.device) -> GeneratedViews:

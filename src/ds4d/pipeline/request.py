@@ -11,6 +11,7 @@ import torch
 from ds4d import __version__
 from ds4d.config import GenerateConfig
 from ds4d.core import Warned, notify, with_overrides
+from ds4d.pipeline.required_weights import check_weights, require_weights
 from ds4d.presets import PRESETS, default_preset
 from ds4d.runs import RunFolder, RunRecord, read_record
 from ds4d.training import check_tensorboard
@@ -63,7 +64,8 @@ def check_request(
     """Checks everything that can be checked without reading the input.
 
     Raises:
-        ValueError: there is no such input, the output folder is unfit, or another run is in it.
+        ValueError: there is no such input, the output folder is unfit, another run is in it, or weights that the
+            settings need are missing.
         ImportError: an optional package that the settings need is not installed.
     """
     path, folder = Path(input), RunFolder(Path(output))
@@ -72,19 +74,42 @@ def check_request(
             f"input must be a video file or a folder of frames or views, got {str(input)!r}, where there is nothing. "
             "Check the path; addresses on the web are not downloaded."
         )
-    record = RunRecord(path.resolve(), device.type, config, config.views.source)
+    record = RunRecord(path.resolve(), device.type, config)
     if resume:
-        begun = folder.read_resumable(record)
-        record = replace(record, views_source=begun.views_source)
-        if begun.ds4d != __version__:
-            message = (
-                f"the run was started by ds4d {begun.ds4d} and is resumed by ds4d {__version__}: the result may differ "
-                "from that of either. Use one version for comparable results."
-            )
-            notify(Warned("version", message))
+        record = _resumed(record, folder)
     else:
         folder.check_unused()
     folder.check_writable()
+    if not resume:
+        record = check_weights(record)
     if config.log.tensorboard:
         check_tensorboard()
     return RunRequest(folder, device, record, resume)
+
+
+def _resumed(record: RunRecord, folder: RunFolder) -> RunRecord:
+    """The record with what the run in the folder uses, which must be here, too.
+
+    Raises:
+        ValueError: another run is in the folder, or weights that it uses are missing here.
+    """
+    begun = folder.read_resumable(record)
+    record = replace(
+        record,
+        views_source=begun.views_source,
+        features_kind=begun.features_kind,
+        replaced=begun.replaced,
+        ds4d=begun.ds4d,  # so that it is reported however often the run is resumed
+    )
+    if folder.metrics.is_file():
+        return record  # nothing is left to do
+    require_weights(record.resolved_config)
+    for notice in record.replaced:
+        notify(notice)
+    if begun.ds4d != __version__:
+        message = (
+            f"the run was started by ds4d {begun.ds4d} and is resumed by ds4d {__version__}: the result may differ "
+            "from that of either. Use one version for comparable results."
+        )
+        notify(Warned("version", message))
+    return record

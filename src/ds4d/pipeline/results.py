@@ -9,16 +9,19 @@ from torch import Tensor
 
 from ds4d.config import GenerateConfig
 from ds4d.core import Degraded, Notice, Warned, describe_device, notify, peak_memory, versions
+from ds4d.init import describe_initialization
 from ds4d.init.registration import Registration
+from ds4d.metrics.lpips import NETWORK
 from ds4d.pipeline.events import FileWritten
 from ds4d.pipeline.inputs import TrainingInput
-from ds4d.runs import Provenance, RunFolder, RunMetrics
+from ds4d.runs import Provenance, RunFolder, RunMetrics, RunRecord
 from ds4d.runs.report import write_report
 from ds4d.scene import BakedGaussians
 from ds4d.training import Event as TrainingEvent
 from ds4d.training import LossLog, StepDone, TensorBoardLog, Trainer, read_log, save_checkpoint
 from ds4d.types import FrameFeatures
 from ds4d.visualize import plot_losses, saliency_map, write_outputs, write_saliency_map
+from ds4d.weights import MODELS, PretrainedModel
 
 
 def fit(trainer: Trainer, config: GenerateConfig, folder: RunFolder) -> Iterator[TrainingEvent]:
@@ -66,6 +69,27 @@ def write_report_page(folder: RunFolder) -> Iterator[FileWritten]:
         notify(Degraded("report", message))
     else:
         yield FileWritten(path)
+
+
+def describe_parts(
+    training_input: TrainingInput, features: FrameFeatures | None, trainer: Trainer, record: RunRecord
+) -> Provenance:
+    """What the parts of a run work with."""
+    config = record.resolved_config
+    losses, guidance = record.config.training.losses, record.config.guidance  # as requested
+    return Provenance(
+        views=training_input.description,
+        features="none" if features is None else config.features.kind,
+        init=describe_initialization(config.init, training_input.points),
+        lpips=_describe_loss(losses.lpips.weight, MODELS[NETWORK.weights], trainer.objective.uses_lpips),
+        sds=_describe_loss(guidance.weight, MODELS["zero123-xl"], trainer.guide is not None),
+    )
+
+
+def _describe_loss(weight: float, model: PretrainedModel, used: bool) -> str:
+    if not weight:
+        return "off"
+    return f"{model.title}, weight {weight:.3g}" if used else "off (weights not found)"
 
 
 def measure(

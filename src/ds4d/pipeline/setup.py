@@ -1,4 +1,4 @@
-"""A fit of a clip, ready to run."""
+"""From a multi-view video and settings to a trainer before its first step."""
 
 import torch
 
@@ -15,14 +15,14 @@ from ds4d.scene import DynamicGaussians, Motion, Timeline, cache_video_features
 from ds4d.training import Trainer
 from ds4d.types import FrameFeatures, MultiViewVideo, PointCloud
 
-LEAST_SIDE = 22  # pixels: fits begin at half the size, where SSIM's window must still fit
+MIN_SIDE = 22  # pixels: training begins at half the size, where SSIM's window of 11 pixels must fit
 
 
 def extract_frame_features(video: MultiViewVideo, config: GenerateConfig, device: torch.device) -> FrameFeatures | None:
-    """The frame features that a run needs: of all views to be fused, else of the real one for the heat map.
+    """The frame features that a run needs: of all views for fusion, else of the input view for the saliency map.
 
     Returns:
-        None for a clip that has no use for them: one frame, or a camera that moves.
+        None where features cannot be compared over time: for a single frame, or a camera that moves.
     """
     if video.num_times == 1:
         return None
@@ -46,21 +46,21 @@ def prepare(
     registration: Registration | None = None,
     points: PointCloud | None = None,
 ) -> Trainer:
-    """The fit of a clip, ready to run: the object is placed, its first Gaussians stand, nothing is learnt yet.
+    """A trainer before its first step: the scene is normalized, and its Gaussians and its motion are initialized.
 
     Args:
-        video: with cameras in the user's world; it is used as it is, whatever `config.views` says.
-        config: all settings.
-        device: where to work.
-        features: what `extract_frame_features` made of the clip; made here if None.
-        registration: registered mesh (`register_mesh`), for that init method; registered here if None.
-        points: the object's surface at the middle frame in the user's world, where it is known.
+        video: multi-view video with cameras in world space; it is used as it is, whatever `config.views` says.
+        config: settings of the run.
+        device: device of training.
+        features: frame features (`extract_frame_features`); extracted here if None.
+        registration: registered mesh (`register_mesh`), if the init method is `mesh`; registered here if None.
+        points: surface points of the object in the middle frame, in world space, where they are known.
 
     Raises:
-        ValueError: the images are too small, no object can be placed, or the file of the first points is unfit.
+        ValueError: the images are too small, the masks leave no object, or the file of initial points is unfit.
     """
     lpips = _lpips(config.training.losses.lpips)
-    least = LEAST_SIDE if lpips is None else max(LEAST_SIDE, 2 * lpips.network.min_side)
+    least = MIN_SIDE if lpips is None else max(MIN_SIDE, 2 * lpips.network.min_side)
     if min(video.frames.width, video.frames.height) < least:
         raise ValueError(
             f"images must be at least {least} pixels wide and high, got {video.frames.width} x "
@@ -79,7 +79,7 @@ def prepare(
         if features is not None:
             cache = cache_video_features(normalization.video, features, config.decoupling, config.fusion)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)  # the motion's first weights come from torch's global generator
+        torch.manual_seed(config.seed)  # modules are initialized from torch's global generator
         motion = None
         if config.field is not None and video.num_times > 1:  # a single frame shows no motion
             fusion = config.fusion if cache is not None else None

@@ -23,6 +23,7 @@ from ds4d.runs.records import (
     EvaluationRecord,
     RunMetrics,
     RunRecord,
+    check_format,
     check_same_settings,
     read_json,
     read_record,
@@ -99,7 +100,7 @@ class RunFolder:
             )
 
     def check_writable(self) -> None:
-        """Makes the folder and writes into it for a try, and leaves everything as it was.
+        """Tries to make the folder and to write into it; leaves everything as it was.
 
         Raises:
             ValueError: the folder cannot be made, or files cannot be written into it.
@@ -143,16 +144,18 @@ class RunFolder:
         """
         if not self.config.is_file():
             raise ValueError(f"output {self.path} must hold a run to resume, got none. Leave --resume out.")
-        theirs = read_record(self.config)
-        check_same_settings(theirs, record, self.path)
-        return theirs
+        begun = read_record(self.config)
+        check_same_settings(begun, record, self.path)
+        return begun
 
     def check_scene(self) -> None:
         """Refuses a run whose scene is not there yet; a folder that is no run is reported when the scene is read.
 
         Raises:
-            ValueError: its fit is still running, or was stopped.
+            ValueError: its fit is still running, or was stopped; or the run is of a version with another format.
         """
+        if self.config.is_file():
+            check_format(self.config)
         if self.config.is_file() and not self.scene.is_file():
             record, steps = read_record(self.config), read_log(self.log)
             done = steps[-1]["step"] if steps else 0

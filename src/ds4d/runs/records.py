@@ -8,13 +8,16 @@ from typing import Any, TypeVar
 from ds4d import __version__
 from ds4d.config import GenerateConfig
 from ds4d.core import Degraded, Warned, first_difference, from_dict, to_dict
+from ds4d.features import ExtractorName
 from ds4d.io import atomic_path
+from ds4d.losses import Term
 from ds4d.multiview import ViewsSource
 from ds4d.preprocess import Finding
 
 T = TypeVar("T")
 
 FORMAT = 2  # of config.json; 1 was written by ds4d 0.1, without the key
+_SETTINGS_OF_0_1 = {"fit", "clip"}  # groups that have other names in format 2
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,10 @@ class RunRecord:
         input: absolute path of the input video or folder of views.
         device: type of the device that the run was started on; it may be resumed on another.
         config: all settings, as requested.
-        views_source: where the views come from; `auto` until that is resolved.
-        ds4d: version of ds4d that wrote the record.
+        views_source: source of the views; `auto` until it is chosen.
+        features_kind: feature extractor; `auto` until it is chosen.
+        replaced: the parts that go without their weights, as they were reported when the run was started.
+        ds4d: version of ds4d that started the run.
         format: version of the record's format.
     """
 
@@ -34,13 +39,26 @@ class RunRecord:
     device: str
     config: GenerateConfig
     views_source: ViewsSource = "auto"
+    features_kind: ExtractorName = "auto"
+    replaced: tuple[Degraded, ...] = ()
     ds4d: str = __version__
     format: int = FORMAT
 
     @property
     def resolved_config(self) -> GenerateConfig:
-        """The settings with the source of the views that was used, which gives the same views on every machine."""
-        return replace(self.config, views=replace(self.config.views, source=self.views_source))
+        """The settings with what the run uses, which give the same views, features and losses on every machine."""
+        views, features = self.config.views, self.config.features
+        training, guidance = self.config.training, self.config.guidance
+        if self.views_source != "auto":
+            views = replace(views, source=self.views_source)
+        if self.features_kind != "auto":
+            features = replace(features, kind=self.features_kind)
+        replaced = {notice.part for notice in self.replaced}
+        if "lpips" in replaced:
+            training = replace(training, losses=replace(training.losses, lpips=Term()))
+        if "guidance" in replaced:
+            guidance = replace(guidance, weight=0.0)
+        return replace(self.config, views=views, features=features, training=training, guidance=guidance)
 
 
 @dataclass(frozen=True)
@@ -51,11 +69,15 @@ class Provenance:
         views: where the views come from.
         features: name of the feature extractor, or none.
         init: what the first Gaussians were made from.
+        lpips: network and weight of the LPIPS loss, or that it is off.
+        sds: network and weight of score distillation, or that it is off.
     """
 
     views: str
     features: str
     init: str
+    lpips: str
+    sds: str
 
 
 @dataclass(frozen=True)
@@ -137,19 +159,8 @@ def read_record(path: Path) -> RunRecord:
     Raises:
         ValueError: the file is missing, damaged, or written by another version with other settings.
     """
-    if not path.is_file():
-        raise ValueError(f"{path} must be the config.json of a run, got no file. Check the path.")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} must be the config.json of a run, got damaged JSON: {error}") from error
+    content = _read_content(path)
     writer = content.get("ds4d") if isinstance(content, dict) else None
-    found = content.get("format", 1) if isinstance(content, dict) else FORMAT
-    if isinstance(writer, str) and found != FORMAT:
-        raise ValueError(
-            f"{path} must be of record format {FORMAT}, as ds4d {__version__} writes it, got format {found} of ds4d "
-            f"{writer}. Use ds4d {writer} for this run, or generate it again."
-        )
     try:
         return from_dict(RunRecord, content)
     except ValueError as error:
@@ -157,25 +168,56 @@ def read_record(path: Path) -> RunRecord:
         raise ValueError(f"{path} must be the config.json of a run: {error}{hint}") from error
 
 
+def check_format(path: Path) -> None:
+    """Refuses the config.json of a run that another version of ds4d has written in another format.
+
+    Raises:
+        ValueError: it is, and the message names the version that reads the run; or the file is missing or damaged.
+    """
+    _read_content(path)
+
+
+def _read_content(path: Path) -> Any:
+    """The JSON in a record, whatever its keys are, but of this format."""
+    if not path.is_file():
+        raise ValueError(f"{path} must be the config.json of a run, got no file. Check the path.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} must be the config.json of a run, got damaged JSON: {error}") from error
+    if not isinstance(content, dict):
+        return content
+    writer, found = content.get("ds4d"), content.get("format", 1)
+    settings = content.get("config")
+    if writer is None and isinstance(settings, dict) and not _SETTINGS_OF_0_1.isdisjoint(settings):
+        writer = "0.1"
+    if isinstance(writer, str) and found != FORMAT:
+        raise ValueError(
+            f"{path} must be of record format {FORMAT}, as ds4d {__version__} writes it, got format {found} of ds4d "
+            f"{writer}. Use ds4d {writer} for this run, or generate it again with this version."
+        )
+    return content
+
+
 def compared_settings(record: RunRecord) -> dict[str, Any]:
     """The part of a record that decides the result of the fit: not what is rendered or logged."""
     config = to_dict(record.config)
-    del config["outputs"], config["log"]
+    del config["outputs"], config["log"], config["allow_missing_weights"]
     return {"input": str(record.input), **config}
 
 
-def check_same_settings(theirs: RunRecord, ours: RunRecord, folder: Path) -> None:
+def check_same_settings(begun: RunRecord, requested: RunRecord, folder: Path) -> None:
     """Refuses to resume a run with other settings.
 
     Args:
-        theirs: record of the run in the folder.
-        ours: record of what is requested now.
+        begun: record of the run in the folder.
+        requested: record of what is requested now.
         folder: folder of the run, for the message.
 
     Raises:
         ValueError: a setting that decides the result of the fit differs; the message names it.
     """
-    old, new = compared_settings(theirs), compared_settings(ours)
+    old, new = compared_settings(begun), compared_settings(requested)
     if (key := first_difference(old, new)) is not None:
         raise ValueError(
             f"{key} must be that of the run in {folder}, {_look_up(old, key)!r}, to resume it, got "

@@ -9,10 +9,10 @@ from ds4d.scene.frame_features import FrameFeatureCache as FrameFeatureCache
 from ds4d.scene.frame_features import FrameObservation as FrameObservation
 from ds4d.scene.frame_features import cache_features as cache_features
 from ds4d.scene.frame_features import cache_video_features as cache_video_features
-from ds4d.scene.images import draw_over as draw_over
-from ds4d.scene.images import draw_rgb as draw_rgb
-from ds4d.scene.images import draw_rgba as draw_rgba
 from ds4d.scene.images import render_depths as render_depths
+from ds4d.scene.images import render_over as render_over
+from ds4d.scene.images import render_rgb as render_rgb
+from ds4d.scene.images import render_rgba as render_rgba
 from ds4d.scene.loop import BLEND_FRACTION as BLEND_FRACTION
 from ds4d.scene.loop import LoopedScene as LoopedScene
 from ds4d.scene.loop import measure_jump as measure_jump

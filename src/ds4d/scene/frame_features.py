@@ -169,7 +169,7 @@ def cache_video_features(
         video: multi-view video with cameras in normalized space.
         features: frame features of all frames and views.
         decoupling: reference of the decoupling.
-        fusion: fusion rule, which decides what is kept beside the maps.
+        fusion: fusion rule, which decides what is stored beside the maps.
 
     Raises:
         ValueError: a camera moves, or the features are not finite or belong to another video.
@@ -195,15 +195,14 @@ def cache_features(
         times: frame times, rising in [0, 1].
         cameras: one camera per view [V], in the world of the points to be projected.
         decoupling: reference of the decoupling.
-        fusion: fusion rule, which decides what is kept beside the maps.
+        fusion: fusion rule, which decides what is stored beside the maps.
 
     Raises:
         ValueError: the features do not belong to these times and views, or are not finite.
     """
     _check_belongs(features, len(times), cameras.num_views)
     _check_finite(features)
-    views = [_decoupled(features.maps[:, view : view + 1], decoupling) for view in range(cameras.num_views)]
-    content = torch.cat(views, dim=1)
+    content = _decoupled_maps(features.maps, decoupling)
     offset, factor = (part[:, None, None] for part in standardize(content, features.valid))
     for frame in content:  # in place, frame by frame: the maps of a long clip are large
         frame.copy_(((frame.float() - offset) * factor).clamp(-_CLAMP, _CLAMP))
@@ -248,12 +247,18 @@ def _blend_depths(
     return torch.where((first > 0) == (second > 0), _blend(first, second, weight), nearer)
 
 
-def _decoupled(maps: Float[Tensor, "T 1 C h w"], config: DecouplingConfig) -> Float[Tensor, "T 1 D h w"]:
-    """One view's maps and their dynamic part, concatenated; computed in single, kept in half precision."""
+def _decoupled_maps(maps: Float[Tensor, "T V C h w"], config: DecouplingConfig) -> Float[Tensor, "T V D h w"]:
+    """The maps and their dynamic parts, concatenated; half precision, computed image by image in single precision."""
     if not config.enabled:
-        return maps.half()
-    single = maps.float()
-    return decouple(single, reference_basis(single, config.reference)).decoupled.half()
+        return maps.to(torch.half, copy=True)
+    num_times, num_views, channels, *cells = maps.shape
+    content = maps.new_empty(num_times, num_views, 2 * channels, *cells, dtype=torch.half)
+    for view in range(num_views):
+        single = maps[:, view : view + 1].float()
+        basis = reference_basis(single, config.reference)
+        for frame, decoupled in zip(single.split(1), content[:, view : view + 1].split(1), strict=True):
+            decoupled.copy_(decouple(frame, basis).decoupled)
+    return content
 
 
 def _distance_maps(features: FrameFeatures, channels: int) -> Float[Tensor, "T V E h w"]:

@@ -12,43 +12,43 @@ from ds4d.scene.base import Scene
 from ds4d.scene.dynamic_gaussians import DynamicGaussians
 from ds4d.types import Cameras, Renderer, Rendering
 
-_BATCH = 8  # images drawn at once: enough to keep every core and a GPU busy, few enough for any memory
+_BATCH = 8  # images rendered at once: enough to keep every core and a GPU busy, few enough for any memory
 
 
-def draw_rgb(
+def render_rgb(
     scene: Scene, renderer: Renderer, cameras: Cameras, times: Float[Tensor, " T"]
 ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
     """One image on white per time.
 
     Args:
-        scene: what is drawn.
-        renderer: the splatter for the scene's device.
-        cameras: one per time [T, 1], in the inner world.
-        times: in [0, 1].
+        scene: scene to render.
+        renderer: renderer for the scene's device.
+        cameras: one camera per time [T, 1], in normalized space.
+        times: times to render, in [0, 1].
     """
     for rendering in _render(scene, renderer, cameras, times):
         yield from _to_bytes(rendering.colors + (1 - rendering.alphas))
 
 
-def draw_over(
+def render_over(
     scene: Scene,
     renderer: Renderer,
     cameras: Cameras,
     times: Float[Tensor, " T"],
     backgrounds: Iterable[UInt8[np.ndarray, "H W 3"]],
 ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """One image per time, each over the next of `backgrounds`; other arguments as `draw_rgb`."""
-    waiting = iter(backgrounds)
+    """One image per time, each over the next of `backgrounds`; the other arguments are those of `render_rgb`."""
+    remaining = iter(backgrounds)
     for rendering in _render(scene, renderer, cameras, times):
-        behind = np.stack(list(islice(waiting, len(rendering.colors)))).astype(np.float32) / 255
+        behind = np.stack(list(islice(remaining, len(rendering.colors)))).astype(np.float32) / 255
         behind = torch.from_numpy(behind).movedim(-1, 1)[:, None].to(rendering.colors)
         yield from _to_bytes(rendering.colors + (1 - rendering.alphas) * behind)
 
 
-def draw_rgba(
+def render_rgba(
     scene: Scene, renderer: Renderer, cameras: Cameras, times: Float[Tensor, " T"]
 ) -> Iterator[UInt8[np.ndarray, "H W 4"]]:
-    """One image with straight alpha per time, black where nothing is; arguments as `draw_rgb`."""
+    """One image with straight alpha per time, black where alpha is 0; the arguments are those of `render_rgb`."""
     for rendering in _render(scene, renderer, cameras, times):
         straight = rendering.colors / rendering.alphas.clamp_min(1e-8)
         yield from _to_bytes(torch.cat((straight, rendering.alphas), dim=-3))

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 
-class TrainingDiverged(RuntimeError):  # noqa: N818 - says what happened, as a user reads it
+class TrainingDiverged(RuntimeError):  # noqa: N818 - users read the name
     """A loss became NaN or Inf."""
 
     def __init__(self, step: int, terms: dict[str, float]) -> None:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import UInt8
 
 from ds4d.io import contact_sheet, fit_within, on_white, resize_premultiplied, write_video
-from ds4d.scene import FOVY_DEG, Scene, draw_rgb, viewing_distance
+from ds4d.scene import FOVY_DEG, Scene, render_rgb, viewing_distance
 from ds4d.types import MultiViewVideo, Renderer
 from ds4d.visualize.camera_paths import SIDES, fixed_path
 from ds4d.visualize.config import OutputsConfig
@@ -25,7 +25,7 @@ def comparison_sheet(
     for view in sorted({0, video.num_views // 2}):
         name = video.view_names[view]
         cameras = video.cameras.select(frames, torch.full_like(frames, view)).resized(width, height)
-        rendered = draw_rgb(scene, renderer, cameras, times)
+        rendered = render_rgb(scene, renderer, cameras, times)
         rows[f"{name} (input)"] = [_square(input_image(video, int(i), view, width, height), size) for i in frames]
         rows[f"{name} (ours)"] = [_square(image, size) for image in rendered]
     for side, azimuth_deg in SIDES.items():
@@ -37,7 +37,7 @@ def comparison_sheet(
             distance=viewing_distance(scene),
             size=size,
         )
-        rows[side] = list(draw_rgb(scene, renderer, cameras, times))
+        rows[side] = list(render_rgb(scene, renderer, cameras, times))
     labels = [f"t = {time:.2f}" for time in times.tolist()]
     return contact_sheet(list(rows.values()), column_labels=labels, row_labels=list(rows))
 
@@ -49,7 +49,7 @@ def write_comparison(
     width, height = fit_within(video.frames.width, video.frames.height, config.size)
     frames = torch.arange(video.num_times)
     cameras = video.cameras.select(frames, torch.zeros_like(frames)).resized(width, height)
-    rendered = draw_rgb(scene, renderer, cameras, video.times)
+    rendered = render_rgb(scene, renderer, cameras, video.times)
     pairs = (
         np.concatenate((input_image(video, time, 0, width, height), image), axis=1)
         for time, image in enumerate(rendered)

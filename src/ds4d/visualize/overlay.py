@@ -12,7 +12,7 @@ from ds4d.geometry import transform_cameras
 from ds4d.io import on_white, premultiply, resize_premultiplied
 from ds4d.preprocess import VideoConfig, VideoCrop
 from ds4d.preprocess.raw_video import RawVideo, read_raw_video
-from ds4d.scene import Scene, draw_rgba
+from ds4d.scene import Scene, render_rgba
 from ds4d.types import Cameras, Renderer
 
 _MAX_SIDE = 4096  # pixels; larger videos are composited at this size
@@ -65,7 +65,7 @@ def overlay_video(
         )
     side = size or crop.box.size
     cameras = transform_cameras(scene.world, crop_cameras(crop, len(times))).resized(side, side)
-    for image, rendered in zip(raw_video.images, draw_rgba(scene, renderer, cameras, times), strict=True):
+    for image, rendered in zip(raw_video.images, render_rgba(scene, renderer, cameras, times), strict=True):
         height, width = image.shape[:2]
         above = resize_premultiplied(crop.box.paste_back(premultiply(rendered)), width, height)
         yield on_white(_over(above, image))

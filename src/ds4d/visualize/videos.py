@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 
 from ds4d.core import tracked
 from ds4d.io import spread_colors, write_alpha_video, write_gif, write_video
-from ds4d.scene import Scene, draw_over, draw_rgb, draw_rgba
+from ds4d.scene import Scene, render_over, render_rgb, render_rgba
 from ds4d.types import Renderer
 from ds4d.visualize.trajectories import Trajectory
 
@@ -49,7 +49,7 @@ def render_video(
         frames = (spread_colors(frame) for frame in transparent)
         return TRANSPARENT[suffix](path, _repeated(frames, trajectory.repeats), fps)
     if background is None:
-        opaque = draw_rgb(scene, renderer, trajectory.cameras, trajectory.times)
+        opaque = render_rgb(scene, renderer, trajectory.cameras, trajectory.times)
     else:
         opaque = _render_over(scene, renderer, trajectory, background)
     return OPAQUE[suffix](path, _repeated(tracked(opaque, path.name, count), trajectory.repeats), fps)
@@ -60,7 +60,7 @@ def render_trajectory(
 ) -> Iterator[UInt8[np.ndarray, "H W 4"]]:
     """The images of a trajectory with straight alpha, opaque if there is a background; repeats are left out."""
     if background is None:
-        yield from draw_rgba(scene, renderer, trajectory.cameras, trajectory.times)
+        yield from render_rgba(scene, renderer, trajectory.cameras, trajectory.times)
         return
     for frame in _render_over(scene, renderer, trajectory, background):
         yield np.concatenate((frame, np.full_like(frame[..., :1], 255)), axis=-1)
@@ -69,7 +69,7 @@ def render_trajectory(
 def _render_over(
     scene: Scene, renderer: Renderer, trajectory: Trajectory, background: UInt8[np.ndarray, "H W 3"]
 ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    return draw_over(scene, renderer, trajectory.cameras, trajectory.times, itertools.repeat(background))
+    return render_over(scene, renderer, trajectory.cameras, trajectory.times, itertools.repeat(background))
 
 
 def _repeated(frames: Iterable[np.ndarray], repeats: int) -> Iterator[np.ndarray]:

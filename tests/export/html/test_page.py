@@ -15,7 +15,7 @@ from PIL import Image
 
 from ds4d.export.html import write_html
 from ds4d.rendering import renderer_for
-from ds4d.scene import FOVY_DEG, BakedGaussians, Timeline, draw_rgb, viewing_distance
+from ds4d.scene import FOVY_DEG, BakedGaussians, Timeline, render_rgb, viewing_distance
 from ds4d.types import RawGaussians, Similarity
 from ds4d.visualize import fixed_path
 
@@ -96,7 +96,7 @@ def _ours(scene: BakedGaussians, time: float, azimuth: float, elevation: float, 
     camera = fixed_path(
         1, azimuth_deg=azimuth, elevation_deg=elevation, fovy_deg=FOVY_DEG, distance=distance, size=SIZE
     )
-    return next(iter(draw_rgb(scene, renderer_for("cpu"), camera, torch.tensor([time])))).astype(float)
+    return next(iter(render_rgb(scene, renderer_for("cpu"), camera, torch.tensor([time])))).astype(float)
 
 
 def _psnr(image: np.ndarray, target: np.ndarray) -> float:

@@ -105,11 +105,11 @@ def test_identity_depends_on_the_settings() -> None:
 
 @pytest.mark.gpu
 def test_views_rendered_on_a_gpu_equal_those_of_the_cpu() -> None:
-    drawn, points = [], []
+    images, points = [], []
     for device in ("cpu", "cuda"):
         made = Inflate(InflateConfig(), torch.device(device)).generate(video(image(), frames=2), seed=0)
         assert made.points is not None
-        drawn.append(np.stack([made.video.frames.read(time, view) for time in range(2) for view in range(7)]))
+        images.append(np.stack([made.video.frames.read(time, view) for time in range(2) for view in range(7)]))
         points.append(made.points.positions)
-    assert np.abs(drawn[0].astype(int) - drawn[1]).max() <= 2  # of 255
+    assert np.abs(images[0].astype(int) - images[1]).max() <= 2  # of 255
     assert torch.equal(*points)

@@ -145,7 +145,7 @@ def test_text_is_escaped(run: Path, read_page: Callable, change_metrics: Callabl
     record["input"] = f"/data/{bad.replace('/', '')}"
     record["config"]["views"]["splits"] = [bad]
     (run / "config.json").write_text(json.dumps(record))
-    used = {"views": bad, "features": "filters", "init": bad}
+    used = {"views": bad, "features": "filters", "init": bad, "lpips": bad, "sds": bad}
     finding = {"name": bad, "severity": "note", "what": bad, "fix": bad}
     change_metrics(findings=[finding], provenance=used, device=bad, versions={"ds4d": "1", "torch": bad})
     page = read_page(run.rename(run.with_name("<b>&run")))
@@ -168,7 +168,9 @@ def test_missing_saliency_map_is_explained(
 ) -> None:
     for name in ("saliency.mp4", "saliency.png"):
         (run / name).unlink()
-    change_metrics(frames=frames, provenance={"views": "", "features": features, "init": ""})
+    change_metrics(
+        frames=frames, provenance={"views": "", "features": features, "init": "", "lpips": "off", "sds": "off"}
+    )
     assert said in read_page(run).text["Motion saliency"]
 
 

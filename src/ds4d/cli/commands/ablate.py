@@ -17,7 +17,10 @@ from ds4d.cli.displays import describe_seconds
 from ds4d.cli.result import MEANINGS, ExitCode, Outcome, ds4d_command, open_in_browser
 from ds4d.config import GenerateConfig
 from ds4d.core import DeviceName, choose_device
+from ds4d.features import choose_extractor
+from ds4d.pipeline import check_weights
 from ds4d.presets import PRESETS, PresetName, default_preset
+from ds4d.runs import RunRecord
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class AblateArguments:
             seed; for folders with a test split.
         hold_out: leave each generated view out of a fit in turn and score on it; for folders without a test split.
         jobs: number of fits that run at the same time, each in a process of its own.
+        allow_missing_weights: fit although weights of pretrained networks are missing, as --preset paper needs them:
+            features are replaced and losses left out, in all variants alike, and each is reported.
         base: variant that the others are compared with; by default B, or the first one with results.
     """
 
@@ -62,6 +67,7 @@ class AblateArguments:
     perturb_views: Flag = False
     hold_out: Flag = False
     jobs: int = 1
+    allow_missing_weights: Flag = False
     base: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
 
 
@@ -136,6 +142,9 @@ def _fit(arguments: AblateArguments, console: Console) -> int:
     scenes = find_scenes(
         arguments.data, preset.views, perturb_views=arguments.perturb_views, hold_out=arguments.hold_out
     )
+    # One choice for all fits, which their results record.
+    preset = check_weights(RunRecord(arguments.data[0], device.type, preset)).resolved_config
+    preset = replace(preset, features=replace(preset.features, kind=choose_extractor(preset.features, device)[0]))
     fits = plan(scenes, preset, arguments.variants, arguments.seeds)
     failed = 0
     for event in ablate(fits, arguments.output, fit_scene, device=device, jobs=arguments.jobs):
@@ -147,6 +156,8 @@ def _fit(arguments: AblateArguments, console: Console) -> int:
 def _settings(arguments: AblateArguments, default: PresetName) -> GenerateConfig:
     """The settings that all variants share."""
     preset = PRESETS[arguments.preset or default]()
+    if arguments.allow_missing_weights:
+        preset = replace(preset, allow_missing_weights=True)
     if arguments.size is not None:
         preset = replace(preset, views=replace(preset.views, size=arguments.size))
     if arguments.steps is not None:

@@ -102,7 +102,7 @@ def _lines(inspection: Inspection) -> Iterator[str]:
 def _result(inspection: Inspection, prediction: Prediction) -> dict[str, Any]:
     video = inspection.context.video
     return {
-        "fit": inspection.is_usable,
+        "usable": inspection.is_usable,
         "findings": [asdict(finding) for finding in inspection.findings],
         "frames": len(video.seconds),
         "fps": video.fps,

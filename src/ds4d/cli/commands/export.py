@@ -26,7 +26,11 @@ else:
     FormatName = tyro.extras.literal_type_from_choices(FORMATS)
 
 # Options that only some formats take.
-_OPTIONS = tuple(dict.fromkeys(option for entry in FORMATS.values() for option in entry.options))
+_OPTIONS = tuple(dict.fromkeys(option for entry in FORMATS.values() for option in entry.accepted_options))
+_FORMATS_HELP = (
+    f"file format: {', '.join(f'{name} ({entry.about})' for name, entry in FORMATS.items())}; by default that of the "
+    "output's ending, or ply."
+)
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,7 @@ class ExportArguments:
         run: folder of the run.
         output: file whose ending chooses the format (.glb is a mesh), or folder for the numbered files frame0001 and so
             on of a format with one file per time.
-        format: file format: ply (3D Gaussian Splatting), compressed-ply (PlayCanvas), splat (32 bytes per Gaussian),
-            gltf (binary glTF with KHR_gaussian_splatting), mesh (animated triangle mesh, binary glTF) or html (a web
-            page that plays the object, without server or network); by default that of the output's ending, or ply.
+        format: name of the file format.
         times: times to export, in [0, 1] from the first frame to the last.
         frames: number of times to export, evenly spaced from 0 to 1, in place of --times. A mesh or a page plays for
             the duration of the clip whatever their number.
@@ -55,7 +57,7 @@ class ExportArguments:
 
     run: RunPath
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="PATH")]
-    format: FormatName | None = None
+    format: Annotated[FormatName | None, tyro.conf.arg(help=_FORMATS_HELP)] = None
     times: Annotated[
         tuple[float, ...] | None, tyro.conf.arg(help_behavior_hint="(default: those of the clip's frames)")
     ] = None
@@ -85,37 +87,58 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
     if arguments.times is not None and arguments.frames is not None:
         raise ValueError("--frames must not be given with --times. Leave one out.")
     name = infer_format(arguments.output) if arguments.format is None else arguments.format
-    refuse_set(arguments, [option for option in _OPTIONS if option not in FORMATS[name].options], f"--format {name}")
+    refuse_set(
+        arguments, [option for option in _OPTIONS if option not in FORMATS[name].accepted_options], f"--format {name}"
+    )
     check_output(arguments.output, is_folder=FORMATS[name].per_frame and not FORMATS[name].matches(arguments.output))
+    # The run tells how many times there are where no option does; a wrong ending and existing files show without it.
+    _paths(arguments, name, _count(arguments) or 1)
     scene = load_scene(arguments.run, choose_device(arguments.device))
     outcome = _export(arguments, name, LoopedScene(scene) if arguments.loop else scene)
     return with_jump(outcome, scene) if arguments.loop else outcome
 
 
 def _export(arguments: ExportArguments, name: str, scene: Scene) -> Outcome:
-    times, force = _times(arguments, scene), arguments.force
-    paths = export_paths(arguments.output, name, len(times))
-    is_sequence = paths[0] != arguments.output
-    if is_sequence:
-        frame_paths(arguments.output, FORMATS[name].endings[0], len(times), force=force)
-    else:
-        check_overwrite(paths, force=force)
+    times = _times(arguments, scene)
+    paths = _paths(arguments, name, len(times))
     options = {option: getattr(arguments, option) for option in _OPTIONS}
     export_scene(scene, arguments.output, name, times=times, **options)
-    if is_sequence:
+    if paths[0] != arguments.output:
         remove_stale(paths)
     if name == "html":
         return page_outcome(arguments.output)
     return Outcome(result={"times": times.tolist()}, files=paths, next=[export_page_command(arguments.run)])
 
 
-def _times(arguments: ExportArguments, scene: Scene) -> Float[Tensor, " T"]:
+def _paths(arguments: ExportArguments, name: str, count: int) -> list[Path]:
+    """The files of an export with this number of times, which may be written.
+
+    Raises:
+        ValueError: the output does not fit the format, or files exist and --force is not given.
+    """
+    paths = export_paths(arguments.output, name, count)
+    if paths[0] == arguments.output:
+        check_overwrite(paths, force=arguments.force)
+    else:
+        frame_paths(arguments.output, FORMATS[name].endings[0], count, force=arguments.force)
+    return paths
+
+
+def _count(arguments: ExportArguments) -> int | None:
+    """The number of times that the options name, which are checked; None if it is that of the clip's frames."""
     if arguments.frames is not None:
         if arguments.frames < 1:
             raise ValueError(f"--frames must be at least 1, got {arguments.frames}.")
-        return frame_times(arguments.frames)
-    times = scene.timeline.times if arguments.times is None else arguments.times
-    if len(times) == 0:
+        return arguments.frames
+    if arguments.times is None:
+        return None
+    if len(arguments.times) == 0:
         raise ValueError("--times must name at least one time, got none.")
-    check_times("times", times)
-    return torch.tensor(times)
+    check_times("times", arguments.times)
+    return len(arguments.times)
+
+
+def _times(arguments: ExportArguments, scene: Scene) -> Float[Tensor, " T"]:
+    if arguments.frames is not None:
+        return frame_times(arguments.frames)
+    return torch.tensor(scene.timeline.times if arguments.times is None else arguments.times)

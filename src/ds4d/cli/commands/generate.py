@@ -36,6 +36,8 @@ class GenerateArguments:
         config: config.json of an earlier run to start from, in place of a preset.
         device: compute device; auto uses CUDA if it is available.
         resume: continue the run in the output folder, which must have been started with the same input and settings.
+        allow_missing_weights: run although weights of pretrained networks are missing, as --preset paper needs them:
+            views, features and losses are replaced or left out, and each is reported.
         viewer: show the fit in a browser while it runs; the address is printed.
         init_mesh: mesh or point cloud (PLY, OBJ, GLB) of the object in the middle frame from which to initialize, in
             any orientation and scale; short for --init.method mesh --init.file FILE.
@@ -50,6 +52,7 @@ class GenerateArguments:
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: none)")] = None
     device: DeviceName = "auto"
     resume: Flag = False
+    allow_missing_weights: Flag = False
     viewer: Flag = False
     init_mesh: Annotated[
         Path | None, tyro.conf.arg(name="init", metavar="FILE", help_behavior_hint="(default: none)")
@@ -68,16 +71,17 @@ COMMAND = CommandLine(
     ),
     basic=frozenset(
         {
-            "input", "output", "preset", "config", "device", "resume", "viewer", "init_mesh", "use_fusion",
-            "settings.seed", "settings.views.source", "settings.views.elevation", "settings.views.splits",
+            "input", "output", "preset", "config", "device", "resume", "allow_missing_weights", "viewer", "init_mesh",
+            "use_fusion", "settings.seed", "settings.features.kind", "settings.views.source",
+            "settings.views.elevation", "settings.views.splits",
             "settings.views.size", "settings.views.fps", "settings.views.generated_weight", "settings.video.start",
             "settings.video.end", "settings.video.frames", "settings.video.matting", "settings.video.keep",
             "settings.views.generators.inflate.facing",
         }
     ),
-    renamed={"settings.views.source": "views"},
+    renamed={"settings.views.source": "views", "settings.features.kind": "--features"},
     flat=frozenset({"settings", "settings.views", "settings.views.generators", "settings.video"}),
-    fixed=frozenset({"settings.video.size", "settings.video.fps"}),
+    fixed=frozenset({"settings.allow_missing_weights", "settings.video.size", "settings.video.fps"}),
 )  # fmt: skip
 
 
@@ -93,6 +97,7 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
             config=arguments.settings,
             device=arguments.device,
             resume=arguments.resume,
+            allow_missing_weights=arguments.allow_missing_weights,
         )
         last = None
         for last in events:

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from ds4d.cli.arguments import CommandLine
-from ds4d.cli.checks import check_local, check_output
+from ds4d.cli.checks import check_local, check_new_folder
 from ds4d.cli.console import Console
 from ds4d.cli.result import Outcome, ds4d_command, open_in_browser
 from ds4d.config import GenerateConfig
@@ -69,17 +69,18 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
     """Runs the command."""
     arguments = COMMAND.parse(argv)
     check_local(arguments.input)
-    check_output(arguments.output, is_folder=True)
+    check_new_folder(arguments.output)
     config = GenerateConfig(
         views=arguments.views,
         video=arguments.video,
         seed=arguments.seed,
     )
-    clip = read_input(arguments.input, config, choose_device(arguments.device))
-    write_views(GeneratedViews(clip.video, clip.points), arguments.output, made_by=clip.description)
+    training_input = read_input(arguments.input, config, choose_device(arguments.device))
+    video, description = training_input.video, training_input.description
+    write_views(GeneratedViews(video, training_input.points), arguments.output, made_by=description)
     return Outcome(
-        f"views: {clip.description}",
-        {"views": clip.video.num_views, "frames": clip.video.num_times, "made_by": clip.description},
+        f"views: {description}",
+        {"views": video.num_views, "frames": video.num_times, "made_by": description},
         [arguments.output],
         [
             open_in_browser(arguments.output / "contact_sheet.png"),

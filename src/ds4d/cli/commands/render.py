@@ -119,6 +119,7 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
     """Runs the command."""
     arguments = COMMAND.parse(argv)
     mode = _check_mode(arguments)
+    _check_overwrite(mode, arguments)
     device = choose_device(arguments.device)
     scene = load_scene(arguments.run, device)
     outcome = _render(mode, arguments, scene, renderer_for(device))
@@ -165,6 +166,16 @@ def _check_mode(arguments: RenderArguments) -> str:
     return mode
 
 
+def _check_overwrite(mode: str, arguments: RenderArguments) -> None:
+    """Refuses to replace existing files without --force, before the run is loaded."""
+    if mode == "transforms":
+        _image_paths(arguments)
+    elif arguments.output.suffix:
+        check_overwrite([arguments.output], force=arguments.force)
+    else:
+        frame_paths(arguments.output, ".png", 1, force=arguments.force)
+
+
 def _trajectory(mode: str, arguments: RenderArguments, scene: Scene) -> Trajectory:
     config = OutputsConfig(
         size=512 if arguments.size is None else arguments.size,
@@ -209,12 +220,10 @@ def _write_video_file(
     if arguments.background is not None:
         background = read_background(arguments.background, trajectory.cameras.width, trajectory.cameras.height)
     if output.suffix.lower() == _STILL:
-        check_overwrite([output], force=arguments.force)
         single = replace(trajectory, cameras=trajectory.cameras[:1], times=trajectory.times[:1])
         _write_pngs([output], render_trajectory(scene, renderer, single, background))
         return [output]
     if output.suffix:
-        check_overwrite([output], force=arguments.force)
         render_video(output, scene, renderer, trajectory, arguments.fps, background)
         return [output]
     paths = frame_paths(output, ".png", len(trajectory.times), force=arguments.force)
@@ -237,17 +246,22 @@ def _frames(path: Path, size: int | None) -> list[TransformsFrame]:
     return frames
 
 
-def _write_images(arguments: RenderArguments, scene: Scene, renderer: Renderer) -> list[Path]:
+def _image_paths(arguments: RenderArguments) -> tuple[list[TransformsFrame], list[Path]]:
+    """The frames of the transforms file and the files of their images, which may be written."""
     assert arguments.transforms is not None  # the mode
     frames = _frames(arguments.transforms, arguments.size)
     paths = [arguments.output / f"{frame.file_path}.png" for frame in frames]
     check_overwrite(paths, force=arguments.force)
+    return frames, paths
+
+
+def _write_images(arguments: RenderArguments, scene: Scene, renderer: Renderer) -> list[Path]:
+    frames, paths = _image_paths(arguments)
     _write_pngs(paths, render_frames(scene, renderer, frames))
     return paths
 
 
 def _write_overlay(arguments: RenderArguments, scene: Scene, renderer: Renderer, video: Path) -> list[Path]:
-    check_overwrite([arguments.output], force=arguments.force)
     run = RunFolder(arguments.run)
     crop, config = run.read_video_crop(), read_record(run.config).config
     raw_video = read_source_video(video, crop, replace(config.video, fps=config.views.fps))

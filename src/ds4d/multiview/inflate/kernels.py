@@ -6,11 +6,12 @@ Compiled by numba at first use and cached on disk; importing this module imports
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
+
+from ds4d.core.numba_kernels import kernel
 
 
 @no_type_check
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(fast_math=False)
 def lower_envelopes(first, end, rows):
     """Replaces each row f by g(i) = min over j of f(j) + (i - j)^2 (Felzenszwalb and Huttenlocher 2012). Items: rows.
 
