@@ -218,6 +218,14 @@ def test_a_text_file_with_its_buffer_inside_or_beside(tmp_path):
             read_gltf(tmp_path / "m.gltf")
 
 
+def skin(glb, joint):
+    """A skin of one joint, and a vertex that follows another."""
+    joints, weights = glb.add([[0, 0, 0, 0]] * 2 + [[joint, 0, 0, 0]], "i1"), glb.add([[1, 0, 0, 0]] * 3)
+    glb.json["meshes"][0]["primitives"][0]["attributes"] |= {"JOINTS_0": joints, "WEIGHTS_0": weights}
+    glb.json["skins"] = [{"joints": [0]}]
+    glb.json["nodes"][0]["skin"] = 0
+
+
 def _accessor(glb, **changes):
     glb.json["accessors"][0].update(changes)
 
@@ -242,6 +250,9 @@ BREAKS = {
     "stride|apart": lambda glb: glb.json["bufferViews"][0].update(byteStride=-12),
     "material": lambda glb: glb.json["meshes"][0]["primitives"][0].update(material=3),
     "indices": lambda glb: glb.json["meshes"][0]["primitives"][0].update(indices=glb.add([0, 1, 3], "u1")),
+    "-1 to 2": lambda glb: glb.json["meshes"][0]["primitives"][0].update(indices=glb.add([0, 2, -1], "i1")),
+    "0 to 1": lambda glb: skin(glb, 1),
+    "-1 to 0": lambda glb: skin(glb, -1),
     "glTF 2.0": lambda glb: glb.json["asset"].update(version="1.0"),
     "key times": lambda glb: animate(glb, "scale", [1, 0], np.ones((2, 3))),
     "values for its": lambda glb: animate(glb, "weights", [0, 1], [1]),

@@ -74,8 +74,9 @@ class GltfDocument:
         if (sparse := entry.get("sparse")) is None:
             return rows
         places = self._rows(sparse["indices"], _COMPONENTS[sparse["indices"]["componentType"]], 1, sparse["count"])
-        if places.max(initial=0) >= count:
-            raise self.broken(f"sparse indices of accessor {index}", f"be below {count}", places.max())
+        if places.size and not 0 <= places.min() <= places.max() < count:
+            got = f"{places.min()} to {places.max()}"
+            raise self.broken(f"sparse indices of accessor {index}", f"be below {count}", got)
         rows = np.array(rows)
         rows[places[:, 0]] = self._rows(sparse["values"], kind, width, sparse["count"])
         return rows

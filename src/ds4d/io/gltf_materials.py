@@ -107,7 +107,7 @@ class Surface:
             if material.emissive_texture is not None and glow.any():
                 glow = glow * material.emissive_texture.at(self._interpolated(self.uvs[1], *place))[:, :3]
             colors[chosen] = self._base(material, *place)[:, :3] + glow
-        return colors.clip(0, 1)
+        return np.nan_to_num(colors).clip(0, 1)
 
     def visible(self, face_ids: Int[np.ndarray, "S"], barycentric: Float[np.ndarray, "S 3"]) -> Bool[np.ndarray, "S"]:
         """Which points of faces are seen: not those below the cutoff of a mask, or blended with almost no alpha."""
@@ -130,10 +130,11 @@ class Surface:
         self, material: Material, face_ids: Int[np.ndarray, "S"], barycentric: Float[np.ndarray, "S 3"]
     ) -> Float32[np.ndarray, "S 4"]:
         """Base color and alpha."""
-        values = material.color * self._interpolated(self.vertex_colors, face_ids, barycentric)
+        values = self._interpolated(self.vertex_colors, face_ids, barycentric)
         if material.texture is not None:
             values = values * material.texture.at(self._interpolated(self.uvs[0], face_ids, barycentric))
-        return values
+        with np.errstate(over="ignore", invalid="ignore"):
+            return material.color * values
 
     def _interpolated(
         self, values: Float32[np.ndarray, "V C"], face_ids: Int[np.ndarray, "S"], barycentric: Float[np.ndarray, "S 3"]

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from ds4d.io.gltf_document import GltfDocument
 
-MAX_COUNT = 20_000_000  # of vertices, and of triangles
+_MAX_COUNT = 20_000_000  # of vertices with those of morph targets, and of triangles
 _TRIANGLES, _STRIP, _FAN = 4, 5, 6
 
 
@@ -72,13 +72,14 @@ class MeshReader:
             for primitive in self._mesh(node)["primitives"]
             if primitive.get("mode", _TRIANGLES) >= _TRIANGLES and "POSITION" in primitive["attributes"]
         ]
-        for what, accessors in (
-            ("vertices", [primitive["attributes"]["POSITION"] for _, primitive in shown]),
-            ("corners of triangles", [primitive["indices"] for _, primitive in shown if "indices" in primitive]),
+        shapes = [shape for _, primitive in shown for shape in (primitive["attributes"], *primitive.get("targets", []))]
+        for what, accessors, most in (
+            ("vertices and morph targets", [shape["POSITION"] for shape in shapes if "POSITION" in shape], _MAX_COUNT),
+            ("corners", [primitive["indices"] for _, primitive in shown if "indices" in primitive], 3 * _MAX_COUNT),
         ):
             count = sum(self._document.item("accessors", index)["count"] for index in accessors)
-            if count > MAX_COUNT * (1 if what == "vertices" else 3):
-                raise self._document.broken(f"the {what}", f"be at most {MAX_COUNT}", count, "Simplify the model.")
+            if count > most:
+                raise self._document.broken(f"the {what}", f"be at most {most}", count, "Simplify the model.")
         for node, primitive in shown:
             yield self._primitive(node, primitive)
 
@@ -127,8 +128,9 @@ class MeshReader:
         indices = np.arange(count)
         if "indices" in primitive:
             indices = self._document.accessor(primitive["indices"])[:, 0].astype(np.int64)
-            if indices.max(initial=-1) >= count:
-                raise self._document.broken("indices of a mesh", f"be below its {count} vertices", indices.max())
+            if indices.size and not 0 <= indices.min() <= indices.max() < count:
+                got = f"{indices.min()} to {indices.max()}"
+                raise self._document.broken("indices of a mesh", f"be below its {count} vertices", got)
         mode = primitive.get("mode", _TRIANGLES)
         if mode == _TRIANGLES:
             return indices[: len(indices) // 3 * 3].reshape(-1, 3)
@@ -151,8 +153,9 @@ class MeshReader:
         if joints.shape != weights.shape:
             raise self._document.broken(f"joints of skin {skin}", f"be {weights.shape}", joints.shape)
         joints[weights == 0] = 0  # such entries may be anything
-        if joints.max(initial=0) >= len(slots):
-            raise self._document.broken(f"joints of skin {skin}", f"be below {len(slots)}", joints.max())
+        if joints.size and not 0 <= joints.min() <= joints.max() < len(slots):
+            got = f"{joints.min()} to {joints.max()}"
+            raise self._document.broken(f"joints of skin {skin}", f"be below {len(slots)}", got)
         total = weights.sum(1, keepdims=True)
         weights[:, :1] += total == 0  # a vertex without weights follows the first joint
         return joints + slots.start, weights / np.where(total == 0, 1, total)

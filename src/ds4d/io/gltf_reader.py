@@ -30,7 +30,8 @@ def read_gltf(path: str | Path) -> "GltfModel":
     """
     path = Path(path)
     try:
-        return GltfModel(GltfDocument(path))
+        with np.errstate(over="ignore", invalid="ignore"):  # vertices are checked in the end
+            return GltfModel(GltfDocument(path))
     except GltfError:
         raise
     except _DAMAGE as error:
@@ -77,11 +78,11 @@ class GltfModel:
 
     def vertices_over(self, clip: int | None, times: Float[np.ndarray, "T"]) -> Float32[np.ndarray, "T V 3"]:
         """All vertices at each of several times of a clip, in seconds; at rest if the clip is None."""
-        values = {
-            (channel.node, channel.part): channel.sampler.at(times)
-            for channel in (() if clip is None else self.clips[clip].channels)
-        }
         with np.errstate(over="ignore", invalid="ignore"):  # a bad key gives vertices that are not finite
+            values = {
+                (channel.node, channel.part): channel.sampler.at(times)
+                for channel in (() if clip is None else self.clips[clip].channels)
+            }
             moved = {place: value for place, value in values.items() if place[1] != "weights"}
             world = self._tree.matrices(moved, len(times))[:, self._slot_nodes] @ self._inverse_binds
             columns = world[:, :, :3].transpose(1, 3, 0, 2).reshape(4 * len(self._slot_nodes), -1).astype(np.float32)
