@@ -15,15 +15,16 @@ def main(argv: list[str] | None = None) -> int:
     """Trains and prints progress; returns the exit code."""
     settings = tyro.cli(TrainSettings, args=argv, description=__doc__)
     try:
-        train(settings, report=_print)
+        train(settings, report=_say)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        sys.stderr.write(f"error: {error}\n")
         return 1
     return 0
 
 
-def _print(line: str) -> None:
-    print(line, flush=True)
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ class RandomCameras:
         return self.distances / self.focals
 
     def rays(self, size: int) -> Float[Tensor, "B 2 h w"]:
-        """x / z and y / z of the ray through each pixel."""
+        """X / z and y / z of the ray through each pixel."""
         steps = (torch.arange(size, device=self.focals.device) + 0.5) / size - 0.5
         xs = self.centers[:, 0, None] + steps / self.focals[:, None]
         ys = self.centers[:, 1, None] + steps / self.focals[:, None]
@@ -186,7 +186,9 @@ def _at_pixel_centers(
     centers = torch.arange(size, device=values.device) + 0.5
     across, down = centers - shown[..., 0], centers[:, None] - shown[..., 1]
     pixel = (cameras.sides / size)[:, None, None]
-    slopes = normals[..., :2] / torch.where(normals[..., 2:].abs() < 0.3, 0.3 * normals[..., 2:].sign(), normals[..., 2:])
+    slopes = normals[..., :2] / torch.where(
+        normals[..., 2:].abs() < 0.3, 0.3 * normals[..., 2:].sign(), normals[..., 2:]
+    )
     slopes = slopes.nan_to_num(0.0, 0.0, 0.0)
     depth = shown[..., 2] - pixel * (slopes[..., 0] * across + slopes[..., 1] * down)
     return torch.where(layer.hit, depth / cameras.sides[:, None, None], 0.0)

@@ -4,24 +4,29 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch import distributed as dist
 
 from ds4d.io import atomic_path
 from ds4d.lift_training.appearance import random_appearance
 from ds4d.lift_training.corruption import input_images
-from ds4d.lift_training.images import Surfaces, draw, random_cameras
+from ds4d.lift_training.images import RandomCameras, Surfaces, draw, random_cameras
+from ds4d.lift_training.lifted import turned
 from ds4d.lift_training.model_pool import ModelPool
 from ds4d.lift_training.objective import objective_terms, weighted_sum
+from ds4d.lift_training.render_loss import render_error
 from ds4d.lift_training.settings import TrainSettings
 from ds4d.multiview.lift.checkpoint import read_network
 from ds4d.multiview.lift.inputs import network_inputs
-from ds4d.multiview.lift.network import LiftNetwork, predict
+from ds4d.multiview.lift.network import LiftNetwork, Prediction, predict
+
+Rows = TypeVar("Rows")
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,25 @@ class Step:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Training images.
+
+    Attributes:
+        inputs: input of the network.
+        surfaces: what is true.
+        cameras: cameras of the images.
+        other_cameras: cameras on other sides of the first images, if their shapes are rendered.
+        other_views: what these cameras see.
+    """
+
+    inputs: Float[Tensor, "B 8 H W"]
+    surfaces: Surfaces
+    cameras: RandomCameras
+    other_cameras: RandomCameras | None = None
+    other_views: Surfaces | None = None
+
+
 class Trainer:
     """Trains a network.
 
@@ -62,7 +86,7 @@ class Trainer:
         self.images = 0
         self.network = LiftNetwork(settings.network)
         state = self._resumed_state() if settings.resume else None
-        self.network.to(self.device, memory_format=torch.channels_last)
+        self.network.to(self.device)
         self.average = deepcopy(self.network).requires_grad_(False)
         self.optimizer = _optimizer(self.network, settings)
         if state is not None:
@@ -74,10 +98,10 @@ class Trainer:
     def run(self) -> Iterator[Step]:
         """Trains, and yields a line of the log from time to time."""
         settings, began = self.settings, time.perf_counter()
-        per_step, first, last = settings.batch * self.processes, self.images, (began, self.images)
+        per_step, before, last = settings.batch * self.processes, self.images, (began, self.images)
         totals: dict[str, Tensor] = {}
         steps = 0
-        while (progress := self._progress(self.images - first, time.perf_counter() - began)) < 1:
+        while (progress := self._progress(self.images - before, time.perf_counter() - began)) < 1:
             rate = settings.learning_rate * min(
                 1.0, (steps + 1) / max(1, settings.warmup), (1 - progress) / max(settings.cooldown, 1e-6)
             )
@@ -94,17 +118,24 @@ class Trainer:
                 yield Step(self.images, means.pop("loss"), means, per_second, rate, now - began)
                 totals, last = {}, (now, self.images)
 
-    def draw(self) -> tuple[Tensor, Surfaces]:
-        """Random inputs of the network, and what is true."""
-        settings, count = self.settings, self.settings.batch
+    @torch.no_grad()
+    def draw(self) -> Batch:
+        """Random training images."""
+        settings, count, size = self.settings, self.settings.batch, self.settings.network.size
         choice = self.pool.choose(count, self.generator)
         positions = self.pool.positions(choice)
         cameras = random_cameras(positions, settings.cameras, self.generator)
         looks = random_appearance(count, settings.appearance, self.generator, self.device)
-        size = settings.network.size
         surfaces = draw(self.pool, choice, positions, cameras, looks, size)
         images = input_images(surfaces, settings.corruption, self.generator)
-        return network_inputs(images, cameras.rays(size)), surfaces
+        inputs = network_inputs(images, cameras.rays(size)).contiguous(memory_format=torch.channels_last)
+        batch, few = Batch(inputs, surfaces, cameras), min(count, settings.render.images)
+        if not few:
+            return batch
+        azimuths = 40 + 280 * torch.rand(few, device=self.device, generator=self.generator)
+        others = turned(positions[:few], first(cameras, few), azimuths)
+        views = draw(self.pool, first(choice, few), positions[:few], others, first(looks, few), size)
+        return replace(batch, other_cameras=others, other_views=views)
 
     def save_state(self, path: Path) -> None:
         """Writes what a later run needs to continue."""
@@ -151,27 +182,32 @@ class Trainer:
         if self.processes > 1:
             network = nn.parallel.DistributedDataParallel(network)
 
-        def loss_of(inputs: Tensor, surfaces: Surfaces) -> tuple[Tensor, dict[str, Tensor]]:
+        def predict_images(inputs: Tensor) -> Prediction:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=cuda):
                 corrections = network(inputs)
-            terms = objective_terms(predict(corrections, inputs), surfaces, inputs[:, 3])
-            return weighted_sum(terms, settings.weights), terms
+            return predict(corrections, inputs)
 
-        if settings.compile:
-            loss_of = torch.compile(loss_of, dynamic=False)
-        parameters, averages = list(self.network.parameters()), list(self.average.parameters())
+        predicted = torch.compile(predict_images, dynamic=False) if settings.compile else predict_images
+        terms_of = torch.compile(objective_terms, dynamic=False) if settings.compile else objective_terms
+        parameters: list[Tensor] = list(self.network.parameters())
+        averages: list[Tensor] = list(self.average.parameters())
 
         def step() -> dict[str, Tensor]:
-            with torch.no_grad():
-                inputs, surfaces = self.draw()
-                inputs = inputs.contiguous(memory_format=torch.channels_last)
-            loss, terms = loss_of(inputs, surfaces)
+            batch = self.draw()
+            prediction = predicted(batch.inputs)
+            terms = terms_of(prediction, batch.surfaces, batch.inputs[:, 3])
+            loss = weighted_sum(terms, settings.weights)
+            if batch.other_cameras is not None and batch.other_views is not None:
+                few = len(batch.other_cameras.focals)
+                seen = first(prediction, few), batch.inputs[:few], first(batch.cameras, few)
+                terms["render"] = render_error(*seen, batch.other_cameras, batch.other_views)
+                loss = loss + settings.render.weight * terms["render"]
             self.optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, 1.0)
             self.optimizer.step()
             with torch.no_grad():
-                torch._foreach_lerp_(averages, parameters, 1 - settings.ema)
+                torch._foreach_lerp_(averages, parameters, weight=1 - settings.ema)
             return {"loss": loss.detach(), **{name: value.detach() for name, value in terms.items()}}
 
         return step
@@ -189,6 +225,11 @@ def process_group() -> tuple[int, int]:
         return 0, 1
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     return dist.get_rank(), processes
+
+
+def first(values: Rows, count: int) -> Rows:
+    """The first rows of a dataclass of tensors."""
+    return type(values)(**{name: value[:count] for name, value in vars(values).items()})
 
 
 def _optimizer(network: LiftNetwork, settings: TrainSettings) -> torch.optim.Optimizer:

@@ -75,7 +75,7 @@ class ModelPool:
     def details(
         self, choice: Choice, samples: Int[Tensor, "B N"]
     ) -> tuple[Float[Tensor, "B N 3"], Float[Tensor, "B N 3"], Float[Tensor, "B N 3"]]:
-        """sRGB albedo, unit normal, and position in the first pose of some samples."""
+        """SRGB albedo, unit normal, and position in the first pose of some samples."""
         models = choice.models[:, None]
         corners, barycentric = self.corners[models, samples], self.barycentric[models, samples].float()
         normals = _mix(self.normals[choice.first_vertex[:, None, None] + corners].float(), barycentric)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def train(settings: TrainSettings, *, report: Callable[[str], None]) -> dict[str
                 log.add_scalar(f"held_out/{name}", value, trainer.images)
     card = {
         "images": trainer.images,
-        "date": datetime.now(UTC).date().isoformat(),
+        "date": datetime.now(timezone.utc).date().isoformat(),
         "models": {"train": len(split.train), "held_out": len(split.validation)},
         "held_out_figures": figures,
         "settings": _plain(asdict(settings)),

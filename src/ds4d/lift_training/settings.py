@@ -8,6 +8,7 @@ from ds4d.lift_training.appearance import AppearanceSettings
 from ds4d.lift_training.corruption import CorruptionSettings
 from ds4d.lift_training.images import CameraSettings
 from ds4d.lift_training.objective import ObjectiveWeights
+from ds4d.lift_training.render_loss import RenderSettings
 from ds4d.multiview.lift.network import NetworkConfig
 
 
@@ -33,7 +34,12 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         check_ranges(
-            self, poses="[1, inf)", samples="[64, 32767]", static_share="[0, 1]", validation="[0, 1)", workers="[1, inf)"
+            self,
+            poses="[1, inf)",
+            samples="[64, 32767]",
+            static_share="[0, 1]",
+            validation="[0, 1)",
+            workers="[1, inf)",
         )
 
 
@@ -67,6 +73,7 @@ class TrainSettings:
         appearance: random lights and paint.
         corruption: what spoils the input images.
         weights: weights of the loss.
+        render: renders from other sides in the loss.
     """
 
     data: Path
@@ -92,6 +99,7 @@ class TrainSettings:
     appearance: AppearanceSettings = field(default_factory=AppearanceSettings)
     corruption: CorruptionSettings = field(default_factory=CorruptionSettings)
     weights: ObjectiveWeights = field(default_factory=ObjectiveWeights)
+    render: RenderSettings = field(default_factory=RenderSettings)
 
     def __post_init__(self) -> None:
         check_ranges(

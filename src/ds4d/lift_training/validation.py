@@ -13,11 +13,12 @@ from torch.nn import functional as F
 from ds4d.core import tracked
 from ds4d.lift_training.appearance import AppearanceSettings, random_appearance
 from ds4d.lift_training.corruption import CorruptionSettings, input_images
-from ds4d.lift_training.images import CameraSettings, RandomCameras, Surfaces, camera_rotations, draw, framed
+from ds4d.lift_training.images import CameraSettings, RandomCameras, Surfaces, draw
 from ds4d.lift_training.images import random_cameras as cameras_around
+from ds4d.lift_training.lifted import camera_of, depth_pair, turned
 from ds4d.lift_training.model_pool import ModelPool
 from ds4d.metrics import average_views, score_view
-from ds4d.multiview.depth_pairs import DepthPair, surface_gaussians
+from ds4d.multiview.depth_pairs import surface_gaussians
 from ds4d.multiview.inflate.back_colors import fill_from_rim
 from ds4d.multiview.lift.inputs import network_inputs
 from ds4d.multiview.lift.network import OUT_CHANNELS, LiftNetwork, Prediction, predict
@@ -73,14 +74,14 @@ def validation_images(
         surfaces = draw(pool, choice, positions, cameras, looks, size)
         exact = CorruptionSettings(grow=0, soften=0, blur=0, noise=0)
         inputs = network_inputs(input_images(surfaces, exact, generator), cameras.rays(size))
-        others = tuple(_turned(positions, cameras, azimuth) for azimuth in _AZIMUTHS)
+        others = tuple(
+            turned(positions, cameras, torch.full((len(models),), azimuth, device=device)) for azimuth in _AZIMUTHS
+        )
         views = tuple(_rgba(draw(pool, choice, positions, other, looks, size)) for other in others)
         yield ValidationImages(inputs, surfaces, cameras, others, views)
 
 
-def validate(
-    network: LiftNetwork | None, batches: list[ValidationImages], *, render: bool = True
-) -> dict[str, float]:
+def validate(network: LiftNetwork | None, batches: list[ValidationImages], *, render: bool = True) -> dict[str, float]:
     """Errors of a network; without one, those of the inflated mask.
 
     Args:
@@ -155,39 +156,6 @@ def _render_scores(prediction: Prediction, batch: ValidationImages) -> list[dict
         ]
         found.append({name: average_views(scores)[name] for name in _SCORES})
     return found
-
-
-def depth_pair(prediction: Prediction, inputs: Float[Tensor, "B 8 H W"], cameras: RandomCameras) -> DepthPair:
-    """A prediction as depth maps in world units."""
-    sides, distances = cameras.sides[:, None, None], cameras.distances[:, None, None]
-    return DepthPair(
-        front=distances + sides * prediction.front,
-        back=distances + sides * prediction.back,
-        inside=inputs[:, 3] > 0.5,
-        front_colors=inputs[:, :3],
-        back_colors=prediction.back_colors.clamp(0, 1),
-    )
-
-
-def camera_of(cameras: RandomCameras, size: int) -> Cameras:
-    """The cameras as those of one moving view. The object's stretching is part of the object, not of the camera."""
-    count = len(cameras.focals)
-    viewmats = torch.eye(4, device=cameras.focals.device).repeat(count, 1, 1)
-    viewmats[:, :3, :3], viewmats[:, 2, 3] = cameras.rotations, cameras.distances
-    Ks = torch.zeros_like(viewmats[:, :3, :3])
-    Ks[:, 0, 0] = Ks[:, 1, 1] = size * cameras.focals
-    Ks[:, :2, 2] = size * (0.5 - cameras.centers * cameras.focals[:, None])
-    Ks[:, 2, 2] = 1
-    return Cameras(viewmats[:, None], Ks[:, None], size, size)
-
-
-def _turned(positions: Float[Tensor, "B S 3"], cameras: RandomCameras, azimuth_deg: float) -> RandomCameras:
-    """Level cameras that look from this azimuth relative to the input's."""
-    forward = cameras.rotations[:, 2]
-    azimuths = torch.atan2(-forward[:, 0], -forward[:, 2]) + math.radians(azimuth_deg)
-    level = torch.zeros_like(azimuths)
-    rotations = camera_rotations(azimuths, level, level)
-    return framed(positions, rotations, cameras.distances, torch.full_like(azimuths, 0.85), cameras.stretches)
 
 
 def _rgba(surfaces: Surfaces) -> UInt8[np.ndarray, "B H W 4"]:

@@ -43,7 +43,7 @@ class Crops:
         return torch.stack(torch.broadcast_tensors(xs[:, None, :], ys[:, :, None]), dim=-1)
 
     def rays(self, camera: Cameras, size: int) -> Float[Tensor, "B 2 h w"]:
-        """x / z and y / z of the ray through each pixel of the crops, in the camera's frame."""
+        """X / z and y / z of the ray through each pixel of the crops, in the camera's frame."""
         K = camera.Ks[0]
         grid = self.grid(size, camera.width, camera.height)
         xs = ((grid[..., 0] + 1) * (camera.width / 2) - K[0, 2]) / K[0, 0]
@@ -60,9 +60,7 @@ def crops_around(masks: Bool[Tensor, "B H W"]) -> Crops:
     return Crops(0.5 * (left + right - side), 0.5 * (top + bottom - side), side)
 
 
-def network_inputs(
-    rgba: Float[Tensor, "B 4 H W"], rays: Float[Tensor, "B 2 H W"]
-) -> Float[Tensor, "B 8 H W"]:
+def network_inputs(rgba: Float[Tensor, "B 4 H W"], rays: Float[Tensor, "B 2 H W"]) -> Float[Tensor, "B 8 H W"]:
     """The network's input channels.
 
     Args:

@@ -87,7 +87,8 @@ class LiftNetwork(nn.Module):
         self.full = nn.Conv2d(half // 2 + IN_CHANNELS, half // 2, 3, padding=1)
         self.out = nn.Conv2d(half // 2, OUT_CHANNELS, 3, padding=1)
         nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+        assert self.out.bias is not None
+        nn.init.zeros_(self.out.bias)
 
     def forward(self, inputs: Float[Tensor, "B 8 H W"]) -> Float[Tensor, "B 7 H W"]:
         """The corrections; `predict` adds them up."""
