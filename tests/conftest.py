@@ -192,7 +192,7 @@ def quick_config() -> "GenerateConfig":
         field=FieldConfig(hexplane=HexPlaneConfig(channels=8, resolution=16, multipliers=(1, 2)), width=32),
         training=TrainingConfig(
             static_steps=20,
-            dynamic_steps=160,
+            dynamic_steps=100,
             times_per_step=2,
             temporal_curriculum=0.2,
             low_resolution_fraction=0.1,

@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 from dataclasses import replace
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -47,9 +48,18 @@ def prose(page: str) -> str:
     return re.sub(r"^```.*?^```", "", text_of(page), flags=re.MULTILINE | re.DOTALL)
 
 
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch, quick_config: GenerateConfig) -> None:
+    """Presets of a few steps on small images."""
+    training = replace(quick_config.training, static_steps=4, dynamic_steps=8)
+    small = replace(quick_config, training=training, views=replace(quick_config.views, size=48))
+    for name in PRESETS:
+        monkeypatch.setitem(PRESETS, name, lambda: small)
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
-def test_python_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In order, in one namespace, where `ds4d sample demo/data` was run."""
+def test_python_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few_steps: None) -> None:
+    """In order, in one namespace, where `ds4d sample demo/data` was run; with presets of a few steps."""
     write_sample(tmp_path / "demo" / "data", SampleConfig(frames=8, size=32, supersampling=1))
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
@@ -131,6 +141,13 @@ def test_commands_can_be_parsed(page: str) -> None:
             command(name).parse(argv)
 
 
+@cache
+def options_of_commands() -> set[str]:
+    """All options of all commands, as their help shows them."""
+    helps = "\n".join(command(name).help(show_all=True) for name in COMMANDS)
+    return set(re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", helps))
+
+
 @each_current_page
 def test_options_exist(page: str) -> None:
     found = {
@@ -139,8 +156,7 @@ def test_options_exist(page: str) -> None:
         if not span.startswith("python ")
         for option in re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", span)
     }
-    known = "\n".join(command(name).help(show_all=True) for name in COMMANDS) if found else ""
-    missing = sorted(option for option in found if not re.search(rf"(?<![\w-]){re.escape(option)}(?![\w.-])", known))
+    missing = sorted(found - options_of_commands()) if found else []
     assert not [option for option in missing if option not in EXTERNAL_OPTIONS]
 
 
@@ -160,12 +176,9 @@ EXTERNAL_OPTIONS = {
 
 
 def test_commands_of_the_readme_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_config: GenerateConfig, capsys: pytest.CaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few_steps: None, capsys: pytest.CaptureFixture
 ) -> None:
     """In order, on stand-ins of the data, with presets of a few steps; `viewer` serves until Ctrl-C and is left out."""
-    training = replace(quick_config.training, static_steps=4, dynamic_steps=8)
-    for name in PRESETS:
-        monkeypatch.setitem(PRESETS, name, lambda: replace(quick_config, training=training))
     monkeypatch.chdir(tmp_path)
     write_sample(tmp_path / "scene", SampleConfig(frames=8, size=48, supersampling=1))
     (tmp_path / "scene" / "transforms_mv.json").rename(tmp_path / "scene" / "transforms_train.json")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field
 from typing import Annotated, Any
 
+import docstring_parser
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
@@ -48,7 +49,7 @@ def option_type(
         options: the same as the beginning of an option.
         defaults: default values by name of the field, in place of the dataclass's own.
     """
-    hints = typing.get_type_hints(cls, include_extras=True)
+    hints, descriptions = typing.get_type_hints(cls, include_extras=True), _descriptions(cls)
     own_names = {each.name: groups.renamed.get(prefix + each.name, _kebab(each.name)) for each in _fields(cls)}
     names = {name: own if own.startswith("--") else f"{options}{own}" for name, own in own_names.items()}
     made_fields: list[tuple[str, Any, Any]] = []
@@ -61,13 +62,16 @@ def option_type(
             hint = option_type(nested, groups, prefix=f"{path}.", options=below)
             default = copy_as(default, hint) if dataclasses.is_dataclass(default) else default
             if path in groups.flat:
-                marks.append(tyro.conf.arg(name=""))
+                marks.append(tyro.conf.arg(name="", help=descriptions.get(each.name)))
         else:
             called = own_names[each.name]
             prefixed = False if called.startswith("--") else None
             marks.append(
                 tyro.conf.arg(
-                    name=called.removeprefix("--"), prefix_name=prefixed, help_behavior_hint=_describe_default
+                    name=called.removeprefix("--"),
+                    prefix_name=prefixed,
+                    help=descriptions.get(each.name),
+                    help_behavior_hint=_describe_default,
                 )
             )
             if path in groups.fixed:
@@ -99,6 +103,14 @@ def copy_as(value: Any, cls: type) -> Any:
         if nested and values[each.name] is not None:
             values[each.name] = copy_as(values[each.name], nested)
     return cls(**values)
+
+
+def _descriptions(cls: type) -> dict[str, str]:
+    """What the docstrings of a dataclass and its bases say about the fields."""
+    # tyro's own way reads and parses the source files of all classes, which takes half a second.
+    docstrings = [base.__doc__ or "" for base in reversed(cls.__mro__) if dataclasses.is_dataclass(base)]
+    params = [param for text in docstrings for param in docstring_parser.parse(text).params]
+    return {param.arg_name: re.sub(r"(?<!\n)\n(?!\n)", " ", param.description or "") for param in params}
 
 
 def _fields(cls: Any) -> tuple[dataclasses.Field, ...]:

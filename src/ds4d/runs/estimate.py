@@ -29,7 +29,7 @@ class _Cost:
 
 
 _CPU = _Cost(view=0.045, image=0.0235, frame=0.08, program=1.25)  # preset cpu, two cores
-_GPU = _Cost(view=0.02, image=0.00075, frame=0.003, program=2.2)  # preset fast, one H200
+_GPU = _Cost(view=0.02, image=0.00145, frame=0.003, program=2.2)  # preset fast, one H200
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Plots of a run: losses, number of Gaussians, PSNR by frame."""
 
+import math
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +16,7 @@ Curve = tuple[Sequence[float | int], Sequence[float | int | None]]  # x and y; N
 
 _INCHES = (4.4, 2.9)  # at the width of a phone, labels are as large as the text of a page
 _DPI = 200
+_LEGEND_COLUMNS = 3
 
 
 def loss_figure(log: Sequence[Mapping[str, Any]]) -> "Figure":
@@ -61,13 +63,18 @@ def _plot(
     curves: Mapping[str, Curve], *, xlabel: str, ylabel: str, yscale: str = "linear", marker: str | None = None
 ) -> "Figure":
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    figure = Figure(figsize=_INCHES, layout="constrained")
-    axis = figure.subplots()
+    # Fixed margins and plain numbers: a layout engine would draw everything twice, and mathtext is slow.
+    rows = math.ceil(len(curves) / _LEGEND_COLUMNS) if len(curves) > 1 else 0
+    figure = Figure(figsize=_INCHES)
+    axis = figure.subplots(gridspec_kw={"left": 0.17, "right": 0.97, "bottom": 0.17, "top": 0.95 - 0.07 * rows})
     for name, (x, y) in curves.items():
         axis.plot(x, [float("nan") if value is None else value for value in y], marker=marker, label=name, linewidth=1)
     axis.set(xlabel=xlabel, ylabel=ylabel, yscale=yscale)
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.yaxis.set_minor_formatter(NullFormatter())
     axis.grid(alpha=0.3)
-    if len(curves) > 1:
-        figure.legend(loc="outside upper center", fontsize="small", ncols=3)
+    if rows:
+        figure.legend(loc="upper center", fontsize="small", ncols=_LEGEND_COLUMNS)
     return figure

@@ -42,7 +42,7 @@ def test_sections_and_metrics(run: Path, read_page: Callable) -> None:
     assert "6 frames of views, 7 views" in page.text[""] and "48 x 48 pixels" in page.text["Metrics"]
     for name, version in metrics["versions"].items():
         assert f"{name} {version}" in page.text["Versions"]
-    for setting in ("seed 0", "training.dynamic_steps 160", "outputs.size 32", "init.file none"):
+    for setting in ("seed 0", "training.dynamic_steps 100", "outputs.size 32", "init.file none"):
         assert setting in page.text["Settings"]
 
 
