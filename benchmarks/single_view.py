@@ -1,4 +1,4 @@
-"""Other views from one view: a flat card, the inflated and the lifted shape and fits, scored on held-out views, as JSON.
+"""Other views from one view: a flat card, the inflated shape, the lifted shape, and fits, scored on held-out views.
 
     python benchmarks/single_view.py DATA/gltf/*                    # the card, and the inflated shape as it is
     python benchmarks/single_view.py DATA/gltf/* --facing           # with the facing in meta.json

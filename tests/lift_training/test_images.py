@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 def plain(count: int) -> Appearance:
     """White light from everywhere, and no paint."""
-    none = random_appearance(count, AppearanceSettings(repaint=0, mix=0, pattern=0), torch.Generator(), CPU)
+    none = random_appearance(count, AppearanceSettings(repaint=0.0, mix=0.0, pattern=0.0), torch.Generator(), CPU)
     values = vars(none) | {
         "ambient": torch.ones(count, 3),
         "intensities": torch.zeros_like(none.intensities),
@@ -43,8 +43,16 @@ def test_the_nearest_and_the_farthest_sample_are_shown() -> None:
     front, back = rasterize(pixels, torch.tensor([[0.1, -0.5, 0.9, 0.3, 0.0]]), 8, depth_range=(-1.0, 1.0))
     assert front.samples[0, 3, 2] == 1 and back.samples[0, 3, 2] == 2
     assert front.samples[0, 0, 7] == back.samples[0, 0, 7] == 3
-    assert front.hit.sum() == back.hit.sum() <= 4 * 4 and not front.hit[0, 6, 6]
+    assert front.hit.sum() == back.hit.sum() == 2 and not front.hit[0, 6, 6]
     assert torch.equal(front.gather(torch.arange(5.0)[None, :, None])[0, 3, 2], torch.tensor([1.0]))
+
+
+def test_small_holes_in_a_silhouette_are_closed() -> None:
+    ys, xs = torch.meshgrid(torch.arange(2, 7) + 0.5, torch.arange(2, 7) + 0.5, indexing="ij")
+    pixels = torch.stack((xs, ys), -1).flatten(0, 1)
+    kept = pixels[(pixels != 4.5).any(1)]  # all but the one in the middle
+    front, _ = rasterize((kept + 0.1)[None], torch.zeros(1, len(kept)), 10, depth_range=(-1.0, 1.0))
+    assert front.hit.sum() == 25 and front.hit[0, 4, 4]
 
 
 def test_too_many_samples_are_refused() -> None:
@@ -65,7 +73,7 @@ def test_depths_of_a_ball_are_where_its_rays_meet_it(pool: ModelPool) -> None:
     assert (drawn.mask[0] | ~inner).all()
     torch.testing.assert_close((drawn.front[0] * side)[inner], near[inner], atol=0.02, rtol=0)
     torch.testing.assert_close((drawn.back[0] * side)[inner], far[inner], atol=0.02, rtol=0)
-    assert drawn.mask[0].float().mean() == pytest.approx(math.pi * 0.4**2, rel=0.08)
+    assert drawn.mask[0].float().mean() == pytest.approx(math.pi * 0.4**2, rel=0.06)
 
 
 def test_azimuth_and_the_side_that_is_seen(pool: ModelPool) -> None:
@@ -145,9 +153,9 @@ def test_groups_are_chosen_by_the_square_root_of_their_size(make_sphere) -> None
 def test_input_images_are_premultiplied_and_masks_change_by_a_pixel(pool: ModelPool) -> None:
     _, drawn, _ = ball_from(pool, [0.0])
     generator = torch.Generator().manual_seed(0)
-    exact = input_images(drawn, CorruptionSettings(grow=0, soften=0, blur=0, noise=0), generator)
+    exact = input_images(drawn, CorruptionSettings(grow=0.0, soften=0.0, blur=0.0, noise=0.0), generator)
     assert torch.equal(exact[0, 3] > 0, drawn.mask[0])
     assert torch.equal(exact[:, :3], drawn.front_colors * drawn.mask[:, None])
-    grown = input_images(drawn, CorruptionSettings(grow=1, soften=0, blur=0, noise=0), generator)
+    grown = input_images(drawn, CorruptionSettings(grow=1.0, soften=0.0, blur=0.0, noise=0.0), generator)
     assert (grown[0, 3] >= exact[0, 3]).all() and grown[0, 3].sum() > exact[0, 3].sum()
     assert (grown[:, :3] <= grown[:, 3:] + 1e-6).all()

@@ -21,7 +21,7 @@ from ds4d.lift_training.model_pool import ModelPool
 from ds4d.lift_training.objective import ObjectiveWeights, objective_terms, weighted_sum
 from ds4d.lift_training.settings import DataSettings
 from ds4d.lift_training.validation import validate, validation_images
-from ds4d.multiview.lift.checkpoint import read_network
+from ds4d.multiview.lift.checkpoint import read_network, save_network
 from ds4d.multiview.lift.network import NetworkConfig, Prediction
 
 TINY = NetworkConfig(size=32, half_channels=16, quarter_channels=32, width=64, depth=1, head_width=32)
@@ -88,7 +88,7 @@ def test_the_truth_has_no_loss_and_errors_have_theirs() -> None:
     assert float(terms["depth"]) == pytest.approx(0.15, rel=1e-4) and float(terms["slope"]) == pytest.approx(
         0, abs=1e-6
     )
-    weights = ObjectiveWeights(depth=2.0, slope=0, color=0, scale=0)
+    weights = ObjectiveWeights(depth=2.0, slope=0.0, color=0.0, scale=0.0)
     assert float(weighted_sum(terms, weights)) == pytest.approx(0.3, rel=1e-4)
     outside = replace(exact, front=torch.where(truth.mask, exact.front, 5.0))
     assert objective_terms(outside, truth, truth.mask.float())["depth"] == 0
@@ -114,6 +114,7 @@ def test_training_lowers_the_loss_and_continues(pool: ModelPool, settings: Train
         sum(getattr(settings.weights, name) * value for name, value in steps[0].terms.items()), rel=1e-3
     )
     trainer.save_state(state_path(settings.out))
+    save_network(settings.out, trainer.average, {"images": trainer.images})
     resumed = Trainer(replace(settings, resume=True), pool)
     assert resumed.images == 240
     for before, after in zip(trainer.network.parameters(), resumed.network.parameters(), strict=True):
@@ -132,7 +133,7 @@ def test_equal_seeds_train_equal_networks(pool: ModelPool, settings: TrainSettin
 
 def test_validation_of_a_ball(pool: ModelPool, settings: TrainSettings) -> None:
     batches = list(
-        validation_images(pool, 2, 32, settings.cameras, replace(settings.appearance, pattern=0, repaint=0), seed=0)
+        validation_images(pool, 2, 32, settings.cameras, replace(settings.appearance, pattern=0.0, repaint=0.0), seed=0)
     )
     figures = validate(None, batches)
     assert figures["front"] < 0.25 and figures["normal"] < 45 and figures["iou"] > 0.5

@@ -150,12 +150,6 @@ class Trainer:
 
     def _resumed_state(self) -> dict[str, Any] | None:
         """Loads the network of an earlier run; returns the rest of its state, if that was kept."""
-        path = state_path(self.settings.out)
-        if path.is_file():
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            self.network.load_state_dict(state["network"])
-            self.images = state["images"]
-            return dict(state)
         network, card = read_network(self.settings.out)
         if network.config != self.settings.network:
             raise ValueError(
@@ -164,7 +158,13 @@ class Trainer:
             )
         self.network.load_state_dict(network.state_dict())
         self.images = card["images"]
-        return None
+        path = state_path(self.settings.out)
+        if not path.is_file():
+            return None
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.images = state["images"]
+        return dict(state)
 
     def _progress(self, images: int, seconds: float) -> float:
         progress = images / self.settings.images

@@ -1,7 +1,7 @@
 """A z-buffer for surface samples: the first and the last surface along the ray of each pixel, for many images at once.
 
-Each sample covers the 2 x 2 pixels around it. Depth and sample index share one 32-bit key, so that a single
-scatter-minimum (or maximum) finds both.
+Each sample covers the 2 x 2 pixels around it, which leaves no holes, but a silhouette has only the pixels that contain
+samples, and what these enclose. Depth and sample index share one 32-bit key, so that one scatter-minimum finds both.
 """
 
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 _INDEX_BITS = 15
 MAX_SAMPLES = 2**_INDEX_BITS - 1
@@ -59,6 +60,7 @@ def rasterize(
     numbers = torch.arange(count, device=depths.device, dtype=torch.int32)
     corner = (pixels - 0.5).floor().int()
     first = torch.arange(batch, device=depths.device, dtype=torch.int32)[:, None] * (size * size)
+    silhouettes = _silhouettes(pixels.floor().long(), size)
     # One more cell takes what falls outside the images.
     nearest = torch.full((batch * size * size + 1,), _EMPTY, dtype=torch.int32, device=depths.device)
     farthest = nearest.clone()
@@ -71,10 +73,22 @@ def rasterize(
             cells = (first + y * size + x).masked_fill(outside, batch * size * size).flatten().long()
             nearest.scatter_reduce_(0, cells, front_keys, "amin")
             farthest.scatter_reduce_(0, cells, back_keys, "amin")
-    return _layer(nearest[:-1], batch, size), _layer(farthest[:-1], batch, size)
+    return _layer(nearest[:-1], silhouettes), _layer(farthest[:-1], silhouettes)
 
 
-def _layer(keys: Int[Tensor, " P"], batch: int, size: int) -> Layer:
-    hit = keys != _EMPTY
-    samples = torch.where(hit, keys & MAX_SAMPLES, 0).long()
-    return Layer(samples.view(batch, size, size), hit.view(batch, size, size))
+def _silhouettes(pixels: Int[Tensor, "B S 2"], size: int) -> Bool[Tensor, "B H W"]:
+    """Pixels that contain samples, and holes of up to two pixels between them (a morphological closing)."""
+    batch, (x, y) = len(pixels), pixels.unbind(-1)
+    outside = (x < 0) | (y < 0) | (x >= size) | (y >= size)
+    first = torch.arange(batch, device=pixels.device)[:, None] * (size * size)
+    cells = (first + y * size + x).masked_fill(outside, batch * size * size).flatten()
+    found = torch.zeros(batch * size * size + 1, device=pixels.device)
+    found[cells] = 1.0
+    dilated = F.max_pool2d(found[:-1].view(batch, 1, size, size), 3, 1, 1)
+    # The border of the image is no boundary: padding would erode there.
+    return (1 - F.max_pool2d(1 - F.pad(dilated, (1, 1, 1, 1), value=1.0), 3, 1, 0))[:, 0] > 0.5
+
+
+def _layer(keys: Int[Tensor, " P"], silhouettes: Bool[Tensor, "B H W"]) -> Layer:
+    hit = (keys != _EMPTY).view(silhouettes.shape) & silhouettes
+    return Layer(torch.where(hit, (keys & MAX_SAMPLES).view(hit.shape), 0).long(), hit)

@@ -95,7 +95,7 @@ def _held_out(
     split: Split, settings: TrainSettings, device: torch.device, say: Callable[[str], None]
 ) -> list[ValidationImages]:
     pool = _pool(split.validation, split, settings, device, say)
-    plain = AppearanceSettings(repaint=0, mix=0, pattern=0)
+    plain = AppearanceSettings(repaint=0.0, mix=0.0, pattern=0.0)
     images = validation_images(
         pool, settings.validate_images, settings.network.size, settings.cameras, plain, seed=settings.seed
     )

@@ -72,7 +72,7 @@ def validation_images(
         cameras = cameras_around(positions, settings, generator)
         looks = random_appearance(len(models), appearance, generator, device)
         surfaces = draw(pool, choice, positions, cameras, looks, size)
-        exact = CorruptionSettings(grow=0, soften=0, blur=0, noise=0)
+        exact = CorruptionSettings(grow=0.0, soften=0.0, blur=0.0, noise=0.0)
         inputs = network_inputs(input_images(surfaces, exact, generator), cameras.rays(size))
         others = tuple(
             turned(positions, cameras, torch.full((len(models),), azimuth, device=device)) for azimuth in _AZIMUTHS
