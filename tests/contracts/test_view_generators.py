@@ -10,12 +10,26 @@ import torch
 from ds4d.geometry import orbit_cameras, project_points
 from ds4d.multiview import GENERATORS, ViewGenerator
 from ds4d.multiview.inflate import Inflate, InflateConfig
+from ds4d.multiview.lift import Lift, LiftConfig
+from ds4d.multiview.lift.checkpoint import save_network
+from ds4d.multiview.lift.network import LiftNetwork, NetworkConfig
 from ds4d.multiview.zero123plus import Zero123Plus, Zero123PlusConfig
 from ds4d.types import Frames, Video
+
+
+def untrained_lift(request: pytest.FixtureRequest) -> Lift:
+    """Lifting by a small network that inflates."""
+    path = request.getfixturevalue("tmp_path") / "network.safetensors"
+    config = NetworkConfig(size=64, half_channels=8, quarter_channels=8, width=16, depth=1, head_width=16)
+    torch.manual_seed(0)
+    save_network(path, LiftNetwork(config), {})
+    return Lift(LiftConfig(network=path), torch.device("cpu"))
+
 
 # A quick instance of each; a generator that needs weights gets tiny random ones.
 MAKERS: dict[str, Callable[[pytest.FixtureRequest], ViewGenerator]] = {
     "inflate": lambda request: Inflate(InflateConfig(), torch.device("cpu")),
+    "lift": untrained_lift,
     "zero123plus": lambda request: Zero123Plus(
         Zero123PlusConfig(folder=request.getfixturevalue("tiny_zero123plus"), view_size=64, steps=2),
         torch.device("cpu"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ds4d.core import choose_device
 from ds4d.lift_training.appearance import AppearanceSettings
 from ds4d.lift_training.data import Split, split_models
 from ds4d.lift_training.loop import Step, Trainer, process_group, state_path
@@ -34,9 +35,9 @@ def train(settings: TrainSettings, *, report: Callable[[str], None]) -> dict[str
     """
     rank, processes = process_group()
     say = report if rank == 0 else (lambda _: None)
-    device = torch.device(settings.device)
+    device = choose_device(settings.device)
     if device.type == "cuda" and processes > 1:
-        device = torch.device("cuda", rank % torch.cuda.device_count())
+        device = torch.device(device.type, rank % torch.cuda.device_count())
     split = split_models(settings.data, settings.models)
     pool = _pool(split.train, split, settings, device, say)
     trainer = Trainer(settings, pool, rank=rank, processes=processes)

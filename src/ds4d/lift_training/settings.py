@@ -64,7 +64,7 @@ class TrainSettings:
         validate_images: number of validation images.
         every: steps between two lines of the log.
         log: folder for TensorBoard files, or nothing.
-        device: cpu or cuda; with several processes (torchrun), each uses its own GPU.
+        device: auto, cpu or cuda; with several processes (torchrun), each uses its own GPU.
         compile: compile the network with torch.compile.
         seed: random seed.
         network: size of the network.
@@ -90,7 +90,7 @@ class TrainSettings:
     validate_images: int = 184
     every: int = 50
     log: Path | None = None
-    device: str = "cuda"
+    device: str = "auto"
     compile: bool = True
     seed: int = 0
     network: NetworkConfig = field(default_factory=NetworkConfig)

@@ -13,6 +13,7 @@ from torch import Tensor
 from ds4d.io import atomic_path
 from ds4d.multiview.lift.network import LiftNetwork, NetworkConfig
 
+_KEY = "ds4d"
 FORMAT = "ds4d-lift-1"  # changes when older files can no longer be read
 
 
@@ -25,9 +26,10 @@ def save_network(path: Path, network: LiftNetwork, card: dict[str, Any]) -> None
         card: how it was trained and what it reaches, as JSON.
     """
     tensors = {name: value.detach().half().cpu().contiguous() for name, value in network.state_dict().items()}
-    metadata = {"format": FORMAT, "network": json.dumps(asdict(network.config)), "card": json.dumps(card)}
+    header = {"format": FORMAT, "network": asdict(network.config), "card": card}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        # Under one key: safetensors writes several in random order, and equal networks should be equal files.
+        save_file(tensors, temporary, {_KEY: json.dumps(header)})
 
 
 def read_network(path: Path) -> tuple[LiftNetwork, dict[str, Any]]:
@@ -41,22 +43,25 @@ def read_network(path: Path) -> tuple[LiftNetwork, dict[str, Any]]:
         raise FileNotFoundError(f"{path} must be the weights of a trained network, got no such file. Check the path.")
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
+            header = (file.metadata() or {}).get(_KEY, "{}")
             tensors: dict[str, Tensor] = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} must be a complete safetensors file, got {error}. Copy it again.") from error
-    if metadata.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} must be a network of format {FORMAT}, got {metadata.get('format', 'no format')}. "
-            "Train it again, or use the version of ds4d that wrote it."
-        )
     try:
-        network = LiftNetwork(NetworkConfig(**json.loads(metadata["network"])))
-        network.load_state_dict(tensors)
-        card = json.loads(metadata["card"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        described = json.loads(header)
+        found = described.get("format", "no format")
+        if found == FORMAT:
+            network = LiftNetwork(NetworkConfig(**described["network"]))
+            network.load_state_dict(tensors)
+            card = dict(described["card"])
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{path} must hold a whole network and its card, got {reason}. Copy it again.") from error
+    if found != FORMAT:
+        raise ValueError(
+            f"{path} must be a network of format {FORMAT}, got {found}. "
+            "Train it again, or use the version of ds4d that wrote it."
+        )
     if not all(value.isfinite().all() for value in tensors.values()):
         raise ValueError(f"{path} must hold finite weights, got NaN or infinity. Use an earlier file.")
     return network.eval().requires_grad_(False), card
