@@ -165,10 +165,10 @@ def test_an_unfinished_run_is_refused_with_its_step(
     events = iter_run(sample_folder, tmp_path / "run", config=config, device="cpu")
     for event in events:
         if isinstance(event, StepDone) and event.step == 5:
-            with pytest.raises(ValueError, match=r"step 4 of 180.*--resume"):
+            with pytest.raises(ValueError, match=r"step 4 of 120.*--resume"):
                 open_run(tmp_path / "run", CPU)  # while running
             events.close()
-    with pytest.raises(ValueError, match="step 4 of 180"):
+    with pytest.raises(ValueError, match="step 4 of 120"):
         open_run(tmp_path / "run", CPU)  # after an interruption
 
 
