@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ds4d.core import check_ranges
+from ds4d.core import DeviceName, check_ranges
 from ds4d.lift_training.appearance import AppearanceSettings
 from ds4d.lift_training.corruption import CorruptionSettings
 from ds4d.lift_training.images import CameraSettings
@@ -90,7 +90,7 @@ class TrainSettings:
     validate_images: int = 184
     every: int = 50
     log: Path | None = None
-    device: str = "auto"
+    device: DeviceName = "auto"
     compile: bool = True
     seed: int = 0
     network: NetworkConfig = field(default_factory=NetworkConfig)
