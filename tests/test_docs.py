@@ -1,5 +1,7 @@
 """The documentation is true to the code: code blocks run, and every path, name and option exists."""
 
+import contextlib
+import io
 import json
 import re
 import shlex
@@ -153,8 +155,10 @@ def options_of_commands() -> set[str]:
 @cache
 def options_of_the_training() -> set[str]:
     """The options of `python -m ds4d.lift_training`."""
-    helps = tyro.extras.get_parser(TrainSettings).format_help()
-    return set(re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", helps))
+    helps = io.StringIO()
+    with contextlib.redirect_stdout(helps), contextlib.suppress(SystemExit):
+        tyro.cli(TrainSettings, args=["--help"])
+    return set(re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", helps.getvalue()))
 
 
 @each_current_page
