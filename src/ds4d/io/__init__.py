@@ -20,6 +20,7 @@ from ds4d.io.images import resize_premultiplied as resize_premultiplied
 from ds4d.io.images import spread_colors as spread_colors
 from ds4d.io.images import unpremultiply as unpremultiply
 from ds4d.io.images import write_png as write_png
+from ds4d.io.tensor_files import DIGEST as DIGEST
 from ds4d.io.tensor_files import DamagedFileError as DamagedFileError
 from ds4d.io.tensor_files import encode_tensors as encode_tensors
 from ds4d.io.tensor_files import read_tensors as read_tensors

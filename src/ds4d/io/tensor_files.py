@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ds4d.io.atomic import atomic_path
 
-_DIGEST = "sha256"
+DIGEST = "sha256"  # its key among the texts of a file
 
 
 class DamagedFileError(ValueError):
@@ -36,15 +36,11 @@ def encode_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | 
     """The content of the file that `write_tensors` writes."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     texts = dict(metadata or {})
-    return to_bytes(plain, metadata={**texts, _DIGEST: digest_of(plain, texts)})
+    return to_bytes(plain, metadata={**texts, DIGEST: digest_of(plain, texts)})
 
 
-def read_tensors(path: Path, *, needs_digest: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and texts of a safetensors file.
-
-    Args:
-        path: path of the file.
-        needs_digest: whether a file without a digest is refused, which other programs may have written.
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and texts of a safetensors file, which is compared with its digest; other programs write none.
 
     Raises:
         DamagedFileError: it is not a safetensors file, or differs from what was written.
@@ -56,10 +52,8 @@ def read_tensors(path: Path, *, needs_digest: bool = False) -> tuple[dict[str, T
             metadata = dict(file.metadata() or {})
     except SafetensorError as error:
         raise DamagedFileError(str(error)) from error
-    digest = metadata.pop(_DIGEST, None)
-    if digest is None and needs_digest:
-        raise DamagedFileError("it has no digest")
-    if digest is not None and digest != digest_of(tensors, metadata):
+    texts = {name: text for name, text in metadata.items() if name != DIGEST}
+    if DIGEST in metadata and metadata[DIGEST] != digest_of(tensors, texts):
         raise DamagedFileError("its content does not match its digest")
     return tensors, metadata
 

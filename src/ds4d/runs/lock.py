@@ -16,7 +16,7 @@ _PATIENCE = 2.0  # seconds; `check_idle` of another process holds the lock for a
 
 @contextmanager
 def locked(folder: Path) -> Generator[None, None, None]:
-    """Keeps other runs out of a folder while the block lasts; creates the folder, and removes it again if it stays empty.
+    """Keeps other runs out of a folder while the block lasts; creates it, and removes it again if it stays empty.
 
     The system releases the lock of a process that has ended, however that was.
 
@@ -70,6 +70,6 @@ def _in_use(folder: Path) -> ValueError:
     except (OSError, ValueError, KeyError, TypeError):
         by = "another process"
     return ValueError(
-        f"output {folder} must not be in use, got one that {by} is working on. Wait until it has ended, end it, or choose "
-        "another folder."
+        f"output {folder} must not be in use, got one that {by} is working on. Wait until it has ended, end it, or "
+        "choose another folder."
     )

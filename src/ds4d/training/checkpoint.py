@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ds4d.core import Warned, notify
-from ds4d.io import DamagedFileError, atomic_path, encode_tensors, read_tensors
+from ds4d.io import DIGEST, DamagedFileError, atomic_path, encode_tensors, read_tensors
 from ds4d.training.events import TrainingDiverged
 from ds4d.training.trainer import Trainer
 
@@ -71,10 +71,10 @@ def _read_last(path: Path) -> dict[str, Any]:
         return _read(path)
     try:
         return _read(path)
-    except (DamagedFileError, FileNotFoundError) as error:
+    except (DamagedFileError, FileNotFoundError):
         values = _read(previous)
         path.unlink(missing_ok=True)  # so that it is never kept in place of the good one
-        message = f"{path} is missing or damaged ({error}): the fit goes on from {previous.name}, a few steps earlier."
+        message = f"{path} is missing or damaged: the fit goes on from {previous.name}, which is of an earlier step."
         notify(Warned("checkpoint", message))
         return values
 
@@ -91,17 +91,17 @@ def _read(path: Path) -> dict[str, Any]:
         record = json.loads(metadata["ds4d"])
         version = record["format"]
         if version == FORMAT_VERSION:
-            tensors, _ = read_tensors(path, needs_digest=True)
+            _ = metadata[DIGEST]
             return {**tensors, **record["values"]}
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedFileError(
-            f"checkpoint: {path} is damaged ({error}). Remove the folder {path.parent.name} and resume, to fit from the "
-            "first step."
+            f"checkpoint: {path} is damaged ({error}). Remove it with the files beside it, and resume: the fit begins "
+            "anew."
         ) from error
     reader = "ds4d 0.1" if version == 1 else "a newer ds4d"
     raise ValueError(
-        f"checkpoint: {path} must have format {FORMAT_VERSION}, got {version}. Resume with {reader}, which reads it, or "
-        "start in another folder."
+        f"checkpoint: {path} must have format {FORMAT_VERSION}, got {version}. Resume with {reader}, which reads it, "
+        "or start in another folder."
     )
 
 

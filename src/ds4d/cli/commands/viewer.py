@@ -1,6 +1,7 @@
 """`ds4d viewer`: shows a run in the browser."""
 
 import secrets
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -10,6 +11,7 @@ import tyro
 from ds4d.cli.arguments import CommandLine, Flag, RunPath
 from ds4d.cli.console import Console
 from ds4d.cli.result import Outcome
+from ds4d.cli.signals import StopSignals
 from ds4d.core import DeviceName, choose_device
 from ds4d.viewer import Viewer, open_run
 from ds4d.viewer.addresses import DEFAULT_HOST
@@ -46,7 +48,11 @@ COMMAND = CommandLine(
 
 
 def run(argv: Sequence[str], console: Console) -> None:
-    """Runs the command: the result is printed when the page can be opened, and the command ends with Ctrl-C."""
+    """Runs the command: the result is printed when the page can be opened, and the command ends with Ctrl-C.
+
+    Raises:
+        SystemExit: SIGTERM was received.
+    """
     arguments = COMMAND.parse(argv)
     opened = open_run(arguments.run, choose_device(arguments.device))
     token = secrets.token_urlsafe(16) if arguments.token else None
@@ -55,10 +61,11 @@ def run(argv: Sequence[str], console: Console) -> None:
         viewer.show(opened.scene, opened.views)
         text = "\n".join([*viewer.address, "press Ctrl-C to end the viewer"])
         console.print_result(Outcome(text, {"host": viewer.host, "port": viewer.port, "token": token}))
-        while True:
-            viewer.refresh()
-            viewer.wait()
-    except KeyboardInterrupt:
-        return
+        with StopSignals(lambda line: None) as stop:
+            while stop.received is None:
+                viewer.refresh()
+                viewer.wait()
     finally:
         viewer.close()
+    if stop.received is signal.SIGTERM:
+        raise SystemExit(128 + stop.received)
