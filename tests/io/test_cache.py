@@ -128,3 +128,17 @@ def test_failed_write_keeps_the_older_file(monkeypatch: pytest.MonkeyPatch) -> N
     assert [(type(notice), notice.part) for notice in notices] == [(Warned, "cache")]
     found = read_cached("features", "key")
     assert found is not None and torch.equal(found["maps"], maps(1))
+
+
+def test_a_user_without_a_home_folder_works_without_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in containers that run under any number; with a notice."""
+
+    def fail(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("DS4D_CACHE")
+    monkeypatch.setattr(Path, "expanduser", fail)
+    assert read_cached("features", "x") is None
+    with notices_to((notices := []).append):
+        write_cached("features", "x", {"a": torch.zeros(1)})
+    assert [notice.part for notice in notices] == ["cache"] and "DS4D_CACHE" in notices[0].message

@@ -1,7 +1,7 @@
 """Display of a run in progress: its stages and steps on the console, its Gaussians in a live viewer."""
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from ds4d.cli.console import Console
 from ds4d.core import Degraded, Progress, Warned
@@ -76,4 +76,5 @@ def live_viewer(enabled: bool, console: Console) -> Generator[Callable[[Event], 
         console.print("\n".join(["live viewer:", *(f"  {line}" for line in viewer.address)]))
         yield LiveViewer(viewer).on_event
     finally:
-        viewer.close()
+        with suppress(Exception):  # the run is what counts
+            viewer.close()

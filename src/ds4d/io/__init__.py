@@ -1,6 +1,8 @@
 """Reading and writing images and videos, reading glTF, atomic file writes, and a disk cache."""
 
 from ds4d.io.atomic import atomic_path as atomic_path
+from ds4d.io.atomic import leftovers as leftovers
+from ds4d.io.atomic import sync as sync
 from ds4d.io.cache import LIMIT_BYTES as LIMIT_BYTES
 from ds4d.io.cache import cache_folder as cache_folder
 from ds4d.io.cache import read_cached as read_cached
@@ -23,5 +25,11 @@ from ds4d.io.images import unpremultiply as unpremultiply
 from ds4d.io.images import write_png as write_png
 from ds4d.io.srgb import to_linear as to_linear
 from ds4d.io.srgb import to_srgb as to_srgb
+from ds4d.io.tensor_files import DIGEST as DIGEST
+from ds4d.io.tensor_files import DamagedFileError as DamagedFileError
+from ds4d.io.tensor_files import encode_tensors as encode_tensors
+from ds4d.io.tensor_files import read_tensors as read_tensors
+from ds4d.io.tensor_files import write_tensors as write_tensors
 from ds4d.io.video_writer import write_alpha_video as write_alpha_video
 from ds4d.io.video_writer import write_video as write_video
+from ds4d.io.writable import check_writable as check_writable

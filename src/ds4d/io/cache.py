@@ -1,5 +1,6 @@
 """A disk cache for results that take long to compute, keyed by their inputs."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Mapping
@@ -18,14 +19,22 @@ _SUFFIX = ".safetensors"
 
 
 def cache_folder(category: str) -> Path:
-    """The folder of a category of tensors, inside $DS4D_CACHE or ~/.cache/ds4d."""
-    return Path(os.environ.get("DS4D_CACHE") or "~/.cache/ds4d").expanduser() / category
+    """The folder of a category of tensors, inside $DS4D_CACHE or ~/.cache/ds4d.
+
+    Raises:
+        OSError: the user has no home folder, as in containers that run under any number.
+    """
+    root = Path(os.environ.get("DS4D_CACHE") or "~/.cache/ds4d")
+    try:
+        return root.expanduser() / category
+    except RuntimeError as error:
+        raise OSError(errno.ENOENT, "There is no home folder", str(root)) from error
 
 
 def read_cached(category: str, key: str) -> dict[str, Tensor] | None:
     """The tensors that are cached under a key, by name; None if there are none or the file is damaged."""
-    path = cache_folder(category) / f"{key}{_SUFFIX}"
     try:
+        path = cache_folder(category) / f"{key}{_SUFFIX}"
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             digest = (file.metadata() or {}).get("sha256")
@@ -50,16 +59,16 @@ def write_cached(category: str, key: str, tensors: Mapping[str, Tensor], *, limi
     """
     if sum(tensor.nbytes for tensor in tensors.values()) >= limit_bytes:
         return
-    path = cache_folder(category) / f"{key}{_SUFFIX}"
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     try:
+        path = cache_folder(category) / f"{key}{_SUFFIX}"
         with atomic_path(path) as temporary:
             save_file(contiguous, temporary, metadata={"sha256": _digest(contiguous)})
         _evict(path.parent, limit_bytes)
     except (SafetensorError, OSError) as error:
         message = (
-            f"{category} are not cached in {path.parent}: {error}. Set the environment variable DS4D_CACHE to a folder "
-            "that can be written to."
+            f"{category} are not cached: {error}. Set the environment variable DS4D_CACHE to a folder that can be "
+            "written to."
         )
         notify(Warned("cache", message))
 
