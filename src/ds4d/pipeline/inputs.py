@@ -26,7 +26,6 @@ from ds4d.geometry import (
     transform_cameras,
     transform_points,
 )
-from ds4d.init import read_points
 from ds4d.multiview import (
     ViewsConfig,
     ViewsSource,
@@ -37,6 +36,7 @@ from ds4d.multiview import (
     make_generator,
 )
 from ds4d.preprocess import CropBox, Finding, VideoConfig, VideoCrop, load_video
+from ds4d.shapes import read_points
 from ds4d.types import Frames, GeneratedViews, MultiViewVideo, PointCloud, Similarity, Video
 
 _MOST_POINTS = 1_000_000

@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ds4d.core import tracked
-from ds4d.init.registration.match_score import MatchScore, score_match
-from ds4d.init.registration.poses import Poses
-from ds4d.init.registration.targets import Targets
+from ds4d.shapes.registration.match_score import MatchScore, score_match
+from ds4d.shapes.registration.poses import Poses
+from ds4d.shapes.registration.targets import Targets
 from ds4d.types import Gaussians, RawGaussians, Renderer, Rendering
 
 _STEPS = 30

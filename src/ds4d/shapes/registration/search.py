@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ds4d.core import tracked
 from ds4d.geometry import project_points, uniform_rotations
-from ds4d.init.registration.match_score import MatchScore, score_match
-from ds4d.init.registration.poses import Poses, angles_between
-from ds4d.init.registration.targets import Targets
+from ds4d.shapes.registration.match_score import MatchScore, score_match
+from ds4d.shapes.registration.poses import Poses, angles_between
+from ds4d.shapes.registration.targets import Targets
 from ds4d.types import Cameras
 
 _MIN_ROTATIONS = 1000  # every rotation is within 22 degrees of one, where the refinement converges

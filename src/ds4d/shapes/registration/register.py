@@ -8,12 +8,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ds4d.geometry import camera_focus, inverse_similarity, transform_cameras, transform_points
-from ds4d.init.points import gaussians_from_points
-from ds4d.init.registration.orientation import Orientation, describe_orientation
-from ds4d.init.registration.poses import Poses
-from ds4d.init.registration.refinement import refine_poses
-from ds4d.init.registration.search import search_poses
-from ds4d.init.registration.targets import crop_views
+from ds4d.shapes.points import gaussians_from_points
+from ds4d.shapes.registration.orientation import Orientation, describe_orientation
+from ds4d.shapes.registration.poses import Poses
+from ds4d.shapes.registration.refinement import refine_poses
+from ds4d.shapes.registration.search import search_poses
+from ds4d.shapes.registration.targets import crop_views
 from ds4d.types import Cameras, FrameBatch, RawGaussians, Renderer, Similarity
 
 _MIN_CANDIDATES = 12
