@@ -32,9 +32,11 @@ class Poses:
         signs = torch.where(self.mirrored, -1.0, 1.0).to(matrices)
         return torch.cat((signs[:, None, None] * matrices[..., :1], matrices[..., 1:]), dim=-1)
 
-    def apply(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "B N 3"]:
+    def apply(self, points: Float[Tensor, "*V N 3"]) -> Float[Tensor, "B *V N 3"]:
         """The points transformed by each pose."""
-        return self.scales[:, None, None] * (points @ self.orientations.mT) + self.shifts[:, None]
+        ones = (1,) * (points.ndim - 1)
+        turned = points @ self.orientations.mT.unflatten(0, (-1, *ones[1:]))
+        return self.scales.reshape(-1, *ones, 1) * turned + self.shifts.reshape(-1, *ones, 3)
 
     def select(self, rows: Int[Tensor, " b"]) -> "Poses":
         """The poses with these indices."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from ds4d.core import tracked
 from ds4d.shapes.registration.match_score import MatchScore, score_match
 from ds4d.shapes.registration.poses import Poses
-from ds4d.shapes.registration.targets import Targets
+from ds4d.shapes.registration.targets import Targets, shows_distance, views_as_times
 from ds4d.types import Gaussians, RawGaussians, Renderer, Rendering
 
 _STEPS = 30
@@ -22,11 +22,11 @@ def refine_poses(
     """Optimizes poses so that the rendered shape matches the target views.
 
     Alphas determine position and size; colors are compared only where both cover, so that a shape with other colors,
-    such as unlit ones, does not shrink to hide them. With a single view the distance from its camera is not changed.
+    such as unlit ones, does not shrink to hide them. If all views have one camera, the distance from it is not changed.
 
     Args:
         poses: initial poses in the targets' world, whose extent is about one unit.
-        shape: round Gaussians.
+        shape: round Gaussians; each view may have its own.
         targets: target views.
         renderer: differentiable renderer.
         colored: whether the shape has its own colors.
@@ -38,7 +38,8 @@ def refine_poses(
     quats = torch.nn.functional.normalize(poses.quats, dim=-1).requires_grad_()
     log_scales = poses.scales.log().requires_grad_()
     shifts = poses.shifts.clone().requires_grad_()
-    along = targets.cameras.viewmats[0, 2, :3] if targets.cameras.num_views == 1 else torch.zeros(3)
+    viewmats = targets.cameras.viewmats
+    along = torch.zeros(3) if shows_distance(targets.cameras) else viewmats[0, 2, :3]
     optimizer = torch.optim.Adam([quats, log_scales, shifts], lr=rate, betas=(0.8, 0.95))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _LR_DECAY ** (step / _STEPS))
 
@@ -62,16 +63,23 @@ def refine_poses(
 
 def _render(poses: Poses, shape: RawGaussians, targets: Targets, renderer: Renderer) -> Rendering:
     """The shape in each pose and view: images [B, V, ...], premultiplied colors."""
-    still = shape.activate()
-    count = (len(poses.quats), still.num_gaussians)
+    still, count = shape.activate(), len(poses.quats)
     placed = Gaussians(
         means=poses.apply(still.means),
-        quats=still.quats.expand(*count, 4),  # they are round: no rotation needed
-        scales=poses.scales[:, None, None] * still.scales,
-        opacities=still.opacities.expand(*count),
+        quats=still.quats.expand(count, *still.quats.shape),  # they are round: no rotation needed
+        scales=poses.scales.reshape(-1, *(1,) * still.scales.ndim) * still.scales,
+        opacities=still.opacities.expand(count, *still.opacities.shape),
         sh=still.sh,
     )
-    return renderer.render(placed, targets.cameras.expand_times(len(poses.quats)))
+    if still.means.ndim == 2:
+        return renderer.render(placed, targets.cameras.expand_times(count))
+    names = ("means", "quats", "scales", "opacities")
+    parts = {name: getattr(placed, name).flatten(0, 1) for name in names}
+    sh = still.sh.repeat(count, 1, 1, 1)
+    rendering = renderer.render(Gaussians(**parts, sh=sh), views_as_times(targets.cameras, count))
+    views = (count, targets.cameras.num_views)
+    colors, alphas, depths = (getattr(rendering, name).squeeze(1) for name in ("colors", "alphas", "depths"))
+    return Rendering(colors.unflatten(0, views), alphas.unflatten(0, views), depths.unflatten(0, views))
 
 
 def _image_errors(rendering: Rendering, targets: Targets, *, colored: bool) -> Float[Tensor, " B"]:

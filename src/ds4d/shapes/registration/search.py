@@ -6,12 +6,13 @@ from dataclasses import replace
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from ds4d.core import tracked
 from ds4d.geometry import project_points, uniform_rotations
 from ds4d.shapes.registration.match_score import MatchScore, score_match
 from ds4d.shapes.registration.poses import Poses, angles_between
-from ds4d.shapes.registration.targets import Targets
+from ds4d.shapes.registration.targets import Targets, views_as_times
 from ds4d.types import Cameras
 
 _MIN_ROTATIONS = 1000  # every rotation is within 22 degrees of one, where the refinement converges
@@ -23,7 +24,11 @@ _INITIAL_EXTENT = 0.7  # of the image
 
 
 def search_poses(
-    positions: Float[Tensor, "N 3"], colors: Float[Tensor, "N 3"] | None, targets: Targets, keep: int
+    positions: Float[Tensor, "*V N 3"],
+    colors: Float[Tensor, "*V N 3"] | None,
+    targets: Targets,
+    keep: int,
+    rotations: Float[Tensor, "R 4"] | None = None,
 ) -> Poses:
     """The `keep` best poses of the shape, best first, whose rotations differ from one another.
 
@@ -31,14 +36,17 @@ def search_poses(
     of the target silhouettes.
 
     Args:
-        positions: a few hundred points of the surface, centered on the origin.
+        positions: a few hundred points of the surface, centered on the origin; each view may have its own.
         colors: RGB of the points in [0, 1], or None to compare silhouettes alone.
         targets: small target views of the surroundings of the origin.
         keep: number of poses.
+        rotations: rotations wxyz to choose from, of the shape as it is; by default all, of its mirror image, too.
     """
-    rotations = uniform_rotations(max(_MIN_ROTATIONS, _MAX_IMAGES // targets.cameras.num_views))
+    handedness = (False, True) if rotations is None else (False,)
+    if rotations is None:
+        rotations = uniform_rotations(max(_MIN_ROTATIONS, _MAX_IMAGES // targets.cameras.num_views))
     found, errors = [], []
-    batches = [(quats, mirrored) for mirrored in (False, True) for quats in rotations.split(_CHUNK)]
+    batches = [(quats, mirrored) for mirrored in handedness for quats in rotations.split(_CHUNK)]
     for quats, mirrored in tracked(batches, "searching the orientation"):
         initial = _initial_poses(quats, mirrored, positions, targets)
         fitted = _fit_silhouettes(initial, positions, targets)
@@ -56,7 +64,7 @@ def _initial_poses(quats: Tensor, mirrored: bool, positions: Tensor, targets: Ta
         pixels, depths = project_points(center, cameras)
         center = center + _shifts(cameras.width / 2 - pixels, depths, targets)
     units_per_pixel = depths[:, 0] / cameras.Ks[:, [0, 1], [0, 1]].mean(-1)
-    extent = (positions.amax(0) - positions.amin(0)).norm()
+    extent = (positions.flatten(0, -2).amax(0) - positions.flatten(0, -2).amin(0)).norm()
     scale = _INITIAL_EXTENT * cameras.width * float(units_per_pixel.mean() / extent)
     count = len(quats)
     return Poses(quats, torch.full((count,), mirrored), torch.full((count,), scale), center.expand(count, 3))
@@ -67,7 +75,7 @@ def _fit_silhouettes(poses: Poses, positions: Tensor, targets: Targets) -> Poses
 
     Areas are not compared: points fill every pixel that a thin limb touches.
     """
-    covered = (nearest_points(poses.apply(positions), targets.cameras) < len(positions)).float()
+    covered = (nearest_points(poses.apply(positions), targets.cameras) < positions.shape[-2]).float()
     centers, spreads = _image_moments(covered)
     true_centers, true_spreads = _image_moments(targets.alphas.flatten(1))
     growth = (targets.weights * true_spreads / spreads).sum(-1)
@@ -101,14 +109,26 @@ def _shifts(offsets: Float[Tensor, "V B 2"], depths: Float[Tensor, "V B"], targe
 
 def _score(poses: Poses, positions: Tensor, colors: Tensor | None, targets: Targets) -> MatchScore:
     nearest = nearest_points(poses.apply(positions), targets.cameras)
-    shown = None if colors is None else torch.cat((colors, colors.new_zeros(1, 3)))[nearest]
-    return score_match(nearest < len(positions), shown, targets, alpha_threshold=_ALPHA_THRESHOLD)
+    shown = None if colors is None else _colors_of(nearest, colors)
+    return score_match(nearest < positions.shape[-2], shown, targets, alpha_threshold=_ALPHA_THRESHOLD)
 
 
-def nearest_points(points: Float[Tensor, "B N 3"], cameras: Cameras) -> Int[Tensor, "B V P"]:
+def _colors_of(nearest: Int[Tensor, "B V P"], colors: Float[Tensor, "*V N 3"]) -> Float[Tensor, "B V P 3"]:
+    """Colors by the index of their point; black for the index N."""
+    padded = F.pad(colors, (0, 0, 0, 1))
+    if colors.ndim == 2:
+        return padded[nearest]
+    return padded[torch.arange(len(colors))[:, None], nearest]
+
+
+def nearest_points(points: Float[Tensor, "B *V N 3"], cameras: Cameras) -> Int[Tensor, "B V P"]:
     """Index of the point that each of the P pixels of a square image shows, row by row; N where there is none."""
-    count, views, size = points.shape[1], cameras.num_views, cameras.width
-    pixels, depths = project_points(points, cameras.expand_times(len(points)))
+    count, views, size = points.shape[-2], cameras.num_views, cameras.width
+    if points.ndim == 3:
+        pixels, depths = project_points(points, cameras.expand_times(len(points)))
+    else:  # each view as a time with one camera
+        pixels, depths = project_points(points.flatten(0, 1), views_as_times(cameras, len(points)))
+        pixels, depths = pixels.reshape(-1, views, count, 2), depths.reshape(-1, views, count)
     column, row = pixels.floor().clamp(-1, size).long().unbind(-1)
     in_image = (depths > 0) & (column >= 0) & (column < size) & (row >= 0) & (row < size)
     pixel = torch.where(in_image, row * size + column, size * size)  # one more for points outside
