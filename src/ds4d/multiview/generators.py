@@ -70,6 +70,19 @@ class ViewsConfig(FolderConfig):
         check_ranges(self, elevation="(-90, 90)", fovy="(0, 180)")
 
 
+def check_flipbook(config: ViewsConfig) -> None:
+    """Reads the files of a flipbook, so that what is wrong with them is said before any work.
+
+    Raises:
+        ValueError: a flipbook is asked for without files, or files without asking for it; or a file cannot be used.
+    """
+    settings = config.generators.flipbook
+    if config.source == "flipbook":
+        Flipbook(settings, torch.device("cpu")).check_files()
+    elif settings.files is not None:
+        raise ValueError(f"--flipbook must be used with --views flipbook, got --views {config.source}. Add it.")
+
+
 def choose_generator(config: ViewsConfig, device: torch.device) -> tuple[str, str]:
     """The view generator that is asked for or else the first usable one: its name, and a few words on the choice."""
     if config.source != "auto":

@@ -10,24 +10,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from ds4d.core import Warned, check_ranges, notify, to_dict, tracked
 from ds4d.geometry import RIGS, color_points, rgb_to_sh, transform_gaussians
+from ds4d.io import to_linear
 from ds4d.multiview.base import join_views, stag4d_cameras
-from ds4d.multiview.flipbook.alignment import Alignment, ShapeAxis, align, compare
+from ds4d.multiview.flipbook.alignment import Alignment, ShapeAxis, align, color_error, compare
 from ds4d.multiview.flipbook.files import files_of_frames, list_files
 from ds4d.multiview.shape_views import render_views
-from ds4d.shapes import Shape, read_shape
+from ds4d.shapes import Shape, gaussians_from_points, read_shape
 from ds4d.types import Cameras, Gaussians, GeneratedViews, PointCloud, RawGaussians, Video
+
+# Colors as in the file; those of glTF files of programs that store sRGB where linear colors belong; those of the frame.
+_Colors = Literal["file", "linear", "frame"]
 
 _VERSION = 1  # changes when the same files and settings give other views
 _MESH_POINTS = 40_000
-_POINTS = 3000  # of a shape, to align it
+_POINTS = 12_000  # of a shape, to align it
+_FINER = 2  # pixels rendered for the width of one
+_OPACITY, _SCALE_FACTOR = 0.95, 0.4  # of their Gaussians: the surface is closed and the silhouette hardly larger
 _SURFACE_POINTS = 20_000  # of the middle frame, from which Gaussians are initialized
 _SOLID = 0.3  # opacity of Gaussians that belong to the surface
 _MIN_IOU, _GOOD_IOU = 0.5, 0.7  # shapes of other objects reach 0.4 to 0.65
@@ -112,26 +117,25 @@ class Flipbook:
             raise ValueError("the video must show an object for a flipbook to be aligned with it, got empty masks.")
         paths = [self.files[index] for index in files_of_frames(len(self.files), video.num_times)]
         cameras = stag4d_cameras(video)
-        alignment, is_colored = self._align(paths, video, cameras[:1])
+        alignment, colors = self._align(paths, video, cameras[:1])
         views, points = [], None
         for time, path in enumerate(tracked(paths, "rendering the flipbook")):
             raw = transform_gaussians(alignment.placements[time], _read(path).gaussians)
-            if not is_colored:
+            if colors == "frame":
                 raw = _colored_by_frame(raw, video, time, cameras[:1])
-            views.append(render_views(_with_time(raw.activate()), cameras, self.device))
+            elif colors == "linear":
+                raw = _darkened(raw)
+            views.append(render_views(_with_time(raw.activate()), cameras, self.device, finer=_FINER))
             if time == video.num_times // 2:
                 points = _surface(raw)
         names = [view.name for view in RIGS["stag4d"][1:]]
         return GeneratedViews(join_views(video, np.concatenate(views), cameras, names), points)
 
-    def _align(self, paths: Sequence[Path], video: Video, camera: Cameras) -> tuple[Alignment, bool]:
-        """Where the shapes of all frames are, and whether all have colors."""
-        sampled, is_colored = {}, True
-        for path in tracked(dict.fromkeys(paths), "reading the flipbook"):
-            shape = _read(path)
-            sampled[path] = _sample(shape)
-            is_colored &= shape.is_colored
+    def _align(self, paths: Sequence[Path], video: Video, camera: Cameras) -> tuple[Alignment, _Colors]:
+        """Where the shapes of all frames are, and which colors they get."""
+        sampled = {path: _sample(_read(path)) for path in tracked(dict.fromkeys(paths), "reading the flipbook")}
         shapes, config = [sampled[path] for path in paths], self.config
+        is_colored = all(shape.is_colored for shape in shapes)
         if config.align:
             alignment = align(
                 shapes,
@@ -145,7 +149,13 @@ class Flipbook:
         else:
             alignment = compare(shapes, video, camera)
         self._report(alignment)
-        return alignment, is_colored
+        if not is_colored:
+            return alignment, "frame"
+        if paths[0].suffix.lower() not in (".glb", ".gltf"):
+            return alignment, "file"
+        darkened = [replace(shape, gaussians=_darkened(shape.gaussians)) for shape in shapes]
+        own, other = (color_error(each, alignment.placements, video, camera) for each in (shapes, darkened))
+        return alignment, "linear" if other < own else "file"
 
     def _report(self, alignment: Alignment) -> None:
         if alignment.iou >= _GOOD_IOU:
@@ -166,20 +176,23 @@ def _read(path: Path) -> Shape:
     return read_shape(path, _MESH_POINTS, torch.Generator().manual_seed(0))
 
 
-def _sample(shape: Shape) -> PointCloud:
-    """Points of the surface: centers of Gaussians, the more likely the more they cover."""
+def _sample(shape: Shape) -> Shape:
+    """Equal Gaussians on the surface: at the centers of Gaussians, the more likely the more they cover."""
     active = shape.gaussians.activate()
     areas = active.scales.sort(dim=1, descending=True).values[:, :2].prod(1)
     weights = active.opacities * areas.clamp_max(4 * areas.median())
-    rows = _draw(weights, _POINTS)
-    return PointCloud(active.means[rows], shape.colors[rows])
+    count = min(_POINTS, len(weights))
+    rows = weights.multinomial(count, generator=torch.Generator().manual_seed(0))
+    raw = gaussians_from_points(
+        active.means[rows], shape.colors[rows], opacity=_OPACITY, sh_degree=0, scale_factor=_SCALE_FACTOR
+    )
+    return Shape(raw, shape.is_colored)
 
 
-def _draw(weights: Float[Tensor, " N"], count: int) -> Tensor:
-    """Indices with a probability that is proportional to the weight."""
-    edges = weights.double().cumsum(0)
-    where = torch.rand(count, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * edges[-1]
-    return torch.searchsorted(edges, where, right=True).clamp_max(len(edges) - 1)
+def _darkened(raw: RawGaussians) -> RawGaussians:
+    """Gaussians whose colors were sRGB but read as linear, with their true colors."""
+    colors = torch.from_numpy(to_linear(Shape(raw, is_colored=True).colors.numpy()))
+    return replace(raw, sh=rgb_to_sh(colors)[:, None])
 
 
 def _surface(raw: RawGaussians) -> PointCloud:

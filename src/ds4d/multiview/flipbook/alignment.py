@@ -9,17 +9,18 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional as F
 
-from ds4d.geometry import matrices_to_quats, rotation_to_y, transform_points
+from ds4d.geometry import matrices_to_quats, rotation_to_y, transform_gaussians, transform_points
 from ds4d.io import resize_premultiplied
 from ds4d.rendering import renderer_for
-from ds4d.shapes import gaussians_from_points
+from ds4d.shapes import Shape
 from ds4d.shapes.registration import Orientation, register_shape
-from ds4d.types import Cameras, FrameBatch, PointCloud, Similarity, Video
+from ds4d.types import Cameras, FrameBatch, Similarity, Video
 
 ShapeAxis = Literal["+x", "-x", "+y", "-y", "+z", "-z"]
-AXES: dict[str, tuple[float, float, float]] = {
-    name: tuple((1.0 if name[0] == "+" else -1.0) * (letter == name[1]) for letter in "xyz")  # ty: ignore
+AXES: dict[str, tuple[float, ...]] = {
+    name: tuple((1.0 if name[0] == "+" else -1.0) * (letter == name[1]) for letter in "xyz")
     for name in ("+y", "+z", "-y", "-z", "+x", "-x")
 }
 
@@ -27,6 +28,7 @@ _KEY_FRAMES = 4  # and the middle one
 _AZIMUTH_STEP_DEG = 15.0
 _TILTS_DEG = (-20.0, 0.0, 20.0)  # a camera may look from above while the file is level with it, or the reverse
 _HEIGHT = 96  # pixels of the silhouettes that are compared
+_FINE_HEIGHT = 288  # pixels at which shapes are rendered to compare them
 _MAX_GROWTH, _MAX_SHIFT = 1.25, 0.25  # of one frame relative to all; the shift in units of the shape's extent
 _ROUNDS = 3  # of the corrections, as each changes the perspective
 
@@ -48,7 +50,7 @@ class Alignment:
 
 @torch.no_grad()
 def align(
-    shapes: Sequence[PointCloud],
+    shapes: Sequence[Shape],
     video: Video,
     camera: Cameras,
     *,
@@ -62,10 +64,10 @@ def align(
     A single camera does not determine the distance: the middle of the shapes is placed at the depth of the origin.
 
     Args:
-        shapes: points of the shape of each frame, equally many.
+        shapes: the shape of each frame, of round Gaussians in a random order.
         video: the video, of which one frame at least shows an object.
         camera: its camera, one view without a time axis.
-        colored: whether the points have colors of their own.
+        colored: whether the shapes have colors of their own.
         up: axis of the shapes that points up; None tries all.
         azimuth_deg: azimuth of the camera around the shapes, whose `up` is rotated to +y, degrees; None tries all.
         smoothing: standard deviation over time to which the corrections are smoothed, frames.
@@ -75,11 +77,12 @@ def align(
     keys = _key_frames(seen)
     batch = FrameBatch(images[keys, :3], images[keys, 3:])
     count = len(keys)
-    points = torch.stack([shapes[key].positions for key in keys])
-    colors = torch.stack([shapes[key].colors for key in keys]) if colored else None
+    points = min(shapes[key].gaussians.num_gaussians for key in keys)
+    positions = torch.stack([shapes[key].gaussians.means[:points] for key in keys])
+    colors = torch.stack([shapes[key].colors[:points] for key in keys]) if colored else None
     with torch.enable_grad():
-        found = register_shape(
-            points,
+        found = register_shape(  # of as many points in each frame
+            positions,
             colors,
             batch,
             Cameras(small.viewmats.repeat(count, 1, 1), small.Ks.repeat(count, 1, 1), small.width, small.height),
@@ -99,7 +102,7 @@ def align(
     return Alignment(tuple(placements), max(before, after), found.orientation)
 
 
-def compare(shapes: Sequence[PointCloud], video: Video, camera: Cameras) -> Alignment:
+def compare(shapes: Sequence[Shape], video: Video, camera: Cameras) -> Alignment:
     """The shapes as they are, in the world of the video; arguments as for `align`."""
     images, small = _frames(video, camera)
     placements = (Similarity.identity(),) * len(shapes)
@@ -135,6 +138,25 @@ def _turn(axis: Float[Tensor, " 3"], angle_deg: float) -> Float[Tensor, "3 3"]:
     return torch.linalg.matrix_exp(math.radians(angle_deg) * skew)
 
 
+def color_error(shapes: Sequence[Shape], placements: Sequence[Similarity], video: Video, camera: Cameras) -> float:
+    """Mean absolute difference of the straight colors of shapes and video in a few frames where both cover, in [0, 1].
+
+    Args:
+        shapes: the shape of each frame.
+        placements: map from the space of each shape to the world of the video.
+        video: the video.
+        camera: its camera, one view without a time axis.
+    """
+    images, small = _frames(video, camera)
+    errors = []
+    for key in _key_frames((images[:, 3] > 0.5).flatten(1).any(1)):
+        alpha, colors = _render(shapes[key], placements[key], small)
+        both = (alpha > 0.5) & (images[key, 3] > 0.5)
+        shown, true = colors / alpha.clamp_min(0.5), images[key, :3] / images[key, 3].clamp_min(0.5)
+        errors.append((shown - true).abs()[:, both])
+    return float(torch.cat(errors, 1).mean())
+
+
 def _frames(video: Video, camera: Cameras) -> tuple[Float[Tensor, "T 4 h w"], Cameras]:
     """Small images of all frames, premultiplied, and their camera."""
     frames = video.frames
@@ -166,14 +188,14 @@ def _at_depth_of_origin(pose: Similarity, middle: Float[Tensor, " 3"], camera: C
 
 def _corrected(
     pose: Similarity,
-    shapes: Sequence[PointCloud],
+    shapes: Sequence[Shape],
     images: Float[Tensor, "T 4 h w"],
     camera: Cameras,
     seen: Bool[Tensor, " T"],
     smoothing: float,
 ) -> list[Similarity]:
     """Placements whose silhouettes have the centers and spreads of the video's, limited and smoothed over time."""
-    everything = torch.cat([transform_points(pose, shape.positions) for shape in shapes])
+    everything = torch.cat([transform_points(pose, shape.gaussians.means) for shape in shapes])
     low, high = everything.amin(0), everything.amax(0)
     pivot, extent = (low + high) / 2, float((high - low).norm())
     depth = float(camera.viewmats[0, 2, :3] @ pivot + camera.viewmats[0, 2, 3])
@@ -222,7 +244,7 @@ def image_moments(alphas: Float[Tensor, "T h w"]) -> tuple[Float[Tensor, "T 2"],
 
 
 def silhouette_iou(
-    shapes: Sequence[PointCloud],
+    shapes: Sequence[Shape],
     placements: Sequence[Similarity],
     images: Float[Tensor, "T 4 h w"],
     camera: Cameras,
@@ -234,14 +256,16 @@ def silhouette_iou(
     return float(ious[seen].mean())
 
 
-def _silhouettes(
-    shapes: Sequence[PointCloud], placements: Sequence[Similarity], camera: Cameras
-) -> Float[Tensor, "T h w"]:
+def _silhouettes(shapes: Sequence[Shape], placements: Sequence[Similarity], camera: Cameras) -> Float[Tensor, "T h w"]:
     """Alphas of the shapes in the input view."""
-    renderer, alphas = renderer_for("cpu"), []
-    for shape, placement in zip(shapes, placements, strict=True):
-        raw = gaussians_from_points(
-            transform_points(placement, shape.positions), shape.colors, opacity=0.95, sh_degree=0, scale_factor=0.4
-        )
-        alphas.append(renderer.render(raw.activate(), camera).alphas[0, 0])
-    return torch.stack(alphas)
+    return torch.stack([_render(*pair, camera)[0] for pair in zip(shapes, placements, strict=True)])
+
+
+def _render(
+    shape: Shape, placement: Similarity, camera: Cameras
+) -> tuple[Float[Tensor, "h w"], Float[Tensor, "3 h w"]]:
+    """Alpha and premultiplied color in the input view, averaged over finer pixels: a renderer blurs by half a pixel."""
+    finer = max(1, round(_FINE_HEIGHT / camera.height))
+    placed = transform_gaussians(placement, shape.gaussians).activate()
+    rendering = renderer_for("cpu").render(placed, camera.resized(finer * camera.width, finer * camera.height))
+    return F.avg_pool2d(rendering.alphas[0, 0, None], finer)[0], F.avg_pool2d(rendering.colors[0], finer)

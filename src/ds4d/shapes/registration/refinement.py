@@ -45,7 +45,7 @@ def refine_poses(
 
     def current() -> Poses:
         moved = shifts - poses.shifts
-        held = shifts - (moved @ along)[:, None] * along
+        held = shifts - (moved @ along)[..., None] * along
         return Poses(quats, poses.mirrored, log_scales.exp(), held)
 
     for _ in tracked(range(_STEPS), "registering the shape"):
@@ -63,23 +63,27 @@ def refine_poses(
 
 def _render(poses: Poses, shape: RawGaussians, targets: Targets, renderer: Renderer) -> Rendering:
     """The shape in each pose and view: images [B, V, ...], premultiplied colors."""
-    still, count = shape.activate(), len(poses.quats)
+    still, count, views = shape.activate(), len(poses.quats), targets.cameras.num_views
+    is_shared = still.means.ndim == 2
+
+    def repeated(values: Tensor) -> Tensor:
+        each = values.expand(count, *values.shape)
+        return each if is_shared else each.flatten(0, 1)
+
+    means, scales = poses.apply(still.means), poses.scales[..., None, None] * still.scales
     placed = Gaussians(
-        means=poses.apply(still.means),
-        quats=still.quats.expand(count, *still.quats.shape),  # they are round: no rotation needed
-        scales=poses.scales.reshape(-1, *(1,) * still.scales.ndim) * still.scales,
-        opacities=still.opacities.expand(count, *still.opacities.shape),
-        sh=still.sh,
+        means=means if is_shared else means.flatten(0, 1),
+        quats=repeated(still.quats),  # they are round: no rotation needed
+        scales=scales if is_shared else scales.flatten(0, 1),
+        opacities=repeated(still.opacities),
+        sh=still.sh if is_shared else repeated(still.sh),
     )
-    if still.means.ndim == 2:
+    if is_shared:
         return renderer.render(placed, targets.cameras.expand_times(count))
-    names = ("means", "quats", "scales", "opacities")
-    parts = {name: getattr(placed, name).flatten(0, 1) for name in names}
-    sh = still.sh.repeat(count, 1, 1, 1)
-    rendering = renderer.render(Gaussians(**parts, sh=sh), views_as_times(targets.cameras, count))
-    views = (count, targets.cameras.num_views)
+    rendering = renderer.render(placed, views_as_times(targets.cameras, count))
     colors, alphas, depths = (getattr(rendering, name).squeeze(1) for name in ("colors", "alphas", "depths"))
-    return Rendering(colors.unflatten(0, views), alphas.unflatten(0, views), depths.unflatten(0, views))
+    size = (count, views)
+    return Rendering(colors.unflatten(0, size), alphas.unflatten(0, size), depths.unflatten(0, size))
 
 
 def _image_errors(rendering: Rendering, targets: Targets, *, colored: bool) -> Float[Tensor, " B"]:

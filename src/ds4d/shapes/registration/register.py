@@ -31,7 +31,8 @@ class Registration:
     Attributes:
         positions: points of the shape in the cameras' world.
         colors: colors of the shape in [0, 1]; None if it has none.
-        matrix: homogeneous matrix from the shape's space to the cameras' world.
+        matrix: homogeneous matrix from the shape's space to the cameras' world; where each view has its own scale and
+            shift, their mean.
         orientation: the rotation in a readable form.
         silhouette_iou: intersection over union of rendered and true silhouettes, mean over the views, in [0, 1].
         color_error: mean color difference where both silhouettes cover, in [0, 1]; None for shapes without colors.
@@ -77,7 +78,7 @@ def register_shape(
 
     Args:
         positions: points of the shape's surface, in its own space. If the shape moves and each view is of another
-            time, each view has its own points.
+            time, each view has its own points, and its own scale and shift, too.
         colors: RGB of the points in [0, 1], or None.
         images: one image per view, without empty masks.
         cameras: V cameras without a time axis, on the CPU.
@@ -108,12 +109,13 @@ def register_shape(
     best, score = refine_poses(best, shape, fine, renderer, colored=colored, rate=0.01)
 
     from_search = inverse_similarity(to_search)
-    linear = from_search.scale * best.scales[0] / extent * best.orientations[0]
+    scale, shift = best.scales[0].log().mean().exp(), best.shifts[0].reshape(-1, 3).mean(0)
+    linear = from_search.scale * scale / extent * best.orientations[0]
     matrix = torch.eye(4)
     matrix[:3, :3] = linear
-    matrix[:3, 3] = transform_points(from_search, best.shifts[0]) - linear @ center
+    matrix[:3, 3] = transform_points(from_search, shift) - linear @ center
     return Registration(
-        positions=positions @ linear.T + matrix[:3, 3],
+        positions=transform_points(from_search, best.apply(unit)[0]),
         colors=colors,
         matrix=matrix,
         orientation=describe_orientation(linear, up),

@@ -59,15 +59,26 @@ def search_poses(
 
 def _initial_poses(quats: Tensor, mirrored: bool, positions: Tensor, targets: Targets) -> Poses:
     """The shape at the center of the images, about as large as they are."""
-    cameras, center = targets.cameras, torch.zeros(1, 3)
+    cameras, views = targets.cameras, positions.shape[:-2]
+    centers = torch.zeros(1, *views, 3)
     for _ in range(2):  # the second pass uses the depths of the first
-        pixels, depths = project_points(center, cameras)
-        center = center + _shifts(cameras.width / 2 - pixels, depths, targets)
+        pixels, depths = _project_centers(centers, cameras)
+        centers = centers + _shifts(cameras.width / 2 - pixels, depths, targets, per_view=bool(views))
     units_per_pixel = depths[:, 0] / cameras.Ks[:, [0, 1], [0, 1]].mean(-1)
     extent = (positions.flatten(0, -2).amax(0) - positions.flatten(0, -2).amin(0)).norm()
-    scale = _INITIAL_EXTENT * cameras.width * float(units_per_pixel.mean() / extent)
+    scales = _INITIAL_EXTENT * cameras.width * (units_per_pixel if views else units_per_pixel.mean()) / extent
     count = len(quats)
-    return Poses(quats, torch.full((count,), mirrored), torch.full((count,), scale), center.expand(count, 3))
+    return Poses(quats, torch.full((count,), mirrored), scales.expand(count, *views), centers.expand(count, *views, 3))
+
+
+def _project_centers(
+    centers: Float[Tensor, "B *V 3"], cameras: Cameras
+) -> tuple[Float[Tensor, "V B 2"], Float[Tensor, "V B"]]:
+    """Pixels and depths of the centers, each in all views or, if each view has its own, in its view."""
+    if centers.ndim == 2:
+        return project_points(centers, cameras)
+    pixels, depths = project_points(centers.movedim(0, 1), views_as_times(cameras, 1))
+    return pixels.squeeze(1), depths.squeeze(1)
 
 
 def _fit_silhouettes(poses: Poses, positions: Tensor, targets: Targets) -> Poses:
@@ -78,9 +89,10 @@ def _fit_silhouettes(poses: Poses, positions: Tensor, targets: Targets) -> Poses
     covered = (nearest_points(poses.apply(positions), targets.cameras) < positions.shape[-2]).float()
     centers, spreads = _image_moments(covered)
     true_centers, true_spreads = _image_moments(targets.alphas.flatten(1))
-    growth = (targets.weights * true_spreads / spreads).sum(-1)
-    _, depths = project_points(poses.shifts, targets.cameras)
-    shifts = _shifts((true_centers - centers).movedim(0, 1), depths, targets)
+    per_view = positions.ndim == 3
+    growth = true_spreads / spreads if per_view else (targets.weights * true_spreads / spreads).sum(-1)
+    _, depths = _project_centers(poses.shifts, targets.cameras)
+    shifts = _shifts((true_centers - centers).movedim(0, 1), depths, targets, per_view=per_view)
     return replace(poses, scales=growth * poses.scales, shifts=poses.shifts + shifts)
 
 
@@ -94,17 +106,22 @@ def _image_moments(coverage: Float[Tensor, "*batch P"]) -> tuple[Float[Tensor, "
     return centers, squares.clamp_min(0.25).sqrt()
 
 
-def _shifts(offsets: Float[Tensor, "V B 2"], depths: Float[Tensor, "V B"], targets: Targets) -> Float[Tensor, "B 3"]:
+def _shifts(
+    offsets: Float[Tensor, "V B 2"], depths: Float[Tensor, "V B"], targets: Targets, *, per_view: bool
+) -> Float[Tensor, "B *V 3"]:
     """Shifts in space that best explain the offsets in pixels of all views (weak perspective, weighted least squares).
 
-    The distance from a single view is not determined and does not change.
+    The distance from a single view is not determined and does not change. With `per_view`, each view has its own shift.
     """
     cameras = targets.cameras
     pixels_per_unit = (cameras.Ks[:, :2, :2] @ cameras.viewmats[:, :2, :3])[:, None] / depths[..., None, None]
     weighted = targets.weights[:, None, None, None] * pixels_per_unit.mT
-    system = (weighted @ pixels_per_unit).sum(0)
-    ridge = 1e-4 * system.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None] * torch.eye(3)
-    return torch.linalg.solve(system + ridge, (weighted @ offsets[..., None]).sum(0)).squeeze(-1)
+    system, right = weighted @ pixels_per_unit, weighted @ offsets[..., None]
+    if not per_view:
+        system, right = system.sum(0), right.sum(0)
+    ridge = 1e-4 * system.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None] * torch.eye(3)
+    shifts = torch.linalg.solve(system + ridge, right).squeeze(-1)
+    return shifts.movedim(0, 1) if per_view else shifts
 
 
 def _score(poses: Poses, positions: Tensor, colors: Tensor | None, targets: Targets) -> MatchScore:
@@ -142,10 +159,12 @@ def nearest_points(points: Float[Tensor, "B *V N 3"], cameras: Cameras) -> Int[T
 
 
 def _select_distinct(errors: Tensor, orientations: Tensor, keep: int) -> Tensor:
-    """Indices of the smallest errors whose orientations differ by `_MIN_ANGLE_DEG` at least."""
+    """Indices of the smallest errors whose orientations differ by `_MIN_ANGLE_DEG` at least; `keep` if there are."""
     errors, rows = errors.clone(), []
     for _ in range(keep):
         best = int(errors.argmin())
+        if errors[best] == torch.inf:
+            break
         rows.append(best)
         errors[angles_between(orientations, orientations[best]) < _MIN_ANGLE_DEG] = torch.inf
     return torch.tensor(rows)
