@@ -182,7 +182,8 @@ def _sample(shape: Shape) -> Shape:
     areas = active.scales.sort(dim=1, descending=True).values[:, :2].prod(1)
     weights = active.opacities * areas.clamp_max(4 * areas.median())
     count = min(_POINTS, len(weights))
-    rows = weights.multinomial(count, generator=torch.Generator().manual_seed(0))
+    # With the seed of `_read`, whose random numbers chose the places of the points, the choice would depend on them.
+    rows = weights.multinomial(count, generator=torch.Generator().manual_seed(1))
     raw = gaussians_from_points(
         active.means[rows], shape.colors[rows], opacity=_OPACITY, sh_degree=0, scale_factor=_SCALE_FACTOR
     )
@@ -200,7 +201,7 @@ def _surface(raw: RawGaussians) -> PointCloud:
     shape = Shape(raw, is_colored=True)
     solid = raw.opacity_logits.sigmoid() > _SOLID
     rows = (solid if solid.any() else torch.ones_like(solid)).nonzero().squeeze(1)
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:_SURFACE_POINTS]
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(1))[:_SURFACE_POINTS]
     return PointCloud(raw.means[rows[order]], shape.colors[rows[order]])
 
 
