@@ -37,7 +37,7 @@ def read_ply(path: str | Path) -> RawGaussians:
     if not Path(path).is_file():
         raise ValueError(f"{path} must be a PLY file, got nothing there. Check the path.")
     try:
-        ply = PlyData.read(str(path), mmap=False)
+        ply = PlyData.read(str(path))  # maps the file: row by row would take seconds
     except (PlyParseError, UnicodeDecodeError, ValueError) as error:
         raise ValueError(f"{path} must be a valid PLY file, got one that cannot be read ({error}).") from error
     if "vertex" not in ply:
