@@ -217,7 +217,18 @@ def quick_video() -> MultiViewVideo:
 
 @pytest.fixture(scope="session")
 def creature_mesh(quick_video: MultiViewVideo) -> "trimesh.Trimesh":
-    """The sample creature in the middle frame of `quick_video` as a mesh with vertex colors, unlit."""
+    """The sample creature in the middle frame of `quick_video`."""
+    return _creature_at(float(quick_video.times[quick_video.middle]))
+
+
+@pytest.fixture(scope="session")
+def creature_at() -> "Callable[[float], trimesh.Trimesh]":
+    """The sample creature at a time in [0, 1]."""
+    return _creature_at
+
+
+def _creature_at(time: float) -> "trimesh.Trimesh":
+    """The sample creature as a mesh with vertex colors, unlit."""
     import trimesh
 
     from ds4d.data.synthetic.anatomy import pose_parts
@@ -226,7 +237,7 @@ def creature_mesh(quick_video: MultiViewVideo) -> "trimesh.Trimesh":
 
     ball = trimesh.creation.icosphere(subdivisions=2)
     meshes = []
-    for part, shape in zip(PARTS, pose_parts(PARTS, JOINTS, float(quick_video.times[quick_video.middle])), strict=True):
+    for part, shape in zip(PARTS, pose_parts(PARTS, JOINTS, time), strict=True):
         painted = (255 * part.texture(ball.vertices.T).clip(0, 1) ** (1 / GAMMA)).round().astype(np.uint8).T
         placed = ball.vertices @ shape[:3, :3].T + shape[:3, 3]
         meshes.append(trimesh.Trimesh(placed, ball.faces, vertex_colors=painted, process=False))

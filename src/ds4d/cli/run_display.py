@@ -5,8 +5,8 @@ from contextlib import contextmanager, suppress
 
 from ds4d.cli.console import Console
 from ds4d.core import Degraded, Progress, Warned
-from ds4d.init.registration import Registration
 from ds4d.pipeline import Event, MeshRegistered, Resolved, StageStarted
+from ds4d.shapes.registration import Registration
 from ds4d.training import StepDone
 
 STAGES = {

@@ -4,13 +4,15 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
+from torch.nn import functional as F
 
 from ds4d.core import tracked
 from ds4d.geometry import RIGS
 from ds4d.multiview.base import join_views
 from ds4d.multiview.depth_pairs import DepthPair, surface_gaussians
 from ds4d.rendering import renderer_for
-from ds4d.types import Cameras, GeneratedViews, PointCloud, Video
+from ds4d.types import Cameras, Gaussians, GeneratedViews, PointCloud, Video
 
 _BATCH = 8  # frames
 _VIEW_HEIGHT = 256  # pixels, at most
@@ -37,7 +39,7 @@ def render_shapes(
     for first in tracked(range(0, video.num_times, _BATCH), work):
         times = range(first, min(first + _BATCH, video.num_times))
         pair, camera = shape(times)
-        views.append(_rendered(pair, camera, cameras, device))
+        views.append(render_views(surface_gaussians(pair, camera), cameras, device))
         if video.num_times // 2 in times:
             index = video.num_times // 2 - first
             points = surface_points(pair.at_time(index), camera.at_time(index))
@@ -52,13 +54,25 @@ def surface_points(pair: DepthPair, camera: Cameras) -> PointCloud:
     return PointCloud(gaussians.means[0], colors)
 
 
-def _rendered(pair: DepthPair, camera: Cameras, cameras: Cameras, device: torch.device) -> np.ndarray:
-    """The generated views of each time, 8-bit RGBA [T, V, h, w, 4], premultiplied."""
+def render_views(
+    gaussians: Gaussians, cameras: Cameras, device: torch.device, *, finer: int = 1
+) -> UInt8[np.ndarray, "T V h w 4"]:
+    """The generated views of each time: RGBA, colors premultiplied by alpha.
+
+    Args:
+        gaussians: the object at each time.
+        cameras: camera of the video and of the views, without a time axis.
+        device: device to render on.
+        finer: pixels rendered for the width of one: a renderer enlarges every Gaussian by half a pixel.
+    """
     height = min(_VIEW_HEIGHT, cameras.height)
-    small = cameras.resized(max(1, round(height * cameras.width / cameras.height)), height)
-    gaussians = surface_gaussians(pair, camera)
+    width = max(1, round(height * cameras.width / cameras.height))
+    small = cameras.resized(finer * width, finer * height)
     generated = small[1:].expand_times(len(gaussians.means))
     rendering = renderer_for(device).render(gaussians.to(device), generated.to(device))
     colors = rendering.colors.clamp_max(rendering.alphas)
-    rgba = (torch.cat((colors, rendering.alphas), dim=2) * 255).round().byte()
+    images = torch.cat((colors, rendering.alphas), dim=2)
+    if finer > 1:
+        images = F.avg_pool2d(images.flatten(0, 1), finer).unflatten(0, images.shape[:2])
+    rgba = (images * 255).round().byte()
     return rgba.movedim(2, -1).contiguous().cpu().numpy()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from ds4d.geometry import project_points
-from ds4d.init.registration.targets import crop_views
+from ds4d.shapes.registration.targets import crop_views
 from ds4d.types import Cameras, FrameBatch
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ds4d.geometry import evaluate_sh
-from ds4d.init import gaussians_from_points, nearest_neighbors, random_ball
+from ds4d.shapes import gaussians_from_points, nearest_neighbors, random_ball
 
 SETTINGS = {"opacity": 0.5, "sh_degree": 0, "scale_factor": 1.0}
 

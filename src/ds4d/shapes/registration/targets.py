@@ -57,6 +57,17 @@ def crop_views(images: FrameBatch, cameras: Cameras, view_weights: Float[Tensor,
     return Targets(rgba[:, :3], rgba[:, 3:], cropped, view_weights / view_weights.sum())
 
 
+def shows_distance(cameras: Cameras) -> bool:
+    """Whether V cameras without a time axis look from several sides, which determines distance and scale."""
+    return bool((cameras.viewmats != cameras.viewmats[:1]).any())
+
+
+def views_as_times(cameras: Cameras, repeats: int) -> Cameras:
+    """The cameras as times with one view each, `repeats` times in a row: [R * V, 1]."""
+    viewmats, Ks = (matrices.repeat(repeats, 1, 1)[:, None] for matrices in (cameras.viewmats, cameras.Ks))
+    return replace(cameras, viewmats=viewmats, Ks=Ks)
+
+
 def _crop_range(indices: Tensor, size: int) -> tuple[int, int]:
     """First and last + 1 of the rows or columns of the crop."""
     low, high = int(indices.min()), int(indices.max()) + 1

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from ds4d.geometry import project_points
-from ds4d.init import gaussians_from_points
-from ds4d.init.registration.poses import Poses
-from ds4d.init.registration.refinement import refine_poses
-from ds4d.init.registration.targets import Targets, crop_views
 from ds4d.rendering import CpuRenderer
+from ds4d.shapes import gaussians_from_points
+from ds4d.shapes.registration.poses import Poses
+from ds4d.shapes.registration.refinement import refine_poses
+from ds4d.shapes.registration.targets import Targets, crop_views
 from ds4d.types import PointCloud, RawGaussians
 
 

@@ -13,6 +13,8 @@ from ds4d.geometry import quats_to_matrices
 class Poses:
     """B maps x -> scale * R(quat) M x + shift, where M flips the x axis of mirrored poses.
 
+    Where each view has a shape of its own, each has its own scale and shift, but all have one rotation.
+
     Attributes:
         quats: rotations wxyz, any length above 0.
         mirrored: whether the x axis is flipped first.
@@ -22,8 +24,8 @@ class Poses:
 
     quats: Float[Tensor, "B 4"]
     mirrored: Bool[Tensor, " B"]
-    scales: Float[Tensor, " B"]
-    shifts: Float[Tensor, "B 3"]
+    scales: Float[Tensor, "B *V"]
+    shifts: Float[Tensor, "B *V 3"]
 
     @property
     def orientations(self) -> Float[Tensor, "B 3 3"]:
@@ -32,9 +34,10 @@ class Poses:
         signs = torch.where(self.mirrored, -1.0, 1.0).to(matrices)
         return torch.cat((signs[:, None, None] * matrices[..., :1], matrices[..., 1:]), dim=-1)
 
-    def apply(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "B N 3"]:
+    def apply(self, points: Float[Tensor, "*V N 3"]) -> Float[Tensor, "B *V N 3"]:
         """The points transformed by each pose."""
-        return self.scales[:, None, None] * (points @ self.orientations.mT) + self.shifts[:, None]
+        turned = points @ self.orientations.mT.unflatten(0, (-1, *(1,) * (points.ndim - 2)))
+        return self.scales[..., None, None] * turned + self.shifts[..., None, :]
 
     def select(self, rows: Int[Tensor, " b"]) -> "Poses":
         """The poses with these indices."""

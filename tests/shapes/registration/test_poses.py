@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ds4d.geometry import quats_to_matrices
-from ds4d.init.registration.poses import Poses, angles_between
+from ds4d.shapes.registration.poses import Poses, angles_between
 
 QUARTER_ABOUT_Z = (0.5**0.5, 0.0, 0.0, 0.5**0.5)
 

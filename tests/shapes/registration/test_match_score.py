@@ -2,8 +2,8 @@
 
 import torch
 
-from ds4d.init.registration.match_score import score_match
-from ds4d.init.registration.targets import Targets
+from ds4d.shapes.registration.match_score import score_match
+from ds4d.shapes.registration.targets import Targets
 from ds4d.types import Cameras
 
 

@@ -30,20 +30,20 @@ def read_points(
         ValueError: the file is missing, of another format, damaged, or without finite points.
     """
     if path.suffix.lower() not in _SUFFIXES:
-        raise ValueError(f"init file {path} must be a PLY, OBJ or GLB file, got {path.suffix!r}. Convert it to one.")
+        raise ValueError(f"{path} must be a PLY, OBJ or GLB file, got {path.suffix!r}. Convert it to one.")
     if not path.is_file():
-        raise ValueError(f"init file {path} must exist, got no file. Give a PLY, OBJ or GLB file.")
+        raise ValueError(f"{path} must exist, got no file. Give a PLY, OBJ or GLB file.")
     parts = _parts(path)
     surfaces = [part for part in parts if len(getattr(part, "faces", ()))]
     for part in parts:
         if not np.isfinite(getattr(part, "vertices", ())).all():
-            raise ValueError(f"init file {path} must hold finite points, got NaN or Inf. Remove those points.")
+            raise ValueError(f"{path} must hold finite points, got NaN or Inf. Remove those points.")
     if surfaces:
         positions, colors = _sample(surfaces, count, generator)
     else:
         clouds = [part for part in parts if len(getattr(part, "vertices", ()))]
         if not clouds:
-            raise ValueError(f"init file {path} must hold points, got none. Export it again.")
+            raise ValueError(f"{path} must hold points, got none. Export it again.")
         positions, colors = _choose(clouds, count, generator)
     return torch.from_numpy(positions).float(), None if colors is None else torch.from_numpy(colors).float()
 
@@ -56,7 +56,7 @@ def _parts(path: Path) -> list[Any]:
         loaded = trimesh.load(path, process=False)
         return loaded.dump() if isinstance(loaded, trimesh.Scene) else [loaded]
     except Exception as error:  # trimesh's readers raise whatever their formats raise
-        raise ValueError(f"init file {path} must be a PLY, OBJ or GLB file, got {error!r}. Export it again.") from error
+        raise ValueError(f"{path} must be a PLY, OBJ or GLB file, got {error!r}. Export it again.") from error
 
 
 def _sample(surfaces: list[Any], count: int, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray | None]:

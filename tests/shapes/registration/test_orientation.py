@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ds4d.geometry import orbit_cameras, rotation_to_y
-from ds4d.init.registration.orientation import describe_orientation
+from ds4d.shapes.registration.orientation import describe_orientation
 
 Y, Z = torch.tensor([0.0, 1.0, 0.0]), torch.tensor([0.0, 0.0, 1.0])
 AXES = {f"{sign}{name}": (axis, sign) for axis, name in enumerate("xyz") for sign in "+-"}

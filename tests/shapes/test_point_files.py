@@ -8,7 +8,7 @@ import torch
 import trimesh
 from PIL import Image
 
-from ds4d.init import read_points
+from ds4d.shapes import read_points
 
 
 def cloud(path: Path, points: np.ndarray) -> Path:

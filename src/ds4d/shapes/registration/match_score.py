@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ds4d.init.registration.targets import Targets
+from ds4d.shapes.registration.targets import Targets
 
 _COLOR_WEIGHT = 2.0  # colors distinguish front from back, which silhouettes cannot, by small errors
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ds4d.data import FolderConfig, load_views
 from ds4d.geometry import project_points
-from ds4d.init.registration import Registration, register_shape
 from ds4d.rendering import CpuRenderer
+from ds4d.shapes.registration import Registration, register_shape
 from ds4d.types import MultiViewVideo, PointCloud
 
 UP = torch.tensor([0.0, 1.0, 0.0])

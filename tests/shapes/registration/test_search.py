@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 
 from ds4d.geometry import orbit_cameras
-from ds4d.init.registration.poses import angles_between
-from ds4d.init.registration.search import nearest_points, search_poses
-from ds4d.init.registration.targets import crop_views
+from ds4d.shapes.registration.poses import angles_between
+from ds4d.shapes.registration.search import nearest_points, search_poses
+from ds4d.shapes.registration.targets import crop_views
 from ds4d.types import PointCloud
 
 
