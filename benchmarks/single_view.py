@@ -1,8 +1,9 @@
-"""Other views from one view: a flat card, the inflated shape and fits, scored on held-out views, as JSON.
+"""Other views from one view: a flat card, the inflated shape, the lifted shape, and fits, scored on held-out views.
 
     python benchmarks/single_view.py DATA/gltf/*                    # the card, and the inflated shape as it is
     python benchmarks/single_view.py DATA/gltf/* --facing           # with the facing in meta.json
     python benchmarks/single_view.py DATA/gltf/frog-jump --preset cpu --device cpu     # and a fit
+    python benchmarks/single_view.py DATA/gltf/* --network net.safetensors             # another network for `lift`
 
 Only transforms_front.json is used; the views of transforms_test.json are scored. The card is the frame itself on a
 plane through the origin, parallel to the image, rendered from both sides. `--images DIR` writes the scored images as
@@ -31,8 +32,9 @@ from ds4d.evaluation import render_frames, score_training_images
 from ds4d.io import read_rgba, write_png
 from ds4d.metrics import METRICS, average_views, score_view
 from ds4d.multiview import GeneratorSettings, stag4d_cameras
-from ds4d.multiview.depth_pairs import surface_gaussians
+from ds4d.multiview.depth_pairs import DepthPair, surface_gaussians
 from ds4d.multiview.inflate import Inflate, InflateConfig
+from ds4d.multiview.lift import Lift, LiftConfig
 from ds4d.pipeline import prepare, read_input
 from ds4d.presets import PRESETS
 from ds4d.rendering import renderer_for
@@ -78,14 +80,14 @@ def _on_card(frame: TransformsFrame, video: Cameras) -> Float[Tensor, "H W 2"]:
     return torch.where((steps > 0)[..., None], positions, 2.0)
 
 
-def inflated(video: Video, config: InflateConfig) -> Render:
-    """Renders the inflated shape of each frame, without a fit."""
-    generator, cameras = Inflate(config, torch.device("cpu")), stag4d_cameras(video)
+def shaped(video: Video, shape: Callable[[range, Cameras], tuple[DepthPair, Cameras]]) -> Render:
+    """Renders the shape of each frame, without a fit."""
+    cameras = stag4d_cameras(video)
 
     def render(frames: Sequence[TransformsFrame]) -> list[np.ndarray]:
         images = []
         for index, frame in enumerate(frames):
-            pair, front = generator.inflate_frames(video, range(index, index + 1), cameras)
+            pair, front = shape(range(index, index + 1), cameras)
             at = Cameras(frame.viewmat[None, None], frame.K[None, None], frame.width, frame.height)
             rendering = renderer_for("cpu").render(surface_gaussians(pair, front), at)
             images.append(_straight(torch.cat((rendering.colors, rendering.alphas), dim=2)[0, 0]))
@@ -94,12 +96,24 @@ def inflated(video: Video, config: InflateConfig) -> Render:
     return render
 
 
-def fitted(folder: Path, preset: str, config: InflateConfig, device: torch.device) -> tuple[Render, dict[str, float]]:
-    """Renders the object fitted to the inflated views; PSNR on the input view, and seconds."""
+def inflated(video: Video, config: InflateConfig) -> Render:
+    """Renders the inflated shape."""
+    generator = Inflate(config, torch.device("cpu"))
+    return shaped(video, lambda times, cameras: generator.inflate_frames(video, times, cameras))
+
+
+def lifted(video: Video, config: LiftConfig) -> Render:
+    """Renders the lifted shape."""
+    generator = Lift(config, torch.device("cpu"))
+    return shaped(video, lambda times, cameras: generator.lift_frames(video, times, cameras))
+
+
+def fitted(
+    folder: Path, preset: str, source: str, generators: GeneratorSettings, device: torch.device
+) -> tuple[Render, dict[str, float]]:
+    """Renders the object fitted to generated views; PSNR on the input view, and seconds."""
     settings = PRESETS[preset]()
-    views = dataclasses.replace(
-        settings.views, source="inflate", splits=("front",), generators=GeneratorSettings(inflate=config)
-    )
+    views = dataclasses.replace(settings.views, source=source, splits=("front",), generators=generators)
     settings = dataclasses.replace(settings, views=views)
     began = time.perf_counter()
     clip = read_input(folder, settings, device)
@@ -148,19 +162,26 @@ def main() -> None:
     parser.add_argument("sets", type=Path, nargs="+")
     parser.add_argument("--facing", action="store_true", help="use the true facing of rotated sets")
     parser.add_argument("--thickness", type=float, default=InflateConfig.thickness)
+    parser.add_argument("--network", type=Path, help="network of lift, in place of the one in the package")
     parser.add_argument("--images", type=Path)
     parser.add_argument("--preset", choices=PRESETS, help="also fit, with this preset")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="compute device of the fits")
     args = parser.parse_args()
-    rows: dict[str, list[dict[str, Any]]] = {"card": [], "inflate": [], **({"fit": []} if args.preset else {})}
+    lift = LiftConfig(network=args.network)
+    shapes = ["inflate", *(["lift"] if Lift.is_usable(lift, torch.device("cpu"))[0] else [])]
+    methods = ["card", *shapes, *(f"fit to {name}" for name in shapes[-1:] if args.preset)]
+    rows: dict[str, list[dict[str, Any]]] = {method: [] for method in methods}
     for folder in args.sets:
         video = video_of(folder)
         facing = facing_of(folder) if args.facing else InflateConfig.facing
         config = InflateConfig(facing=facing, thickness=args.thickness)
         for method in rows:
             began, more = time.perf_counter(), {}
-            if method == "fit":
-                render, more = fitted(folder, args.preset, config, choose_device(args.device))
+            if method.startswith("fit"):
+                generators = GeneratorSettings(inflate=config, lift=lift)
+                render, more = fitted(folder, args.preset, shapes[-1], generators, choose_device(args.device))
+            elif method == "lift":
+                render = lifted(video, lift)
             else:
                 render = card(video) if method == "card" else inflated(video, config)
             scores = score(render, folder, args.images and args.images / method)

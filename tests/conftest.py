@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import shutil
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from io import BytesIO
@@ -117,6 +118,50 @@ def tiny_cameras() -> Cameras:
     return orbit_cameras([0.0, 100.0, 220.0], [0.0, 20.0, -15.0], fovy_deg=40.0, distance=2.0, width=40, height=32)
 
 
+class GlbBuilder:
+    """A binary glTF file, made piece by piece; `json` is its document."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self.json: dict[str, Any] = {"asset": {"version": "2.0"}, "bufferViews": [], "accessors": []}
+
+    def view(self, content: bytes, **extra: Any) -> int:
+        """Adds a buffer view and returns its index."""
+        self._data += bytes(-len(self._data) % 4)
+        view = {"buffer": 0, "byteOffset": len(self._data), "byteLength": len(content), **extra}
+        self.json["bufferViews"].append(view)
+        self._data += content
+        return len(self.json["bufferViews"]) - 1
+
+    def add(self, values: Any, kind: str = "f4", **extra: Any) -> int:
+        """Adds an accessor of values (rows, or rows of numbers) and returns its index."""
+        rows = np.array(values, f"<{kind}")
+        width = rows.shape[1] if rows.ndim > 1 else 1
+        self.json["accessors"].append({
+            "bufferView": self.view(rows.tobytes()),
+            "componentType": {"i1": 5120, "u1": 5121, "i2": 5122, "u2": 5123, "u4": 5125, "f4": 5126}[kind],
+            "count": len(rows),
+            "type": {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4", 16: "MAT4"}[width],
+            **extra,
+        })  # fmt: skip
+        return len(self.json["accessors"]) - 1
+
+    def write(self, path: Path) -> Path:
+        """Writes the file and returns its path."""
+        text = json.dumps({**self.json, "buffers": [{"byteLength": len(self._data)}]}).encode()
+        text += b" " * (-len(text) % 4)
+        binary = bytes(self._data) + bytes(-len(self._data) % 4)
+        chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(binary), b"BIN\0") + binary
+        path.write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks)
+        return path
+
+
+@pytest.fixture
+def glb() -> GlbBuilder:
+    """Makes a binary glTF file."""
+    return GlbBuilder()
+
+
 @pytest.fixture
 def without_pyav(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if PyAV were not installed."""
@@ -172,7 +217,18 @@ def quick_video() -> MultiViewVideo:
 
 @pytest.fixture(scope="session")
 def creature_mesh(quick_video: MultiViewVideo) -> "trimesh.Trimesh":
-    """The sample creature in the middle frame of `quick_video` as a mesh with vertex colors, unlit."""
+    """The sample creature in the middle frame of `quick_video`."""
+    return _creature_at(float(quick_video.times[quick_video.middle]))
+
+
+@pytest.fixture(scope="session")
+def creature_at() -> "Callable[[float], trimesh.Trimesh]":
+    """The sample creature at a time in [0, 1]."""
+    return _creature_at
+
+
+def _creature_at(time: float) -> "trimesh.Trimesh":
+    """The sample creature as a mesh with vertex colors, unlit."""
     import trimesh
 
     from ds4d.data.synthetic.anatomy import pose_parts
@@ -181,7 +237,7 @@ def creature_mesh(quick_video: MultiViewVideo) -> "trimesh.Trimesh":
 
     ball = trimesh.creation.icosphere(subdivisions=2)
     meshes = []
-    for part, shape in zip(PARTS, pose_parts(PARTS, JOINTS, float(quick_video.times[quick_video.middle])), strict=True):
+    for part, shape in zip(PARTS, pose_parts(PARTS, JOINTS, time), strict=True):
         painted = (255 * part.texture(ball.vertices.T).clip(0, 1) ** (1 / GAMMA)).round().astype(np.uint8).T
         placed = ball.vertices @ shape[:3, :3].T + shape[:3, 3]
         meshes.append(trimesh.Trimesh(placed, ball.faces, vertex_colors=painted, process=False))

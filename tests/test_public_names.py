@@ -74,7 +74,7 @@ def test_papers_modules_do_not_import_the_trainer() -> None:
 
 
 def test_nothing_is_imported_before_it_is_used() -> None:
-    python("import sys, ds4d; assert 'torch' not in sys.modules; ds4d.PRESETS; assert 'torch' in sys.modules")
+    python("import sys, ds4d; assert 'torch' not in sys.modules")
 
 
 POLICY = "import os; print(*map(os.environ.get, ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT')), sep='\\n'); "
@@ -101,5 +101,4 @@ def test_a_torch_that_was_imported_first_is_warned_of_once() -> None:
         "with notices_to(lambda notice: print(notice.part)): [choose_device('cpu') for _ in range(2)]"
     )
     assert python(code) == ["threads"]
-    assert python(code, OMP_WAIT_POLICY="PASSIVE") == []
     assert python(code.replace("import torch, ds4d", "import ds4d, torch")) == []

@@ -1,6 +1,9 @@
 """The plan and its execution, with stand-ins for the fits."""
 
 import math
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -132,6 +135,70 @@ def test_parallel_fits_give_the_same_results(tmp_path: Path, make_plan: Plan, mo
     assert errors["frog-A-seed1"] == "RuntimeError: no frogs today"
     assert "ended with status 3" in errors["fox-A-seed1"]
     assert {result.side_by_side for result in read_results(tmp_path / "two")} == {2}
+
+
+# Two fits that take for ever, each in a process that says which one it is.
+ENDLESS = """
+import os, sys, time
+from pathlib import Path
+
+import torch
+
+from ds4d.ablation import AblationScene, ablate, plan
+from ds4d.presets import tiny
+
+
+def endless(scene, config, device):
+    Path(scene.data, f"{os.getpid()}.pid").touch()
+    time.sleep(600)
+
+
+if __name__ == "__main__":
+    scene = AblationScene("fox", Path(sys.argv[1]), "held-out views")
+    list(ablate(plan([scene], tiny(), ("A", "B"), 1), Path(sys.argv[2]), endless, device=torch.device("cpu"), jobs=2))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc to see which processes live")
+def test_processes_end_with_their_parent(tmp_path: Path) -> None:
+    """Even if it is killed, in the middle of their fits."""
+    data = tmp_path / "data"
+    data.mkdir()
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    parent = subprocess.Popen([sys.executable, str(tmp_path / "endless.py"), str(data), str(tmp_path / "out")])
+    try:
+        wait_for(lambda: len(list(data.glob("*.pid"))) == 2)
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_for(lambda: not any(is_running(int(path.stem)) for path in data.glob("*.pid")))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process lives; one that has ended may wait for its new parent to notice."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.parametrize("name", ["results", "failures"])
+def test_a_folder_that_cannot_be_written_to_is_refused_before_fitting(
+    tmp_path: Path, make_plan: Plan, name: str
+) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=name):
+        list(ablate(make_plan(), tmp_path, never, device=CPU))
+    (tmp_path / name).unlink()
+    assert next(iter(ablate(make_plan(), tmp_path, never, device=CPU))) == Planned(8, 0)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_seeds_and_jobs_must_be_at_least_one(tmp_path: Path, make_plan: Plan) -> None:

@@ -53,7 +53,7 @@ def _make_newer(run: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "part"),
     [
-        (_stop_the_fit, "step 180 of 180"),
+        (_stop_the_fit, "step 120 of 120"),
         (_stop_the_outputs, "metrics.json"),
         (_damage_metrics, "metrics.json"),
         (_empty_metrics, "versions"),

@@ -9,8 +9,8 @@ import torch
 from ds4d.cli import run_display
 from ds4d.cli.console import Console, ConsoleOptions
 from ds4d.core import Progress
-from ds4d.init.registration import Orientation, Registration
 from ds4d.pipeline import FileWritten, MeshRegistered, Resolved, StageStarted
+from ds4d.shapes.registration import Orientation, Registration
 from ds4d.training import GaussiansChanged, StepDone
 
 REGISTRATION = Registration(

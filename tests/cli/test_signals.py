@@ -7,14 +7,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from ds4d.cli import run_display
+from ds4d.cli import COMMANDS, app, displays, run_display
 from ds4d.cli.commands import generate
 from ds4d.cli.console import Console
-from ds4d.cli.signals import StopSignals
+from ds4d.cli.result import Outcome
+from ds4d.cli.signals import Interrupts, StopSignals
 from ds4d.core import Progress
 from ds4d.pipeline import FileWritten
 from ds4d.training import read_log
@@ -34,6 +37,147 @@ def test_the_second_signal_acts_at_once() -> None:
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(PATIENCE)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+# Runs the program in a process that sends itself signals when a module is imported, and once more when it prints.
+SELF_INTERRUPTING = """
+import os, signal, sys
+number, module, times = int(sys.argv.pop(1)), sys.argv.pop(1), int(sys.argv.pop(1))
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Finder:
+    sent = False
+    def find_spec(self, name, path=None, target=None):
+        if name == module and not self.sent:
+            self.sent = True
+            for _ in range(times):
+                os.kill(os.getpid(), number)
+
+class Stream:
+    def __init__(self, stream):
+        self.stream, self.sent = stream, times < 2
+    def write(self, text):
+        if not self.sent:
+            self.sent = True
+            os.kill(os.getpid(), number)
+        return self.stream.write(text)
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+sys.meta_path.insert(0, Finder())
+sys.stderr = Stream(sys.stderr)
+from ds4d.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are others there")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("module", "times"), [("ds4d.cli", 1), ("ds4d.cli.console", 1), ("torch", 2), ("ds4d.cli.commands.generate", 2)]
+)
+def test_signals_during_imports_end_with_a_sentence(number: signal.Signals, module: str, times: int) -> None:
+    argv = [sys.executable, "-c", SELF_INTERRUPTING, str(int(number)), module, str(times), "generate", "x", "-o", "y"]
+    done = subprocess.run([*argv, "--json"], capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 128 + number, done.stderr
+    assert done.stderr.startswith("ds4d: error: ") and done.stderr.count("\n") == 1
+    if module != "ds4d.cli":  # what prints JSON is not there yet
+        record = json.loads(done.stdout)
+        assert (record["command"], record["exit_code"]) == ("generate", 128 + number) and record["error"]
+        assert record.keys() >= {"result", "files", "next", "degradations", "warnings", "seconds"}
+
+
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("becomes", [None, ImportError, SystemError])
+def test_every_command_says_that_it_was_interrupted(
+    ds4d: Callable, monkeypatch: pytest.MonkeyPatch, command: str, number: signal.Signals, becomes: type | None
+) -> None:
+    """Also where a package turns the interruption into an error of its own."""
+
+    def interrupt(name: str) -> None:
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(PATIENCE)
+        except BaseException as error:
+            if becomes is None:
+                raise
+            raise becomes("multiarray failed to import") from error
+
+    monkeypatch.setattr(app, "import_module", interrupt)
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    done = ds4d(command, "--json")
+    assert done.code == json.loads(done.out)["exit_code"] == 128 + number
+    assert done.err.startswith("ds4d: error: ") and done.err.count("\n") == 1
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+class Destructible:
+    """Python drops what is raised while this is destroyed."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), self.number)
+        time.sleep(0.05)
+
+
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_a_destructor_is_not_lost(
+    ds4d: Callable, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """The work ends at its next step of progress."""
+    seen: list[int] = []
+
+    def progress(self: displays.Lines, progress: Progress, note: str = "") -> None:
+        if progress.work == "video.mp4":
+            seen.append(progress.done)
+        if seen and seen[-1] == 3:
+            Destructible(number)
+
+    monkeypatch.setattr(displays.Lines, "progress", progress)
+    argv = ["--azimuth", 0, "--size", 32, "--fps", 6, "--seconds", 2, "-o", tmp_path / "video.mp4"]
+    done = ds4d("render", finished_run, *argv)
+    assert done.code == 128 + number and seen == [0, 1, 2, 3]
+    assert "Exception ignored" not in done.err and done.err.count("ds4d: error") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_a_signal_that_was_lost_until_the_end_decides_the_exit_code(
+    ds4d: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(argv: list[str], console: Console) -> Outcome:
+        Destructible(signal.SIGTERM)
+        return Outcome("done", files=[Path("kept.txt")])
+
+    command = SimpleNamespace(COMMAND=SimpleNamespace(naming_options=nullcontext), run=run)
+    monkeypatch.setattr(app, "import_module", lambda name: command)
+    done = ds4d("info", "--json")
+    assert done.code == 143 and json.loads(done.out)["files"] == ["kept.txt"]
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_two_signals_at_once_are_one() -> None:
+    """A terminal and `timeout` may send one to the process and to its group: what cleans up must not be interrupted."""
+    cleaned = False
+    with Interrupts() as interrupts:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(PATIENCE)
+        except SystemExit:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+            cleaned = True
+        interrupts._time -= 60
+        with pytest.raises(KeyboardInterrupt):  # a later one acts
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(PATIENCE)
+    assert cleaned and interrupts.received is signal.SIGINT
 
 
 def test_sigterm_saves_a_checkpoint(quick: list[str], sample_folder: Path, tmp_path: Path) -> None:

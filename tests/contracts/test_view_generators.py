@@ -2,20 +2,40 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import trimesh
 
 from ds4d.geometry import orbit_cameras, project_points
 from ds4d.multiview import GENERATORS, ViewGenerator
+from ds4d.multiview.flipbook import Flipbook, FlipbookConfig
 from ds4d.multiview.inflate import Inflate, InflateConfig
+from ds4d.multiview.lift import Lift, LiftConfig
+from ds4d.multiview.lift.checkpoint import save_network
+from ds4d.multiview.lift.network import LiftNetwork, NetworkConfig
 from ds4d.multiview.zero123plus import Zero123Plus, Zero123PlusConfig
 from ds4d.types import Frames, Video
 
+
+def untrained_lift(request: pytest.FixtureRequest) -> Lift:
+    """Lifting by a small network that inflates."""
+    path = request.getfixturevalue("tmp_path") / "network.safetensors"
+    config = NetworkConfig(size=64, half_channels=8, quarter_channels=8, width=16, depth=1, head_width=16)
+    torch.manual_seed(0)
+    save_network(path, LiftNetwork(config), {})
+    return Lift(LiftConfig(network=path), torch.device("cpu"))
+
+
 # A quick instance of each; a generator that needs weights gets tiny random ones.
 MAKERS: dict[str, Callable[[pytest.FixtureRequest], ViewGenerator]] = {
+    "flipbook": lambda request: Flipbook(
+        FlipbookConfig(request.getfixturevalue("disc_shapes"), up="+y", azimuth=0.0), torch.device("cpu")
+    ),
     "inflate": lambda request: Inflate(InflateConfig(), torch.device("cpu")),
+    "lift": untrained_lift,
     "zero123plus": lambda request: Zero123Plus(
         Zero123PlusConfig(folder=request.getfixturevalue("tiny_zero123plus"), view_size=64, steps=2),
         torch.device("cpu"),
@@ -40,6 +60,19 @@ class Discs:
         inside = (xs - 20 - 2 * time) ** 2 + (ys - 20) ** 2 < 12**2
         colors = np.where((ys < 20)[..., None], (220, 120, 40, 255), (40, 60, 200, 255))
         return (colors * inside[..., None]).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def disc_shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three equal balls, orange above and blue below, far from the origin."""
+    folder = tmp_path_factory.mktemp("shapes")
+    ball = trimesh.creation.icosphere(subdivisions=3)
+    above = ball.vertices[:, 1:2] > 0
+    ball.visual.vertex_colors = np.where(above, (220, 120, 40, 255), (40, 60, 200, 255)).astype(np.uint8)
+    ball.vertices = 5 * ball.vertices + 20
+    for index in range(3):
+        ball.export(folder / f"{index}.ply")
+    return folder
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import torch
 
 from ds4d.data import FolderConfig, load_views, write_views
 from ds4d.geometry import orbit_cameras
-from ds4d.init import read_points
 from ds4d.io import read_rgba
 from ds4d.multiview.inflate import Inflate, InflateConfig
+from ds4d.shapes import read_points
 from ds4d.types import ArrayFrames, GeneratedViews, Video
 
 

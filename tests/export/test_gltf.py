@@ -4,7 +4,7 @@ import torch
 import trimesh
 
 from ds4d.export import write_gltf
-from ds4d.export.glb import to_linear
+from ds4d.io import to_linear
 
 PREFIX = "KHR_gaussian_splatting:"
 

@@ -137,6 +137,23 @@ def test_pipes_and_values_that_are_not_finite_give_none(folder: Path) -> None:
     assert read_cached("features", "pipe") is None
 
 
-def test_a_home_that_is_not_known_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_home_folder_works_without_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in containers that run under any number; with a notice."""
+
+    def fail(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("DS4D_CACHE")
+    monkeypatch.setattr(Path, "expanduser", fail)
+    assert read_cached("features", "x") is None
+    with notices_to((notices := []).append):
+        write_cached("features", "x", {"a": torch.zeros(1)})
+    assert [notice.part for notice in notices] == ["cache"] and "DS4D_CACHE" in notices[0].message
+
+
+def test_an_unknown_user_is_a_missing_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DS4D_CACHE", "~no-such-user/cache")
-    assert cache_folder("features").parts[-2:] == ("cache", "features")
+    assert read_cached("features", "x") is None
+    with notices_to((notices := []).append):
+        write_cached("features", "x", {"a": torch.zeros(1)})
+    assert [notice.part for notice in notices] == ["cache"] and "~no-such-user" in notices[0].message

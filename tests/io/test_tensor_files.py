@@ -1,4 +1,4 @@
-"""Safetensors files from outside."""
+"""Safetensors files: those from outside, and those with a digest, of which any change is noticed."""
 
 import json
 import os
@@ -9,7 +9,22 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ds4d.io import is_finite, read_safetensors, read_shapes
+from ds4d.io import (
+    DIGEST,
+    DamagedFileError,
+    is_finite,
+    read_safetensors,
+    read_shapes,
+    read_tensors,
+    write_tensors,
+)
+
+TENSORS = {
+    "x": torch.arange(6.0).reshape(2, 3),
+    "none": torch.zeros(0, 3),
+    "flag": torch.tensor(True),
+    "n": torch.ones(2).half(),
+}
 
 
 def raw(path: Path, header: object, content: bytes = b"", *, length: int | None = None) -> Path:
@@ -50,8 +65,9 @@ def test_tensors_and_metadata(tmp_path: Path) -> None:
 )
 def test_hostile_headers_are_refused(tmp_path: Path, header: object, options: dict) -> None:
     path = raw(tmp_path / "x.safetensors", header, b"\0" * 8, **options)
-    with pytest.raises(ValueError, match=r"x\.safetensors"):
-        read_safetensors(path)
+    for read in (read_safetensors, read_tensors):
+        with pytest.raises(ValueError, match=r"x\.safetensors"):
+            read(path)
 
 
 def test_a_header_of_gigabytes_is_not_parsed(tmp_path: Path) -> None:
@@ -65,6 +81,8 @@ def test_pipes_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.safetensors")
     with pytest.raises(ValueError, match=r"x\.safetensors"):
         read_safetensors(tmp_path / "x.safetensors")
+    with pytest.raises(DamagedFileError, match=r"x\.safetensors"):
+        read_tensors(tmp_path / "x.safetensors")
 
 
 def test_names_that_are_not_utf8_can_be_read(tmp_path: Path) -> None:
@@ -82,3 +100,47 @@ def test_finiteness_of_every_value(bad: float) -> None:
     assert is_finite(values) and is_finite(torch.zeros(0)) and is_finite(torch.tensor(1))
     values[-1, -1] = bad
     assert not is_finite(values)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file of tensors."""
+    path = tmp_path / "x.safetensors"
+    write_tensors(path, TENSORS, {"about": "a test"})
+    return path
+
+
+def test_tensors_and_texts_come_back(path: Path) -> None:
+    tensors, metadata = read_tensors(path)
+    assert tensors.keys() == TENSORS.keys() and metadata["about"] == "a test" and len(metadata[DIGEST]) == 64
+    for name, value in TENSORS.items():
+        assert torch.equal(tensors[name], value) and tensors[name].dtype == value.dtype
+
+
+def test_every_flipped_bit_of_a_value_is_noticed(path: Path) -> None:
+    whole = path.read_bytes()
+    start = len(whole) - sum(tensor.nbytes for tensor in TENSORS.values())
+    for position in range(start, len(whole)):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
+        with pytest.raises(DamagedFileError, match="digest"):
+            read_tensors(path)
+
+
+@pytest.mark.parametrize(("old", "new"), [(b"a test", b"b test"), (b"[2,3]", b"[3,2]"), (b'"x"', b'"y"')])
+def test_other_names_shapes_and_texts_are_noticed(path: Path, old: bytes, new: bytes) -> None:
+    assert path.read_bytes().count(old) == 1
+    path.write_bytes(path.read_bytes().replace(old, new))
+    with pytest.raises(DamagedFileError):
+        read_tensors(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no tensors at all"])
+def test_other_files_are_damaged(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(DamagedFileError):
+        read_tensors(path)
+
+
+def test_files_of_other_programs_are_read(tmp_path: Path) -> None:
+    save_file({"x": torch.ones(2)}, tmp_path / "x.safetensors")
+    assert torch.equal(read_tensors(tmp_path / "x.safetensors")[0]["x"], torch.ones(2))

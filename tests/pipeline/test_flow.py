@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -163,6 +164,65 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(
     resumed = list(iter_run(sample_folder, tmp_path / "run", config=short, device="cpu", resume=True))
     assert [event.step for event in resumed if isinstance(event, StepDone)] == list(range(9, 21))
     assert [entry["step"] for entry in read_log(tmp_path / "run" / "log.jsonl")] == list(range(2, 21, 2))
+
+
+def test_a_run_keeps_others_out_of_its_folder(
+    tmp_path: Path, sample_folder: Path, short: GenerateConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From its first stage on, when nothing is in the folder yet, and also one that resumes it."""
+    monkeypatch.setattr("ds4d.runs.lock._PATIENCE", 0.0)
+    run = tmp_path / "run"
+    waiting = iter_run(sample_folder, run, config=short, device="cpu")  # checked, but not begun
+    first = iter_run(sample_folder, run, config=short, device="cpu")
+    for event in first:
+        if event == StageStarted("views") or (isinstance(event, StepDone) and event.step == 3):
+            for resume in (False, True):
+                with pytest.raises(ValueError, match=f"run must not be in use.* process {os.getpid()} on "):
+                    iter_run(sample_folder, run, config=short, device="cpu", resume=resume)
+        if isinstance(event, StepDone) and event.step == 3:
+            with pytest.raises(ValueError, match="in use"):
+                next(waiting)
+            first.close()
+    events = list(iter_run(sample_folder, run, config=short, device="cpu", resume=True))
+    assert isinstance(events[-1], Finished)
+    assert not [path.name for path in run.iterdir() if path.name.startswith(".")]
+
+
+def test_a_run_that_came_and_went_before_the_first_event_is_not_overwritten(
+    tmp_path: Path, sample_folder: Path, short: GenerateConfig
+) -> None:
+    waiting = iter_run(sample_folder, tmp_path / "run", config=short, device="cpu")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").touch()
+    with pytest.raises(ValueError, match="another run"):
+        next(waiting)
+
+
+def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
+    run = tmp_path / "run"
+    stop_after(3, sample_folder, run, config=short, device="cpu")
+    left = [run / ".ds4d-0a1b2c3d-scene.safetensors", run / "checkpoints" / ".ds4d-0a1b2c3d-last.safetensors"]
+    mine = [run / ".notes", run / "checkpoints" / "mine.safetensors"]
+    for path in (*left, *mine):
+        path.touch()
+    list(iter_run(sample_folder, run, config=short, device="cpu", resume=True))
+    assert not any(path.exists() for path in left) and all(path.exists() for path in mine)
+
+
+def test_a_damaged_checkpoint_costs_a_few_steps(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
+    """The run ends as the one that was not interrupted, and its record says what happened."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    list(iter_run(sample_folder, whole, config=short, device="cpu"))
+    stop_after(11, sample_folder, broken, config=short, device="cpu")
+    last = broken / "checkpoints" / "last.safetensors"
+    last.write_bytes(last.read_bytes()[:-1])
+    events = list(iter_run(sample_folder, broken, config=short, device="cpu", resume=True))
+    assert [event.step for event in events if isinstance(event, StepDone)] == list(range(9, 21))
+    assert [warned.part for warned in RunFolder(broken).read_metrics().warnings] == ["checkpoint"]
+    for name in ("scene.safetensors", "baked.safetensors"):
+        assert (broken / name).read_bytes() == (whole / name).read_bytes()
+    for ours, theirs in zip(read_log(broken / "log.jsonl"), read_log(whole / "log.jsonl"), strict=True):
+        assert ours | {"seconds": 0} == theirs | {"seconds": 0}
 
 
 def test_a_video_goes_on_with_the_views_it_began_with(

@@ -1,6 +1,8 @@
 """Whose a folder is, and whether a run may go on in it."""
 
+import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from ds4d import __version__
 from ds4d.config import GenerateConfig
 from ds4d.core import Degraded, Warned
 from ds4d.deformation import FieldConfig
-from ds4d.preprocess import Finding
+from ds4d.preprocess import CropBox, Finding, VideoCrop
 from ds4d.presets import tiny
 from ds4d.runs import EvaluationRecord, Provenance, RunFolder, RunMetrics, RunRecord, read_record
 
@@ -34,6 +36,7 @@ FIGURES = RunMetrics(
     peak_memory_bytes={"main": 2**30},
     registration={"silhouette_iou": 0.9, "color_error": None, "up_axis": "+z", "offset": [0.0, 1.0, 2.0]},
 )
+CROP = VideoCrop(CropBox(0, 0, 8, 8, 16, 16), ((1.0, 0.0),), ((1.0, 0.0),))
 EVALUATION = EvaluationRecord(
     Path("/data"), "test", 2, {"psnr": 21.0, "iou": None}, {"test0": {"psnr": 21.0, "iou": None}}
 )
@@ -64,6 +67,58 @@ def test_folders_that_hold_something_are_refused(tmp_path: Path) -> None:
         RunFolder(tmp_path).check_unused()
 
 
+@pytest.mark.parametrize(
+    "name", [".ds4d-lock", ".ds4d-owner.json", ".ds4d-0a1b2c3d-config.json", ".ds4d-0a1b2c3d-scene.safetensors"]
+)
+def test_what_a_killed_run_leaves_before_its_record_is_no_obstacle(tmp_path: Path, name: str) -> None:
+    folder = RunFolder(tmp_path)
+    (tmp_path / name).touch()
+    folder.video_crop.write_text("{}")
+    folder.check_unused()
+    folder.clean()
+    folder.open(RECORD)
+    left = {path.name for path in tmp_path.iterdir()} - {".ds4d-lock", ".ds4d-owner.json"}
+    assert left == {"config.json"}, "the crop of another input would be wrong"
+
+
+@pytest.mark.parametrize("name", [".config-732bf5b9.json", ".ds4d-notes", "ds4d-0a1b2c3d-x", ".ds4d-0a1b2c3d-x/file"])
+def test_files_of_the_user_stay(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    with pytest.raises(ValueError, match="other files"):
+        RunFolder(tmp_path).check_unused()
+    RunFolder(tmp_path).clean()
+    assert path.exists()
+
+
+def test_the_record_is_written_before_all_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is interrupted later can be resumed; what is interrupted earlier can be started again."""
+    written: list[str] = []
+    original = os.replace
+
+    def replace(source: str | Path, target: str | Path) -> None:
+        written.append(Path(target).name)
+        original(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    RunFolder(tmp_path).open(RECORD, CROP)
+    assert written == ["config.json", "video_crop.json"]
+
+
+def test_a_full_disk_at_the_record_leaves_a_folder_that_can_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = RunFolder(tmp_path / "run")
+    with monkeypatch.context() as patch, pytest.raises(OSError, match=r"config\.json"):
+        patch.setattr(Path, "write_text", fail)
+        folder.open(RECORD, CROP)
+    folder.check_unused()
+
+
 @pytest.mark.parametrize("name", ["new", "new/deeper/run", "."])
 def test_writable_folders_are_left_as_they_were(tmp_path: Path, name: str) -> None:
     RunFolder(tmp_path / name).check_writable()
@@ -74,6 +129,12 @@ def test_a_folder_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="file/run"):
         RunFolder(tmp_path / "file" / "run").check_writable()
+
+
+def test_a_folder_of_checkpoints_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").touch()
+    with pytest.raises(ValueError, match="checkpoints"):
+        RunFolder(tmp_path).check_writable()
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system that takes no folders")

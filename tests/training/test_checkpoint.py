@@ -1,6 +1,8 @@
 """Resuming is bit-exact, and unusable checkpoints are refused."""
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +14,19 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ds4d.config import GenerateConfig
+from ds4d.core import Warned, notices_to
 from ds4d.fusion import FusionConfig
+from ds4d.io import write_tensors
 from ds4d.losses import LossConfig, ViewCorrectionConfig
 from ds4d.pipeline import prepare
-from ds4d.training import GaussiansChanged, Trainer, TrainingDiverged, load_checkpoint, save_checkpoint
+from ds4d.training import (
+    GaussiansChanged,
+    Trainer,
+    TrainingDiverged,
+    has_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from ds4d.types import MultiViewVideo
 
 CPU = torch.device("cpu")
@@ -223,7 +234,7 @@ def test_hostile_checkpoints_are_refused_and_change_nothing(
         record = json.loads(file.metadata()["ds4d"])
     FAULTS[fault](tensors, record)
     path = tmp_path / "fit.safetensors"
-    save_file(tensors, path, metadata={"ds4d": json.dumps(record)})
+    write_tensors(path, tensors, {"ds4d": json.dumps(record)})  # with a digest that fits
     trainer = prepare(quick_video, everything(quick_config), CPU)
     before = trainer.state_dict()
     with pytest.raises(ValueError, match=r"fit\.safetensors"):
@@ -238,3 +249,92 @@ def test_a_checkpoint_before_the_first_step_can_be_resumed(
     trainer = prepare(quick_video, config, CPU)
     load_checkpoint(trainer, tmp_path / "fit.safetensors")
     assert trainer.step == 0
+
+
+def flip_bit(path: Path) -> None:
+    """Changes one value a little, as a failing disk does."""
+    content = bytearray(path.read_bytes())
+    content[-1000] ^= 1
+    path.write_bytes(content)
+
+
+def two_checkpoints(path: Path, video: MultiViewVideo, config: GenerateConfig) -> Trainer:
+    """A trainer that was saved at its steps 2 and 4."""
+    trainer = prepare(video, config, CPU)
+    for step in (2, 4):
+        run_until(trainer, step)
+        save_checkpoint(trainer, path)
+    return trainer
+
+
+def test_a_flipped_bit_is_noticed(tmp_path: Path, quick_video: MultiViewVideo, config: GenerateConfig) -> None:
+    path = tmp_path / "last.safetensors"
+    trainer = prepare(quick_video, config, CPU)
+    save_checkpoint(trainer, path)
+    flip_bit(path)
+    with pytest.raises(ValueError, match=r"last\.safetensors is damaged"):
+        load_checkpoint(trainer, path)
+
+
+@pytest.mark.parametrize("damage", [flip_bit, Path.unlink, lambda path: path.write_bytes(b"")])
+def test_the_checkpoint_before_a_damaged_one_is_used(
+    tmp_path: Path, quick_video: MultiViewVideo, config: GenerateConfig, damage: Callable[[Path], Any]
+) -> None:
+    """With a notice; and the fit ends as one that was never interrupted."""
+    path, config = tmp_path / "last.safetensors", replace(config, fusion=None)
+    whole = two_checkpoints(path, quick_video, config)
+    damage(path)
+    assert has_checkpoint(path)
+    again = prepare(quick_video, config, CPU)
+    with notices_to((notices := []).append):
+        load_checkpoint(again, path)
+    assert again.step == 2
+    assert [(type(notice), notice.part) for notice in notices] == [(Warned, "checkpoint")]
+    assert "last.safetensors" in notices[0].message
+    save_checkpoint(again, path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["last.safetensors", "previous.safetensors"]
+    for trainer in (whole, again):
+        list(trainer.run())
+    assert_same(again.state_dict(), whole.state_dict())
+
+
+def test_two_damaged_checkpoints_are_refused(
+    tmp_path: Path, quick_video: MultiViewVideo, config: GenerateConfig
+) -> None:
+    path = tmp_path / "last.safetensors"
+    trainer = two_checkpoints(path, quick_video, config)
+    for file in tmp_path.iterdir():
+        flip_bit(file)
+    with pytest.raises(ValueError, match="damaged"):
+        load_checkpoint(trainer, path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_checkpoint_of_other_settings_is_not_replaced_by_the_one_before(
+    tmp_path: Path, quick_video: MultiViewVideo, config: GenerateConfig
+) -> None:
+    path = tmp_path / "last.safetensors"
+    two_checkpoints(path, quick_video, config)
+    assert config.field is not None
+    wider = prepare(quick_video, replace(config, field=replace(config.field, width=40)), CPU)
+    with pytest.raises(ValueError, match="same settings"):
+        load_checkpoint(wider, path)
+    assert path.is_file()
+
+
+def test_file_systems_without_links_keep_two_checkpoints(
+    tmp_path: Path, quick_video: MultiViewVideo, config: GenerateConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", fail)
+    path = tmp_path / "last.safetensors"
+    two_checkpoints(path, quick_video, config)
+    trainer = prepare(quick_video, config, CPU)
+    load_checkpoint(trainer, path)
+    assert trainer.step == 4
+    path.unlink()
+    with notices_to(lambda notice: None):
+        load_checkpoint(trainer, path)
+    assert trainer.step == 2

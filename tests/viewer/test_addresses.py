@@ -1,5 +1,6 @@
 """Free, used and forbidden ports, and the printed address."""
 
+import getpass
 import socket
 from collections.abc import Iterator
 
@@ -54,3 +55,34 @@ def test_the_address_comes_with_an_ssh_tunnel() -> None:
     assert describe_address("::1", 8080)[0] == "open http://[::1]:8080"
     (public,) = describe_address("0.0.0.0", 8080)
     assert "--host" in public and "0.0.0.0" not in public
+    assert "localhost:8080:" not in describe_address("::1", 8080)[1]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "0", "0x0", "::", "203.0.113.1"])
+def test_every_spelling_of_the_network_is_reported(host: str) -> None:
+    (line,) = describe_address(host, 8080)
+    assert "reachable by every machine" in line and "--token" in line
+    (line,) = describe_address(host, 8080, "secret")
+    assert ":8080/?token=secret " in line and "--token" not in line
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.2", "127.1"])
+def test_hosts_of_this_machine_are_not_reported(host: str) -> None:
+    assert not any("reachable by every machine" in line for line in describe_address(host, 8080))
+
+
+def test_no_host_is_refused() -> None:
+    """Servers take an empty name for all interfaces."""
+    with pytest.raises(ValueError, match="--host"):
+        choose_port("", None)
+
+
+@pytest.mark.parametrize("error", [KeyError("getpwuid(): uid not found: 12345"), OSError("No username set")])
+def test_a_user_without_a_name_gets_an_address(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in containers that run under any number."""
+
+    def fail() -> str:
+        raise error
+
+    monkeypatch.setattr(getpass, "getuser", fail)
+    assert "USER@" in describe_address("127.0.0.1", 8080)[1]

@@ -78,7 +78,7 @@ def write_result(folder: Path, result: Result) -> Path:
     content["metrics"] = {name: None if math.isnan(value) else value for name, value in result.metrics.items()}
     content["settings_hash"] = settings_hash(result.settings)
     path = result_path(folder, result.name)
-    with atomic_path(path) as temporary:
+    with atomic_path(path, durable=True) as temporary:
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
     return path
 

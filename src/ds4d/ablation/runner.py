@@ -7,7 +7,9 @@ failures/    the traceback of every fit that failed, which the next run tries ag
 """
 
 import multiprocessing
+import os
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,12 +21,12 @@ from typing import Any, cast
 
 import torch
 
-from ds4d.ablation.results import Result, check_comparable, fit_name, read_results, result_path, write_result
+from ds4d.ablation.results import RESULTS, Result, check_comparable, fit_name, read_results, result_path, write_result
 from ds4d.ablation.scenes import AblationScene, Score
 from ds4d.ablation.variants import variant_configs
 from ds4d.config import GenerateConfig
 from ds4d.core import describe_device, peak_memory, reset_peak_memory, to_dict
-from ds4d.io import atomic_path
+from ds4d.io import atomic_path, check_writable
 
 FAILURES = "failures"
 # For the result of a fit; the seed is kept on its own.
@@ -169,10 +171,12 @@ def ablate(
         jobs: number of fits that run at the same time, each in a process of its own, at least 1.
 
     Raises:
-        ValueError: `jobs` is too small, or the folder holds results of other settings.
+        ValueError: `jobs` is too small, or the folder holds results of other settings or cannot be written to.
     """
     if jobs < 1:
         raise ValueError(f"--jobs must be at least 1, got {jobs}.")
+    for name in (RESULTS, FAILURES):
+        check_writable(folder / name, folder)
     finished = {result.name: result for result in read_results(folder)}
     check_comparable(
         [(str(result_path(folder, name)), result.variant, result.settings) for name, result in finished.items()]
@@ -263,10 +267,19 @@ def _hand_out(worker: _Worker, fit: Fit, busy: dict[Connection, tuple[_Worker, F
 
 def _work(pipe: Connection, function: FitFunction, device: str, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent ends the others
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     with suppress(EOFError, ConnectionError):  # the parent is gone
         while True:
             pipe.send(_attempt(pipe.recv(), function, torch.device(device)))
+
+
+def _end_with_parent() -> None:
+    """Ends this process in the middle of a fit when its parent is gone, however that ended: nobody reads the result."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _attempt(fit: Fit, function: FitFunction, device: torch.device) -> _Measured | _Error:

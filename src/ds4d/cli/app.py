@@ -4,12 +4,15 @@ A module is imported when its command is called, so that `ds4d --help` answers a
 """
 
 import difflib
+import json
 import sys
+import time
 from collections.abc import Sequence
 from importlib import import_module
 
 from ds4d import __version__
 from ds4d.cli.result import MEANINGS, ExitCode, Outcome
+from ds4d.cli.signals import Interrupts
 
 # What each command does; its module in `ds4d.cli.commands` has the same name.
 COMMANDS = {
@@ -28,6 +31,8 @@ COMMANDS = {
     "completion": "print a completion script for bash, zsh or fish",
 }
 
+_STOPPED = (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
@@ -39,6 +44,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code (`ds4d.cli.result.ExitCode`).
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    began = time.perf_counter()
+    with Interrupts() as interrupts:
+        try:
+            return _run(argv, interrupts)
+        except (KeyboardInterrupt, SystemExit):
+            if interrupts.received is None:
+                raise
+            # While the command line itself was imported, or again while the first signal was acted on.
+            interrupts.settle()
+            return _print_interruption(argv, interrupts.received, time.perf_counter() - began)
+
+
+def _run(argv: list[str], interrupts: Interrupts) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(_help())
         return ExitCode.SUCCESS if argv else ExitCode.USAGE_ERROR
@@ -48,24 +66,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ds4d.cli.console import Console, ConsoleOptions
 
     command, *rest = argv
-    wants_help = not {"-h", "--help"}.isdisjoint(rest)  # help is text, whatever else is given
-    options = ConsoleOptions(quiet="--quiet" in rest, json="--json" in rest and not wants_help)
+    options = ConsoleOptions(quiet="--quiet" in rest, json=_wants_json(rest))
     if command not in COMMANDS:
         near = difflib.get_close_matches(command, COMMANDS, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         error = f"{command!r} is not a command.{hint} See ds4d --help."
         return Console(command, options).print_result(Outcome(error=error, exit_code=ExitCode.USAGE_ERROR))
     from ds4d.cli.errors import run_safely
-    from ds4d.cli.signals import terminable
 
     def call() -> Outcome | None:
-        module = import_module(f"ds4d.cli.commands.{command}")
-        with module.COMMAND.naming_options():
-            return module.run(rest, console)
+        try:
+            module = import_module(f"ds4d.cli.commands.{command}")
+            interrupts.check()
+            with module.COMMAND.naming_options():
+                return module.run(rest, console)
+        except Exception:
+            interrupts.check()  # packages turn an interruption of theirs into other errors
+            raise
 
-    with Console(command, options) as console, terminable():
+    with Console(command, options, interrupts.check) as console:
         outcome = run_safely(call)
-    return ExitCode.SUCCESS if outcome is None else console.print_result(outcome)
+        interrupts.settle()
+        if interrupts.received is not None and (outcome is None or outcome.exit_code not in _STOPPED):
+            code = ExitCode(128 + interrupts.received)
+            outcome = Outcome(files=() if outcome is None else outcome.files, error=MEANINGS[code], exit_code=code)
+        return ExitCode.SUCCESS if outcome is None else console.print_result(outcome)
+
+
+def _wants_json(argv: Sequence[str]) -> bool:
+    """Whether the result is one JSON object; help is text, whatever else is given."""
+    return "--json" in argv and {"-h", "--help"}.isdisjoint(argv)
+
+
+def _print_interruption(argv: Sequence[str], number: int, seconds: float) -> int:
+    """Prints what the console prints of a command that was interrupted, without a console."""
+    code = ExitCode(128 + number)
+    print(f"ds4d: error: {MEANINGS[code]}", file=sys.stderr)
+    if _wants_json(argv[1:]):
+        record = Outcome(error=MEANINGS[code], exit_code=code).record()
+        record = {"command": argv[0], **record, "degradations": [], "warnings": [], "seconds": round(seconds, 3)}
+        print(json.dumps(record, indent=1))
+    return code
 
 
 def _help() -> str:

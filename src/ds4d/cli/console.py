@@ -5,6 +5,7 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import asdict, dataclass
 from types import TracebackType
@@ -39,9 +40,11 @@ class Console:
     Args:
         command: the command's name.
         options: what is printed, and how.
+        check: called when work reports its progress; raises if the work shall end.
     """
 
-    def __init__(self, command: str, options: ConsoleOptions) -> None:
+    def __init__(self, command: str, options: ConsoleOptions, check: Callable[[], None] = lambda: None) -> None:
+        self._check = check
         self.options = options
         self._command, self._began = command, time.perf_counter()
         self._stdout = sys.stdout
@@ -73,6 +76,7 @@ class Console:
 
     def progress(self, progress: Progress, note: str = "") -> None:
         """Shows the progress of some work, with a note on its last step."""
+        self._check()
         self._is_repetition_useful = bool(self._notices)
         self._display.progress(progress, note)
 

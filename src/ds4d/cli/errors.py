@@ -56,7 +56,7 @@ def _from_file_error(error: Exception) -> Outcome | None:
     if error.errno in _DISK_FULL:
         message = (
             f"{path} cannot be written: {error.strerror}. Free disk space, or choose another folder; "
-            "a fit continues with --resume."
+            "a fit whose folder holds config.json continues with --resume."
         )
         return Outcome(error=message, exit_code=ExitCode.FAILURE)
     if isinstance(error, FileNotFoundError):

@@ -1,12 +1,12 @@
 """Display of a run in progress: its stages and steps on the console, its Gaussians in a live viewer."""
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from ds4d.cli.console import Console
 from ds4d.core import Degraded, Progress, Warned
-from ds4d.init.registration import Registration
 from ds4d.pipeline import Event, MeshRegistered, Resolved, StageStarted
+from ds4d.shapes.registration import Registration
 from ds4d.training import StepDone
 
 STAGES = {
@@ -76,4 +76,5 @@ def live_viewer(enabled: bool, console: Console) -> Generator[Callable[[Event], 
         console.print("\n".join(["live viewer:", *(f"  {line}" for line in viewer.address)]))
         yield LiveViewer(viewer).on_event
     finally:
-        viewer.close()
+        with suppress(Exception):  # the run is what counts
+            viewer.close()

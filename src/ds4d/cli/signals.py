@@ -1,27 +1,80 @@
 """Ctrl-C and SIGTERM: ending a command at once, or asking it to stop at its next step."""
 
+import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
+from typing import Any
+
+_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+_SAME_SECONDS = 1.0  # signals so close are one: `timeout` and terminals may send it to a process and to its group
 
 
-@contextmanager
-def terminable() -> Generator[None, None, None]:
-    """Inside the block SIGTERM raises, as Ctrl-C does: temporary files are removed and child processes end."""
-    if threading.current_thread() is not threading.main_thread():  # Python allows handlers nowhere else
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _exit)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+class Interrupts:
+    """Inside the block Ctrl-C and SIGTERM raise: temporary files are removed and child processes end.
 
+    What a signal's handler raises is lost where Python calls back from a destructor or from foreign code, so that the
+    signal is remembered, too.
 
-def _exit(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+    Attributes:
+        received: the first signal, or None.
+    """
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self._time = 0.0
+        self._is_settled = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "Interrupts":
+        if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
+            for number in _NUMBERS:
+                if signal.getsignal(number) is not signal.SIG_IGN:  # as in a shell's background
+                    self._before[number] = signal.signal(number, self._raise)
+        self._print_unraisable = sys.unraisablehook
+        sys.unraisablehook = self._report_unraisable
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        sys.unraisablehook = self._print_unraisable
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Raises for a signal that was received, if what it raised was lost.
+
+        Raises:
+            KeyboardInterrupt: it was Ctrl-C.
+            SystemExit: it was SIGTERM.
+        """
+        if self.received is signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.received is not None:
+            raise SystemExit(128 + self.received)
+
+    def settle(self) -> None:
+        """From now on one more signal changes nothing, as the result is being printed; another ends the process."""
+        self._is_settled, self._time = True, 0.0
+
+    def _raise(self, number: int, frame: FrameType | None) -> None:
+        if self._is_settled:
+            if self._time:
+                os._exit(128 + number)
+            self._time = time.monotonic()
+            return
+        if self.received is not None and time.monotonic() - self._time < _SAME_SECONDS:
+            return
+        self.received, self._time = signal.Signals(number), time.monotonic()
+        self.check()
+
+    def _report_unraisable(self, unraisable: Any) -> None:
+        if not (self.received is not None and issubclass(unraisable.exc_type, KeyboardInterrupt | SystemExit)):
+            self._print_unraisable(unraisable)
 
 
 class StopSignals:
@@ -41,7 +94,7 @@ class StopSignals:
 
     def __enter__(self) -> "StopSignals":
         if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in _NUMBERS:
                 self._before[number] = signal.signal(number, self._record)
         return self
 

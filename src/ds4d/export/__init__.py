@@ -10,7 +10,7 @@ from ds4d.export.formats import infer_format as infer_format
 from ds4d.export.gltf import write_gltf as write_gltf
 from ds4d.export.html import write_html as write_html
 from ds4d.export.mesh import write_mesh as write_mesh
-from ds4d.export.ply import read_ply as read_ply
 from ds4d.export.ply import write_ply as write_ply
-from ds4d.export.splat import read_splat as read_splat
 from ds4d.export.splat import write_splat as write_splat
+from ds4d.shapes import read_ply as read_ply
+from ds4d.shapes import read_splat as read_splat

@@ -18,10 +18,11 @@ from jaxtyping import Float, Int, UInt32
 from plyfile import PlyData, PlyElement
 from torch import Tensor
 
-from ds4d.export.single_frame import byte_logits, check_single_frame
+from ds4d.export.single_frame import check_single_frame
 from ds4d.geometry import rgb_to_sh
 from ds4d.geometry.spherical_harmonics import SH0
 from ds4d.io import atomic_path, read_ply_file
+from ds4d.shapes.gaussian_files import byte_logits
 from ds4d.types import RawGaussians
 
 CHUNK = 256

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Shaped
 
 from ds4d.io import atomic_path
 
@@ -83,12 +83,6 @@ class GlbFile:
         )
         with atomic_path(path) as temporary:
             temporary.write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(parts)) + parts)
-
-
-def to_linear(colors: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
-    """Colors in [0, 1] from sRGB to the linear colors of glTF vertices."""
-    dark = colors <= 0.04045
-    return np.where(dark, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
 def _padded_to_words(values: np.ndarray) -> np.ndarray:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ds4d.export.glb import GlbFile, to_linear
+from ds4d.export.glb import GlbFile
 from ds4d.export.single_frame import check_single_frame
 from ds4d.geometry.spherical_harmonics import SH0, sh_degree
+from ds4d.io import to_linear
 from ds4d.types import RawGaussians
 
 EXTENSION = "KHR_gaussian_splatting"

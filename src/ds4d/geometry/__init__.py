@@ -38,3 +38,4 @@ from ds4d.geometry.world import UP_AXES as UP_AXES
 from ds4d.geometry.world import UpAxis as UpAxis
 from ds4d.geometry.world import set_up_axis as set_up_axis
 from ds4d.geometry.world import to_world as to_world
+from ds4d.geometry.world import transform_gaussians as transform_gaussians

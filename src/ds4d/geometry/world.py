@@ -44,14 +44,18 @@ def to_world(raw: RawGaussians, world: Similarity) -> RawGaussians:
         raw: Gaussians in normalized space.
         world: similarity from world space to normalized space.
     """
-    out = inverse_similarity(world)
-    quat = matrices_to_quats(out.rotation).to(raw.quats)
+    return transform_gaussians(inverse_similarity(world), raw)
+
+
+def transform_gaussians(similarity: Similarity, raw: RawGaussians) -> RawGaussians:
+    """Gaussians in world space as Gaussians in normalized space, view-dependent color included."""
+    quat = matrices_to_quats(similarity.rotation).to(raw.quats)
     return RawGaussians(
-        means=transform_points(out, raw.means),
+        means=transform_points(similarity, raw.means),
         quats=multiply_quats(quat.expand_as(raw.quats), raw.quats),
-        log_scales=raw.log_scales + math.log(out.scale),
+        log_scales=raw.log_scales + math.log(similarity.scale),
         opacity_logits=raw.opacity_logits,
-        sh=rotate_sh(raw.sh, out.rotation.to(raw.sh)),
+        sh=rotate_sh(raw.sh, similarity.rotation.to(raw.sh)),
     )
 
 

@@ -12,10 +12,9 @@ from ds4d.core import Warned, check_ranges, notify
 from ds4d.geometry import UP_AXES, HullConfig, carve, color_points, sample_surface, transform_points
 from ds4d.init.masked_views import middle_views
 from ds4d.init.normalize import BALL_RADIUS, SceneNormalization
-from ds4d.init.point_files import read_points
-from ds4d.init.points import gaussians_from_points, random_ball
-from ds4d.init.registration import Registration, register_shape
 from ds4d.rendering import renderer_for
+from ds4d.shapes import gaussians_from_points, random_ball, read_points
+from ds4d.shapes.registration import Registration, register_shape
 from ds4d.types import MultiViewVideo, PointCloud, RawGaussians
 
 # IoU of a mesh's silhouettes with the masks. Meshes of other objects reach 0.4 to 0.65.

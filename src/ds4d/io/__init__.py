@@ -1,6 +1,8 @@
-"""Reading and writing images and videos, atomic file writes, and a disk cache."""
+"""Reading and writing images and videos, reading glTF, atomic file writes, and a disk cache."""
 
 from ds4d.io.atomic import atomic_path as atomic_path
+from ds4d.io.atomic import leftovers as leftovers
+from ds4d.io.atomic import sync as sync
 from ds4d.io.bounded_files import check_regular as check_regular
 from ds4d.io.bounded_files import is_finite_number as is_finite_number
 from ds4d.io.bounded_files import parse_json as parse_json
@@ -13,6 +15,10 @@ from ds4d.io.cache import read_cached as read_cached
 from ds4d.io.cache import write_cached as write_cached
 from ds4d.io.contact_sheet import contact_sheet as contact_sheet
 from ds4d.io.gif import write_gif as write_gif
+from ds4d.io.gltf_document import GltfError as GltfError
+from ds4d.io.gltf_reader import GltfModel as GltfModel
+from ds4d.io.gltf_reader import read_gltf as read_gltf
+from ds4d.io.image_sequence import natural_key as natural_key
 from ds4d.io.images import Size as Size
 from ds4d.io.images import fit_within as fit_within
 from ds4d.io.images import image_size as image_size
@@ -26,8 +32,16 @@ from ds4d.io.images import unpremultiply as unpremultiply
 from ds4d.io.images import write_png as write_png
 from ds4d.io.ply_files import check_ply as check_ply
 from ds4d.io.ply_files import read_ply_file as read_ply_file
+from ds4d.io.srgb import to_linear as to_linear
+from ds4d.io.srgb import to_srgb as to_srgb
+from ds4d.io.tensor_files import DIGEST as DIGEST
+from ds4d.io.tensor_files import DamagedFileError as DamagedFileError
+from ds4d.io.tensor_files import encode_tensors as encode_tensors
 from ds4d.io.tensor_files import is_finite as is_finite
 from ds4d.io.tensor_files import read_safetensors as read_safetensors
 from ds4d.io.tensor_files import read_shapes as read_shapes
+from ds4d.io.tensor_files import read_tensors as read_tensors
+from ds4d.io.tensor_files import write_tensors as write_tensors
 from ds4d.io.video_writer import write_alpha_video as write_alpha_video
 from ds4d.io.video_writer import write_video as write_video
+from ds4d.io.writable import check_writable as check_writable

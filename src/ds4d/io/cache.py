@@ -1,5 +1,6 @@
 """A disk cache for results that take long to compute, keyed by their inputs."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Mapping
@@ -19,9 +20,16 @@ _SUFFIX = ".safetensors"
 
 
 def cache_folder(category: str) -> Path:
-    """The folder of a category of tensors, inside $DS4D_CACHE or ~/.cache/ds4d."""
-    # Unlike that of Path, this expansion leaves a home that is not known as it is.
-    return Path(os.path.expanduser(os.environ.get("DS4D_CACHE") or "~/.cache/ds4d")) / category
+    """The folder of a category of tensors, inside $DS4D_CACHE or ~/.cache/ds4d.
+
+    Raises:
+        OSError: the user has no home folder, as in containers that run under any number.
+    """
+    root = Path(os.environ.get("DS4D_CACHE") or "~/.cache/ds4d")
+    try:
+        return root.expanduser() / category
+    except RuntimeError as error:
+        raise OSError(errno.ENOENT, "There is no home folder", str(root)) from error
 
 
 def read_cached(category: str, key: str) -> dict[str, Tensor] | None:
@@ -29,8 +37,8 @@ def read_cached(category: str, key: str) -> dict[str, Tensor] | None:
 
     Who wrote the file is not known: callers check names, shapes and kinds of the tensors.
     """
-    path = cache_folder(category) / f"{key}{_SUFFIX}"
     try:
+        path = cache_folder(category) / f"{key}{_SUFFIX}"
         tensors, metadata = read_safetensors(path)
         if metadata.get("sha256") != _digest(tensors):
             return None
@@ -55,16 +63,16 @@ def write_cached(category: str, key: str, tensors: Mapping[str, Tensor], *, limi
     """
     if sum(tensor.nbytes for tensor in tensors.values()) >= limit_bytes:
         return
-    path = cache_folder(category) / f"{key}{_SUFFIX}"
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     try:
+        path = cache_folder(category) / f"{key}{_SUFFIX}"
         with atomic_path(path) as temporary:
             save_file(contiguous, temporary, metadata={"sha256": _digest(contiguous)})
         _evict(path.parent, limit_bytes)
     except (SafetensorError, OSError) as error:
         message = (
-            f"{category} are not cached in {path.parent}: {error}. Set the environment variable DS4D_CACHE to a folder "
-            "that can be written to."
+            f"{category} are not cached: {error}. Set the environment variable DS4D_CACHE to a folder that can be "
+            "written to."
         )
         notify(Warned("cache", message))
 

@@ -71,9 +71,9 @@ def _sorted_files(path: Path) -> list[Path]:
             f"{folder} must hold one numbered sequence of images, got names like {' and '.join(sorted(names)[:3])}. "
             "Move the other images to another folder."
         )
-    return sorted(files, key=_natural)
+    return sorted(files, key=natural_key)
 
 
-def _natural(file: Path) -> list[tuple[int, str]]:
-    """A sort key that orders the numbers in a name by value."""
+def natural_key(file: Path) -> list[tuple[int, str]]:
+    """A sort key that orders the numbers in a name by value: 2 before 10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in _NUMBER.split(file.stem)]

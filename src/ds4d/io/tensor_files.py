@@ -1,21 +1,67 @@
-"""Reading of safetensors files from outside."""
+"""Safetensors files: bounded reading of files from outside, and files with a digest, by which damage is noticed."""
 
+import hashlib
+import json
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from ds4d.io.atomic import atomic_path
 from ds4d.io.bounded_files import check_regular
 
+DIGEST = "sha256"  # its key among the texts of a file
 _MAX_BYTES = 2**35
 _MAX_HEADER_BYTES = 2**24  # the format allows 100 MB, which take gigabytes when they are parsed
 _DTYPES = {torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16}
 _DTYPES |= {torch.int8, torch.uint8, torch.bool}
 _AT_ONCE = 2**22  # values whose finiteness is checked together, which bounds the memory
+
+
+class DamagedFileError(ValueError):
+    """A file of tensors that is not as it was written."""
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Writes tensors to a safetensors file, atomically and so that it survives a power cut.
+
+    Args:
+        path: path of the file.
+        tensors: tensors by name, on any device.
+        metadata: texts to keep with them.
+    """
+    content = encode_tensors(tensors, metadata)
+    with atomic_path(path, durable=True) as temporary:
+        temporary.write_bytes(content)
+
+
+def encode_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+    """The content of the file that `write_tensors` writes."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    texts = dict(metadata or {})
+    return to_bytes(plain, metadata={**texts, DIGEST: digest_of(plain, texts)})
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and texts of a safetensors file, which is compared with its digest; other programs write none.
+
+    Raises:
+        DamagedFileError: `read_safetensors` refuses it, or it differs from what was written.
+        OSError: it cannot be read.
+    """
+    try:
+        tensors, metadata = read_safetensors(path)
+    except ValueError as error:
+        raise DamagedFileError(str(error)) from error
+    texts = {name: text for name, text in metadata.items() if name != DIGEST}
+    if DIGEST in metadata and metadata[DIGEST] != digest_of(tensors, texts):
+        raise DamagedFileError("its content does not match its digest")
+    return tensors, metadata
 
 
 def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -52,6 +98,15 @@ def read_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
 def is_finite(tensor: Tensor) -> bool:
     """Whether a tensor holds neither NaN nor infinity; in little memory."""
     return all(bool(part.isfinite().all()) for part in tensor.reshape(-1).split(_AT_ONCE))
+
+
+def digest_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """SHA-256 of names, types, shapes and values of tensors on the CPU, and of texts."""
+    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 @contextmanager

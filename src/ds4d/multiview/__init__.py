@@ -10,5 +10,6 @@ from ds4d.multiview.generators import GENERATORS as GENERATORS
 from ds4d.multiview.generators import GeneratorSettings as GeneratorSettings
 from ds4d.multiview.generators import ViewsConfig as ViewsConfig
 from ds4d.multiview.generators import ViewsSource as ViewsSource
+from ds4d.multiview.generators import check_flipbook as check_flipbook
 from ds4d.multiview.generators import choose_generator as choose_generator
 from ds4d.multiview.generators import make_generator as make_generator

@@ -16,6 +16,7 @@ from ds4d.types import Cameras, Gaussians
 _OPACITY = 0.99
 _SPREAD = 0.6  # standard deviation of a Gaussian in units of the pixel spacing: no holes, little blur
 _THICKNESS = 0.2  # of a Gaussian across the surface, in the same units
+_MOST_BRIDGED = 8.0  # pixel spacings from a side towards the other at the mask boundary; more would be streaks
 _RIM_FRACTION = 0.4  # width of a Gaussian at the mask boundary: a full one would extend beyond it
 
 
@@ -45,17 +46,22 @@ class DepthPair:
 def surface_gaussians(pair: DepthPair, camera: Cameras) -> Gaussians:
     """One flat Gaussian per pixel and side, which covers the surface of its pixel at any slant.
 
-    Front and back meet at the mask boundary, halfway between them.
+    Front and back meet at the mask boundary, halfway between them, unless they are far apart.
 
     Args:
         pair: depth maps and colors.
-        camera: camera of the depth maps, one view without a time axis, for images of their size.
+        camera: camera of the depth maps, one view, which may move, for images of their size.
 
     Returns:
         Gaussians [T, N]; times with fewer pixels are padded with transparent Gaussians.
     """
-    middle = 0.5 * (pair.front + pair.back)
-    sides = [_tangents(depths, middle, pair.inside, camera) for depths in (pair.front, pair.back)]
+    half = 0.5 * (pair.back - pair.front)
+    most = _MOST_BRIDGED * (pair.front + half) / camera.Ks.reshape(-1, 3, 3)[:, 0, 0, None, None]
+    reach = torch.minimum(half, most)
+    sides = [
+        _tangents(depths, meeting, pair.inside, camera)
+        for depths, meeting in ((pair.front, pair.front + reach), (pair.back, pair.back - reach))
+    ]
     points, across, down = (torch.cat([side[i].flatten(1, 2) for side in sides], 1) for i in range(3))
     colors = torch.cat([c.flatten(2).mT for c in (pair.front_colors, pair.back_colors)], 1)
     rows, visible = _packed(pair.inside.flatten(1).repeat(1, 2))
@@ -65,7 +71,7 @@ def surface_gaussians(pair: DepthPair, camera: Cameras) -> Gaussians:
 
 
 def _tangents(
-    depths: Float[Tensor, "T H W"], middle: Float[Tensor, "T H W"], inside: Bool[Tensor, "T H W"], camera: Cameras
+    depths: Float[Tensor, "T H W"], meeting: Float[Tensor, "T H W"], inside: Bool[Tensor, "T H W"], camera: Cameras
 ) -> tuple[Float[Tensor, "T H W 3"], Float[Tensor, "T H W 3"], Float[Tensor, "T H W 3"]]:
     """World points on one side, and their derivatives along columns and rows.
 
@@ -73,31 +79,37 @@ def _tangents(
     sides meet.
     """
     height, width = depths.shape[1:]
-    K, rotation, translation = camera.Ks[0], camera.viewmats[0, :3, :3], camera.viewmats[0, :3, 3]
-    xs = (torch.arange(width, device=depths.device) + 0.5 - K[0, 2]) / K[0, 0]
-    ys = (torch.arange(height, device=depths.device) + 0.5 - K[1, 2]) / K[1, 1]
-    rays = torch.stack((xs.expand(height, -1), ys[:, None].expand(-1, width), torch.ones_like(depths[0])), dim=-1)
+    Ks, viewmats = camera.Ks.reshape(-1, 3, 3), camera.viewmats.reshape(-1, 4, 4)
+    rotations, translations = viewmats[:, None, :3, :3], viewmats[:, None, None, :3, 3]
+    focals = Ks.diagonal(dim1=1, dim2=2)[:, None, None, :2]
+    xs = torch.arange(width, device=depths.device) + 0.5
+    ys = torch.arange(height, device=depths.device) + 0.5
+    pixels = torch.stack((xs.expand(height, -1), ys[:, None].expand(-1, width)), dim=-1)
+    flat = (pixels - Ks[:, None, None, :2, 2]) / focals
+    rays = torch.cat((flat, torch.ones_like(flat[..., :1])), dim=-1)
     at_rim, tangents = torch.zeros_like(inside), []
     points = rays * depths[..., None]
-    for axis, focal in ((0, K[0, 0]), (1, K[1, 1])):
-        slopes, outward = _slopes(depths, middle, inside, -1 - axis)
+    for axis in (0, 1):
+        spacing = depths / focals[..., axis]
+        slopes, outward = _slopes(depths, meeting, inside, -1 - axis)
         tangent = rays * slopes[..., None]
-        tangent[..., axis] += depths / focal * torch.where(outward != 0, _RIM_FRACTION, 1.0)
-        points[..., axis] -= 0.5 * (1 - _RIM_FRACTION) * outward * depths / focal
+        tangent[..., axis] += spacing * torch.where(outward != 0, _RIM_FRACTION, 1.0)
+        points[..., axis] -= 0.5 * (1 - _RIM_FRACTION) * outward * spacing
         at_rim |= outward != 0
-        tangents.append(tangent @ rotation)
-    towards_meeting = torch.where(at_rim, 0.5 * _SPREAD * (middle - depths), 0.0)
+        tangents.append(tangent @ rotations)
+    towards_meeting = torch.where(at_rim, 0.5 * _SPREAD * (meeting - depths), 0.0)
     points = points + rays * towards_meeting[..., None]
-    return (points - translation) @ rotation, tangents[0], tangents[1]
+    return (points - translations) @ rotations, tangents[0], tangents[1]
 
 
 def _slopes(
-    depths: Float[Tensor, "T H W"], middle: Float[Tensor, "T H W"], inside: Bool[Tensor, "T H W"], axis: int
+    depths: Float[Tensor, "T H W"], meeting: Float[Tensor, "T H W"], inside: Bool[Tensor, "T H W"], axis: int
 ) -> tuple[Float[Tensor, "T H W"], Float[Tensor, "T H W"]]:
     """Derivatives of depth along an axis, and the side of the mask boundary: 1 after a pixel, -1 before it, else 0.
 
-    Inside, these are central differences; at the boundary, the difference to where the sides meet. The border of the
-    image is no boundary.
+    Inside, the smaller of the differences to both neighbors, or 0 where their signs differ (minmod), so that a Gaussian
+    at a step of the depth does not stretch across it. At the mask boundary, the difference to where the sides meet. The
+    border of the image is no boundary.
     """
     size = depths.shape[axis]
     before, after = depths.roll(1, axis), depths.roll(-1, axis)
@@ -106,7 +118,9 @@ def _slopes(
         values.narrow(axis, edge, 1).copy_(depths.narrow(axis, edge, 1))  # what was rolled over the border
         empty.narrow(axis, edge, 1).fill_(False)
     outward = empty_after.float() - empty_before.float()
-    slopes = torch.where(outward != 0, outward * (middle - depths), 0.5 * (after - before))
+    ahead, behind = after - depths, depths - before
+    inner = torch.where(ahead * behind > 0, ahead.sign() * torch.minimum(ahead.abs(), behind.abs()), 0.0)
+    slopes = torch.where(outward != 0, outward * (meeting - depths), inner)
     return torch.where(empty_after & empty_before, 0.0, slopes), outward
 
 

@@ -9,11 +9,18 @@ import torch
 from ds4d.core import check_ranges
 from ds4d.data import FolderConfig
 from ds4d.multiview.base import ViewGenerator
+from ds4d.multiview.flipbook import Flipbook
 from ds4d.multiview.inflate import Inflate
+from ds4d.multiview.lift import Lift
 from ds4d.multiview.zero123plus import Zero123Plus
 
 # The first that is usable is what `auto` chooses.
-GENERATORS: dict[str, type[Any]] = {"zero123plus": Zero123Plus, "inflate": Inflate}
+GENERATORS: dict[str, type[Any]] = {
+    "zero123plus": Zero123Plus,
+    "lift": Lift,
+    "inflate": Inflate,
+    "flipbook": Flipbook,
+}
 
 
 def _settings_class() -> type:
@@ -44,7 +51,8 @@ class ViewsConfig(FolderConfig):
 
     Attributes:
         source: source of the training views: a view generator, or the folder itself. auto: the views of a folder with
-            several, otherwise zero123plus on a GPU if its weights are found, else inflate, which needs no weights.
+            several, otherwise zero123plus on a GPU if its weights are found, else lift if there is a trained network,
+            else inflate, which needs no weights. flipbook renders 3D files of other programs (--flipbook DIR).
         elevation: elevation of the input video's camera, degrees, positive above the object. Zero123++ places its views
             relative to the horizon, so a wrong value tilts the object. If it is unknown, generate views and fit with 0
             and with 20: with the right value the object is upright and the masks agree.
@@ -60,6 +68,19 @@ class ViewsConfig(FolderConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_ranges(self, elevation="(-90, 90)", fovy="(0, 180)")
+
+
+def check_flipbook(config: ViewsConfig) -> None:
+    """Reads the files of a flipbook, so that what is wrong with them is said before any work.
+
+    Raises:
+        ValueError: a flipbook is asked for without files, or files without asking for it; or a file cannot be used.
+    """
+    settings = config.generators.flipbook
+    if config.source == "flipbook":
+        Flipbook(settings, torch.device("cpu")).check_files()
+    elif settings.files is not None:
+        raise ValueError(f"--flipbook must be used with --views flipbook, got --views {config.source}. Add it.")
 
 
 def choose_generator(config: ViewsConfig, device: torch.device) -> tuple[str, str]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ds4d.core import Degraded, Notice, Warned, notices_to
-from ds4d.init.registration import Registration
 from ds4d.runs import RunMetrics
 from ds4d.scene import DynamicGaussians
+from ds4d.shapes.registration import Registration
 from ds4d.training import Event as TrainingEvent
 from ds4d.types import MultiViewVideo
 

@@ -31,7 +31,7 @@ from ds4d.pipeline.results import describe_parts, fit, measure, write_images, wr
 from ds4d.pipeline.setup import extract_frame_features, prepare
 from ds4d.runs import predict_run
 from ds4d.scene import BakedGaussians
-from ds4d.training import load_checkpoint
+from ds4d.training import has_checkpoint, load_checkpoint
 
 
 def iter_run(
@@ -82,6 +82,15 @@ def iter_run(
 
 
 def _run(request: RunRequest, notices: list[Notice]) -> Generator[Event, None, None]:
+    with request.folder.locked():
+        if not request.resume:
+            request.folder.check_unused_by_others()
+        request.folder.clean()
+        yield from _run_alone(request, notices)
+
+
+def _run_alone(request: RunRequest, notices: list[Notice]) -> Generator[Event, None, None]:
+    """The run, in a folder that no other uses."""
     folder, device, record, watch = request.folder, request.device, request.record, Stopwatch()
     if request.resume and folder.metrics.is_file():
         metrics = folder.read_metrics()
@@ -110,7 +119,7 @@ def _run(request: RunRequest, notices: list[Notice]) -> Generator[Event, None, N
     with watch("init"):
         registration = register_mesh(video, config.init, config.seed)
         trainer = prepare(video, config, device, features, registration, training_input.points)
-        if request.resume and folder.checkpoint.is_file():
+        if request.resume and has_checkpoint(folder.checkpoint):
             load_checkpoint(trainer, folder.checkpoint)
     if registration is not None:
         yield MeshRegistered(registration)

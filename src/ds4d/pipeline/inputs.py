@@ -26,10 +26,10 @@ from ds4d.geometry import (
     transform_cameras,
     transform_points,
 )
-from ds4d.init import read_points
 from ds4d.multiview import (
     ViewsConfig,
     ViewsSource,
+    check_flipbook,
     choose_generator,
     find_views,
     generate_once,
@@ -37,6 +37,7 @@ from ds4d.multiview import (
     make_generator,
 )
 from ds4d.preprocess import CropBox, Finding, VideoConfig, VideoCrop, load_video
+from ds4d.shapes import read_points
 from ds4d.types import Frames, GeneratedViews, MultiViewVideo, PointCloud, Similarity, Video
 
 _MOST_POINTS = 1_000_000
@@ -89,6 +90,8 @@ def read_input(
         ImportError: a package that the input or the view generator needs is not installed.
     """
     path, source = Path(path), config.views.source
+    if make_views:
+        check_flipbook(config.views)
     if not (source == "folder" or is_view_folder(path)):
         return _read_video(path, config, device, make_views)
     refuse_options(config.views, ("elevation", "fovy"), f"{path} is a folder of views with its cameras")

@@ -10,13 +10,13 @@ from torch import Tensor
 from ds4d.config import GenerateConfig
 from ds4d.core import Degraded, Notice, Warned, describe_device, notify, peak_memory, versions
 from ds4d.init import describe_initialization
-from ds4d.init.registration import Registration
 from ds4d.metrics.lpips import NETWORK
 from ds4d.pipeline.events import FileWritten
 from ds4d.pipeline.inputs import TrainingInput
 from ds4d.runs import Provenance, RunFolder, RunMetrics, RunRecord
 from ds4d.runs.report import write_report
 from ds4d.scene import BakedGaussians
+from ds4d.shapes.registration import Registration
 from ds4d.training import Event as TrainingEvent
 from ds4d.training import LossLog, StepDone, TensorBoardLog, Trainer, read_log, save_checkpoint
 from ds4d.types import FrameFeatures

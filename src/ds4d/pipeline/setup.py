@@ -7,11 +7,11 @@ from ds4d.core import Degraded, notify
 from ds4d.features import extract_features
 from ds4d.guidance import load_guidance
 from ds4d.init import initial_gaussians, normalize_scene, register_mesh
-from ds4d.init.registration import Registration
 from ds4d.losses import Term
 from ds4d.metrics import Lpips
 from ds4d.rendering import renderer_for
 from ds4d.scene import DynamicGaussians, Motion, Timeline, cache_video_features
+from ds4d.shapes.registration import Registration
 from ds4d.training import Trainer
 from ds4d.types import FrameFeatures, MultiViewVideo, PointCloud
 

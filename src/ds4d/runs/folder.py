@@ -1,24 +1,27 @@
 """The folder of one run: which file is where, whether a new run may use it, and whether its run is finished.
 
-config.json             all settings and the input; written first
+config.json             all settings and the input; written first: without it the folder holds no run
 video_crop.json         crop and camera of the input view in its video, if the input is a video
 log.jsonl               losses, one JSON object per line
 tensorboard/            the same for TensorBoard, if requested
-checkpoints/            the latest state of the fit; the last one is kept
+checkpoints/            the latest state of the fit, and the one before it; the last ones are kept
 scene.safetensors/json  the fitted scene; baked.safetensors: the Gaussians of its frames
 contact_sheet.png, loss.png, comparison.mp4, orbit.mp4, front/right/back/left.mp4, middle.ply
 saliency.png/mp4        where the input view moves; not for a single frame or a moving camera
 metrics.json            metrics, versions, results of the checks of the video; marks a finished run
 report.html             all of the above on one page; written last
 eval.json               scores on held-out views, if `ds4d eval` was run
+.ds4d-lock, .ds4d-*     the lock of a run in progress (`ds4d.runs.lock`), and files that are being written
 """
 
-import contextlib
-import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ds4d.io import check_writable, leftovers
 from ds4d.preprocess import VideoCrop
+from ds4d.runs.lock import LOCK, OWNER, check_idle, locked
 from ds4d.runs.records import (
     EvaluationRecord,
     RunMetrics,
@@ -82,43 +85,40 @@ class RunFolder:
         """The report of the run, one HTML page."""
         return self.path / "report.html"
 
+    def locked(self) -> AbstractContextManager[None]:
+        """Keeps other runs out of the folder while the block lasts (`ds4d.runs.lock`)."""
+        return locked(self.path)
+
     def check_unused(self) -> None:
-        """Refuses a folder that holds anything.
+        """Refuses a folder that holds anything but what a run has left that was ended before its record was written.
 
         Raises:
-            ValueError: it is a file, or holds a run or other things.
+            ValueError: it is a file, is in use, or holds a run or other things.
         """
+        check_idle(self.path)
+        self.check_unused_by_others()
+
+    def check_unused_by_others(self) -> None:
+        """The same for the run that holds the lock of the folder."""
         if self.config.is_file():
             raise ValueError(
                 f"output {self.path} must be a new or empty folder, got one that holds another run. "
                 "Choose another folder, or add --resume to continue that run."
             )
-        if self.path.exists() and not (self.path.is_dir() and not any(self.path.iterdir())):
+        if self.path.exists() and not (self.path.is_dir() and self._holds_nothing_else()):
             raise ValueError(
                 f"output {self.path} must be a new or empty folder, got "
                 f"{'one that holds other files' if self.path.is_dir() else 'a file'}. Choose another folder."
             )
 
     def check_writable(self) -> None:
-        """Tries to make the folder and to write into it; leaves everything as it was.
+        """Tries to make the folder and to write wherever a run writes first; leaves everything as it was.
 
         Raises:
             ValueError: the folder cannot be made, or files cannot be written into it.
         """
-        made = [path for path in (self.path, *self.path.parents) if not path.exists()]
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.path) as file:
-                file.write(b"ds4d")
-        except OSError as error:
-            raise ValueError(
-                f"output {self.path} must be a folder that can be written to, got: {error.strerror}. Choose another "
-                "folder, or change its permissions."
-            ) from error
-        finally:
-            for path in made:
-                with contextlib.suppress(OSError):
-                    path.rmdir()
+        check_writable(self.path)
+        check_writable(self.checkpoint.parent, self.path)
 
     def check_fitted(self) -> None:
         """Refuses a folder without a complete scene.
@@ -140,8 +140,9 @@ class RunFolder:
             record: what is requested now.
 
         Raises:
-            ValueError: it holds no run, or one that differs in a setting; the message names the setting.
+            ValueError: it holds no run, or one that is in use or differs in a setting; the message names the setting.
         """
+        check_idle(self.path)
         if not self.config.is_file():
             raise ValueError(f"output {self.path} must hold a run to resume, got none. Leave --resume out.")
         begun = read_record(self.config)
@@ -165,11 +166,28 @@ class RunFolder:
             )
 
     def open(self, record: RunRecord, video_crop: VideoCrop | None = None) -> None:
-        """Creates the folder and writes the record into it, with the crop of a video."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Creates the folder and writes the record into it, with the crop of a video.
+
+        The record is first: a run that is ended between the two can be resumed, which writes both again.
+        """
+        write_json(self.config, record)
         if video_crop is not None:
             write_json(self.video_crop, video_crop)
-        write_json(self.config, record)
+        else:
+            self.video_crop.unlink(missing_ok=True)
+
+    def clean(self) -> None:
+        """Removes the temporary files of a run that was killed; only the run that holds the lock may."""
+        for path in self._leftovers():
+            path.unlink(missing_ok=True)
+
+    def _leftovers(self) -> Iterator[Path]:
+        for folder in (self.path, *(path for path in self.path.iterdir() if path.is_dir() and not path.is_symlink())):
+            yield from leftovers(folder)
+
+    def _holds_nothing_else(self) -> bool:
+        own = {LOCK, OWNER, self.video_crop.name, *(path.name for path in leftovers(self.path))}
+        return all(path.name in own for path in self.path.iterdir())
 
     def read_video_crop(self) -> VideoCrop:
         """Crop and camera of the input view in its video.

@@ -245,8 +245,8 @@ def read_json(cls: type[T], path: Path) -> T:
 
 
 def write_json(path: Path, record: Any) -> None:
-    """Writes a dataclass as JSON."""
-    with atomic_path(path) as temporary:
+    """Writes a dataclass as JSON, so that it survives a power cut."""
+    with atomic_path(path, durable=True) as temporary:
         temporary.write_text(json.dumps(to_dict(record), indent=1), encoding="utf-8")
 
 

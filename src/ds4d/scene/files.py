@@ -13,13 +13,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 import torch
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from ds4d.core import check_ranges, from_dict, to_dict
 from ds4d.deformation import FieldConfig
 from ds4d.fusion import FusionConfig
-from ds4d.io import atomic_path, is_finite, read_json, read_safetensors
+from ds4d.io import DamagedFileError, atomic_path, is_finite, read_json, write_tensors
+from ds4d.io import read_tensors as read_checked
 from ds4d.scene.base import Timeline
 from ds4d.types import RawGaussians, Similarity
 
@@ -118,10 +118,8 @@ def write_scene(folder: Path, record: SceneRecord, tensors: dict[str, Tensor], b
     for content in (tensors, frames):
         _check_finite(content, "scene")
     for name, content in (("scene", tensors), ("baked", frames)):
-        plain = {key: tensor.detach().contiguous().cpu() for key, tensor in content.items()}
-        with atomic_path(folder / f"{name}.safetensors") as path:
-            path.write_bytes(to_bytes(plain))
-    with atomic_path(folder / "scene.json") as path:
+        write_tensors(folder / f"{name}.safetensors", content)
+    with atomic_path(folder / "scene.json", durable=True) as path:
         path.write_text(json.dumps(to_dict(record), indent=1), encoding="utf-8")
 
 
@@ -157,8 +155,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     _check_exists(path)
     try:
-        tensors, _ = read_safetensors(path)
-    except ValueError as error:
+        tensors, _ = read_checked(path)
+    except DamagedFileError as error:
         raise mismatch(path, error) from error
     _check_finite(tensors, str(path))
     return tensors

@@ -1,5 +1,6 @@
 """Training: a trainer that yields events, with its schedule, sampling, optimizer, densification and checkpoints."""
 
+from ds4d.training.checkpoint import has_checkpoint as has_checkpoint
 from ds4d.training.checkpoint import load_checkpoint as load_checkpoint
 from ds4d.training.checkpoint import save_checkpoint as save_checkpoint
 from ds4d.training.densification import Densification as Densification

@@ -1,13 +1,17 @@
-"""The state of a trainer in one file, from which training resumes."""
+"""The state of a trainer in one file, from which training resumes.
+
+The file before it is kept, too: if the last one is damaged, training resumes from there.
+"""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save as to_bytes
 
-from ds4d.io import atomic_path, parse_json, read_safetensors
+from ds4d.core import Warned, notify
+from ds4d.io import DIGEST, DamagedFileError, atomic_path, encode_tensors, parse_json, read_tensors
 from ds4d.training.checkpoint_state import check_state
 from ds4d.training.events import TrainingDiverged
 from ds4d.training.trainer import Trainer
@@ -16,7 +20,7 @@ FORMAT_VERSION = 2
 
 
 def save_checkpoint(trainer: Trainer, path: Path) -> None:
-    """Writes the trainer's state, atomically.
+    """Writes the trainer's state, atomically and so that it survives a power cut; the state before it is kept.
 
     Raises:
         TrainingDiverged: the scene holds NaN or Inf; an earlier checkpoint stays.
@@ -27,9 +31,20 @@ def save_checkpoint(trainer: Trainer, path: Path) -> None:
     tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
     values = {name: value for name, value in state.items() if name not in tensors}
     metadata = {"ds4d": json.dumps({"format": FORMAT_VERSION, "values": values})}
-    with atomic_path(path) as partial:
-        contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        partial.write_bytes(to_bytes(contiguous, metadata=metadata))
+    with atomic_path(path, durable=True) as partial:
+        partial.write_bytes(encode_tensors(tensors, metadata))
+        if path.is_file():
+            _keep(path)
+
+
+def previous_checkpoint(path: Path) -> Path:
+    """The path at which the state before the last is kept."""
+    return path.with_name(f"previous{path.suffix}")
+
+
+def has_checkpoint(path: Path) -> bool:
+    """Whether there is a state to resume from."""
+    return path.is_file() or previous_checkpoint(path).is_file()
 
 
 def load_checkpoint(trainer: Trainer, path: Path) -> None:
@@ -38,22 +53,11 @@ def load_checkpoint(trainer: Trainer, path: Path) -> None:
     Raises:
         ValueError: the file is missing, damaged, of another format, or of a trainer with other settings.
     """
-    if not path.is_file():
+    if not has_checkpoint(path):
         raise ValueError(f"checkpoint: {path} must exist, got none. Start without --resume.")
+    values = _read_last(path)
     try:
-        tensors, metadata = read_safetensors(path)
-        record = parse_json(metadata["ds4d"])
-        version = record["format"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"checkpoint: {path} is damaged ({error}). Start without --resume.") from error
-    if version != FORMAT_VERSION:
-        reader = "ds4d 0.1" if version == 1 else "a newer ds4d"
-        raise ValueError(
-            f"checkpoint: {path} must have format {FORMAT_VERSION}, got {version}. Resume with {reader}, which "
-            "reads it, or start without --resume."
-        )
-    try:
-        state = _unflatten({**tensors, **record["values"]})
+        state = _unflatten(values)
         state.setdefault("optimizer", {})  # which is empty before the first step, and so left no trace
         check_state(trainer, state)
         trainer.load_state_dict(state)
@@ -62,6 +66,57 @@ def load_checkpoint(trainer: Trainer, path: Path) -> None:
             f"checkpoint: {path} must be of a run with the same settings, but its state does not fit ({error}). "
             "Use the settings it was started with."
         ) from error
+
+
+def _read_last(path: Path) -> dict[str, Any]:
+    """The flat state in the last file, or in the one before it if that is missing or damaged."""
+    previous = previous_checkpoint(path)
+    if not previous.is_file():
+        return _read(path)
+    try:
+        return _read(path)
+    except (DamagedFileError, FileNotFoundError):
+        values = _read(previous)
+        path.unlink(missing_ok=True)  # so that it is never kept in place of the good one
+        message = f"{path} is missing or damaged: the fit goes on from {previous.name}, which is of an earlier step."
+        notify(Warned("checkpoint", message))
+        return values
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The flat state in a file.
+
+    Raises:
+        DamagedFileError: it is not as it was written.
+        ValueError: it has another format.
+    """
+    try:
+        tensors, metadata = read_tensors(path)
+        record = parse_json(metadata["ds4d"])
+        version = record["format"]
+        if version == FORMAT_VERSION:
+            _ = metadata[DIGEST]
+            return {**tensors, **record["values"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedFileError(
+            f"checkpoint: {path} is damaged ({error}). Remove it with the files beside it, and resume: the fit begins "
+            "anew."
+        ) from error
+    reader = "ds4d 0.1" if version == 1 else "a newer ds4d"
+    raise ValueError(
+        f"checkpoint: {path} must have format {FORMAT_VERSION}, got {version}. Resume with {reader}, which reads it, "
+        "or start in another folder."
+    )
+
+
+def _keep(path: Path) -> None:
+    """Gives the last file its second name, which it has alone once it is replaced."""
+    previous = previous_checkpoint(path)
+    try:
+        with atomic_path(previous) as link:
+            os.link(path, link)
+    except OSError:  # a file system without links
+        os.replace(path, previous)
 
 
 def _flatten(state: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ds4d.init import nearest_neighbors
 from ds4d.losses import LossInputs, Objective, ViewCorrection
 from ds4d.losses.view_loss import ViewLoss
 from ds4d.metrics import Lpips
 from ds4d.scene import DynamicGaussians, Resampling, render_depths
+from ds4d.shapes import nearest_neighbors
 from ds4d.training.cuda_graphs import CUDAGraphed, Readback
 from ds4d.training.densification import Densification, prune_outliers
 from ds4d.training.events import Event, GaussiansChanged, StepDone, TrainingDiverged

@@ -20,12 +20,24 @@ class CameraPose:
         position: camera center in normalized space.
         fovy_deg: full vertical field of view, degrees.
         aspect: image width divided by image height.
+
+    Raises:
+        ValueError: a number is not finite or out of range.
     """
 
     wxyz: Float[np.ndarray, "4"]
     position: Float[np.ndarray, "3"]
     fovy_deg: float
     aspect: float
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.wxyz).all() and np.linalg.norm(self.wxyz) > 0 and np.isfinite(self.position).all()):
+            raise ValueError(f"a camera's pose must be finite, got wxyz {self.wxyz} and position {self.position}")
+        if not (0 < self.fovy_deg < 180 and 0 < self.aspect < math.inf):
+            raise ValueError(
+                f"a camera's field of view must be in (0, 180) and its aspect positive, got {self.fovy_deg} and "
+                f"{self.aspect}"
+            )
 
     @staticmethod
     def from_cameras(cameras: Cameras, time: int, view: int) -> "CameraPose":

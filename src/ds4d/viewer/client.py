@@ -9,6 +9,7 @@ import numpy as np
 
 from ds4d.types import Gaussians, Renderer
 from ds4d.viewer.camera_poses import CameraPose
+from ds4d.viewer.control_rules import ControlRules, one_of
 from ds4d.viewer.depth_images import render_depth
 from ds4d.viewer.input_views import InputViews
 from ds4d.viewer.panel import ViewSettings
@@ -40,10 +41,14 @@ class Client:
         client: viser's handle of the browser.
         views: training views, or None if they cannot be shown.
         on_change: function called from viser's threads when the user moves the camera or chooses a view.
+        rules: rules of the server, to which that of the menu of views is added.
     """
 
-    def __init__(self, client: Any, views: InputViews | None, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, client: Any, views: InputViews | None, on_change: Callable[[], None], rules: ControlRules
+    ) -> None:
         self._client = client
+        self._rules = rules
         self._views = views
         self._on_change = on_change
         self._frusta: list[Any] = []
@@ -71,9 +76,15 @@ class Client:
             image = np.full((1, 1, 3), settings.background, np.uint8)
             self._client.scene.set_background_image(image, format="png")
 
+    def close(self) -> None:
+        """Forgets the browser's controls, once it has left."""
+        if self._views is not None:
+            self._rules.remove(self._view_menu)
+
     def _setup_scene(self, views: InputViews) -> None:
         """Adds the cameras to the scene and the image to the panel."""
         self._view_menu = self._client.gui.add_dropdown("input view", views.names, initial_value=views.names[0])
+        self._rules.add(self._view_menu, one_of(views.names))
         self._view_menu.on_update(
             lambda event: self._request_view(views.names.index(event.target.value)) if event.client else None
         )
@@ -147,7 +158,7 @@ class Client:
         )
         if self._is_new("background", shown):
             image = render_depth(
-                frame.gaussians, frame.renderer, pose, height=camera.image_height, background=settings.background
+                frame.gaussians, frame.renderer, pose, height=int(camera.image_height), background=settings.background
             )
             self._client.scene.set_background_image(image, format="jpeg")
 

@@ -9,7 +9,7 @@ from ds4d.types import Gaussians, Renderer
 from ds4d.viewer.camera_poses import CameraPose
 
 OBJECT_RADIUS = 0.5  # of the object's bounding sphere, normalized space
-_MAX_HEIGHT = 480  # pixels; the browser enlarges the image
+_MAX_HEIGHT, _MAX_WIDTH = 480, 1920  # pixels; the browser enlarges the image
 
 
 def render_depth(
@@ -21,10 +21,11 @@ def render_depth(
         gaussians: Gaussians at one time (leading axis 1).
         renderer: renderer for their device.
         pose: camera to render from.
-        height: height of the browser's canvas, pixels; at most 480 are rendered.
+        height: height of the browser's canvas, pixels; at most 480 are rendered, and at most 1920 in width.
         background: 8-bit color behind the object.
     """
-    cameras = pose.to_cameras(min(height, _MAX_HEIGHT)).to(gaussians.means.device)
+    height = max(1, min(height, _MAX_HEIGHT, int(_MAX_WIDTH / pose.aspect)))
+    cameras = pose.to_cameras(height).to(gaussians.means.device)
     with torch.no_grad():
         rendering = renderer.render(gaussians, cameras)
     center_depth = float(np.linalg.norm(pose.position))

@@ -2,6 +2,7 @@
 
 import time as clock
 
+from ds4d.core import Warned, notify
 from ds4d.pipeline import Event, TrainingStarted
 from ds4d.training import StepDone
 from ds4d.viewer.input_views import InputViews
@@ -15,7 +16,7 @@ class LiveViewer:
     """Listens to the events of a run and shows the scene as it is optimized.
 
     Nothing is rendered while no browser is connected. While one is, the next update waits until all before it have
-    taken at most 3 % of the time.
+    taken at most 3 % of the time. An error of the viewer never ends the run: it goes on without one, with a notice.
 
     Args:
         viewer: viewer that shows nothing yet.
@@ -25,9 +26,19 @@ class LiveViewer:
         self._viewer = viewer
         self._schedule = UpdateSchedule()
         self._last_step: StepDone | None = None  # the last step that was not shown yet
+        self._has_failed = False
 
     def on_event(self, event: Event) -> None:
         """Takes an event of the run, and updates the browsers if it is time."""
+        if self._has_failed:
+            return
+        try:
+            self._show(event)
+        except Exception as error:
+            self._has_failed = True
+            notify(Warned("viewer", f"the run goes on without its viewer, which has failed: {error!r}"))
+
+    def _show(self, event: Event) -> None:
         if isinstance(event, TrainingStarted):
             self._viewer.show(event.scene, InputViews(event.video))
         if isinstance(event, StepDone):

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ds4d.viewer.control_rules import ControlRules, is_color, is_flag, number_in, one_of
+
 RENDER_MODES = ("splats", "points", "depth")
 _MIN_SPEED, _MAX_SPEED = 0.1, 4.0
 
@@ -34,9 +36,10 @@ class Panel:
     Args:
         gui: viser's GUI of the server.
         on_change: function called from viser's threads when a user changes a control.
+        rules: rules of the server, to which those of the panel are added.
     """
 
-    def __init__(self, gui: Any, on_change: Callable[[], None]) -> None:
+    def __init__(self, gui: Any, on_change: Callable[[], None], rules: ControlRules) -> None:
         self._status = gui.add_markdown("", visible=False)
         self._time = gui.add_slider("time", 0.0, 1.0, 0.001, 0.0, hint="0: first frame, 1: last frame")
         self._playing = gui.add_checkbox("play", False)
@@ -47,9 +50,16 @@ class Panel:
         self._saliency = gui.add_checkbox("saliency map", False, visible=False, hint="where the input view moves")
         self._duration = 1.0
         self._last_update = clock.perf_counter()
-        for handle in (
-            self._time, self._playing, self._speed, self._render_mode, self._background, self._cameras, self._saliency,
-        ):  # fmt: skip
+        for handle, rule in (
+            (self._time, number_in(0.0, 1.0)),
+            (self._playing, is_flag),
+            (self._speed, number_in(_MIN_SPEED, _MAX_SPEED)),
+            (self._render_mode, one_of(RENDER_MODES)),
+            (self._background, is_color),
+            (self._cameras, is_flag),
+            (self._saliency, is_flag),
+        ):
+            rules.add(handle, rule)
             handle.on_update(lambda event: on_change() if event.client is not None else None)
 
     def configure(self, *, duration: float, moves: bool, has_views: bool, has_saliency: bool) -> None:

@@ -9,16 +9,19 @@ import io
 import itertools
 import math
 import threading
+import warnings
 from typing import Any
 
 import torch
 
-from ds4d.core import install_command
+from ds4d.core import Warned, install_command, notify
 from ds4d.rendering import renderer_for
 from ds4d.scene import FOVY_DEG, Scene, viewing_distance
+from ds4d.viewer.access import AccessRules
 from ds4d.viewer.addresses import DEFAULT_HOST, choose_port, describe_address
 from ds4d.viewer.camera_poses import CameraPose
 from ds4d.viewer.client import Client, SceneFrame
+from ds4d.viewer.control_rules import ControlRules
 from ds4d.viewer.input_views import InputViews
 from ds4d.viewer.panel import Panel, ViewSettings
 from ds4d.viewer.splat_arrays import MAGNIFICATION, splat_arrays
@@ -35,6 +38,7 @@ class Viewer:
     Args:
         host: name or address of the network interface to listen on; the default accepts browsers of this machine only.
         port: port to listen on, which must be free; None takes 8080 or the next free one.
+        token: secret that the address must contain when the page is opened; None for none.
 
     Attributes:
         port: port that it listens on.
@@ -44,14 +48,21 @@ class Viewer:
         ImportError: viser is not installed.
     """
 
-    def __init__(self, host: str = DEFAULT_HOST, port: int | None = None) -> None:
+    def __init__(self, host: str = DEFAULT_HOST, port: int | None = None, *, token: str | None = None) -> None:
         try:
             import viser
+
+            from ds4d.viewer.guard import Guard
         except ImportError as error:
             raise ImportError(f"the viewer needs viser. Install it with: {install_command('viewer')}") from error
-        self.host = host
-        with _silence():  # viser prints a table
-            self._server: Any = viser.ViserServer(host, choose_port(host, port), label="ds4d", verbose=False)
+        self.host, self.token = host, token
+        # A browser may leave at any time, also while it is updated.
+        warnings.filterwarnings("ignore", "Queued a .* on a closed connection", UserWarning)
+        self._rules = ControlRules()
+        chosen = choose_port(host, port)
+        self._guard = Guard(AccessRules(host, chosen, token), self._rules, viser.__version__)
+        with _silence(), self._guard.installed():  # viser prints a table
+            self._server: Any = viser.ViserServer(host, chosen, label="ds4d", verbose=False)
         self.port: int = self._server.get_port()
         # Viser can publish a server through its makers' machine; this one stays on its host.
         self._server.request_share_url = lambda: None
@@ -60,8 +71,10 @@ class Viewer:
         self._server.scene.set_up_direction("+y")
         self._changed = threading.Event()
         self._server.on_client_connect(lambda _: self._changed.set())
-        self.panel = Panel(self._server.gui, self._changed.set)
+        self.panel = Panel(self._server.gui, self._changed.set, self._rules)
         self._clients: dict[int, Client] = {}
+        self._dropped: set[int] = set()
+        self._has_warned = False
         self._scene: Scene | None = None
         self._views: InputViews | None = None
         self._splats: Any = None
@@ -72,7 +85,7 @@ class Viewer:
     @property
     def address(self) -> list[str]:
         """The address to open, and how to reach it from another machine, one line each."""
-        return describe_address(self.host, self.port)
+        return describe_address(self.host, self.port, self.token)
 
     @property
     def has_clients(self) -> bool:
@@ -104,7 +117,7 @@ class Viewer:
         self._changed.set()
 
     def refresh(self, *, scene_changed: bool = False) -> None:
-        """Updates all browsers; does nothing while there are none.
+        """Updates all browsers; does nothing while there are none. One that cannot be updated is dropped.
 
         Args:
             scene_changed: whether the scene has changed since the last call.
@@ -116,8 +129,11 @@ class Viewer:
             return
         if scene_changed or self._shown != (settings.time, settings.render_mode):
             self._send(self._scene, settings)
-        for client in list(self._clients.values()):
-            client.refresh(settings, self._frame)
+        for number, client in list(self._clients.items()):
+            try:
+                client.refresh(settings, self._frame)
+            except Exception as error:  # of what a browser has sent, or because it has left
+                self._drop(number, error)
 
     def wait(self) -> None:
         """Waits until a user changes something, or it is time for the next update."""
@@ -131,10 +147,26 @@ class Viewer:
     def _update_clients(self) -> None:
         """Drops browsers that have left and sets up those that have connected."""
         handles = self._server.get_clients()
-        self._clients = {number: client for number, client in self._clients.items() if number in handles}
-        if self._scene is not None:
-            for number in handles.keys() - self._clients.keys():
-                self._clients[number] = Client(handles[number], self._views, self._changed.set)
+        self._dropped &= handles.keys()
+        for number in self._clients.keys() - handles.keys():
+            self._clients.pop(number).close()
+        if self._scene is None:
+            return
+        for number in handles.keys() - self._clients.keys() - self._dropped:
+            try:
+                self._clients[number] = Client(handles[number], self._views, self._changed.set, self._rules)
+            except Exception as error:  # of what a browser has sent, or because it has left
+                self._drop(number, error)
+
+    def _drop(self, number: int, error: Exception) -> None:
+        """Goes on without a browser."""
+        self._dropped.add(number)
+        if (client := self._clients.pop(number, None)) is not None:
+            client.close()
+        self._guard.drop(self._server, number)
+        if not self._has_warned and number in self._server.get_clients():
+            self._has_warned = True  # once, whoever connects
+            notify(Warned("viewer", f"a browser was dropped, because it could not be updated: {error!r}"))
 
     def _send(self, scene: Scene, settings: ViewSettings) -> None:
         """Evaluates the scene and sends it to all browsers."""

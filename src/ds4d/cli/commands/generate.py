@@ -2,7 +2,8 @@
 
 import argparse
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -18,7 +19,7 @@ from ds4d.cli.signals import StopSignals
 from ds4d.config import GenerateConfig
 from ds4d.core import DeviceName, choose_device, to_dict
 from ds4d.fusion import FusionConfig
-from ds4d.pipeline import Event, FileWritten, Finished, iter_run
+from ds4d.pipeline import FileWritten, Finished, iter_run
 from ds4d.presets import PRESETS, PresetName, default_preset
 from ds4d.runs import RunFolder, RunMetrics, read_record
 
@@ -76,10 +77,14 @@ COMMAND = CommandLine(
             "settings.views.elevation", "settings.views.splits",
             "settings.views.size", "settings.views.fps", "settings.views.generated_weight", "settings.video.start",
             "settings.video.end", "settings.video.frames", "settings.video.matting", "settings.video.keep",
-            "settings.views.generators.inflate.facing",
+            "settings.views.generators.inflate.facing", "settings.views.generators.flipbook.files",
         }
     ),
-    renamed={"settings.views.source": "views", "settings.features.kind": "--features"},
+    renamed={
+        "settings.views.source": "views",
+        "settings.features.kind": "--features",
+        "settings.views.generators.flipbook.files": "--flipbook",
+    },
     flat=frozenset({"settings", "settings.views", "settings.views.generators", "settings.video"}),
     fixed=frozenset({"settings.allow_missing_weights", "settings.video.size", "settings.video.fps"}),
 )  # fmt: skip
@@ -100,14 +105,18 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
             allow_missing_weights=arguments.allow_missing_weights,
         )
         last = None
-        for last in events:
-            show_event(last, console)
-            show_live(last)
-            if isinstance(last, FileWritten):
-                written.append(last.path)
-            if stop.received and not isinstance(last, Finished):
-                _close(events)
-                break
+        try:
+            with closing(cast(Any, events)):  # which interrupts the run: a checkpoint is saved if the fit has begun
+                for last in events:
+                    show_event(last, console)
+                    show_live(last)
+                    if isinstance(last, FileWritten):
+                        written.append(last.path)
+                    if stop.received and not isinstance(last, Finished):
+                        break
+        except (KeyboardInterrupt, SystemExit):  # the second signal
+            if stop.received is None:
+                raise
     if isinstance(last, Finished):
         return _finished(arguments.output, last.metrics, written)
     assert stop.received is not None
@@ -150,11 +159,6 @@ def _starting_settings(argv: Sequence[str]) -> GenerateConfig:
     device = choose_device(cast(DeviceName, named.device if named.device in ("cpu", "auto") else "auto"))
     # An unknown preset is refused later, with the names there are.
     return PRESETS.get(named.preset, PRESETS[default_preset(device)])()
-
-
-def _close(events: Iterator[Event]) -> None:
-    """Interrupts the run, which saves a checkpoint if the fit has begun."""
-    cast(Any, events).close()
 
 
 def _finished(output: Path, metrics: RunMetrics, written: Sequence[Path]) -> Outcome:

@@ -50,16 +50,17 @@ COMMAND = CommandLine(
     (
         ("multiview video.mp4 -o views", "generate views with the best generator that is installed"),
         ("multiview video.mp4 -o views --views inflate --inflate.facing 60", "inflate the masks, object at an angle"),
+        ("multiview video.mp4 -o views --views flipbook --flipbook shapes", "use one 3D file per frame"),
         ("multiview video.mp4 -o views --views zero123plus --elevation 20", "use Zero123++, camera 20 degrees up"),
     ),
     basic=frozenset(
         {
             "input", "output", "device", "seed", "views.source", "views.elevation", "views.fovy",
             "views.size", "views.fps", "video.start", "video.end", "video.frames", "video.matting",
-            "video.matting_model", "video.keep", "views.generators.inflate.facing",
+            "video.matting_model", "video.keep", "views.generators.inflate.facing", "views.generators.flipbook.files",
         }
     ),
-    renamed={"views.source": "views"},
+    renamed={"views.source": "views", "views.generators.flipbook.files": "--flipbook"},
     flat=frozenset({"views", "views.generators", "video"}),
     fixed=frozenset({"video.size", "video.fps"}),
 )  # fmt: skip

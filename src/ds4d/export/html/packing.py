@@ -19,8 +19,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from ds4d.core import tracked
-from ds4d.export.single_frame import check_finite
 from ds4d.geometry import sh_degree
+from ds4d.shapes.gaussian_files import check_finite
 from ds4d.types import RawGaussians
 
 # Parameters of the Gaussians: number of channels, and bits per channel. Fewer bits are visible, more are not.

@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ds4d.export.glb import GlbFile, to_linear
+from ds4d.export.glb import GlbFile
 from ds4d.export.mesh.animated_mesh import RESOLUTION, animate_mesh
 from ds4d.geometry import UpAxis, inverse_similarity, set_up_axis, transform_points
+from ds4d.io import to_linear
 from ds4d.rendering import renderer_for
 from ds4d.scene import Scene
 

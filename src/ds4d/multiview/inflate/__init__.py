@@ -5,27 +5,24 @@ Good near the input camera, untextured from behind.
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
-from ds4d.core import check_ranges, to_dict, tracked
-from ds4d.geometry import RIGS
+from ds4d.core import check_ranges, to_dict
 from ds4d.io import resize_premultiplied
-from ds4d.multiview.base import join_views, stag4d_cameras
-from ds4d.multiview.depth_pairs import DepthPair, surface_gaussians
+from ds4d.multiview.base import stag4d_cameras
+from ds4d.multiview.depth_pairs import DepthPair
 from ds4d.multiview.inflate.back_colors import fill_from_rim
 from ds4d.multiview.inflate.thickness import union_of_balls
-from ds4d.rendering import renderer_for
-from ds4d.types import Cameras, GeneratedViews, PointCloud, Video
+from ds4d.multiview.shape_views import render_shapes
+from ds4d.types import Cameras, GeneratedViews, Video
 
-_VERSION = 1  # changes when the same settings give other views
-_BATCH = 8
-_SURFACE_HEIGHT, _VIEW_HEIGHT = 128, 256  # pixels, at most: of the inflated frames, and of the rendered views
+_VERSION = 2  # changes when the same settings give other views
+_SURFACE_HEIGHT = 128  # pixels, at most, of the inflated frames
 _RIM_BLUR = 3.0  # of the colors at the mask boundary before they fill the back, pixels of an image 256 high
 
 
@@ -79,15 +76,11 @@ class Inflate:
     def generate(self, video: Video, *, seed: int) -> GeneratedViews:
         """See `ViewGenerator`; nothing here is random."""
         cameras = stag4d_cameras(video)
-        views, points = [], None
-        for first in tracked(range(0, video.num_times, _BATCH), "inflating the frames"):
-            times = range(first, min(first + _BATCH, video.num_times))
-            pair, camera = self.inflate_frames(video, times, cameras)
-            views.extend(self._render(pair, camera, cameras))
-            if video.num_times // 2 in times:
-                points = surface_points(pair.at_time(video.num_times // 2 - first), camera)
-        names = [view.name for view in RIGS["stag4d"][1:]]
-        return GeneratedViews(join_views(video, np.stack(views), cameras, names), points)
+
+        def shape(times: range) -> tuple[DepthPair, Cameras]:
+            return self.inflate_frames(video, times, cameras)
+
+        return render_shapes(video, cameras, shape, self.device, work="inflating the frames")
 
     def inflate_frames(self, video: Video, times: range, cameras: Cameras) -> tuple[DepthPair, Cameras]:
         """The shapes of some frames, and the input camera for images of their size."""
@@ -96,17 +89,6 @@ class Inflate:
         camera = cameras[:1].resized(width, height)
         rgba = np.stack([resize_premultiplied(video.frames.read(time, 0), width, height) for time in times])
         return inflate(torch.from_numpy(rgba).movedim(-1, 1).float() / 255, camera, self.config), camera
-
-    def _render(self, pair: DepthPair, camera: Cameras, cameras: Cameras) -> Iterator[UInt8[np.ndarray, "V h w 4"]]:
-        """The generated views of each time, premultiplied."""
-        height = min(_VIEW_HEIGHT, cameras.height)
-        small = cameras.resized(max(1, round(height * cameras.width / cameras.height)), height)
-        gaussians = surface_gaussians(pair, camera)
-        generated = small[1:].expand_times(len(gaussians.means))
-        rendering = renderer_for(self.device).render(gaussians.to(self.device), generated.to(self.device))
-        colors = rendering.colors.clamp_max(rendering.alphas)
-        rgba = (torch.cat((colors, rendering.alphas), dim=2) * 255).round().byte()
-        yield from rgba.movedim(2, -1).contiguous().cpu().numpy()
 
 
 def inflate(images: Float[Tensor, "T 4 H W"], camera: Cameras, config: InflateConfig) -> DepthPair:
@@ -127,13 +109,6 @@ def inflate(images: Float[Tensor, "T 4 H W"], camera: Cameras, config: InflateCo
     half = half.minimum(0.5 * middle)
     back = fill_from_rim(colors, inside, blur=_RIM_BLUR * images.shape[-2] / 256)
     return DepthPair(middle - half, middle + half, inside, colors, back)
-
-
-def surface_points(pair: DepthPair, camera: Cameras) -> PointCloud:
-    """Surface points of both sides of a pair with one time."""
-    gaussians = surface_gaussians(pair, camera)
-    colors = torch.cat([c[0].flatten(1).T[pair.inside[0].flatten()] for c in (pair.front_colors, pair.back_colors)])
-    return PointCloud(gaussians.means[0], colors)
 
 
 def _towards_camera(inside: Tensor, facing_deg: float) -> Float[Tensor, "T H W"]:

@@ -1,5 +1,0 @@
-"""Registration of a mesh of unknown pose and scale to the views."""
-
-from ds4d.init.registration.orientation import Orientation as Orientation
-from ds4d.init.registration.register import Registration as Registration
-from ds4d.init.registration.register import register_shape as register_shape

@@ -1,0 +1,108 @@
+"""All training models on one device, and random choices among them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from ds4d.lift_training.posed_models import PosedModel
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One posed model per image.
+
+    Attributes:
+        models: index of the model.
+        first_vertex: index in the pool of the first vertex of its pose.
+        first_rest_vertex: the same for its first pose.
+    """
+
+    models: Int[Tensor, " B"]
+    first_vertex: Int[Tensor, " B"]
+    first_rest_vertex: Int[Tensor, " B"]
+
+
+class ModelPool:
+    """Vertices, normals and surface samples of many models.
+
+    Args:
+        models: models with equal numbers of samples.
+        groups: label of each model, such as its rig. A group is as likely as the square root of its size, so that large
+            ones do not rule.
+        device: device of the pool.
+        static_share: chance of a model with a single pose, if there are both kinds.
+    """
+
+    def __init__(
+        self, models: Sequence[PosedModel], groups: Sequence[str], device: torch.device, *, static_share: float = 0.2
+    ) -> None:
+        self.names = [model.name for model in models]
+        counts = np.array([model.vertices.shape[1] for model in models])
+        poses = np.array([model.vertices.shape[0] for model in models])
+        starts = np.concatenate(([0], np.cumsum(counts * poses)[:-1]))
+        self.counts, self.poses, self.starts = (torch.from_numpy(x).to(device) for x in (counts, poses, starts))
+        self.vertices = torch.from_numpy(np.concatenate([m.vertices.reshape(-1, 3) for m in models])).to(device)
+        self.normals = torch.cat([_vertex_normals(m, device) for m in models])
+        self.corners = torch.from_numpy(np.stack([m.faces[m.sample_faces] for m in models])).to(device)
+        self.barycentric = torch.from_numpy(np.stack([m.sample_barycentric for m in models])).to(device)
+        self.colors = torch.from_numpy(np.stack([m.sample_colors for m in models])).to(device)
+        self.chances = torch.from_numpy(_chances(groups, poses == 1, static_share)).float().to(device)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def choose(self, count: int, generator: torch.Generator) -> Choice:
+        """Random models in random poses."""
+        models = torch.multinomial(self.chances, count, replacement=True, generator=generator)
+        chances = torch.rand(count, device=models.device, generator=generator)
+        return self.choice(models, (chances * self.poses[models]).long())
+
+    def choice(self, models: Int[Tensor, " B"], poses: Int[Tensor, " B"]) -> Choice:
+        """These models in these poses."""
+        first = self.starts[models]
+        return Choice(models, first + poses * self.counts[models], first)
+
+    def positions(self, choice: Choice) -> Float[Tensor, "B S 3"]:
+        """Positions of all samples."""
+        corners = self.vertices[choice.first_vertex[:, None, None] + self.corners[choice.models]]
+        return _mix(corners.float(), self.barycentric[choice.models].float())
+
+    def details(
+        self, choice: Choice, samples: Int[Tensor, "B N"]
+    ) -> tuple[Float[Tensor, "B N 3"], Float[Tensor, "B N 3"], Float[Tensor, "B N 3"]]:
+        """SRGB albedo, unit normal, and position in the first pose of some samples."""
+        models = choice.models[:, None]
+        corners, barycentric = self.corners[models, samples], self.barycentric[models, samples].float()
+        normals = _mix(self.normals[choice.first_vertex[:, None, None] + corners].float(), barycentric)
+        rest = _mix(self.vertices[choice.first_rest_vertex[:, None, None] + corners].float(), barycentric)
+        return self.colors[models, samples].float() / 255, F.normalize(normals, dim=-1), rest
+
+
+def _chances(groups: Sequence[str], static: Bool[np.ndarray, " M"], share: float) -> Float[np.ndarray, " M"]:
+    _, labels, sizes = np.unique(np.array(groups), return_inverse=True, return_counts=True)
+    chances = sizes[labels] ** -0.5
+    for kind, part in ((static, share), (~static, 1 - share)):
+        chances[kind] *= part / chances[kind].sum() if kind.any() else 1
+    return chances
+
+
+def _mix(corners: Float[Tensor, "B N 3 C"], barycentric: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N C"]:
+    u, v = barycentric[..., :1], barycentric[..., 1:]
+    return u * corners[..., 0, :] + v * corners[..., 1, :] + (1 - u - v) * corners[..., 2, :]
+
+
+def _vertex_normals(model: PosedModel, device: torch.device) -> Float[Tensor, "PV 3"]:
+    """Area-weighted normals of the vertices in all poses; vertices that a file splits keep the crease between them."""
+    vertices = torch.from_numpy(model.vertices).to(device).float()
+    faces = torch.from_numpy(model.faces).to(device).long()
+    a, b, c = (vertices[:, faces[:, i]] for i in range(3))
+    areas = (b - a).cross(c - a, dim=-1)
+    normals = torch.zeros_like(vertices)
+    for corner in range(3):
+        normals.index_add_(1, faces[:, corner], areas)
+    return F.normalize(normals, dim=-1).flatten(0, 1).half()

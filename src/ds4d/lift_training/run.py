@@ -1,0 +1,132 @@
+"""A whole training: models in, network with its card out."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ds4d.core import choose_device
+from ds4d.lift_training.appearance import AppearanceSettings
+from ds4d.lift_training.data import Split, split_models
+from ds4d.lift_training.loop import Step, Trainer, process_group, state_path
+from ds4d.lift_training.model_pool import ModelPool
+from ds4d.lift_training.posed_models import load_models
+from ds4d.lift_training.settings import TrainSettings
+from ds4d.lift_training.validation import ValidationImages, validate, validation_images
+from ds4d.multiview.lift.checkpoint import save_network
+
+
+def train(settings: TrainSettings, *, report: Callable[[str], None]) -> dict[str, Any]:
+    """Trains a network and writes it, its card and its resumable state.
+
+    Args:
+        settings: settings.
+        report: gets lines of text for people.
+
+    Returns:
+        The card: settings, data, and figures on the models that were held out.
+
+    Raises:
+        FileNotFoundError: the folder of models, or the network to continue, does not exist.
+        ValueError: no model can be read, or the file to continue is damaged or of another size.
+    """
+    rank, processes = process_group()
+    say = report if rank == 0 else (lambda _: None)
+    device = choose_device(settings.device)
+    if device.type == "cuda" and processes > 1:
+        device = torch.device(device.type, rank % torch.cuda.device_count())
+    split = split_models(settings.data, settings.models)
+    pool = _pool(split.train, split, settings, device, say)
+    trainer = Trainer(settings, pool, rank=rank, processes=processes)
+    held_out: list[ValidationImages] = []
+    figures: dict[str, dict[str, float]] = {}
+    if rank == 0 and split.validation:
+        held_out = _held_out(split, settings, device, say)
+        figures["inflate"] = validate(None, held_out)
+        say(f"held-out models, inflated masks: {_figures(figures['inflate'])}")
+    log = _writer(settings.log) if rank == 0 else None
+    for step in trainer.run():
+        say(_line(step))
+        if log is not None:
+            for name, value in {"loss": step.loss, **step.terms, "images_per_second": step.per_second}.items():
+                log.add_scalar(name, value, step.images)
+    if rank != 0:
+        return {}
+    trainer.save_state(state_path(settings.out))
+    if held_out:
+        figures["network"] = validate(trainer.average.eval(), held_out)
+        say(f"held-out models, the network: {_figures(figures['network'])}")
+        if log is not None:
+            for name, value in figures["network"].items():
+                log.add_scalar(f"held_out/{name}", value, trainer.images)
+    card = {
+        "images": trainer.images,
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "models": {"train": len(split.train), "held_out": len(split.validation)},
+        "held_out_figures": figures,
+        "settings": _plain(asdict(settings)),
+    }
+    save_network(settings.out, trainer.average, card)
+    return card
+
+
+def _pool(
+    files: tuple[str, ...], split: Split, settings: TrainSettings, device: torch.device, say: Callable[[str], None]
+) -> ModelPool:
+    """The models in these files; those that cannot be read are named."""
+    models, unreadable = load_models(
+        [settings.data / file for file in files],
+        num_poses=settings.models.poses,
+        num_samples=settings.models.samples,
+        seed=settings.seed,
+        workers=settings.models.workers,
+    )
+    for path, reason in unreadable:
+        say(f"left out {path}: {reason}")
+    refused = {path for path, _ in unreadable}
+    groups = [split.groups[file] for file in files if settings.data / file not in refused]
+    say(f"{len(models)} models to train on or to validate with, {len(unreadable)} left out")
+    return ModelPool(models, groups, device, static_share=settings.models.static_share)
+
+
+def _held_out(
+    split: Split, settings: TrainSettings, device: torch.device, say: Callable[[str], None]
+) -> list[ValidationImages]:
+    pool = _pool(split.validation, split, settings, device, say)
+    plain = AppearanceSettings(repaint=0.0, mix=0.0, pattern=0.0)
+    images = validation_images(
+        pool, settings.validate_images, settings.network.size, settings.cameras, plain, seed=settings.seed
+    )
+    return list(images)
+
+
+def _writer(folder: Path | None) -> Any:
+    if folder is None:
+        return None
+    from tensorboard.summary import Writer
+
+    return Writer(str(folder))
+
+
+def _line(step: Step) -> str:
+    terms = " ".join(f"{name} {value:.4f}" for name, value in step.terms.items())
+    return (
+        f"{step.seconds:6.0f} s  {step.images / 1e6:7.3f} M images  {step.per_second:6.0f}/s  "
+        f"loss {step.loss:.4f}  {terms}  rate {step.learning_rate:.1e}"
+    )
+
+
+def _figures(figures: dict[str, float]) -> str:
+    return " ".join(f"{name} {value:.3f}" for name, value in figures.items())
+
+
+def _plain(value: Any) -> Any:
+    """Settings as JSON: paths become their text."""
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,118 @@
+"""Settings of the training."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ds4d.core import DeviceName, check_ranges
+from ds4d.lift_training.appearance import AppearanceSettings
+from ds4d.lift_training.corruption import CorruptionSettings
+from ds4d.lift_training.images import CameraSettings
+from ds4d.lift_training.objective import ObjectiveWeights
+from ds4d.lift_training.render_loss import RenderSettings
+from ds4d.multiview.lift.network import NetworkConfig
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Models to train on.
+
+    Attributes:
+        poses: poses of an animated model.
+        samples: surface samples of a model.
+        static_share: chance that a training image shows a model without animation.
+        validation: fraction of the models that are held out where the folder has no split.json.
+        without_groups: groups (rigs) to leave out, by name.
+        workers: processes that read models.
+    """
+
+    poses: int = 12
+    samples: int = 24_576
+    static_share: float = 0.2
+    validation: float = 0.1
+    without_groups: tuple[str, ...] = ()
+    workers: int = 4
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            poses="[1, inf)",
+            samples="[64, 32767]",
+            static_share="[0, 1]",
+            validation="[0, 1)",
+            workers="[1, inf)",
+        )
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Training of the lifting network on a folder of 3D models.
+
+    Attributes:
+        data: folder of .glb or .gltf files, at any depth. Its split.json ({"train": [...], "validation": [...]}, paths
+            relative to the folder) says which models are held out, and its models.json ([{"file", "rig_id"}, ...])
+            which share a rig.
+        out: file of the network, .safetensors; its resumable state is written beside it.
+        resume: continue from the state beside `out`, or from the network alone if there is no state.
+        images: number of training images of this run.
+        minutes: end after this time at the latest, validation not included; 0 for no limit.
+        batch: images per step and process.
+        learning_rate: largest learning rate.
+        warmup: steps until it is reached.
+        cooldown: fraction of the run over which it falls to zero at the end.
+        weight_decay: weight decay of AdamW.
+        ema: decay of the moving average of the weights, per step; the average is what is written.
+        validate_images: number of validation images.
+        every: steps between two lines of the log.
+        log: folder for TensorBoard files, or nothing.
+        device: auto, cpu or cuda; with several processes (torchrun), each uses its own GPU.
+        compile: compile the network with torch.compile.
+        seed: random seed.
+        network: size of the network.
+        models: models to train on.
+        cameras: random cameras.
+        appearance: random lights and paint.
+        corruption: what spoils the input images.
+        weights: weights of the loss.
+        render: renders from other sides in the loss.
+    """
+
+    data: Path
+    out: Path
+    resume: bool = False
+    images: int = 20_000_000
+    minutes: float = 0.0
+    batch: int = 256
+    learning_rate: float = 1e-3
+    warmup: int = 300
+    cooldown: float = 0.3
+    weight_decay: float = 0.02
+    ema: float = 0.998
+    validate_images: int = 184
+    every: int = 50
+    log: Path | None = None
+    device: DeviceName = "auto"
+    compile: bool = True
+    seed: int = 0
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    models: DataSettings = field(default_factory=DataSettings)
+    cameras: CameraSettings = field(default_factory=CameraSettings)
+    appearance: AppearanceSettings = field(default_factory=AppearanceSettings)
+    corruption: CorruptionSettings = field(default_factory=CorruptionSettings)
+    weights: ObjectiveWeights = field(default_factory=ObjectiveWeights)
+    render: RenderSettings = field(default_factory=RenderSettings)
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            images="[1, inf)",
+            minutes="[0, inf)",
+            batch="[1, inf)",
+            learning_rate="(0, inf)",
+            warmup="[0, inf)",
+            cooldown="[0, 1]",
+            ema="[0, 1)",
+            validate_images="[1, inf)",
+            every="[1, inf)",
+        )
+        if self.out.suffix != ".safetensors":
+            raise ValueError(f"out must end in .safetensors, got {self.out}. Rename it.")

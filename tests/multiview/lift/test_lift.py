@@ -1,0 +1,139 @@
+"""Lifting with an untrained network, which inflates: crops, cameras, files, and unusual frames."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ds4d.geometry import orbit_cameras
+from ds4d.multiview.depth_pairs import surface_gaussians
+from ds4d.multiview.inflate.thickness import union_of_balls
+from ds4d.multiview.lift import Lift, LiftConfig, lift
+from ds4d.multiview.lift.checkpoint import digest, read_network, save_network
+from ds4d.multiview.lift.inputs import crops_around, inflated, network_inputs
+from ds4d.multiview.lift.network import LiftNetwork, NetworkConfig, predict
+from ds4d.rendering import renderer_for
+
+CPU = torch.device("cpu")
+TINY = NetworkConfig(size=64, half_channels=8, quarter_channels=8, width=32, depth=1, head_width=16)
+
+
+@pytest.fixture
+def network() -> LiftNetwork:
+    torch.manual_seed(0)
+    return LiftNetwork(TINY).eval().requires_grad_(False)
+
+
+def disc(width: int, height: int, *, center: tuple[float, float], radius: float) -> torch.Tensor:
+    """A disc, red on the left and green on the right, premultiplied."""
+    ys, xs = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    alpha = ((xs - center[0]).square() + (ys - center[1]).square() < radius**2).float()
+    left = (xs < center[0]).float()
+    return torch.stack((alpha * left, alpha * (1 - left), 0 * alpha, alpha))
+
+
+def test_inflated_masks_are_unions_of_balls() -> None:
+    masks = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(1)).repeat_interleave(8, 1).repeat_interleave(8, 2) > 0.4  # fmt: skip # noqa: E501
+    masks[:, [0, -1]] = masks[:, :, :1] = masks[:, :, -1:] = False
+    torch.testing.assert_close(64 * inflated(masks)[1], union_of_balls(masks), atol=1e-3, rtol=0)
+
+
+def test_an_untrained_network_inflates(network: LiftNetwork) -> None:
+    images = disc(64, 64, center=(32, 32), radius=24)[None]
+    inputs = network_inputs(images, torch.zeros(1, 2, 64, 64))
+    prediction = predict(network(inputs), inputs)
+    half = 24 / 64
+    assert float(prediction.front[0, 32, 32]) == pytest.approx(-half, abs=0.04)
+    assert float(prediction.back[0, 32, 32]) == pytest.approx(half, abs=0.04)
+    torch.testing.assert_close(prediction.back_colors, inputs[:, :3])
+
+
+def test_crops_frame_the_object_and_know_its_rays() -> None:
+    camera = orbit_cameras([0.0], [0.0], fovy_deg=53.13, distance=2.0, width=80, height=64)
+    masks = torch.zeros(2, 64, 80, dtype=torch.bool)
+    masks[0, 20:40, 10:20] = True
+    crops = crops_around(masks)
+    assert float(crops.side[0]) == pytest.approx(1.16 * 20) and float(crops.side[1]) == pytest.approx(1.16 * 80)
+    assert float(crops.left[0] + crops.side[0] / 2) == pytest.approx(15)
+    assert float(crops.top[0] + crops.side[0] / 2) == pytest.approx(30)
+    rays = crops.rays(camera, 32)[0]
+    focal = float(camera.Ks[0, 0, 0])
+    assert float(rays[0].mean()) == pytest.approx((15 - 40) / focal, abs=1e-5)
+    assert float(rays[1].mean()) == pytest.approx((30 - 32) / focal, abs=1e-5)
+    there = crops.grid(32, 80, 64)
+    columns = (there[0, 0, :, 0] + 1) * 40
+    back = (columns - crops.left[0]) * (2 / crops.side[0]) - 1
+    torch.testing.assert_close(back, (torch.arange(32) + 0.5) / 16 - 1)
+
+
+@pytest.mark.parametrize(("width", "height"), [(96, 96), (128, 32), (32, 128)])
+def test_the_lifted_shape_looks_like_the_frame_from_the_front(network: LiftNetwork, width: int, height: int) -> None:
+    camera = orbit_cameras([0.0], [0.0], fovy_deg=30.0, distance=4.0, width=width, height=height)
+    images = torch.stack([disc(width, height, center=(width * x, height * 0.5), radius=12) for x in (0.45, 0.6)])
+    pair, cameras = lift(images, camera, network, flip=True)
+    assert cameras.viewmats.shape == (2, 1, 4, 4) and pair.front.shape == (2, 64, 64)
+    rendered = renderer_for("cpu").render(surface_gaussians(pair, cameras), camera.expand_times(2))
+    rgba = torch.cat((rendered.colors, rendered.alphas), 2)[:, 0]
+    assert float((rgba - images).abs().mean()) < 0.02
+
+
+def test_mirrored_frames_give_mirrored_shapes(network: LiftNetwork) -> None:
+    torch.nn.init.normal_(network.out.weight, std=0.05)
+    camera = orbit_cameras([0.0], [0.0], fovy_deg=30.0, distance=4.0, width=64, height=64)
+    images = disc(64, 64, center=(28, 30), radius=20)[None]
+    pair, _ = lift(images, camera, network, flip=True)
+    mirrored, _ = lift(images.flip(-1), camera, network, flip=True)
+    torch.testing.assert_close(mirrored.front, pair.front.flip(-1), atol=1e-4, rtol=0)
+    torch.testing.assert_close(mirrored.back_colors, pair.back_colors.flip(-1), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("size", [8, 64])
+def test_empty_and_full_masks_have_finite_depths(network: LiftNetwork, size: int) -> None:
+    camera = orbit_cameras([0.0], [0.0], fovy_deg=30.0, distance=4.0, width=size, height=size)
+    images = torch.stack((torch.zeros(4, size, size), torch.ones(4, size, size)))
+    pair, _ = lift(images, camera, network, flip=False)
+    assert not pair.inside[0].any() and pair.inside[1].float().mean() > 0.7
+    assert pair.front.isfinite().all() and (pair.back >= pair.front).all()
+
+
+def test_networks_survive_their_file(network: LiftNetwork, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save_network(path, network, {"images": 3})
+    read, card = read_network(path)
+    assert card == {"images": 3} and read.config == TINY and not read.training
+    for name, value in network.state_dict().items():
+        assert torch.equal(read.state_dict()[name], value.half().float())
+    save_network(tmp_path / "again.safetensors", network, {"images": 3})
+    assert digest(path) == digest(tmp_path / "again.safetensors")
+
+
+def test_damaged_and_other_files_are_named(network: LiftNetwork, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    path = tmp_path / "net.safetensors"
+    with pytest.raises(FileNotFoundError, match=str(path)):
+        read_network(path)
+    save_network(path, network, {})
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(ValueError, match=str(path)):
+        read_network(path)
+    save_file({"x": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match=str(path)):
+        read_network(path)
+    torch.nn.init.constant_(network.out.bias, float("nan"))  # type: ignore[arg-type]
+    save_network(path, network, {})
+    with pytest.raises(ValueError, match="NaN"):
+        read_network(path)
+
+
+def test_the_generator_needs_a_network(network: LiftNetwork, tmp_path: Path) -> None:
+    config = LiftConfig(network=tmp_path / "net.safetensors")
+    assert not Lift.is_usable(config, CPU)[0]
+    with pytest.raises(FileNotFoundError):
+        Lift(config, CPU)
+    save_network(tmp_path / "net.safetensors", network, {})
+    assert Lift.is_usable(config, CPU)[0]
+    before = Lift(config, CPU).identity
+    torch.nn.init.normal_(network.out.weight)
+    save_network(tmp_path / "net.safetensors", network, {})
+    assert Lift(config, CPU).identity != before
