@@ -1,7 +1,6 @@
 """Documents of glTF 2.0: the JSON and the buffers of a file, with access that trusts neither."""
 
 import base64
-import json
 import struct
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +10,9 @@ from urllib.parse import unquote
 import numpy as np
 from jaxtyping import Float32, Shaped
 
+from ds4d.io.bounded_files import parse_json, read_bytes
+
+_MAX_BYTES = 2**31
 _COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 # Extensions of materials and lights leave the shape and the base color as they are.
@@ -29,16 +31,17 @@ class GltfDocument:
 
     Raises:
         GltfError: The file is damaged or needs an extension that is not supported.
+        ValueError: The path leads to no file, or to an empty or too large one.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        content = path.read_bytes()
+        content = read_bytes(path, max_bytes=_MAX_BYTES)
         binary = content[:4] == b"glTF"
         text, self._chunk = self._chunks(content) if binary else (content, None)
         try:
-            self.json = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            self.json = parse_json(text)
+        except ValueError as error:
             raise self.broken("the document", "be JSON", error) from error
         if not isinstance(self.json, dict) or str(self.json.get("asset", {}).get("version"))[:2] != "2.":
             raise self.broken("the document", "be glTF 2.0", "another version or none")
@@ -157,4 +160,4 @@ class GltfDocument:
         file = (folder / unquote(uri)).resolve()
         if not (file.is_relative_to(folder) and file.is_file()):
             raise self.broken("a resource", "be a file in its folder", uri, "Put it there, or export a .glb file.")
-        return file.read_bytes()
+        return read_bytes(file, max_bytes=_MAX_BYTES)

@@ -6,11 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
-from ds4d.io import atomic_path
+from ds4d.io import atomic_path, is_finite, parse_json, read_safetensors
 from ds4d.multiview.lift.network import LiftNetwork, NetworkConfig
 
 _KEY = "ds4d"
@@ -42,13 +40,12 @@ def read_network(path: Path) -> tuple[LiftNetwork, dict[str, Any]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} must be the weights of a trained network, got no such file. Check the path.")
     try:
-        with safe_open(path, "pt") as file:
-            header = (file.metadata() or {}).get(_KEY, "{}")
-            tensors: dict[str, Tensor] = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+        stored, metadata = read_safetensors(path)
+    except OSError as error:
         raise ValueError(f"{path} must be a complete safetensors file, got {error}. Copy it again.") from error
+    tensors = {name: value.float() for name, value in stored.items()}
     try:
-        described = json.loads(header)
+        described = parse_json(metadata.get(_KEY, "{}"))
         found = described.get("format", "no format")
         if found == FORMAT:
             network = LiftNetwork(NetworkConfig(**described["network"]))
@@ -62,7 +59,7 @@ def read_network(path: Path) -> tuple[LiftNetwork, dict[str, Any]]:
             f"{path} must be a network of format {FORMAT}, got {found}. "
             "Train it again, or use the version of ds4d that wrote it."
         )
-    if not all(value.isfinite().all() for value in tensors.values()):
+    if not all(is_finite(value) for value in tensors.values()):
         raise ValueError(f"{path} must hold finite weights, got NaN or infinity. Use an earlier file.")
     return network.eval().requires_grad_(False), card
 
