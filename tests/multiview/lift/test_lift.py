@@ -1,9 +1,12 @@
 """Lifting with an untrained network, which inflates: crops, cameras, files, and unusual frames."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from ds4d.geometry import orbit_cameras
 from ds4d.multiview.depth_pairs import surface_gaussians
@@ -108,8 +111,6 @@ def test_networks_survive_their_file(network: LiftNetwork, tmp_path: Path) -> No
 
 
 def test_damaged_and_other_files_are_named(network: LiftNetwork, tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
     path = tmp_path / "net.safetensors"
     with pytest.raises(FileNotFoundError, match=str(path)):
         read_network(path)
@@ -123,6 +124,32 @@ def test_damaged_and_other_files_are_named(network: LiftNetwork, tmp_path: Path)
     torch.nn.init.constant_(network.out.bias, float("nan"))  # type: ignore[arg-type]
     save_network(path, network, {})
     with pytest.raises(ValueError, match="NaN"):
+        read_network(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"size": 2**20},
+        {"width": 2**24},
+        {"width": -8},
+        {"depth": 10**9},
+        {"depth": -1},
+        {"head_width": 0},
+        {"size": "8"},
+    ],
+)
+def test_settings_of_larger_networks_are_refused_before_anything_is_allocated(
+    network: LiftNetwork, tmp_path: Path, changes: dict
+) -> None:
+    path = tmp_path / "net.safetensors"
+    save_network(path, network, {})
+    with safe_open(str(path), framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        header = json.loads(file.metadata()["ds4d"])
+    header["network"] |= changes
+    save_file(tensors, path, {"ds4d": json.dumps(header)})
+    with pytest.raises(ValueError, match=str(path)):
         read_network(path)
 
 

@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from ds4d.io import atomic_path, is_finite, parse_json, read_safetensors
 from ds4d.multiview.lift.network import LiftNetwork, NetworkConfig
@@ -48,10 +51,12 @@ def read_network(path: Path) -> tuple[LiftNetwork, dict[str, Any]]:
         described = parse_json(metadata.get(_KEY, "{}"))
         found = described.get("format", "no format")
         if found == FORMAT:
-            network = LiftNetwork(NetworkConfig(**described["network"]))
+            config = NetworkConfig(**described["network"])
+            _check_size(config, tensors)
+            network = LiftNetwork(config)
             network.load_state_dict(tensors)
             card = dict(described["card"])
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{path} must hold a whole network and its card, got {reason}. Copy it again.") from error
     if found != FORMAT:
@@ -62,6 +67,16 @@ def read_network(path: Path) -> tuple[LiftNetwork, dict[str, Any]]:
     if not all(is_finite(value) for value in tensors.values()):
         raise ValueError(f"{path} must hold finite weights, got NaN or infinity. Use an earlier file.")
     return network.eval().requires_grad_(False), card
+
+
+def _check_size(config: NetworkConfig, tensors: Mapping[str, Tensor]) -> None:
+    """Refuses settings of another network than the stored one, before any of it is allocated."""
+    if not 0 <= config.depth <= len(tensors):
+        raise ValueError(f"a depth of {config.depth}")
+    with torch.device("meta"):
+        expected = {name: value.shape for name, value in LiftNetwork(config).state_dict().items()}
+    if expected != {name: value.shape for name, value in tensors.items()}:
+        raise ValueError("weights of another network than its settings describe")
 
 
 def digest(path: Path) -> str:
