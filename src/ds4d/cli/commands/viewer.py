@@ -60,8 +60,8 @@ def run(argv: Sequence[str], console: Console) -> None:
     try:
         viewer.show(opened.scene, opened.views)
         text = "\n".join([*viewer.address, "press Ctrl-C to end the viewer"])
-        console.print_result(Outcome(text, {"host": viewer.host, "port": viewer.port, "token": token}))
-        with StopSignals(lambda line: None) as stop:
+        with StopSignals(lambda line: None) as stop:  # once the result is printed, Ctrl-C is the usual end
+            console.print_result(Outcome(text, {"host": viewer.host, "port": viewer.port, "token": token}))
             while stop.received is None:
                 viewer.refresh()
                 viewer.wait()

@@ -62,8 +62,9 @@ class Lift:
     @staticmethod
     def is_usable(config: LiftConfig, device: torch.device) -> tuple[bool, str]:
         """Whether there is a trained network."""
-        path = config.network or _NETWORK
-        return path.is_file(), "a network for front and back" if path.is_file() else f"no network at {path}"
+        if (config.network or _NETWORK).is_file():
+            return True, "a trained network for front and back"
+        return False, "lift has no trained network, see --lift.network"
 
     def __init__(self, config: LiftConfig, device: torch.device) -> None:
         self.config, self.device = config, device
