@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from ds4d.lift_training.appearance import Appearance
 from ds4d.lift_training.model_pool import Choice, ModelPool
@@ -157,7 +158,7 @@ def draw(
     values = torch.cat((pixels, depths[..., None]), dim=-1)
     for layer in (front, back):
         albedo, normals, rest = (x.unflatten(1, (size, size)) for x in pool.details(choice, layer.samples.flatten(1)))
-        normals = torch.nn.functional.normalize(normals / cameras.stretches[:, None, None], dim=-1)
+        normals = F.normalize(normals / cameras.stretches[:, None, None], dim=-1)
         towards = normals @ cameras.rotations[:, None].mT
         depth = _at_pixel_centers(layer, values, towards, cameras, size)
         facing = torch.where(towards[..., 2:] * (-1 if layer is front else 1) < 0, -normals, normals)

@@ -6,7 +6,6 @@ The network is trained by `ds4d.lift_training` on openly licensed animated model
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +68,7 @@ class Lift:
     def __init__(self, config: LiftConfig, device: torch.device) -> None:
         self.config, self.device = config, device
         self.path = config.network or _NETWORK
-        read_network(self.path)  # what is wrong with it is said before any work
+        self._network = read_network(self.path)[0].to(device)  # what is wrong with it is said before any work
 
     @property
     def identity(self) -> str:
@@ -99,10 +98,6 @@ class Lift:
         camera = cameras[:1].resized(width, height)
         rgba = np.stack([resize_premultiplied(video.frames.read(time, 0), width, height) for time in times])
         return lift(torch.from_numpy(rgba).movedim(-1, 1).float() / 255, camera, self._network, flip=self.config.flip)
-
-    @cached_property
-    def _network(self) -> LiftNetwork:
-        return read_network(self.path)[0].to(self.device)
 
 
 @torch.no_grad()
