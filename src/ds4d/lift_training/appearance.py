@@ -7,6 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from ds4d.lift_training.vectors import transformed
+
 _WAVES, _LIGHTS = 3, 3
 _SHADES = 6  # levels per channel that tell the parts of a model apart when they are repainted
 
@@ -63,11 +65,13 @@ class Appearance:
             rest: positions in the first pose, which patterns stick to.
         """
         albedo, normals, rest = (x.flatten(1, 2) for x in (albedo, normals, rest))
-        parts = ((albedo * (_SHADES - 1)).round() @ albedo.new_tensor([1.0, _SHADES, _SHADES**2])).long()
+        parts = (albedo * (_SHADES - 1)).round().mul(albedo.new_tensor([1.0, _SHADES, _SHADES**2])).sum(-1).long()
         painted = self.palette.gather(1, parts[..., None].expand(-1, -1, 3))
-        colors = torch.where(self.repainted[:, None, None] > 0, painted, albedo) @ self.mix
-        colors = (colors + (rest @ self.waves + self.phases[:, None]).sin() @ self.strengths).clamp(0.02, 1)
-        light = self.ambient[:, None] + (normals @ self.lights.mT).clamp_min(0) @ self.intensities
+        colors = transformed(torch.where(self.repainted[:, None, None] > 0, painted, albedo), self.mix)
+        waves = (transformed(rest, self.waves) + self.phases[:, None]).sin()
+        colors = (colors + transformed(waves, self.strengths)).clamp(0.02, 1)
+        lit = transformed(normals, self.lights.mT).clamp_min(0)
+        light = self.ambient[:, None] + transformed(lit, self.intensities)
         return (colors.pow(2.2) * light).clamp(1e-6, 1).pow(1 / 2.2).mT.unflatten(2, (-1, round(rest.shape[1] ** 0.5)))
 
 

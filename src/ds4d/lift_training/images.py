@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ds4d.lift_training.appearance import Appearance
 from ds4d.lift_training.model_pool import Choice, ModelPool
 from ds4d.lift_training.rasterizer import Layer, rasterize
+from ds4d.lift_training.vectors import transformed
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class CameraSettings:
         closeness: smallest and largest radius of the object relative to its distance: how strong perspective is.
         fill: smallest and largest side of the object's bounding box relative to the image.
         stretch: standard deviation of the logarithm of a random scaling along each axis.
+        mirror: chance that an object is mirrored.
     """
 
     elevation: tuple[float, float] = (-5.0, 25.0)
@@ -30,6 +32,7 @@ class CameraSettings:
     closeness: tuple[float, float] = (0.1, 0.42)
     fill: tuple[float, float] = (0.8, 0.92)
     stretch: float = 0.1
+    mirror: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class RandomCameras:
         distances: distance of the origin.
         focals: focal length, in units of the image's side.
         centers: x / z and y / z at the center of the image.
-        stretches: scaling of the object along the axes of the world.
+        stretches: scaling of the object along the axes of the world, negative where it is mirrored.
     """
 
     rotations: Float[Tensor, "B 3 3"]
@@ -100,6 +103,7 @@ def random_cameras(
     azimuths, elevations = uniform(-math.pi, math.pi), uniform(*settings.elevation).deg2rad()
     rolls = settings.roll * torch.randn(batch, device=device, generator=generator).deg2rad()
     stretches = (settings.stretch * torch.randn(batch, 3, device=device, generator=generator)).exp()
+    stretches[:, 0] *= torch.where(uniform(0.0, 1.0) < settings.mirror, -1.0, 1.0)
     rotations = camera_rotations(azimuths, elevations, rolls)
     return framed(positions, rotations, 1 / uniform(*settings.closeness), uniform(*settings.fill), stretches)
 
@@ -125,7 +129,7 @@ def framed(
     stretches: Float[Tensor, "B 3"],
 ) -> RandomCameras:
     """Cameras whose square images are centered on the bounding box of the object and filled by it so far."""
-    points = (positions * stretches[:, None]) @ rotations.mT
+    points = transformed(positions * stretches[:, None], rotations.mT)
     tangents = points[..., :2] / (points[..., 2:] + distances[:, None, None])
     low, high = tangents.amin(1), tangents.amax(1)
     return RandomCameras(rotations, distances, fills / (high - low).amax(1), 0.5 * (low + high), stretches)
@@ -149,7 +153,7 @@ def draw(
         appearance: lights and paint of each image.
         size: height and width of the images, pixels.
     """
-    points = (positions * cameras.stretches[:, None]) @ cameras.rotations.mT
+    points = transformed(positions * cameras.stretches[:, None], cameras.rotations.mT)
     depths = points[..., 2]
     tangents = points[..., :2] / (depths + cameras.distances[:, None])[..., None]
     pixels = size * ((tangents - cameras.centers[:, None]) * cameras.focals[:, None, None] + 0.5)
@@ -159,7 +163,7 @@ def draw(
     for layer in (front, back):
         albedo, normals, rest = (x.unflatten(1, (size, size)) for x in pool.details(choice, layer.samples.flatten(1)))
         normals = F.normalize(normals / cameras.stretches[:, None, None], dim=-1)
-        towards = normals @ cameras.rotations[:, None].mT
+        towards = transformed(normals.flatten(1, 2), cameras.rotations.mT).unflatten(1, (size, size))
         depth = _at_pixel_centers(layer, values, towards, cameras, size)
         facing = torch.where(towards[..., 2:] * (-1 if layer is front else 1) < 0, -normals, normals)
         found.append((depth, appearance.shade(albedo, facing, rest)))

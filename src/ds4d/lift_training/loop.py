@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -20,6 +20,7 @@ from ds4d.lift_training.images import RandomCameras, Surfaces, draw, random_came
 from ds4d.lift_training.lifted import turned
 from ds4d.lift_training.model_pool import ModelPool
 from ds4d.lift_training.objective import objective_terms, weighted_sum
+from ds4d.lift_training.optimizer import MuonAndAdamW
 from ds4d.lift_training.render_loss import render_error
 from ds4d.lift_training.settings import TrainSettings
 from ds4d.multiview.lift.checkpoint import read_network
@@ -27,6 +28,8 @@ from ds4d.multiview.lift.inputs import network_inputs
 from ds4d.multiview.lift.network import LiftNetwork, Prediction, predict
 
 Rows = TypeVar("Rows")
+Given = ParamSpec("Given")
+Returned = TypeVar("Returned")
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,14 @@ class Trainer:
         state = self._resumed_state() if settings.resume else None
         self.network.to(self.device)
         self.average = deepcopy(self.network).requires_grad_(False)
-        self.optimizer = _optimizer(self.network, settings)
+        self.optimizer = MuonAndAdamW(
+            self.network, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
+        )
         if state is not None:
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
         self.generator = torch.Generator(self.device).manual_seed(settings.seed + 7919 * rank + self.images)
+        self._drawn, self._network_inputs = self._compiled(draw), self._compiled(network_inputs)
         self._step = self._make_step()
 
     def run(self) -> Iterator[Step]:
@@ -105,8 +111,7 @@ class Trainer:
             rate = settings.learning_rate * min(
                 1.0, (steps + 1) / max(1, settings.warmup), (1 - progress) / max(settings.cooldown, 1e-6)
             )
-            for group in self.optimizer.param_groups:
-                group["lr"].fill_(rate) if isinstance(group["lr"], Tensor) else group.update(lr=rate)
+            self.optimizer.set_learning_rate(rate)
             for name, value in self._step().items():
                 totals[name] = totals.get(name, 0) + value
             steps += 1
@@ -126,15 +131,15 @@ class Trainer:
         positions = self.pool.positions(choice)
         cameras = random_cameras(positions, settings.cameras, self.generator)
         looks = random_appearance(count, settings.appearance, self.generator, self.device)
-        surfaces = draw(self.pool, choice, positions, cameras, looks, size)
+        surfaces = self._drawn(self.pool, choice, positions, cameras, looks, size)
         images = input_images(surfaces, settings.corruption, self.generator)
-        inputs = network_inputs(images, cameras.rays(size)).contiguous(memory_format=torch.channels_last)
+        inputs = self._network_inputs(images, cameras.rays(size)).contiguous(memory_format=torch.channels_last)
         batch, few = Batch(inputs, surfaces, cameras), min(count, settings.render.images)
         if not few:
             return batch
         azimuths = 40 + 280 * torch.rand(few, device=self.device, generator=self.generator)
         others = turned(positions[:few], first(cameras, few), azimuths)
-        views = draw(self.pool, first(choice, few), positions[:few], others, first(looks, few), size)
+        views = self._drawn(self.pool, first(choice, few), positions[:few], others, first(looks, few), size)
         return replace(batch, other_cameras=others, other_views=views)
 
     def save_state(self, path: Path) -> None:
@@ -176,6 +181,9 @@ class Trainer:
             progress = float(shared)
         return progress
 
+    def _compiled(self, function: Callable[Given, Returned]) -> Callable[Given, Returned]:
+        return torch.compile(function, dynamic=False) if self.settings.compile else function
+
     def _make_step(self) -> Callable[[], dict[str, Tensor]]:
         settings, cuda = self.settings, self.device.type == "cuda"
         network: nn.Module = self.network
@@ -187,8 +195,7 @@ class Trainer:
                 corrections = network(inputs)
             return predict(corrections, inputs)
 
-        predicted = torch.compile(predict_images, dynamic=False) if settings.compile else predict_images
-        terms_of = torch.compile(objective_terms, dynamic=False) if settings.compile else objective_terms
+        predicted, terms_of = self._compiled(predict_images), self._compiled(objective_terms)
         parameters: list[Tensor] = list(self.network.parameters())
         averages: list[Tensor] = list(self.average.parameters())
 
@@ -230,10 +237,3 @@ def process_group() -> tuple[int, int]:
 def first(values: Rows, count: int) -> Rows:
     """The first rows of a dataclass of tensors."""
     return type(values)(**{name: value[:count] for name, value in vars(values).items()})
-
-
-def _optimizer(network: LiftNetwork, settings: TrainSettings) -> torch.optim.Optimizer:
-    matrices = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98), fused=True)

@@ -59,7 +59,7 @@ class TrainSettings:
         learning_rate: largest learning rate.
         warmup: steps until it is reached.
         cooldown: fraction of the run over which it falls to zero at the end.
-        weight_decay: weight decay of AdamW.
+        weight_decay: weight decay of everything that has more than one axis.
         ema: decay of the moving average of the weights, per step; the average is what is written.
         validate_images: number of validation images.
         every: steps between two lines of the log.

@@ -83,9 +83,8 @@ class LiftNetwork(nn.Module):
         self.from_quarter = nn.Conv2d(quarter, 4 * half, 1)
         self.join_half = nn.Conv2d(2 * half, half, 1)
         self.half_out = ConvBlock(half)
-        self.from_half = nn.Conv2d(half, 2 * half, 1)
-        self.full = nn.Conv2d(half // 2 + IN_CHANNELS, half // 2, 3, padding=1)
-        self.out = nn.Conv2d(half // 2, OUT_CHANNELS, 3, padding=1)
+        self.out_norm = ChannelNorm(half)
+        self.out = nn.Conv2d(half, 4 * OUT_CHANNELS, 3, padding=1)
         nn.init.zeros_(self.out.weight)
         assert self.out.bias is not None
         nn.init.zeros_(self.out.bias)
@@ -104,8 +103,7 @@ class LiftNetwork(nn.Module):
         quarter = self.quarter_out(self.join_quarter(torch.cat((up, quarter), 1)))
         up = F.pixel_shuffle(self.from_quarter(quarter), 2)
         half = self.half_out(self.join_half(torch.cat((up, half), 1)))
-        up = F.pixel_shuffle(self.from_half(half), 2)
-        return self.out(F.silu(self.full(torch.cat((up, inputs), 1))))
+        return F.pixel_shuffle(self.out(F.silu(self.out_norm(half))), 2)
 
 
 def predict(corrections: Float[Tensor, "B 7 H W"], inputs: Float[Tensor, "B 8 H W"]) -> Prediction:
