@@ -31,11 +31,13 @@ def ball_from(pool: ModelPool, azimuths_deg: list[float], size: int = 64):
     """The ball from a distance of 4, filling 0.8 of the image."""
     count = len(azimuths_deg)
     choice = pool.choice(torch.zeros(count, dtype=torch.long), torch.zeros(count, dtype=torch.long))
-    positions = pool.positions(choice)
+    samples = pool.samples(choice)
     level = torch.zeros(count)
     rotations = camera_rotations(torch.tensor(azimuths_deg).deg2rad(), level, level)
-    cameras = framed(positions, rotations, torch.full((count,), 4.0), torch.full((count,), 0.8), torch.ones(count, 3))
-    return cameras, draw(pool, choice, positions, cameras, plain(count), size), positions
+    cameras = framed(
+        samples.positions, rotations, torch.full((count,), 4.0), torch.full((count,), 0.8), torch.ones(count, 3)
+    )
+    return cameras, draw(pool, choice, samples, cameras, plain(count), size), samples.positions
 
 
 def test_the_nearest_and_the_farthest_sample_are_shown() -> None:
@@ -104,9 +106,9 @@ def test_light_falls_on_the_side_that_is_turned_to_it(pool: ModelPool) -> None:
 def test_cameras_agree_with_those_of_the_renderers(pool: ModelPool) -> None:
     generator = torch.Generator().manual_seed(0)
     choice = pool.choose(4, generator)
-    positions = pool.positions(choice)
-    cameras = random_cameras(positions, CameraSettings(stretch=0.0, mirror=0.0), generator)
-    points = positions[0, :50]
+    samples = pool.samples(choice)
+    cameras = random_cameras(samples.positions, CameraSettings(stretch=0.0, mirror=0.0), generator)
+    points = samples.positions[0, :50]
     pixels, depths = project_points(points[None], camera_of(cameras, 64)[:1])
     rotated = points @ cameras.rotations[0].T
     tangents = rotated[:, :2] / (rotated[:, 2:] + cameras.distances[0])
@@ -119,9 +121,9 @@ def test_random_cameras_show_the_whole_object_and_nothing_repeats(pool: ModelPoo
     generator = torch.Generator().manual_seed(0)
     settings = CameraSettings(fill=(0.8, 0.9))
     choice = pool.choose(8, generator)
-    positions = pool.positions(choice)
-    cameras = random_cameras(positions, settings, generator)
-    drawn = draw(pool, choice, positions, cameras, plain(8), 64)
+    samples = pool.samples(choice)
+    cameras = random_cameras(samples.positions, settings, generator)
+    drawn = draw(pool, choice, samples, cameras, plain(8), 64)
     for mask in drawn.mask:
         rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
         extent = max(rows.max() - rows.min(), columns.max() - columns.min()) + 1
@@ -134,10 +136,10 @@ def test_equal_seeds_draw_equal_images(pool: ModelPool) -> None:
     def drawn(seed: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed)
         choice = pool.choose(3, generator)
-        positions = pool.positions(choice)
-        cameras = random_cameras(positions, CameraSettings(), generator)
+        samples = pool.samples(choice)
+        cameras = random_cameras(samples.positions, CameraSettings(), generator)
         looks = random_appearance(3, AppearanceSettings(), generator, CPU)
-        return input_images(draw(pool, choice, positions, cameras, looks, 32), CorruptionSettings(), generator)
+        return input_images(draw(pool, choice, samples, cameras, looks, 32), CorruptionSettings(), generator)
 
     assert torch.equal(drawn(1), drawn(1)) and not torch.equal(drawn(1), drawn(2))
 

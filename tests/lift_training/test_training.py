@@ -21,6 +21,7 @@ from ds4d.lift_training.model_pool import ModelPool
 from ds4d.lift_training.objective import ObjectiveWeights, objective_terms, weighted_sum
 from ds4d.lift_training.settings import DataSettings
 from ds4d.lift_training.validation import validate, validation_images
+from ds4d.lift_training.warp import WarpSettings
 from ds4d.multiview.lift.checkpoint import read_network, save_network
 from ds4d.multiview.lift.network import NetworkConfig, Prediction
 
@@ -105,10 +106,12 @@ def test_scales_learn_the_size_of_the_errors_and_depths_nothing_from_them() -> N
 
 
 def test_training_lowers_the_loss_and_continues(pool: ModelPool, settings: TrainSettings) -> None:
-    settings = replace(settings, images=240, batch=8, every=5, learning_rate=2e-3, cooldown=0.0)
+    settings = replace(
+        settings, images=480, batch=8, every=10, learning_rate=2e-3, cooldown=0.0, warps=WarpSettings(0.0)
+    )
     trainer = Trainer(settings, pool)
     steps = list(trainer.run())
-    assert [step.images for step in steps] == [40, 80, 120, 160, 200, 240]
+    assert [step.images for step in steps] == [80, 160, 240, 320, 400, 480]
     assert steps[-1].loss < 0.8 * steps[0].loss
     assert steps[0].loss == pytest.approx(
         sum(getattr(settings.weights, name) * value for name, value in steps[0].terms.items()), rel=1e-3
@@ -116,10 +119,10 @@ def test_training_lowers_the_loss_and_continues(pool: ModelPool, settings: Train
     trainer.save_state(state_path(settings.out))
     save_network(settings.out, trainer.average, {"images": trainer.images})
     resumed = Trainer(replace(settings, resume=True), pool)
-    assert resumed.images == 240
+    assert resumed.images == 480
     for before, after in zip(trainer.network.parameters(), resumed.network.parameters(), strict=True):
         assert torch.equal(before, after)
-    assert list(resumed.run())[-1].images == 480
+    assert list(resumed.run())[-1].images == 960
 
 
 def test_equal_seeds_train_equal_networks(pool: ModelPool, settings: TrainSettings) -> None:

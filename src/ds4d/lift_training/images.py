@@ -9,9 +9,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ds4d.lift_training.appearance import Appearance
-from ds4d.lift_training.model_pool import Choice, ModelPool
+from ds4d.lift_training.model_pool import Choice, ModelPool, Samples
 from ds4d.lift_training.rasterizer import Layer, rasterize
 from ds4d.lift_training.vectors import transformed
+
+_DEEPEST = 2.5  # depths beyond it, of what is stretched and warped most, are not told apart
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def framed(
 def draw(
     pool: ModelPool,
     choice: Choice,
-    positions: Float[Tensor, "B S 3"],
+    samples: Samples,
     cameras: RandomCameras,
     appearance: Appearance,
     size: int,
@@ -148,22 +150,23 @@ def draw(
     Args:
         pool: the models.
         choice: one posed model per image.
-        positions: their samples, from `pool.positions`.
+        samples: samples of their surfaces, from `pool.samples`, warped or not.
         cameras: one camera per image.
         appearance: lights and paint of each image.
         size: height and width of the images, pixels.
     """
-    points = transformed(positions * cameras.stretches[:, None], cameras.rotations.mT)
+    points = transformed(samples.positions * cameras.stretches[:, None], cameras.rotations.mT)
     depths = points[..., 2]
     tangents = points[..., :2] / (depths + cameras.distances[:, None])[..., None]
     pixels = size * ((tangents - cameras.centers[:, None]) * cameras.focals[:, None, None] + 0.5)
-    front, back = rasterize(pixels, depths, size, depth_range=(-1.6, 1.6))
+    front, back = rasterize(pixels, depths, size, depth_range=(-_DEEPEST, _DEEPEST))
     found = []
     values = torch.cat((pixels, depths[..., None]), dim=-1)
+    normals = F.normalize(samples.normals / cameras.stretches[:, None], dim=-1)
+    directions = torch.cat((normals, transformed(normals, cameras.rotations.mT)), dim=-1)
     for layer in (front, back):
-        albedo, normals, rest = (x.unflatten(1, (size, size)) for x in pool.details(choice, layer.samples.flatten(1)))
-        normals = F.normalize(normals / cameras.stretches[:, None, None], dim=-1)
-        towards = transformed(normals.flatten(1, 2), cameras.rotations.mT).unflatten(1, (size, size))
+        albedo, rest = (x.unflatten(1, (size, size)) for x in pool.paint(choice, layer.samples.flatten(1)))
+        normals, towards = layer.gather(directions).split(3, dim=-1)
         depth = _at_pixel_centers(layer, values, towards, cameras, size)
         facing = torch.where(towards[..., 2:] * (-1 if layer is front else 1) < 0, -normals, normals)
         found.append((depth, appearance.shade(albedo, facing, rest)))

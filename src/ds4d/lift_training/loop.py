@@ -18,11 +18,12 @@ from ds4d.lift_training.appearance import random_appearance
 from ds4d.lift_training.corruption import input_images
 from ds4d.lift_training.images import RandomCameras, Surfaces, draw, random_cameras
 from ds4d.lift_training.lifted import turned
-from ds4d.lift_training.model_pool import ModelPool
+from ds4d.lift_training.model_pool import Choice, ModelPool, Samples
 from ds4d.lift_training.objective import objective_terms, weighted_sum
 from ds4d.lift_training.optimizer import MuonAndAdamW
 from ds4d.lift_training.render_loss import render_error
 from ds4d.lift_training.settings import TrainSettings
+from ds4d.lift_training.warp import random_warps, warped
 from ds4d.multiview.lift.checkpoint import read_network
 from ds4d.multiview.lift.inputs import network_inputs
 from ds4d.multiview.lift.network import LiftNetwork, Prediction, predict
@@ -98,7 +99,8 @@ class Trainer:
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
         self.generator = torch.Generator(self.device).manual_seed(settings.seed + 7919 * rank + self.images)
-        self._drawn, self._network_inputs = self._compiled(draw), self._compiled(network_inputs)
+        self._warped, self._drawn = self._compiled(warped), self._compiled(draw)
+        self._network_inputs = self._compiled(network_inputs)
         self._step = self._make_step()
 
     def run(self) -> Iterator[Step]:
@@ -128,19 +130,24 @@ class Trainer:
         """Random training images."""
         settings, count, size = self.settings, self.settings.batch, self.settings.network.size
         choice = self.pool.choose(count, self.generator)
-        positions = self.pool.positions(choice)
-        cameras = random_cameras(positions, settings.cameras, self.generator)
+        samples = self._samples(choice)
+        cameras = random_cameras(samples.positions, settings.cameras, self.generator)
         looks = random_appearance(count, settings.appearance, self.generator, self.device)
-        surfaces = self._drawn(self.pool, choice, positions, cameras, looks, size)
+        surfaces = self._drawn(self.pool, choice, samples, cameras, looks, size)
         images = input_images(surfaces, settings.corruption, self.generator)
         inputs = self._network_inputs(images, cameras.rays(size)).contiguous(memory_format=torch.channels_last)
         batch, few = Batch(inputs, surfaces, cameras), min(count, settings.render.images)
         if not few:
             return batch
         azimuths = 40 + 280 * torch.rand(few, device=self.device, generator=self.generator)
-        others = turned(positions[:few], first(cameras, few), azimuths)
-        views = self._drawn(self.pool, first(choice, few), positions[:few], others, first(looks, few), size)
+        others = turned(samples.positions[:few], first(cameras, few), azimuths)
+        views = self._drawn(self.pool, first(choice, few), first(samples, few), others, first(looks, few), size)
         return replace(batch, other_cameras=others, other_views=views)
+
+    @torch.no_grad()
+    def _samples(self, choice: Choice) -> Samples:
+        warps = random_warps(len(choice.models), self.settings.warps, self.generator, self.device)
+        return self._warped(self.pool.samples(choice), warps)
 
     def save_state(self, path: Path) -> None:
         """Writes what a later run needs to continue."""

@@ -27,6 +27,19 @@ class Choice:
     first_rest_vertex: Int[Tensor, " B"]
 
 
+@dataclass(frozen=True)
+class Samples:
+    """Surface samples of posed models.
+
+    Attributes:
+        positions: their positions; the clip of the model fits into a ball of radius 1 around the origin.
+        normals: their unit normals.
+    """
+
+    positions: Float[Tensor, "B S 3"]
+    normals: Float[Tensor, "B S 3"]
+
+
 class ModelPool:
     """Vertices, normals and surface samples of many models.
 
@@ -67,20 +80,21 @@ class ModelPool:
         first = self.starts[models]
         return Choice(models, first + poses * self.counts[models], first)
 
-    def positions(self, choice: Choice) -> Float[Tensor, "B S 3"]:
-        """Positions of all samples."""
-        corners = self.vertices[choice.first_vertex[:, None, None] + self.corners[choice.models]]
-        return _mix(corners.float(), self.barycentric[choice.models].float())
+    def samples(self, choice: Choice) -> Samples:
+        """Positions and normals of all samples."""
+        rows = choice.first_vertex[:, None, None] + self.corners[choice.models]
+        barycentric = self.barycentric[choice.models].float()
+        positions, normals = (_mix(x[rows].float(), barycentric) for x in (self.vertices, self.normals))
+        return Samples(positions, F.normalize(normals, dim=-1))
 
-    def details(
+    def paint(
         self, choice: Choice, samples: Int[Tensor, "B N"]
-    ) -> tuple[Float[Tensor, "B N 3"], Float[Tensor, "B N 3"], Float[Tensor, "B N 3"]]:
-        """SRGB albedo, unit normal, and position in the first pose of some samples."""
+    ) -> tuple[Float[Tensor, "B N 3"], Float[Tensor, "B N 3"]]:
+        """SRGB albedo, and position in the first pose, of some samples."""
         models = choice.models[:, None]
-        corners, barycentric = self.corners[models, samples], self.barycentric[models, samples].float()
-        normals = _mix(self.normals[choice.first_vertex[:, None, None] + corners].float(), barycentric)
-        rest = _mix(self.vertices[choice.first_rest_vertex[:, None, None] + corners].float(), barycentric)
-        return self.colors[models, samples].float() / 255, F.normalize(normals, dim=-1), rest
+        rows = choice.first_rest_vertex[:, None, None] + self.corners[models, samples]
+        rest = _mix(self.vertices[rows].float(), self.barycentric[models, samples].float())
+        return self.colors[models, samples].float() / 255, rest
 
 
 def _chances(groups: Sequence[str], static: Bool[np.ndarray, " M"], share: float) -> Float[np.ndarray, " M"]:

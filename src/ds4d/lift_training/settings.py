@@ -9,6 +9,7 @@ from ds4d.lift_training.corruption import CorruptionSettings
 from ds4d.lift_training.images import CameraSettings
 from ds4d.lift_training.objective import ObjectiveWeights
 from ds4d.lift_training.render_loss import RenderSettings
+from ds4d.lift_training.warp import WarpSettings
 from ds4d.multiview.lift.network import NetworkConfig
 
 
@@ -25,7 +26,7 @@ class DataSettings:
         workers: processes that read models.
     """
 
-    poses: int = 12
+    poses: int = 24
     samples: int = 24_576
     static_share: float = 0.2
     validation: float = 0.1
@@ -70,6 +71,7 @@ class TrainSettings:
         network: size of the network.
         models: models to train on.
         cameras: random cameras.
+        warps: random deformations.
         appearance: random lights and paint.
         corruption: what spoils the input images.
         weights: weights of the loss.
@@ -85,7 +87,7 @@ class TrainSettings:
     learning_rate: float = 1e-3
     warmup: int = 300
     cooldown: float = 0.3
-    weight_decay: float = 0.02
+    weight_decay: float = 0.1
     ema: float = 0.998
     validate_images: int = 184
     every: int = 50
@@ -96,6 +98,7 @@ class TrainSettings:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     models: DataSettings = field(default_factory=DataSettings)
     cameras: CameraSettings = field(default_factory=CameraSettings)
+    warps: WarpSettings = field(default_factory=WarpSettings)
     appearance: AppearanceSettings = field(default_factory=AppearanceSettings)
     corruption: CorruptionSettings = field(default_factory=CorruptionSettings)
     weights: ObjectiveWeights = field(default_factory=ObjectiveWeights)

@@ -68,16 +68,17 @@ def validation_images(
         models = torch.arange(first, min(first + _BATCH, count), device=device) % len(pool)
         chances = torch.rand(len(models), device=device, generator=generator)
         choice = pool.choice(models, (chances * pool.poses[models]).long())
-        positions = pool.positions(choice)
-        cameras = cameras_around(positions, settings, generator)
+        samples = pool.samples(choice)
+        cameras = cameras_around(samples.positions, settings, generator)
         looks = random_appearance(len(models), appearance, generator, device)
-        surfaces = draw(pool, choice, positions, cameras, looks, size)
+        surfaces = draw(pool, choice, samples, cameras, looks, size)
         exact = CorruptionSettings(grow=0.0, soften=0.0, blur=0.0, noise=0.0)
         inputs = network_inputs(input_images(surfaces, exact, generator), cameras.rays(size))
         others = tuple(
-            turned(positions, cameras, torch.full((len(models),), azimuth, device=device)) for azimuth in _AZIMUTHS
+            turned(samples.positions, cameras, torch.full((len(models),), azimuth, device=device))
+            for azimuth in _AZIMUTHS
         )
-        views = tuple(_rgba(draw(pool, choice, positions, other, looks, size)) for other in others)
+        views = tuple(_rgba(draw(pool, choice, samples, other, looks, size)) for other in others)
         yield ValidationImages(inputs, surfaces, cameras, others, views)
 
 
