@@ -82,16 +82,12 @@ def _on_card(frame: TransformsFrame, video: Cameras) -> Float[Tensor, "H W 2"]:
 
 def shaped(video: Video, shape: Callable[[range, Cameras], tuple[DepthPair, Cameras]]) -> Render:
     """Renders the shape of each frame, without a fit."""
-    cameras = stag4d_cameras(video)
+    gaussians = surface_gaussians(*shape(range(video.num_times), stag4d_cameras(video)))
 
     def render(frames: Sequence[TransformsFrame]) -> list[np.ndarray]:
-        images = []
-        for index, frame in enumerate(frames):
-            pair, front = shape(range(index, index + 1), cameras)
-            at = Cameras(frame.viewmat[None, None], frame.K[None, None], frame.width, frame.height)
-            rendering = renderer_for("cpu").render(surface_gaussians(pair, front), at)
-            images.append(_straight(torch.cat((rendering.colors, rendering.alphas), dim=2)[0, 0]))
-        return images
+        viewmats, Ks = (torch.stack([getattr(f, name) for f in frames])[:, None] for name in ("viewmat", "K"))
+        rendering = renderer_for("cpu").render(gaussians, Cameras(viewmats, Ks, frames[0].width, frames[0].height))
+        return [_straight(image) for image in torch.cat((rendering.colors, rendering.alphas), dim=2)[:, 0]]
 
     return render
 

@@ -149,7 +149,8 @@ def test_a_folder_is_trained_on_and_what_is_unreadable_is_listed(
     lines: list[str] = []
     card = train(settings, report=lines.append)
     assert any("broken.glb" in line for line in lines)
-    network, read_card = read_network(settings.out)
+    found = read_network(settings.out)
+    network, read_card = found.network, found.card
     assert network.config == TINY and read_card == json.loads(json.dumps(card))
     assert card["models"] == {"train": 4, "held_out": 1} and card["images"] == 64
     assert set(card["held_out_figures"]) == {"inflate", "network"}
@@ -218,4 +219,4 @@ def test_two_processes_train_one_network(models: Path, settings: TrainSettings) 
     outputs = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert "held-out" in outputs[0] and not outputs[1].strip()
-    assert read_network(settings.out)[1]["images"] == 32
+    assert read_network(settings.out).card["images"] == 32

@@ -68,7 +68,7 @@ def test_times_with_fewer_pixels_are_padded_with_transparent_gaussians() -> None
     pair.inside[1, :16] = False
     gaussians = surface_gaussians(pair, CAMERA)
     assert (gaussians.opacities > 0).sum(1).tolist() == [384, 192]
-    alone = surface_gaussians(pair.at_time(1), CAMERA)
+    alone = surface_gaussians(pair.at_times(slice(1, 2)), CAMERA)
     assert torch.equal(alone.means[0], gaussians.means[1, gaussians.opacities[1] > 0])
 
 

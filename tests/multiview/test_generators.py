@@ -42,12 +42,17 @@ def test_automatic_choice_takes_zero123plus_with_weights_on_a_gpu(
     assert name == "zero123plus" and str(tiny_zero123plus) in why
 
 
-def test_automatic_choice_takes_inflate_otherwise(with_weights: ViewsConfig) -> None:
+def test_automatic_choice_takes_lift_otherwise(with_weights: ViewsConfig) -> None:
     for device in (CPU, GPU):
         name, why = choose_generator(ViewsConfig(), device)
-        assert name == "inflate" and "ds4d weights" in why
+        assert name == "lift" and "ds4d weights" in why
     name, why = choose_generator(with_weights, CPU)
-    assert name == "inflate" and "--views zero123plus" in why
+    assert name == "lift" and "--views zero123plus" in why
+
+
+def test_automatic_choice_takes_inflate_without_any_network(tmp_path: Path) -> None:
+    settings = GeneratorSettings(lift=LiftConfig(network=tmp_path / "none.safetensors"))
+    assert choose_generator(ViewsConfig(generators=settings), CPU)[0] == "inflate"
 
 
 @pytest.mark.parametrize("name", GENERATORS)

@@ -162,14 +162,15 @@ class Trainer:
 
     def _resumed_state(self) -> dict[str, Any] | None:
         """Loads the network of an earlier run; returns the rest of its state, if that was kept."""
-        network, card = read_network(self.settings.out)
+        found = read_network(self.settings.out)
+        network = found.network
         if network.config != self.settings.network:
             raise ValueError(
                 f"network must be that of {self.settings.out}, {network.config}, got {self.settings.network}. "
                 "Give the same size, or train without --resume."
             )
         self.network.load_state_dict(network.state_dict())
-        self.images = card["images"]
+        self.images = found.card["images"]
         path = state_path(self.settings.out)
         if not path.is_file():
             return None

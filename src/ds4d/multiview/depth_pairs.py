@@ -38,9 +38,9 @@ class DepthPair:
     front_colors: Float[Tensor, "T 3 H W"]
     back_colors: Float[Tensor, "T 3 H W"]
 
-    def at_time(self, time: int) -> "DepthPair":
-        """The pair of one time, with its time axis."""
-        return DepthPair(**{name: getattr(self, name)[time : time + 1] for name in self.__dataclass_fields__})
+    def at_times(self, times: slice) -> "DepthPair":
+        """The pairs of some times."""
+        return DepthPair(**{name: getattr(self, name)[times] for name in self.__dataclass_fields__})
 
 
 def surface_gaussians(pair: DepthPair, camera: Cameras) -> Gaussians:

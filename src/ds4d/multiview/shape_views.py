@@ -42,7 +42,7 @@ def render_shapes(
         views.append(render_views(surface_gaussians(pair, camera), cameras, device))
         if video.num_times // 2 in times:
             index = video.num_times // 2 - first
-            points = surface_points(pair.at_time(index), camera.at_time(index))
+            points = surface_points(pair.at_times(slice(index, index + 1)), camera.at_time(index))
     names = [view.name for view in RIGS["stag4d"][1:]]
     return GeneratedViews(join_views(video, np.concatenate(views), cameras, names), points)
 

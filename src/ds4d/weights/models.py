@@ -152,6 +152,17 @@ def _dinov2(size: str, kind: str) -> PretrainedModel:
 _ALL = (
     _zero123plus("v1.1"),
     _zero123plus("v1.2"),
+    PretrainedModel(
+        "lift",
+        "lifting network of ds4d",
+        "views",
+        (Part("", weights=("network.safetensors",)),),
+        "MIT",
+        True,
+        get="it comes with ds4d; to train another: python -m ds4d.lift_training --data MODELS "
+        "--out FOLDER/network.safetensors",
+        package=("ds4d", "multiview/lift"),
+    ),
     PretrainedModel("zero123-xl", "Zero123-XL", "guidance", _ZERO123_XL, "MIT", True, "ashawkey/zero123-xl-diffusers"),
     *(_dinov2(size, kind) for kind in ("dinov2", "dinov2_with_registers") for size in _WIDTHS),
     PretrainedModel(

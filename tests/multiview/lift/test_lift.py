@@ -9,16 +9,27 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ds4d.geometry import orbit_cameras
-from ds4d.multiview.depth_pairs import surface_gaussians
+from ds4d.multiview.base import stag4d_cameras
+from ds4d.multiview.depth_pairs import DepthPair, surface_gaussians
 from ds4d.multiview.inflate.thickness import union_of_balls
 from ds4d.multiview.lift import Lift, LiftConfig, lift
-from ds4d.multiview.lift.checkpoint import digest, read_network, save_network
+from ds4d.multiview.lift.checkpoint import read_network, save_network
 from ds4d.multiview.lift.inputs import crops_around, inflated, network_inputs
 from ds4d.multiview.lift.network import LiftNetwork, NetworkConfig, predict
+from ds4d.multiview.lift.steady import steadied
 from ds4d.rendering import renderer_for
+from ds4d.types import ArrayFrames, Cameras, Video
 
 CPU = torch.device("cpu")
 TINY = NetworkConfig(size=64, half_channels=8, quarter_channels=8, width=32, depth=1, head_width=16)
+
+
+@pytest.fixture
+def video() -> Video:
+    """Ten frames of a disc that moves and grows."""
+    frames = [disc(48, 40, center=(20 + time, 20), radius=10 + 0.5 * time) for time in range(10)]
+    rgba = (255 * torch.stack(frames)).round().byte().movedim(1, -1)
+    return Video(ArrayFrames(rgba[:, None].numpy()), fps=10.0)
 
 
 @pytest.fixture
@@ -102,12 +113,13 @@ def test_empty_and_full_masks_have_finite_depths(network: LiftNetwork, size: int
 def test_networks_survive_their_file(network: LiftNetwork, tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     save_network(path, network, {"images": 3})
-    read, card = read_network(path)
-    assert card == {"images": 3} and read.config == TINY and not read.training
+    read = read_network(path)
+    assert read.card == {"images": 3} and read.network.config == TINY and not read.network.training
     for name, value in network.state_dict().items():
-        assert torch.equal(read.state_dict()[name], value.half().float())
+        assert torch.equal(read.network.state_dict()[name], value.half().float())
     save_network(tmp_path / "again.safetensors", network, {"images": 3})
-    assert digest(path) == digest(tmp_path / "again.safetensors")
+    assert path.read_bytes() == (tmp_path / "again.safetensors").read_bytes()
+    assert read.sha256 == read_network(tmp_path / "again.safetensors").sha256
 
 
 def test_damaged_and_other_files_are_named(network: LiftNetwork, tmp_path: Path) -> None:
@@ -125,6 +137,50 @@ def test_damaged_and_other_files_are_named(network: LiftNetwork, tmp_path: Path)
     save_network(path, network, {})
     with pytest.raises(ValueError, match="NaN"):
         read_network(path)
+
+
+def test_a_changed_weight_is_noticed(network: LiftNetwork, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save_network(path, network, {})
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1  # the last bit of a finite weight
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="SHA-256"):
+        read_network(path)
+
+
+def test_depths_of_what_is_at_rest_do_not_flicker() -> None:
+    """Random depths become steady where the frames are equal, in crops that move, and stay where the color differs."""
+    camera = orbit_cameras([0.0], [0.0], fovy_deg=53.13, distance=2.0, width=64, height=64)
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.1 * torch.randn(9, 1, 1, generator=generator)
+    inside = torch.zeros(9, 64, 64, dtype=torch.bool)
+    inside[:, 8:56, 8:56] = True
+    colors = torch.full((9, 3, 64, 64), 0.5)
+    colors[4, :, :, 32:] = 1.0
+    pair = DepthPair(2 + noise.expand(9, 64, 64), 3 + noise.expand(9, 64, 64), inside, colors, colors)
+    Ks = camera.Ks.repeat(9, 1, 1, 1)
+    Ks[::2, :, 0, 2] += 3.0  # every other crop is three pixels to the left: the square is at another place in it
+    cameras = Cameras(camera.viewmats.repeat(9, 1, 1, 1), Ks, 64, 64)
+    shifted = {name: getattr(pair, name).clone() for name in vars(pair)}
+    for value in shifted.values():
+        value[::2] = value[::2].roll(3, -1)
+    steady = steadied(DepthPair(**shifted), cameras)
+    still = steady.front[:, 20:40, 20:28]
+    assert still.diff(dim=0).abs().mean() < 0.4 * noise.diff(dim=0).abs().mean()
+    assert steady.front[4, 20:40, 40:50] == pytest.approx(float(2 + noise[4]), abs=1e-5)
+    assert torch.equal(steady.inside, shifted["inside"])
+
+
+def test_the_same_frame_is_lifted_alike_in_every_batch(network: LiftNetwork, tmp_path: Path, video: Video) -> None:
+    torch.nn.init.normal_(network.out.weight, std=0.05)
+    save_network(tmp_path / "net.safetensors", network, {})
+    generator = Lift(LiftConfig(network=tmp_path / "net.safetensors"), CPU)
+    cameras = stag4d_cameras(video)
+    whole = generator.lift_frames(video, range(video.num_times), cameras)[0]
+    part = generator.lift_frames(video, range(3, 5), cameras)[0]
+    torch.testing.assert_close(part.front, whole.front[3:5], atol=1e-5, rtol=0)
+    torch.testing.assert_close(part.back_colors, whole.back_colors[3:5], atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +212,7 @@ def test_settings_of_larger_networks_are_refused_before_anything_is_allocated(
 def test_the_generator_needs_a_network(network: LiftNetwork, tmp_path: Path) -> None:
     config = LiftConfig(network=tmp_path / "net.safetensors")
     assert not Lift.is_usable(config, CPU)[0]
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ValueError, match=str(config.network)):
         Lift(config, CPU)
     save_network(tmp_path / "net.safetensors", network, {})
     assert Lift.is_usable(config, CPU)[0]

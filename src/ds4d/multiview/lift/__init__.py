@@ -4,7 +4,6 @@ The network is trained by `ds4d.lift_training` on openly licensed animated model
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,15 +17,17 @@ from ds4d.core import to_dict
 from ds4d.io import resize_premultiplied
 from ds4d.multiview.base import stag4d_cameras
 from ds4d.multiview.depth_pairs import DepthPair
-from ds4d.multiview.lift.checkpoint import digest, read_network
+from ds4d.multiview.lift.checkpoint import read_network
 from ds4d.multiview.lift.inputs import Crops, crops_around, network_inputs
 from ds4d.multiview.lift.network import LiftNetwork, Prediction, predict
+from ds4d.multiview.lift.steady import REACH, steadied
 from ds4d.multiview.shape_views import render_shapes
 from ds4d.types import Cameras, GeneratedViews, Video
+from ds4d.weights import MODELS, find_model, require_model, weights_file
 
 _VERSION = 1  # changes when the same network and settings give other views
 _HEIGHT = 512  # pixels, at most, of the frames that are cropped
-_NETWORK = Path(__file__).parent / "network.safetensors"
+_MODEL = MODELS["lift"]
 _NEAREST = 0.25  # of the camera's distance: no surface is closer
 
 
@@ -51,8 +52,7 @@ class Lift:
         device: compute device.
 
     Raises:
-        FileNotFoundError: there is no such network.
-        ValueError: the file of the network is damaged, or of another version.
+        ValueError: there is no such network, or its file is damaged or of another version.
     """
 
     Config = LiftConfig
@@ -61,19 +61,21 @@ class Lift:
     @staticmethod
     def is_usable(config: LiftConfig, device: torch.device) -> tuple[bool, str]:
         """Whether there is a trained network."""
-        if (config.network or _NETWORK).is_file():
+        if find_model(_MODEL, config.network):
             return True, "a trained network for front and back"
         return False, "lift has no trained network, see --lift.network"
 
     def __init__(self, config: LiftConfig, device: torch.device) -> None:
         self.config, self.device = config, device
-        self.path = config.network or _NETWORK
-        self._network = read_network(self.path)[0].to(device)  # what is wrong with it is said before any work
+        path = weights_file(_MODEL.parts[0], require_model(_MODEL, config.network))
+        assert path is not None
+        found = read_network(path)  # what is wrong with it is said before any work
+        self._network, self._sha256 = found.network.to(device), found.sha256
 
     @property
     def identity(self) -> str:
         """See `ViewGenerator`."""
-        settings = {**to_dict(self.config), "network": digest(self.path)}
+        settings = {**to_dict(self.config), "network": self._sha256}
         return json.dumps({"name": "lift", "version": _VERSION, **settings})
 
     def generate(self, video: Video, *, seed: int) -> GeneratedViews:
@@ -85,8 +87,8 @@ class Lift:
 
         return render_shapes(video, cameras, shape, self.device, work="lifting the frames")
 
-    def lift_frames(self, video: Video, times: Sequence[int], cameras: Cameras) -> tuple[DepthPair, Cameras]:
-        """The shapes of some frames, and the camera of their crops, which moves.
+    def lift_frames(self, video: Video, times: range, cameras: Cameras) -> tuple[DepthPair, Cameras]:
+        """The shapes of some consecutive frames, and the camera of their crops, which moves.
 
         Args:
             video: input video.
@@ -96,8 +98,12 @@ class Lift:
         height = min(_HEIGHT, video.frames.height)
         width = max(1, round(height * video.frames.width / video.frames.height))
         camera = cameras[:1].resized(width, height)
-        rgba = np.stack([resize_premultiplied(video.frames.read(time, 0), width, height) for time in times])
-        return lift(torch.from_numpy(rgba).movedim(-1, 1).float() / 255, camera, self._network, flip=self.config.flip)
+        seen = range(max(0, times.start - REACH), min(video.num_times, times.stop + REACH))
+        rgba = np.stack([resize_premultiplied(video.frames.read(time, 0), width, height) for time in seen])
+        images = torch.from_numpy(rgba).movedim(-1, 1).float() / 255
+        pair, crop_cameras = lift(images, camera, self._network, flip=self.config.flip)
+        asked = slice(times.start - seen.start, times.stop - seen.start)
+        return steadied(pair, crop_cameras).at_times(asked), crop_cameras[asked]
 
 
 @torch.no_grad()

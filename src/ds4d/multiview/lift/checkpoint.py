@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,21 @@ _KEY = "ds4d"
 FORMAT = "ds4d-lift-1"  # changes when older files can no longer be read
 
 
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A network from a file.
+
+    Attributes:
+        network: the network, on the CPU, in evaluation mode.
+        card: how it was trained and what it reaches.
+        sha256: digest of its weights.
+    """
+
+    network: LiftNetwork
+    card: dict[str, Any]
+    sha256: str
+
+
 def save_network(path: Path, network: LiftNetwork, card: dict[str, Any]) -> None:
     """Writes a network.
 
@@ -27,14 +42,14 @@ def save_network(path: Path, network: LiftNetwork, card: dict[str, Any]) -> None
         card: how it was trained and what it reaches, as JSON.
     """
     tensors = {name: value.detach().half().cpu().contiguous() for name, value in network.state_dict().items()}
-    header = {"format": FORMAT, "network": asdict(network.config), "card": card}
+    header = {"format": FORMAT, "network": asdict(network.config), "sha256": _digest(tensors), "card": card}
     with atomic_path(path) as temporary:
         # Under one key: safetensors writes several in random order, and equal networks should be equal files.
         save_file(tensors, temporary, {_KEY: json.dumps(header)})
 
 
-def read_network(path: Path) -> tuple[LiftNetwork, dict[str, Any]]:
-    """A trained network on the CPU, in evaluation mode, and its card.
+def read_network(path: Path) -> TrainedNetwork:
+    """Reads a network, and compares its weights with the digest in the header.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -55,7 +70,11 @@ def read_network(path: Path) -> tuple[LiftNetwork, dict[str, Any]]:
             _check_size(config, tensors)
             network = LiftNetwork(config)
             network.load_state_dict(tensors)
-            card = dict(described["card"])
+            card, sha256 = dict(described["card"]), _digest(stored)
+            if sha256 != described["sha256"]:
+                raise ValueError(
+                    f"weights with SHA-256 {sha256[:12]}… where the header says {described['sha256'][:12]}…"
+                )
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{path} must hold a whole network and its card, got {reason}. Copy it again.") from error
@@ -66,7 +85,7 @@ def read_network(path: Path) -> tuple[LiftNetwork, dict[str, Any]]:
         )
     if not all(is_finite(value) for value in tensors.values()):
         raise ValueError(f"{path} must hold finite weights, got NaN or infinity. Use an earlier file.")
-    return network.eval().requires_grad_(False), card
+    return TrainedNetwork(network.eval().requires_grad_(False), card, sha256)
 
 
 def _check_size(config: NetworkConfig, tensors: Mapping[str, Tensor]) -> None:
@@ -79,6 +98,10 @@ def _check_size(config: NetworkConfig, tensors: Mapping[str, Tensor]) -> None:
         raise ValueError("weights of another network than its settings describe")
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the weights, in the order of their names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name} {tuple(tensors[name].shape)}".encode())
+        digest.update(tensors[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()
