@@ -11,9 +11,7 @@ from ds4d.scene import DynamicGaussians
 
 
 def test_views_are_written_and_fitted(ds4d: Callable, quick: list[str], sample_folder: Path, tmp_path: Path) -> None:
-    views = ds4d(
-        "multiview", sample_folder / "front.mp4", "-o", tmp_path / "views", "--size", 48, "--inflate.facing", 60
-    )
+    views = ds4d("multiview", sample_folder / "front.mp4", "-o", tmp_path / "views", "--size", 48, "--views", "inflate")
     assert views.code == 0, views.err
     assert "views: inflate" in views.out and "next: ds4d generate" in views.out
     written = {path.name for path in (tmp_path / "views").iterdir()}
@@ -27,7 +25,7 @@ def test_views_are_written_and_fitted(ds4d: Callable, quick: list[str], sample_f
 def test_generate_makes_views_of_a_video(ds4d: Callable, quick: list[str], sample_folder: Path, tmp_path: Path) -> None:
     done = ds4d("generate", sample_folder / "front.mp4", "-o", tmp_path / "run", "--frames", 4, *quick)
     assert done.code == 0, done.err
-    for start in ("  views: inflate", "  features: filters", "  init: "):
+    for start in ("  views: lift", "  features: filters", "  init: "):
         assert any(line.startswith(start) for line in done.err.splitlines()), start
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert (metrics["frames"], metrics["views"], metrics["image_size"]) == (4, 7, [32, 32])

@@ -11,6 +11,7 @@ import torch
 from ds4d.core import from_dict, to_dict
 from ds4d.multiview import GENERATORS, GeneratorSettings, ViewsConfig, ViewsSource, choose_generator, make_generator
 from ds4d.multiview.inflate import Inflate, InflateConfig
+from ds4d.multiview.lift import LiftConfig
 from ds4d.multiview.zero123plus import Zero123Plus, Zero123PlusConfig
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")

@@ -232,7 +232,7 @@ def test_a_video_goes_on_with_the_views_it_began_with(
     video, config, run = sample_folder / "front.mp4", replace(short, views=ViewsConfig(size=48)), tmp_path / "run"
     stop_after(3, video, run, config=config, device="cpu")
     record = read_record(run / "config.json")
-    assert (record.config.views.source, record.views_source) == ("auto", "inflate")
+    assert (record.config.views.source, record.views_source) == ("auto", "lift")
     RunFolder(run).open(replace(record, views_source="zero123plus"))
     with pytest.raises(ValueError, match="hf download"):
         list(iter_run(video, run, config=config, device="cpu", resume=True))
@@ -312,7 +312,7 @@ def test_what_goes_without_its_weights_is_recorded(tmp_path: Path, sample_folder
     metrics = RunFolder(run).read_metrics()
     assert metrics.degradations == tuple(degraded)
     used = metrics.provenance
-    assert used.views.startswith("inflate") and used.features == "filters"
+    assert used.views.startswith("lift") and used.features == "filters"
     assert used.lpips == used.sds == "off (weights not found)"
     record = read_record(run / "config.json")
     assert (record.config.features.kind, record.features_kind) == ("auto", "filters")

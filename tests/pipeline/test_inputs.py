@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ds4d.config import GenerateConfig
-from ds4d.core import Warned, notices_to
+from ds4d.core import Notice, Warned, notices_to
 from ds4d.geometry import opencv_to_opengl, orbit_cameras, project_points
 from ds4d.io import write_png
 from ds4d.multiview import GeneratorSettings, ViewsConfig
@@ -55,7 +55,7 @@ def test_a_video_is_framed_and_gets_six_views_and_a_surface(video: Path) -> None
     assert (clip.video.frames.width, clip.video.frames.height) == (64, 64)
     assert clip.crop is not None and clip.crop.size == 64 and clip.points is not None
     assert clip.video.duration == pytest.approx(0.5)
-    assert clip.description.startswith("inflate (") and "ds4d weights" in clip.description
+    assert clip.description.startswith("lift (") and "ds4d weights" in clip.description
 
 
 def test_of_a_video_part_may_be_taken(video: Path) -> None:
@@ -120,6 +120,17 @@ def test_facing_reaches_the_shape(sample_folder: Path) -> None:
     right, left = plain.points.positions[:, 0] > 0.1, plain.points.positions[:, 0] < -0.1
     assert tilted.points.positions[right, 2].mean() > plain.points.positions[right, 2].mean() + 0.05
     assert tilted.points.positions[left, 2].mean() < plain.points.positions[left, 2].mean() - 0.05
+
+
+def test_settings_of_another_generator_are_said_to_have_no_effect(sample_folder: Path) -> None:
+    turned = GeneratorSettings(inflate=InflateConfig(facing=45.0))
+    found: list[Notice] = []
+    with notices_to(found.append):
+        read(sample_folder, splits=("front",), generators=turned)
+        assert any(isinstance(n, Warned) and n.part == "views" and "--views inflate" in n.message for n in found)
+        found.clear()
+        read(sample_folder, splits=("front",), source="inflate", generators=turned)
+    assert not [notice for notice in found if notice.part == "views"]
 
 
 def test_a_world_with_z_up_is_kept(z_up: Path) -> None:

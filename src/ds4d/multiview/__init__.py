@@ -13,3 +13,4 @@ from ds4d.multiview.generators import ViewsSource as ViewsSource
 from ds4d.multiview.generators import check_flipbook as check_flipbook
 from ds4d.multiview.generators import choose_generator as choose_generator
 from ds4d.multiview.generators import make_generator as make_generator
+from ds4d.multiview.generators import unused_settings as unused_settings

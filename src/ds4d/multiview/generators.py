@@ -96,6 +96,12 @@ def choose_generator(config: ViewsConfig, device: torch.device) -> tuple[str, st
     raise AssertionError("one generator at least is usable everywhere")
 
 
+def unused_settings(config: ViewsConfig, name: str) -> list[str]:
+    """The generators that are not the chosen one, but whose settings were changed."""
+    others = (other for other in GENERATORS if other != name)
+    return [other for other in others if getattr(config.generators, other) != GENERATORS[other].Config()]
+
+
 def make_generator(
     name: str, config: ViewsConfig, device: torch.device, *, matting_model: Path | None = None
 ) -> ViewGenerator:

@@ -35,6 +35,7 @@ from ds4d.multiview import (
     generate_once,
     input_view_only,
     make_generator,
+    unused_settings,
 )
 from ds4d.preprocess import CropBox, Finding, VideoConfig, VideoCrop, load_video
 from ds4d.shapes import read_points
@@ -181,6 +182,10 @@ def _generate(video: Video, config: GenerateConfig, device: torch.device, make_v
     if config.views.source == "auto" and config.allow_missing_weights is False:
         name, why = "zero123plus", "required"  # of a folder, only its content tells that views are generated
     if make_views:
+        for other in unused_settings(config.views, name):
+            notify(
+                Warned("views", f"settings of {other} change nothing, as {name} makes the views. Add --views {other}.")
+            )
         generator = make_generator(name, config.views, device, matting_model=config.video.matting_model)
         generated = generate_once(generator, video, seed=config.seed)
     else:
