@@ -146,7 +146,7 @@ def test_equal_seeds_draw_equal_images(pool: ModelPool) -> None:
 
 def test_groups_are_chosen_by_the_square_root_of_their_size(make_sphere) -> None:
     models = [make_sphere(poses=2) for _ in range(5)] + [make_sphere()]
-    pool = ModelPool(models, ["a", "a", "a", "a", "b", "c"], CPU, static_share=0.25)
+    pool = ModelPool(models, ["a", "a", "a", "a", "b", "c"], CPU, shares={"animated": 0.75, "static": 0.25})
     torch.testing.assert_close(pool.chances.sum(), torch.tensor(1.0))
     assert pool.chances[5] == pytest.approx(0.25)
     assert float(pool.chances[:4].sum() / pool.chances[4]) == pytest.approx(2.0)
@@ -161,3 +161,16 @@ def test_input_images_are_premultiplied_and_masks_change_by_a_pixel(pool: ModelP
     grown = input_images(drawn, CorruptionSettings(grow=1.0, soften=0.0, blur=0.0, noise=0.0), generator)
     assert (grown[0, 3] >= exact[0, 3]).all() and grown[0, 3].sum() > exact[0, 3].sum()
     assert (grown[:, :3] <= grown[:, 3:] + 1e-6).all()
+
+
+def test_holes_between_samples_show_what_is_in_front() -> None:
+    """Of a sparse wall before another wall; a wide opening stays one."""
+    ys, xs = torch.meshgrid(torch.arange(0.25, 32, 0.5), torch.arange(0.25, 32, 0.5), indexing="ij")
+    wall = torch.stack((xs, ys), -1).reshape(-1, 2)
+    kept = ((wall - 20.5).abs().amax(1) > 2.0) & ((wall - 8.5).abs().amax(1) > 1.0)
+    pixels = torch.cat((wall[kept], wall))[None]
+    depths = torch.cat((torch.full((int(kept.sum()),), -0.5), torch.full((len(wall),), 0.5)))[None]
+    front, _ = rasterize(pixels, depths, 32, depth_range=(-1.0, 1.0))
+    shown = front.gather(depths[..., None])[0, :, :, 0]
+    assert shown[8, 8] == -0.5
+    assert shown[20, 20] == 0.5

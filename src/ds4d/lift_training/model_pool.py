@@ -1,15 +1,18 @@
 """All training models on one device, and random choices among them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
 from ds4d.lift_training.posed_models import PosedModel
+
+PROCEDURAL = "procedural"  # group of the models that are no files
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,17 @@ class ModelPool:
         groups: label of each model, such as its rig. A group is as likely as the square root of its size, so that large
             ones do not rule.
         device: device of the pool.
-        static_share: chance of a model with a single pose, if there are both kinds.
+        shares: chance of each kind of model, if there are models of all kinds: `animated`, `static` (one pose) and
+            `procedural` (the group of that name).
     """
 
     def __init__(
-        self, models: Sequence[PosedModel], groups: Sequence[str], device: torch.device, *, static_share: float = 0.2
+        self,
+        models: Sequence[PosedModel],
+        groups: Sequence[str],
+        device: torch.device,
+        *,
+        shares: Mapping[str, float] = MappingProxyType({"animated": 1.0, "static": 1.0, "procedural": 1.0}),
     ) -> None:
         self.names = [model.name for model in models]
         counts = np.array([model.vertices.shape[1] for model in models])
@@ -64,7 +73,7 @@ class ModelPool:
         self.corners = torch.from_numpy(np.stack([m.faces[m.sample_faces] for m in models])).to(device)
         self.barycentric = torch.from_numpy(np.stack([m.sample_barycentric for m in models])).to(device)
         self.colors = torch.from_numpy(np.stack([m.sample_colors for m in models])).to(device)
-        self.chances = torch.from_numpy(_chances(groups, poses == 1, static_share)).float().to(device)
+        self.chances = torch.from_numpy(_chances(groups, poses, shares)).float().to(device)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -97,11 +106,14 @@ class ModelPool:
         return self.colors[models, samples].float() / 255, rest
 
 
-def _chances(groups: Sequence[str], static: Bool[np.ndarray, " M"], share: float) -> Float[np.ndarray, " M"]:
-    _, labels, sizes = np.unique(np.array(groups), return_inverse=True, return_counts=True)
+def _chances(
+    groups: Sequence[str], poses: Int[np.ndarray, " M"], shares: Mapping[str, float]
+) -> Float[np.ndarray, " M"]:
+    names, labels, sizes = np.unique(np.array(groups), return_inverse=True, return_counts=True)
+    kinds = np.where(names[labels] == PROCEDURAL, PROCEDURAL, np.where(poses == 1, "static", "animated"))
     chances = sizes[labels] ** -0.5
-    for kind, part in ((static, share), (~static, 1 - share)):
-        chances[kind] *= part / chances[kind].sum() if kind.any() else 1
+    for kind, share in shares.items():
+        chances[kinds == kind] *= share / max(chances[kinds == kind].sum(), 1e-9)
     return chances
 
 

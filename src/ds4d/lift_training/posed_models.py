@@ -139,7 +139,7 @@ def _poses(
     """Normalized poses of the vertices that are used, without the degenerate ones."""
     if not model.clips:
         rest = model.vertices_over(None, np.zeros(1))[:, used]
-        return _normalized(rest, rest)
+        return normalized(rest, rest)
     poses = []
     seconds = [clip.seconds for clip in model.clips]
     for clip, count in enumerate(_shares(seconds, num_poses)):
@@ -147,7 +147,7 @@ def _poses(
         framing = np.linspace(0, seconds[clip], _FRAMING_TIMES)
         if count:
             shapes = model.vertices_over(clip, np.concatenate((times, framing)))[:, used]
-            poses.append(_normalized(shapes[:count], shapes[count:]))
+            poses.append(normalized(shapes[:count], shapes[count:]))
     return np.concatenate(poses)
 
 
@@ -160,7 +160,7 @@ def _shares(seconds: Sequence[float], count: int) -> list[int]:
     return shares
 
 
-def _normalized(
+def normalized(
     poses: Float32[np.ndarray, "P V 3"], framing: Float32[np.ndarray, "T V 3"]
 ) -> Float32[np.ndarray, "Q V 3"]:
     """Poses with the center of their clip at the origin and its radius 1; those that are degenerate are left out."""
@@ -178,6 +178,13 @@ def _normalized(
 def _distances(points: Float32[np.ndarray, "T V 3"]) -> Float32[np.ndarray, "T V"]:
     """From the origin."""
     return np.sqrt(np.einsum("tvc,tvc->tv", points, points))
+
+
+def sample_faces(
+    vertices: Float32[np.ndarray, "P V 3"], faces: Int32[np.ndarray, "F 3"], count: int, rng: np.random.Generator
+) -> tuple[Int64[np.ndarray, "S"], Float64[np.ndarray, "S 3"]]:
+    """Samples of a surface in proportion to its area, the mean over the poses: faces and barycentric coordinates."""
+    return _draw(np.mean([_areas(pose, faces) for pose in vertices], 0), count, rng)
 
 
 def _areas(vertices: Float32[np.ndarray, "V 3"], faces: Int32[np.ndarray, "F 3"]) -> Float32[np.ndarray, "F"]:

@@ -1,7 +1,8 @@
 """A z-buffer for surface samples: the first and the last surface along the ray of each pixel, for many images at once.
 
-Each sample covers the 2 x 2 pixels around it, which leaves no holes, but a silhouette has only the pixels that contain
-samples, and what these enclose. Depth and sample index share one 32-bit key, so that one scatter-minimum finds both.
+Each sample covers the 2 x 2 pixels around it, which leaves few holes, through which what is behind would be seen: these
+take the sample of a neighbor. A silhouette has only the pixels that contain samples, and what these enclose. Depth and
+sample index share one 32-bit key, so that one scatter-minimum finds both.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ _INDEX_BITS = 15
 MAX_SAMPLES = 2**_INDEX_BITS - 1
 _LEVELS = 2**16 - 2  # of the quantized depth; one more key is left for empty pixels
 _EMPTY = 2**31 - 1
+_HOLE_NEIGHBORS = 5  # of the eight neighbors of a pixel that are nearer by
+_HOLE_DEPTH = 0.012  # of the depth range, if the pixel is a hole
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,9 @@ def rasterize(
             cells = (first + y * size + x).masked_fill(outside, batch * size * size).flatten().long()
             nearest.scatter_reduce_(0, cells, front_keys, "amin")
             farthest.scatter_reduce_(0, cells, back_keys, "amin")
-    return _layer(nearest[:-1], silhouettes), _layer(farthest[:-1], silhouettes)
+    shape = (batch, size, size)
+    front, back = (_layer(_filled(keys[:-1].view(shape)), silhouettes) for keys in (nearest, farthest))
+    return front, back
 
 
 def _silhouettes(pixels: Int[Tensor, "B S 2"], size: int) -> Bool[Tensor, "B H W"]:
@@ -89,6 +94,20 @@ def _silhouettes(pixels: Int[Tensor, "B S 2"], size: int) -> Bool[Tensor, "B H W
     return (1 - F.max_pool2d(1 - F.pad(dilated, (1, 1, 1, 1), value=1.0), 3, 1, 0))[:, 0] > 0.5
 
 
-def _layer(keys: Int[Tensor, " P"], silhouettes: Bool[Tensor, "B H W"]) -> Layer:
-    hit = (keys != _EMPTY).view(silhouettes.shape) & silhouettes
-    return Layer(torch.where(hit, (keys & MAX_SAMPLES).view(hit.shape), 0).long(), hit)
+def _filled(keys: Int[Tensor, "B H W"]) -> Int[Tensor, "B H W"]:
+    """Keys whose holes have the key of their nearest neighbor."""
+    height, width = keys.shape[1:]
+    padded = F.pad(keys, (1, 1, 1, 1), value=_EMPTY)
+    threshold = (keys >> _INDEX_BITS) - round(_HOLE_DEPTH * _LEVELS)
+    nearer, count = keys, torch.zeros_like(keys)
+    for down in range(3):
+        for across in range(3):
+            neighbor = padded[:, down : down + height, across : across + width]
+            count = count + ((neighbor >> _INDEX_BITS) < threshold).int()
+            nearer = torch.minimum(nearer, neighbor)
+    return torch.where(count >= _HOLE_NEIGHBORS, nearer, keys)
+
+
+def _layer(keys: Int[Tensor, "B H W"], silhouettes: Bool[Tensor, "B H W"]) -> Layer:
+    hit = (keys != _EMPTY) & silhouettes
+    return Layer(torch.where(hit, keys & MAX_SAMPLES, 0).long(), hit)

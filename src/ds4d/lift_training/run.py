@@ -12,8 +12,9 @@ from ds4d.core import choose_device
 from ds4d.lift_training.appearance import AppearanceSettings
 from ds4d.lift_training.data import Split, split_models
 from ds4d.lift_training.loop import Step, Trainer, process_group, state_path
-from ds4d.lift_training.model_pool import ModelPool
+from ds4d.lift_training.model_pool import PROCEDURAL, ModelPool
 from ds4d.lift_training.posed_models import load_models
+from ds4d.lift_training.procedural import random_creatures
 from ds4d.lift_training.settings import TrainSettings
 from ds4d.lift_training.validation import ValidationImages, validate, validation_images
 from ds4d.multiview.lift.checkpoint import save_network
@@ -39,7 +40,7 @@ def train(settings: TrainSettings, *, report: Callable[[str], None]) -> dict[str
     if device.type == "cuda" and processes > 1:
         device = torch.device(device.type, rank % torch.cuda.device_count())
     split = split_models(settings.data, settings.models)
-    pool = _pool(split.train, split, settings, device, say)
+    pool = _pool(split.train, split, settings, device, say, procedural=settings.models.procedural)
     trainer = Trainer(settings, pool, rank=rank, processes=processes)
     held_out: list[ValidationImages] = []
     figures: dict[str, dict[str, float]] = {}
@@ -74,9 +75,15 @@ def train(settings: TrainSettings, *, report: Callable[[str], None]) -> dict[str
 
 
 def _pool(
-    files: tuple[str, ...], split: Split, settings: TrainSettings, device: torch.device, say: Callable[[str], None]
+    files: tuple[str, ...],
+    split: Split,
+    settings: TrainSettings,
+    device: torch.device,
+    say: Callable[[str], None],
+    *,
+    procedural: int = 0,
 ) -> ModelPool:
-    """The models in these files; those that cannot be read are named."""
+    """The models in these files, and random creatures; files that cannot be read are named."""
     models, unreadable = load_models(
         [settings.data / file for file in files],
         num_poses=settings.models.poses,
@@ -89,7 +96,12 @@ def _pool(
     refused = {path for path, _ in unreadable}
     groups = [split.groups[file] for file in files if settings.data / file not in refused]
     say(f"{len(models)} models to train on or to validate with, {len(unreadable)} left out")
-    return ModelPool(models, groups, device, static_share=settings.models.static_share)
+    if procedural:
+        models += random_creatures(
+            procedural, num_poses=settings.models.poses, num_samples=settings.models.samples, seed=settings.seed
+        )
+        groups += [PROCEDURAL] * procedural
+    return ModelPool(models, groups, device, shares=settings.models.shares)
 
 
 def _held_out(

@@ -21,6 +21,8 @@ class DataSettings:
         poses: poses of an animated model.
         samples: surface samples of a model.
         static_share: chance that a training image shows a model without animation.
+        procedural: number of random creatures that are added to the models.
+        procedural_share: chance that a training image shows one of them.
         validation: fraction of the models that are held out where the folder has no split.json.
         without_groups: groups (rigs) to leave out, by name.
         workers: processes that read models.
@@ -28,7 +30,9 @@ class DataSettings:
 
     poses: int = 24
     samples: int = 24_576
-    static_share: float = 0.2
+    static_share: float = 0.15
+    procedural: int = 2000
+    procedural_share: float = 0.35
     validation: float = 0.1
     without_groups: tuple[str, ...] = ()
     workers: int = 4
@@ -39,9 +43,20 @@ class DataSettings:
             poses="[1, inf)",
             samples="[64, 32767]",
             static_share="[0, 1]",
+            procedural="[0, inf)",
+            procedural_share="[0, 1]",
             validation="[0, 1)",
             workers="[1, inf)",
         )
+        if self.static_share + self.procedural_share > 1:
+            both = f"{self.static_share} and {self.procedural_share}"
+            raise ValueError(f"static_share and procedural_share must be at most 1 together, got {both}. Lower one.")
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Chance of each kind of model."""
+        animated = 1 - self.static_share - self.procedural_share
+        return {"animated": animated, "static": self.static_share, "procedural": self.procedural_share}
 
 
 @dataclass(frozen=True)

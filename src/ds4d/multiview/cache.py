@@ -1,10 +1,11 @@
 """The cache of generated views on disk, keyed by the video and everything that decides them."""
 
 import hashlib
+from dataclasses import replace
 
 import torch
 
-from ds4d.io import read_cached, write_cached
+from ds4d.io import is_finite, read_cached, write_cached
 from ds4d.multiview.base import VideoWithViews, ViewGenerator, join_views
 from ds4d.types import Cameras, GeneratedViews, PointCloud, Video
 
@@ -55,6 +56,8 @@ def _pack(generated: GeneratedViews, frames: VideoWithViews) -> dict[str, torch.
         "Ks": video.cameras.Ks[0],
         "names": torch.tensor(list("\n".join(video.view_names[1:]).encode()), dtype=torch.uint8),
     }
+    if video.pixel_weights is not None:
+        tensors["pixel_weights"] = video.pixel_weights
     if generated.points is not None:
         tensors |= {"positions": generated.points.positions, "colors": generated.points.colors}
     return tensors
@@ -68,4 +71,7 @@ def _unpack(video: Video, tensors: dict[str, torch.Tensor]) -> GeneratedViews:
     cameras = Cameras(tensors["viewmats"], tensors["Ks"], video.frames.width, video.frames.height)
     names = bytes(tensors["names"].tolist()).decode().split("\n")
     points = PointCloud(tensors["positions"], tensors["colors"]) if "positions" in tensors else None
-    return GeneratedViews(join_views(video, views.numpy(), cameras, names), points)
+    joined, weights = join_views(video, views.numpy(), cameras, names), tensors.get("pixel_weights")
+    if weights is not None and not (weights.shape[:3] == (video.num_times, count, 1) and is_finite(weights)):
+        raise ValueError(f"pixel_weights must be finite and of {count} views, got {list(weights.shape)}.")
+    return GeneratedViews(replace(joined, pixel_weights=weights), points)

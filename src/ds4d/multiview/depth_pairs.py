@@ -30,6 +30,8 @@ class DepthPair:
         inside: masks of the object; the other fields are meaningless elsewhere.
         front_colors: straight colors of the front in [0, 1].
         back_colors: straight colors of the back in [0, 1].
+        front_confidence: how far the front is to be trusted, in [0, 1]; None if nothing is known of it.
+        back_confidence: the same of the back and its colors.
     """
 
     front: Float[Tensor, "T H W"]
@@ -37,10 +39,12 @@ class DepthPair:
     inside: Bool[Tensor, "T H W"]
     front_colors: Float[Tensor, "T 3 H W"]
     back_colors: Float[Tensor, "T 3 H W"]
+    front_confidence: Float[Tensor, "T H W"] | None = None
+    back_confidence: Float[Tensor, "T H W"] | None = None
 
     def at_times(self, times: slice) -> "DepthPair":
         """The pairs of some times."""
-        return DepthPair(**{name: getattr(self, name)[times] for name in self.__dataclass_fields__})
+        return DepthPair(**{name: value[times] for name, value in vars(self).items() if value is not None})
 
 
 def surface_gaussians(pair: DepthPair, camera: Cameras) -> Gaussians:

@@ -1,10 +1,12 @@
 """Views of a shape that is made anew for each frame: rendered from around, and the points of its surface."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
+from torch import Tensor
 from torch.nn import functional as F
 
 from ds4d.core import tracked
@@ -16,6 +18,8 @@ from ds4d.types import Cameras, Gaussians, GeneratedViews, PointCloud, Video
 
 _BATCH = 8  # frames
 _VIEW_HEIGHT = 256  # pixels, at most
+_CONFIDENCE_HEIGHT = 64  # pixels
+_EMPTY_CONFIDENCE = 0.5  # of pixels that show no object
 
 ShapeOfFrames = Callable[[range], tuple[DepthPair, Cameras]]
 
@@ -35,16 +39,46 @@ def render_shapes(
     Returns:
         The views, and the surface points of the middle frame.
     """
-    views, points = [], None
+    views, weights, points = [], [], None
     for first in tracked(range(0, video.num_times, _BATCH), work):
         times = range(first, min(first + _BATCH, video.num_times))
         pair, camera = shape(times)
         views.append(render_views(surface_gaussians(pair, camera), cameras, device))
+        weights.append(render_confidence(pair, camera, cameras, device))
         if video.num_times // 2 in times:
             index = video.num_times // 2 - first
             points = surface_points(pair.at_times(slice(index, index + 1)), camera.at_time(index))
     names = [view.name for view in RIGS["stag4d"][1:]]
-    return GeneratedViews(join_views(video, np.concatenate(views), cameras, names), points)
+    joined = join_views(video, np.concatenate(views), cameras, names)
+    known = [weight for weight in weights if weight is not None]
+    if known:
+        joined = replace(joined, pixel_weights=torch.cat(known))
+    return GeneratedViews(joined, points)
+
+
+def render_confidence(
+    pair: DepthPair, camera: Cameras, cameras: Cameras, device: torch.device
+) -> Float[Tensor, "T V 1 h w"] | None:
+    """How far each pixel of the input view (1) and of the generated views is to be trusted, in [0, 1].
+
+    Args:
+        pair: shapes with their confidences.
+        camera: camera of their depth maps.
+        cameras: camera of the video and of the views, without a time axis.
+        device: device to render on.
+
+    Returns:
+        Maps of a low resolution; None if the pair has no confidences.
+    """
+    if pair.front_confidence is None or pair.back_confidence is None:
+        return None
+    front, back = (c[:, None].expand(-1, 3, -1, -1) for c in (pair.front_confidence, pair.back_confidence))
+    gaussians = surface_gaussians(replace(pair, front_colors=front, back_colors=back), camera)
+    small = cameras.resized(max(1, round(_CONFIDENCE_HEIGHT * cameras.width / cameras.height)), _CONFIDENCE_HEIGHT)
+    generated = small[1:].expand_times(len(gaussians.means))
+    rendering = renderer_for(device).render(gaussians.to(device), generated.to(device))
+    maps = (rendering.colors[:, :, :1] + _EMPTY_CONFIDENCE * (1 - rendering.alphas)).clamp(0, 1).cpu()
+    return torch.cat((torch.ones_like(maps[:, :1]), maps), dim=1)
 
 
 def surface_points(pair: DepthPair, camera: Cameras) -> PointCloud:

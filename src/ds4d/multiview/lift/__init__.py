@@ -28,6 +28,8 @@ from ds4d.weights import MODELS, find_model, require_model, weights_file
 _VERSION = 1  # changes when the same network and settings give other views
 _HEIGHT = 512  # pixels, at most, of the frames that are cropped
 _MODEL = MODELS["lift"]
+_TYPICAL_ERROR = 0.1  # of a depth, in units of the crop's side: halves the confidence
+_GUESSED = 0.7  # confidence in the back, which no frame shows, relative to that in the front
 _NEAREST = 0.25  # of the camera's distance: no surface is closer
 
 
@@ -166,4 +168,11 @@ def _depth_pair(prediction: Prediction, inputs: Float[Tensor, "T 8 h w"], camera
         inside=inputs[:, 3] > 0.5,
         front_colors=inputs[:, :3],
         back_colors=prediction.back_colors.cpu().clamp(0, 1),
+        front_confidence=_confidence(prediction.front_log_scale),
+        back_confidence=_GUESSED * _confidence(prediction.back_log_scale),
     )
+
+
+def _confidence(log_scale: Float[Tensor, "T h w"]) -> Float[Tensor, "T h w"]:
+    """1 where no error is expected, less where one is."""
+    return 1 / (1 + log_scale.exp().cpu() / _TYPICAL_ERROR)
