@@ -1,22 +1,25 @@
-"""Time to generate views by inflation, as JSON on the standard output.
+"""Time to generate views without pretrained weights of others, as JSON on the standard output.
 
-    python benchmarks/views.py                   # for 32 frames of a moving disc at 256 px, on the CPU
+    python benchmarks/views.py                   # for 32 frames of a moving disc at 256 px
     python benchmarks/views.py DATA/trex         # for a video
 
-The best of three runs after a first one that compiles; without the cache.
+`shape`: depth maps of all frames; `generate`: shape and rendered views. The best of three runs after a first one that
+compiles; without the cache.
 """
 
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from machine import machine
 
-from ds4d.multiview import stag4d_cameras
+from ds4d.core import choose_device
+from ds4d.multiview import ViewGenerator, stag4d_cameras
 from ds4d.multiview.inflate import Inflate, InflateConfig
+from ds4d.multiview.lift import Lift, LiftConfig
 from ds4d.preprocess import VideoConfig, load_video
 from ds4d.types import ArrayFrames, Video
 
@@ -31,26 +34,36 @@ def disc(frames: int, size: int) -> Video:
     return Video(ArrayFrames(images), 24.0)
 
 
+def measured(generator: ViewGenerator, shape: Callable[[range], object], video: Video) -> dict[str, float]:
+    """Seconds of both parts."""
+    shaping, generating = [], []
+    for _ in range(4):
+        began = time.perf_counter()
+        for first in range(0, video.num_times, 8):
+            shape(range(first, min(first + 8, video.num_times)))
+        shaped = time.perf_counter()
+        generator.generate(video, seed=0)
+        shaping.append(shaped - began)
+        generating.append(time.perf_counter() - shaped)
+    return {"shape": round(min(shaping[1:]), 3), "generate": round(min(generating[1:]), 3)}
+
+
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", type=Path, nargs="?")
     parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     args = parser.parse_args()
     config = VideoConfig(frames=args.frames, size=args.size)
     video = load_video(args.video, config).video if args.video else disc(args.frames, args.size)
-    generator, cameras = Inflate(InflateConfig(), torch.device("cpu")), stag4d_cameras(video)
-    inflating, generating = [], []
-    for _ in range(4):
-        began = time.perf_counter()
-        for first in range(0, video.num_times, 8):
-            generator.inflate_frames(video, range(first, min(first + 8, video.num_times)), cameras)
-        inflated = time.perf_counter()
-        generator.generate(video, seed=0)
-        inflating.append(inflated - began)
-        generating.append(time.perf_counter() - inflated)
-    seconds = {"inflate": round(min(inflating[1:]), 3), "generate": round(min(generating[1:]), 3)}
+    device, cameras = choose_device(args.device), stag4d_cameras(video)
+    inflate, lift = Inflate(InflateConfig(), device), Lift(LiftConfig(), device)
+    seconds = {
+        "inflate": measured(inflate, lambda times: inflate.inflate_frames(video, times, cameras), video),
+        "lift": measured(lift, lambda times: lift.lift_frames(video, times, cameras), video),
+    }
     print(json.dumps({**machine(), "frames": video.num_times, "size": args.size, "seconds": seconds}, indent=1))
 
 

@@ -41,7 +41,7 @@ def settings(tmp_path: Path) -> TrainSettings:
         device="cpu",
         compile=False,
         network=TINY,
-        models=DataSettings(poses=2, samples=2000, workers=1),
+        models=DataSettings(poses=2, samples=2000, workers=1, procedural=2),
     )
 
 
@@ -152,8 +152,9 @@ def test_a_folder_is_trained_on_and_what_is_unreadable_is_listed(
     found = read_network(settings.out)
     network, read_card = found.network, found.card
     assert network.config == TINY and read_card == json.loads(json.dumps(card))
-    assert card["models"] == {"train": 4, "held_out": 1} and card["images"] == 64
-    assert set(card["held_out_figures"]) == {"inflate", "network"}
+    (run,) = card["runs"]
+    assert run["models"] == {"files": 3, "procedural": 2, "held_out": 1} and card["images"] == run["images"] == 64
+    assert set(run["held_out_figures"]) == {"inflate", "network"}
     resumed = train(replace(settings, resume=True), report=lines.append)
     assert resumed["images"] == 128
     state_path(settings.out).unlink()
@@ -202,6 +203,7 @@ def test_two_processes_train_one_network(models: Path, settings: TrainSettings) 
     command = [
         *("-m", "ds4d.lift_training", "--data", models, "--out", settings.out, "--device", "cpu", "--no-compile"),
         *("--images", "32", "--batch", "4", "--validate-images", "1", "--models.workers", "1", "--models.poses", "1"),
+        *("--models.procedural", "2"),
         *("--models.samples", "500", "--network.size", "32", "--network.width", "32", "--network.head-width", "32"),
         *("--network.depth", "1", "--network.half-channels", "8", "--network.quarter-channels", "8"),
     ]

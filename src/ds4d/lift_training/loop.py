@@ -88,6 +88,7 @@ class Trainer:
         self.device = pool.vertices.device
         torch.manual_seed(settings.seed)
         self.images = 0
+        self.earlier_runs: list[dict[str, Any]] = []
         self.network = LiftNetwork(settings.network)
         state = self._resumed_state() if settings.resume else None
         self.network.to(self.device)
@@ -171,6 +172,7 @@ class Trainer:
             )
         self.network.load_state_dict(network.state_dict())
         self.images = found.card["images"]
+        self.earlier_runs = found.card.get("runs", [])
         path = state_path(self.settings.out)
         if not path.is_file():
             return None

@@ -28,7 +28,7 @@ def train(settings: TrainSettings, *, report: Callable[[str], None]) -> dict[str
         report: gets lines of text for people.
 
     Returns:
-        The card: settings, data, and figures on the models that were held out.
+        The card: images so far, and for each run its settings, data, and figures on the models that were held out.
 
     Raises:
         FileNotFoundError: the folder of models, or the network to continue, does not exist.
@@ -63,13 +63,18 @@ def train(settings: TrainSettings, *, report: Callable[[str], None]) -> dict[str
         if log is not None:
             for name, value in figures["network"].items():
                 log.add_scalar(f"held_out/{name}", value, trainer.images)
-    card = {
+    run = {
         "images": trainer.images,
         "date": datetime.now(timezone.utc).date().isoformat(),
-        "models": {"train": len(split.train), "held_out": len(split.validation)},
+        "models": {
+            "files": len(pool) - settings.models.procedural,
+            "procedural": settings.models.procedural,
+            "held_out": len(split.validation),
+        },
         "held_out_figures": figures,
         "settings": _plain(asdict(settings)),
     }
+    card = {"images": trainer.images, "runs": [*trainer.earlier_runs, run]}
     save_network(settings.out, trainer.average, card)
     return card
 

@@ -19,7 +19,7 @@ from ds4d.types import Cameras, Gaussians, GeneratedViews, PointCloud, Video
 _BATCH = 8  # frames
 _VIEW_HEIGHT = 256  # pixels, at most
 _CONFIDENCE_HEIGHT = 64  # pixels
-_EMPTY_CONFIDENCE = 0.5  # of pixels that show no object
+_EMPTY_CONFIDENCE = 0.2  # of pixels that show no object
 
 ShapeOfFrames = Callable[[range], tuple[DepthPair, Cameras]]
 

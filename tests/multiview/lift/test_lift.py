@@ -1,6 +1,7 @@
 """Lifting with an untrained network, which inflates: crops, cameras, files, and unusual frames."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ds4d.geometry import orbit_cameras
+from ds4d.geometry import RIGS, orbit_cameras
 from ds4d.multiview.base import stag4d_cameras
 from ds4d.multiview.depth_pairs import DepthPair, surface_gaussians
 from ds4d.multiview.inflate.thickness import union_of_balls
@@ -170,6 +171,36 @@ def test_depths_of_what_is_at_rest_do_not_flicker() -> None:
     assert still.diff(dim=0).abs().mean() < 0.4 * noise.diff(dim=0).abs().mean()
     assert steady.front[4, 20:40, 40:50] == pytest.approx(float(2 + noise[4]), abs=1e-5)
     assert torch.equal(steady.inside, shifted["inside"])
+
+
+def test_guesses_are_trusted_less_than_what_was_seen(network: LiftNetwork, tmp_path: Path, video: Video) -> None:
+    """The input view has weight 1, the back view at most half of what a view from the front has."""
+    save_network(tmp_path / "net.safetensors", network, {})
+    generated = Lift(LiftConfig(network=tmp_path / "net.safetensors"), CPU).generate(video, seed=0).video
+    weights = generated.pixel_weights
+    assert weights is not None and weights.shape[:3] == (10, 7, 1)
+    assert torch.equal(weights[:, 0], torch.ones_like(weights[:, 0]))
+    assert weights[:, 1:].min() > 0 and weights[:, 1:].max() < 1
+    rows, columns = (slice(size // 2 - 2, size // 2 + 2) for size in weights.shape[3:])
+    center = weights[0, :, 0, rows, columns].mean((1, 2))
+    azimuths = [view.azimuth for view in RIGS["stag4d"]]
+    behind, before = azimuths.index(150), azimuths.index(30)
+    assert center[behind] < 0.7 * center[before]
+
+
+def test_the_packaged_network_knows_that_a_ball_is_round() -> None:
+    """A shaded ball: its depth where the ray through its middle enters it, and no hole between its sides."""
+    ys, xs = torch.meshgrid(torch.arange(64) - 31.5, torch.arange(64) - 31.5, indexing="ij")
+    inside = (xs.square() + ys.square() < 26**2).float()
+    height = (26**2 - xs.square() - ys.square()).clamp_min(0).sqrt() / 26
+    image = torch.stack((0.9 * height, 0.6 * height, 0.3 * height, torch.ones_like(height))) * inside
+    camera = orbit_cameras([0.0], [0.0], fovy_deg=30.0, distance=4.0, width=64, height=64)
+    network = Lift(LiftConfig(), CPU).network
+    pair = lift(image[None], camera, network, flip=True)[0]
+    radius = 26 / 64 * 2 * 4.0 * math.tan(math.radians(15.0))
+    middle = pair.front.shape[-1] // 2
+    assert float(pair.front[0, middle, middle]) == pytest.approx(4 - radius, abs=0.25 * radius)
+    assert float(pair.back[0, middle, middle]) == pytest.approx(4 + radius, abs=0.35 * radius)
 
 
 def test_the_same_frame_is_lifted_alike_in_every_batch(network: LiftNetwork, tmp_path: Path, video: Video) -> None:

@@ -28,8 +28,8 @@ from ds4d.weights import MODELS, find_model, require_model, weights_file
 _VERSION = 1  # changes when the same network and settings give other views
 _HEIGHT = 512  # pixels, at most, of the frames that are cropped
 _MODEL = MODELS["lift"]
-_TYPICAL_ERROR = 0.1  # of a depth, in units of the crop's side: halves the confidence
-_GUESSED = 0.7  # confidence in the back, which no frame shows, relative to that in the front
+_TYPICAL_ERROR = 0.03  # of a depth, in units of the crop's side: halves the confidence
+_GUESSED = 0.5  # confidence in the back, which no frame shows, relative to that in the front
 _NEAREST = 0.25  # of the camera's distance: no surface is closer
 
 
@@ -72,7 +72,7 @@ class Lift:
         path = weights_file(_MODEL.parts[0], require_model(_MODEL, config.network))
         assert path is not None
         found = read_network(path)  # what is wrong with it is said before any work
-        self._network, self._sha256 = found.network.to(device), found.sha256
+        self.network, self._sha256 = found.network.to(device), found.sha256
 
     @property
     def identity(self) -> str:
@@ -103,7 +103,7 @@ class Lift:
         seen = range(max(0, times.start - REACH), min(video.num_times, times.stop + REACH))
         rgba = np.stack([resize_premultiplied(video.frames.read(time, 0), width, height) for time in seen])
         images = torch.from_numpy(rgba).movedim(-1, 1).float() / 255
-        pair, crop_cameras = lift(images, camera, self._network, flip=self.config.flip)
+        pair, crop_cameras = lift(images, camera, self.network, flip=self.config.flip)
         asked = slice(times.start - seen.start, times.stop - seen.start)
         return steadied(pair, crop_cameras).at_times(asked), crop_cameras[asked]
 
