@@ -16,7 +16,7 @@ def main(argv: list[str] | None = None) -> int:
     settings = tyro.cli(TrainSettings, args=argv, description=__doc__)
     try:
         train(settings, report=_say)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     return 0

@@ -19,9 +19,14 @@ class MuonAndAdamW:
         network: the network to train.
         learning_rate: first learning rate.
         weight_decay: weight decay of everything that has more than one axis.
+
+    Raises:
+        ImportError: torch has no Muon.
     """
 
     def __init__(self, network: LiftNetwork, *, learning_rate: float, weight_decay: float) -> None:
+        if not hasattr(torch.optim, "Muon"):
+            raise ImportError(f"training needs torch 2.9 or newer, for Muon, got {torch.__version__}. Upgrade torch.")
         hidden = [
             parameter
             for name, parameter in network.named_parameters()
