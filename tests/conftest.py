@@ -30,6 +30,10 @@ os.environ.setdefault("DS4D_CACHE", str(ROOT / ".pytest_cache" / "ds4d"))
 os.environ.pop("DS4D_WEIGHTS", None)
 os.environ["HF_HUB_CACHE"] = str(ROOT / ".pytest_cache" / "hub")
 
+import shape_checks  # noqa: E402
+
+shape_checks.install()
+
 import av  # noqa: E402
 import hypothesis  # noqa: E402
 import numpy as np  # noqa: E402
