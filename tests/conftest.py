@@ -78,8 +78,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Turns the garbage collector on, for what is made from now on."""
+    """Turns the garbage collector on, for what is made from now on, which are large batches of small objects."""
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
     gc.enable()
 
 

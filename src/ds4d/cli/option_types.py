@@ -105,6 +105,7 @@ def copy_as(value: Any, cls: type) -> Any:
     return cls(**values)
 
 
+@functools.cache
 def _descriptions(cls: type) -> dict[str, str]:
     """What the docstrings of a dataclass and its bases say about the fields."""
     # tyro's own way reads and parses the source files of all classes, which takes half a second.
