@@ -4,6 +4,7 @@ import errno
 import json
 import os
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -250,9 +251,16 @@ FAULTS: dict[str, Callable[[dict, dict], object]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def at_start(quick_video: MultiViewVideo, quick_config: GenerateConfig) -> tuple[Trainer, dict[str, Any]]:
+    """A trainer that is not to be changed, and a copy of its state."""
+    trainer = prepare(quick_video, everything(quick_config), CPU)
+    return trainer, deepcopy(trainer.state_dict())
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_hostile_checkpoints_are_refused_and_change_nothing(
-    tmp_path: Path, saved: Path, quick_video: MultiViewVideo, quick_config: GenerateConfig, fault: str
+    tmp_path: Path, saved: Path, at_start: tuple[Trainer, dict[str, Any]], fault: str
 ) -> None:
     with safe_open(str(saved), framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -260,8 +268,7 @@ def test_hostile_checkpoints_are_refused_and_change_nothing(
     FAULTS[fault](tensors, record)
     path = tmp_path / "fit.safetensors"
     write_tensors(path, tensors, {"ds4d": json.dumps(record)})  # with a digest that fits
-    trainer = prepare(quick_video, everything(quick_config), CPU)
-    before = trainer.state_dict()
+    trainer, before = at_start
     with pytest.raises(ValueError, match=r"fit\.safetensors"):
         load_checkpoint(trainer, path)
     assert_same(trainer.state_dict(), before)
