@@ -148,7 +148,7 @@ def _set(*path: str | int, to: object) -> Callable[[dict], object]:
         _set("field", "depth", to=10**12),
         _set("field", "width", to=10**9),
         _set("field", "hexplane", "channels", to=10**6),
-        _set("field", "hexplane", "multipliers", to=[1] * 100_000),
+        _set("field", "hexplane", "multipliers", to=[1] * 10_000),
         _set("field", "hexplane", "multipliers", to=[1, 10**9]),
         _set("field", "hexplane", "time_resolution", to=10**12),
         _set("fusion", "channels", to=10**9),
