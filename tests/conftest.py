@@ -1,6 +1,7 @@
 """What every test stands on: fixed seeds, few threads, small scenes, and honest skips."""
 
 import builtins
+import gc
 import importlib.util
 import json
 import os
@@ -29,6 +30,13 @@ os.environ.setdefault("DS4D_CACHE", str(ROOT / ".pytest_cache" / "ds4d"))
 # No test finds the pretrained models of the machine it runs on.
 os.environ.pop("DS4D_WEIGHTS", None)
 os.environ["HF_HUB_CACHE"] = str(ROOT / ".pytest_cache" / "hub")
+
+# Modules are never garbage: the collector is not to look through their millions of objects again and again.
+gc.disable()
+
+import shape_checks  # noqa: E402
+
+shape_checks.install()
 
 import av  # noqa: E402
 import hypothesis  # noqa: E402
@@ -67,6 +75,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if "gpu" in item.keywords:
                 item.add_marker(skip)
+
+
+def pytest_collection_finish() -> None:
+    """Turns the garbage collector on, for what is made from now on, which are large batches of small objects."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

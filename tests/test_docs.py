@@ -61,10 +61,20 @@ def few_steps(monkeypatch: pytest.MonkeyPatch, quick_config: GenerateConfig) -> 
         monkeypatch.setitem(PRESETS, name, lambda: small)
 
 
+@pytest.fixture(scope="module")
+def small_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `ds4d sample` writes, of small images; not to be written into."""
+    folder = tmp_path_factory.mktemp("sample") / "data"
+    write_sample(folder, SampleConfig(frames=8, size=32, supersampling=1))
+    return folder
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
-def test_python_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few_steps: None) -> None:
+def test_python_blocks_run(
+    page: str, tmp_path: Path, small_sample: Path, monkeypatch: pytest.MonkeyPatch, few_steps: None
+) -> None:
     """In order, in one namespace, where `ds4d sample demo/data` was run; with presets of a few steps."""
-    write_sample(tmp_path / "demo" / "data", SampleConfig(frames=8, size=32, supersampling=1))
+    shutil.copytree(small_sample, tmp_path / "demo" / "data")
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     names: dict[str, object] = {}

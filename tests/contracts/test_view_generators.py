@@ -17,7 +17,7 @@ from ds4d.multiview.lift import Lift, LiftConfig
 from ds4d.multiview.lift.checkpoint import save_network
 from ds4d.multiview.lift.network import LiftNetwork, NetworkConfig
 from ds4d.multiview.zero123plus import Zero123Plus, Zero123PlusConfig
-from ds4d.types import Frames, Video
+from ds4d.types import Frames, GeneratedViews, Video
 
 
 def untrained_lift(request: pytest.FixtureRequest) -> Lift:
@@ -86,6 +86,20 @@ def video() -> Video:
     return Video(Discs(3), fps=6.0)
 
 
+@pytest.fixture(scope="module")
+def made() -> dict[str, GeneratedViews]:
+    """The views that generators have made, by their names."""
+    return {}
+
+
+@pytest.fixture
+def views(name: str, make: Maker, video: Video, made: dict[str, GeneratedViews]) -> GeneratedViews:
+    """Views of the video by seed 0, made once."""
+    if name not in made:
+        made[name] = make().generate(video, seed=0)
+    return made[name]
+
+
 def images(frames: Frames) -> np.ndarray:
     """All of them: [T, V, H, W, 4]."""
     return np.stack([[frames.read(t, v) for v in range(frames.num_views)] for t in range(frames.num_times)])
@@ -105,26 +119,26 @@ def test_it_fits_the_protocol(name: str, make: Maker) -> None:
 
 
 @every_generator
-def test_the_video_is_view_0_unchanged(make: Maker, video: Video) -> None:
-    clip = make().generate(video, seed=0).video
+def test_the_video_is_view_0_unchanged(views: GeneratedViews, video: Video) -> None:
+    clip = views.video
     np.testing.assert_array_equal(images(clip.frames)[:, 0], images(video.frames)[:, 0])
     assert (clip.frames.width, clip.frames.height) == (48, 40)
     assert clip.num_times == 3 and clip.duration == pytest.approx(0.5) and clip.view_names[0] == "front"
 
 
 @every_generator
-def test_every_frame_has_further_views_with_masks(make: Maker, video: Video) -> None:
-    clip = make().generate(video, seed=0).video
+def test_every_frame_has_further_views_with_masks(views: GeneratedViews) -> None:
+    clip = views.video
     assert clip.num_views > 1 and clip.valid.all()
-    views = images(clip.frames)[:, 1:]
-    assert (views[..., :3] <= views[..., 3:]).all(), "colors are premultiplied"
-    fractions = (views[..., 3] > 127).mean((-2, -1))
+    further = images(clip.frames)[:, 1:]
+    assert (further[..., :3] <= further[..., 3:]).all(), "colors are premultiplied"
+    fractions = (further[..., 3] > 127).mean((-2, -1))
     assert (fractions > 0).all() and (fractions < 1).all()
 
 
 @every_generator
-def test_only_the_input_view_has_weight_1(make: Maker, video: Video) -> None:
-    weights = make().generate(video, seed=0).video.view_weights
+def test_only_the_input_view_has_weight_1(views: GeneratedViews) -> None:
+    weights = views.video.view_weights
     assert weights[0] == 1 and (weights[1:] < 1).all() and (weights > 0).all()
 
 
@@ -138,12 +152,12 @@ def test_cameras_are_static_and_the_input_camera_is_kept(make: Maker, video: Vid
 
 
 @every_generator
-def test_equal_seeds_give_equal_bits(make: Maker, video: Video) -> None:
-    first, second = (make().generate(video, seed=7) for _ in range(2))
-    np.testing.assert_array_equal(images(first.video.frames), images(second.video.frames))
-    if first.points is not None:
-        assert second.points is not None
-        assert torch.equal(first.points.positions, second.points.positions)
+def test_equal_seeds_give_equal_bits(views: GeneratedViews, make: Maker, video: Video) -> None:
+    again = make().generate(video, seed=0)
+    np.testing.assert_array_equal(images(views.video.frames), images(again.video.frames))
+    if views.points is not None:
+        assert again.points is not None
+        assert torch.equal(views.points.positions, again.points.positions)
 
 
 @every_generator
@@ -153,9 +167,8 @@ def test_one_frame_is_enough(make: Maker) -> None:
 
 
 @every_generator
-def test_points_lie_on_the_object_at_the_middle_frame(name: str, make: Maker, video: Video) -> None:
+def test_points_lie_on_the_object_at_the_middle_frame(name: str, views: GeneratedViews) -> None:
     """In the input view they are inside its mask."""
-    views = make().generate(video, seed=0)
     if views.points is None:
         pytest.skip(f"{name} has no points")
     clip = views.video

@@ -1,34 +1,36 @@
 """Kernels that are compiled once and kept on disk."""
 
-import os
-import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
 
+import numba
 import pytest
 
 SRC = Path(__file__).parents[2] / "src"
 KERNEL_FILES = sorted(path for path in SRC.rglob("*.py") if "from ds4d.core.numba_kernels" in path.read_text())
 
 
-def test_changed_constant_of_another_file_recompiles(tmp_path: Path) -> None:
-    (tmp_path / "scaling.py").write_text(
-        "from constants import FACTOR\n"
+def test_changed_constant_of_another_file_recompiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules that are imported anew, as by another process."""
+    (tmp_path / "scaling_kernel.py").write_text(
+        "from scaling_constants import FACTOR\n"
         "from ds4d.core.numba_kernels import kernel\n"
         "@kernel()\n"
         "def scaled(x):\n"
         "    return x * FACTOR\n"
-        "print(scaled(2), sum(scaled.stats.cache_hits.values()))\n"
     )
-    environment = os.environ | {"PYTHONPATH": f"{SRC}{os.pathsep}{tmp_path}", "PYTHONDONTWRITEBYTECODE": "1"}
-    environment["NUMBA_CACHE_DIR"] = str(tmp_path / "cache")
-    printed = []
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    found = []
     for factor in (3, 3, 5):
-        (tmp_path / "constants.py").write_text(f"FACTOR = {factor}\n")
-        command = [sys.executable, str(tmp_path / "scaling.py")]
-        printed.append(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
-    assert [line.split() for line in printed] == [["6", "0"], ["6", "1"], ["10", "0"]]
+        (tmp_path / "scaling_constants.py").write_text(f"FACTOR = {factor}\n")
+        for name in ("scaling_constants", "scaling_kernel"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        scaled = import_module("scaling_kernel").scaled
+        found.append((scaled(2), sum(scaled.stats.cache_hits.values())))
+    assert found == [(6, 0), (6, 1), (10, 0)]
 
 
 @pytest.mark.parametrize("path", KERNEL_FILES, ids=lambda path: path.stem)

@@ -3,7 +3,9 @@
 import errno
 import json
 import os
-from dataclasses import asdict, replace
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from ds4d.data.synthetic import SampleConfig, sample_video
 from ds4d.evaluation import score_training_views
 from ds4d.io import read_rgba, write_png
 from ds4d.multiview import ViewsConfig
-from ds4d.pipeline import FileWritten, Finished, StageStarted, extract_frame_features, iter_run, prepare, results
+from ds4d.pipeline import Event, FileWritten, Finished, StageStarted, extract_frame_features, iter_run, prepare, results
 from ds4d.preprocess import VideoConfig, inspect_video
 from ds4d.rendering import renderer_for
 from ds4d.runs import RunFolder, read_record
@@ -29,7 +31,7 @@ from ds4d.types import MultiViewVideo
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def short(quick_config: GenerateConfig) -> GenerateConfig:
     """Twenty steps with growth after each sixth, checkpoints after each eighth, and hardly any images."""
     density = replace(quick_config.training.densification, every=6, start=0.0, stop=1.0)
@@ -50,8 +52,37 @@ def stop_after(step: int, *arguments, **options) -> None:
             events.close()
 
 
-def test_events_tell_the_stages_in_order(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
-    events = list(iter_run(sample_folder, tmp_path / "run", config=short, device="cpu"))
+@dataclass(frozen=True)
+class Whole:
+    """A run of `short` on the sample that nothing interrupted: its folder, not to be written into, and its events."""
+
+    folder: Path
+    events: list[Event]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, short: GenerateConfig) -> Whole:
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    return Whole(folder, list(iter_run(sample_folder, folder, config=short, device="cpu")))
+
+
+@pytest.fixture(scope="module")
+def stopped_runs(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path, short: GenerateConfig) -> Path:
+    """Runs of `short` on the sample, each stopped after the step that its folder is named after."""
+    folder = tmp_path_factory.mktemp("stopped")
+    for step in (3, 11):
+        stop_after(step, sample_folder, folder / str(step), config=short, device="cpu")
+    return folder
+
+
+@pytest.fixture
+def stopped(stopped_runs: Path, tmp_path: Path) -> Callable[[int], Path]:
+    """Makes a copy of a run of `short` on the sample that was stopped after step 3 or 11."""
+    return lambda step: Path(shutil.copytree(stopped_runs / str(step), tmp_path / "stopped"))
+
+
+def test_events_tell_the_stages_in_order(whole: Whole) -> None:
+    events = whole.events
     stages = [event.name for event in events if isinstance(event, StageStarted)]
     assert stages == ["views", "features", "init", "training", "evaluate", "outputs"]
     assert sum(isinstance(event, StepDone) for event in events) == 20
@@ -61,7 +92,7 @@ def test_events_tell_the_stages_in_order(tmp_path: Path, sample_folder: Path, sh
     assert {path.suffix for path in written} == kinds and all(path.is_file() for path in written)
     assert {"saliency.mp4", "saliency.png"} <= {path.name for path in written}
     assert isinstance(events[-1], Finished)
-    assert events[-1].metrics == RunFolder(tmp_path / "run").read_metrics()
+    assert events[-1].metrics == RunFolder(whole.folder).read_metrics()
 
 
 def test_metrics_describe_the_run(finished_run: Path, sample_folder: Path, quick_config: GenerateConfig) -> None:
@@ -124,19 +155,17 @@ def test_the_record_makes_the_run_again(finished_run: Path, sample_folder: Path,
 
 @pytest.mark.parametrize("stop", [3, 11])
 def test_an_interrupted_run_goes_on_to_the_same_scene(
-    tmp_path: Path, sample_folder: Path, short: GenerateConfig, stop: int
+    whole: Whole, stopped: Callable[[int], Path], sample_folder: Path, short: GenerateConfig, stop: int
 ) -> None:
     """Bit for bit, with density events on both sides of the interruption."""
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    list(iter_run(sample_folder, whole, config=short, device="cpu"))
-    stop_after(stop, sample_folder, broken, config=short, device="cpu")
+    broken = stopped(stop)
     assert (broken / "checkpoints" / "last.safetensors").is_file()
     assert not (broken / "metrics.json").exists()
     events = list(iter_run(sample_folder, broken, config=short, device="cpu", resume=True))
     assert [event.step for event in events if isinstance(event, StepDone)] == list(range(stop + 1, 21))
     for name in ("scene.safetensors", "scene.json"):
-        assert (broken / name).read_bytes() == (whole / name).read_bytes()
-    for ours, theirs in zip(read_log(broken / "log.jsonl"), read_log(whole / "log.jsonl"), strict=True):
+        assert (broken / name).read_bytes() == (whole.folder / name).read_bytes()
+    for ours, theirs in zip(read_log(broken / "log.jsonl"), read_log(whole.folder / "log.jsonl"), strict=True):
         assert ours | {"seconds": 0} == theirs | {"seconds": 0}
 
 
@@ -198,9 +227,10 @@ def test_a_run_that_came_and_went_before_the_first_event_is_not_overwritten(
         next(waiting)
 
 
-def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
-    run = tmp_path / "run"
-    stop_after(3, sample_folder, run, config=short, device="cpu")
+def test_leftovers_of_a_killed_run_are_removed(
+    stopped: Callable[[int], Path], sample_folder: Path, short: GenerateConfig
+) -> None:
+    run = stopped(3)
     left = [run / ".ds4d-0a1b2c3d-scene.safetensors", run / "checkpoints" / ".ds4d-0a1b2c3d-last.safetensors"]
     mine = [run / ".notes", run / "checkpoints" / "mine.safetensors"]
     for path in (*left, *mine):
@@ -209,19 +239,19 @@ def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path, sample_folder: Pa
     assert not any(path.exists() for path in left) and all(path.exists() for path in mine)
 
 
-def test_a_damaged_checkpoint_costs_a_few_steps(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
+def test_a_damaged_checkpoint_costs_a_few_steps(
+    whole: Whole, stopped: Callable[[int], Path], sample_folder: Path, short: GenerateConfig
+) -> None:
     """The run ends as the one that was not interrupted, and its record says what happened."""
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    list(iter_run(sample_folder, whole, config=short, device="cpu"))
-    stop_after(11, sample_folder, broken, config=short, device="cpu")
+    broken = stopped(11)
     last = broken / "checkpoints" / "last.safetensors"
     last.write_bytes(last.read_bytes()[:-1])
     events = list(iter_run(sample_folder, broken, config=short, device="cpu", resume=True))
     assert [event.step for event in events if isinstance(event, StepDone)] == list(range(9, 21))
     assert [warned.part for warned in RunFolder(broken).read_metrics().warnings] == ["checkpoint"]
     for name in ("scene.safetensors", "baked.safetensors"):
-        assert (broken / name).read_bytes() == (whole / name).read_bytes()
-    for ours, theirs in zip(read_log(broken / "log.jsonl"), read_log(whole / "log.jsonl"), strict=True):
+        assert (broken / name).read_bytes() == (whole.folder / name).read_bytes()
+    for ours, theirs in zip(read_log(broken / "log.jsonl"), read_log(whole.folder / "log.jsonl"), strict=True):
         assert ours | {"seconds": 0} == theirs | {"seconds": 0}
 
 
@@ -282,9 +312,10 @@ def test_another_run_is_neither_overwritten_nor_continued(
         iter_run(sample_folder, finished_run, config=replace(quick_config, seed=1), device="cpu", resume=True)
 
 
-def test_resuming_by_another_version_is_reported(tmp_path: Path, sample_folder: Path, short: GenerateConfig) -> None:
-    run = tmp_path / "run"
-    stop_after(3, sample_folder, run, config=short, device="cpu")
+def test_resuming_by_another_version_is_reported(
+    stopped: Callable[[int], Path], sample_folder: Path, short: GenerateConfig
+) -> None:
+    run = stopped(3)
     RunFolder(run).open(replace(read_record(run / "config.json"), ds4d="0.2.99"))
     stop_after(6, sample_folder, run, config=short, device="cpu", resume=True)
     events = list(iter_run(sample_folder, run, config=short, device="cpu", resume=True))  # for the second time

@@ -4,7 +4,8 @@ import errno
 import json
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from ds4d.types import MultiViewVideo
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def config(quick_config: GenerateConfig) -> GenerateConfig:
     """Twenty steps; densification after steps 6, 12 and 18."""
     density = replace(quick_config.training.densification, every=6, start=0.0, stop=1.0)
@@ -62,10 +63,42 @@ def assert_same(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
             assert ours[name] == value, name
 
 
-def resumed(folder: Path, video: MultiViewVideo, config: GenerateConfig, stop: int) -> Trainer:
-    """A finished trainer that was interrupted and resumed, after it was compared with an uninterrupted one."""
-    whole = prepare(video, config, CPU)
-    list(whole.run())
+def finished_state(video: MultiViewVideo, config: GenerateConfig) -> dict[str, Any]:
+    """The state of a trainer that was not interrupted."""
+    trainer = prepare(video, config, CPU)
+    list(trainer.run())
+    return trainer.state_dict()
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Training with all that has a state, view correction, depth images of the fusion and neighbors; and its end."""
+
+    video: MultiViewVideo
+    config: GenerateConfig
+    state: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def plain_state(quick_video: MultiViewVideo, config: GenerateConfig) -> dict[str, Any]:
+    """The end of training without fusion."""
+    return finished_state(quick_video, replace(config, fusion=None))
+
+
+@pytest.fixture(scope="module")
+def generated(quick_video: MultiViewVideo, config: GenerateConfig) -> Generated:
+    weights = torch.tensor([1.0, *[0.5] * (quick_video.num_views - 1)])
+    config = replace(
+        config,
+        training=replace(config.training, losses=LossConfig(rigidity=0.5), view_correction=ViewCorrectionConfig()),
+        fusion=FusionConfig(rule="visible", depth_size=24, depth_every=4),
+    )
+    video = replace(quick_video, view_weights=weights)
+    return Generated(video, config, finished_state(video, config))
+
+
+def resumed(folder: Path, video: MultiViewVideo, config: GenerateConfig, stop: int, state: dict[str, Any]) -> Trainer:
+    """A finished trainer that was interrupted and resumed, after it was compared with an uninterrupted one's state."""
     first = prepare(video, config, CPU)
     run_until(first, stop)
     save_checkpoint(first, folder / "fit.safetensors")
@@ -75,27 +108,20 @@ def resumed(folder: Path, video: MultiViewVideo, config: GenerateConfig, stop: i
     assert second.step == stop and second.seconds == first.seconds
     changes = [event.step for event in second.run() if isinstance(event, GaussiansChanged)]
     assert changes == [step for step in (6, 12, 18) if step > stop]
-    assert_same(second.state_dict(), whole.state_dict())
+    assert_same(second.state_dict(), state)
     return second
 
 
 @pytest.mark.parametrize("stop", [3, 9])
-def test_resume_is_bit_exact(tmp_path: Path, quick_video: MultiViewVideo, config: GenerateConfig, stop: int) -> None:
-    resumed(tmp_path, quick_video, replace(config, fusion=None), stop)
+def test_resume_is_bit_exact(
+    tmp_path: Path, quick_video: MultiViewVideo, config: GenerateConfig, plain_state: dict[str, Any], stop: int
+) -> None:
+    resumed(tmp_path, quick_video, replace(config, fusion=None), stop, plain_state)
 
 
 @pytest.mark.parametrize("stop", [3, 9, 14])
-def test_resume_with_generated_views_is_bit_exact(
-    tmp_path: Path, quick_video: MultiViewVideo, config: GenerateConfig, stop: int
-) -> None:
-    """With all that has a state: view correction, depth images of the fusion, neighbors."""
-    weights = torch.tensor([1.0, *[0.5] * (quick_video.num_views - 1)])
-    config = replace(
-        config,
-        training=replace(config.training, losses=LossConfig(rigidity=0.5), view_correction=ViewCorrectionConfig()),
-        fusion=FusionConfig(rule="visible", depth_size=24, depth_every=4),
-    )
-    trainer = resumed(tmp_path, replace(quick_video, view_weights=weights), config, stop)
+def test_resume_with_generated_views_is_bit_exact(tmp_path: Path, generated: Generated, stop: int) -> None:
+    trainer = resumed(tmp_path, generated.video, generated.config, stop, generated.state)
     assert trainer.view_correction is not None and trainer.view_correction.warp.abs().max() > 0
     assert trainer.neighbors.shape[1] == 8
     assert trainer.scene.motion is not None and trainer.scene.motion.features is not None
@@ -225,9 +251,16 @@ FAULTS: dict[str, Callable[[dict, dict], object]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def at_start(quick_video: MultiViewVideo, quick_config: GenerateConfig) -> tuple[Trainer, dict[str, Any]]:
+    """A trainer that is not to be changed, and a copy of its state."""
+    trainer = prepare(quick_video, everything(quick_config), CPU)
+    return trainer, deepcopy(trainer.state_dict())
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_hostile_checkpoints_are_refused_and_change_nothing(
-    tmp_path: Path, saved: Path, quick_video: MultiViewVideo, quick_config: GenerateConfig, fault: str
+    tmp_path: Path, saved: Path, at_start: tuple[Trainer, dict[str, Any]], fault: str
 ) -> None:
     with safe_open(str(saved), framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -235,8 +268,7 @@ def test_hostile_checkpoints_are_refused_and_change_nothing(
     FAULTS[fault](tensors, record)
     path = tmp_path / "fit.safetensors"
     write_tensors(path, tensors, {"ds4d": json.dumps(record)})  # with a digest that fits
-    trainer = prepare(quick_video, everything(quick_config), CPU)
-    before = trainer.state_dict()
+    trainer, before = at_start
     with pytest.raises(ValueError, match=r"fit\.safetensors"):
         load_checkpoint(trainer, path)
     assert_same(trainer.state_dict(), before)

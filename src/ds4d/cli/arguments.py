@@ -99,7 +99,8 @@ class CommandLine(Generic[T]):
         """The dataclass that tyro reads; help is limited to the fields in `shown` if there are any."""
         kind = option_type(self.arguments, Groups(self.renamed, self.flat, self.fixed, shown), defaults=defaults)
         output: Any = option_type(ConsoleOptions, Groups())
-        console = ("console", Annotated[output, tyro.conf.arg(name="")], field(default=output()))
+        marks = tyro.conf.arg(name="", help="")
+        console = ("console", Annotated[output, marks], field(default=output()))
         namespace = {"__doc__": self.arguments.__doc__}
         return make_dataclass(kind.__name__, [console], bases=(kind,), frozen=True, namespace=namespace)
 

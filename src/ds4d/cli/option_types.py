@@ -61,8 +61,8 @@ def option_type(
             below = options if path in groups.flat else f"{names[each.name]}."
             hint = option_type(nested, groups, prefix=f"{path}.", options=below)
             default = copy_as(default, hint) if dataclasses.is_dataclass(default) else default
-            if path in groups.flat:
-                marks.append(tyro.conf.arg(name="", help=descriptions.get(each.name)))
+            # With its help, or tyro reads and parses the class's source file for it even where no help is printed.
+            marks.append(tyro.conf.arg(name="" if path in groups.flat else None, help=descriptions.get(each.name)))
         else:
             called = own_names[each.name]
             prefixed = False if called.startswith("--") else None
@@ -105,6 +105,7 @@ def copy_as(value: Any, cls: type) -> Any:
     return cls(**values)
 
 
+@functools.cache
 def _descriptions(cls: type) -> dict[str, str]:
     """What the docstrings of a dataclass and its bases say about the fields."""
     # tyro's own way reads and parses the source files of all classes, which takes half a second.

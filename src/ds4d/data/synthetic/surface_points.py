@@ -38,7 +38,7 @@ def _choose(count: int, rng: np.random.Generator) -> tuple[Int[np.ndarray, " N"]
     areas = np.abs(np.linalg.det(linear))[owners] * np.linalg.norm(
         np.einsum("nji,nj->ni", inverses[owners], on_sphere), axis=-1
     )
-    areas[_covered(points, owners, inverses, centers)] = 0
+    areas[_covered(points, owners, linear, centers)] = 0
     chosen = rng.choice(len(owners), size=count, replace=False, p=areas / areas.sum())
     return owners[chosen], on_sphere[chosen]
 
@@ -46,12 +46,15 @@ def _choose(count: int, rng: np.random.Generator) -> tuple[Int[np.ndarray, " N"]
 def _covered(
     points: Float[np.ndarray, "N 3"],
     owners: Int[np.ndarray, " N"],
-    inverses: Float[np.ndarray, "P 3 3"],
+    linear: Float[np.ndarray, "P 3 3"],
     centers: Float[np.ndarray, "P 3"],
 ) -> Bool[np.ndarray, " N"]:
     """Whether each point is inside another part."""
     covered = np.zeros(len(points), bool)
-    for part, (inverse, center) in enumerate(zip(inverses, centers, strict=True)):
-        inside = np.square((points - center) @ inverse.T).sum(-1) < 1
-        covered |= inside & (owners != part)
+    radii = np.linalg.norm(linear, ord=2, axis=(1, 2))
+    for part, (inverse, center) in enumerate(zip(np.linalg.inv(linear), centers, strict=True)):
+        can_meet = np.linalg.norm(centers - center, axis=-1) < 1.01 * (radii + radii[part])
+        can_meet[part] = False
+        rows = np.flatnonzero(can_meet[owners] & ~covered)
+        covered[rows] = np.square((points[rows] - center) @ inverse.T).sum(-1) < 1
     return covered

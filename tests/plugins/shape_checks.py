@@ -1,0 +1,73 @@
+"""Cheaper checks of signatures than those of jaxtyping's import hook, which take nearly half of the time of all tests.
+
+The hook decorates every function when its module is imported, checks arguments twice and binds them once more for its
+messages. Here a function is decorated at its first call, and everything is checked once. What is refused is the same,
+except that arguments are not checked again after the call; so are the errors.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import beartype
+import jaxtyping
+from beartype.roar import BeartypeCallHintParamViolation, BeartypeCallHintReturnViolation
+from jaxtyping import _decorator as decorator
+from jaxtyping._storage import pop_shape_memo, push_shape_memo, shape_str
+
+_jaxtyped = jaxtyping.jaxtyped
+
+
+def install() -> None:
+    """Makes the import hook of jaxtyping use these checks; before the modules to check are imported."""
+    jaxtyping.jaxtyped = decorator.jaxtyped = _checked
+
+
+def _checked(fn: Any = None, *, typechecker: Callable) -> Any:
+    """In place of `jaxtyping.jaxtyped`."""
+    if fn is None:
+        return functools.partial(_checked, typechecker=typechecker)
+    if not inspect.isfunction(fn):  # a class, property or method, whose functions come here one by one
+        if inspect.isclass(fn) and hasattr(vars(fn).get("__init__"), "is_checked"):
+            return fn
+        return _jaxtyped(fn, typechecker=typechecker)
+    call = None
+
+    @functools.wraps(fn)
+    def checking(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        nonlocal call
+        if call is None:
+            call = _check_once(fn, typechecker)
+        return call(*args, **kwargs)
+
+    checking.is_checked = True
+    return checking
+
+
+def _check_once(fn: Callable, typechecker: Callable) -> Callable:
+    hints = fn.__annotations__.values()
+    # Generators, whose result is checked as it is, and annotations that only the module can resolve.
+    if inspect.isgeneratorfunction(fn) or any(isinstance(hint, str) or "ForwardRef" in repr(hint) for hint in hints):
+        return _jaxtyped(fn, typechecker=typechecker)
+    if not hints:
+        return fn
+    checked = beartype.beartype(fn)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        sizes = push_shape_memo({})
+        try:
+            return checked(*args, **kwargs)
+        except BeartypeCallHintReturnViolation as violation:
+            shapes = [tuple(value.shape) for value in violation.culprits if hasattr(value, "shape")]
+            raise jaxtyping.TypeCheckError(f"{violation}\nShape: {shapes}\n{shape_str(sizes)}") from None
+        except BeartypeCallHintParamViolation as violation:
+            refused = str(violation)
+        finally:
+            pop_shape_memo()
+        _jaxtyped(fn, typechecker=typechecker)(*args, **kwargs)  # raises with the shapes of all arguments
+        raise jaxtyping.TypeCheckError(refused)
+
+    return call
