@@ -1,5 +1,6 @@
 """Compiled kernels on several threads."""
 
+import contextvars
 import functools
 import itertools
 import os
@@ -34,7 +35,8 @@ def parallel_for(kernel: Callable[..., None], items: int, grain: int, *args: Any
         while (number := next(numbers)) < chunks:
             kernel(items * number // chunks, items * (number + 1) // chunks, *args)
 
-    others = [_pool(os.getpid()).submit(work) for _ in range(min(threads, chunks) - 1)]
+    # A kernel that is compiled may give a notice, whose listener is in the context.
+    others = [_pool(os.getpid()).submit(contextvars.copy_context().run, work) for _ in range(min(threads, chunks) - 1)]
     work()
     for other in others:
         other.result()
