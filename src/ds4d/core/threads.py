@@ -46,3 +46,12 @@ def parallel_for(kernel: Callable[..., None], items: int, grain: int, *args: Any
 def _pool(process: int) -> ThreadPoolExecutor:
     """The threads of one process; a forked child has none and makes its own."""
     return ThreadPoolExecutor(max_workers=_MAX_THREADS, thread_name_prefix=f"ds4d-{process}")
+
+
+def _use_one_thread() -> None:
+    """In a forked child: torch's threads do not survive a fork, and it would wait forever for those of its parent."""
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_use_one_thread)
