@@ -1,15 +1,16 @@
 """Attacks ds4d and counts what it survives: `make drill`, or
 
-    python tests/drill                                # the long form, some 20 minutes on two cores
+    python tests/drill                                # the long form, some 20 minutes on 2 cores
     python tests/drill --short                        # some dozens
     python tests/drill --only "run JSON" --number 17  # one attack again
 
-Seed, class and number determine an attack, but for the moments at which signals arrive. ds4d survives it if it works, or
+Seed, class and number determine an attack, except when signals arrive. ds4d survives it if it works, or
 ends with one clear error and exit code 2 (130 or 143 after a signal). A run that was broken off continues to the same
 bits. Prints a table by class; the exit code is 1 if anything failed. Needs fork, so Linux or macOS.
 """
 
 import argparse
+import gc
 import json
 import os
 import subprocess
@@ -28,24 +29,24 @@ import visitors
 from harness import AttackClass, Bench, Outcome, call, in_fork, run_attacks
 
 CLASSES = {
-    "random kills": AttackClass(runs.attack_by_kill, 40, 1, 300.0),
+    "random kills": AttackClass(runs.attack_by_kill, 24, 1, 300.0),
     "kills at replace": AttackClass(runs.attack_at_replace, 0, 2, 300.0),  # as many as there are places
-    "signals": AttackClass(runs.attack_by_signal, 60, 2, 300.0),
-    "full disk": AttackClass(runs.attack_by_full_disk, 16, 2, 300.0),
-    "concurrency": AttackClass(runs.attack_by_concurrency, 12, 1, 300.0),
-    "forks": AttackClass(runs.attack_by_fork, 4, 1, 300.0),
-    "kernel cache": AttackClass(runs.attack_kernel_cache, 6, 0, 600.0),
-    "threads": AttackClass(runs.attack_by_threads, 3, 0, 300.0),
+    "signals": AttackClass(runs.attack_by_signal, 30, 2, 300.0),
+    "full disk": AttackClass(runs.attack_by_full_disk, 8, 2, 300.0),
+    "concurrency": AttackClass(runs.attack_by_concurrency, 6, 1, 300.0),
+    "forks": AttackClass(runs.attack_by_fork, 3, 1, 300.0),
+    "kernel cache": AttackClass(runs.attack_kernel_cache, 5, 0, 600.0),
+    "threads": AttackClass(runs.attack_by_threads, 2, 0, 300.0),
     "soak": AttackClass(runs.attack_soak, 1, 0, 300.0),
-    "run JSON": AttackClass(files.attack_json, 500, 6),
-    "input JSON": AttackClass(files.attack_input_json, 250, 4),
-    "scenes": AttackClass(files.attack_scene, 400, 4),
-    "checkpoints": AttackClass(files.attack_checkpoint, 150, 4),
-    "media": AttackClass(files.attack_media, 500, 8),
-    "shapes": AttackClass(files.attack_shapes, 850, 12),
-    "names": AttackClass(files.attack_names, 168, 6),
-    "arguments": AttackClass(files.attack_arguments, 154, 4),
-    "visitors": AttackClass(visitors.attack_viewer, 150, 4),
+    "run JSON": AttackClass(files.attack_json, 300, 6),
+    "input JSON": AttackClass(files.attack_input_json, 300, 4),
+    "scenes": AttackClass(files.attack_scene, 300, 4),
+    "checkpoints": AttackClass(files.attack_checkpoint, 80, 4),
+    "media": AttackClass(files.attack_media, 360, 8),
+    "shapes": AttackClass(files.attack_shapes, 1300, 12),
+    "names": AttackClass(files.attack_names, 112, 6),
+    "arguments": AttackClass(files.attack_arguments, 112, 4),
+    "visitors": AttackClass(visitors.attack_viewer, 100, 4),
 }
 
 
@@ -68,6 +69,8 @@ def _prepare(folder: Path) -> tuple[Path, Path]:
         ["check", sample],
     ):
         call(command)  # imports what commands need
+    gc.collect()
+    gc.freeze()  # what the garbage collector does not touch need not be copied into forked processes
     return sample, run
 
 

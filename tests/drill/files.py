@@ -1,5 +1,6 @@
 """Damaged and hostile files: byte by byte, value by value, tensor by tensor."""
 
+import contextlib
 import copy
 import json
 import shutil
@@ -15,7 +16,10 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 
+from ds4d.data import load_views
 from ds4d.io import encode_tensors, read_gltf
+from ds4d.multiview import ViewsConfig
+from ds4d.scene import BakedGaussians
 from ds4d.shapes import read_points
 from ds4d.shapes.gaussian_files import read_ply, read_splat
 
@@ -108,16 +112,25 @@ def attack_json(bench: Bench, random: Random, number: int) -> None:
 
 
 def attack_input_json(bench: Bench, random: Random, number: int) -> None:
-    """Transforms files of a folder of views, key frames and the record of a sample."""
+    """Transforms files of a folder of views, key frames, and the record of a sample."""
     limit_memory()
+    if number % 4 == 0:
+        keyframes = [{"time": 0, "azimuth": 0}, {"time": 1, "azimuth": 90, "elevation": 10, "distance": 2}]
+        path = bench.folder / "keys.json"
+        path.write_bytes(_mutate_text(json.dumps(keyframes), False, random))
+        survive(
+            ["render", bench.run, "--keyframes", path, "-o", bench.folder / "a.gif", "--size", "16", "--seconds", "0.1"]
+        )
+        return
     folder = Path(shutil.copytree(bench.sample, bench.folder / "views"))
     files = sorted(folder.glob("*.json"))
     path = files[number % len(files)]
     path.write_bytes(_mutate_text(path.read_text(), False, random))
     if path.name == "sample.json":
         survive(["sample", folder, "--size", "16", "--frames", "2", "--quiet"])
-    else:
-        survive(["check", folder])
+        return
+    with contextlib.suppress(*EXPECTED):
+        load_views(folder, ViewsConfig())
 
 
 def _variants(path: Path, random: Random) -> bytes:
@@ -182,7 +195,12 @@ def attack_scene(bench: Bench, random: Random, number: int) -> None:
         code = survive(["export", run, "-o", bench.folder / "x.ply", "--times", "0"])
         assert code == 2 or not noticed, "a damaged scene was exported"
     else:
-        survive(["render", run, "-o", bench.folder / "a.gif", "--azimuth", "0", "--size", "16", "--seconds", "0.1"])
+        try:
+            BakedGaussians.load(run, torch.device("cpu"))
+        except EXPECTED as error:
+            assert name.partition(".")[0] in str(error), f"the error does not name the file: {error!r}"
+        else:
+            assert not noticed, "a damaged baked scene was read"
 
 
 def attack_checkpoint(bench: Bench, random: Random, number: int) -> None:
