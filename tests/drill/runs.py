@@ -97,7 +97,8 @@ def attack_by_signal(bench: Bench, random: Random, number: int) -> None:
     duration = float((bench.run.parent / "seconds").read_text())
     run, out = bench.folder / "run", bench.folder / "out"
     commands = [
-        bench.generate(run), bench.generate(run), ["export", str(bench.run), "-o", str(out / "x.ply")],
+        bench.generate(run), bench.generate(run),
+        ["export", str(bench.run), "-o", str(out / "frames"), "--format", "ply"],
         ["render", str(bench.run), "-o", str(out / "x.mp4"), "--orbit", "--size", "96"],
         ["export", str(bench.run), "-o", str(out / "x.html")],
     ]  # fmt: skip
