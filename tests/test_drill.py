@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -39,10 +40,10 @@ def test_the_short_form_survives(tmp_path: Path) -> None:
     [
         (lambda bench, random, number: None, ""),
         (lambda bench, random, number: [][number], "IndexError"),
-        (lambda bench, random, number: os.abort(), "exit code -6"),
-        (lambda bench, random, number: os.kill(os.getpid(), 19), "no end"),
+        (lambda bench, random, number: os.kill(os.getpid(), signal.SIGKILL), "exit code -9"),
+        (lambda bench, random, number: os.kill(os.getpid(), signal.SIGSTOP), "no end"),
     ],
-    ids=["survives", "raises", "crashes", "hangs"],
+    ids=["survives", "raises", "dies", "hangs"],
 )
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_the_drill_notices(harness: ModuleType, tmp_path: Path, attack: Callable, failure: str) -> None:

@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 import torch
+import trimesh
 from harness import EXPECTED, Bench, call, check_ending, limit_memory, same_results, survive
 from PIL import Image
 from safetensors import safe_open
@@ -260,8 +261,6 @@ def make_media(sample: Path, folder: Path) -> None:
 
 def attack_shapes(bench: Bench, random: Random, number: int) -> None:
     """PLY, OBJ, GLB and splat files through their readers."""
-    import trimesh
-
     limit_memory()
     kind = ("ply", "glb", "obj", "gaussians", "splat", "text ply")[number % 6]
     generator = torch.Generator().manual_seed(0)
