@@ -93,7 +93,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="file for counts and failures")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    began = time.monotonic()
+    began, commit = time.monotonic(), _commit()
     with tempfile.TemporaryDirectory(prefix="ds4d-drill-") as name:
         folder = Path(name)
         os.environ["DS4D_CACHE"] = str(folder / "cache")  # the user's own is left alone
@@ -114,10 +114,10 @@ def main() -> int:
             if outcome.failure:
                 again = f"python tests/drill --seed {options.seed} --only {outcome.kind!r} --number {outcome.number}"
                 print(f"FAILED {again}\n{outcome.failure}\n", flush=True)
-    return _report(outcomes, options, time.monotonic() - began)
+    return _report(outcomes, options, commit, time.monotonic() - began)
 
 
-def _report(outcomes: list[Outcome], options: argparse.Namespace, seconds: float) -> int:
+def _report(outcomes: list[Outcome], options: argparse.Namespace, commit: str, seconds: float) -> int:
     tried = Counter(outcome.kind for outcome in outcomes)
     failed = [outcome for outcome in outcomes if outcome.failure]
     lost = Counter(outcome.kind for outcome in failed)
@@ -125,7 +125,7 @@ def _report(outcomes: list[Outcome], options: argparse.Namespace, seconds: float
     for kind, count in tried.items():
         print(f"| {kind} | {count} | {count - lost[kind]} |")
     print(f"| all | {len(outcomes)} | {len(outcomes) - len(failed)} |")
-    commit, day = _commit(), time.strftime("%Y-%m-%d")
+    day = time.strftime("%Y-%m-%d")
     print(f"seed {options.seed}, commit {commit}, {day}, {seconds:.0f} s")
     if options.json:
         classes = {kind: {"tried": count, "survived": count - lost[kind]} for kind, count in tried.items()}
