@@ -1,5 +1,6 @@
 # The commands of everyday work. `make test` is what continuous integration runs.
 #   make test      environment, format, lint, types, import order, tests
+#   make drill     some 3,000 attacks: kills, full disks, damaged files, hostile visitors (20 minutes on 2 cores)
 #   make demo      a small synthetic video, from one side, to a 4D object, into demo/
 #   make format    format the sources
 #   make clean     remove what the other targets made
@@ -9,7 +10,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11 pyth
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: test demo format clean
+.PHONY: test drill demo format clean
 
 test: $(READY)
 	$(BIN)/ruff format --check
@@ -19,6 +20,9 @@ test: $(READY)
 	# Each process takes a half of the tests in their order, so that what a module's tests share is made once, and whoever
 	# is done first takes of the other's. Status 5: no test was collected, which is not a failure of the code.
 	$(BIN)/pytest -n 2 --dist worksteal -m "not gpu" || test $$? -eq 5
+
+drill: $(READY)
+	$(BIN)/python tests/drill --json drill.json
 
 demo: $(READY)
 	rm -rf demo
@@ -31,7 +35,7 @@ format: $(READY)
 	$(BIN)/ruff format
 
 clean:
-	rm -rf .venv build demo src/*.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build demo drill.json src/*.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # Installed again only when the requirements have changed.

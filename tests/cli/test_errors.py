@@ -233,6 +233,7 @@ def printed_for(error: BaseException, capsys: pytest.CaptureFixture[str]) -> tup
         (torch.OutOfMemoryError("CUDA out of memory.\nTried to"), 1, ["GPU memory", "--size", "--device"]),
         (OSError(errno.ENOSPC, "No space left on device", "/run/scene.json"), 1, ["/run/scene.json", "No space left"]),
         (PermissionError(errno.EACCES, "Permission denied", "/run"), 2, ["/run", "Permission denied"]),
+        (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), 2, ["/tmp", "TMPDIR"]),
         (OSError(errno.EROFS, "Read-only file system", "/run"), 2, ["/run", "Read-only file system"]),
         (KeyboardInterrupt(), 130, ["Ctrl-C"]),
         (SystemExit(143), 143, ["SIGTERM"]),

@@ -38,3 +38,39 @@ def test_kernels_call_none_of_other_files(path: Path) -> None:
     module = import_module(".".join(path.relative_to(SRC).with_suffix("").parts))
     functions = [value.py_func for value in vars(module).values() if hasattr(value, "py_func")]
     assert functions and {function.__module__ for function in functions} == {module.__name__}
+
+
+SCORES = """
+import hashlib
+import numpy as np
+from ds4d.metrics.ssim_kernel import score_planes
+draw = np.random.default_rng(0)
+a, b = draw.random((2, 3, 64, 65), dtype=np.float32)
+window = np.full(11, 1 / 11, np.float32)
+scores, by_a, by_b = np.zeros(3, np.float32), np.zeros_like(a), np.zeros_like(b)
+score_planes(0, 3, a, b, window, scores, by_a, by_b)
+print(hashlib.sha256(scores.tobytes() + by_a.tobytes() + by_b.tobytes()).hexdigest())
+print(sum(score_planes.stats.cache_hits.values()))
+"""
+
+
+def test_the_process_that_compiles_computes_what_later_ones_do(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(SRC), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    (cold, misses), (warm, hits) = (
+        subprocess.run([sys.executable, "-c", SCORES], env=environment, capture_output=True, text=True, check=True)
+        .stdout.split()
+        for _ in range(2)
+    )  # fmt: skip
+    assert (misses, hits) == ("0", "1")
+    assert cold == warm
+
+
+@pytest.mark.parametrize("path", KERNEL_FILES, ids=lambda path: path.stem)
+def test_kernels_that_others_call_are_inlined_where_their_sums_may_be_reordered(path: Path) -> None:
+    """numba compiles a function once by itself and once with each caller: only one of the two may be there to call."""
+    module = import_module(".".join(path.relative_to(SRC).with_suffix("").parts))
+    kernels = {name: value for name, value in vars(module).items() if hasattr(value, "py_func")}
+    called = {name for kernel in kernels.values() for name in kernel.py_func.__code__.co_names} & kernels.keys()
+    for name in called:
+        options = kernels[name].targetoptions
+        assert options["forceinline"] or not options.get("fastmath"), name

@@ -1,6 +1,7 @@
 import os
+import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -51,13 +52,41 @@ def test_an_error_in_any_thread_is_raised() -> None:
         parallel_for(kernel, 100, 1)
 
 
+def run_in_fork(work: Callable[[], bool]) -> bool:
+    """What a forked child finds; False if it fails or does not end."""
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(60)  # ends a child that hangs
+        try:
+            os._exit(0 if work() else 1)
+        finally:
+            os._exit(2)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_makes_its_own_threads() -> None:
     parallel_for(lambda first, end: None, 100, 1)  # the parent has its threads now
-    child = os.fork()
-    if child == 0:
+
+    def work() -> bool:
+        torch.set_num_threads(4)
         done: list[int] = []
         parallel_for(lambda first, end: done.append(end - first), 100, 1)
-        os._exit(0 if sum(done) == 100 else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        return sum(done) == 100
+
+    assert run_in_fork(work)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_computes_with_torch_what_its_parent_does() -> None:
+    values = torch.linspace(0, 1, 400 * 400).reshape(400, 400).requires_grad_()
+
+    def gradient() -> torch.Tensor:
+        (result,) = torch.autograd.grad((values @ values).sin().sum(), values)  # starts all of torch's threads
+        return result
+
+    expected = gradient()
+    assert run_in_fork(lambda: bool(gradient().allclose(expected)))

@@ -59,6 +59,10 @@ def _from_file_error(error: Exception) -> Outcome | None:
             "a fit whose folder holds config.json continues with --resume."
         )
         return Outcome(error=message, exit_code=ExitCode.FAILURE)
+    if error.filename is None and "temporary directory" in str(error.strerror):
+        return Outcome(
+            error=f"{error.strerror}. Set TMPDIR to a folder that can be written to.", exit_code=ExitCode.USAGE_ERROR
+        )
     if isinstance(error, FileNotFoundError):
         fix = "Check the path"
     elif isinstance(error, PermissionError):

@@ -1,5 +1,6 @@
 """Compiled kernels on several threads."""
 
+import contextvars
 import functools
 import itertools
 import os
@@ -34,7 +35,8 @@ def parallel_for(kernel: Callable[..., None], items: int, grain: int, *args: Any
         while (number := next(numbers)) < chunks:
             kernel(items * number // chunks, items * (number + 1) // chunks, *args)
 
-    others = [_pool(os.getpid()).submit(work) for _ in range(min(threads, chunks) - 1)]
+    # A kernel that is compiled may give a notice, whose listener is in the context.
+    others = [_pool(os.getpid()).submit(contextvars.copy_context().run, work) for _ in range(min(threads, chunks) - 1)]
     work()
     for other in others:
         other.result()
@@ -44,3 +46,12 @@ def parallel_for(kernel: Callable[..., None], items: int, grain: int, *args: Any
 def _pool(process: int) -> ThreadPoolExecutor:
     """The threads of one process; a forked child has none and makes its own."""
     return ThreadPoolExecutor(max_workers=_MAX_THREADS, thread_name_prefix=f"ds4d-{process}")
+
+
+def _use_one_thread() -> None:
+    """In a forked child: torch's threads do not survive a fork, and it would wait forever for those of its parent."""
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_use_one_thread)

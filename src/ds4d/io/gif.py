@@ -12,6 +12,8 @@ from ds4d.io.atomic import atomic_path
 
 MAX_FPS = 50.0  # browsers display frames of less than 0.02 s for 0.1 s
 
+_MIN_FPS = 0.002  # the duration of a frame has 16 bits
+
 
 def write_gif(path: str | Path, frames: Iterable[UInt8[np.ndarray, "H W 3"]], fps: float) -> None:
     """Writes RGB frames as a GIF that loops forever, with 256 colors per frame; atomic.
@@ -21,13 +23,15 @@ def write_gif(path: str | Path, frames: Iterable[UInt8[np.ndarray, "H W 3"]], fp
     Args:
         path: path of the file.
         frames: frames of one size; consumed one at a time.
-        fps: frames per second, above 0 and at most `MAX_FPS`.
+        fps: frames per second, at least 0.002 and at most `MAX_FPS`.
 
     Raises:
         ValueError: There are no frames, or `fps` is out of range.
     """
     if not 0 < fps <= MAX_FPS:
         raise ValueError(f"fps of {path} must be above 0 and at most {MAX_FPS:g}, got {fps:g}. Lower it.")
+    if fps < _MIN_FPS:
+        raise ValueError(f"fps of {path} must be at least {_MIN_FPS:g}, got {fps:g}. Raise it, or write an mp4.")
     images = _quantized(frames)
     first = next(images, None)
     if first is None:
