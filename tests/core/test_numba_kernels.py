@@ -1,5 +1,7 @@
 """Kernels that are compiled once and kept on disk."""
 
+import os
+import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
