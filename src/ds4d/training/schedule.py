@@ -48,7 +48,7 @@ class TrainingConfig:
     image_cache_bytes: int = 2 << 30
 
     def __post_init__(self) -> None:
-        check_ranges(self, static_steps="[0, inf)", dynamic_steps="[0, inf)", static_views="[1, inf)")
+        check_ranges(self, static_steps="[0, 10000000]", dynamic_steps="[0, 10000000]", static_views="[1, inf)")
         check_ranges(self, times_per_step="[1, inf)", views_per_time="[1, inf)", neighbors="[1, inf)")
         check_ranges(self, temporal_curriculum="[0, 1]", low_resolution_fraction="[0, 1]")
         check_ranges(self, image_cache_bytes="[0, inf)")
