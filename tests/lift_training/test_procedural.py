@@ -16,8 +16,7 @@ def test_creatures_are_whole_and_of_unit_size() -> None:
         assert len(np.unique(model.sample_colors, axis=0)) > 3
 
 
-def test_creatures_are_mirrored_but_for_their_pose() -> None:
-    """The same number of vertices of the rest shape is on either side; poses differ from each other."""
+def test_creatures_have_two_sides_and_move() -> None:
     for seed in range(6):
         model = random_creature(seed, num_poses=4, num_samples=100)
         left = (model.vertices[..., 0] < 0).mean()

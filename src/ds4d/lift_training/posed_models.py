@@ -6,12 +6,16 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, Float16, Float32, Float64, Int, Int32, Int64, UInt8
 
 from ds4d.core import tracked
 from ds4d.io import GltfModel, read_gltf, to_srgb
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 _SUFFIXES = {".glb", ".gltf"}
 _FRAMING_TIMES = 16  # of a clip, which its center and size are taken from
@@ -68,7 +72,7 @@ def load_models(
     """
     load = partial(_try_pose, num_poses=num_poses, num_samples=num_samples, seed=seed)
     models, broken = [], []
-    for file, result in zip(files, _mapped(load, files, workers), strict=True):
+    for file, result in zip(files, mapped(load, files, workers, work="reading models"), strict=True):
         if isinstance(result, PosedModel):
             models.append(result)
         else:
@@ -124,13 +128,13 @@ def _try_pose(path: Path, *, num_poses: int, num_samples: int, seed: int) -> Pos
         return str(error) or type(error).__name__
 
 
-def _mapped(load: Callable[[Path], PosedModel | str], files: Sequence[Path], workers: int) -> list[PosedModel | str]:
-    """What `load` makes of each file, in order; progress is reported."""
+def mapped(function: Callable[[Item], Made], items: Sequence[Item], workers: int, *, work: str) -> list[Made]:
+    """What `function` makes of each item, in order, by this number of processes; progress is reported as `work`."""
     if workers <= 1:
-        return [load(file) for file in tracked(files, "reading models")]
+        return [function(item) for item in tracked(items, work)]
     # A fork would inherit the threads' locks of whatever this process has started.
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        return list(tracked(pool.map(load, files), "reading models", len(files)))
+        return list(tracked(pool.map(function, items, chunksize=4), work, len(items)))
 
 
 def _poses(

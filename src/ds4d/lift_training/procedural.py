@@ -12,8 +12,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int32, UInt8
 from scipy.spatial.transform import Rotation
 
-from ds4d.core import tracked
-from ds4d.lift_training.posed_models import PosedModel, normalized, sample_faces
+from ds4d.lift_training.posed_models import PosedModel, mapped, normalized, sample_faces
 
 _ROWS, _COLUMNS = 9, 14  # of the mesh of a part
 _TEXTURE = 0.12  # standard deviation of the strength of the markings, sRGB
@@ -21,11 +20,11 @@ _TEXTURE = 0.12  # standard deviation of the strength of the markings, sRGB
 _Vector = Sequence[float | int] | Float[np.ndarray, "3"]
 
 
-def random_creatures(count: int, *, num_poses: int, num_samples: int, seed: int) -> list[PosedModel]:
-    """Many of them: see `random_creature`."""
+def random_creatures(count: int, *, num_poses: int, num_samples: int, seed: int, workers: int = 1) -> list[PosedModel]:
+    """Many of them, made by some processes: see `random_creature`."""
     seeds = np.random.SeedSequence(seed).generate_state(count)
     make = partial(random_creature, num_poses=num_poses, num_samples=num_samples)
-    return [make(int(each)) for each in tracked(seeds, "making creatures")]
+    return mapped(make, seeds.tolist(), workers, work="making creatures")
 
 
 def random_creature(seed: int, *, num_poses: int, num_samples: int) -> PosedModel:

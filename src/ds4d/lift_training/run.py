@@ -103,7 +103,11 @@ def _pool(
     say(f"{len(models)} models to train on or to validate with, {len(unreadable)} left out")
     if procedural:
         models += random_creatures(
-            procedural, num_poses=settings.models.poses, num_samples=settings.models.samples, seed=settings.seed
+            procedural,
+            num_poses=settings.models.poses,
+            num_samples=settings.models.samples,
+            seed=settings.seed,
+            workers=settings.models.workers,
         )
         groups += [PROCEDURAL] * procedural
     return ModelPool(models, groups, device, shares=settings.models.shares)
