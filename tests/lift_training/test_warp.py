@@ -12,8 +12,10 @@ def test_normals_stay_perpendicular_to_the_surface(pool: ModelPool) -> None:
     warps = random_warps(4, WarpSettings(chance=1.0), generator, torch.device("cpu"))
     tangent = torch.linalg.cross(normals, torch.randn(4, 500, 3, generator=generator).double())
     for along in (tangent, torch.linalg.cross(normals, tangent)):
-        ahead, behind = (warped(Samples(positions + s * along, normals), warps).positions for s in (1e-4, -1e-4))
-        turned = warped(Samples(positions, normals), warps).normals
+        three = torch.cat((positions, positions + 1e-4 * along, positions - 1e-4 * along), 1)
+        result = warped(Samples(three, normals.repeat(1, 3, 1)), warps)
+        ahead, behind = result.positions[:, 500:1000], result.positions[:, 1000:]
+        turned = result.normals[:, :500]
         cosines = torch.nn.functional.cosine_similarity(ahead - behind, turned, dim=-1)
         assert cosines.abs().max() < 1e-4
 
@@ -24,6 +26,14 @@ def test_a_chance_of_zero_leaves_models_as_they_are(pool: ModelPool) -> None:
     same = warped(samples, random_warps(3, WarpSettings(chance=0.0), generator, torch.device("cpu")))
     torch.testing.assert_close(same.positions, samples.positions)
     torch.testing.assert_close(same.normals, samples.normals, atol=1e-6, rtol=0)
+
+
+def test_warps_leave_the_mean_of_a_model_where_it_is(pool: ModelPool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    samples = pool.samples(pool.choose(3, generator))
+    moved = warped(samples, random_warps(3, WarpSettings(chance=1.0), generator, torch.device("cpu"))).positions
+    assert (moved - samples.positions).norm(dim=-1).amax(1).min() > 0.05
+    torch.testing.assert_close(moved.mean(1), samples.positions.mean(1), atol=1e-5, rtol=0)
 
 
 def test_warps_differ_between_images_and_do_not_fold() -> None:

@@ -61,7 +61,10 @@ def random_warps(count: int, settings: WarpSettings, generator: torch.Generator,
 
 
 def warped(samples: Samples, warps: Warps) -> Samples:
-    """Displaces samples, and turns their normals with the surface."""
+    """Displaces samples, and turns their normals with the surface.
+
+    Their mean stays where it is: no image shows how far away an object went.
+    """
     positions, normals = samples.positions, samples.normals
     moved = positions
     columns = [torch.zeros_like(positions) for _ in range(3)]  # derivatives of the displacement
@@ -78,4 +81,5 @@ def warped(samples: Samples, warps: Warps) -> Samples:
         + normals[..., 1, None] * z.cross(x, dim=-1)
         + normals[..., 2, None] * x.cross(y, dim=-1)
     )
+    moved = moved - (moved - positions).mean(1, keepdim=True)
     return Samples(moved, F.normalize(turned, dim=-1))
