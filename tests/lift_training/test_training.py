@@ -163,6 +163,18 @@ def test_a_folder_is_trained_on_and_what_is_unreadable_is_listed(
         train(replace(settings, resume=True, network=replace(TINY, depth=2)), report=lines.append)
 
 
+def test_a_training_that_is_cut_short_is_continued_from_its_last_saving(models: Path, settings: TrainSettings) -> None:
+    def stop(line: str) -> None:
+        if "M images" in line and settings.out.is_file():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(settings, save_minutes=1e-6), report=stop)
+    saved = read_network(settings.out).card["images"]
+    assert 0 < saved < settings.images
+    assert train(replace(settings, resume=True), report=[].append)["images"] == saved + settings.images
+
+
 def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "net.safetensors")
     assert main(["--data", str(tmp_path / "none"), "--out", out]) == 1

@@ -28,6 +28,8 @@ from ds4d.multiview.lift.checkpoint import read_network
 from ds4d.multiview.lift.inputs import network_inputs
 from ds4d.multiview.lift.network import LiftNetwork, Prediction, predict
 
+_CLOCK_STEPS = 10  # between two looks at the clock, at which processes wait for each other
+
 Rows = TypeVar("Rows")
 Given = ParamSpec("Given")
 Returned = TypeVar("Returned")
@@ -109,8 +111,8 @@ class Trainer:
         settings, began = self.settings, time.perf_counter()
         per_step, before, last = settings.batch * self.processes, self.images, (began, self.images)
         totals: dict[str, Tensor] = {}
-        steps = 0
-        while (progress := self._progress(self.images - before, time.perf_counter() - began)) < 1:
+        steps, elapsed = 0, 0.0
+        while (progress := max((self.images - before) / settings.images, elapsed)) < 1:
             rate = settings.learning_rate * min(
                 1.0, (steps + 1) / max(1, settings.warmup), (1 - progress) / max(settings.cooldown, 1e-6)
             )
@@ -119,6 +121,8 @@ class Trainer:
                 totals[name] = totals.get(name, 0) + value
             steps += 1
             self.images += per_step
+            if steps % _CLOCK_STEPS == 0:
+                elapsed = self._elapsed(time.perf_counter() - began)
             if steps % settings.every == 0:
                 means = {name: float(value) / settings.every for name, value in totals.items()}
                 now = time.perf_counter()
@@ -181,15 +185,14 @@ class Trainer:
         self.images = state["images"]
         return dict(state)
 
-    def _progress(self, images: int, seconds: float) -> float:
-        progress = images / self.settings.images
-        if self.settings.minutes:
-            progress = max(progress, seconds / (60 * self.settings.minutes))
-        if self.processes > 1:  # all processes must agree on the last step
-            shared = torch.tensor(progress, device=self.device)
+    def _elapsed(self, seconds: float) -> float:
+        """The part of the time limit that is over; all processes must agree on it, and so on the last step."""
+        elapsed = seconds / (60 * self.settings.minutes) if self.settings.minutes else 0.0
+        if self.processes > 1:
+            shared = torch.tensor(elapsed, device=self.device)
             dist.broadcast(shared, 0)
-            progress = float(shared)
-        return progress
+            elapsed = float(shared)
+        return elapsed
 
     def _compiled(self, function: Callable[Given, Returned]) -> Callable[Given, Returned]:
         return torch.compile(function, dynamic=False) if self.settings.compile else function

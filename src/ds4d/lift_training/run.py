@@ -39,6 +39,7 @@ def train(settings: TrainSettings, *, report: Callable[[str], None]) -> dict[str
     device = choose_device(settings.device)
     if device.type == "cuda" and processes > 1:
         device = torch.device(device.type, rank % torch.cuda.device_count())
+        torch.cuda.set_device(device)
     split = split_models(settings.data, settings.models)
     pool = _pool(split.train, split, settings, device, say, procedural=settings.models.procedural)
     trainer = Trainer(settings, pool, rank=rank, processes=processes)
@@ -49,34 +50,49 @@ def train(settings: TrainSettings, *, report: Callable[[str], None]) -> dict[str
         figures["inflate"] = validate(None, held_out)
         say(f"held-out models, inflated masks: {_figures(figures['inflate'])}")
     log = _writer(settings.log) if rank == 0 else None
+    saved = 0.0
     for step in trainer.run():
         say(_line(step))
+        if rank == 0 and step.seconds >= saved + 60 * settings.save_minutes:
+            saved = step.seconds
+            _save(trainer, _card(trainer, split, figures))
         if log is not None:
             for name, value in {"loss": step.loss, **step.terms, "images_per_second": step.per_second}.items():
                 log.add_scalar(name, value, step.images)
     if rank != 0:
         return {}
-    trainer.save_state(state_path(settings.out))
+    _save(trainer, _card(trainer, split, figures))
     if held_out:
         figures["network"] = validate(trainer.average.eval(), held_out)
         say(f"held-out models, the network: {_figures(figures['network'])}")
         if log is not None:
             for name, value in figures["network"].items():
                 log.add_scalar(f"held_out/{name}", value, trainer.images)
+    card = _card(trainer, split, figures)
+    save_network(settings.out, trainer.average, card)
+    return card
+
+
+def _card(trainer: Trainer, split: Split, figures: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """What the network's file says of its training so far."""
+    procedural = trainer.settings.models.procedural
     run = {
         "images": trainer.images,
         "date": datetime.now(timezone.utc).date().isoformat(),
         "models": {
-            "files": len(pool) - settings.models.procedural,
-            "procedural": settings.models.procedural,
+            "files": len(trainer.pool) - procedural,
+            "procedural": procedural,
             "held_out": len(split.validation),
         },
         "held_out_figures": figures,
-        "settings": _plain(asdict(settings)),
+        "settings": _plain(asdict(trainer.settings)),
     }
-    card = {"images": trainer.images, "runs": [*trainer.earlier_runs, run]}
-    save_network(settings.out, trainer.average, card)
-    return card
+    return {"images": trainer.images, "runs": [*trainer.earlier_runs, run]}
+
+
+def _save(trainer: Trainer, card: dict[str, Any]) -> None:
+    trainer.save_state(state_path(trainer.settings.out))
+    save_network(trainer.settings.out, trainer.average, card)
 
 
 def _pool(

@@ -79,6 +79,7 @@ class TrainSettings:
         ema: decay of the moving average of the weights, per step; the average is what is written.
         validate_images: number of validation images.
         every: steps between two lines of the log.
+        save_minutes: minutes between two savings of the network and its state, besides that at the end.
         log: folder for TensorBoard files, or nothing.
         device: auto, cpu or cuda; with several processes (torchrun), each uses its own GPU.
         compile: compile the network with torch.compile.
@@ -106,6 +107,7 @@ class TrainSettings:
     ema: float = 0.998
     validate_images: int = 184
     every: int = 50
+    save_minutes: float = 5.0
     log: Path | None = None
     device: DeviceName = "auto"
     compile: bool = True
@@ -131,6 +133,7 @@ class TrainSettings:
             ema="[0, 1)",
             validate_images="[1, inf)",
             every="[1, inf)",
+            save_minutes="(0, inf)",
         )
         if self.out.suffix != ".safetensors":
             raise ValueError(f"out must end in .safetensors, got {self.out}. Rename it.")
