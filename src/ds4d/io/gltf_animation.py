@@ -13,11 +13,28 @@ _RESTS = {"translation": (0.0, 0.0, 0.0), "rotation": (0.0, 0.0, 0.0, 1.0), "sca
 _SHORT = 1e-9  # seconds; key times that repeat divide nothing by zero
 
 
+@dataclass(frozen=True)
+class RigVariation:
+    """What makes another character of the same rig.
+
+    Attributes:
+        lengths: factor of the distance of each node from its parent.
+        turns: rotation of each node before its own.
+        girths: scaling, along the axes of each node, of the surface that moves with it, its children excepted.
+    """
+
+    lengths: Float[np.ndarray, "N"]
+    turns: Float[np.ndarray, "N 3 3"]
+    girths: Float[np.ndarray, "N 3"]
+
+
 class NodeTree:
     """The nodes of a document, each with a transform relative to its parent.
 
     Attributes:
         scene: indices of the nodes of the scene that the document shows, parents first.
+        names: names of all nodes, empty where they have none.
+        parents: the parent of each node, -1 where it has none.
 
     Raises:
         GltfError: A node has two parents or is its own ancestor.
@@ -25,14 +42,15 @@ class NodeTree:
 
     def __init__(self, document: GltfDocument) -> None:
         nodes = document.items("nodes")
-        self._parents = np.full(len(nodes), -1)
+        self.names = [str(node.get("name", "")) for node in nodes]
+        self.parents = np.full(len(nodes), -1)
         for index, node in enumerate(nodes):
             for child in node.get("children", []):
                 document.item("nodes", child)
-                if self._parents[child] != -1:
+                if self.parents[child] != -1:
                     raise document.broken(f"node {child}", "have one parent", "two")
-                self._parents[child] = index
-        roots = np.flatnonzero(self._parents == -1).tolist()
+                self.parents[child] = index
+        roots = np.flatnonzero(self.parents == -1).tolist()
         self._levels = _levels(nodes, roots)
         if sum(map(len, self._levels)) < len(nodes):
             raise document.broken("the nodes", "form trees", "a cycle")
@@ -49,13 +67,17 @@ class NodeTree:
         }
 
     def matrices(
-        self, moved: dict[tuple[int, str], Float[np.ndarray, "T _"]], count: int
+        self,
+        moved: dict[tuple[int, str], Float[np.ndarray, "T _"]],
+        count: int,
+        variation: RigVariation | None = None,
     ) -> Float64[np.ndarray, "T N 4 4"]:
         """World matrices of all nodes at a number of times.
 
         Args:
             moved: values over these times by node and part ("translation", "rotation", "scale"); others rest.
             count: the number of times T.
+            variation: another character of the rig; its girths are not part of these matrices.
         """
         parts = {name: np.repeat(rest[None], count, 0) for name, rest in self._rest.items()}
         for (node, part), values in moved.items():
@@ -63,8 +85,11 @@ class NodeTree:
         local = _from_parts(**parts)
         for index, matrix in self._matrices.items():
             local[:, index] = matrix
+        if variation is not None:
+            local[:, :, :3, 3] *= variation.lengths[:, None]
+            local[:, :, :3, :3] = local[:, :, :3, :3] @ variation.turns
         for level in self._levels[1:]:
-            local[:, level] = local[:, self._parents[level]] @ local[:, level]
+            local[:, level] = local[:, self.parents[level]] @ local[:, level]
         return local
 
 

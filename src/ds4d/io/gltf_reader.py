@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Int32
 from scipy.sparse import vstack
 
-from ds4d.io.gltf_animation import Clip, NodeTree, read_clips
+from ds4d.io.gltf_animation import Clip, NodeTree, RigVariation, read_clips
 from ds4d.io.gltf_document import GltfDocument, GltfError
 from ds4d.io.gltf_materials import MaterialReader, Surface, Texture
 from ds4d.io.gltf_meshes import MeshReader, Primitive
@@ -76,15 +76,36 @@ class GltfModel:
         """All vertices at a time of a clip, in seconds; at rest if the clip is None."""
         return self.vertices_over(clip, np.array([time]))[0]
 
-    def vertices_over(self, clip: int | None, times: Float[np.ndarray, "T"]) -> Float32[np.ndarray, "T V 3"]:
-        """All vertices at each of several times of a clip, in seconds; at rest if the clip is None."""
+    @property
+    def node_names(self) -> list[str]:
+        """Names of all nodes, empty where they have none."""
+        return self._tree.names
+
+    @property
+    def node_parents(self) -> Int[np.ndarray, "N"]:
+        """The parent of each node, -1 where it has none."""
+        return self._tree.parents
+
+    def vertices_over(
+        self, clip: int | None, times: Float[np.ndarray, "T"], variation: RigVariation | None = None
+    ) -> Float32[np.ndarray, "T V 3"]:
+        """All vertices at each of several times of a clip, in seconds; at rest if the clip is None.
+
+        Args:
+            clip: index of the clip.
+            times: times, seconds.
+            variation: another character of the same rig.
+        """
         with np.errstate(over="ignore", invalid="ignore"):  # a bad key gives vertices that are not finite
             values = {
                 (channel.node, channel.part): channel.sampler.at(times)
                 for channel in (() if clip is None else self.clips[clip].channels)
             }
             moved = {place: value for place, value in values.items() if place[1] != "weights"}
-            world = self._tree.matrices(moved, len(times))[:, self._slot_nodes] @ self._inverse_binds
+            world = self._tree.matrices(moved, len(times), variation)[:, self._slot_nodes]
+            if variation is not None:
+                world[..., :3] *= variation.girths[self._slot_nodes][:, None]
+            world = world @ self._inverse_binds
             columns = world[:, :, :3].transpose(1, 3, 0, 2).reshape(4 * len(self._slot_nodes), -1).astype(np.float32)
             vertices = (self._placement @ columns).reshape(-1, len(times), 3)
             for rows, node, number, target in self._targets:

@@ -26,7 +26,7 @@ from ds4d.lift_training.settings import TrainSettings
 from ds4d.lift_training.warp import random_warps, warped
 from ds4d.multiview.lift.checkpoint import read_network
 from ds4d.multiview.lift.inputs import network_inputs
-from ds4d.multiview.lift.network import LiftNetwork, Prediction, predict
+from ds4d.multiview.lift.network import LiftNetwork, Prediction, TransformerBlock, predict
 
 _CLOCK_STEPS = 10  # between two looks at the clock, at which processes wait for each other
 
@@ -94,7 +94,10 @@ class Trainer:
         self.network = LiftNetwork(settings.network)
         state = self._resumed_state() if settings.resume else None
         self.network.to(self.device)
-        self.average = deepcopy(self.network).requires_grad_(False)
+        self.average = deepcopy(self.network).requires_grad_(False).eval()
+        for module in self.network.modules():
+            if isinstance(module, TransformerBlock):
+                module.dropout = settings.dropout
         self.optimizer = MuonAndAdamW(
             self.network, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
         )

@@ -13,6 +13,9 @@ from jaxtyping import Float, Float16, Float32, Float64, Int, Int32, Int64, UInt8
 
 from ds4d.core import tracked
 from ds4d.io import GltfModel, read_gltf, to_srgb
+from ds4d.lift_training.rig_variations import RigVariationSettings, random_variation
+
+NO_VARIATIONS = RigVariationSettings(chance=0.0)
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -20,6 +23,7 @@ Made = TypeVar("Made")
 _SUFFIXES = {".glb", ".gltf"}
 _FRAMING_TIMES = 16  # of a clip, which its center and size are taken from
 _FARTHEST = 1.5  # a vertex beyond this left the frame between these times: a broken key
+_POSES_OF_A_CHARACTER = 3
 _MOST_DRAWS = 16  # times the samples asked for, where most of the surface is transparent
 _STEPS = 2048  # per unit; float16 holds all multiples of 1 / 2048 up to 1
 # The plastic number's powers: the sequence with the most even gaps in two dimensions.
@@ -53,7 +57,13 @@ def find_models(folder: str | Path) -> list[Path]:
 
 
 def load_models(
-    files: Sequence[Path], *, num_poses: int, num_samples: int, seed: int, workers: int = 1
+    files: Sequence[Path],
+    *,
+    num_poses: int,
+    num_samples: int,
+    seed: int,
+    variations: RigVariationSettings = NO_VARIATIONS,
+    workers: int = 1,
 ) -> tuple[list[PosedModel], list[tuple[Path, str]]]:
     """Poses many models; those that cannot be used stop nobody.
 
@@ -62,6 +72,7 @@ def load_models(
         num_poses: see `pose_model`, as the next two.
         num_samples: likewise.
         seed: likewise.
+        variations: likewise.
         workers: processes to use.
 
     Returns:
@@ -70,7 +81,7 @@ def load_models(
     Raises:
         ValueError: No file can be used.
     """
-    load = partial(_try_pose, num_poses=num_poses, num_samples=num_samples, seed=seed)
+    load = partial(_try_pose, num_poses=num_poses, num_samples=num_samples, seed=seed, variations=variations)
     models, broken = [], []
     for file, result in zip(files, mapped(load, files, workers, work="reading models"), strict=True):
         if isinstance(result, PosedModel):
@@ -83,7 +94,14 @@ def load_models(
     return models, broken
 
 
-def pose_model(path: str | Path, *, num_poses: int, num_samples: int, seed: int) -> PosedModel:
+def pose_model(
+    path: str | Path,
+    *,
+    num_poses: int,
+    num_samples: int,
+    seed: int,
+    variations: RigVariationSettings = NO_VARIATIONS,
+) -> PosedModel:
     """Reads a model, and takes poses from its clips and samples from its surface.
 
     Times are evenly spaced in each clip, from a random start; every clip has a pose if there are enough, and longer
@@ -95,6 +113,7 @@ def pose_model(path: str | Path, *, num_poses: int, num_samples: int, seed: int)
             left out.
         num_samples: number of samples: in proportion to area (the mean over the poses), and none that is transparent.
         seed: of the times and the samples; the same seed gives the same model.
+        variations: how the rig is varied; every few poses are of another character.
 
     Raises:
         ValueError: The file is damaged or not supported, or no pose or no surface is left.
@@ -104,7 +123,7 @@ def pose_model(path: str | Path, *, num_poses: int, num_samples: int, seed: int)
     rng = np.random.default_rng(seed)
     used, faces = np.unique(model.faces, return_inverse=True)
     faces = faces.reshape(-1, 3).astype(np.int32)
-    vertices = _poses(model, used, num_poses, rng)
+    vertices = _poses(model, used, num_poses, variations, rng)
     if not len(vertices):
         raise ValueError(f"poses of {path} must be finite and have a size, got none that is. Export it again.")
     areas = np.mean([_areas(pose, faces) for pose in vertices], 0)
@@ -120,10 +139,12 @@ def pose_model(path: str | Path, *, num_poses: int, num_samples: int, seed: int)
     )
 
 
-def _try_pose(path: Path, *, num_poses: int, num_samples: int, seed: int) -> PosedModel | str:
+def _try_pose(
+    path: Path, *, num_poses: int, num_samples: int, seed: int, variations: RigVariationSettings
+) -> PosedModel | str:
     """The model, or why there is none."""
     try:
-        return pose_model(path, num_poses=num_poses, num_samples=num_samples, seed=seed)
+        return pose_model(path, num_poses=num_poses, num_samples=num_samples, seed=seed, variations=variations)
     except (ValueError, OSError, MemoryError) as error:
         return str(error) or type(error).__name__
 
@@ -138,7 +159,11 @@ def mapped(function: Callable[[Item], Made], items: Sequence[Item], workers: int
 
 
 def _poses(
-    model: GltfModel, used: Int[np.ndarray, "V"], num_poses: int, rng: np.random.Generator
+    model: GltfModel,
+    used: Int[np.ndarray, "V"],
+    num_poses: int,
+    variations: RigVariationSettings,
+    rng: np.random.Generator,
 ) -> Float32[np.ndarray, "P V 3"]:
     """Normalized poses of the vertices that are used, without the degenerate ones."""
     if not model.clips:
@@ -149,9 +174,11 @@ def _poses(
     for clip, count in enumerate(_shares(seconds, num_poses)):
         times = (np.arange(count) + rng.random()) / max(count, 1) * seconds[clip]
         framing = np.linspace(0, seconds[clip], _FRAMING_TIMES)
-        if count:
-            shapes = model.vertices_over(clip, np.concatenate((times, framing)))[:, used]
-            poses.append(normalized(shapes[:count], shapes[count:]))
+        characters = max(1, count // _POSES_OF_A_CHARACTER)
+        for some in (times[first::characters] for first in range(characters) if count):
+            variation = random_variation(model.node_names, model.node_parents, variations, rng)
+            shapes = model.vertices_over(clip, np.concatenate((some, framing)), variation)[:, used]
+            poses.append(normalized(shapes[: len(some)], shapes[len(some) :]))
     return np.concatenate(poses)
 
 

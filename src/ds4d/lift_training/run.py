@@ -13,8 +13,9 @@ from ds4d.lift_training.appearance import AppearanceSettings
 from ds4d.lift_training.data import Split, split_models
 from ds4d.lift_training.loop import Step, Trainer, process_group, state_path
 from ds4d.lift_training.model_pool import PROCEDURAL, ModelPool
-from ds4d.lift_training.posed_models import load_models
+from ds4d.lift_training.posed_models import NO_VARIATIONS, load_models
 from ds4d.lift_training.procedural import random_creatures
+from ds4d.lift_training.rig_variations import RigVariationSettings
 from ds4d.lift_training.settings import TrainSettings
 from ds4d.lift_training.validation import ValidationImages, validate, validation_images
 from ds4d.multiview.lift.checkpoint import save_network
@@ -41,7 +42,8 @@ def train(settings: TrainSettings, *, report: Callable[[str], None]) -> dict[str
         device = torch.device(device.type, rank % torch.cuda.device_count())
         torch.cuda.set_device(device)
     split = split_models(settings.data, settings.models)
-    pool = _pool(split.train, split, settings, device, say, procedural=settings.models.procedural)
+    varied = settings.models.variations
+    pool = _pool(split.train, split, settings, device, say, variations=varied, procedural=settings.models.procedural)
     trainer = Trainer(settings, pool, rank=rank, processes=processes)
     held_out: list[ValidationImages] = []
     figures: dict[str, dict[str, float]] = {}
@@ -102,6 +104,7 @@ def _pool(
     device: torch.device,
     say: Callable[[str], None],
     *,
+    variations: RigVariationSettings = NO_VARIATIONS,
     procedural: int = 0,
 ) -> ModelPool:
     """The models in these files, and random creatures; files that cannot be read are named."""
@@ -110,6 +113,7 @@ def _pool(
         num_poses=settings.models.poses,
         num_samples=settings.models.samples,
         seed=settings.seed,
+        variations=variations,
         workers=settings.models.workers,
     )
     for path, reason in unreadable:

@@ -9,6 +9,7 @@ from ds4d.lift_training.corruption import CorruptionSettings
 from ds4d.lift_training.images import CameraSettings
 from ds4d.lift_training.objective import ObjectiveWeights
 from ds4d.lift_training.render_loss import RenderSettings
+from ds4d.lift_training.rig_variations import RigVariationSettings
 from ds4d.lift_training.warp import WarpSettings
 from ds4d.multiview.lift.network import NetworkConfig
 
@@ -24,6 +25,7 @@ class DataSettings:
         procedural: number of random creatures that are added to the models.
         procedural_share: chance that a training image shows one of them.
         validation: fraction of the models that are held out where the folder has no split.json.
+        variations: random variations of the rigs.
         without_groups: groups (rigs) to leave out, by name.
         workers: processes that read models.
     """
@@ -34,6 +36,7 @@ class DataSettings:
     procedural: int = 2000
     procedural_share: float = 0.35
     validation: float = 0.1
+    variations: RigVariationSettings = field(default_factory=RigVariationSettings)
     without_groups: tuple[str, ...] = ()
     workers: int = 4
 
@@ -76,6 +79,7 @@ class TrainSettings:
         warmup: steps until it is reached.
         cooldown: fraction of the run over which it falls to zero at the end.
         weight_decay: weight decay of everything that has more than one axis.
+        dropout: chance that a value of a transformer block is left out.
         ema: decay of the moving average of the weights, per step; the average is what is written.
         validate_images: number of validation images.
         every: steps between two lines of the log.
@@ -104,6 +108,7 @@ class TrainSettings:
     warmup: int = 300
     cooldown: float = 0.3
     weight_decay: float = 0.1
+    dropout: float = 0.0
     ema: float = 0.998
     validate_images: int = 184
     every: int = 50
@@ -130,6 +135,7 @@ class TrainSettings:
             learning_rate="(0, inf)",
             warmup="[0, inf)",
             cooldown="[0, 1]",
+            dropout="[0, 1)",
             ema="[0, 1)",
             validate_images="[1, inf)",
             every="[1, inf)",

@@ -166,10 +166,14 @@ class TransformerBlock(nn.Module):
     Args:
         width: channels of a token.
         head_width: channels of an attention head.
+
+    Attributes:
+        dropout: chance that a value is left out while training, set by whoever trains.
     """
 
     def __init__(self, width: int, head_width: int) -> None:
         super().__init__()
+        self.dropout = 0.0
         self.heads = width // head_width
         self.norm, self.mlp_norm = nn.RMSNorm(width), nn.RMSNorm(width)
         self.query_norm, self.key_norm = nn.RMSNorm(head_width), nn.RMSNorm(head_width)
@@ -183,5 +187,8 @@ class TransformerBlock(nn.Module):
         """See the class."""
         q, k, v = self.qkv(self.norm(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q, k = self.query_norm(q).to(v.dtype), self.key_norm(k).to(v.dtype)
-        x = x + self.project(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
-        return x + self.down(F.gelu(self.up(self.mlp_norm(x)), approximate="tanh"))
+        x = x + self._dropped(self.project(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)))
+        return x + self._dropped(self.down(F.gelu(self.up(self.mlp_norm(x)), approximate="tanh")))
+
+    def _dropped(self, x: Float[Tensor, "B N C"]) -> Float[Tensor, "B N C"]:
+        return F.dropout(x, self.dropout, self.training)
