@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ds4d.core import check_choices
+from ds4d.core import check_choices, release_pages, rows_at_once
 from ds4d.decoupling.reference import REFERENCES, ReferenceName
 from ds4d.types import Cameras, DecoupledFeatures
 
@@ -44,6 +44,16 @@ def reference_basis(maps: Float[Tensor, "T V C h w"], reference: str) -> Float[T
     if reference not in REFERENCES:
         raise ValueError(f"reference must be one of {', '.join(REFERENCES)}, got {reference!r}.")
     return REFERENCES[reference](maps)
+
+
+def reference_of_all(maps: Float[Tensor, "T V C h w"], reference: str) -> Float[Tensor, "R V C h w"]:
+    """`reference_basis` of maps in any precision, in single precision; of long clips some rows of cells at a time."""
+    rows = rows_at_once(4 * maps[..., :1, :].numel())
+    parts = []
+    for part in maps.split(rows, dim=-2):
+        parts.append(reference_basis(part.float(), reference))
+        release_pages()
+    return torch.cat(parts, dim=-2)
 
 
 def decouple(maps: Float[Tensor, "T V C h w"], basis: Float[Tensor, "R _ _ _ _"]) -> DecoupledFeatures:
