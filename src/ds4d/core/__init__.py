@@ -14,6 +14,7 @@ from ds4d.core.large_arrays import blocks_of as blocks_of
 from ds4d.core.large_arrays import large_array as large_array
 from ds4d.core.large_arrays import large_tensor as large_tensor
 from ds4d.core.large_arrays import release_pages as release_pages
+from ds4d.core.large_arrays import released as released
 from ds4d.core.large_arrays import rows_at_once as rows_at_once
 from ds4d.core.notices import Degraded as Degraded
 from ds4d.core.notices import Notice as Notice

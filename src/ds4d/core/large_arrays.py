@@ -65,11 +65,17 @@ def rows_at_once(row_bytes: int) -> int:
     return max(1, _BLOCK_BYTES // max(1, row_bytes))
 
 
+def released(tensor: Tensor) -> Iterator[Tensor]:
+    """Parts of a tensor along its first axis, of limited size, whose pages are released one after another."""
+    # Of one view of all frames, pages hold other views, too: what counts is the distance of two rows.
+    for part in tensor.split(rows_at_once(tensor.stride(0) * tensor.element_size())):
+        yield part
+        release_pages()
+
+
 def blocks_of(tensor: Tensor) -> Iterator[Tensor]:
     """The values of a tensor in their order as vectors of limited size, whose pages are released one after another."""
-    for block in tensor.reshape(-1).split(rows_at_once(tensor.element_size())):
-        yield block
-        release_pages()
+    return released(tensor.reshape(-1))
 
 
 class ArrayList(MutableSequence[np.ndarray]):

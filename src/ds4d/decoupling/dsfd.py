@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ds4d.core import check_choices, release_pages, rows_at_once
+from ds4d.core import check_choices, released, rows_at_once
 from ds4d.decoupling.reference import REFERENCES, ReferenceName
 from ds4d.types import Cameras, DecoupledFeatures
 
@@ -48,11 +48,12 @@ def reference_basis(maps: Float[Tensor, "T V C h w"], reference: str) -> Float[T
 
 def reference_of_all(maps: Float[Tensor, "T V C h w"], reference: str) -> Float[Tensor, "R V C h w"]:
     """`reference_basis` of maps in any precision, in single precision; of long clips some rows of cells at a time."""
-    rows = rows_at_once(4 * maps[..., :1, :].numel())
+    height = maps.shape[-2]
+    rows = min(height, rows_at_once(4 * maps[..., :1, :].numel()))
     parts = []
-    for part in maps.split(rows, dim=-2):
-        parts.append(reference_basis(part.float(), reference))
-        release_pages()
+    for first in range(0, height, rows):
+        cells = [frames[..., first : first + rows, :].float() for frames in released(maps)]
+        parts.append(reference_basis(torch.cat(cells), reference))
     return torch.cat(parts, dim=-2)
 
 

@@ -48,7 +48,9 @@ class BakedGaussians:
             return torch.lerp(frames[low], frames[high], weights.expand(-1, *frames.shape[1:]))
 
         sh = blend(self.frames.sh) if self.frames.sh.ndim == 4 else self.frames.sh
-        return RawGaussians(**{name: blend(getattr(self.frames, name)) for name in _MOVING}, sh=sh)
+        raw = RawGaussians(**{name: blend(getattr(self.frames, name)) for name in _MOVING}, sh=sh)
+        release_pages()
+        return raw
 
     def at(self, times: Float[Tensor, " T"]) -> Gaussians:
         """Activated Gaussians, ready to be rendered, at any times in [0, 1]; leading axis T, normalized space."""

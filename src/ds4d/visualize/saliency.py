@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
-from ds4d.core import release_pages, rows_at_once, tracked
+from ds4d.core import released, tracked
 from ds4d.decoupling import DecouplingConfig, decouple, dynamic_fraction, reference_of_all
 from ds4d.io import contact_sheet, resize_premultiplied, write_png, write_video
 from ds4d.types import FrameFeatures, MultiViewVideo
@@ -35,9 +35,8 @@ def saliency_map(features: FrameFeatures, config: DecouplingConfig) -> Float[Ten
     """
     maps = features.maps[:, :1]
     basis, fractions = reference_of_all(maps, config.reference), []
-    for part in maps.split(rows_at_once(4 * maps[0].numel())):
+    for part in released(maps):
         fractions.append(dynamic_fraction(decouple(part.float(), basis))[:, 0])
-        release_pages()
     return torch.cat(fractions)
 
 
