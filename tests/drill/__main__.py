@@ -52,10 +52,10 @@ CLASSES = {
 
 # Kinds of attack that are not made here, and why.
 LEFT_OUT = {
-    "hostile weights of pretrained networks": "they need the networks' packages and folders: tests/weights, tests/features",
+    "hostile weights of pretrained networks": "they need packages and folders of those: tests/weights, tests/features",
     "power cuts": "no machine is switched off; the order of writes and syncs is tested: tests/io/test_atomic.py",
     "GPUs": "there is none on machines of continuous integration; tests marked gpu run elsewhere",
-    "signals during imports": "attacks are forked from a process that has imported everything: tests/cli/test_signals.py",
+    "signals during imports": "attacks are forks of a process that has imported all: tests/cli/test_signals.py",
     "real browsers": "clients here speak the protocol themselves; Chromium in tests/viewer/test_hostile.py",
     "network file systems, other machines": "one machine has neither; locks are those of the operating system",
     "files of gigabytes": "they would need their size in memory or on the disk; limits are tested: tests/io",
