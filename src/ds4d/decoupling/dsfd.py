@@ -1,5 +1,6 @@
 """DSFD, dynamic-static feature decoupling: projection of each token on its reference, and the remainder."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,9 @@ from torch import Tensor
 from ds4d.core import check_choices, released, rows_at_once
 from ds4d.decoupling.reference import REFERENCES, ReferenceName
 from ds4d.types import Cameras, DecoupledFeatures
+
+_CELLS = 64  # a multiple of what vector registers hold
+_BLOCKS = 4  # clips are worked on as a whole while they are not larger than this many blocks (`rows_at_once`)
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,10 @@ def reference_basis(maps: Float[Tensor, "T V C h w"], reference: str) -> Float[T
 
 def reference_of_all(maps: Float[Tensor, "T V C h w"], reference: str) -> Float[Tensor, "R V C h w"]:
     """`reference_basis` of maps in any precision, in single precision; of long clips some rows of cells at a time."""
-    height = maps.shape[-2]
-    rows = min(height, rows_at_once(4 * maps[..., :1, :].numel()))
+    height, width = maps.shape[-2:]
+    # Sums come out the same, bit by bit, if vector registers begin at the same cells as without parts.
+    step = _CELLS // math.gcd(width, _CELLS)
+    rows = max(step, _BLOCKS * rows_at_once(4 * maps[..., :1, :].numel()) // step * step)
     parts = []
     for first in range(0, height, rows):
         cells = [frames[..., first : first + rows, :].float() for frames in released(maps)]

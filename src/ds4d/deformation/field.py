@@ -104,11 +104,15 @@ class DeformationField(nn.Module):
     def _hidden(self, planes: Tensor, point_features: Tensor | None) -> Tensor:
         if point_features is None:
             point_features = planes.new_zeros(*planes.shape[:-1], self.point_channels)
-        first = self.trunk[0]
+        first, *others = self.trunk
+        assert isinstance(first, nn.Linear)
         spare = -first.in_features % _ALIGNED
         zeros = planes.new_zeros(1).expand(*planes.shape[:-1], spare)
         features = torch.cat((planes, point_features, zeros), dim=-1)
-        return self.trunk[1:](F.linear(features, F.pad(first.weight, (0, spare)), first.bias))
+        hidden = F.linear(features, F.pad(first.weight, (0, spare)), first.bias)
+        for layer in others:
+            hidden = layer(hidden)
+        return hidden
 
     @staticmethod
     def apply_changes(raw: RawGaussians, changes: dict[str, Float[Tensor, "T N _"]]) -> RawGaussians:
