@@ -323,7 +323,7 @@ def attack_large_arrays(bench: Bench, random: Random, number: int) -> None:
 
     def fit() -> int:
         large_arrays.LIMIT_BYTES = random.choice([0, 1000, 100_000])
-        large_arrays._BLOCK_BYTES = random.choice([1, 4096, 2**24])
+        large_arrays._BLOCK_BYTES = random.choice([2**16, 2**24])
         tempfile.tempdir = str(temporary)
         return main(bench.generate(run))
 

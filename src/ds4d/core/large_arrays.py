@@ -41,8 +41,10 @@ def large_array(shape: Sequence[int], dtype: Any) -> np.ndarray:
     return np.frombuffer(mapped, dtype).reshape(tuple(shape))
 
 
-def large_tensor(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """`large_array` as a tensor on the CPU."""
+def large_tensor(shape: Sequence[int], dtype: torch.dtype, device: torch.device | None = None) -> Tensor:
+    """`large_array` as a tensor; on another device than the CPU, zeros in its memory."""
+    if device is not None and device.type != "cpu":
+        return torch.zeros(tuple(shape), dtype=dtype, device=device)
     like = torch.empty(0, dtype=dtype)
     if dtype == torch.bfloat16:  # unknown to numpy
         return torch.from_numpy(large_array(shape, np.int16)).view(torch.bfloat16)

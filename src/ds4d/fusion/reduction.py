@@ -53,7 +53,7 @@ def _sample_cells(maps: Tensor, valid: Tensor) -> Float[Tensor, "M C"]:
     time, view = pairs[chosen // (height * width)].unbind(1)
     row, column = chosen // width % height, chosen % width
     found = []
-    for part in torch.arange(len(chosen), device=maps.device).split(_SAMPLES_AT_ONCE):
+    for part in torch.arange(len(chosen), device=chosen.device).split(_SAMPLES_AT_ONCE):
         found.append(maps[time[part], view[part], :, row[part], column[part]])
         release_pages()
     return torch.cat(found).float()

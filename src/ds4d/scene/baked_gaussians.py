@@ -105,7 +105,7 @@ def _joined(parts: Iterator[RawGaussians], count: int) -> RawGaussians:
         moving = {name: getattr(part, name) for name in (*_MOVING, *(("sh",) if part.sh.ndim == 4 else ()))}
         if not joined:
             joined = {"sh": part.sh} | {
-                name: large_tensor((count, *values.shape[1:]), values.dtype).to(values.device)
+                name: large_tensor((count, *values.shape[1:]), values.dtype, values.device)
                 for name, values in moving.items()
             }
         end = done + len(part.means)

@@ -257,7 +257,9 @@ def _blend_depths(
 def _decoupled_maps(maps: Float[Tensor, "T V C h w"], config: DecouplingConfig) -> Float[Tensor, "T V D h w"]:
     """The maps and their dynamic parts, concatenated; half precision, computed image by image in single precision."""
     num_times, num_views, channels, *cells = maps.shape
-    content = large_tensor((num_times, num_views, channels * (2 if config.enabled else 1), *cells), torch.half)
+    content = large_tensor(
+        (num_times, num_views, channels * (2 if config.enabled else 1), *cells), torch.half, maps.device
+    )
     if not config.enabled:
         for frame, kept in zip(maps, content, strict=True):
             kept.copy_(frame)
@@ -280,9 +282,7 @@ def _distance_maps(features: FrameFeatures, channels: int) -> Float[Tensor, "T V
 def _stacked(maps: Float[Tensor, "T V C h w"], change: Callable[[Tensor], Tensor]) -> Float[Tensor, "T V D h w"]:
     """The maps of all frames, each changed by itself; large if they are."""
     first = change(maps[0])
-    if maps.device.type != "cpu":
-        return torch.stack([first, *(change(frame) for frame in maps[1:])])
-    out = large_tensor((len(maps), *first.shape), first.dtype)
+    out = large_tensor((len(maps), *first.shape), first.dtype, first.device)
     for changed, frame in zip(out, maps, strict=True):
         changed.copy_(change(frame))
         release_pages()
