@@ -313,7 +313,7 @@ def attack_soak(bench: Bench, random: Random, number: int) -> None:
 def attack_large_arrays(bench: Bench, random: Random, number: int) -> None:
     """All arrays in temporary files; in a folder that is missing or full; or the fit is killed: nothing stays there."""
     run, temporary = bench.folder / "run", bench.folder / "temporary"
-    way = ("room", "killed", "no folder", "full")[number % 4]
+    way = ("space", "killed", "no folder", "full")[number % 4]
     if way != "no folder":
         temporary.mkdir()
     is_mounted = way == "full" and can_mount()

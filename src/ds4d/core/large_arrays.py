@@ -28,7 +28,7 @@ _LOCK = Lock()
 
 
 def large_array(shape: Sequence[int], dtype: Any) -> np.ndarray:
-    """Zeros, in a temporary file if they are larger than `LIMIT_BYTES` and the disk has room for them.
+    """Zeros, in a temporary file if they are larger than `LIMIT_BYTES` and the disk has space for them.
 
     Args:
         shape: shape of the array.
@@ -157,7 +157,7 @@ class ArrayList(MutableSequence[np.ndarray]):
 
 
 def _map(size: int) -> mmap.mmap | None:
-    """A temporary file of a size, mapped into memory; None if there is no room for it, or no way to release it."""
+    """A temporary file of a size, mapped into memory; None if there is no space for it, or no way to release it."""
     if not hasattr(mmap.mmap, "madvise"):  # Windows
         return None
     try:
@@ -172,11 +172,11 @@ def _map(size: int) -> mmap.mmap | None:
 
 
 def _reserve(number: int, size: int) -> None:
-    """Makes a file this large. With less room, writing to the mapping would end the process."""
+    """Makes a file this large. With less space, writing to the mapping would end the process."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(number, 0, size)
     else:  # macOS
         os.ftruncate(number, size)
         free = os.fstatvfs(number)
         if free.f_bavail * free.f_frsize < 2 * size:
-            raise OSError("There is no room")
+            raise OSError("There is no space")
