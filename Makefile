@@ -1,6 +1,6 @@
 # The commands of everyday work. `make test` is what continuous integration runs.
 #   make test      environment, format, lint, types, import order, tests
-#   make drill     some 3,000 attacks: kills, full disks, damaged files, hostile visitors (20 minutes on 2 cores)
+#   make drill     some 3,900 attacks: kills, full disks, damaged files, hostile visitors (20 minutes on 2 cores at most)
 #   make demo      a small synthetic video, from one side, to a 4D object, into demo/
 #   make format    format the sources
 #   make clean     remove what the other targets made

@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from ds4d.decoupling import check_static_cameras, decouple, dynamic_fraction, reference_basis
+from ds4d.core import large_arrays
+from ds4d.decoupling import (
+    REFERENCES,
+    check_static_cameras,
+    decouple,
+    dynamic_fraction,
+    reference_basis,
+    reference_of_all,
+)
 from ds4d.geometry import orbit_cameras
 from ds4d.types import DecoupledFeatures
 
@@ -60,3 +68,13 @@ def test_moving_cameras_raise() -> None:
     moving = orbit[:, None]
     with pytest.raises(ValueError, match="static"):
         check_static_cameras(moving)
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_the_reference_of_a_long_clip_is_found_in_parts(reference: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(2)
+    maps = torch.randn(33, 3, 40, 17, 16, generator=generator).half()[:, 1:2]
+    whole = reference_basis(maps.float(), reference)
+    assert torch.equal(reference_of_all(maps, reference), whole)
+    monkeypatch.setattr(large_arrays, "_BLOCK_BYTES", 1 << 18)
+    assert torch.equal(reference_of_all(maps, reference), whole)  # bit by bit

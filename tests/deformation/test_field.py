@@ -99,3 +99,22 @@ def test_opacities_and_colors_move_only_when_asked_to(tiny_gaussians: RawGaussia
 def test_depth_counts_the_layers_of_the_trunk(depth: int) -> None:
     trunk = DeformationField(replace(EVERYTHING, depth=depth), BOX, 5).trunk
     assert sum(isinstance(layer, nn.Linear) for layer in trunk) == depth
+
+
+@pytest.mark.parametrize("channels", [16, 5, 0])
+def test_the_first_layer_learns_the_same_with_any_number_of_threads(channels: int) -> None:
+    """A side of 40, that of the preset `cpu`, would be split among the threads."""
+    config = FieldConfig(HexPlaneConfig(channels=8, resolution=6), width=32)
+    generator = torch.Generator().manual_seed(1)
+    planes, features = torch.randn(2, 300, 24, generator=generator), torch.randn(2, 300, channels, generator=generator)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3, 4, 8):
+            torch.set_num_threads(threads)
+            field = trained(config, point_channels=channels)
+            sum(change.square().sum() for change in field.changes_of(planes, features).values()).backward()
+            found.append([parameter.grad for parameter in field.trunk.parameters()])
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))

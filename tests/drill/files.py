@@ -164,7 +164,7 @@ def _variants(path: Path, random: Random) -> bytes:
     tensors = {key: tensor.contiguous() for key, tensor in tensors.items()}
     if random.random() < 0.7:
         metadata.pop("sha256", None)
-        return encode_tensors(tensors, metadata)
+        return b"".join(encode_tensors(tensors, metadata))
     return save(tensors, metadata=metadata)
 
 

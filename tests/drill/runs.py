@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from random import Random
@@ -16,6 +17,7 @@ import torch
 from harness import KILLED, RESULTS, Bench, check_ending, in_fork, same_results, survive
 
 from ds4d.cli import main
+from ds4d.core import large_arrays
 from ds4d.io.atomic import leftovers
 
 SECONDS = 120.0  # that one command of an attack may take
@@ -252,11 +254,39 @@ def attack_kernel_cache(bench: Bench, random: Random, number: int) -> None:
     assert same_results(run, bench.run), "another result"
 
 
+_THREADS = (2, 3, 4)  # with more, torch splits small products of matrices, whose last bits change
+_KINDS = {
+    "tiny": [],
+    "cpu": ["--preset", "cpu"],
+    "whole colors": ["--preset", "fast", "--init.sh-degree", "1"],
+    "inflated": ["--views", "inflate"],
+}
+_TWO_FITS = """
+import sys, json, torch
+from ds4d.cli import main
+from ds4d.core import large_arrays
+one, other, threads = json.loads(sys.argv[1])
+torch.set_num_threads(1)
+code = main(one)
+torch.set_num_threads(threads)
+sys.exit(code or main(other))
+"""
+
+
 def attack_by_threads(bench: Bench, random: Random, number: int) -> None:
-    """Other numbers of threads, hash seeds and settings of OpenMP: the same result."""
-    run = bench.folder / "run"
+    """One thread against 2, 3 and 4, with several presets; then other settings of OpenMP, hash seeds and locales."""
+    kinds, run = list(_KINDS.values()), bench.folder / "run"
+    if number < len(kinds) * len(_THREADS):
+        more, threads = kinds[number // len(_THREADS)], _THREADS[number % len(_THREADS)]
+        one = bench.folder / "one"
+        fits = [bench.generate(one, *more), bench.generate(run, *more), threads]
+        argv = [sys.executable, "-c", _TWO_FITS, json.dumps(fits)]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=600, cwd=bench.folder)
+        check_ending(argv[3:], done.returncode, done.stdout + done.stderr, 0)
+        assert same_results(run, one), f"another result with {threads} threads and {more}"
+        return
     variables = {
-        "OMP_NUM_THREADS": random.choice(["1", "2", "3", "8"]), "PYTHONHASHSEED": str(random.randrange(2**32)),
+        "OMP_NUM_THREADS": random.choice(["1", "2", "3", "4"]), "PYTHONHASHSEED": str(random.randrange(2**32)),
         "NUMBA_NUM_THREADS": random.choice(["1", "2"]), "LANG": random.choice(["C", "C.UTF-8"]),
     }  # fmt: skip
     _start(bench.generate(run), bench.folder, **variables)
@@ -264,16 +294,51 @@ def attack_by_threads(bench: Bench, random: Random, number: int) -> None:
 
 
 def attack_soak(bench: Bench, random: Random, number: int) -> None:
-    """Several fits in one process: the same result each time, and no growth of memory or open files."""
+    """Ten fits in one process: the same result each time, and no growth of memory or open files."""
 
     def memory() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
-    seen = []
-    for turn in range(5):
+    more = [[], _KINDS["cpu"], _KINDS["inflated"]][number % 3]
+    seen, first = [], bench.run if not more else bench.folder / "run0"
+    for turn in range(10):
         run = bench.folder / f"run{turn}"
-        assert survive(bench.generate(run), 0) == 0
-        assert same_results(run, bench.run)
+        assert survive(bench.generate(run, *more), 0) == 0
+        assert same_results(run, first)
         seen.append((memory(), len(os.listdir("/proc/self/fd"))))
     assert seen[-1][0] < 1.1 * seen[1][0], f"memory grows: {seen}"
     assert seen[-1][1] <= seen[1][1] + 1, f"open files grow: {seen}"
+
+
+def attack_large_arrays(bench: Bench, random: Random, number: int) -> None:
+    """All arrays in temporary files; in a folder that is missing or full; or the fit is killed: nothing stays there."""
+    run, temporary = bench.folder / "run", bench.folder / "temporary"
+    way = ("space", "killed", "no folder", "full")[number % 4]
+    if way != "no folder":
+        temporary.mkdir()
+    is_mounted = way == "full" and can_mount()
+    if is_mounted:
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={random.choice([4, 64, 512])}k", "tmpfs", str(temporary)]
+        subprocess.run(mount, check=True)
+
+    def fit() -> int:
+        large_arrays.LIMIT_BYTES = random.choice([0, 1000, 100_000])
+        large_arrays._BLOCK_BYTES = random.choice([2**16, 2**24])
+        tempfile.tempdir = str(temporary)
+        return main(bench.generate(run))
+
+    def kill(process: int) -> None:
+        time.sleep(random.uniform(0, float((bench.run.parent / "seconds").read_text())))
+        os.kill(process, signal.SIGKILL)
+
+    try:
+        code, text = in_fork(fit, SECONDS, after=kill if way == "killed" else None)
+        assert code == 0 or (way == "killed" and code == KILLED), text
+        if way != "no folder":
+            assert not list(temporary.iterdir()), "temporary files are left"
+    finally:
+        if is_mounted:
+            subprocess.run(["umount", "-l", str(temporary)], check=True)
+    if code == KILLED:
+        _recover(bench, run)
+    assert same_results(run, bench.run), "another result"

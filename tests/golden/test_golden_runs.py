@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from ds4d.core import large_arrays
+
 SCRIPT = Path(__file__).with_name("make_golden_runs.py")
 
 # On one machine a fit repeats bit by bit. Elsewhere sums are rounded differently, which Adam magnifies where a gradient
@@ -60,3 +62,16 @@ def test_a_fit_is_the_stored_one(name: str, script: ModuleType, stored: dict[str
 
 def test_every_stored_run_is_tested(script: ModuleType, stored: dict[str, Any]) -> None:
     assert set(stored["runs"]) == set(script.RUNS) == {"views", "video", "perturbed"}
+
+
+@pytest.mark.parametrize("name", ["views", "video"])
+def test_a_fit_with_all_arrays_in_files_is_the_same(
+    name: str, script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_memory = script.golden_run(name)
+    monkeypatch.setattr(large_arrays, "LIMIT_BYTES", 0)
+    monkeypatch.setattr(large_arrays, "_BLOCK_BYTES", 1 << 16)
+    made = []
+    monkeypatch.setattr(large_arrays, "_map", lambda size, real=large_arrays._map: (made.append(size), real(size))[1])
+    assert script.golden_run(name) == in_memory  # bit by bit
+    assert len(made) > 3

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 import ds4d.io.cache as cache_module
@@ -103,13 +102,12 @@ def test_default_limit_is_four_gibibytes() -> None:
     assert LIMIT_BYTES == 4 * 1024**3
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("I/O error")])
-def test_failed_write_warns_and_leaves_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def fail(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+def test_failed_write_warns_and_leaves_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path, parts: object) -> None:
         path.write_bytes(b"incomplete")
-        raise error
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache_module, "save_file", fail)
+    monkeypatch.setattr(cache_module, "write_parts", fail)
     with notices_to((notices := []).append):
         write_cached("features", "key", {"maps": maps()})
     assert [(type(notice), notice.part) for notice in notices] == [(Warned, "cache")]
@@ -122,7 +120,7 @@ def test_failed_write_keeps_the_older_file(monkeypatch: pytest.MonkeyPatch) -> N
     def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache_module, "save_file", fail)
+    monkeypatch.setattr(cache_module, "write_parts", fail)
     with notices_to((notices := []).append):
         write_cached("features", "key", {"maps": maps(2)})
     assert [(type(notice), notice.part) for notice in notices] == [(Warned, "cache")]

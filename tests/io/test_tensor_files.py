@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from ds4d.core import large_arrays
 from ds4d.io import (
     DIGEST,
     DamagedFileError,
@@ -16,8 +17,10 @@ from ds4d.io import (
     read_safetensors,
     read_shapes,
     read_tensors,
+    tensor_files,
     write_tensors,
 )
+from ds4d.io.tensor_files import encode_safetensors
 
 TENSORS = {
     "x": torch.arange(6.0).reshape(2, 3),
@@ -144,3 +147,32 @@ def test_other_files_are_damaged(path: Path, content: bytes) -> None:
 def test_files_of_other_programs_are_read(tmp_path: Path) -> None:
     save_file({"x": torch.ones(2)}, tmp_path / "x.safetensors")
     assert torch.equal(read_tensors(tmp_path / "x.safetensors")[0]["x"], torch.ones(2))
+
+
+def test_files_are_those_of_the_library(tmp_path: Path) -> None:
+    tensors = TENSORS | {
+        "half": torch.arange(6).half().view(2, 3),
+        "empty": torch.zeros(0, 4),
+        "yes": torch.tensor(True),
+    }
+    tensors |= {"rows": torch.arange(12).view(3, 4).T}
+    written = b"".join(encode_safetensors({name: x.contiguous() for name, x in tensors.items()}, {"about": "a test"}))
+    save_file({name: x.contiguous() for name, x in tensors.items()}, tmp_path / "x", metadata={"about": "a test"})
+    assert written == (tmp_path / "x").read_bytes()
+
+
+def test_large_tensors_are_read_and_written_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tensors = {"a": torch.arange(100_000.0), "b": torch.arange(999).half(), "c": torch.zeros(3, 0)}
+    write_tensors(tmp_path / "small", tensors)
+    monkeypatch.setattr(large_arrays, "LIMIT_BYTES", 100)
+    monkeypatch.setattr(tensor_files, "LIMIT_BYTES", 100)
+    monkeypatch.setattr(large_arrays, "_BLOCK_BYTES", 4096)
+    write_tensors(tmp_path / "large", tensors)
+    assert (tmp_path / "small").read_bytes() == (tmp_path / "large").read_bytes()
+    found, _ = read_tensors(tmp_path / "large")
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    damaged = bytearray((tmp_path / "large").read_bytes())
+    damaged[-1] ^= 1
+    (tmp_path / "large").write_bytes(damaged)
+    with pytest.raises(DamagedFileError):
+        read_tensors(tmp_path / "large")

@@ -174,7 +174,7 @@ def test_ten_thousand_frames_give_32(write_video_file, disc, over) -> None:
     assert loaded.video.num_times == 32
     assert loaded.seconds[-1] == pytest.approx(999.9)
     assert loaded.video.fps == pytest.approx(31 / 999.9)
-    with pytest.raises(ValueError, match="500 frames"):
+    with pytest.raises(ValueError, match="5000 frames"):
         load_video(path, VideoConfig(fps=10.0))
 
 

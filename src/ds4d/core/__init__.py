@@ -9,6 +9,13 @@ from ds4d.core.config_io import with_overrides as with_overrides
 from ds4d.core.device import DeviceName as DeviceName
 from ds4d.core.device import choose_device as choose_device
 from ds4d.core.device import describe_device as describe_device
+from ds4d.core.large_arrays import ArrayList as ArrayList
+from ds4d.core.large_arrays import blocks_of as blocks_of
+from ds4d.core.large_arrays import large_array as large_array
+from ds4d.core.large_arrays import large_tensor as large_tensor
+from ds4d.core.large_arrays import release_pages as release_pages
+from ds4d.core.large_arrays import released as released
+from ds4d.core.large_arrays import rows_at_once as rows_at_once
 from ds4d.core.notices import Degraded as Degraded
 from ds4d.core.notices import Notice as Notice
 from ds4d.core.notices import Warned as Warned

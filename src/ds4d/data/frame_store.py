@@ -8,6 +8,7 @@ from threading import Lock
 import numpy as np
 from jaxtyping import UInt8
 
+from ds4d.core import large_array
 from ds4d.io import premultiply, read_rgba, resize_premultiplied
 
 _GIBIBYTE = 2**30
@@ -22,7 +23,7 @@ class FrameStore:
         height: height of the resized images, pixels.
         alpha_floor: alphas (of 255) below it are set to 0 before resizing, because generators leave gray pixels with
             an alpha of 1; 0 keeps all.
-        cache_bytes: memory for the cache, bytes.
+        cache_bytes: size of the cache, a large array, bytes.
     """
 
     def __init__(
@@ -38,8 +39,10 @@ class FrameStore:
         self.num_times, self.num_views = len(self.paths), len(self.paths[0])
         self.width, self.height = width, height
         self._alpha_floor = alpha_floor
-        self._capacity = cache_bytes // (4 * width * height)
-        self._cache: OrderedDict[Path, UInt8[np.ndarray, "H W 4"]] = OrderedDict()
+        count = sum(path is not None for row in self.paths for path in row)
+        self._capacity = min(count, cache_bytes // (4 * width * height))
+        self._cache = large_array((self._capacity, height, width, 4), np.uint8)
+        self._places: OrderedDict[Path, int] = OrderedDict()  # in the cache, the least recently used first
         self._lock = Lock()
 
     def read(self, time: int, view: int) -> UInt8[np.ndarray, "H W 4"]:
@@ -52,19 +55,24 @@ class FrameStore:
         if path is None:
             raise ValueError(f"view {view} must have an image at time index {time}, got none. Check `valid` first.")
         with self._lock:
-            if path in self._cache:
-                self._cache.move_to_end(path)
-                return self._cache[path]
+            if path in self._places:
+                self._places.move_to_end(path)
+                return _read_only(self._cache[self._places[path]].copy())  # its place may be given to another
         pixels = self._load(path)
         with self._lock:
-            self._cache[path] = pixels
-            while len(self._cache) > self._capacity:
-                self._cache.popitem(last=False)
-        return pixels
+            if self._capacity and path not in self._places:
+                full = len(self._places) == self._capacity
+                place = self._places.popitem(last=False)[1] if full else len(self._places)
+                self._cache[place] = pixels
+                self._places[path] = place
+        return _read_only(pixels)
 
     def _load(self, path: Path) -> UInt8[np.ndarray, "H W 4"]:
         rgba = read_rgba(path)
         rgba[rgba[..., 3] < self._alpha_floor] = 0
-        pixels = resize_premultiplied(premultiply(rgba), self.width, self.height)
-        pixels.flags.writeable = False  # it is shared with the cache
-        return pixels
+        return resize_premultiplied(premultiply(rgba), self.width, self.height)
+
+
+def _read_only(pixels: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
+    pixels.flags.writeable = False
+    return pixels

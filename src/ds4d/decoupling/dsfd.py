@@ -1,14 +1,18 @@
 """DSFD, dynamic-static feature decoupling: projection of each token on its reference, and the remainder."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ds4d.core import check_choices
+from ds4d.core import check_choices, released, rows_at_once
 from ds4d.decoupling.reference import REFERENCES, ReferenceName
 from ds4d.types import Cameras, DecoupledFeatures
+
+_CELLS = 64  # a multiple of what vector registers hold
+_BLOCKS = 4  # clips are worked on as a whole while they are not larger than this many blocks (`rows_at_once`)
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,19 @@ def reference_basis(maps: Float[Tensor, "T V C h w"], reference: str) -> Float[T
     if reference not in REFERENCES:
         raise ValueError(f"reference must be one of {', '.join(REFERENCES)}, got {reference!r}.")
     return REFERENCES[reference](maps)
+
+
+def reference_of_all(maps: Float[Tensor, "T V C h w"], reference: str) -> Float[Tensor, "R V C h w"]:
+    """`reference_basis` of maps in any precision, in single precision; of long clips some rows of cells at a time."""
+    height, width = maps.shape[-2:]
+    # Sums come out the same, bit by bit, if vector registers begin at the same cells as without parts.
+    step = _CELLS // math.gcd(width, _CELLS)
+    rows = max(step, _BLOCKS * rows_at_once(4 * maps[..., :1, :].numel()) // step * step)
+    parts = []
+    for first in range(0, height, rows):
+        cells = [frames[..., first : first + rows, :].float() for frames in released(maps)]
+        parts.append(reference_basis(torch.cat(cells), reference))
+    return torch.cat(parts, dim=-2)
 
 
 def decouple(maps: Float[Tensor, "T V C h w"], basis: Float[Tensor, "R _ _ _ _"]) -> DecoupledFeatures:

@@ -5,10 +5,15 @@ from dataclasses import dataclass, field
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ds4d.core import check_ranges
 from ds4d.deformation.hexplane import HexPlane, HexPlaneConfig
 from ds4d.types import RawGaussians
+
+# Products of matrices on the CPU give the same bits with any number of threads if their sides are multiples of this;
+# others are split among the threads.
+_ALIGNED = 16
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,15 @@ class DeformationField(nn.Module):
     def _hidden(self, planes: Tensor, point_features: Tensor | None) -> Tensor:
         if point_features is None:
             point_features = planes.new_zeros(*planes.shape[:-1], self.point_channels)
-        return self.trunk(torch.cat((planes, point_features), dim=-1))
+        first, *others = self.trunk
+        assert isinstance(first, nn.Linear)
+        spare = -first.in_features % _ALIGNED
+        zeros = planes.new_zeros(1).expand(*planes.shape[:-1], spare)
+        features = torch.cat((planes, point_features, zeros), dim=-1)
+        hidden = F.linear(features, F.pad(first.weight, (0, spare)), first.bias)
+        for layer in others:
+            hidden = layer(hidden)
+        return hidden
 
     @staticmethod
     def apply_changes(raw: RawGaussians, changes: dict[str, Float[Tensor, "T N _"]]) -> RawGaussians:

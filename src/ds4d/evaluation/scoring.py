@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from ds4d.core import tracked
+from ds4d.core import release_pages, tracked
 from ds4d.data import TransformsFrame, read_transforms
 from ds4d.geometry import transform_cameras
 from ds4d.io import read_rgba
@@ -106,6 +106,7 @@ def score_training_images(scene: Scene, renderer: Renderer, video: MultiViewVide
         colors = (rendering.colors + (1 - rendering.alphas)).squeeze(1).clamp(0, 1).cpu()
         truth = video.gather(times, views).composite(torch.ones(len(times), 3))
         scores[times, views] = psnr(colors, truth)
+        release_pages()
     return scores
 
 

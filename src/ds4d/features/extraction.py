@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ds4d.core import check_choices, to_dict, tracked
+from ds4d.core import check_choices, large_tensor, release_pages, to_dict, tracked
 from ds4d.features.dinov2 import Dinov2, Dinov2Config
 from ds4d.features.filters import FilterBank, FilterBankConfig
 from ds4d.io import read_cached, write_cached
@@ -174,8 +174,9 @@ def _extract(
         found = extractor(images.to(device)).half().cpu()
         _check_finite(found, times, [video.view_names[view] for view in views.tolist()])
         if maps is None:
-            maps = found.new_zeros(video.num_times, len(chosen), *found.shape[1:])
+            maps = large_tensor((video.num_times, len(chosen), *found.shape[1:]), found.dtype)
         maps[times, indices] = found
+        release_pages()
     assert maps is not None
     return maps
 

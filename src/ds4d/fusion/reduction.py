@@ -4,7 +4,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ds4d.core import release_pages
+
 _SAMPLE_SIZE = 65_536  # cells, enough for the statistics of all
+_SAMPLES_AT_ONCE = 1024  # each is on pages of its own
 
 
 def standardize(
@@ -49,4 +52,8 @@ def _sample_cells(maps: Tensor, valid: Tensor) -> Float[Tensor, "M C"]:
     chosen = chosen.to(pairs.device)
     time, view = pairs[chosen // (height * width)].unbind(1)
     row, column = chosen // width % height, chosen % width
-    return maps[time, view, :, row, column].float()
+    found = []
+    for part in torch.arange(len(chosen), device=chosen.device).split(_SAMPLES_AT_ONCE):
+        found.append(maps[time[part], view[part], :, row[part], column[part]])
+        release_pages()
+    return torch.cat(found).float()

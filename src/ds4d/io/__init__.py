@@ -42,6 +42,7 @@ from ds4d.io.tensor_files import is_finite as is_finite
 from ds4d.io.tensor_files import read_safetensors as read_safetensors
 from ds4d.io.tensor_files import read_shapes as read_shapes
 from ds4d.io.tensor_files import read_tensors as read_tensors
+from ds4d.io.tensor_files import write_parts as write_parts
 from ds4d.io.tensor_files import write_tensors as write_tensors
 from ds4d.io.video_writer import write_alpha_video as write_alpha_video
 from ds4d.io.video_writer import write_video as write_video

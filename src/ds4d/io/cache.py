@@ -6,14 +6,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ds4d.core import Warned, notify
 from ds4d.io.atomic import atomic_path
-from ds4d.io.tensor_files import is_finite, read_safetensors
+from ds4d.io.tensor_files import bytes_of, encode_safetensors, is_finite, read_safetensors, write_parts
 
 LIMIT_BYTES = 4 * 2**30
 _SUFFIX = ".safetensors"
@@ -67,9 +64,9 @@ def write_cached(category: str, key: str, tensors: Mapping[str, Tensor], *, limi
     try:
         path = cache_folder(category) / f"{key}{_SUFFIX}"
         with atomic_path(path) as temporary:
-            save_file(contiguous, temporary, metadata={"sha256": _digest(contiguous)})
+            write_parts(temporary, encode_safetensors(contiguous, {"sha256": _digest(contiguous)}))
         _evict(path.parent, limit_bytes)
-    except (SafetensorError, OSError) as error:
+    except OSError as error:
         message = (
             f"{category} are not cached: {error}. Set the environment variable DS4D_CACHE to a folder that can be "
             "written to."
@@ -98,5 +95,6 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(tensors[name].contiguous().view(-1).view(torch.uint8).numpy())
+        for block in bytes_of(tensors[name]):
+            digest.update(block)
     return digest.hexdigest()

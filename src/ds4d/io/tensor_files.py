@@ -3,24 +3,26 @@
 import hashlib
 import json
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from ds4d.core import blocks_of, large_tensor
+from ds4d.core.large_arrays import LIMIT_BYTES
 from ds4d.io.atomic import atomic_path
 from ds4d.io.bounded_files import check_regular
 
 DIGEST = "sha256"  # its key among the texts of a file
 _MAX_BYTES = 2**35
 _MAX_HEADER_BYTES = 2**24  # the format allows 100 MB, which take gigabytes when they are parsed
-_DTYPES = {torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16}
-_DTYPES |= {torch.int8, torch.uint8, torch.bool}
-_AT_ONCE = 2**22  # values whose finiteness is checked together, which bounds the memory
+_DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+_DTYPES |= {torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8"}
+_DTYPES |= {torch.bool: "BOOL"}
 
 
 class DamagedFileError(ValueError):
@@ -35,16 +37,51 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         tensors: tensors by name, on any device.
         metadata: texts to keep with them.
     """
-    content = encode_tensors(tensors, metadata)
     with atomic_path(path, durable=True) as temporary:
-        temporary.write_bytes(content)
+        write_parts(temporary, encode_tensors(tensors, metadata))
 
 
-def encode_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
-    """The content of the file that `write_tensors` writes."""
+def write_parts(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+    """Writes a file part by part."""
+    with open(path, "wb") as file:
+        for part in parts:
+            file.write(part)
+
+
+def encode_tensors(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> Iterator[bytes | memoryview]:
+    """The content of the file that `write_tensors` writes, in parts: tensors may be larger than the memory."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     texts = dict(metadata or {})
-    return to_bytes(plain, metadata={**texts, DIGEST: digest_of(plain, texts)})
+    yield from encode_safetensors(plain, {**texts, DIGEST: digest_of(plain, texts)})
+
+
+def encode_safetensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Iterator[bytes | memoryview]:
+    """The content of a safetensors file, in parts; the library would make a copy of all tensors.
+
+    Args:
+        tensors: tensors on the CPU by name.
+        metadata: texts to keep with them.
+    """
+    # Wide types come first, as in files of the library, so that all values are aligned.
+    ordered = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for name, tensor in ordered:
+        start, end = end, end + tensor.nbytes
+        header[name] = {"dtype": _DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+    encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    yield len(encoded).to_bytes(8, "little") + encoded
+    for _, tensor in ordered:
+        yield from bytes_of(tensor)
+
+
+def bytes_of(tensor: Tensor) -> Iterator[memoryview]:
+    """The bytes of a tensor on the CPU, in blocks."""
+    for block in blocks_of(tensor.contiguous()):
+        yield block.view(torch.uint8).numpy().data
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -78,10 +115,29 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
     with _opened(path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         metadata = dict(file.metadata() or {})
+        tensors = _without_large(path, tensors)
     for name, tensor in tensors.items():
         if tensor.dtype not in _DTYPES:
             raise ValueError(f"{path}: {name} must hold numbers of a common kind, got {tensor.dtype}. Convert it.")
     return tensors, metadata
+
+
+def _without_large(path: str | Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a file, the large ones as large tensors: the library maps the file, and its pages stay."""
+    large = [name for name, tensor in tensors.items() if tensor.nbytes > LIMIT_BYTES and tensor.dtype in _DTYPES]
+    if not large:
+        return tensors
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))  # the library has read it, too
+        for name in large:
+            tensor = large_tensor(tensors[name].shape, tensors[name].dtype)
+            file.seek(8 + length + header[name]["data_offsets"][0])
+            for block in bytes_of(tensor):
+                if file.readinto(block) != len(block):
+                    raise ValueError("it became shorter while it was read")
+            tensors[name] = tensor
+    return tensors
 
 
 def read_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
@@ -97,7 +153,7 @@ def read_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
 
 def is_finite(tensor: Tensor) -> bool:
     """Whether a tensor holds neither NaN nor infinity; in little memory."""
-    return all(bool(part.isfinite().all()) for part in tensor.reshape(-1).split(_AT_ONCE))
+    return all(bool(part.isfinite().all()) for part in blocks_of(tensor))
 
 
 def digest_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
@@ -105,7 +161,8 @@ def digest_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str
     digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+        for block in bytes_of(tensor):
+            digest.update(block)
     return digest.hexdigest()
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from ds4d.core import release_pages
 from ds4d.data.combining import GENERATED_WEIGHT, view_weights
 from ds4d.geometry import RIGS, frame_times, rig_cameras, rig_cameras_around
 from ds4d.io import resize_premultiplied
@@ -67,7 +68,9 @@ class VideoWithViews:
         """One image: 8-bit RGBA, colors premultiplied by alpha."""
         if view == 0:
             return self.video.read(time, 0)
-        return resize_premultiplied(self.views[time, view - 1], self.width, self.height)
+        image = resize_premultiplied(self.views[time, view - 1], self.width, self.height)
+        release_pages()
+        return image
 
 
 def stag4d_cameras(video: Video) -> Cameras:

@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from ds4d.core import tracked
+from ds4d.core import large_array, large_tensor, release_pages, tracked
 from ds4d.geometry import RIGS
 from ds4d.multiview.base import join_views
 from ds4d.multiview.depth_pairs import DepthPair, surface_gaussians
@@ -21,6 +21,7 @@ _VIEW_HEIGHT = 256  # pixels, at most
 _CONFIDENCE_HEIGHT = 64  # pixels
 _EMPTY_CONFIDENCE = 0.2  # of pixels that show no object
 
+ArrayOfViews = UInt8[np.ndarray, "T V h w 4"]
 ShapeOfFrames = Callable[[range], tuple[DepthPair, Cameras]]
 
 
@@ -39,21 +40,29 @@ def render_shapes(
     Returns:
         The views, and the surface points of the middle frame.
     """
-    views, weights, points = [], [], None
+    views: ArrayOfViews | None = None
+    weights: Float[Tensor, "T V 1 h w"] | None = None
+    points = None
     for first in tracked(range(0, video.num_times, _BATCH), work):
         times = range(first, min(first + _BATCH, video.num_times))
         pair, camera = shape(times)
-        views.append(render_views(surface_gaussians(pair, camera), cameras, device))
-        weights.append(render_confidence(pair, camera, cameras, device))
+        rendered = render_views(surface_gaussians(pair, camera), cameras, device)
+        if views is None:
+            views = large_array((video.num_times, *rendered.shape[1:]), np.uint8)
+        views[first : times.stop] = rendered
+        confidence = render_confidence(pair, camera, cameras, device)
+        if confidence is not None:
+            if weights is None:
+                weights = large_tensor((video.num_times, *confidence.shape[1:]), confidence.dtype)
+            weights[first : times.stop] = confidence
+        release_pages()
         if video.num_times // 2 in times:
             index = video.num_times // 2 - first
             points = surface_points(pair.at_times(slice(index, index + 1)), camera.at_time(index))
     names = [view.name for view in RIGS["stag4d"][1:]]
-    joined = join_views(video, np.concatenate(views), cameras, names)
-    known = [weight for weight in weights if weight is not None]
-    if known:
-        joined = replace(joined, pixel_weights=torch.cat(known))
-    return GeneratedViews(joined, points)
+    assert views is not None  # a video has a frame at least
+    joined = join_views(video, views, cameras, names)
+    return GeneratedViews(replace(joined, pixel_weights=weights), points)
 
 
 def render_confidence(

@@ -21,7 +21,7 @@ _MAX_PREVIEWS = 8
 
 
 class ClipFrames:
-    """The `Frames` of one view, held in memory as one image per time.
+    """The `Frames` of one view, held as one image per time.
 
     Args:
         images: images of one size, premultiplied.
@@ -93,7 +93,7 @@ def load_video(path: str | Path, config: VideoConfig) -> LoadedVideo:
         fatal = " ".join(str(finding) for finding in inspection.findings if finding.severity == "fatal")
         raise ValueError(f"{path} cannot be used. {fatal} `ds4d check {path} -o DIR` shows its masks.")
     images = context.mattes.images
-    for time, matte in enumerate(images):  # in place: one copy of the clip is in memory
+    for time, matte in enumerate(images):  # in place: there is one copy of the clip
         images[time] = crop.crop(matte)
     return LoadedVideo(Video(ClipFrames(images), context.video.fps), crop, context.seconds, inspection.findings)
 
@@ -101,7 +101,7 @@ def load_video(path: str | Path, config: VideoConfig) -> LoadedVideo:
 def inspect_video(path: str | Path, config: VideoConfig) -> Inspection:
     """Reads a video, removes its background and checks the result, as `load_video` with these arguments.
 
-    One copy of the clip is in memory: each frame is replaced by its matte.
+    There is one copy of the clip: each frame is replaced by its matte.
 
     Raises:
         ValueError: The file cannot be read, or the background cannot be removed.
@@ -118,7 +118,7 @@ def inspect_video(path: str | Path, config: VideoConfig) -> Inspection:
     return Inspection(context, run_checks(context), previews)
 
 
-def _make_previews(images: list[UInt8[np.ndarray, "H W 4"]]) -> dict[int, UInt8[np.ndarray, "h w 4"]]:
-    indices = np.linspace(0, len(images) - 1, min(_MAX_PREVIEWS, len(images))).round().astype(int)
+def _make_previews(images: Sequence[UInt8[np.ndarray, "H W 4"]]) -> dict[int, UInt8[np.ndarray, "h w 4"]]:
+    indices = np.linspace(0, len(images) - 1, min(_MAX_PREVIEWS, len(images))).round().astype(int).tolist()
     size = reduced_size(Size(*images[0].shape[1::-1]), PREVIEW_SIDE)
-    return {int(index): resize_premultiplied(images[index], *size) for index in indices}
+    return {index: resize_premultiplied(images[index], *size) for index in indices}

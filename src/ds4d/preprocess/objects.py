@@ -1,5 +1,6 @@
 """Object selection: which connected components of the mattes are kept."""
 
+from collections.abc import MutableSequence
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,9 @@ _MAX_GAP = 0.006  # of the longer image side: parts closer than this are one com
 _MIN_AREA = 0.01  # of the largest component's area: smaller components are noise
 
 
-def keep_objects(images: list[UInt8[np.ndarray, "H W 4"]], keep: Literal["largest", "all"]) -> tuple[float, ...]:
+def keep_objects(
+    images: MutableSequence[UInt8[np.ndarray, "H W 4"]], keep: Literal["largest", "all"]
+) -> tuple[float, ...]:
     """Clears small components and, if only the largest object is kept, all other objects, in place.
 
     The largest object is tracked through the clip from the frame where it is largest, forwards and backwards. Parts

@@ -1,13 +1,15 @@
-"""Reading the selected frames of a video into memory."""
+"""Reading the selected frames of a video."""
 
 import math
+from collections import Counter
+from collections.abc import MutableSequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
-from ds4d.core import tracked
+from ds4d.core import ArrayList, tracked
 from ds4d.io import Size
 from ds4d.io.image_sequence import IMAGE_SUFFIXES, ImageSequence
 from ds4d.io.video_reader import VideoReader
@@ -46,7 +48,7 @@ class RawVideo:
         info: their times, and the size of the video.
     """
 
-    images: list[UInt8[np.ndarray, "H W 4"]]
+    images: MutableSequence[UInt8[np.ndarray, "H W 4"]]
     info: VideoInfo
 
 
@@ -63,8 +65,10 @@ def read_raw_video(path: Path, config: VideoConfig) -> RawVideo:
     wanted = sorted(set(indices))
     max_side = _max_side(len(indices), config.size)
     frames = source.read(wanted, max_side, alpha=config.matting in ("auto", "alpha"))
-    read = dict(tracked(frames, "reading the video", len(wanted)))
-    decoded = [index for index in indices if index in read]
+    decoded, images, times = [], ArrayList(), Counter(indices)
+    for index, image in tracked(frames, "reading the video", len(wanted)):
+        decoded += [index] * times[index]
+        images.extend([image] * times[index])
     if not decoded:
         raise ValueError(f"{path} must hold frames that can be decoded, got none. Export or download it again.")
     seconds = tuple(source.seconds[index] for index in decoded)
@@ -75,7 +79,7 @@ def read_raw_video(path: Path, config: VideoConfig) -> RawVideo:
         source_frames=len(source.seconds),
         missing=source.missing + len(indices) - len(decoded),
     )
-    return RawVideo([read[index] for index in decoded], info)
+    return RawVideo(images, info)
 
 
 def _max_side(count: int, size: int) -> int:

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Int, Integer
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from ds4d.core import ArrayList
 from ds4d.preprocess.components import component_areas, label_components, select_components
 
 _MIN_OVERLAP = 0.25  # of the smaller component's area: an object that moves by half its width per frame is followed
@@ -29,7 +30,7 @@ class ComponentTracks:
     """
 
     def __init__(self, masks: Iterable[Bool[np.ndarray, "H W"]]) -> None:
-        self.labels: list[Integer[np.ndarray, "H W"]] = []
+        self.labels = ArrayList()
         self.areas: list[Int[np.ndarray, " components"]] = []
         edges, total = [np.zeros((2, 0), np.int64)], 0
         for mask in masks:

@@ -1,6 +1,6 @@
 """A scene evaluated at its frames: what players, exporters and the viewer read without networks or feature maps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ds4d.core import tracked
+from ds4d.core import large_tensor, release_pages, tracked
 from ds4d.geometry import nearest_frames
 from ds4d.scene.base import Scene, Timeline, check_times
 from ds4d.scene.files import check_shapes, mismatch, read_record, read_tensors
@@ -48,7 +48,9 @@ class BakedGaussians:
             return torch.lerp(frames[low], frames[high], weights.expand(-1, *frames.shape[1:]))
 
         sh = blend(self.frames.sh) if self.frames.sh.ndim == 4 else self.frames.sh
-        return RawGaussians(**{name: blend(getattr(self.frames, name)) for name in _MOVING}, sh=sh)
+        raw = RawGaussians(**{name: blend(getattr(self.frames, name)) for name in _MOVING}, sh=sh)
+        release_pages()
+        return raw
 
     def at(self, times: Float[Tensor, " T"]) -> Gaussians:
         """Activated Gaussians, ready to be rendered, at any times in [0, 1]; leading axis T, normalized space."""
@@ -90,8 +92,25 @@ def bake_at(scene: Scene, times: Float[Tensor, " T"]) -> BakedGaussians:
     """
     with torch.no_grad():
         batches = tracked(times.to(scene.device).split(FRAMES_AT_ONCE), "evaluating the frames")
-        frames = [scene.raw_at(batch) for batch in batches]
-    parts = {name: torch.cat([getattr(part, name) for part in frames]) for name in _MOVING}
-    sh = torch.cat([part.sh for part in frames]) if frames[0].sh.ndim == 4 else frames[0].sh
+        frames = _joined((scene.raw_at(batch) for batch in batches), len(times))
     timeline = replace(scene.timeline, times=tuple(times.tolist()))
-    return BakedGaussians(RawGaussians(**parts, sh=sh), timeline, scene.world)
+    return BakedGaussians(frames, timeline, scene.world)
+
+
+def _joined(parts: Iterator[RawGaussians], count: int) -> RawGaussians:
+    """Gaussians of some frames after another, `count` in all; large if they are. A color without time is kept so."""
+    joined: dict[str, Tensor] = {}
+    done = 0
+    for part in parts:
+        moving = {name: getattr(part, name) for name in (*_MOVING, *(("sh",) if part.sh.ndim == 4 else ()))}
+        if not joined:
+            joined = {"sh": part.sh} | {
+                name: large_tensor((count, *values.shape[1:]), values.dtype, values.device)
+                for name, values in moving.items()
+            }
+        end = done + len(part.means)
+        for name, values in moving.items():
+            joined[name][done:end] = values
+        done = end
+        release_pages()
+    return RawGaussians(**joined)

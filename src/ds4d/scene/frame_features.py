@@ -1,12 +1,14 @@
 """The decoupled features of all frames and views, with their cameras: what the fusion reads at any time."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ds4d.decoupling import DecouplingConfig, check_static_cameras, decouple, reference_basis
+from ds4d.core import large_tensor, release_pages
+from ds4d.decoupling import DecouplingConfig, check_static_cameras, decouple, reference_of_all
 from ds4d.fusion import FusionConfig, Tssf, pca_projection, standardize
 from ds4d.geometry import nearest_frames
 from ds4d.types import Cameras, FrameFeatures, MultiViewVideo
@@ -89,7 +91,9 @@ class FrameFeatureCache(nn.Module):
 
     def at_frames(self, rows: Int[Tensor, " B"]) -> FrameObservation:
         """The observation of the frames with these indices."""
-        return FrameObservation(**{name: tensor.index_select(0, rows) for name, tensor in self.observed.items()})
+        observed = {name: tensor.index_select(0, rows) for name, tensor in self.observed.items()}
+        release_pages()
+        return FrameObservation(**observed)
 
     def at(self, times: Float[Tensor, " B"]) -> FrameObservation:
         """The observation at any times in [0, 1], interpolated between the two nearest frames.
@@ -107,6 +111,7 @@ class FrameFeatureCache(nn.Module):
             blended[name] = blend(
                 tensor.index_select(0, low), tensor.index_select(0, high), valid_weight if of_images else weight
             )
+        release_pages()
         return FrameObservation(**blended)
 
     def fuse(self, tssf: Tssf, points: Float[Tensor, "B N 3"], observation: FrameObservation) -> Float[Tensor, "B N C"]:
@@ -150,7 +155,7 @@ class FrameFeatureCache(nn.Module):
     def folded(self, tssf: Tssf) -> "FrameFeatureCache":
         """The cache with the learned linear map applied to its maps, in half precision: all that rendering needs."""
         with torch.no_grad():
-            maps = torch.stack([tssf.reduced(frame).half() for frame in self.maps])
+            maps = _stacked(self.maps, lambda frame: tssf.reduced(frame).half())
         return FrameFeatureCache(
             maps, self.valid, self.times, self.cameras, self.distance_maps, self.depths, self.warps
         )
@@ -206,11 +211,12 @@ def cache_features(
     offset, factor = (part[:, None, None] for part in standardize(content, features.valid))
     for frame in content:  # in place, frame by frame: the maps of a long clip are large
         frame.copy_(((frame.float() - offset) * factor).clamp(-_CLAMP, _CLAMP))
+        release_pages()
     distance_maps = _distance_maps(features, fusion.distance_channels) if fusion.needs_distances else None
     depths = None
     if fusion.needs_depths:
         width = max(1, round(fusion.depth_size * cameras.width / cameras.height))
-        depths = torch.zeros(len(times), cameras.num_views, 1, fusion.depth_size, width, dtype=torch.half)
+        depths = large_tensor((len(times), cameras.num_views, 1, fusion.depth_size, width), torch.half)
     return FrameFeatureCache(content, features.valid.float(), times, cameras, distance_maps, depths)
 
 
@@ -230,6 +236,7 @@ def _check_finite(features: FrameFeatures) -> None:
                 f"features of frame {time}, view {int(broken.nonzero()[0])}, must be finite, got NaN or infinity. "
                 "Extract them again."
             )
+        release_pages()
 
 
 def _blend(
@@ -249,18 +256,34 @@ def _blend_depths(
 
 def _decoupled_maps(maps: Float[Tensor, "T V C h w"], config: DecouplingConfig) -> Float[Tensor, "T V D h w"]:
     """The maps and their dynamic parts, concatenated; half precision, computed image by image in single precision."""
-    if not config.enabled:
-        return maps.to(torch.half, copy=True)
     num_times, num_views, channels, *cells = maps.shape
-    content = maps.new_empty(num_times, num_views, 2 * channels, *cells, dtype=torch.half)
+    content = large_tensor(
+        (num_times, num_views, channels * (2 if config.enabled else 1), *cells), torch.half, maps.device
+    )
+    if not config.enabled:
+        for frame, kept in zip(maps, content, strict=True):
+            kept.copy_(frame)
+            release_pages()
+        return content
     for view in range(num_views):
-        single = maps[:, view : view + 1].float()
-        basis = reference_basis(single, config.reference)
+        single = maps[:, view : view + 1]
+        basis = reference_of_all(single, config.reference)
         for frame, decoupled in zip(single.split(1), content[:, view : view + 1].split(1), strict=True):
-            decoupled.copy_(decouple(frame, basis).decoupled)
+            decoupled.copy_(decouple(frame.float(), basis).decoupled)
+            release_pages()
     return content
 
 
 def _distance_maps(features: FrameFeatures, channels: int) -> Float[Tensor, "T V E h w"]:
     projection = pca_projection(features.maps, features.valid, channels)
-    return torch.stack([torch.einsum("ec,vchw->vehw", projection, maps.float()).half() for maps in features.maps])
+    return _stacked(features.maps, lambda maps: torch.einsum("ec,vchw->vehw", projection, maps.float()).half())
+
+
+def _stacked(maps: Float[Tensor, "T V C h w"], change: Callable[[Tensor], Tensor]) -> Float[Tensor, "T V D h w"]:
+    """The maps of all frames, each changed by itself; large if they are."""
+    first = change(maps[0])
+    out = large_tensor((len(maps), *first.shape), first.dtype, first.device)
+    for changed, frame in zip(out, maps, strict=True):
+        changed.copy_(change(frame))
+        release_pages()
+    return out

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ds4d.core import Warned, notify
-from ds4d.io import DIGEST, DamagedFileError, atomic_path, encode_tensors, parse_json, read_tensors
+from ds4d.io import DIGEST, DamagedFileError, atomic_path, encode_tensors, parse_json, read_tensors, write_parts
 from ds4d.training.checkpoint_state import check_state
 from ds4d.training.events import TrainingDiverged
 from ds4d.training.trainer import Trainer
@@ -32,7 +32,7 @@ def save_checkpoint(trainer: Trainer, path: Path) -> None:
     values = {name: value for name, value in state.items() if name not in tensors}
     metadata = {"ds4d": json.dumps({"format": FORMAT_VERSION, "values": values})}
     with atomic_path(path, durable=True) as partial:
-        partial.write_bytes(encode_tensors(tensors, metadata))
+        write_parts(partial, encode_tensors(tensors, metadata))
         if path.is_file():
             _keep(path)
 

@@ -5,14 +5,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from ds4d.core import large_tensor, release_pages
 from ds4d.types import FrameBatch, MultiViewVideo
 
 
 class TrainingImages:
     """Images of (time, view) pairs at any size.
 
-    Videos up to the cache size are kept on the device as 8-bit RGBA; longer ones are read frame by frame through the
-    bounded cache of the video, so that memory does not grow with its length.
+    Videos up to the cache size are kept on the device as 8-bit RGBA, on the CPU as a large array (`ds4d.core`); longer
+    ones are read frame by frame through the bounded cache of the video, so that memory does not grow with its length.
 
     Args:
         video: multi-view video.
@@ -29,9 +30,10 @@ class TrainingImages:
 
     def _load(self) -> Tensor:
         frames = self.video.frames
-        images = torch.zeros(frames.num_times, frames.num_views, 4, frames.height, frames.width, dtype=torch.uint8)
+        images = large_tensor((frames.num_times, frames.num_views, 4, frames.height, frames.width), torch.uint8)
         for time, view in self.video.valid.nonzero().tolist():
             images[time, view] = torch.tensor(frames.read(time, view)).permute(2, 0, 1)
+            release_pages()
         return images.to(self.device)
 
     def batch(self, times: Int[Tensor, " B"], views: Int[Tensor, " B"], width: int, height: int) -> FrameBatch:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ds4d.core import release_pages
 from ds4d.losses import LossInputs, Objective, ViewCorrection
 from ds4d.losses.view_loss import ViewLoss
 from ds4d.metrics import Lpips
@@ -24,6 +25,8 @@ from ds4d.training.optimizers import SceneOptimizer
 from ds4d.training.sampling import SampleBatch, Sampler
 from ds4d.training.schedule import Schedule, TrainingConfig
 from ds4d.types import Cameras, Gaussians, MultiViewVideo, RawGaussians, Renderer, Rendering
+
+_DEPTHS_AT_ONCE = 16  # frames whose depth images are rendered before they are stored
 
 
 class Trainer:
@@ -165,6 +168,7 @@ class Trainer:
         for rendering in renderings:
             self._accumulate_gradients(rendering)
         self.optimizer.step(self.schedule.progress(self.step))
+        release_pages()
         loss, *parts = readback.wait()
         terms = dict(zip(values, parts, strict=True))
         if not all(map(math.isfinite, (loss, *parts))):
@@ -259,10 +263,11 @@ class Trainer:
         if motion is None or motion.tssf is None or motion.features is None or not motion.tssf.config.needs_depths:
             return
         outdated = frames[self.stale_depths[frames]]
-        if len(outdated):
-            rows = outdated.to(self.scene.device)
+        for some in outdated.split(_DEPTHS_AT_ONCE) if len(outdated) else ():
+            rows = some.to(self.scene.device)
             motion.features.update_depths(rows, render_depths(self.scene, self.renderer, rows))
-            self.stale_depths[outdated] = False
+            self.stale_depths[some] = False
+            release_pages()
 
     @torch.no_grad()
     def _update_warps(self) -> None:

@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
-from ds4d.core import tracked
-from ds4d.decoupling import DecouplingConfig, decouple, dynamic_fraction, reference_basis
+from ds4d.core import released, tracked
+from ds4d.decoupling import DecouplingConfig, decouple, dynamic_fraction, reference_of_all
 from ds4d.io import contact_sheet, resize_premultiplied, write_png, write_video
 from ds4d.types import FrameFeatures, MultiViewVideo
 from ds4d.visualize.comparison import input_image
@@ -33,8 +33,11 @@ def saliency_map(features: FrameFeatures, config: DecouplingConfig) -> Float[Ten
     Returns:
         Dynamic fractions in [0, 1].
     """
-    maps = features.maps[:, :1].float()
-    return dynamic_fraction(decouple(maps, reference_basis(maps, config.reference)))[:, 0]
+    maps = features.maps[:, :1]
+    basis, fractions = reference_of_all(maps, config.reference), []
+    for part in released(maps):
+        fractions.append(dynamic_fraction(decouple(part.float(), basis))[:, 0])
+    return torch.cat(fractions)
 
 
 def write_saliency_map(

@@ -12,10 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 
-from ds4d.core import Warned, check_ranges, notify, to_dict, tracked
+from ds4d.core import ArrayList, Warned, check_ranges, notify, to_dict, tracked
 from ds4d.geometry import RIGS, color_points, rgb_to_sh, transform_gaussians
 from ds4d.io import to_linear
 from ds4d.multiview.base import join_views, stag4d_cameras
@@ -118,18 +117,18 @@ class Flipbook:
         paths = [self.files[index] for index in files_of_frames(len(self.files), video.num_times)]
         cameras = stag4d_cameras(video)
         alignment, colors = self._align(paths, video, cameras[:1])
-        views, points = [], None
+        views, points = ArrayList(), None
         for time, path in enumerate(tracked(paths, "rendering the flipbook")):
             raw = transform_gaussians(alignment.placements[time], _read(path).gaussians)
             if colors == "frame":
                 raw = _colored_by_frame(raw, video, time, cameras[:1])
             elif colors == "linear":
                 raw = _darkened(raw)
-            views.append(render_views(_with_time(raw.activate()), cameras, self.device, finer=_FINER))
+            views.append(render_views(_with_time(raw.activate()), cameras, self.device, finer=_FINER)[0])
             if time == video.num_times // 2:
                 points = _surface(raw)
         names = [view.name for view in RIGS["stag4d"][1:]]
-        return GeneratedViews(join_views(video, np.concatenate(views), cameras, names), points)
+        return GeneratedViews(join_views(video, views.stacked(), cameras, names), points)
 
     def _align(self, paths: Sequence[Path], video: Video, camera: Cameras) -> tuple[Alignment, _Colors]:
         """Where the shapes of all frames are, and which colors they get."""

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from ds4d.core import ArrayList
 from ds4d.io import Size, reduced_size, resize_premultiplied
 from ds4d.preprocess.crop import CropBox
 from ds4d.preprocess.matting import Mattes
@@ -61,9 +62,9 @@ class CheckContext:
         return self.video.seconds
 
     @cached_property
-    def masks(self) -> list[Bool[np.ndarray, "H W"]]:
+    def masks(self) -> Sequence[Bool[np.ndarray, "H W"]]:
         """Mask of the foreground in each frame."""
-        return [image[..., 3] >= OPAQUE for image in self.mattes.images]
+        return ArrayList(image[..., 3] >= OPAQUE for image in self.mattes.images)
 
     @cached_property
     def coverage(self) -> Float[np.ndarray, " T"]:
@@ -80,7 +81,7 @@ def make_thumbnails(images: Sequence[UInt8[np.ndarray, "H W 4"]]) -> UInt8[np.nd
     """Premultiplied images at a low resolution for comparing them as a whole."""
     height, width = images[0].shape[:2]
     size = reduced_size(Size(width, height), _THUMBNAIL_SIDE)
-    return np.stack([resize_premultiplied(image, *size) for image in images])
+    return ArrayList(resize_premultiplied(image, *size) for image in images).stacked()
 
 
 def describe_frames(selected: Bool[np.ndarray, " T"], seconds: Sequence[float]) -> str:

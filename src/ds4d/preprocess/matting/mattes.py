@@ -1,12 +1,12 @@
 """Mattes of a clip by one of three methods: the file's alpha, a plain background's color, or a matting model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from ds4d.core import tracked
+from ds4d.core import ArrayList, tracked
 from ds4d.preprocess.config import VideoConfig
 from ds4d.preprocess.matting.foreground import apply_matte
 from ds4d.preprocess.matting.model import MODEL_VARIABLE, MattingModel, matting_model_path
@@ -27,17 +27,17 @@ class Mattes(NamedTuple):
             none for the other two methods.
     """
 
-    images: list[UInt8[np.ndarray, "H W 4"]]
+    images: MutableSequence[UInt8[np.ndarray, "H W 4"]]
     method: Literal["alpha", "color", "model"]
     background_colored: Sequence[Bool[np.ndarray, "H W"]] = ()
 
 
-def extract_mattes(images: list[UInt8[np.ndarray, "H W 4"]], config: VideoConfig) -> Mattes:
+def extract_mattes(images: MutableSequence[UInt8[np.ndarray, "H W 4"]], config: VideoConfig) -> Mattes:
     """Removes the background by the file's alpha, a plain background's color, or a matting model, in this order.
 
     Args:
         images: frames of a clip, premultiplied, of one size. Each is replaced in the list by its matte, so that there
-            is one copy of the clip in memory.
+            is one copy of the clip.
         config: the method to use.
 
     Raises:
@@ -65,7 +65,7 @@ def extract_mattes(images: list[UInt8[np.ndarray, "H W 4"]], config: VideoConfig
     )
 
 
-def _by_alpha(images: list[UInt8[np.ndarray, "H W 4"]]) -> Mattes | None:
+def _by_alpha(images: MutableSequence[UInt8[np.ndarray, "H W 4"]]) -> Mattes | None:
     """None if the file's alpha is opaque everywhere."""
     if not any((image[..., 3] < 255 - _MIN_ALPHA).any() for image in images):
         return None
@@ -74,20 +74,20 @@ def _by_alpha(images: list[UInt8[np.ndarray, "H W 4"]]) -> Mattes | None:
     return Mattes(images, "alpha")
 
 
-def _by_color(images: list[UInt8[np.ndarray, "H W 4"]], config: VideoConfig) -> Mattes | None:
+def _by_color(images: MutableSequence[UInt8[np.ndarray, "H W 4"]], config: VideoConfig) -> Mattes | None:
     """None if the background is not plain."""
     background = find_plain_background(images)
     if background is None:
         return None
     mattes = matte_plain_background(images, background, config.holes)
-    background_colored = []
+    background_colored = ArrayList()
     for time, matte in enumerate(tracked(mattes, _WORK, len(images))):
         images[time] = matte.image
         background_colored.append(matte.background_colored)
     return Mattes(images, "color", background_colored)
 
 
-def _by_model(images: list[UInt8[np.ndarray, "H W 4"]], config: VideoConfig) -> Mattes | None:
+def _by_model(images: MutableSequence[UInt8[np.ndarray, "H W 4"]], config: VideoConfig) -> Mattes | None:
     """None if there is no model."""
     path = matting_model_path(config.matting_model)
     if path is None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from ds4d.core import ArrayList
 from ds4d.preprocess.components import (
     at_border,
     bounding_box,
@@ -23,6 +24,7 @@ from ds4d.preprocess.matting.foreground import estimate_foreground
 from ds4d.preprocess.tracking import ComponentTracks
 
 _RING = 0.02  # width of the ring along the image border that is examined, of the shorter side
+_RING_SAMPLES, _MIN_RING_SAMPLES, _ALL_RING_SAMPLES = 4096, 64, 2**20  # pixels of a frame; of all frames
 _MAX_SPREAD = 24.0  # levels of 255 by which a plain background may vary
 _MIN_PLAIN = 0.7  # of the ring's pixels over the clip: objects may touch the border
 _MIN_TOLERANCE = 8.0  # levels of 255: compression leaves as much beside an outline
@@ -91,7 +93,8 @@ class PlainMatte(NamedTuple):
 
 def find_plain_background(images: Sequence[UInt8[np.ndarray, "H W 4"]]) -> PlainBackground | None:
     """The color along the image borders of a clip; None if there is no such color."""
-    ring = np.concatenate([_border_ring(image) for image in images]).astype(np.float32)
+    samples = max(_MIN_RING_SAMPLES, min(_RING_SAMPLES, _ALL_RING_SAMPLES // len(images)))
+    ring = np.concatenate([_border_ring(image, samples) for image in images]).astype(np.float32)
     red, green, blue = np.median(ring, axis=0).tolist()
     background = PlainBackground((red, green, blue), _MIN_TOLERANCE)
     differences = background.differences(background.offsets(ring))
@@ -114,13 +117,14 @@ def matte_plain_background(
         holes: whether enclosed regions of the background's color are background. By chance an object is hardly as
             colorful as a green screen, but white eyes in front of white must not become holes.
     """
-    outside, enclosed = [], []
+    outside, enclosed = ArrayList(), ArrayList()
     for image in images:
         difference = background.image_differences(image)
-        outside.append(_outside(difference <= background.tolerance))
+        out = _outside(difference <= background.tolerance)
+        outside.append(out)
         # Compression leaves more inside an object: the background below an arm is less plain than that around it.
         within_halo = difference <= background.halo
-        enclosed.append(erode(within_halo & ~dilate(outside[-1], 1), 1))
+        enclosed.append(erode(within_halo & ~dilate(out, 1), 1))
     if holes == "auto" and not background.is_colorful:
         min_area = _MIN_HOLE * float(np.median([(~out).sum() for out in outside]))
         enclosed = opening_holes(enclosed, outside, min_area)
@@ -234,10 +238,10 @@ def _strongest(
     return found
 
 
-def _border_ring(image: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "S 3"]:
-    """Colors of up to a few thousand pixels along the image border."""
+def _border_ring(image: UInt8[np.ndarray, "H W 4"], samples: int) -> UInt8[np.ndarray, "S 3"]:
+    """Colors of about so many pixels along the image border, or of all if they are fewer."""
     width = max(2, round(_RING * min(image.shape[:2])))
     inner = np.zeros(image.shape[:2], bool)
     inner[width:-width, width:-width] = True
     colors = image[..., :3][~inner]
-    return colors[:: max(1, len(colors) // 4096)]
+    return colors[:: max(1, len(colors) // samples)]
