@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from ds4d.core import parallel_for
+from ds4d.core import mean, parallel_for
+from ds4d.geometry import project_points
+from ds4d.losses.regularizers import rigidity
+from ds4d.types import Cameras
 
 
 @pytest.fixture(autouse=True)
@@ -90,3 +93,41 @@ def test_a_forked_child_computes_with_torch_what_its_parent_does() -> None:
 
     expected = gradient()
     assert run_in_fork(lambda: bool(gradient().allclose(expected)))
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (3, 8, 46, 48), (40_000,), (2, 20_000, 4)])
+def test_means_are_those_of_all_values(shape: tuple[int, ...], generator: torch.Generator) -> None:
+    values = torch.randn(shape, generator=generator)
+    torch.testing.assert_close(mean(values), values.double().mean().float())
+
+
+def _mean_of_squares(generator: torch.Generator) -> torch.Tensor:
+    return torch.stack([mean(torch.randn(3, 8, 46, 48, generator=generator).square()) for _ in range(20)])
+
+
+def _projections(generator: torch.Generator) -> torch.Tensor:
+    viewmats = torch.eye(4).repeat(2, 7, 1, 1) + 0.1 * torch.randn(2, 7, 4, 4, generator=generator)
+    Ks = torch.tensor([[90.0, 0, 32], [0, 90, 32], [0, 0, 1]]).expand(2, 7, 3, 3)
+    pixels, _ = project_points(torch.randn(2, 200, 3, generator=generator), Cameras(viewmats, Ks, 64, 64))
+    return pixels
+
+
+def _gradient_of_rigidity(generator: torch.Generator) -> torch.Tensor:
+    canonical = torch.randn(1586, 3, generator=generator)
+    moved = torch.randn(2, 1586, 3, generator=generator).requires_grad_()
+    neighbors = torch.randint(40, (1586, 4), generator=generator)  # few, so that many gradients meet
+    rigidity(canonical, moved, neighbors).backward()
+    assert moved.grad is not None
+    return moved.grad
+
+
+@pytest.mark.parametrize("function", [_mean_of_squares, _projections, _gradient_of_rigidity])
+@pytest.mark.parametrize("threads", [2, 8])
+def test_bits_do_not_depend_on_the_number_of_threads(
+    function: Callable[[torch.Generator], torch.Tensor], threads: int
+) -> None:
+    results = []
+    for number in (1, threads):
+        torch.set_num_threads(number)
+        results.append(function(torch.Generator().manual_seed(0)))
+    assert torch.equal(*results)

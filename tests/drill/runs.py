@@ -254,7 +254,7 @@ def attack_kernel_cache(bench: Bench, random: Random, number: int) -> None:
     assert same_results(run, bench.run), "another result"
 
 
-_THREADS = (2, 3, 4)  # with more, torch splits small products of matrices, whose last bits change
+_THREADS = (2, 3, 4, 8)
 _KINDS = {
     "tiny": [],
     "cpu": ["--preset", "cpu"],
@@ -274,7 +274,7 @@ sys.exit(code or main(other))
 
 
 def attack_by_threads(bench: Bench, random: Random, number: int) -> None:
-    """One thread against 2, 3 and 4, with several presets; then other settings of OpenMP, hash seeds and locales."""
+    """One thread against 2, 3, 4 and 8, with several presets; then other settings of OpenMP, hash seeds and locales."""
     kinds, run = list(_KINDS.values()), bench.folder / "run"
     if number < len(kinds) * len(_THREADS):
         more, threads = kinds[number // len(_THREADS)], _THREADS[number % len(_THREADS)]
@@ -286,7 +286,7 @@ def attack_by_threads(bench: Bench, random: Random, number: int) -> None:
         assert same_results(run, one), f"another result with {threads} threads and {more}"
         return
     variables = {
-        "OMP_NUM_THREADS": random.choice(["1", "2", "3", "4"]), "PYTHONHASHSEED": str(random.randrange(2**32)),
+        "OMP_NUM_THREADS": random.choice(["1", "2", "3", "4", "8"]), "PYTHONHASHSEED": str(random.randrange(2**32)),
         "NUMBA_NUM_THREADS": random.choice(["1", "2"]), "LANG": random.choice(["C", "C.UTF-8"]),
     }  # fmt: skip
     _start(bench.generate(run), bench.folder, **variables)

@@ -1,4 +1,4 @@
-"""Compiled kernels on several threads."""
+"""Compiled kernels and means on several threads."""
 
 import contextvars
 import functools
@@ -9,8 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 _MAX_THREADS = 256  # threads are only started when needed
+_SUMMED_BY_ONE_THREAD = 32768  # values: torch's at::internal::GRAIN_SIZE
 _CHUNKS_PER_THREAD = 4  # more balance the load better, fewer cost less to schedule
 
 
@@ -40,6 +43,18 @@ def parallel_for(kernel: Callable[..., None], items: int, grain: int, *args: Any
     work()
     for other in others:
         other.result()
+
+
+def mean(values: Float[Tensor, "..."]) -> Float[Tensor, ""]:
+    """The mean of all values, on the CPU with the same bits for any number of threads.
+
+    torch divides a sum of many values among its threads, but not one along an axis of several sums.
+    """
+    if values.is_cuda or values.numel() <= _SUMMED_BY_ONE_THREAD:
+        return values.mean()
+    for _ in range(values.dim()):
+        values = values.mean(-1)
+    return values
 
 
 @functools.cache

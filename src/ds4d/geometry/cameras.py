@@ -96,8 +96,15 @@ def project_points(
     cameras without one.
     """
     rotations, translations = cameras.viewmats[..., :3, :3], cameras.viewmats[..., :3, 3]
-    in_camera = torch.einsum("...vij,...nj->...vni", rotations, points) + translations[..., None, :]
+    in_camera = _products(rotations, points[..., None, :, :]) + translations[..., None, :]
     depths = in_camera[..., 2]
     safe = torch.where(depths.abs() < 1e-8, torch.full_like(depths, 1e-8), depths)
-    homogeneous = torch.einsum("...vij,...vnj->...vni", cameras.Ks, in_camera / safe[..., None])
-    return homogeneous[..., :2], depths
+    return _products(cameras.Ks[..., :2, :], in_camera / safe[..., None]), depths
+
+
+def _products(matrices: Float[Tensor, "... r 3"], vectors: Float[Tensor, "... N 3"]) -> Float[Tensor, "... N r"]:
+    """Matrix times vector. On the CPU written out: the last bits of small products depend on the number of threads."""
+    if matrices.is_cuda:
+        return vectors @ matrices.mT
+    x, y, z = (matrices[..., None, :, axis] * vectors[..., axis, None] for axis in range(3))
+    return x + y + z

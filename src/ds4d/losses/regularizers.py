@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ds4d.core import mean
+
 
 def plane_smoothness(spatial_planes: Sequence[Float[Tensor, "3 C _ _"]]) -> Float[Tensor, ""]:
     """Mean squared second difference of the space planes along both axes; 0 for linear content or below 3 cells."""
@@ -22,7 +24,7 @@ def time_smoothness(temporal_planes: Sequence[Float[Tensor, "3 C rows _"]]) -> F
 
 def time_l1(temporal_planes: Sequence[Float[Tensor, "3 C rows _"]]) -> Float[Tensor, ""]:
     """Mean absolute difference of the time planes from 1, where time has no effect."""
-    return torch.stack([(1 - plane).abs().mean() for plane in temporal_planes]).mean()
+    return torch.stack([mean((1 - plane).abs()) for plane in temporal_planes]).mean()
 
 
 def rigidity(
@@ -38,16 +40,18 @@ def rigidity(
         neighbors: indices of each Gaussian's nearest neighbors in the canonical set.
     """
     canonical_distances = (canonical[neighbors] - canonical[:, None]).norm(dim=-1)
-    offsets = moved[:, neighbors] - moved[:, :, None]
+    # The gradient of an index with repetitions adds in any order; that of `gather` in one.
+    rows = neighbors.flatten()[None, :, None].expand(len(moved), -1, 3)
+    offsets = moved.gather(1, rows).unflatten(1, neighbors.shape) - moved[:, :, None]
     distances = (offsets.square().sum(-1) + 1e-12).sqrt()
-    return (distances - canonical_distances).abs().mean()
+    return mean((distances - canonical_distances).abs())
 
 
 def mean_square(parts: Sequence[Float[Tensor, "..."]]) -> Float[Tensor, ""]:
     """Sum over the parts of the mean square of each."""
-    return torch.stack([part.square().mean() for part in parts]).sum()
+    return torch.stack([mean(part.square()) for part in parts]).sum()
 
 
 def _curvature(plane: Tensor, axis: int) -> Tensor:
     squares = plane.diff(n=2, dim=axis).square()
-    return squares.mean() if squares.numel() else squares.sum()
+    return mean(squares) if squares.numel() else squares.sum()
