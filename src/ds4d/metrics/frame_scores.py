@@ -6,8 +6,9 @@ from jaxtyping import Bool, Float, UInt8
 from scipy.ndimage import binary_erosion
 from scipy.spatial import KDTree
 from torch import Tensor
+from torch.nn.functional import pad
 
-from ds4d.metrics.ssim import ssim
+from ds4d.metrics.ssim import RADIUS, ssim
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 _EROSION = 4 / 256  # of the mask inside which detail is measured, as a fraction of the image height
@@ -29,14 +30,16 @@ def psnr_of_target_range(image: UInt8[np.ndarray, "H W 3"], target: UInt8[np.nda
 
 
 def ssim_of_joint_range(image: UInt8[np.ndarray, "H W 3"], target: UInt8[np.ndarray, "H W 3"]) -> float:
-    """SSIM with the larger of the two images' ranges (maximum minus minimum) as the dynamic range.
+    """SSIM over the whole image, with the larger of the two images' ranges (maximum minus minimum) as dynamic range.
 
-    The default of torchmetrics, which Consistent4D's script uses. Window and constants are those of `ssim`.
+    The default of torchmetrics, which Consistent4D's script uses: images are reflected at their borders, so that the
+    window of `ssim` fits around every pixel, those of a plain background at the border included. NaN if both are flat.
     """
     span = max(float(each.max()) - float(each.min()) for each in (image, target))
     if span == 0:
-        return 1.0 if np.array_equal(image, target) else 0.0
-    return float(ssim(_tensor(image) / span, _tensor(target) / span))
+        return float("nan")
+    padded = (pad(_tensor(each) / span, [RADIUS] * 4, mode="reflect") for each in (image, target))
+    return float(ssim(*padded))
 
 
 def detail_ratio(

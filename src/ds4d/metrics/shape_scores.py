@@ -14,8 +14,8 @@ QUERIES, SEEDS = 10_000, (44, 45)  # points whose distances are averaged, and th
 _F_THRESHOLD = 0.01  # of the longest side of the true bounding box: .02 where that box is scaled into [-1, 1]
 _APD_THRESHOLDS = (0.01, 0.02, 0.04, 0.08, 0.16)  # of the diagonal of the true bounding box
 
-Points = Float[np.ndarray, "N 3"]
-Track = Float[np.ndarray, "T N 3"]
+Points = Float[np.ndarray, "_ 3"]
+Track = Float[np.ndarray, "T _ 3"]
 
 
 def chamfer(points: Points, truth: Points) -> float:
@@ -99,12 +99,12 @@ def points_within(points: Track, truth: Track) -> float:
     return float(np.mean([(errors < threshold).mean() for threshold in _APD_THRESHOLDS]))
 
 
-def neighbors(points: Points, of: Points) -> Int[np.ndarray, "M"]:
+def neighbors(points: Points, of: Points) -> Int[np.ndarray, " _"]:
     """Index of the nearest point for each row of `of`."""
     return KDTree(points).query(of)[1]
 
 
-def _displacement_errors(points: Track, truth: Track) -> Float[np.ndarray, "S M"]:
+def _displacement_errors(points: Track, truth: Track) -> Float[np.ndarray, "_ _"]:
     """Errors of the displacements at all frames but the first, in units of the diagonal."""
     chosen = points[:, neighbors(points[0], truth[0])]
     errors = (chosen[1:] - chosen[0]) - (truth[1:] - truth[0])
