@@ -83,7 +83,8 @@ class ProtocolConfig:
     """How a protocol is run.
 
     Attributes:
-        frames: number of frames that are compared, from the first; all of the truth's if None.
+        frames: number of frames that are compared, from the first; all of the truth's if None. Of a protocol that cuts
+            views into clips, the length of these clips.
         metrics: the only metrics that are computed; those of the protocol if empty.
         split: name of the transforms file, without transforms_ and .json.
         alignment_points: number of points that the tracks protocol aligns; ActionBench takes 10,000.
@@ -145,7 +146,7 @@ class ProtocolScores:
     protocol: str
     layout: str
     config: ProtocolConfig
-    objects: list[ObjectScores]
+    objects: tuple[ObjectScores, ...]
     total: dict[str, float]
     counts: dict[str, int]
     not_computed: dict[str, str]
@@ -207,7 +208,7 @@ def run_protocol(
     for key, value in run.set_values().items():
         total[key], counts[key] = value, 0 if math.isnan(value) else sum(not scores.error for scores in objects)
     missing = {metric.name: run.reason(metric, objects) for metric in metrics if not counts[metric.name]}
-    return ProtocolScores(name, layout, config, objects, total, counts, missing, dict(run.networks.digests))
+    return ProtocolScores(name, layout, config, tuple(objects), total, counts, missing, dict(run.networks.digests))
 
 
 class _Run:
@@ -237,7 +238,7 @@ class _Run:
         clips: dict[str, ClipPair] = {}
         frames = 0
         for view, read in truth.views.items():
-            true = read()[: self.config.frames]
+            true = read() if self.protocol.clip_frames else read()[: self.config.frames]
             frames = len(true)
             clips |= self._cut(truth.name, view, true, candidate.frames(truth, view, frames))
         reasons: dict[str, str] = {}
@@ -281,7 +282,7 @@ class _Run:
         """The clips of one view."""
         length = len(true)
         if self.protocol.clip_frames is not None:
-            length = min(self.protocol.clip_frames, self.config.frames or self.protocol.clip_frames)
+            length = self.config.frames or self.protocol.clip_frames
         if not 0 < length <= len(true):
             raise ValueError(
                 f"{name} {view} must have at least {max(1, length)} frames for the protocol {self.protocol.name}, got "

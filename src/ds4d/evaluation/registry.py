@@ -76,6 +76,15 @@ def _per_frame(function: Callable[[np.ndarray, np.ndarray], float]) -> Callable[
     return compute
 
 
+def _own(name: str, function: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[ClipPair, Any], float]:
+    """The value of `score_view` for images in their own size; that of `function` for resized ones."""
+
+    def compute(pair: ClipPair, network: Any) -> float:
+        return pair.scores[name] if pair.side is None else _per_frame(function)(pair, network)
+
+    return compute
+
+
 def _unit_psnr(image: UInt8[np.ndarray, "H W 3"], target: UInt8[np.ndarray, "H W 3"]) -> float:
     error = np.square(image.astype(np.float64) - target).mean() / 255**2
     return float(-10 * np.log10(max(error, 1e-6)))
@@ -236,14 +245,14 @@ _I3D_ORACLE, _INCEPTION_ORACLE = (
 _SCIPY = "brute-force distances"
 
 _ALL = (
-    Metric("psnr", "PSNR, range 1, at most 60 dB an image", "clip", _per_frame(_unit_psnr), "dB", (0.0, 60.0),
+    Metric("psnr", "PSNR, range 1, at most 60 dB an image", "clip", _own("psnr", _unit_psnr), "dB", (0.0, 60.0),
            "higher", _SKIMAGE),
     Metric("psnr_target_range", "PSNR, range of the true image (Consistent4D)", "clip",
            _per_frame(frame_scores.psnr_of_target_range), "dB", better="higher", oracle=_TORCHMETRICS),
     Metric("psnr_object", "PSNR inside the true silhouette grown by 4 px per 256", "clip", _score("psnr_object"), "dB",
            (0.0, 60.0), "higher"),
     Metric("psnr_dynamic", "PSNR where the truth moves", "clip", _score("psnr_dynamic"), "dB", (0.0, 60.0), "higher"),
-    Metric("ssim", "SSIM, range 1", "clip", _per_frame(_unit_ssim), "", (-1.0, 1.0), "higher", _SKIMAGE),
+    Metric("ssim", "SSIM, range 1", "clip", _own("ssim", _unit_ssim), "", (-1.0, 1.0), "higher", _SKIMAGE),
     Metric("ssim_joint_range", "SSIM, larger range of both images (Consistent4D)", "clip",
            _per_frame(frame_scores.ssim_of_joint_range), "", (-1.0, 1.0), "higher", _TORCHMETRICS),
     Metric("lpips", "LPIPS, VGG16", "clip", _lpips, oracle=_TORCHMETRICS, network="lpips"),

@@ -30,7 +30,7 @@ class ClipPair:
 
     name: str
     truth: UInt8[np.ndarray, "T H W 4"]
-    rendered: UInt8[np.ndarray, "T h w 4"]
+    rendered: UInt8[np.ndarray, "t h w 4"]
     side: int | None = None
     resampling: Image.Resampling = Image.Resampling.BICUBIC
     _results: dict[str, Any] = field(default_factory=dict, repr=False)
