@@ -198,7 +198,7 @@ def test_clip_is_loaded_from_a_folder_of_the_hubs_layout(tmp_path: Path, weights
     config = transformers.CLIPConfig(
         text_config={**small, "vocab_size": 40, "max_position_embeddings": 8, "bos_token_id": 1, "eos_token_id": 2},
         vision_config={**small, "image_size": 32, "patch_size": 16},
-        projection_dim=8,
+        projection_dim=512,
     )
     network = transformers.CLIPModel(config).eval()
     processor = transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})

@@ -64,7 +64,7 @@ def read_scores(path: Path) -> ProtocolScores:
         content = read_json(file)
         content.pop("metrics", None)
         return from_dict(ProtocolScores, _numbers(content))
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"{file} must be written by `ds4d eval --protocol`: {error}. Run it again.") from error
 
 

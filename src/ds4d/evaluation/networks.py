@@ -43,7 +43,8 @@ def _lpips(paths: Sequence[Path]) -> Lpips:
 
 NETWORKS: dict[str, Network] = {
     "lpips": Network(_LPIPS, _lpips),
-    "clip": Network(("clip",), lambda paths: ClipSimilarity(paths[0])),
+    "clip": Network(("clip",), lambda paths: ClipSimilarity("clip", paths[0])),
+    "clip-bigg": Network(("clip-bigg",), lambda paths: ClipSimilarity("clip-bigg", paths[0])),
     "i3d": Network(("i3d",), lambda paths: I3d(read_tensors(_file("i3d", paths[0])))),
     "i3d-styleganv": Network(("i3d-styleganv",), lambda paths: TorchScriptI3d(_file("i3d-styleganv", paths[0]))),
     "inception-fid": Network(

@@ -64,7 +64,7 @@ _ALL = (
     Protocol(
         "v2m4",
         "V2M4's script: 512 px, bilinear, clips of 32 frames",
-        ("fvd_styleganv", "lpips", "dreamsim", "clip"),
+        ("fvd_styleganv", "lpips", "dreamsim", "clip_bigg"),
         side=512,
         resampling=Image.Resampling.BILINEAR,
         clip_frames=32,

@@ -258,6 +258,8 @@ _ALL = (
     Metric("lpips", "LPIPS, VGG16", "clip", _lpips, oracle=_TORCHMETRICS, network="lpips"),
     Metric("clip", "CLIP ViT-B/32 image similarity", "clip", _clip, "", (-1.0, 1.0), "higher",
            "transformers' own pipeline", network="clip"),
+    Metric("clip_bigg", "OpenCLIP ViT-bigG/14 image similarity (V2M4)", "clip", _clip, "", (-1.0, 1.0), "higher",
+           "transformers' own pipeline", network="clip-bigg"),
     Metric("dreamsim", "DreamSim", "clip", _never, unavailable="the package dreamsim needs torchvision and timm, which "
            "ds4d keeps out; run it on the images in an environment of its own"),
     Metric("iou", "intersection over union of the silhouettes", "clip", _score("iou"), "", (0.0, 1.0), "higher",

@@ -15,6 +15,7 @@ class ClipSimilarity(nn.Module):
     """Cosine of the image embeddings of two images, by the model's own preprocessor.
 
     Args:
+        model: key in `ds4d.weights.MODELS`.
         folder: folder of the model: config.json, weights, preprocessor_config.json.
 
     Raises:
@@ -22,9 +23,9 @@ class ClipSimilarity(nn.Module):
         ValueError: the weights are damaged, or do not match config.json.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, model: str, folder: Path) -> None:
         super().__init__()
-        network, preprocessor = MODELS["clip"].parts
+        network, preprocessor = MODELS[model].parts
         self.network = load_part(network, folder)
         self._preprocess = load_part(preprocessor, folder)
 

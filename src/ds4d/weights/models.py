@@ -100,6 +100,12 @@ def _image_encoder(folder: str) -> Part:
     return _transformers(folder, "CLIPVisionModelWithProjection", model_type=("clip_vision_model",))
 
 
+def _clip(projection: int) -> tuple[Part, Part]:
+    """A whole CLIP with this number of channels of its embeddings, and its preprocessor."""
+    network = _transformers("", "CLIPModel", model_type=("clip",), projection_dim=(projection,))
+    return network, _preprocessor("")
+
+
 _VAE = _diffusers("vae", "AutoencoderKL")
 _UNET = _diffusers("unet", "UNet2DConditionModel")
 
@@ -194,17 +200,15 @@ _ALL = (
         get="put one .onnx file into FOLDER: U2-Net or IS-Net (Apache-2.0), or RMBG (non-commercial)",
         variable="DS4D_MATTING_MODEL",
     ),
+    PretrainedModel("clip", "CLIP ViT-B/32", "eval", _clip(512), "MIT", True, "openai/clip-vit-base-patch32"),
     PretrainedModel(
-        "clip",
-        "CLIP ViT-B/32",
+        "clip-bigg",
+        "OpenCLIP ViT-bigG/14",
         "eval",
-        (
-            _transformers("", "CLIPModel", model_type=("clip",)),
-            _preprocessor(""),
-        ),
+        _clip(1280),
         "MIT",
         True,
-        "openai/clip-vit-base-patch32",
+        "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
     ),
     PretrainedModel(
         "i3d",

@@ -11,7 +11,7 @@ import tyro
 from ds4d.cli.arguments import CommandLine
 from ds4d.cli.checks import check_new_folder
 from ds4d.cli.console import Console
-from ds4d.cli.result import Outcome, plain
+from ds4d.cli.result import Outcome, open_in_browser, plain
 from ds4d.evaluation import compare_methods, comparison_table, read_scores
 from ds4d.io import atomic_path
 
@@ -82,4 +82,5 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
             with atomic_path(arguments.output / name) as temporary:
                 temporary.write_text(text + "\n", encoding="utf-8", errors="replace")
             files.append(arguments.output / name)
-    return Outcome(table, record, files)
+    pages = [folder / "results.html" for folder in (path if path.is_dir() else path.parent for path in paths.values())]
+    return Outcome(table, record, files, [open_in_browser(page) for page in pages if page.is_file()])

@@ -71,7 +71,6 @@ COMMAND = CommandLine(
     EvalArguments,
     (
         ("eval run --data data/sample", "score a run on transforms_test.json"),
-        ("eval run --data data/sample --split val", "score it on transforms_val.json"),
         ("eval renders --data data/sample --protocol views -o scores", "score images that another program rendered"),
         (
             "eval results --data eval_gt --protocol consistent4d --frames 32 -o scores",
