@@ -1,6 +1,8 @@
 """The metrics of the protocols: known values, the best value for equal inputs, and their order."""
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,6 +96,12 @@ def test_more_noise_is_worse(name: str, rng: np.random.Generator, networks: dict
     if metric.better == "one":
         little, much = abs(little - 1), abs(much - 1)
     assert (little > much) == (metric.better == "higher") and little != much
+
+
+def test_the_documentation_lists_every_metric() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"`(\w+)`", page.split("## Metrics")[1].split("Where the definition")[0]))
+    assert set(PROTOCOL_METRICS) <= listed
 
 
 def test_iou_by_hand() -> None:

@@ -91,6 +91,11 @@ class Candidate:
         named = [path for frame in cameras if (path := self._image_of(frame)) is not None]
         if named and len(named) == len(cameras):
             return read_images(named, str(self.path))
+        if named:
+            raise ValueError(
+                f"{self.path} must hold an image for each of the {len(cameras)} frames of {view}, got {len(named)}. "
+                "Render all frames, or compare fewer with --frames."
+            )
         if (folder := self.path / view).is_dir():
             return read_images(image_folder(folder)[:count], str(folder))
         videos = [path for path in videos_in(self.path) if path.stem == view]
@@ -106,20 +111,22 @@ class Candidate:
             )
         return self._rendered(files, cameras)
 
-    def points(self, count: int) -> MovingPoints:
+    def points(self, count: int, total: int) -> MovingPoints:
         """Surface points of the first frames, in the world of the files.
 
         Args:
-            count: number of frames; scenes with a time axis are evaluated at that many times.
+            count: number of frames.
+            total: number of frames of the whole clip, at whose times scenes with a time axis are evaluated.
 
         Raises:
             ValueError: the result has no shapes, or fewer frames.
         """
+        times = np.linspace(0, 1, total)[:count]
         if self.is_run:
-            return self._points_of_run(count)
+            return self._points_of_run(times)
         files = self._shape_files()
-        if len(files) == 1 and files[0].suffix.lower() in GLTF and count > 1:
-            return _points_of_animation(files[0], count)
+        if len(files) == 1 and files[0].suffix.lower() in GLTF and total > 1:
+            return _points_of_animation(files[0], times)
         if len(files) < count:
             raise ValueError(
                 f"{self.path} must hold one 3D file per frame ({', '.join(_SHAPES)}) or an animated glTF file, got "
@@ -164,11 +171,11 @@ class Candidate:
                 images.append((rgba * 255).round().byte().movedim(0, -1).cpu().numpy())
         return np.stack(images)
 
-    def _points_of_run(self, count: int) -> MovingPoints:
+    def _points_of_run(self, times: Float[np.ndarray, " T"]) -> MovingPoints:
         """Centers of the Gaussians that are solid on average."""
         scene = self.scene
         with torch.no_grad():
-            raw = scene.raw_at(torch.linspace(0, 1, count, device=self.device))
+            raw = scene.raw_at(torch.from_numpy(times).float().to(self.device))
         solid = raw.opacity_logits.sigmoid().mean(0) >= _SOLID
         if not solid.any():
             raise ValueError(f"{self.path} must have solid Gaussians, got none with a mean opacity of {_SOLID}.")
@@ -223,12 +230,12 @@ def _points_of_files(files: Sequence[Path]) -> MovingPoints:
     return MovingPoints([_at(v, f, _places(v, f)) for v, f in meshes], tracked=False)
 
 
-def _points_of_animation(path: Path, count: int) -> MovingPoints:
-    """Points on an animated mesh at equally spaced times of its first clip."""
+def _points_of_animation(path: Path, times: Float[np.ndarray, " T"]) -> MovingPoints:
+    """Points on an animated mesh at times of its first clip, in [0, 1]."""
     model: GltfModel = read_gltf(path)
     if not model.clips:
         raise ValueError(f"{path} must have an animation, got none. Export it with one, or give one file per frame.")
-    vertices = model.vertices_over(0, np.linspace(0, model.clips[0].seconds, count)).astype(np.float64)
+    vertices = model.vertices_over(0, times * model.clips[0].seconds).astype(np.float64)
     where = _places(vertices[0], model.faces)
     return MovingPoints([_at(frame, model.faces, where) for frame in vertices], tracked=True)
 

@@ -238,7 +238,7 @@ class _Run:
         clips: dict[str, ClipPair] = {}
         frames = 0
         for view, read in truth.views.items():
-            true = read() if self.protocol.clip_frames else read()[: self.config.frames]
+            true = read() if self.protocol.clip_frames else self._first_frames(read(), f"{truth.name} {view}")
             frames = len(true)
             clips |= self._cut(truth.name, view, true, candidate.frames(truth, view, frames))
         reasons: dict[str, str] = {}
@@ -255,8 +255,9 @@ class _Run:
         """Scores of the moving shape of one object."""
         if truth.points is None:
             raise ValueError(f"{truth.name} must have points.npy or surfaces.npy for the protocol tracks, got neither.")
-        true = read_points(truth.points)[: self.config.frames]
-        found = candidate.points(len(true))
+        whole = read_points(truth.points)
+        true = self._first_frames(whole, truth.name)
+        found = candidate.points(len(true), len(whole))
         alignment = AlignmentConfig(self.config.alignment_points, self.config.alignment_steps)
         pair = ShapePair(truth.name, found.frames, found.tracked, true, alignment)
         reasons: dict[str, str] = {}
@@ -277,6 +278,14 @@ class _Run:
         if own:
             return own[0]
         return "nothing to measure" if any(not scores.error for scores in objects) else "no object could be scored"
+
+    def _first_frames(self, frames: np.ndarray, where: str) -> np.ndarray:
+        """The frames that are compared."""
+        if self.config.frames is not None and len(frames) < self.config.frames:
+            raise ValueError(
+                f"{where} must have the {self.config.frames} frames of --frames, got {len(frames)}. Compare fewer."
+            )
+        return frames[: self.config.frames]
 
     def _cut(self, name: str, view: str, true: np.ndarray, rendered: np.ndarray) -> dict[str, ClipPair]:
         """The clips of one view."""

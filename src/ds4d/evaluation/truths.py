@@ -91,7 +91,7 @@ def read_points(path: Path) -> Float[np.ndarray, "T N 3"]:
     """
     check_regular(path, max_bytes=_MAX_POINT_BYTES)
     try:
-        points = np.load(path, allow_pickle=False)
+        points = np.load(path, mmap_mode="r", allow_pickle=False)  # allocates nothing that the file does not hold
     except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"{path} must be an array of NumPy, got one that cannot be read ({error}).") from error
     if points.ndim != 3 or points.shape[2] < 3 or not points.shape[0] or not points.shape[1]:
