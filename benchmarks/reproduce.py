@@ -131,17 +131,14 @@ def ablation(data: Path, out: Path) -> list[Step]:
 
 
 def consistent4d(data: Path, out: Path) -> list[Step]:
-    """Consistent4D's test set, which is not in the data folder: eval_gt and the renders of each method beside it."""
-    truth, methods = (
-        data / "consistent4d" / "eval_gt",
-        sorted(path.name for path in data.glob("consistent4d/results/*")),
-    )
+    """Consistent4D's test set and the images of each method, which are not among our sets."""
+    truth, results = data / "consistent4d" / "eval_gt", data / "consistent4d" / "results"
+    methods = sorted(path.name for path in results.glob("*/")) or ["METHOD"]
     steps = []
     for method in methods:
         folder = f"scores-consistent4d/{method}"
-        argv = ("ds4d", "eval", data / "consistent4d" / "results" / method, "--data", truth, "--protocol",
-                "consistent4d", "--frames", "32", "-o", out / folder)  # fmt: skip
-        steps.append(Step(tuple(map(str, argv)), f"{folder}/results.json"))
+        words = ("ds4d", "eval", results / method, "--data", truth, "--protocol", "consistent4d", "--frames", "32")
+        steps.append(Step((*map(str, words), "-o", str(out / folder)), f"{folder}/results.json"))
     return [*steps, _compared(methods, "consistent4d", out)]
 
 
