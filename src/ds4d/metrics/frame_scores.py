@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from scipy.ndimage import binary_erosion
 from scipy.spatial import KDTree
 from torch import Tensor
@@ -83,11 +83,16 @@ def color_outliers(
     both = masks & rendered_masks
     if not both.any():
         return float("nan")
-    listed = np.unique(targets[masks] >> _PALETTE_BITS, axis=0)
-    palette = listed.astype(np.float64) * 2**_PALETTE_BITS + (2**_PALETTE_BITS - 1) / 2
-    colors, counts = np.unique(images[both], axis=0, return_counts=True)
-    distances, _ = KDTree(palette).query(colors.astype(np.float64))
+    listed, _ = _distinct(targets[masks] >> _PALETTE_BITS)
+    colors, counts = _distinct(images[both])
+    distances, _ = KDTree(listed * 2**_PALETTE_BITS + (2**_PALETTE_BITS - 1) / 2).query(colors)
     return float(100 * counts[distances > _OUTLIER].sum() / counts.sum())
+
+
+def _distinct(colors: UInt8[np.ndarray, "N 3"]) -> tuple[Float[np.ndarray, "M 3"], Int[np.ndarray, " M"]]:
+    """Each color once, and how often it occurs; as whole numbers, which sort faster than rows."""
+    codes, counts = np.unique(colors.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32), return_counts=True)
+    return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.float64), counts
 
 
 def _gradient(image: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]:
