@@ -1,5 +1,6 @@
 """`ds4d eval --protocol` and `ds4d compare` as users run them."""
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,21 @@ def test_nothing_scored_is_an_error_but_listed(ds4d: Callable, sample_folder: Pa
     done = ds4d("eval", tmp_path / "none", "--data", sample_folder, "--protocol", "views", "-o", tmp_path / "out")
     assert done.code == 2 and "none" in done.err
     assert json.loads((tmp_path / "out" / "results.json").read_text())["objects"][0]["error"]
+
+
+def test_an_evaluation_that_fails_leaves_nothing(
+    ds4d: Callable, sample_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ds4d.cli.commands import eval as command
+
+    def full(folder: Path, *_: object) -> None:
+        assert len(list((folder / "clips").iterdir())) == 4
+        raise OSError(errno.ENOSPC, "No space left on device", str(folder / "results.json"))
+
+    monkeypatch.setattr(command, "write_scores", full)
+    out = tmp_path / "out"
+    done = ds4d("eval", sample_folder, "--data", sample_folder, "--protocol", "views", "-o", out, *METRICS)
+    assert done.code == 1 and not out.exists()
 
 
 def test_compare_refuses_what_eval_did_not_write(ds4d: Callable, tmp_path: Path) -> None:

@@ -73,8 +73,11 @@ def networks(lpips: Lpips) -> dict[str | None, Any]:
 
 
 def value_of(metric: Metric, pair: ClipPair, networks: dict[str | None, Any]) -> float:
-    subject = {"clip": pair, "grid": ViewGrid("object", dict.fromkeys("abcdefghijkl", pair)), "set": [pair, pair]}
-    return metric.compute(subject[metric.level], networks[metric.network])
+    network = networks[metric.network]
+    if metric.features is not None:
+        return metric.compute([metric.features(pair, network)] * 2, None)
+    subject = pair if metric.level == "clip" else ViewGrid("object", dict.fromkeys("abcdefghijkl", pair))
+    return metric.compute(subject, network)
 
 
 @pytest.mark.parametrize("name", BY_LEVEL["clip"] + BY_LEVEL["grid"] + BY_LEVEL["set"])

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -18,11 +18,13 @@ from ds4d import __version__
 from ds4d.core import check_ranges, tracked
 from ds4d.evaluation.candidates import Candidate
 from ds4d.evaluation.networks import LoadedNetworks, NotComputedError
-from ds4d.evaluation.registry import PROTOCOL_METRICS, Metric
+from ds4d.evaluation.registry import PROTOCOL_METRICS, Features, Metric
 from ds4d.evaluation.subjects import ClipPair, ShapePair, ViewGrid
 from ds4d.evaluation.truths import Truth, read_points, read_truths
 from ds4d.metrics import average_views
 from ds4d.metrics.alignment import AlignmentConfig
+
+T = TypeVar("T")
 
 ProtocolName = Literal["views", "consistent4d", "v2m4", "tracks"]
 
@@ -220,7 +222,7 @@ class _Run:
         self.protocol, self.config = protocol, config
         self.networks = LoadedNetworks(device)
         self._metrics = list(metrics)
-        self._clips: list[ClipPair] = []
+        self._features: dict[str, list[Features]] = {}  # of all clips, by metrics of the set
         self._left_out: dict[str, str] = {}  # of all objects
         for metric in metrics:  # damaged weights are an error of the command, not of every object
             try:
@@ -248,7 +250,7 @@ class _Run:
                 show(truth.name, clip)
         values = average_views(list(views.values()))
         values |= self._values("grid", ViewGrid(truth.name, clips), frames, reasons)
-        self._clips += clips.values()
+        self._keep_features(list(clips.values()), reasons)
         return ObjectScores(truth.name, frames=frames, values=values, views=views, not_computed=reasons)
 
     def shapes(self, truth: Truth, candidate: Candidate) -> ObjectScores:
@@ -266,9 +268,7 @@ class _Run:
 
     def set_values(self) -> dict[str, float]:
         """Values of the set of all clips that were scored."""
-        if not self._clips:
-            return {}
-        return self._values("set", self._clips, min(len(clip.truth) for clip in self._clips), self._left_out)
+        return {name: PROTOCOL_METRICS[name].compute(found, None) for name, found in self._features.items()}
 
     def reason(self, metric: Metric, objects: Sequence[ObjectScores]) -> str:
         """Why no object has a value of a metric."""
@@ -278,6 +278,17 @@ class _Run:
         if own:
             return own[0]
         return "nothing to measure" if any(not scores.error for scores in objects) else "no object could be scored"
+
+    def _keep_features(self, clips: Sequence[ClipPair], reasons: dict[str, str]) -> None:
+        """Features of one object's clips for the metrics of the set, so that the clips need not be kept."""
+        for metric in self._metrics:
+            if metric.features is None or metric.name in self._left_out:
+                continue
+            try:
+                found = [self._value(metric, metric.features, clip, len(clip.truth)) for clip in clips]
+                self._features.setdefault(metric.name, []).extend(found)
+            except NotComputedError as reason:
+                reasons.setdefault(metric.name, str(reason))
 
     def _first_frames(self, frames: np.ndarray, where: str) -> np.ndarray:
         """The frames that are compared."""
@@ -317,19 +328,19 @@ class _Run:
             if metric.name in self._left_out:
                 continue
             try:
-                values[metric.name] = self._value(metric, subject, frames)
+                values[metric.name] = self._value(metric, metric.compute, subject, frames)
             except NotComputedError as reason:
                 reasons.setdefault(metric.name, str(reason))
         return values
 
-    def _value(self, metric: Metric, subject: Any, frames: int) -> float:
+    def _value(self, metric: Metric, function: Callable[[Any, Any], T], subject: Any, frames: int) -> T:
         if frames < metric.least_frames:
             raise NotComputedError(f"it needs {metric.least_frames} frames, got {frames}; give longer clips")
         if metric.needs_alpha and not subject.has_alpha:
             raise NotComputedError("images have no alpha; render RGBA with a transparent background")
         if metric.needs_tracks and not subject.tracked:
             raise NotComputedError("points have no identity through the clip; export all frames with one topology")
-        return metric.compute(subject, self.networks.get(metric.network) if metric.network else None)
+        return function(subject, self.networks.get(metric.network) if metric.network else None)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -23,6 +23,8 @@ from ds4d.metrics.inception import inception_images
 
 _BATCH = 8  # images that a network takes at once
 
+Features = tuple[Float[np.ndarray, "_ C"], Float[np.ndarray, "_ C"]]
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -33,7 +35,8 @@ class Metric:
         title: what it is, in a few words.
         level: what one value belongs to: a clip (averaged over views, then objects), the grid of an object's clips, the
             set of all clips, or the shape of an object.
-        compute: value of a subject of that level, given the network (None if it has none).
+        compute: value of a subject of that level, given the network (None if it has none); of a set, given the features
+            of its clips.
         unit: unit, empty if it has none.
         range: least and greatest value.
         better: whether a higher or a lower value is better, or the one nearest to 1.
@@ -43,6 +46,7 @@ class Metric:
         needs_tracks: whether points need an identity through the clip.
         least_frames: smallest number of frames.
         unavailable: why ds4d does not compute it, and what does; empty if it does.
+        features: of a set: features of one clip, rendered and true, one row each or more; kept in place of the clip.
     """
 
     name: str
@@ -58,6 +62,7 @@ class Metric:
     needs_tracks: bool = False
     least_frames: int = 1
     unavailable: str = ""
+    features: "Callable[[ClipPair, Any], Features] | None" = None
 
 
 def _score(name: str) -> Callable[[ClipPair, Any], float]:
@@ -166,19 +171,24 @@ def _zigzag(images: UInt8[np.ndarray, "V T H W 3"]) -> Iterator[np.ndarray]:
     yield np.concatenate([row if index % 2 == 0 else row[::-1] for index, row in enumerate(images)])
 
 
-def _set_fvd(pairs: Sequence[ClipPair], network: Any) -> float:
+def _set_distance(features: Sequence[Features], network: Any) -> float:
+    rendered, true = (np.concatenate(side) for side in zip(*features, strict=True))
+    return frechet_distance(rendered, true)
+
+
+def _clip_features(pair: ClipPair, network: Any) -> Features:
+    """I3D's features of the whole clip."""
     device = next(iter(network.parameters()), torch.empty(0)).device
 
     def features(frames: UInt8[np.ndarray, "T H W 3"]) -> np.ndarray:
         with torch.no_grad():
-            return network(bilinear_clip(frames).to(device))[0].cpu().numpy()
+            return network(bilinear_clip(frames).to(device)).cpu().numpy()
 
-    rendered, true = (np.stack([features(pair.colors[side]) for pair in pairs]) for side in (0, 1))
-    return frechet_distance(rendered, true)
+    return features(pair.colors[0]), features(pair.colors[1])
 
 
-def _inception(pair: ClipPair, network: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Features of the rendered and of the true frames."""
+def _inception(pair: ClipPair, network: Any) -> Features:
+    """Inception's features of each frame."""
 
     def features(frames: UInt8[np.ndarray, "T H W 3"]) -> np.ndarray:
         device = next(network.parameters()).device
@@ -191,11 +201,6 @@ def _inception(pair: ClipPair, network: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _clip_fid(pair: ClipPair, network: Any) -> float:
     return frechet_distance(*_inception(pair, network))
-
-
-def _pooled_fid(pairs: Sequence[ClipPair], network: Any) -> float:
-    rendered, true = zip(*(_inception(pair, network) for pair in pairs), strict=True)
-    return frechet_distance(np.concatenate(rendered), np.concatenate(true))
 
 
 def _cd_3d(pair: ShapePair, network: Any) -> float:
@@ -281,12 +286,12 @@ _ALL = (
            oracle=_I3D_ORACLE, network="i3d"),
     Metric("fv4d", "SV4D's FV4D: over all images in zigzag order", "grid", _arranged(_zigzag), oracle=_I3D_ORACLE,
            network="i3d"),
-    Metric("fvd_styleganv", "FVD of the set of clips, StyleGAN-V's I3D", "set", _set_fvd, oracle=_I3D_ORACLE,
-           network="i3d-styleganv", least_frames=MIN_FRAMES),
+    Metric("fvd_styleganv", "FVD of the set of clips, StyleGAN-V's I3D", "set", _set_distance, oracle=_I3D_ORACLE,
+           network="i3d-styleganv", least_frames=MIN_FRAMES, features=_clip_features),
     Metric("fid_vid_clip", "FID of the frames of each clip, averaged", "clip", _clip_fid, oracle=_INCEPTION_ORACLE,
            network="inception-fid", least_frames=2),
-    Metric("fid_vid_pooled", "FID of all frames together", "set", _pooled_fid, oracle=_INCEPTION_ORACLE,
-           network="inception-fid"),
+    Metric("fid_vid_pooled", "FID of all frames together", "set", _set_distance, oracle=_INCEPTION_ORACLE,
+           network="inception-fid", features=_inception),
     Metric("fid_vid_disco", "DisCo's FID-VID, 3D ResNet-50", "set", _never, unavailable="ds4d does not have its "
            "network; run DisCo's script on the images"),
     Metric("cd_3d", "ActionBench's CD-3D: each frame aligned", "shape", _cd_3d, oracle=_SCIPY),

@@ -1,7 +1,8 @@
 """`ds4d eval`: scores a run on held-out views, or any result by a protocol of the field."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -115,23 +116,39 @@ def _run_protocol(arguments: EvalArguments, protocol: ProtocolName) -> Outcome:
         raise ValueError("--output must be given with --protocol, got none. Add -o DIR.")
     check_new_folder(arguments.output)
     config = ProtocolConfig(arguments.frames, arguments.metrics, arguments.split, arguments.alignment_points)
-    output, clips = arguments.output, []
-    scores = run_protocol(
-        protocol,
-        arguments.run,
-        arguments.data,
-        config,
-        choose_device(arguments.device),
-        show=lambda name, clip: clips.append(write_clip(output, name, clip)),
-    )
-    files = write_scores(output, scores, clips)
+    with _unfinished_removed(arguments.output) as clips:
+        scores = run_protocol(
+            protocol,
+            arguments.run,
+            arguments.data,
+            config,
+            choose_device(arguments.device),
+            show=lambda name, clip: clips.append(write_clip(arguments.output or Path(), name, clip)),
+        )
+        files = write_scores(arguments.output, scores, clips)
     result = {"total": scores.total, "counts": scores.counts, "not_computed": scores.not_computed}
     result |= {"failed": {each.name: each.error for each in scores.failed}}
-    steps = [open_in_browser(files[-1]), ds4d_command("compare", output, "OTHER")]
+    steps = [open_in_browser(files[-1]), ds4d_command("compare", arguments.output, "OTHER")]
     if len(scores.failed) == len(scores.objects):
         error = f"no object could be scored: {scores.failed[0].error}"
         return Outcome(markdown(scores), plain(result), files, error=error, exit_code=ExitCode.USAGE_ERROR)
     return Outcome(markdown(scores), plain(result), files, steps)
+
+
+@contextmanager
+def _unfinished_removed(output: Path) -> Generator[list[Path]]:
+    """A list of clips that were written into a new folder; they are removed where the block ends with an error."""
+    clips: list[Path] = []
+    existed = output.is_dir()
+    try:
+        yield clips
+    except BaseException:
+        for path in clips:
+            path.unlink(missing_ok=True)
+        for folder in [output / "clips", *([] if existed else [output])]:
+            with suppress(OSError):  # not there, or with files of others
+                folder.rmdir()
+        raise
 
 
 def _table(record: EvaluationRecord) -> str:
