@@ -120,8 +120,9 @@ def fits(data: Path, out: Path, *, preset: str, device: str) -> list[Step]:
 
 def gpu_fits(data: Path, out: Path) -> list[Step]:
     """The fits of benchmarks.md."""
-    argv = _benchmark("fit", *_sets(data), "--preset", "fast", "--device", "cuda")
-    return [Step(argv, "fit.json", "fit.json")]
+    renders = out / "images" / "fast"
+    argv = _benchmark("fit", *_sets(data), "--preset", "fast", "--device", "cuda", "--renders", renders)
+    return [Step(argv, "fit.json", "fit.json"), _scored("fast", "views", renders, data, out)]
 
 
 def ablation(data: Path, out: Path) -> list[Step]:

@@ -150,7 +150,7 @@ class Program(nn.Module):
         self, x: torch.Tensor, rescale: bool = True, resize: bool = True, return_features: bool = False
     ) -> torch.Tensor:
         assert not rescale and not resize and return_features
-        return torch.nn.functional.adaptive_avg_pool3d(x, [2, 3, 3]).flatten(1)
+        return torch.nn.functional.adaptive_avg_pool3d(x, (2, 3, 3)).flatten(1)
 
 
 @pytest.fixture
