@@ -160,6 +160,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
 def test_videos_are_cut_into_clips(tmp_path: Path, weights: Path) -> None:
     """V2M4: clips of one length, what remains is dropped; FVD of the set by a TorchScript program."""
     (weights / "i3d-styleganv").mkdir(parents=True)

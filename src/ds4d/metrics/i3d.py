@@ -5,6 +5,7 @@ whose layers are described here, and `i3d_torchscript.pt` (StyleGAN-V, V2M4), a 
 """
 
 import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -96,7 +97,9 @@ class TorchScriptI3d(nn.Module):
     def __init__(self, file: Path) -> None:
         super().__init__()
         try:
-            self.program = torch.jit.load(str(file), map_location="cpu").eval()
+            with warnings.catch_warnings():  # the format is old, and the only one in which these weights exist
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self.program = torch.jit.load(str(file), map_location="cpu").eval()
         except (RuntimeError, ValueError, OSError) as error:
             raise ValueError(
                 f"{file} must be a TorchScript program, got one that cannot be loaded ({str(error)[:120]}). "
