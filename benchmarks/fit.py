@@ -86,6 +86,13 @@ def image_of(trainer: Trainer, data: Path, path: Path) -> None:
     write_png(path, contact_sheet([truth, ours], row_labels=("truth", "ds4d")))
 
 
+def write_renders(trainer: Trainer, data: Path, folder: Path) -> None:
+    """All test views, as `ds4d eval FOLDER --data SETS --protocol views` reads them."""
+    frames = read_transforms(data / "transforms_test.json")
+    for frame, image in zip(frames, render_frames(trainer.scene, trainer.renderer, frames), strict=True):
+        write_png(folder / f"{frame.file_path}.png", image)
+
+
 def mean_of(rows: list[dict[str, Any]], name: str) -> float | None:
     """The mean of a figure over the sets where it could be measured; None if over none."""
     measured = [row[name] for row in rows if row.get(name) is not None]
@@ -106,6 +113,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--perturb-views", action="store_true", help="perturb the views besides the input view")
     parser.add_argument("--images", type=Path, help="folder for a comparison with the truth of each set")
+    parser.add_argument("--renders", type=Path, help="folder for the rendered test views of each set, for ds4d eval")
     args = parser.parse_args()
     device = choose_device(args.device)
     rows = []
@@ -121,6 +129,8 @@ def main() -> None:
             row |= {name: None if math.isnan(value) else round(value, 3) for name, value in scores.items()}
             if args.images:
                 image_of(trainer, source, args.images / f"{source.name}.png")
+            if args.renders:
+                write_renders(trainer, source, args.renders / source.name)
         row["frames_per_second_512"] = playback(trainer.scene, trainer.renderer, size=512, frames=96)
         rows.append(row)
         print(json.dumps(row), file=sys.stderr, flush=True)

@@ -10,6 +10,7 @@ import torch
 from ds4d.config import GenerateConfig
 from ds4d.core import from_dict, to_dict
 from ds4d.decoupling import REFERENCES, DecouplingConfig
+from ds4d.evaluation import LAYOUTS, NETWORKS, PROTOCOL_METRICS, PROTOCOLS
 from ds4d.export import FORMATS
 from ds4d.features import EXTRACTORS, FeaturesConfig
 from ds4d.fusion import RULES, FusionConfig
@@ -33,6 +34,10 @@ REGISTRIES = {
     "generators": GENERATORS,
     "formats": FORMATS,
     "pretrained models": MODELS,
+    "metrics": PROTOCOL_METRICS,
+    "networks of metrics": NETWORKS,
+    "protocols": PROTOCOLS,
+    "layouts of the truth": LAYOUTS,
 }
 
 
@@ -48,6 +53,13 @@ CHOICES = [
     (RULES, FusionConfig, "rule"),
     (GENERATORS, ViewsConfig, "source"),
 ]
+
+
+def test_metrics_are_in_protocols_and_their_networks_in_the_registries() -> None:
+    assert {name for protocol in PROTOCOLS.values() for name in protocol.metrics} == set(PROTOCOL_METRICS)
+    assert {metric.network for metric in PROTOCOL_METRICS.values()} - {None} == set(NETWORKS)
+    assert {model for network in NETWORKS.values() for model in network.models} <= set(MODELS)
+    assert all(metric.oracle and metric.title for metric in PROTOCOL_METRICS.values())
 
 
 @pytest.mark.parametrize(("registry", "config", "name"), CHOICES, ids=lambda value: value if str is type(value) else "")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from ds4d.ablation import AblationScene
 from ds4d.ablation.scenes import Score
@@ -19,6 +20,7 @@ from ds4d.cli.commands import ablate
 from ds4d.cli.console import Console, ConsoleOptions
 from ds4d.cli.result import MEANINGS, ExitCode, Outcome
 from ds4d.core import Degraded, Warned, notify
+from ds4d.evaluation import ProtocolConfig, run_protocol, write_scores
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "command_line.md").read_text(encoding="utf-8")
 KEYS = ["command", "result", "files", "next", "exit_code", "degradations", "warnings", "seconds"]
@@ -37,13 +39,16 @@ def table(title: str) -> dict[str, str]:
 @pytest.fixture
 def argv(run: Path, sample_folder: Path, quick: list[str], tmp_path: Path) -> dict[str, list[object]]:
     """Quick arguments of each command."""
-    video = sample_folder / "front.mp4"
+    video, scores = sample_folder / "front.mp4", tmp_path / "scores"
+    config = ProtocolConfig(frames=1, metrics=("psnr",))
+    write_scores(scores, run_protocol("views", sample_folder, sample_folder, config, torch.device("cpu")), [])
     return {
         "check": [video, "--size", 48, "-o", tmp_path / "out"],
         "multiview": [video, "-o", tmp_path / "out", "--size", 32, "--frames", 2],
         "generate": [sample_folder, "-o", tmp_path / "out", *quick],
         "render": [run, "--orbit", "--size", 16, "--seconds", 0.1, "--loop", "-o", tmp_path / "out"],
         "eval": [run, "--data", sample_folder, "--split", "front"],
+        "compare": [scores, "-o", tmp_path / "out"],
         "ablate": [sample_folder, "-o", tmp_path / "out", "--variants", "A", "B", "--seeds", 1, "--device", "cpu"],
         "sample": [tmp_path / "out", "--frames", 1, "--size", 16, "--supersampling", 1],
         "report": [run, "-o", tmp_path / "out.html"],

@@ -100,6 +100,12 @@ def _image_encoder(folder: str) -> Part:
     return _transformers(folder, "CLIPVisionModelWithProjection", model_type=("clip_vision_model",))
 
 
+def _clip(projection: int) -> tuple[Part, Part]:
+    """A whole CLIP with this number of channels of its embeddings, and its preprocessor."""
+    network = _transformers("", "CLIPModel", model_type=("clip",), projection_dim=(projection,))
+    return network, _preprocessor("")
+
+
 _VAE = _diffusers("vae", "AutoencoderKL")
 _UNET = _diffusers("unet", "UNet2DConditionModel")
 
@@ -193,6 +199,43 @@ _ALL = (
         None,
         get="put one .onnx file into FOLDER: U2-Net or IS-Net (Apache-2.0), or RMBG (non-commercial)",
         variable="DS4D_MATTING_MODEL",
+    ),
+    PretrainedModel("clip", "CLIP ViT-B/32", "eval", _clip(512), "MIT", True, "openai/clip-vit-base-patch32"),
+    PretrainedModel(
+        "clip-bigg",
+        "OpenCLIP ViT-bigG/14",
+        "eval",
+        _clip(1280),
+        "MIT",
+        True,
+        "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
+    ),
+    PretrainedModel(
+        "i3d",
+        "I3D of Kinetics-400 (VideoGPT, DisCo, Consistent4D)",
+        "eval",
+        (Part("", weights=("i3d_pretrained_400.pt", "*.pt", "*.safetensors")),),
+        "not stated for the weights",
+        None,
+        get="put i3d_pretrained_400.pt, which the README of Consistent4D links to, into FOLDER",
+    ),
+    PretrainedModel(
+        "i3d-styleganv",
+        "I3D of Kinetics-400 as TorchScript (StyleGAN-V, V2M4)",
+        "eval",
+        (Part("", weights=("i3d_torchscript.pt", "*.pt")),),
+        "not stated for the weights",
+        None,
+        get="put i3d_torchscript.pt, which the README of StyleGAN-V links to, into FOLDER",
+    ),
+    PretrainedModel(
+        "inception-fid",
+        "InceptionV3 of FID",
+        "eval",
+        (Part("", weights=("*inception-2015-12-05-6726825d.pth", "*.pth", "*.safetensors")),),
+        "Apache-2.0",
+        True,
+        get="put pt_inception-2015-12-05-6726825d.pth of the releases of mseitzer/pytorch-fid into FOLDER",
     ),
 )
 
