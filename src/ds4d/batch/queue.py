@@ -1,0 +1,92 @@
+"""The order in which a worker takes objects: its own bucket first, then those where others have left something."""
+
+from collections import deque
+from collections.abc import Iterable
+
+from ds4d.batch.claims import Claim, Claims, bucket_of
+
+
+class Queue:
+    """The objects that one worker may take.
+
+    Args:
+        claims: the claims of the batch.
+        names: names of all objects.
+        wanted: names of those that this worker takes; all if None.
+        start: number of the bucket to begin with; workers that begin at different ones do not meet.
+    """
+
+    def __init__(
+        self,
+        claims: Claims,
+        names: Iterable[str],
+        wanted: Iterable[str] | None = None,
+        *,
+        start: int = 0,
+    ) -> None:
+        self._claims = claims
+        self._buckets: dict[str, list[str]] = {}
+        for name in names:
+            self._buckets.setdefault(bucket_of(name, claims.buckets), []).append(name)
+        self._wanted = None if wanted is None else set(wanted)
+        order = sorted(self._buckets)
+        start %= max(1, len(order))
+        self._left = deque(order[start:] + order[:start])  # buckets that are not known to be complete
+        self._open: deque[str] = deque()
+        self._pass = len(self._left)  # buckets to look at before the worker has to wait
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every object has ended."""
+        return not self._left and not self._open
+
+    def take(self) -> Claim | None:
+        """The next object; None if there is none at the moment: all have ended, or others are doing the rest."""
+        while True:
+            while self._open:
+                if claim := self._claims.claim(self._open.popleft()):
+                    return claim
+            if self._pass <= 0 or not self._left:
+                self._pass = len(self._left)
+                return None
+            self._look()
+
+    def reopen_failed(self) -> int:
+        """Gives the objects that were set aside all their attempts again; returns their number."""
+        count = 0
+        for bucket, names in self._buckets.items():
+            ended = self._claims.survey(bucket, names).ended
+            failed = [name for name in ended if self._claims.is_set_aside(name) and self._wants(name)]
+            if failed:
+                count += sum(self._claims.reopen(name) for name in failed)
+                self._claims.unmark_complete(bucket, len(names))
+        return count
+
+    def _look(self) -> None:
+        """Surveys the next bucket, which stays the next while it holds open objects."""
+        complete = self._claims.complete() if len(self._left) > 1 else set()
+        for bucket in [each for each in self._left if f"{each}.{len(self._buckets[each])}" in complete]:
+            self._drop(bucket)
+        if not self._left:
+            return
+        bucket = self._left[0]
+        names = self._buckets[bucket]
+        survey = self._claims.survey(bucket, names)
+        if len(survey.ended) == len(names):
+            self._claims.mark_complete(bucket, len(names))
+        self._open.extend(name for name in survey.open if self._wants(name))
+        if self._open:
+            self._pass = len(self._left)
+            return
+        self._pass -= 1
+        if any(self._wants(name) for name in survey.busy):
+            self._left.rotate(-1)
+        else:
+            self._drop(bucket)
+
+    def _drop(self, bucket: str) -> None:
+        self._left.remove(bucket)
+        self._claims.forget(bucket)
+
+    def _wants(self, name: str) -> bool:
+        return self._wanted is None or name in self._wanted
