@@ -52,6 +52,7 @@ class Record:
         at: time of writing by the clock of that machine, seconds since 1970; for people, never compared.
         failures: number of failed attempts so far.
         permanent: whether another attempt is pointless.
+        spent: time of all attempts that have ended so far, seconds.
         token: makes records of the same content differ.
         data: what is to be known of an attempt that has ended: cause, seconds, metrics.
     """
@@ -62,6 +63,7 @@ class Record:
     at: float = 0.0
     failures: int = 0
     permanent: bool = False
+    spent: float = 0.0
     token: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
 
@@ -74,11 +76,13 @@ class Claim:
         name: name of the object.
         number: number of the claim in the chain.
         failures: number of attempts that failed before.
+        spent: time of the attempts before, seconds.
     """
 
     name: str
     number: int
     failures: int = 0
+    spent: float = 0.0
 
 
 @dataclass
@@ -190,24 +194,23 @@ class Claims:
     def claim(self, name: str) -> Claim | None:
         """Claims an object that a survey has found open; None if another worker was faster."""
         before = self._chain(name)
-        failures = 0 if before is None else before.record.failures
+        last = Record("released") if before is None else before.record
         number = 1 if before is None else before.number + 1
-        if not self._append(name, number, Record("claim", failures=failures)):
+        if not self._append(name, number, Record("claim", failures=last.failures, spent=last.spent)):
             return None
-        return Claim(name, number, failures)
+        return Claim(name, number, last.failures, last.spent)
 
     def finish(self, claim: Claim, data: Mapping[str, Any]) -> bool:
         """Marks an object as done; False if its claim was taken over, and the work is the other worker's."""
-        return self._append(claim.name, claim.number + 1, Record("done", failures=claim.failures, data=data))
+        return self._end(claim, "done", data)
 
     def fail(self, claim: Claim, data: Mapping[str, Any], *, permanent: bool = False) -> bool:
         """Records a failed attempt with its cause; False if the claim was taken over."""
-        record = Record("failed", failures=claim.failures + 1, permanent=permanent, data=data)
-        return self._append(claim.name, claim.number + 1, record)
+        return self._end(claim, "failed", data, failed=1, permanent=permanent)
 
-    def release(self, claim: Claim) -> bool:
+    def release(self, claim: Claim, data: Mapping[str, Any] | None = None) -> bool:
         """Gives an object back, which counts as no attempt; False if the claim was taken over."""
-        return self._append(claim.name, claim.number + 1, Record("released", failures=claim.failures))
+        return self._end(claim, "released", data or {})
 
     def reopen(self, name: str) -> bool:
         """Gives an object that was set aside all its attempts again."""
@@ -233,11 +236,16 @@ class Claims:
     def _is_set_aside(self, record: Record) -> bool:
         return record.kind == "failed" and (record.permanent or record.failures > self._retries)
 
+    def _end(
+        self, claim: Claim, kind: Kind, data: Mapping[str, Any], *, failed: int = 0, permanent: bool = False
+    ) -> bool:
+        spent = claim.spent + float(data.get("seconds", 0.0))
+        record = Record(kind, failures=claim.failures + failed, permanent=permanent, spent=spent, data=data)
+        return self._append(claim.name, claim.number + 1, record)
+
     def _append(self, name: str, number: int, record: Record) -> bool:
-        written = Record(
-            record.kind, self.owner.id, self.owner.host, self._wall_clock(), record.failures, record.permanent,
-            uuid.uuid4().hex, record.data,
-        )  # fmt: skip
+        signed = {"worker": self.owner.id, "host": self.owner.host, "at": self._wall_clock(), "token": uuid.uuid4().hex}
+        written = Record(**{**vars(record), **signed})
         created = self.store.create(self._key(name, number), json.dumps(vars(written)).encode())
         if created:
             self._chains.setdefault(bucket_of(name, self.buckets), {})[name] = _Chain(number, written, True)

@@ -1,9 +1,9 @@
 """The order in which a worker takes objects: its own bucket first, then those where others have left something."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from ds4d.batch.claims import Claim, Claims, bucket_of
+from ds4d.batch.claims import Claim, Claims, Record, bucket_of
 
 
 class Queue:
@@ -14,6 +14,7 @@ class Queue:
         names: names of all objects.
         wanted: names of those that this worker takes; all if None.
         start: number of the bucket to begin with; workers that begin at different ones do not meet.
+        check: called with the name and the last record of each object that has ended; raises if it is another object.
     """
 
     def __init__(
@@ -23,8 +24,9 @@ class Queue:
         wanted: Iterable[str] | None = None,
         *,
         start: int = 0,
+        check: Callable[[str, Record], None] = lambda name, record: None,
     ) -> None:
-        self._claims = claims
+        self._claims, self._check = claims, check
         self._buckets: dict[str, list[str]] = {}
         for name in names:
             self._buckets.setdefault(bucket_of(name, claims.buckets), []).append(name)
@@ -72,6 +74,9 @@ class Queue:
         bucket = self._left[0]
         names = self._buckets[bucket]
         survey = self._claims.survey(bucket, names)
+        for name in survey.ended:
+            if (record := self._claims.record(name)) is not None:
+                self._check(name, record)
         if len(survey.ended) == len(names):
             self._claims.mark_complete(bucket, len(names))
         self._open.extend(name for name in survey.open if self._wants(name))
