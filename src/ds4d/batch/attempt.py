@@ -23,6 +23,7 @@ from ds4d.runs.lock import check_idle
 
 STATE = ".batch"  # folder of what a batch keeps about itself, in its output
 LOW_PSNR = 22.0  # dB on the input view: a fit below has missed the object or its motion
+_COMMAND = (sys.executable, "-m", "ds4d.batch.child")
 _GRACE = 60.0  # seconds for a run to save itself after SIGTERM
 _POLL = 0.25  # seconds between two looks at a process
 _BUSY_PAUSE = 5.0
@@ -170,7 +171,7 @@ def _generate(job: Job, source: str, is_stopped: Callable[[], bool], *, resume: 
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile() as answer, job.log.open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ds4d.batch.child", *words],
+            [*_COMMAND, *words],
             stdin=subprocess.PIPE,
             stdout=answer,
             stderr=log,

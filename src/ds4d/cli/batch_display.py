@@ -46,8 +46,8 @@ class BatchDisplay:
 
     def board(self, board: Board) -> None:
         """Shows the state of the whole batch."""
-        self._board = board
-        if self._live is None:
+        before, self._board = self._board, board
+        if self._live is None and (before is None or describe_board(before) != describe_board(board)):
             self._console.print(f"batch: {describe_board(board)}")
 
     def _table(self) -> Table:
