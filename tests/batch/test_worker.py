@@ -230,5 +230,5 @@ def test_shards_that_are_none(text: str | None, environment: dict[str, str], nam
 def test_shards_cover_everything_once() -> None:
     names = [f"object{number}" for number in range(23)]
     parts = [share(names, (number, 5)) for number in range(1, 6)]
-    assert sorted(sum(parts, [])) == sorted(names)
+    assert sorted(name for part in parts for name in part) == sorted(names)
     assert max(map(len, parts)) - min(map(len, parts)) <= 1

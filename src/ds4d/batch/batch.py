@@ -113,10 +113,7 @@ def open_batch(output: str, source: str, items: Sequence[Item], defaults: Mappin
     place = source if is_url(source) else os.path.abspath(source)
     identity = {"format": FORMAT, "source": place, "options": dict(defaults), "buckets": _buckets(len(items))}
     content = json.dumps(identity)
-    if store.create(_IDENTITY, content.encode()):
-        found = identity
-    else:
-        found = parse_json(store.read(_IDENTITY) or b"{}")
+    found = identity if store.create(_IDENTITY, content.encode()) else parse_json(store.read(_IDENTITY) or b"{}")
     for key in ("format", "source", "options"):
         if not isinstance(found, dict) or found.get(key) != identity[key]:
             raise ValueError(

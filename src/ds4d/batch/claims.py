@@ -1,12 +1,12 @@
 """Claims: which worker does which object, without a server, and safe against workers that die, hang or come back.
 
-The history of an object is a chain of records, `NAME.1`, `NAME.2`, ..., each created only once by the store: a claim, and
-what ended it: done, failed, released, or the claim of another worker that took it over. Whoever creates the next record
-decides, so that of a worker that finishes and one that takes its claim over exactly one succeeds. There is one done record
-per object at most, as nothing follows it.
+The history of an object is a chain of records, `NAME.1`, `NAME.2`, ..., each created only once by the store: a claim,
+and what ended it: done, failed, released, or the claim of another worker that took it over. Whoever creates the next one
+decides, so that of a worker that finishes and one that takes its claim over exactly one succeeds. Nothing follows a done
+record, so that there is one per object at most.
 
-Whether a worker lives is told by a counter that it raises. Others compare it with what they have read before and measure
-the time in between by their own clock: the clocks of two machines are never compared.
+Whether a worker lives is told by a counter that it raises. Others compare it with what they have read before and
+measure the time in between by their own clock: the clocks of two machines are never compared.
 """
 
 import json
@@ -149,7 +149,7 @@ class Claims:
         return True
 
     def survey(self, bucket: str, names: Iterable[str]) -> Survey:
-        """The state of the objects of one bucket; one listing, and one reading per record that is new to this worker."""
+        """The state of the objects of one bucket; one listing, and one reading per record that is new here."""
         last: dict[str, int] = {}
         for file in self.store.names(bucket):
             name, _, number = file.rpartition(".")

@@ -1,7 +1,7 @@
 """What a batch is made of: a manifest (CSV, JSONL, Parquet), a folder, or a pattern, with options per row.
 
-Everything is checked before any work: each row names something that exists, names are unique, options are known and their
-values valid. All errors are collected, and name row and column.
+Everything is checked before any work: each row names something that exists, names are unique, options are known and
+their values valid. All errors are collected, and name row and column.
 """
 
 import csv

@@ -3,7 +3,7 @@
 import contextlib
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -125,7 +125,7 @@ def upload(run: Path, url: str, check: Callable[[], None] = lambda: None) -> int
 
 
 @contextlib.contextmanager
-def _storage_errors(url: str) -> Any:
+def _storage_errors(url: str) -> Generator[None, None, None]:
     """Turns whatever a store's package raises into one error that names the URL."""
     try:
         yield

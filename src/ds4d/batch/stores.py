@@ -1,7 +1,8 @@
 """Stores of small records: the one thing that the workers of a batch share.
 
 The claims (`ds4d.batch.claims`) need nothing of a store but that one of several writers who create the same key at once
-succeeds, and that a record is read whole. A folder on a shared file system and a bucket with conditional writes give both.
+succeeds, and that a record is read whole. A folder on a shared file system and a bucket with conditional writes give
+both.
 """
 
 import contextlib
@@ -9,7 +10,7 @@ import errno
 import os
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -153,19 +154,22 @@ class BucketStore:
     def create(self, key: str, content: bytes) -> bool:
         """See `Store`."""
         try:
-            self._filesystem.pipe_file(f"{self._root}/{key}", content, mode="create")
+            with _as_os_errors(self._root):
+                self._filesystem.pipe_file(f"{self._root}/{key}", content, mode="create")
         except FileExistsError:
             return False
         return True
 
     def replace(self, key: str, content: bytes) -> None:
         """See `Store`."""
-        self._filesystem.pipe_file(f"{self._root}/{key}", content)
+        with _as_os_errors(self._root):
+            self._filesystem.pipe_file(f"{self._root}/{key}", content)
 
     def read(self, key: str) -> bytes | None:
         """See `Store`."""
         try:
-            return self._filesystem.cat_file(f"{self._root}/{key}")
+            with _as_os_errors(self._root):
+                return self._filesystem.cat_file(f"{self._root}/{key}")
         except FileNotFoundError:
             return None
 
@@ -173,13 +177,15 @@ class BucketStore:
         """See `Store`."""
         self._filesystem.invalidate_cache()
         try:
-            return [path.rsplit("/", 1)[1] for path in self._filesystem.ls(f"{self._root}/{folder}", detail=False)]
+            with _as_os_errors(self._root):
+                paths = self._filesystem.ls(f"{self._root}/{folder}", detail=False)
+            return [path.rsplit("/", 1)[1] for path in paths]
         except FileNotFoundError:
             return []
 
     def remove(self, key: str) -> None:
         """See `Store`."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError), _as_os_errors(self._root):
             self._filesystem.rm_file(f"{self._root}/{key}")
 
     def check(self) -> None:
@@ -255,6 +261,17 @@ class PatientStore:
 def is_disk_full(error: OSError) -> bool:
     """Whether a disk or a quota is full."""
     return error.errno in {getattr(errno, name) for name in ("ENOSPC", "EDQUOT") if hasattr(errno, name)}
+
+
+@contextlib.contextmanager
+def _as_os_errors(place: str) -> Generator[None, None, None]:
+    """Turns what a store's package raises for a lost connection, whatever that is, into an OSError."""
+    try:
+        yield
+    except (OSError, ImportError):
+        raise
+    except Exception as error:
+        raise OSError(f"{place}: {type(error).__name__}: {error}") from error
 
 
 def _create_without_links(path: Path, content: bytes) -> bool:
