@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, cast
 
+import torch
 import tyro
 
 from ds4d.batch.batch import Batch, open_batch
@@ -27,7 +28,9 @@ from ds4d.cli.commands import generate
 from ds4d.cli.console import Console
 from ds4d.cli.result import MEANINGS, ExitCode, Outcome, ds4d_command, open_in_browser
 from ds4d.presets import PresetName
+from ds4d.runs import predict_run
 
+_FRAMES, _VIEWS = 32, 7  # of a run whose options leave them open
 _BOARD_PAUSE, _BOARD_FRACTION = 10.0, 0.01  # least seconds between two boards, and most of the time that they take
 
 
@@ -51,7 +54,8 @@ class BatchArguments:
         retries: number of further attempts after one that failed for a reason that may pass.
         retry_failed: give objects that have failed in an earlier run of this command all their attempts again.
         ray: run the fits on a Ray cluster: its address, or local.
-        gpus_per_fit: fraction of a GPU that a fit takes on a Ray cluster.
+        cpus_per_fit: number of CPUs that a fit takes on a Ray cluster.
+        gpus_per_fit: number of GPUs that a fit takes on a Ray cluster; with a fraction, several share one.
         price: dollars per hour of this machine, which its jobs share; for the board.
         timeout: time after which a worker that shows no sign of life has lost its claims, seconds.
         hang: time after which a fit without progress is ended and tried again, seconds.
@@ -69,14 +73,15 @@ class BatchArguments:
     retries: int = 2
     retry_failed: Flag = False
     ray: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS", help_behavior_hint="(default: none)")] = None
-    gpus_per_fit: float | None = None
+    cpus_per_fit: float = 1.0
+    gpus_per_fit: float = 0.0
     price: Annotated[float | None, tyro.conf.arg(help_behavior_hint="(default: none)")] = None
     timeout: float = 120.0
     hang: float = 1800.0
     dry_run: Flag = False
 
     def __post_init__(self) -> None:
-        for name in ("jobs", "retries", "timeout", "hang", "price", "gpus_per_fit"):
+        for name in ("jobs", "retries", "timeout", "hang", "price", "cpus_per_fit", "gpus_per_fit"):
             least, value = {"jobs": 1, "timeout": 4.0, "hang": 1.0}.get(name, 0), getattr(self, name)
             if value is not None and not least <= value < float("inf"):
                 raise ValueError(f"{name} must be at least {least:g}, got {value}.")
@@ -176,7 +181,23 @@ def _show(events: Any, display: BatchDisplay, boards: _Boards) -> None:
 def _executor(batch: Batch, arguments: BatchArguments) -> Executor:
     if arguments.ray is None:
         return ProcessExecutor(arguments.jobs or 1, visible_devices())
-    raise ValueError("--ray must not be given yet.")
+    from ds4d.batch.ray_executor import RayExecutor
+
+    return RayExecutor(
+        arguments.ray,
+        arguments.jobs,
+        cpus=arguments.cpus_per_fit,
+        gpus=arguments.gpus_per_fit,
+        gibibytes=lambda job: _gibibytes(job.item.options),
+    )
+
+
+@functools.cache
+def _gibibytes(options: tuple[str, ...]) -> float:
+    """The main memory that a fit is predicted to take, by its options alone: its video may be anywhere."""
+    parsed = generate.parse(["input", "-o", "run", *options])
+    frames = parsed.settings.video.frames or _FRAMES
+    return predict_run(frames, _VIEWS, parsed.settings, torch.device("cpu")).gibibytes
 
 
 def _defaults(arguments: BatchArguments) -> dict[str, Any]:
