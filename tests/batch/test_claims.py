@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ds4d.batch.claims import Claim, Claims, Owner
-from ds4d.batch.queue import Queue
+from ds4d.batch.queue import Queue, divide
 from ds4d.batch.stores import FolderStore, MemoryStore, Store
 
 TIMEOUT = 120.0
@@ -32,7 +32,7 @@ def worker(store: Store, name: str, clock: Clock, **options: object) -> Claims:
 
 
 def taken(claims: Claims, names: list[str]) -> list[Claim]:
-    queue, found = Queue(claims, names), []
+    queue, found = Queue(claims, divide(names, claims.buckets)), []
     while claim := queue.take():
         found.append(claim)
     return found
@@ -51,7 +51,7 @@ def watch(claims: Claims, names: list[str], clock: Clock, seconds: float, beatin
 def test_every_object_has_one_owner(store: Store) -> None:
     clock, names = Clock(), [f"object{number}" for number in range(9)]
     a, b = worker(store, "a", clock), worker(store, "b", clock)
-    queues = Queue(a, names), Queue(b, names)
+    queues = Queue(a, divide(names, a.buckets)), Queue(b, divide(names, b.buckets))
     got = [claim.name for _ in range(6) for queue in queues if (claim := queue.take())]
     assert sorted(got) == names
     assert not any(queue.is_over for queue in queues)
@@ -62,7 +62,7 @@ def test_done_is_final(store: Store) -> None:
     a, b = worker(store, "a", clock), worker(store, "b", clock)
     (claim,) = taken(a, ["x"])
     assert a.finish(claim, {"seconds": 3.0})
-    queue = Queue(b, ["x"])
+    queue = Queue(b, divide(["x"], b.buckets))
     assert queue.take() is None and queue.is_over
     assert b.survey("0000", ["x"]).ended == ["x"]
     record = b.record("x")
@@ -111,7 +111,7 @@ def test_finishing_and_taking_over_cannot_both_succeed(store: Store) -> None:
     a.beat()
     (claim,) = taken(a, ["x"])
     watch(b, ["x"], clock, 2 * TIMEOUT)
-    open_now = b.survey("0000", ["x"]).open
+    open_now = b.survey("0000", ["x"]).again
     assert open_now == ["x"]
     assert a.finish(claim, {})  # between the survey of the other and its claim
     assert b.claim("x") is None
@@ -128,7 +128,7 @@ def test_a_process_that_has_ended_is_not_waited_for(store: Store) -> None:
 def test_failures_are_retried_and_then_set_aside(store: Store) -> None:
     clock = Clock()
     a = worker(store, "a", clock, retries=2)
-    queue = Queue(a, ["x", "y"])
+    queue = Queue(a, divide(["x", "y"], a.buckets))
     for _ in range(3):
         claim = queue.take()
         while claim is not None and claim.name == "y":
@@ -137,7 +137,7 @@ def test_failures_are_retried_and_then_set_aside(store: Store) -> None:
         assert claim is not None and a.fail(claim, {"cause": "out of memory"})
     assert queue.take() is None and queue.is_over
     assert a.is_set_aside("x") or worker(store, "b", clock).survey("0000", ["x"]).ended == ["x"]
-    again = Queue(a, ["x", "y"])
+    again = Queue(a, divide(["x", "y"], a.buckets))
     assert again.reopen_failed() == 1
     claim = again.take()
     assert claim is not None and claim.name == "x" and claim.failures == 0
@@ -171,18 +171,18 @@ def test_a_damaged_record_is_taken_over_after_the_timeout(store: Store, content:
 def test_complete_buckets_are_not_looked_at_again() -> None:
     store, clock, names = MemoryStore(), Clock(), [f"object{number}" for number in range(200)]
     a = worker(store, "a", clock, buckets=16)
-    queue = Queue(a, names)
+    queue = Queue(a, divide(names, a.buckets))
     while claim := queue.take():
         a.finish(claim, {})
     assert queue.take() is None and queue.is_over
-    before, late = store.calls, Queue(worker(store, "b", clock, buckets=16), names)
+    before, late = store.calls, Queue(worker(store, "b", clock, buckets=16), divide(names, 16))
     assert late.take() is None and late.is_over
     assert store.calls - before <= 2
 
 
 def test_a_shard_takes_its_own_objects_alone(store: Store) -> None:
     a, names = worker(store, "a", Clock()), ["x", "y", "z"]
-    queue = Queue(a, names, ["y"])
+    queue = Queue(a, divide(names, a.buckets), ["y"])
     claim = queue.take()
     assert claim is not None and claim.name == "y" and queue.take() is None
     a.finish(claim, {})

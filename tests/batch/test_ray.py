@@ -10,7 +10,7 @@ import pytest
 from ds4d.batch.attempt import Job, Result
 from ds4d.batch.claims import Claims, Owner
 from ds4d.batch.manifest import Item
-from ds4d.batch.queue import Queue
+from ds4d.batch.queue import Queue, divide
 from ds4d.batch.ray_executor import RayExecutor
 from ds4d.batch.stores import FolderStore
 from ds4d.batch.worker import Ended, Started, work
@@ -55,7 +55,7 @@ def test_a_batch_survives_the_loss_of_a_node(cluster: Any, tmp_path: Path) -> No
     executor = RayExecutor(both.address, gibibytes=lambda job: 0.5, attempt=attempt)
     outcomes: list[tuple[str, str]] = []
     nodes, removed = set(), False
-    for event in work(jobs, claims, Queue(claims, names), executor):
+    for event in work(jobs, claims, Queue(claims, divide(names, claims.buckets)), executor):
         if isinstance(event, Ended):
             outcomes.append((event.name, event.outcome))
             nodes.add(event.data.get("node"))

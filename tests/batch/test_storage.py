@@ -11,7 +11,7 @@ import pytest
 from ds4d.batch.batch import open_batch
 from ds4d.batch.claims import Claims, Owner
 from ds4d.batch.manifest import Item, read_items
-from ds4d.batch.queue import Queue
+from ds4d.batch.queue import Queue, divide
 from ds4d.batch.storage import StorageError, fetch, filesystem, upload
 from ds4d.batch.stores import BucketStore
 from ds4d.cli.commands.batch import option_checks
@@ -85,7 +85,7 @@ def test_a_record_is_created_once_whoever_is_faster(bucket: str) -> None:
 def test_claims_work_in_a_bucket(bucket: str) -> None:
     batch = open_batch(bucket, "videos", [Item("a", "a.mp4"), Item("b", "b.mp4")], {})
     first, second = (Claims(batch.store, Owner(name), clock=lambda: 0.0, wall_clock=lambda: 0.0) for name in "xy")
-    claims = [Queue(each, batch.items).take() for each in (first, second)]
+    claims = [Queue(each, divide(batch.items, each.buckets)).take() for each in (first, second)]
     assert sorted(claim.name for claim in claims if claim) == ["a", "b"]
     assert claims[0] and first.finish(claims[0], {}) and not first.finish(claims[0], {})
 

@@ -15,7 +15,7 @@ from ds4d.batch.board import page, read_board
 from ds4d.batch.claims import Claims, Owner
 from ds4d.batch.executors import ProcessExecutor
 from ds4d.batch.manifest import Item
-from ds4d.batch.queue import Queue
+from ds4d.batch.queue import Queue, divide
 from ds4d.batch.shards import read_shard, share
 from ds4d.batch.stores import FolderStore, MemoryStore, PatientStore, Store
 from ds4d.batch.worker import DiskFullError, Ended, Event, Started, work
@@ -43,7 +43,7 @@ def run(
 ) -> list[Event]:
     claims = new_claims(store)
     executor = ProcessExecutor(slots, attempt=attempt)
-    return list(work(jobs_of(*names), claims, Queue(claims, names), executor))
+    return list(work(jobs_of(*names), claims, Queue(claims, divide(names, claims.buckets)), executor))
 
 
 def outcomes(events: list[Event]) -> dict[str, str]:
@@ -96,11 +96,13 @@ def test_closing_stops_what_runs_and_gives_it_back() -> None:
 
     store, names = MemoryStore(), ["a", "b", "c"]
     claims = new_claims(store)
-    events = work(jobs_of(*names), claims, Queue(claims, names), ProcessExecutor(2, attempt=attempt))
+    events = work(
+        jobs_of(*names), claims, Queue(claims, divide(names, claims.buckets)), ProcessExecutor(2, attempt=attempt)
+    )
     while not isinstance(next(events), Started):
         pass
     events.close()  # ty: ignore[unresolved-attribute]
-    assert sorted(new_claims(store).survey("0000", names).open) == names
+    assert not new_claims(store).survey("0000", names).busy
 
 
 def test_a_worker_that_lost_its_claim_stops_and_records_nothing() -> None:
@@ -116,7 +118,9 @@ def test_a_worker_that_lost_its_claim_stops_and_records_nothing() -> None:
             time.sleep(0.01)
         return Result("done", data={"by": "slow"})
 
-    events = list(work(jobs_of("a"), slow, Queue(slow, names), ProcessExecutor(1, attempt=attempt)))
+    events = list(
+        work(jobs_of("a"), slow, Queue(slow, divide(names, slow.buckets)), ProcessExecutor(1, attempt=attempt))
+    )
     assert outcomes(events) == {"a": "lost"}
     observer = new_claims(store)
     observer.survey("0000", names)

@@ -14,7 +14,7 @@ from typing import Any
 from ds4d.batch.attempt import STATE, Job
 from ds4d.batch.claims import Claims, Owner, Record
 from ds4d.batch.manifest import Item
-from ds4d.batch.queue import Queue
+from ds4d.batch.queue import Queue, divide
 from ds4d.batch.storage import filesystem, is_url, join
 from ds4d.batch.stores import BucketStore, FolderStore, PatientStore, Store
 from ds4d.io import atomic_path, parse_json
@@ -22,7 +22,7 @@ from ds4d.io import atomic_path, parse_json
 FORMAT = 1
 BOARD = "board.html"
 _IDENTITY = "batch.json"
-_PER_BUCKET = 1000  # objects; a folder of a few thousand records is listed in milliseconds
+_PER_BUCKET = 200  # objects; few enough that workers rarely meet, and that a listing takes no time
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,12 @@ class Batch:
             retries=retries,
             timeout=timeout,
             is_gone=is_gone,
+            check=self._check_same,
         )
 
     def queue(self, claims: Claims, wanted: Sequence[str]) -> Queue:
         """The objects that a worker may take, in an order of its own."""
-        return Queue(claims, self.items, wanted, start=random.randrange(self.buckets), check=self._check_same)
+        return Queue(claims, divide(self.items, self.buckets), wanted, start=random.randrange(self.buckets))
 
     def jobs(self, *, hang_seconds: float) -> dict[str, Job]:
         """What is to be done, by name of the object."""

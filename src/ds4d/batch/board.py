@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -10,7 +10,8 @@ from string import Template
 from typing import Any, Literal
 from urllib.parse import quote
 
-from ds4d.batch.claims import Claims, Record, bucket_of
+from ds4d.batch.claims import Claims, Record
+from ds4d.batch.queue import divide
 
 State = Literal["waiting", "running", "done", "retry", "failed"]
 STATES: tuple[State, ...] = ("waiting", "running", "done", "retry", "failed")
@@ -90,7 +91,7 @@ class Board:
         }
 
 
-def read_board(names: Iterable[str], claims: Claims, price: float | None = None) -> Board:
+def read_board(names: Collection[str], claims: Claims, price: float | None = None) -> Board:
     """The board of a batch.
 
     Args:
@@ -98,11 +99,8 @@ def read_board(names: Iterable[str], claims: Claims, price: float | None = None)
         claims: claims of an observer of its own, which keeps what it has read.
         price: dollars per hour of one attempt.
     """
-    buckets: dict[str, list[str]] = {}
-    for name in names:
-        buckets.setdefault(bucket_of(name, claims.buckets), []).append(name)
     rows = []
-    for bucket, members in buckets.items():
+    for bucket, members in divide(names, claims.buckets).items():
         survey = claims.survey(bucket, members)
         busy, ended = set(survey.busy), set(survey.ended)
         for name in members:

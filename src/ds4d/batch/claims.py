@@ -1,9 +1,9 @@
 """Claims: which worker does which object, without a server, and safe against workers that die, hang or come back.
 
-The history of an object is a chain of records, `NAME.1`, `NAME.2`, ..., each created only once by the store: a claim,
-and what ended it: done, failed, released, or the claim of another worker that took it over. Whoever creates the next one
-decides, so that of a worker that finishes and one that takes its claim over exactly one succeeds. Nothing follows a done
-record, so that there is one per object at most.
+The history of an object is a chain of records, `NAME.1`, `NAME.2`, ..., each created only once by the store: a
+claim, and what ended it: done, failed, released, or the claim of another worker that took it over. Whoever creates the
+next one decides, so that of a worker that finishes and one that takes its claim over exactly one succeeds. Nothing
+follows a done record, so that there is one per object at most.
 
 Whether a worker lives is told by a counter that it raises. Others compare it with what they have read before and
 measure the time in between by their own clock: the clocks of two machines are never compared.
@@ -12,7 +12,7 @@ measure the time in between by their own clock: the clocks of two machines are n
 import json
 import uuid
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -90,12 +90,14 @@ class Survey:
     """The objects of a bucket.
 
     Attributes:
-        open: names of those that may be claimed, those that were never tried first.
+        untried: names of those that nobody has claimed yet.
+        again: names of those that may be claimed again: after a failure, a release, or the death of a worker.
         busy: names of those that workers are doing, this one or others.
         ended: names of those that are done, or set aside after too many failures.
     """
 
-    open: list[str]
+    untried: list[str]
+    again: list[str]
     busy: list[str]
     ended: list[str]
 
@@ -117,6 +119,7 @@ class Claims:
         retries: number of attempts after the first that failed.
         timeout: time after which a worker that shows no sign of life is dead, seconds.
         is_gone: whether a worker is known to have ended, which saves the timeout.
+        check: called with the name and each record that is read; raises if it is that of another object.
     """
 
     def __init__(
@@ -130,11 +133,13 @@ class Claims:
         retries: int = 2,
         timeout: float = 120.0,
         is_gone: Callable[[Owner], bool] = lambda owner: False,
+        check: Callable[[str, Record], None] = lambda name, record: None,
     ) -> None:
         self.store, self.owner, self.buckets, self.timeout = store, owner, buckets, timeout
         self._clock, self._wall_clock, self._retries, self._is_gone = clock, wall_clock, retries, is_gone
+        self._check = check
         self._beat, self._next_beat = 0, -1.0
-        self._chains: dict[str, dict[str, _Chain]] = {}  # by bucket
+        self._buckets: dict[str, _Bucket] = {}
         self._looks: dict[str, _Look] = {}
 
     def beat(self) -> bool:
@@ -148,33 +153,32 @@ class Claims:
         self._next_beat = now + self.timeout / (2 * _LOOKS)
         return True
 
-    def survey(self, bucket: str, names: Iterable[str]) -> Survey:
+    def survey(self, bucket: str, names: Sequence[str]) -> Survey:
         """The state of the objects of one bucket; one listing, and one reading per record that is new here."""
-        last: dict[str, int] = {}
-        for file in self.store.names(bucket):
-            name, _, number = file.rpartition(".")
-            if number.isdecimal():
-                last[name] = max(last.get(name, 0), int(number))
-        known = self._chains.setdefault(bucket, {})
-        untried: list[str] = []
-        again: list[str] = []
-        result = Survey([], [], [])
+        files, known = set(self.store.names(bucket)), self._buckets.setdefault(bucket, _Bucket())
+        result = Survey([], [], [], [])
         for name in names:
-            chain = known.get(name)
-            number = max(last.get(name, 0), 0 if chain is None else chain.number)
+            if name in known.ended:
+                continue
+            chain = known.chains.get(name)
+            number = 0 if chain is None else chain.number
+            while f"{name}.{number + 1}" in files:
+                number += 1
             if number == 0:
-                untried.append(name)
+                result.untried.append(name)
                 continue
             if chain is None or chain.number != number or not chain.is_readable:
-                chain = known[name] = _Chain(number, *parse_record(self.store.read(f"{bucket}/{name}.{number}")))
+                chain = _Chain(number, *parse_record(self.store.read(f"{bucket}/{name}.{number}")))
+                self._check(name, chain.record)
+                known.chains[name] = chain
             record = chain.record
             if record.kind == "done" or self._is_set_aside(record):
-                result.ended.append(name)
+                known.ended.add(name)
             elif record.kind == "claim" and not self._is_dead(record.worker or f"?{name}.{number}"):
                 result.busy.append(name)
             else:
-                again.append(name)
-        result.open = untried + again
+                result.again.append(name)
+        result.ended = [name for name in names if name in known.ended]
         return result
 
     def record(self, name: str) -> Record | None:
@@ -184,7 +188,7 @@ class Claims:
 
     def forget(self, bucket: str) -> None:
         """Frees the memory that the records of a bucket take."""
-        self._chains.pop(bucket, None)
+        self._buckets.pop(bucket, None)
 
     def is_set_aside(self, name: str) -> bool:
         """Whether an object has failed for good."""
@@ -215,6 +219,7 @@ class Claims:
     def reopen(self, name: str) -> bool:
         """Gives an object that was set aside all its attempts again."""
         chain = self._chain(name)
+        self._bucket(name).ended.discard(name)
         return chain is not None and self._append(name, chain.number + 1, Record("reopened"))
 
     def is_lost(self, claim: Claim) -> bool:
@@ -248,11 +253,14 @@ class Claims:
         written = Record(**{**vars(record), **signed})
         created = self.store.create(self._key(name, number), json.dumps(vars(written)).encode())
         if created:
-            self._chains.setdefault(bucket_of(name, self.buckets), {})[name] = _Chain(number, written, True)
+            self._bucket(name).chains[name] = _Chain(number, written, True)
         return created
 
     def _chain(self, name: str) -> "_Chain | None":
-        return self._chains.get(bucket_of(name, self.buckets), {}).get(name)
+        return self._bucket(name).chains.get(name)
+
+    def _bucket(self, name: str) -> "_Bucket":
+        return self._buckets.setdefault(bucket_of(name, self.buckets), _Bucket())
 
     def _is_dead(self, worker: str) -> bool:
         """Whether a worker has shown no sign of life at several looks; time without looks does not count."""
@@ -277,6 +285,14 @@ class _Chain:
     number: int
     record: Record
     is_readable: bool
+
+
+@dataclass
+class _Bucket:
+    """What is known of a bucket: the chains of its objects, and which of them have ended."""
+
+    chains: dict[str, _Chain] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)

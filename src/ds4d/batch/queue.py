@@ -1,9 +1,21 @@
 """The order in which a worker takes objects: its own bucket first, then those where others have left something."""
 
+import random
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
-from ds4d.batch.claims import Claim, Claims, Record, bucket_of
+from ds4d.batch.claims import Claim, Claims, bucket_of
+
+# Buckets without work that a worker looks at before it waits: towards the end many workers look for the last objects.
+_LOOKS = 8
+
+
+def divide(names: Iterable[str], buckets: int) -> dict[str, list[str]]:
+    """The names of objects by the bucket that holds their records."""
+    divided: dict[str, list[str]] = {}
+    for name in names:
+        divided.setdefault(bucket_of(name, buckets), []).append(name)
+    return divided
 
 
 class Queue:
@@ -11,31 +23,27 @@ class Queue:
 
     Args:
         claims: the claims of the batch.
-        names: names of all objects.
+        buckets: names of all objects by bucket (`divide`); not changed.
         wanted: names of those that this worker takes; all if None.
         start: number of the bucket to begin with; workers that begin at different ones do not meet.
-        check: called with the name and the last record of each object that has ended; raises if it is another object.
     """
 
     def __init__(
         self,
         claims: Claims,
-        names: Iterable[str],
+        buckets: Mapping[str, Sequence[str]],
         wanted: Iterable[str] | None = None,
         *,
         start: int = 0,
-        check: Callable[[str, Record], None] = lambda name, record: None,
     ) -> None:
-        self._claims, self._check = claims, check
-        self._buckets: dict[str, list[str]] = {}
-        for name in names:
-            self._buckets.setdefault(bucket_of(name, claims.buckets), []).append(name)
+        self._claims = claims
+        self._buckets = buckets
         self._wanted = None if wanted is None else set(wanted)
         order = sorted(self._buckets)
         start %= max(1, len(order))
         self._left = deque(order[start:] + order[:start])  # buckets that are not known to be complete
         self._open: deque[str] = deque()
-        self._pass = len(self._left)  # buckets to look at before the worker has to wait
+        self._random = random.Random(f"{claims.owner.id} {start}")
 
     @property
     def is_over(self) -> bool:
@@ -44,14 +52,15 @@ class Queue:
 
     def take(self) -> Claim | None:
         """The next object; None if there is none at the moment: all have ended, or others are doing the rest."""
+        looks = min(_LOOKS, len(self._left))
         while True:
             while self._open:
                 if claim := self._claims.claim(self._open.popleft()):
                     return claim
-            if self._pass <= 0 or not self._left:
-                self._pass = len(self._left)
+            if looks <= 0 or not self._left:
                 return None
             self._look()
+            looks -= not self._open
 
     def reopen_failed(self) -> int:
         """Gives the objects that were set aside all their attempts again; returns their number."""
@@ -74,16 +83,13 @@ class Queue:
         bucket = self._left[0]
         names = self._buckets[bucket]
         survey = self._claims.survey(bucket, names)
-        for name in survey.ended:
-            if (record := self._claims.record(name)) is not None:
-                self._check(name, record)
         if len(survey.ended) == len(names):
             self._claims.mark_complete(bucket, len(names))
-        self._open.extend(name for name in survey.open if self._wants(name))
+        untried = [name for name in survey.untried if self._wants(name)]
+        self._random.shuffle(untried)  # workers in the same bucket rarely reach for the same object
+        self._open.extend([*untried, *(name for name in survey.again if self._wants(name))])
         if self._open:
-            self._pass = len(self._left)
             return
-        self._pass -= 1
         if any(self._wants(name) for name in survey.busy):
             self._left.rotate(-1)
         else:
