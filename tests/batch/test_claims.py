@@ -28,7 +28,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 def worker(store: Store, name: str, clock: Clock, **options: object) -> Claims:
     skew = {"a": 0.0, "b": 86_400.0, "c": -86_400.0}[name]  # a day apart: only people read these clocks
-    return Claims(store, Owner(name), clock=clock, wall_clock=lambda: clock.now + skew, timeout=TIMEOUT, **options)  # ty: ignore
+    return Claims(
+        store, Owner(name), clock=clock, wall_clock=lambda: clock.now + skew, timeout=TIMEOUT, reads_all=True, **options
+    )  # ty: ignore
 
 
 def taken(claims: Claims, names: list[str]) -> list[Claim]:

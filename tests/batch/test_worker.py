@@ -31,7 +31,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def new_claims(store: Store, timeout: float = 60.0) -> Claims:
     owner = Owner(f"w{next(NUMBERS)}")
-    return Claims(store, owner, clock=time.monotonic, wall_clock=time.time, timeout=timeout)
+    return Claims(store, owner, clock=time.monotonic, wall_clock=time.time, timeout=timeout, reads_all=True)
 
 
 def jobs_of(*names: str) -> dict[str, Job]:

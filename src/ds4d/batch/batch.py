@@ -41,8 +41,8 @@ class Batch:
     store: Store
     buckets: int
 
-    def claims(self, *, retries: int, timeout: float) -> Claims:
-        """The claims as a new worker makes them."""
+    def claims(self, *, retries: int, timeout: float, reads_all: bool = False) -> Claims:
+        """The claims as a new worker makes them, or an observer that reads the records of all objects."""
         return Claims(
             self.store,
             this_process(),
@@ -53,6 +53,7 @@ class Batch:
             timeout=timeout,
             is_gone=is_gone,
             check=self._check_same,
+            reads_all=reads_all,
         )
 
     def queue(self, claims: Claims, wanted: Sequence[str]) -> Queue:

@@ -21,6 +21,8 @@ from ds4d.batch.stores import Store
 Kind = Literal["claim", "done", "failed", "released", "reopened"]
 
 WORKERS, COMPLETE = "workers", "complete"
+_DONE = "done"  # in place of the number in a record's name: the object is done
+_WATCHED = 64  # workers that one without work watches
 _LOOKS = 4  # a worker whose counter stood still at so many looks in a row, over the timeout, is dead
 
 
@@ -120,6 +122,7 @@ class Claims:
         timeout: time after which a worker that shows no sign of life is dead, seconds.
         is_gone: whether a worker is known to have ended, which saves the timeout.
         check: called with the name and each record that is read; raises if it is that of another object.
+        reads_all: whether the records of objects that are done are read, too, as an observer does.
     """
 
     def __init__(
@@ -134,10 +137,11 @@ class Claims:
         timeout: float = 120.0,
         is_gone: Callable[[Owner], bool] = lambda owner: False,
         check: Callable[[str, Record], None] = lambda name, record: None,
+        reads_all: bool = False,
     ) -> None:
         self.store, self.owner, self.buckets, self.timeout = store, owner, buckets, timeout
         self._clock, self._wall_clock, self._retries, self._is_gone = clock, wall_clock, retries, is_gone
-        self._check = check
+        self._check, self._reads_all = check, reads_all
         self._beat, self._next_beat = 0, -1.0
         self._buckets: dict[str, _Bucket] = {}
         self._looks: dict[str, _Look] = {}
@@ -154,11 +158,14 @@ class Claims:
         return True
 
     def survey(self, bucket: str, names: Sequence[str]) -> Survey:
-        """The state of the objects of one bucket; one listing, and one reading per record that is new here."""
+        """The state of the objects of one bucket: one listing, and one reading per record that is new here."""
         files, known = set(self.store.names(bucket)), self._buckets.setdefault(bucket, _Bucket())
         result = Survey([], [], [], [])
         for name in names:
             if name in known.ended:
+                continue
+            if f"{name}.{_DONE}" in files and not self._reads_all:
+                known.ended.add(name)
                 continue
             chain = known.chains.get(name)
             number = 0 if chain is None else chain.number
@@ -180,6 +187,11 @@ class Claims:
                 result.again.append(name)
         result.ended = [name for name in names if name in known.ended]
         return result
+
+    def watch(self) -> None:
+        """Looks at workers whose claims were seen lately: a dead one is known when its claims are seen again."""
+        for worker in list(self._looks)[-_WATCHED:]:
+            self._is_dead(worker)
 
     def record(self, name: str) -> Record | None:
         """The last record of an object that this worker knows; None if there is none."""
@@ -206,7 +218,11 @@ class Claims:
 
     def finish(self, claim: Claim, data: Mapping[str, Any]) -> bool:
         """Marks an object as done; False if its claim was taken over, and the work is the other worker's."""
-        return self._end(claim, "done", data)
+        if not self._end(claim, "done", data):
+            return False
+        # For others, whom the name spares reading the record.
+        self.store.replace(f"{bucket_of(claim.name, self.buckets)}/{claim.name}.{_DONE}", b"")
+        return True
 
     def fail(self, claim: Claim, data: Mapping[str, Any], *, permanent: bool = False) -> bool:
         """Records a failed attempt with its cause; False if the claim was taken over."""

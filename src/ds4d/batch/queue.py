@@ -52,12 +52,16 @@ class Queue:
 
     def take(self) -> Claim | None:
         """The next object; None if there is none at the moment: all have ended, or others are doing the rest."""
-        looks = min(_LOOKS, len(self._left))
+        looks, is_filtered = _LOOKS, False
         while True:
             while self._open:
                 if claim := self._claims.claim(self._open.popleft()):
                     return claim
-            if looks <= 0 or not self._left:
+            if not is_filtered:
+                self._drop_complete()
+                looks, is_filtered = min(looks, len(self._left)), True
+            if looks <= 0:
+                self._claims.watch()
                 return None
             self._look()
             looks -= not self._open
@@ -75,11 +79,6 @@ class Queue:
 
     def _look(self) -> None:
         """Surveys the next bucket, which stays the next while it holds open objects."""
-        complete = self._claims.complete() if len(self._left) > 1 else set()
-        for bucket in [each for each in self._left if f"{each}.{len(self._buckets[each])}" in complete]:
-            self._drop(bucket)
-        if not self._left:
-            return
         bucket = self._left[0]
         names = self._buckets[bucket]
         survey = self._claims.survey(bucket, names)
@@ -93,6 +92,11 @@ class Queue:
         if any(self._wants(name) for name in survey.busy):
             self._left.rotate(-1)
         else:
+            self._drop(bucket)
+
+    def _drop_complete(self) -> None:
+        complete = self._claims.complete() if len(self._left) > 1 else set()
+        for bucket in [each for each in self._left if f"{each}.{len(self._buckets[each])}" in complete]:
             self._drop(bucket)
 
     def _drop(self, bucket: str) -> None:

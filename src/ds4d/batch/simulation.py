@@ -19,7 +19,7 @@ from ds4d.core import check_ranges, report_progress
 from ds4d.core.progress import Progress
 
 _HOUR = 3600.0
-_LEAST_PAUSE, _MOST_PAUSE = 1.0, 15.0  # as in `ds4d.batch.worker`
+_LEAST_PAUSE, _MOST_PAUSE = 1.0, 30.0  # as in `ds4d.batch.worker`
 
 
 @dataclass(frozen=True)

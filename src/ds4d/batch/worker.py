@@ -13,7 +13,7 @@ from ds4d.batch.executors import Executor
 from ds4d.batch.queue import Queue
 
 _TICK = 0.5  # seconds between two looks at the attempts under way
-_LEAST_PAUSE, _MOST_PAUSE = 1.0, 15.0  # seconds between two looks for objects that others have left
+_LEAST_PAUSE, _MOST_PAUSE = 1.0, 30.0  # seconds between two looks for objects that others have left
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ class _Boards:
 
     def __init__(self, batch: Batch, arguments: BatchArguments) -> None:
         self._batch, self._arguments, self._next = batch, arguments, 0.0
-        self._observer = batch.claims(retries=arguments.retries, timeout=arguments.timeout)
+        self._observer = batch.claims(retries=arguments.retries, timeout=arguments.timeout, reads_all=True)
 
     def write(self) -> Board:
         """Reads the board and writes its page."""
