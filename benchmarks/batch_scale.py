@@ -1,6 +1,6 @@
-"""Simulates a batch on a fake clock (docs/scale.md).
+"""Simulates a batch on a fake clock: `python benchmarks/batch_scale.py --objects 1000000 --workers 1000`.
 
-`python benchmarks/batch_scale.py --objects 1000000 --workers 1000`. The claims and queues are those of `ds4d batch`; only the fits are drawn at random.
+The claims and queues are those of `ds4d batch`; only the fits are drawn at random. docs/scale.md has the table.
 """
 
 import gc

@@ -53,7 +53,7 @@ class BatchArguments:
             WORLD_SIZE decide.
         retries: number of further attempts after one that failed for a reason that may pass.
         retry_failed: give objects that have failed in an earlier run of this command all their attempts again.
-        ray: run the fits on a Ray cluster: its address, or local.
+        ray: run the fits on a Ray cluster: its address, auto for the one that this machine belongs to, or local.
         cpus_per_fit: number of CPUs that a fit takes on a Ray cluster.
         gpus_per_fit: number of GPUs that a fit takes on a Ray cluster; with a fraction, several share one.
         price: dollars per hour of this machine, which its jobs share; for the board.
@@ -69,10 +69,10 @@ class BatchArguments:
         tuple[str, ...], tyro.conf.arg(metavar="[OPTION=VALUE ...]", help_behavior_hint="(default: none)")
     ] = ()
     jobs: int | None = None
-    shard: Annotated[str | None, tyro.conf.arg(metavar="I/N")] = None
+    shard: Annotated[str, tyro.conf.arg(metavar="I/N", help_behavior_hint="(default: by the environment)")] = ""
     retries: int = 2
     retry_failed: Flag = False
-    ray: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS", help_behavior_hint="(default: none)")] = None
+    ray: Annotated[str, tyro.conf.arg(metavar="ADDRESS", help_behavior_hint="(default: none)")] = ""
     cpus_per_fit: float = 1.0
     gpus_per_fit: float = 0.0
     price: Annotated[float | None, tyro.conf.arg(help_behavior_hint="(default: none)")] = None
@@ -115,7 +115,7 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
     arguments = COMMAND.parse(argv)
     if not is_url(arguments.output):
         check_output(Path(arguments.output), is_folder=True)
-    shard = read_shard(arguments.shard, os.environ)
+    shard = read_shard(arguments.shard or None, os.environ)
     defaults = _defaults(arguments)
     items = read_items(arguments.source, option_checks(), defaults)
     batch = open_batch(arguments.output, arguments.source, items, defaults)
@@ -179,7 +179,7 @@ def _show(events: Any, display: BatchDisplay, boards: _Boards) -> None:
 
 
 def _executor(batch: Batch, arguments: BatchArguments) -> Executor:
-    if arguments.ray is None:
+    if not arguments.ray:
         return ProcessExecutor(arguments.jobs or 1, visible_devices())
     from ds4d.batch.ray_executor import RayExecutor
 
