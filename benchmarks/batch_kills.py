@@ -1,8 +1,8 @@
 """`ds4d batch` under fire: random processes are killed (SIGKILL) while several workers share a batch.
 
 `python benchmarks/batch_kills.py FOLDER --clips 200` fits short synthetic videos with the preset tiny at 64 pixels.
-Every 20 seconds a worker or one of its fits is killed, and killed workers are started again. It prints how many objects are
-done, lost, or done twice, and what the layer costs beside the fits. The same command continues.
+Every 20 seconds a worker or one of its fits is killed, and killed workers are started again. It prints how many objects
+are done, lost, or done twice, and what the layer costs beside the fits. The same command continues.
 """
 
 import json

@@ -95,6 +95,19 @@ def test_other_outputs_are_left_alone(ds4d: Callable, videos: Path, tmp_path: Pa
     assert ds4d("batch", videos, "-o", tmp_path / "out", "--preset", "cpu", "--dry-run").code == 2
 
 
+def test_a_row_that_was_done_with_other_options_is_refused(ds4d: Callable, videos: Path, tmp_path: Path) -> None:
+    manifest, out = tmp_path / "m.csv", tmp_path / "out"
+    manifest.write_text("input,size\nvideos/a.mp4,64\nvideos/b.mp4,64\n")
+    assert ds4d("batch", manifest, "-o", out, "--dry-run").code == 0
+    record = {"kind": "done", "data": {"digest": "that of another row"}}
+    (out / ".batch" / "0000").mkdir()
+    (out / ".batch" / "0000" / "a.1").write_text(json.dumps({"kind": "claim"}))
+    (out / ".batch" / "0000" / "a.2").write_text(json.dumps(record))
+    result = ds4d("batch", manifest, "-o", out)
+    assert result.code == 2 and "a must have" in result.err
+    assert not (out / "b").exists()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 def test_a_killed_batch_is_continued(ds4d: Callable, quick: list[str], videos: Path, tmp_path: Path) -> None:
     (videos / "broken.mp4").unlink()

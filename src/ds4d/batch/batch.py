@@ -113,17 +113,26 @@ def open_batch(output: str, source: str, items: Sequence[Item], defaults: Mappin
         if not (folder / STATE).is_dir() and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ValueError(_not_empty(output))
     place = source if is_url(source) else os.path.abspath(source)
-    identity = {"format": FORMAT, "source": place, "options": dict(defaults), "buckets": _buckets(len(items))}
-    content = json.dumps(identity)
-    found = identity if store.create(_IDENTITY, content.encode()) else parse_json(store.read(_IDENTITY) or b"{}")
-    for key in ("format", "source", "options"):
-        if not isinstance(found, dict) or found.get(key) != identity[key]:
+    identity: dict[str, Any] = {"format": FORMAT, "source": place, "options": dict(defaults)}
+    mine = json.dumps({**identity, "buckets": _buckets(len(items))})
+    store.create(_IDENTITY, mine.encode())
+    found = _parse_identity(store.read(_IDENTITY))
+    for key, value in identity.items():
+        if found.get(key) != value:
             raise ValueError(
-                f"output {output} must be new, or that of the same batch, got one of another {key}: "
-                f"{found.get(key) if isinstance(found, dict) else found!r}. Choose another output, or give the same "
-                "arguments again."
+                f"output {output} must be new, or that of the same batch, got one of another {key}: {found.get(key)}. "
+                "Choose another output, or give the same arguments again."
             )
     return Batch(output, {item.name: item for item in items}, store, int(found["buckets"]))
+
+
+def _parse_identity(content: bytes | None) -> dict[str, Any]:
+    try:
+        found = parse_json(content or b"")
+    except ValueError:
+        found = None
+    is_whole = isinstance(found, dict) and isinstance(found.get("buckets"), int) and found["buckets"] > 0
+    return found if is_whole else {"format": "a damaged record"}
 
 
 def this_process() -> Owner:

@@ -13,7 +13,7 @@ import json
 import uuid
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from ds4d.batch.stores import Store
@@ -265,8 +265,8 @@ class Claims:
         return self._append(claim.name, claim.number + 1, record)
 
     def _append(self, name: str, number: int, record: Record) -> bool:
-        signed = {"worker": self.owner.id, "host": self.owner.host, "at": self._wall_clock(), "token": uuid.uuid4().hex}
-        written = Record(**{**vars(record), **signed})
+        owner = self.owner
+        written = replace(record, worker=owner.id, host=owner.host, at=self._wall_clock(), token=uuid.uuid4().hex)
         created = self.store.create(self._key(name, number), json.dumps(vars(written)).encode())
         if created:
             self._bucket(name).chains[name] = _Chain(number, written, True)

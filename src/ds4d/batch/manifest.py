@@ -166,7 +166,7 @@ def _json_rows(text: str, source: str) -> Iterator[Row]:
 
 def _parquet_rows(content: bytes) -> Iterator[Row]:
     try:
-        from pyarrow import parquet  # ty: ignore[unresolved-import]
+        from pyarrow import parquet
     except ImportError as error:
         raise ImportError(f"a Parquet manifest needs pyarrow. Run {install_command('storage')}") from error
     table = parquet.read_table(io.BytesIO(content))

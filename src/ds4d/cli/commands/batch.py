@@ -162,11 +162,13 @@ class _Boards:
 def _work(batch: Batch, wanted: Sequence[str], arguments: BatchArguments, console: Console) -> _Boards:
     claims = batch.claims(retries=arguments.retries, timeout=arguments.timeout)
     queue, boards = batch.queue(claims, wanted), _Boards(batch, arguments)
+    board = boards.write()  # which also checks that what is done is what is asked for
     if arguments.retry_failed:
         console.print(f"{queue.reopen_failed()} failed objects are tried again")
     jobs = batch.jobs(hang_seconds=arguments.hang)
     events = work(jobs, claims, queue, _executor(batch, arguments))
     with batch_display(console) as display, closing(cast(Any, events)):
+        display.board(board)
         _show(events, display, boards)
     return boards
 
