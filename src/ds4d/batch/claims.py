@@ -13,7 +13,7 @@ import json
 import uuid
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ds4d.batch.stores import Store
@@ -93,7 +93,8 @@ class Survey:
 
     Attributes:
         untried: names of those that nobody has claimed yet.
-        again: names of those that may be claimed again: after a failure, a release, or the death of a worker.
+        again: names of those that may be claimed again: after a failure or a release; of dead workers only if there
+            are no others.
         busy: names of those that workers are doing, this one or others.
         ended: names of those that are done, or set aside after too many failures.
     """
@@ -152,7 +153,7 @@ class Claims:
         if now < self._next_beat:
             return False
         self._beat += 1
-        content = json.dumps({**asdict(self.owner), "beat": self._beat, "at": self._wall_clock()})
+        content = json.dumps({**vars(self.owner), "beat": self._beat, "at": self._wall_clock()})
         self.store.replace(f"{WORKERS}/{self.owner.id}", content.encode())
         self._next_beat = now + self.timeout / (2 * _LOOKS)
         return True
@@ -160,7 +161,7 @@ class Claims:
     def survey(self, bucket: str, names: Sequence[str]) -> Survey:
         """The state of the objects of one bucket: one listing, and one reading per record that is new here."""
         files, known = set(self.store.names(bucket)), self._buckets.setdefault(bucket, _Bucket())
-        result = Survey([], [], [], [])
+        result, owners = Survey([], [], [], []), dict[str, str]()
         for name in names:
             if name in known.ended:
                 continue
@@ -181,10 +182,14 @@ class Claims:
             record = chain.record
             if record.kind == "done" or self._is_set_aside(record):
                 known.ended.add(name)
-            elif record.kind == "claim" and not self._is_dead(record.worker or f"?{name}.{number}"):
-                result.busy.append(name)
+            elif record.kind == "claim":
+                owners[name] = record.worker or f"?{name}.{number}"
             else:
                 result.again.append(name)
+        # Who has other work need not know who is dead.
+        is_idle = not (result.untried or result.again)
+        for name, worker in owners.items():
+            (result.again if is_idle and self._is_dead(worker) else result.busy).append(name)
         result.ended = [name for name in names if name in known.ended]
         return result
 

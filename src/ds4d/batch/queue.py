@@ -8,6 +8,7 @@ from ds4d.batch.claims import Claim, Claims, bucket_of
 
 # Buckets without work that a worker looks at before it waits: towards the end many workers look for the last objects.
 _LOOKS = 8
+_FAILURES = 2  # claims in a row that others had made before, after which the bucket is listed again
 
 
 def divide(names: Iterable[str], buckets: int) -> dict[str, list[str]]:
@@ -54,9 +55,13 @@ class Queue:
         """The next object; None if there is none at the moment: all have ended, or others are doing the rest."""
         looks, is_filtered = _LOOKS, False
         while True:
+            failures = 0
             while self._open:
                 if claim := self._claims.claim(self._open.popleft()):
                     return claim
+                failures += 1
+                if failures == _FAILURES:
+                    self._open.clear()  # others have taken many of these: one listing tells which are left
             if not is_filtered:
                 self._drop_complete()
                 looks, is_filtered = min(looks, len(self._left)), True
