@@ -33,6 +33,7 @@ class Arguments:
         workers: number of `ds4d batch` processes, each with one fit at a time.
         every: time between two kills, seconds; 0: none.
         limit: time after which the test is stopped, seconds.
+        steps: number of optimization steps of a fit, one in six of them static; by default the preset's.
         seed: seed of the choice of what is killed.
         ray: address of a Ray cluster, or local, in place of processes.
     """
@@ -42,6 +43,7 @@ class Arguments:
     workers: int = 2
     every: float = 20.0
     limit: float = 7200.0
+    steps: int | None = None
     seed: int = 0
     ray: str | None = None
 
@@ -50,10 +52,12 @@ def main(arguments: Arguments) -> None:
     """Runs the test and prints what came out as JSON."""
     videos, out = arguments.folder / "videos", arguments.folder / "out"
     make_videos(videos, arguments.clips)
+    steps = arguments.steps
     command = [
         *(sys.executable, "-m", "ds4d", "batch", str(videos), "-o", str(out), "--preset", "tiny", "--quiet"),
         *("--retries", "1000", "--timeout", "30", "--shard", "none"),
         *("--set", "size=64", "device=cpu", "outputs.size=64", "outputs.seconds=1"),
+        *((f"training.static-steps={steps // 6}", f"training.dynamic-steps={steps - steps // 6}") if steps else ()),
         *(("--ray", arguments.ray) if arguments.ray else ()),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
@@ -72,9 +76,9 @@ def main(arguments: Arguments) -> None:
         if all(worker.poll() is not None for worker in workers):
             break
     for worker in workers:
-        if worker.poll() is None:
-            worker.terminate()
-            worker.wait()
+        worker.terminate()
+    for worker in workers:
+        worker.wait()
     seconds = time.monotonic() - began
     result = {**count(out, arguments.clips), "kills": kills, "seconds": round(seconds, 1)}
     result["cpu_of_layer_over_cpu_of_fits"] = round(sum(own.values()) / max(sum(fits.values()), 1e-9), 4)
