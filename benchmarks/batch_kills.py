@@ -126,7 +126,7 @@ def count(out: Path, clips: int) -> dict[str, Any]:
     """What the records and the runs say."""
     done: dict[str, int] = {}
     kinds: dict[str, int] = {}
-    for path in (out / ".batch").glob("[0-9a-f]*/*.[0-9]*"):
+    for path in (out / ".batch").glob(f"{4 * '[0-9a-f]'}/*.[0-9]*"):
         record = json.loads(path.read_text())
         kinds[record["kind"]] = kinds.get(record["kind"], 0) + 1
         if record["kind"] == "done":
