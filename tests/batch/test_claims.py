@@ -160,7 +160,18 @@ def test_a_release_is_no_attempt(store: Store) -> None:
     assert claim.failures == 0
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"kind": "done", "unknown": 1}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"kind": "done", "unknown": 1}',
+        b'{"kind": 3}',
+        b'{"kind": "failed", "failures": "many"}',
+        b'{"kind": "done", "data": []}',
+    ],
+)
 def test_a_damaged_record_is_taken_over_after_the_timeout(store: Store, content: bytes) -> None:
     clock = Clock()
     a = worker(store, "a", clock)

@@ -14,7 +14,7 @@ import uuid
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ds4d.batch.stores import Store
 
@@ -329,9 +329,13 @@ class _Look:
 def parse_record(content: bytes | None) -> tuple[Record, bool]:
     """A record, and whether it could be read; a damaged one counts as the claim of a worker that is not known."""
     try:
-        return Record(**json.loads(content or b"")), True
+        record = Record(**json.loads(content or b""))
     except (ValueError, TypeError):
         return Record("claim"), False
+    kinds = (record.kind in get_args(Kind), type(record.failures) is int, isinstance(record.data, dict))
+    texts = all(isinstance(text, str) for text in (record.worker, record.host))
+    is_valid = all(kinds) and texts and isinstance(record.spent, int | float) and isinstance(record.permanent, bool)
+    return (record, True) if is_valid else (Record("claim"), False)
 
 
 def _parse_owner(content: bytes | None) -> Owner | None:
