@@ -63,6 +63,7 @@ class BatchDisplay:
 @contextmanager
 def batch_display(console: Console) -> Generator[BatchDisplay, None, None]:
     """The display of a batch while the block lasts."""
+    console.release()
     if console.options.quiet or not sys.stderr.isatty():
         yield BatchDisplay(console, None)
         return
