@@ -19,6 +19,7 @@ COMMANDS = {
     "check": "check a video: matting, framing, problems, predicted time and memory",
     "multiview": "generate the training views of a video",
     "generate": "fit dynamic Gaussians to a video or to multi-view frames",
+    "batch": "fit many videos, on one machine or on several",
     "viewer": "show a run in the browser",
     "render": "render a run to images or a video",
     "eval": "score a run on held-out views, or any result by a protocol",

@@ -80,6 +80,10 @@ class Console:
         self._is_repetition_useful = bool(self._notices)
         self._display.progress(progress, note)
 
+    def release(self) -> None:
+        """Releases the terminal until there is more to show: a command draws on it itself."""
+        self._display.close()
+
     def notice(self, notice: Notice) -> None:
         """Prints a degradation or a warning, each once; all are printed again before the result of long work."""
         if notice not in self._notices:

@@ -24,7 +24,9 @@ class ExitCode(IntEnum):
 
 MEANINGS = {
     ExitCode.SUCCESS: "success",
-    ExitCode.FAILURE: "failure: full disk, out of memory, diverged fit, failed fit of an ablation, or internal error",
+    ExitCode.FAILURE: (
+        "failure: full disk, out of memory, diverged fit, failed fit of an ablation or a batch, or internal error"
+    ),
     ExitCode.USAGE_ERROR: "invalid arguments or input",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
     ExitCode.TERMINATED: "terminated by SIGTERM",

@@ -19,6 +19,7 @@ from ds4d.io.gltf_animation import RigVariation as RigVariation
 from ds4d.io.gltf_document import GltfError as GltfError
 from ds4d.io.gltf_reader import GltfModel as GltfModel
 from ds4d.io.gltf_reader import read_gltf as read_gltf
+from ds4d.io.image_sequence import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from ds4d.io.image_sequence import natural_key as natural_key
 from ds4d.io.images import Size as Size
 from ds4d.io.images import fit_within as fit_within

@@ -1,0 +1,149 @@
+"""`ds4d batch` under fire: random processes are killed (SIGKILL) while several workers share a batch.
+
+`python benchmarks/batch_kills.py FOLDER --clips 200` fits short synthetic videos with the preset tiny at 64 pixels.
+Every 20 seconds a worker or one of its fits is killed, and killed workers are started again. It prints how many objects
+are done, lost, or done twice, and what the layer costs beside the fits. The same command continues.
+"""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import tyro
+from machine import machine
+
+from ds4d.data.synthetic import SampleConfig, write_sample
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What is done.
+
+    Attributes:
+        folder: where the videos and the runs are written.
+        clips: number of videos.
+        workers: number of `ds4d batch` processes, each with one fit at a time.
+        every: time between two kills, seconds; 0: none.
+        limit: time after which the test is stopped, seconds.
+        steps: number of optimization steps of a fit, one in six of them static; by default the preset's.
+        seed: seed of the choice of what is killed.
+        ray: address of a Ray cluster, or local, in place of processes.
+    """
+
+    folder: tyro.conf.Positional[Path]
+    clips: int = 200
+    workers: int = 2
+    every: float = 20.0
+    limit: float = 7200.0
+    steps: int | None = None
+    seed: int = 0
+    ray: str | None = None
+
+
+def main(arguments: Arguments) -> None:
+    """Runs the test and prints what came out as JSON."""
+    videos, out = arguments.folder / "videos", arguments.folder / "out"
+    make_videos(videos, arguments.clips)
+    steps = arguments.steps
+    command = [
+        *(sys.executable, "-m", "ds4d", "batch", str(videos), "-o", str(out), "--preset", "tiny", "--quiet"),
+        *("--retries", "1000", "--timeout", "30", "--shard", "none"),
+        *("--set", "size=64", "device=cpu", "outputs.size=64", "outputs.seconds=1"),
+        *((f"training.static-steps={steps // 6}", f"training.dynamic-steps={steps - steps // 6}") if steps else ()),
+        *(("--ray", arguments.ray) if arguments.ray else ()),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    began, rng, kills = time.monotonic(), random.Random(arguments.seed), {"worker": 0, "fit": 0}
+    workers = [subprocess.Popen(command, env=environment) for _ in range(arguments.workers)]
+    next_kill, own, fits = began + arguments.every, {}, {}
+    while time.monotonic() - began < arguments.limit:
+        time.sleep(0.5)
+        count_cpu(workers, own, fits)
+        if arguments.every and time.monotonic() >= next_kill:
+            next_kill += arguments.every
+            kills[kill_one(workers, rng)] += 1
+        for number, worker in enumerate(workers):
+            if worker.poll() is not None and worker.returncode < 0:
+                workers[number] = subprocess.Popen(command, env=environment)
+        if all(worker.poll() is not None for worker in workers):
+            break
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.wait()
+    seconds = time.monotonic() - began
+    result = {**count(out, arguments.clips), "kills": kills, "seconds": round(seconds, 1)}
+    result["cpu_of_layer_over_cpu_of_fits"] = round(sum(own.values()) / max(sum(fits.values()), 1e-9), 4)
+    print(json.dumps({"machine": machine(), "arguments": vars(arguments) | {"folder": ""}, **result}, indent=1))
+
+
+def make_videos(folder: Path, clips: int) -> None:
+    """Writes a few different videos, each many times."""
+    kinds = 4
+    for kind in range(kinds):
+        sample = folder.parent / f"sample{kind}"
+        if not sample.exists():
+            write_sample(sample, SampleConfig(frames=6 + kind, size=64, supersampling=1))
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(clips):
+        shutil.copy(folder.parent / f"sample{number % kinds}" / "front.mp4", folder / f"clip{number:04d}.mp4")
+
+
+def kill_one(workers: list[subprocess.Popen], rng: random.Random) -> str:
+    """Kills a random worker, or the fit of one; returns which."""
+    worker = psutil.Process(rng.choice(workers).pid)
+    kind = rng.choice(["worker", "fit"])
+    try:
+        fits = worker.children()
+        victim = rng.choice(fits) if kind == "fit" and fits else worker
+        victim.kill()
+    except psutil.NoSuchProcess:
+        return kind
+    return "worker" if victim is worker else "fit"
+
+
+def count_cpu(workers: list[subprocess.Popen], own: dict[int, float], fits: dict[int, float]) -> None:
+    """Notes the processor time of all processes that live: the last of each counts."""
+    for worker in workers:
+        try:
+            process = psutil.Process(worker.pid)
+            own[worker.pid] = sum(process.cpu_times()[:2])
+            for child in process.children():
+                fits[child.pid] = sum(child.cpu_times()[:2])
+        except psutil.NoSuchProcess:
+            pass
+
+
+def count(out: Path, clips: int) -> dict[str, Any]:
+    """What the records and the runs say."""
+    done: dict[str, int] = {}
+    kinds: dict[str, int] = {}
+    for path in (out / ".batch").glob(f"{4 * '[0-9a-f]'}/*.[0-9]*"):
+        record = json.loads(path.read_text())
+        kinds[record["kind"]] = kinds.get(record["kind"], 0) + 1
+        if record["kind"] == "done":
+            name = path.name.rpartition(".")[0]
+            done[name] = done.get(name, 0) + 1
+    whole = [
+        name for name in done if (out / name / "report.html").is_file() and (out / name / "metrics.json").is_file()
+    ]
+    return {
+        "clips": clips,
+        "done": len(done),
+        "done_twice": sum(number > 1 for number in done.values()),
+        "done_without_result": len(done) - len(whole),
+        "missing": clips - len(done),
+        "records": kinds,
+    }
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments))

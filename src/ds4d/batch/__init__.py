@@ -1,0 +1,1 @@
+"""Many videos: manifests, claims between workers, processes, storage, a board."""

@@ -1,0 +1,143 @@
+"""One attempt in a process of its own: how it fails, hangs, is stopped, and ends with its parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ds4d.batch import attempt as attempt_module
+from ds4d.batch.attempt import Job, attempt
+from ds4d.batch.manifest import Item
+
+# Stands for `ds4d generate`: does what the name of its input says, and notes each start.
+FAKE = r"""
+import json, os, pathlib, signal, sys, time
+words = sys.argv[1:]
+source, run = pathlib.Path(words[1]), pathlib.Path(words[3])
+run.mkdir(parents=True, exist_ok=True)
+with open(run.parent / "starts.txt", "a") as file:
+    file.write(f"{source.stem} {'resume' if '--resume' in words else 'new'}\n")
+kind = source.stem.split("-")[0]
+print("begun", file=sys.stderr, flush=True)
+def fail(code, error):
+    print(json.dumps({"error": error}))
+    sys.exit(code)
+if kind == "invalid" or (kind == "other" and "--resume" in words):
+    fail(2, "input must be a video, got none.")
+if kind in ("other", "begin"):
+    (run / "config.json").write_text("{}")
+if kind == "full":
+    fail(1, "scene.json cannot be written: No space left on device. Free disk space.")
+if kind == "memory":
+    fail(1, "out of memory. End other programs.")
+if kind == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+if kind == "hang":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(600)
+if kind == "slow":
+    time.sleep(600)
+(run / "report.html").write_text("done")
+"""
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
+    """A job whose process does what its name says."""
+    script = tmp_path / "fake.py"
+    script.write_text(FAKE)
+    monkeypatch.setattr(attempt_module, "_COMMAND", (sys.executable, str(script)))
+    monkeypatch.setattr(attempt_module, "summary", lambda metrics: {"input_psnr": 30.0})
+    monkeypatch.setattr("ds4d.runs.RunFolder.read_metrics", lambda run: None)
+
+    def make(name: str, **options: float) -> Job:
+        video = tmp_path / f"{name}.mp4"
+        video.write_bytes(b"video")
+        return Job(Item(name, str(video)), str(tmp_path / "out"), **options)  # ty: ignore
+
+    return make
+
+
+def starts(tmp_path: Path) -> list[str]:
+    return (tmp_path / "out" / "starts.txt").read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("name", "cause", "permanent"),
+    [
+        ("invalid", "invalid input", True),
+        ("full", "disk full", False),
+        ("memory", "out of memory", False),
+        ("killed", "killed by SIGKILL", False),
+    ],
+)
+def test_failures_have_causes(job: Callable[..., Job], name: str, cause: str, permanent: bool) -> None:
+    result = attempt(job(name))
+    assert (result.status, result.cause, result.permanent) == ("failed", cause, permanent)
+    assert result.data["error"] and "begun" in result.data["log"] and result.data["seconds"] > 0
+
+
+def test_a_finished_run_is_not_done_again(job: Callable[..., Job], tmp_path: Path) -> None:
+    for _ in range(2):
+        result = attempt(job("fine"))
+        assert result.status == "done" and result.data["run"] == {"input_psnr": 30.0}
+    assert starts(tmp_path) == ["fine new"]
+
+
+def test_a_begun_run_is_resumed(job: Callable[..., Job], tmp_path: Path) -> None:
+    run = tmp_path / "out" / "fine"
+    run.mkdir(parents=True)
+    (run / "config.json").write_text("{}")
+    assert attempt(job("fine")).status == "done"
+    assert starts(tmp_path) == ["fine resume"]
+
+
+def test_a_run_that_cannot_be_resumed_is_begun_again(job: Callable[..., Job], tmp_path: Path) -> None:
+    run = tmp_path / "out" / "other"
+    run.mkdir(parents=True)
+    (run / "config.json").write_text("{}")
+    assert attempt(job("other")).status == "done"
+    assert starts(tmp_path) == ["other resume", "other new"]
+
+
+def test_an_input_that_vanished_is_a_permanent_failure(job: Callable[..., Job]) -> None:
+    unreachable = Job(Item("x", "memory://nowhere/x.mp4"), job("fine").output)
+    result = attempt(unreachable)
+    assert (result.status, result.cause, result.permanent) == ("failed", "invalid input", True)
+
+
+def test_a_process_without_progress_is_ended(job: Callable[..., Job]) -> None:
+    result = attempt(job("hang", hang_seconds=1.0))
+    assert (result.status, result.cause, result.permanent) == ("failed", "hung", False)
+
+
+def test_a_stop_is_no_failure(job: Callable[..., Job]) -> None:
+    began = time.monotonic()
+    result = attempt(job("slow"), lambda: time.monotonic() > began + 0.5)
+    assert result.status == "stopped"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_the_process_ends_with_its_parent_however_that_ends(tmp_path: Path) -> None:
+    # A `ds4d` that waits forever, as a fit in progress does.
+    package = tmp_path / "ds4d"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "__main__.py").write_text("import os, time; print(os.getpid(), flush=True); time.sleep(600)")
+    child = attempt_module.__file__.replace("attempt.py", "child.py")
+    parent_code = (
+        f"import subprocess, sys, time; p = subprocess.Popen([sys.executable, {child!r}], stdin=subprocess.PIPE, "
+        f"env={{'PYTHONPATH': {str(tmp_path)!r}}}); time.sleep(600)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", parent_code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    os.kill(pid, 0)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    assert parent.stdout.read() == ""  # the pipe closes when the child has ended, too
