@@ -41,6 +41,7 @@ def argv(run: Path, sample_folder: Path, quick: list[str], tmp_path: Path) -> di
     """Quick arguments of each command."""
     video, scores = sample_folder / "front.mp4", tmp_path / "scores"
     config = ProtocolConfig(frames=1, metrics=("psnr",))
+    (tmp_path / "rows.csv").write_text(f"input,size\n{video},32\n")
     write_scores(scores, run_protocol("views", sample_folder, sample_folder, config, torch.device("cpu")), [])
     return {
         "check": [video, "--size", 48, "-o", tmp_path / "out"],
@@ -49,6 +50,7 @@ def argv(run: Path, sample_folder: Path, quick: list[str], tmp_path: Path) -> di
         "render": [run, "--orbit", "--size", 16, "--seconds", 0.1, "--loop", "-o", tmp_path / "out"],
         "eval": [run, "--data", sample_folder, "--split", "front"],
         "compare": [scores, "-o", tmp_path / "out"],
+        "batch": [tmp_path / "rows.csv", "-o", tmp_path / "out", "--dry-run"],
         "ablate": [sample_folder, "-o", tmp_path / "out", "--variants", "A", "B", "--seeds", 1, "--device", "cpu"],
         "sample": [tmp_path / "out", "--frames", 1, "--size", 16, "--supersampling", 1],
         "report": [run, "-o", tmp_path / "out.html"],

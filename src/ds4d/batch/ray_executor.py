@@ -22,7 +22,7 @@ class RayExecutor:
 
     Args:
         address: address of the cluster; `local` starts one on this machine.
-        slots: how many attempts are handed to Ray at once; None: what the cluster has room for now, and some more.
+        slots: how many attempts are handed to Ray at once; None: what the cluster can take now, and some more.
         cpus: number of CPUs that a fit takes.
         gpus: number of GPUs that a fit takes; a fraction shares one.
         gibibytes: main memory that a fit takes, GiB.

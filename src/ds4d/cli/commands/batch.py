@@ -48,7 +48,7 @@ class BatchArguments:
         preset: preset of the rows that name none, as for ds4d generate.
         set: more options for all rows, such as size=64 outputs.fps=12; columns of the manifest override them.
         jobs: number of fits that run at the same time, each in a process of its own; with --ray by default what the
-            cluster has room for.
+            cluster can take.
         shard: do a share only, as I/N; none for everything. By default a Slurm array, SkyPilot, srun, or RANK and
             WORLD_SIZE decide.
         retries: number of further attempts after one that failed for a reason that may pass.
@@ -165,6 +165,8 @@ def _work(batch: Batch, wanted: Sequence[str], arguments: BatchArguments, consol
     board = boards.write()  # which also checks that what is done is what is asked for
     if arguments.retry_failed:
         console.print(f"{queue.reopen_failed()} failed objects are tried again")
+        boards = _Boards(batch, arguments)  # its observer has not seen them fail
+        board = boards.write()
     jobs = batch.jobs(hang_seconds=arguments.hang)
     events = work(jobs, claims, queue, _executor(batch, arguments))
     with batch_display(console) as display, closing(cast(Any, events)):
