@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from ds4d.io.images import Size, image_size, premultiply, read_rgba, reduced_size, resize_premultiplied
+from ds4d.io.images import HEIC_SUFFIXES, Size, image_size, premultiply, read_rgba, reduced_size, resize_premultiplied
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"} | HEIC_SUFFIXES
 _NUMBER = re.compile(r"(\d+)")
 _DEFAULT_FPS = 24.0
 
@@ -25,12 +25,14 @@ class ImageSequence:
         seconds: time of each frame, increasing, from 0.
         size: size of the images.
         missing: number of missing frames, always 0: an image that cannot be read is an error.
+        color: always None: images are read as sRGB.
 
     Raises:
         ValueError: There are no images, or they belong to several sequences or differ in size.
     """
 
     missing = 0
+    color = None
 
     def __init__(self, path: Path, fps: float | None) -> None:
         self.path = path

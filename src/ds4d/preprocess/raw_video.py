@@ -11,7 +11,9 @@ from jaxtyping import UInt8
 
 from ds4d.core import ArrayList, tracked
 from ds4d.io import Size
+from ds4d.io.animated_image import AnimatedImage, is_animated
 from ds4d.io.image_sequence import IMAGE_SUFFIXES, ImageSequence
+from ds4d.io.tone_mapping import VideoColor
 from ds4d.io.video_reader import VideoReader
 from ds4d.preprocess.config import VideoConfig
 from ds4d.preprocess.frame_selection import select_frames
@@ -30,6 +32,7 @@ class VideoInfo:
         size: size of the video as displayed.
         source_frames: number of frames in the video.
         missing: number of frames that the file announces but does not hold, or that cannot be decoded.
+        color: how its colors were coded before they were converted to sRGB; None if they were not converted.
     """
 
     seconds: tuple[float, ...]
@@ -37,6 +40,7 @@ class VideoInfo:
     size: Size
     source_frames: int
     missing: int
+    color: VideoColor | None = None
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,7 @@ def read_raw_video(path: Path, config: VideoConfig) -> RawVideo:
         ValueError: The file does not exist, cannot be read, or has no such frames.
         ImportError: The file is a video and PyAV is not installed.
     """
-    is_images = path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES
-    source = ImageSequence(path, config.fps) if is_images else VideoReader(path)
+    source = _open_source(path, config)
     indices = select_frames(source.seconds, config)
     wanted = sorted(set(indices))
     max_side = _max_side(len(indices), config.size)
@@ -78,8 +81,17 @@ def read_raw_video(path: Path, config: VideoConfig) -> RawVideo:
         size=source.size,
         source_frames=len(source.seconds),
         missing=source.missing + len(indices) - len(decoded),
+        color=source.color,
     )
     return RawVideo(images, info)
+
+
+def _open_source(path: Path, config: VideoConfig) -> AnimatedImage | ImageSequence | VideoReader:
+    if is_animated(path):
+        return AnimatedImage(path)
+    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+        return ImageSequence(path, config.fps)
+    return VideoReader(path)
 
 
 def _max_side(count: int, size: int) -> int:

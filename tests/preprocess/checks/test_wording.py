@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ds4d.preprocess.checks import CHECKS, masks, motion, run_checks, sharpness
+from ds4d.io.tone_mapping import VideoColor
+from ds4d.preprocess.checks import CHECKS, coding, masks, motion, run_checks, sharpness
 
 MESSAGES = {
     "faint_alpha": (
@@ -81,6 +82,10 @@ MESSAGES = {
         "The object is blurred: there is no detail at the scale of one or two pixels.",
         "Use a sharper video, or reduce --size.",
     ),
+    "hdr": (
+        "The video is HDR (HLG, up to 1000 nits): its colors were converted to sRGB.",
+        "Light above 203 nits is compressed. For colors of your own choice, export the video as SDR.",
+    ),
 }
 
 
@@ -113,6 +118,7 @@ def found(context, rolling_disc, disc, inverted, textured, rng):
         motion.moving_camera(context(discs, video=noise, method="model")),
         motion.moving_camera(context([disc(32, 24, 6 + time) for time in range(12)])),
         sharpness.blurred(context(textured(4.0))),
+        coding.hdr(context(discs, color=VideoColor("hlg", 9, 1000.0))),
     ]
 
 
@@ -135,7 +141,7 @@ def test_findings_are_sorted_by_severity(context, rolling_disc) -> None:
 def test_all_checks_run() -> None:
     functions = {
         function
-        for module in (masks, motion, sharpness)
+        for module in (coding, masks, motion, sharpness)
         for name, function in vars(module).items()
         if getattr(function, "__module__", "") == module.__name__ and not name.startswith("_")
     }
