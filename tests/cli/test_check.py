@@ -49,11 +49,19 @@ def test_next_command_reads_the_video_as_it_was_checked(ds4d: Callable, folder: 
     assert ds4d("check", folder).out.endswith(f"next: ds4d generate {folder} -o run\n")
 
 
+def test_the_size_is_that_of_the_preset(ds4d: Callable, folder: Path) -> None:
+    for options, size in ((("--preset", "tiny"), 128), (("--preset", "tiny", "--size", "512"), 512)):
+        out = ds4d("check", folder, *options).out
+        assert f"resized to {size}" in out
+        assert ("--size 512" in out.splitlines()[-1]) == (size == 512)
+
+
 def test_warnings_are_no_error(ds4d: Callable, folder: Path, tmp_path: Path) -> None:
     done = ds4d("check", str(folder), "--frames", "3", "--size", "64", "--json")
     assert done.code == 0
     result = json.loads(done.out)["result"]
-    assert result["usable"] and [finding["severity"] for finding in result["findings"]] == ["warning"]
+    assert result["usable"] and {finding["severity"] for finding in result["findings"]} == {"warning"}
+    assert {finding["name"] for finding in result["findings"]} == {"few_frames", "large_motion"}
     assert [path.name for path in tmp_path.iterdir()] == ["frames"]
 
 

@@ -31,6 +31,7 @@ class VideoInfo:
         fps: frames per second of the selected frames.
         size: size of the video as displayed.
         source_frames: number of frames in the video.
+        source_fps: frames per second of the video.
         missing: number of frames that the file announces but does not hold, or that cannot be decoded.
         color: how its colors were coded before they were converted to sRGB; None if they were not converted.
     """
@@ -39,6 +40,7 @@ class VideoInfo:
     fps: float
     size: Size
     source_frames: int
+    source_fps: float
     missing: int
     color: VideoColor | None = None
 
@@ -75,11 +77,13 @@ def read_raw_video(path: Path, config: VideoConfig) -> RawVideo:
     if not decoded:
         raise ValueError(f"{path} must hold frames that can be decoded, got none. Export or download it again.")
     seconds = tuple(source.seconds[index] for index in decoded)
+    source_fps = _frame_rate(source.seconds) or 24.0
     info = VideoInfo(
         seconds=seconds,
-        fps=_frame_rate(seconds) or _frame_rate(source.seconds) or 24.0,
+        fps=_frame_rate(seconds) or source_fps,
         size=source.size,
         source_frames=len(source.seconds),
+        source_fps=source_fps,
         missing=source.missing + len(indices) - len(decoded),
         color=source.color,
     )

@@ -16,7 +16,7 @@ from ds4d.preprocess.raw_video import VideoInfo
 
 @pytest.fixture
 def context() -> Callable[..., CheckContext]:
-    """Makes the context of RGBA images: (images, *, video, method, removed, size, missing, color); on white."""
+    """Makes the context of RGBA images: (images, *, video, method, removed, size, missing, source_fps, color)."""
 
     def make(
         images: Sequence[np.ndarray],
@@ -26,6 +26,7 @@ def context() -> Callable[..., CheckContext]:
         removed: Sequence[float] | None = None,
         size: int = 64,
         missing: int = 0,
+        source_fps: float = 10.0,
         color: VideoColor | None = None,
     ) -> CheckContext:
         mattes = [premultiply(image) for image in images]
@@ -34,6 +35,7 @@ def context() -> Callable[..., CheckContext]:
         info = VideoInfo(
             seconds=tuple(0.1 * time for time in range(len(mattes))),
             fps=10.0,
+            source_fps=source_fps,
             size=Size(width, height),
             source_frames=len(mattes),
             missing=missing,

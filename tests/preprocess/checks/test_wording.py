@@ -68,6 +68,11 @@ MESSAGES = {
         "There seems to be a scene cut: the colors of the image change abruptly at 0.60 s.",
         "Select one continuous scene with --start and --end.",
     ),
+    "large_motion": (
+        "The object moves far between frames: its outline by up to 11 % of the crop, in 6 of 7 frames (0.10 s to "
+        "0.60 s). The fit may lose it there.",
+        "Use --fps 15, which selects 10 frames, or a shorter part of the video with --start and --end.",
+    ),
     "moving_camera": (
         "The camera moves: the background changes from frame to frame.",
         "The camera is assumed to be static. Record from a tripod.",
@@ -115,6 +120,7 @@ def found(context, rolling_disc, disc, inverted, textured, rng):
         motion.repeated_frames(context(discs[:1] * 9)),
         motion.repeated_frames(context([discs[time // 2] for time in range(12)])),
         motion.scene_cut(context([*discs[:6], *other])),
+        motion.large_motion(context([disc(x, 26, 12, size=(200, 52)) for x in range(20, 141, 20)], source_fps=30.0)),
         motion.moving_camera(context(discs, video=noise, method="model")),
         motion.moving_camera(context([disc(32, 24, 6 + time) for time in range(12)])),
         sharpness.blurred(context(textured(4.0))),

@@ -20,6 +20,7 @@ CHECKS: tuple[Callable[[CheckContext], Finding | None], ...] = (
     motion.few_frames,
     motion.repeated_frames,
     motion.scene_cut,
+    motion.large_motion,
     motion.moving_camera,
     sharpness.blurred,
     coding.hdr,
