@@ -110,8 +110,8 @@ def warn_of_poor_frames(psnr: Float[Tensor, " T"]) -> None:
             "fit",
             f"{len(poor)} of {len(psnr)} frames are far worse than the others on the input view: {_ranges(poor)}, at "
             f"{float(worst.min()):.1f} to {float(worst.max()):.1f} dB where the median is {median:.1f} dB. If the "
-            "object moves fast there, use more frames per second with --fps, or a shorter part of the video with --start and "
-            "--end.",
+            "object moves fast there, use more frames per second with --fps, or a shorter part of the video with "
+            "--start and --end.",
         )
     )
 

@@ -71,7 +71,7 @@ MESSAGES = {
     "large_motion": (
         "The object moves far between frames: its outline by up to 11 % of the crop, in 6 of 7 frames (0.10 s to "
         "0.60 s). The fit may lose it there.",
-        "Use --fps 15, which selects 10 frames, or a shorter part of the video with --start and --end.",
+        "Use --fps 14, which selects 9 frames, or a shorter part of the video with --start and --end.",
     ),
     "moving_camera": (
         "The camera moves: the background changes from frame to frame.",
