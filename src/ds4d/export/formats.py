@@ -20,6 +20,7 @@ from ds4d.export.mesh import write_mesh
 from ds4d.export.ply import write_ply
 from ds4d.export.programs import PROGRAMS
 from ds4d.export.splat import write_splat
+from ds4d.export.usd import write_usd
 from ds4d.geometry import UpAxis, roll_over, set_up_axis, to_world
 from ds4d.scene import Scene
 
@@ -70,6 +71,14 @@ FORMATS = {
         per_frame=False,
         about="animated triangle mesh, binary glTF",
         options=("up", "resolution"),
+        up="y",
+    ),
+    "usd": ExportFormat(
+        write_usd,
+        (".usdc", ".usda"),
+        per_frame=False,
+        about="animated OpenUSD with ParticleField3DGaussianSplat",
+        options=("up",),
         up="y",
     ),
     "html": ExportFormat(
