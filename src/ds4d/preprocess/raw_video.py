@@ -30,6 +30,7 @@ class VideoInfo:
         seconds: time of each frame in the video, increasing.
         fps: frames per second of the selected frames.
         size: size of the video as displayed.
+        indices: index of each frame in the video.
         source_frames: number of frames in the video.
         source_fps: frames per second of the video.
         missing: number of frames that the file announces but does not hold, or that cannot be decoded.
@@ -39,6 +40,7 @@ class VideoInfo:
     seconds: tuple[float, ...]
     fps: float
     size: Size
+    indices: tuple[int, ...]
     source_frames: int
     source_fps: float
     missing: int
@@ -69,7 +71,7 @@ def read_raw_video(path: Path, config: VideoConfig) -> RawVideo:
     indices = select_frames(source.seconds, config)
     wanted = sorted(set(indices))
     max_side = _max_side(len(indices), config.size)
-    frames = source.read(wanted, max_side, alpha=config.matting in ("auto", "alpha"))
+    frames = source.read(wanted, max_side, alpha=config.masks is None and config.matting in ("auto", "alpha"))
     decoded, images, times = [], ArrayList(), Counter(indices)
     for index, image in tracked(frames, "reading the video", len(wanted)):
         decoded += [index] * times[index]
@@ -82,6 +84,7 @@ def read_raw_video(path: Path, config: VideoConfig) -> RawVideo:
         seconds=seconds,
         fps=_frame_rate(seconds) or source_fps,
         size=source.size,
+        indices=tuple(decoded),
         source_frames=len(source.seconds),
         source_fps=source_fps,
         missing=source.missing + len(indices) - len(decoded),

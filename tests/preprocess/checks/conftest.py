@@ -37,6 +37,7 @@ def context() -> Callable[..., CheckContext]:
             fps=10.0,
             source_fps=source_fps,
             size=Size(width, height),
+            indices=tuple(range(len(mattes))),
             source_frames=len(mattes),
             missing=missing,
             color=color,

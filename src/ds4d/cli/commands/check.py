@@ -99,7 +99,12 @@ def _lines(inspection: Inspection) -> Iterator[str]:
         f"video: {video.source_frames} frames, {video.size.width} x {video.size.height}; {len(video.seconds)} used, "
         f"{video.fps:.3g} per second, from {video.seconds[0]:.2f} s to {video.seconds[-1]:.2f} s"
     )
-    methods = {"alpha": "alpha channel", "color": "color of a plain background", "model": "matting model"}
+    methods = {
+        "alpha": "alpha channel",
+        "color": "color of a plain background",
+        "model": "matting model",
+        "masks": "masks of another program",
+    }
     yield f"matting: {methods[inspection.context.mattes.method]}"
     if crop is not None:
         yield f"crop: square of {crop.side} pixels at ({crop.left}, {crop.top}), resized to {crop.size}"

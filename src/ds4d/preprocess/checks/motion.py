@@ -146,7 +146,7 @@ def _outline_motion(masks: Sequence[Bool[np.ndarray, "H W"]], side: float) -> Fl
 
 def moving_camera(context: CheckContext) -> Finding | None:
     """Finds a moving background, where there is one to be seen, and an object whose size changes much."""
-    if context.mattes.method == "model" and len(context.seconds) > 1:
+    if context.mattes.method in ("model", "masks") and len(context.seconds) > 1:
         changes = np.stack([np.abs(step[..., :3]).mean(axis=-1) for step in _differences(context.thumbnails)])
         near = np.stack([dilate(alpha > 0, 2) for alpha in context.matte_thumbnails[..., 3]])
         background = ~(near[1:] | near[:-1])
