@@ -76,8 +76,7 @@ COMMAND = CommandLine(
             "use_fusion", "settings.seed", "settings.features.kind", "settings.views.source",
             "settings.views.elevation", "settings.views.splits",
             "settings.views.size", "settings.views.fps", "settings.views.generated_weight", "settings.video.start",
-            "settings.video.end", "settings.video.frames", "settings.video.matting", "settings.video.masks",
-            "settings.video.keep",
+            "settings.video.end", "settings.video.frames", "settings.video.matting", "settings.video.keep",
             "settings.views.generators.inflate.facing", "settings.views.generators.flipbook.files",
         }
     ),
