@@ -49,11 +49,19 @@ def test_next_command_reads_the_video_as_it_was_checked(ds4d: Callable, folder: 
     assert ds4d("check", folder).out.endswith(f"next: ds4d generate {folder} -o run\n")
 
 
+def test_the_size_is_that_of_the_preset(ds4d: Callable, folder: Path) -> None:
+    for options, size in ((("--preset", "tiny"), 128), (("--preset", "tiny", "--size", "512"), 512)):
+        out = ds4d("check", folder, *options).out
+        assert f"resized to {size}" in out
+        assert ("--size 512" in out.splitlines()[-1]) == (size == 512)
+
+
 def test_warnings_are_no_error(ds4d: Callable, folder: Path, tmp_path: Path) -> None:
     done = ds4d("check", str(folder), "--frames", "3", "--size", "64", "--json")
     assert done.code == 0
     result = json.loads(done.out)["result"]
-    assert result["usable"] and [finding["severity"] for finding in result["findings"]] == ["warning"]
+    assert result["usable"] and {finding["severity"] for finding in result["findings"]} == {"warning"}
+    assert {finding["name"] for finding in result["findings"]} == {"few_frames", "large_motion"}
     assert [path.name for path in tmp_path.iterdir()] == ["frames"]
 
 
@@ -73,6 +81,6 @@ def test_a_file_that_is_no_video_is_an_error_of_one_line(ds4d: Callable, tmp_pat
 
 
 def test_a_real_video(ds4d: Callable, data_dir: Path) -> None:
-    done = ds4d("check", str(data_dir / "videos" / "dancing_robot_fg.mp4"), "--frames", "12", "--json")
+    done = ds4d("check", str(data_dir / "videos" / "dancing_robot_fg.mp4"), "--json")
     result = json.loads(done.out)["result"]
-    assert (done.code, result["frames"], result["matted_by"], result["findings"]) == (0, 12, "color", [])
+    assert (done.code, result["frames"], result["matted_by"], result["findings"]) == (0, 32, "color", [])

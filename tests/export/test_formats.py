@@ -8,8 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from ds4d.export import FORMATS, ExportFormat, export_paths, export_scene, infer_format, read_ply
-from ds4d.geometry import transform_points
+from ds4d.export import (
+    FORMATS,
+    PROGRAMS,
+    ExportFormat,
+    choose_format,
+    export_paths,
+    export_scene,
+    infer_format,
+    read_ply,
+)
+from ds4d.geometry import quats_to_matrices, transform_gaussians, transform_points
 from ds4d.scene import BakedGaussians, Timeline
 from ds4d.types import RawGaussians, Similarity
 
@@ -28,6 +37,8 @@ def scene(tiny_gaussians: RawGaussians) -> BakedGaussians:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_writes_its_files(scene: BakedGaussians, tmp_path: Path, name: str) -> None:
+    if name == "usd":
+        pytest.importorskip("pxr", reason="needs the extra `usd`")
     entry = FORMATS[name]
     path = tmp_path / ("frames" if entry.per_frame else f"object{entry.endings[0]}")
     written = export_scene(scene, path, name, **({"resolution": 24} if "resolution" in entry.options else {}))
@@ -66,6 +77,34 @@ def test_times_and_world_of_the_files(scene: BakedGaussians, tmp_path: Path) -> 
     y_up = transform_points(Similarity(0.5, torch.eye(3), torch.tensor([-0.05, -0.1, 0.0])), scene.frames.means[0])
     torch.testing.assert_close(read_ply(path).means, y_up[:, [0, 2, 1]] * torch.tensor([1.0, -1.0, 1.0]))
     assert read_ply(path).sh.shape[1] == 16
+
+
+def test_supersplat_shows_the_frames_upright_and_from_the_front(scene: BakedGaussians, tmp_path: Path) -> None:
+    """It turns what it opens by 180 degrees about z; what it then shows is the frame with y up."""
+    (path,) = export_scene(scene, tmp_path / "a.ply", times=[0.0], program="supersplat")
+    (plain,) = export_scene(scene, tmp_path / "b.ply", times=[0.0], up="y")
+    turn = Similarity(1.0, torch.diag(torch.tensor([-1.0, -1.0, 1.0])), torch.zeros(3))
+    shown, wanted = transform_gaussians(turn, read_ply(path)), read_ply(plain)
+    torch.testing.assert_close(shown.means, wanted.means)
+    torch.testing.assert_close(shown.sh, wanted.sh)
+    torch.testing.assert_close(quats_to_matrices(shown.quats), quats_to_matrices(wanted.quats))
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_programs_decide_the_format_of_paths_without_an_ending(program: str) -> None:
+    formats = PROGRAMS[program].formats
+    assert choose_format(Path("folder"), None, program) == formats[0]
+    for name in formats:
+        assert choose_format(Path(f"a{FORMATS[name].endings[0]}"), None, program) == name
+        assert choose_format(Path("folder"), name, program) == name
+
+
+@pytest.mark.parametrize(
+    ("path", "format", "program"), [("a.html", None, "blender"), ("a", "mesh", "supersplat"), ("a", None, "maya")]
+)
+def test_formats_that_a_program_does_not_read_are_refused(path: str, format: str | None, program: str) -> None:
+    with pytest.raises(ValueError, match=program):
+        choose_format(Path(path), format, program)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
+import base64
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from ds4d.io import premultiply, write_png
 from ds4d.io.image_sequence import ImageSequence
@@ -105,3 +106,46 @@ def test_signs_that_only_look_like_numbers_are_letters(tmp_path: Path) -> None:
     for name, level in (("\u00b21.png", 10), ("\u00b22.png", 20), ("\u00b210.png", 30)):
         write_gray(tmp_path / name, level)
     assert read(tmp_path)[:, 0, 0, 0].tolist() == [10, 20, 30]
+
+
+HEIC = (
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAVZtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAACJpbG9jAAAA"
+    "AERAAAEAAQAAAAABegABAAAAAAAAAC4AAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRtAAAAAAABAAAA1mlwcnAAAAC3"
+    "aXBjbwAAAHhodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQArQgEBA3AAAAMAkAAAAwAA"
+    "AwAeoCCBBZbqSSmubgIaDAgAAAMAyAAAAwAIQGIAAQAHRAHBcrAiQAAAABNjb2xybmNseAABAA0ABoAAAAAUaXNwZQAAAAAAAABAAAAAQAAAABBw"
+    "aXhpAAAAAAMICAgAAAAXaXBtYQAAAAAAAAABAAEEgQIDBAAAADZtZGF0AAAAKigBrwY4Wvz9N/iWB///sox6H+igKbFL+nFppf7JIX//uus/HxhpX"
+    "/Z1fg=="
+)  # 64 x 64 pixels, the left half (200, 40, 30), the right one (30, 60, 190); by libheif
+
+
+def test_heic_folders(tmp_path: Path) -> None:
+    pytest.importorskip("pi_heif", reason="needs the extra `heic`")
+    for number in (10, 9):
+        (tmp_path / f"IMG_{number}.HEIC").write_bytes(base64.b64decode(HEIC))
+    frames = read(tmp_path)
+    assert frames.shape == (2, 64, 64, 4)
+    assert frames[1, 32, 8].tolist() == pytest.approx([200, 40, 30, 255], abs=4)
+    assert frames[1, 32, 56].tolist() == pytest.approx([30, 60, 190, 255], abs=4)
+
+
+def test_damaged_heic_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("pi_heif", reason="needs the extra `heic`")
+    (tmp_path / "a.heic").write_bytes(base64.b64decode(HEIC)[:200])
+    with pytest.raises(ValueError, match=r"a\.heic"):
+        read(tmp_path / "a.heic")
+
+
+def test_heic_without_its_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    (tmp_path / "a.heic").write_bytes(base64.b64decode(HEIC))
+    with pytest.raises(ImportError, match=r"\[heic\]"):
+        read(tmp_path)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="needs Pillow 11.3 or later, with libavif")
+def test_avif_folders(tmp_path: Path, disc) -> None:
+    for number in (10, 9):
+        Image.fromarray(disc(20 + number, 20, 9)).save(tmp_path / f"{number}.avif", quality=95)
+    frames = read(tmp_path)
+    for frame, number in zip(frames, (9, 10), strict=True):
+        assert np.abs(frame.astype(int) - premultiply(disc(20 + number, 20, 9))).mean() < 4

@@ -4,6 +4,7 @@ from ds4d.export.compressed_ply import read_compressed_ply as read_compressed_pl
 from ds4d.export.compressed_ply import write_compressed_ply as write_compressed_ply
 from ds4d.export.formats import FORMATS as FORMATS
 from ds4d.export.formats import ExportFormat as ExportFormat
+from ds4d.export.formats import choose_format as choose_format
 from ds4d.export.formats import export_paths as export_paths
 from ds4d.export.formats import export_scene as export_scene
 from ds4d.export.formats import infer_format as infer_format
@@ -11,6 +12,9 @@ from ds4d.export.gltf import write_gltf as write_gltf
 from ds4d.export.html import write_html as write_html
 from ds4d.export.mesh import write_mesh as write_mesh
 from ds4d.export.ply import write_ply as write_ply
+from ds4d.export.programs import PROGRAMS as PROGRAMS
+from ds4d.export.programs import Program as Program
 from ds4d.export.splat import write_splat as write_splat
+from ds4d.export.usd import write_usd as write_usd
 from ds4d.shapes import read_ply as read_ply
 from ds4d.shapes import read_splat as read_splat

@@ -18,8 +18,10 @@ from ds4d.export.gltf import write_gltf
 from ds4d.export.html import write_html
 from ds4d.export.mesh import write_mesh
 from ds4d.export.ply import write_ply
+from ds4d.export.programs import PROGRAMS
 from ds4d.export.splat import write_splat
-from ds4d.geometry import UpAxis, set_up_axis, to_world
+from ds4d.export.usd import write_usd
+from ds4d.geometry import UpAxis, roll_over, set_up_axis, to_world
 from ds4d.scene import Scene
 
 _FOLDER_FORMAT = "ply"  # of a path without an ending
@@ -71,6 +73,14 @@ FORMATS = {
         options=("up", "resolution"),
         up="y",
     ),
+    "usd": ExportFormat(
+        write_usd,
+        (".usdc", ".usda"),
+        per_frame=False,
+        about="animated OpenUSD with ParticleField3DGaussianSplat",
+        options=("up",),
+        up="y",
+    ),
     "html": ExportFormat(
         write_html,
         (".html", ".htm"),
@@ -102,6 +112,32 @@ def infer_format(path: Path) -> str:
             "Rename it, or name the format."
         )
     return _FOLDER_FORMAT
+
+
+def choose_format(path: Path, format: str | None, program: str | None) -> str:
+    """The name of the format to write.
+
+    Args:
+        path: the file or folder.
+        format: name of the format; None if the path or the program decides.
+        program: a key of `PROGRAMS`, or None.
+
+    Raises:
+        ValueError: the program is unknown, or does not read the format, or no format has the ending of the path.
+    """
+    if program is None:
+        return infer_format(path) if format is None else format
+    if program not in PROGRAMS:
+        raise ValueError(f"program must be one of {', '.join(PROGRAMS)}, got {program!r}.")
+    formats = PROGRAMS[program].formats
+    fitting = [name for name in formats if FORMATS[name].matches(path)]
+    inferred = max(fitting, key=lambda name: len(FORMATS[name].endings[0]), default=None)
+    name = format or inferred or (infer_format(path) if path.suffix else formats[0])
+    if name not in formats:
+        raise ValueError(
+            f"format for {program} must be {' or '.join(formats)}, got {name}. Rename {path}, or leave it out."
+        )
+    return name
 
 
 def export_paths(path: Path, name: str, count: int) -> list[Path]:
@@ -138,6 +174,7 @@ def export_scene(
     path: str | Path,
     format: str | None = None,
     *,
+    program: str | None = None,
     times: Float[Tensor, " T"] | Iterable[float] | None = None,
     **options: Any,
 ) -> list[Path]:
@@ -147,6 +184,8 @@ def export_scene(
         scene: the scene; a `LoopedScene` is written as it loops.
         path: the file, or a folder for the numbered files frame0001, frame0002, ... of a format with a file per frame.
         format: name of the format, a key of `FORMATS`; by default that of the ending of `path` (see `infer_format`).
+        program: the program to write for, a key of `PROGRAMS`, which decides the format of a path without an ending
+            and the axes.
         times: times to write, in [0, 1]; by default those of the video frames.
         options: options of the format (see `ExportFormat.accepted_options`); None stands for their defaults.
 
@@ -157,7 +196,7 @@ def export_scene(
         ValueError: the format or an option is unknown, or the path or the times do not fit the format.
     """
     path = Path(path)
-    name = infer_format(path) if format is None else format
+    name = choose_format(path, format, program)
     entry, given = _look_up(name), {key: value for key, value in options.items() if value is not None}
     for key in given.keys() - set(entry.accepted_options):
         accepted = ", ".join(entry.accepted_options) or "no options"
@@ -167,7 +206,8 @@ def export_scene(
     if "up" in entry.accepted_options:
         given.setdefault("up", entry.up)
     if entry.per_frame:
-        _write_frames(scene, paths, times, entry, **given)
+        rolled = program is not None and PROGRAMS[program].rolled
+        _write_frames(scene, paths, times, entry, rolled=rolled, **given)
     else:
         if not (times.diff() > 0).all():
             raise ValueError(f"times must rise for the format {name}, got {times.tolist()}. Sort them.")
@@ -182,9 +222,10 @@ def _write_frames(
     entry: ExportFormat,
     *,
     up: UpAxis | None,
+    rolled: bool,
     **options: Any,
 ) -> None:
-    world = set_up_axis(scene.world, up)
+    world = roll_over(scene.world) if rolled else set_up_axis(scene.world, up)
     for path, time in zip(tracked(paths, f"writing {entry.endings[0]}"), times.split(1), strict=True):
         with torch.no_grad():
             raw = scene.raw_at(time.to(scene.device)).at_time(0)

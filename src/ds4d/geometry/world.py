@@ -37,6 +37,15 @@ def set_up_axis(world: Similarity, up_axis: UpAxis | None) -> Similarity:
     return replace(world, rotation=rotation_to_y(torch.tensor(UP_AXES[up_axis])))
 
 
+def roll_over(world: Similarity) -> Similarity:
+    """The similarity from a world turned by 180 degrees about z, of the same origin and scale, to normalized space.
+
+    Up becomes down and right becomes left, front stays front. Programs that take all files of Gaussians for those of
+    captured scenes, which are y down, turn them back.
+    """
+    return replace(world, rotation=torch.diag(torch.tensor([-1.0, -1.0, 1.0])))
+
+
 def to_world(raw: RawGaussians, world: Similarity) -> RawGaussians:
     """Gaussians of normalized space in world space: translated, rotated and scaled, view-dependent color included.
 

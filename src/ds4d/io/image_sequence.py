@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from ds4d.io.images import Size, image_size, premultiply, read_rgba, reduced_size, resize_premultiplied
+from ds4d.io.images import HEIC_SUFFIXES, Size, image_size, premultiply, read_rgba, reduced_size, resize_premultiplied
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"} | HEIC_SUFFIXES
 _NUMBER = re.compile(r"(\d+)")
 _DEFAULT_FPS = 24.0
 
@@ -22,27 +22,30 @@ class ImageSequence:
         fps: frames per second; 24 if None.
 
     Attributes:
+        files: the images, in order.
         seconds: time of each frame, increasing, from 0.
         size: size of the images.
         missing: number of missing frames, always 0: an image that cannot be read is an error.
+        color: always None: images are read as sRGB.
 
     Raises:
         ValueError: There are no images, or they belong to several sequences or differ in size.
     """
 
     missing = 0
+    color = None
 
     def __init__(self, path: Path, fps: float | None) -> None:
         self.path = path
-        self._files = _sorted_files(path)
-        self.seconds = [index / (fps or _DEFAULT_FPS) for index in range(len(self._files))]
-        self.size = Size(*image_size(self._files[0]))
-        for file in self._files:
+        self.files = _sorted_files(path)
+        self.seconds = [index / (fps or _DEFAULT_FPS) for index in range(len(self.files))]
+        self.size = Size(*image_size(self.files[0]))
+        for file in self.files:
             width, height = image_size(file)
             if (width, height) != self.size:
                 raise ValueError(
                     f"images of {path} must have one size, got {self.size.width} x {self.size.height} in "
-                    f"{self._files[0].name} and {width} x {height} in {file.name}. Resize them."
+                    f"{self.files[0].name} and {width} x {height} in {file.name}. Resize them."
                 )
 
     def read(
@@ -51,7 +54,7 @@ class ImageSequence:
         """Reads images one at a time, premultiplied; arguments as in `VideoReader.read`."""
         size = reduced_size(self.size, max_side)
         for index in indices:
-            pixels = read_rgba(self._files[index])
+            pixels = read_rgba(self.files[index])
             if not alpha:
                 pixels[..., 3] = 255
             yield index, resize_premultiplied(premultiply(pixels), *size)

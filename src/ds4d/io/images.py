@@ -15,17 +15,20 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
+from ds4d.core import install_command
 from ds4d.io.atomic import atomic_path
 from ds4d.io.bounded_files import check_regular
 
 MAX_PIXELS = 2**26  # of an image file: more than cameras give, and 1 GB once it is decoded and premultiplied
+HEIC_SUFFIXES = {".heic", ".heif"}
 _MAX_BYTES = 2**31
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")  # Pillow hands others to programs of their own
+# Pillow hands others to programs of their own.
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")
 _ROWS_AT_ONCE = 256  # whose intermediate results are in memory together
 _VISIBLE = 32  # of 255: at lower alpha, straight colors are too coarsely rounded to be used
-_READ_ERRORS = (OSError, EOFError, SyntaxError, ValueError, struct.error, OverflowError, MemoryError, RuntimeError)
-_READ_ERRORS += (TypeError, KeyError, IndexError, ZeroDivisionError)  # as Pillow meets them in damaged files
-_READ_ERRORS += (Image.DecompressionBombError, Image.DecompressionBombWarning)
+READ_ERRORS = (OSError, EOFError, SyntaxError, ValueError, struct.error, OverflowError, MemoryError, RuntimeError)
+READ_ERRORS += (TypeError, KeyError, IndexError, ZeroDivisionError)  # as Pillow meets them in damaged files
+READ_ERRORS += (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 class Size(NamedTuple):
@@ -36,7 +39,7 @@ class Size(NamedTuple):
 
 
 @contextmanager
-def _opened(path: str | Path) -> Generator[Image.Image, None, None]:
+def opened_image(path: str | Path) -> Generator[Image.Image, None, None]:
     """The image at `path`, its pixels not yet read; errors inside the block become a ValueError that names the file."""
     if not Path(path).is_file():
         raise ValueError(f"image {path} must be a file, got nothing there. Check the path, or make it again.")
@@ -44,7 +47,7 @@ def _opened(path: str | Path) -> Generator[Image.Image, None, None]:
         check_regular(path, max_bytes=_MAX_BYTES)
         with _checked(path) as image:
             yield image
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         raise ValueError(
             f"image {path} must be a whole image file, got one that cannot be read ({error}). "
             "Export or download it again."
@@ -53,13 +56,25 @@ def _opened(path: str | Path) -> Generator[Image.Image, None, None]:
 
 def _checked(path: str | Path) -> Image.Image:
     """The image at `path`, known by its header alone to be small enough."""
+    Image.init()
+    if Path(path).suffix.lower() in HEIC_SUFFIXES:
+        _register_heic()
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        image = Image.open(path, formats=_FORMATS)
+        image = Image.open(path, formats=[name for name in _FORMATS if name in Image.OPEN])
     if image.width * image.height > MAX_PIXELS:
         image.close()
         raise ValueError(f"{image.width} x {image.height} pixels, at most {MAX_PIXELS} are read: reduce it")
     return image
+
+
+def _register_heic() -> None:
+    """Teaches Pillow to read HEIC, which it cannot do alone."""
+    try:
+        import pi_heif
+    except ImportError as error:
+        raise ImportError(f"reading HEIC images needs pi-heif. Install it with: {install_command('heic')}") from error
+    pi_heif.register_heif_opener(thumbnails=False)
 
 
 def image_size(path: str | Path) -> Size:
@@ -68,7 +83,7 @@ def image_size(path: str | Path) -> Size:
     Raises:
         ValueError: The file does not exist or is not an image.
     """
-    with _opened(path) as image:
+    with opened_image(path) as image:
         return Size(*image.size)
 
 
@@ -90,16 +105,25 @@ def read_rgba(path: str | Path) -> UInt8[np.ndarray, "H W 4"]:
         ValueError: The file does not exist, is truncated, is not an image, has floating-point pixels, or more than 64
             megapixels.
     """
-    with _opened(path) as image:
-        if image.mode == "F":
-            raise ValueError("floating-point pixels have no defined range; save it with 8 or 16 bits")
-        if image.mode.startswith("I"):  # Pillow would clip 16-bit gray at 255 instead of scaling it
-            gray = np.empty((image.height, image.width), np.uint8)
-            values = np.asarray(image)
-            for rows in _blocks(image.height):
-                gray[rows] = np.clip(np.rint(values[rows].astype(np.float64) / 257), 0, 255)
-            image = Image.fromarray(gray)
-        return np.array(image.convert("RGBA"))
+    with opened_image(path) as image:
+        return rgba_pixels(image)
+
+
+def rgba_pixels(image: Image.Image) -> UInt8[np.ndarray, "H W 4"]:
+    """Pixels of an opened image with straight alpha, as `read_rgba` returns them.
+
+    Raises:
+        ValueError: The image has floating-point pixels.
+    """
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no defined range; save it with 8 or 16 bits")
+    if image.mode.startswith("I"):  # Pillow would clip 16-bit gray at 255 instead of scaling it
+        gray = np.empty((image.height, image.width), np.uint8)
+        values = np.asarray(image)
+        for rows in _blocks(image.height):
+            gray[rows] = np.clip(np.rint(values[rows].astype(np.float64) / 257), 0, 255)
+        image = Image.fromarray(gray)
+    return np.array(image.convert("RGBA"))
 
 
 def premultiply(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:

@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 
 from ds4d.io.bounded_files import check_regular
 from ds4d.io.images import Size, premultiply, reduced_size, resize_premultiplied
+from ds4d.io.tone_mapping import tone_map, video_color
 
 if TYPE_CHECKING:
     import av
@@ -44,10 +45,11 @@ class VideoReader:
         seconds: time of each frame, increasing, from 0.
         size: size of the frames as displayed.
         missing: number of frames that the file announces but does not hold.
+        color: how its colors are coded if they have to be converted to sRGB, as those of HDR videos.
 
     Raises:
         ValueError: The file is not a video, is truncated before its first frame, has no frames, larger ones, or a codec
-            that is not known.
+            or colors that are not known.
         ImportError: PyAV is not installed.
     """
 
@@ -67,11 +69,17 @@ class VideoReader:
             self.seconds = [float(stamp - self._stamps[0]) * float(stream.time_base or 1) for stamp in self._stamps]
             self.missing = max(stream.frames, count) - complete
             self._aspect = float(stream.sample_aspect_ratio or 1)
+            coded = stream.codec_context
+            codes = {"transfer": coded.color_trc, "primaries": coded.color_primaries, "matrix": coded.colorspace}
         if not 1 / _MAX_ASPECT <= self._aspect <= _MAX_ASPECT:
             raise ValueError(f"{path} must have pixels that are nearly square, got an aspect of {self._aspect:g}.")
         first = next(self._decoded(range(len(self._stamps))), None)
         if first is None:
             raise ValueError(f"{path} must hold frames that can be decoded, got none. Export or download it again.")
+        try:
+            self.color = video_color(first[1], **{name: int(code) for name, code in codes.items()})
+        except ValueError as error:
+            raise ValueError(f"{path} {error}") from error
         self._rotations = round(first[1].rotation / 90) % 4
         width, height = round(first[1].width * self._aspect), first[1].height
         self.size = Size(height, width) if self._rotations % 2 else Size(width, height)
@@ -79,7 +87,7 @@ class VideoReader:
     def read(
         self, indices: Sequence[int], max_side: int, *, alpha: bool
     ) -> Iterator[tuple[int, UInt8[np.ndarray, "H W 4"]]]:
-        """Decodes the video once and yields the frames at `indices` with their index, upright and premultiplied.
+        """Decodes the video once and yields the frames at `indices` with their index, upright, in sRGB, premultiplied.
 
         Args:
             indices: indices of frames, increasing; frames that cannot be decoded are skipped.
@@ -91,11 +99,20 @@ class VideoReader:
             width, height = height, width
         for index, frame in self._decoded(indices):
             if alpha and any(component.is_alpha for component in frame.format.components):
-                pixels = resize_premultiplied(premultiply(frame.to_ndarray(format="rgba")), width, height)
+                pixels = resize_premultiplied(premultiply(self._rgba(frame)), width, height)
             else:
-                small = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA")
-                pixels = np.dstack((small.to_ndarray(), np.full((height, width), 255, np.uint8)))
+                depth = "rgb24" if self.color is None else "rgb48le"
+                small = frame.reformat(width=width, height=height, format=depth, interpolation="AREA").to_ndarray()
+                small = small if self.color is None else tone_map(small, self.color)
+                pixels = np.dstack((small, np.full((height, width), 255, np.uint8)))
             yield index, np.ascontiguousarray(np.rot90(pixels, self._rotations))
+
+    def _rgba(self, frame: Any) -> UInt8[np.ndarray, "H W 4"]:
+        """A frame with straight alpha, in sRGB."""
+        if self.color is None:
+            return frame.to_ndarray(format="rgba")
+        deep = frame.to_ndarray(format="rgba64le")
+        return np.dstack((tone_map(deep[..., :3], self.color), np.rint(deep[..., 3] / 257).astype(np.uint8)))
 
     def _decoded(self, indices: Sequence[int]) -> Iterator[tuple[int, Any]]:
         """The frames at these indices, as PyAV decodes them."""

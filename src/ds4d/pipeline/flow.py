@@ -27,7 +27,14 @@ from ds4d.pipeline.events import (
 )
 from ds4d.pipeline.inputs import read_input
 from ds4d.pipeline.request import RunRequest, check_request, resolve_config
-from ds4d.pipeline.results import describe_parts, fit, measure, write_images, write_report_page
+from ds4d.pipeline.results import (
+    describe_parts,
+    fit,
+    measure,
+    warn_of_poor_frames,
+    write_images,
+    write_report_page,
+)
 from ds4d.pipeline.setup import extract_frame_features, prepare
 from ds4d.runs import predict_run
 from ds4d.scene import BakedGaussians
@@ -139,6 +146,7 @@ def _run_alone(request: RunRequest, notices: list[Notice]) -> Generator[Event, N
     with watch("evaluate"):
         scene = BakedGaussians.load(folder.path, device)  # as it was saved
         psnr = score_training_images(scene, trainer.renderer, trainer.video)
+    warn_of_poor_frames(psnr[:, 0])
 
     yield StageStarted("outputs")
     with watch("outputs"):

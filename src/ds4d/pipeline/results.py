@@ -23,6 +23,8 @@ from ds4d.types import FrameFeatures
 from ds4d.visualize import plot_losses, saliency_map, write_outputs, write_saliency_map
 from ds4d.weights import MODELS, PretrainedModel
 
+_POOR = 4.0  # dB below the median frame: the object is torn or missing in parts
+
 
 def fit(trainer: Trainer, config: GenerateConfig, folder: RunFolder) -> Iterator[TrainingEvent]:
     """Runs the fit and logs it; leaves a checkpoint at its end and whenever it is interrupted."""
@@ -90,6 +92,35 @@ def _describe_loss(weight: float, model: PretrainedModel, used: bool) -> str:
     if not weight:
         return "off"
     return f"{model.title}, weight {weight:.3g}" if used else "off (weights not found)"
+
+
+def warn_of_poor_frames(psnr: Float[Tensor, " T"]) -> None:
+    """Warns of frames that are far worse than the others, which the mean would hide.
+
+    Args:
+        psnr: PSNR of each frame of the input view, dB; NaN for a frame without an image.
+    """
+    median = float(psnr.nanmedian())
+    poor = (psnr < median - _POOR).nonzero().flatten().tolist()
+    if not poor:
+        return
+    worst = psnr[poor]
+    notify(
+        Warned(
+            "fit",
+            f"{len(poor)} of {len(psnr)} frames are far worse than the others on the input view: {_ranges(poor)}, at "
+            f"{float(worst.min()):.1f} to {float(worst.max()):.1f} dB where the median is {median:.1f} dB. If the "
+            "object moves fast there, use more frames per second with --fps, or a shorter part of the video with "
+            "--start and --end.",
+        )
+    )
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Increasing numbers in short: 0 to 5, 9."""
+    starts = [number for number in numbers if number - 1 not in numbers]
+    ends = [number for number in numbers if number + 1 not in numbers]
+    return ", ".join(f"{a} to {b}" if b > a else f"{a}" for a, b in zip(starts, ends, strict=True))
 
 
 def measure(

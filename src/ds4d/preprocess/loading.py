@@ -11,7 +11,7 @@ from ds4d.io import Size, reduced_size, resize_premultiplied
 from ds4d.preprocess.checks import CheckContext, Finding, make_thumbnails, run_checks
 from ds4d.preprocess.config import VideoConfig
 from ds4d.preprocess.crop import CropBox, foreground_crop_box
-from ds4d.preprocess.matting import extract_mattes
+from ds4d.preprocess.matting import apply_masks, extract_mattes, read_masks
 from ds4d.preprocess.objects import keep_objects
 from ds4d.preprocess.raw_video import read_raw_video
 from ds4d.types import Video
@@ -110,7 +110,11 @@ def inspect_video(path: str | Path, config: VideoConfig) -> Inspection:
     raw_video = read_raw_video(Path(path), config)
     images, info = raw_video.images, raw_video.info
     thumbnails, previews = make_thumbnails(images), _make_previews(images)
-    mattes = extract_mattes(images, config)
+    if config.masks is None:
+        mattes = extract_mattes(images, config)
+    else:
+        size = Size(*images[0].shape[1::-1])
+        mattes = apply_masks(images, read_masks(config.masks, info.indices, info.source_frames, size))
     removed = keep_objects(mattes.images, config.keep)
     has_foreground = any(image[..., 3].any() for image in mattes.images)
     crop = foreground_crop_box(mattes.images, info.size, config.size, config.fill) if has_foreground else None

@@ -11,7 +11,9 @@ from jaxtyping import UInt8
 
 from ds4d.core import ArrayList, tracked
 from ds4d.io import Size
+from ds4d.io.animated_image import AnimatedImage, is_animated
 from ds4d.io.image_sequence import IMAGE_SUFFIXES, ImageSequence
+from ds4d.io.tone_mapping import VideoColor
 from ds4d.io.video_reader import VideoReader
 from ds4d.preprocess.config import VideoConfig
 from ds4d.preprocess.frame_selection import select_frames
@@ -28,15 +30,21 @@ class VideoInfo:
         seconds: time of each frame in the video, increasing.
         fps: frames per second of the selected frames.
         size: size of the video as displayed.
+        indices: index of each frame in the video.
         source_frames: number of frames in the video.
+        source_fps: frames per second of the video.
         missing: number of frames that the file announces but does not hold, or that cannot be decoded.
+        color: how its colors were coded before they were converted to sRGB; None if they were not converted.
     """
 
     seconds: tuple[float, ...]
     fps: float
     size: Size
+    indices: tuple[int, ...]
     source_frames: int
+    source_fps: float
     missing: int
+    color: VideoColor | None = None
 
 
 @dataclass(frozen=True)
@@ -59,12 +67,11 @@ def read_raw_video(path: Path, config: VideoConfig) -> RawVideo:
         ValueError: The file does not exist, cannot be read, or has no such frames.
         ImportError: The file is a video and PyAV is not installed.
     """
-    is_images = path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES
-    source = ImageSequence(path, config.fps) if is_images else VideoReader(path)
+    source = _open_source(path, config)
     indices = select_frames(source.seconds, config)
     wanted = sorted(set(indices))
     max_side = _max_side(len(indices), config.size)
-    frames = source.read(wanted, max_side, alpha=config.matting in ("auto", "alpha"))
+    frames = source.read(wanted, max_side, alpha=config.masks is None and config.matting in ("auto", "alpha"))
     decoded, images, times = [], ArrayList(), Counter(indices)
     for index, image in tracked(frames, "reading the video", len(wanted)):
         decoded += [index] * times[index]
@@ -72,14 +79,26 @@ def read_raw_video(path: Path, config: VideoConfig) -> RawVideo:
     if not decoded:
         raise ValueError(f"{path} must hold frames that can be decoded, got none. Export or download it again.")
     seconds = tuple(source.seconds[index] for index in decoded)
+    source_fps = _frame_rate(source.seconds) or 24.0
     info = VideoInfo(
         seconds=seconds,
-        fps=_frame_rate(seconds) or _frame_rate(source.seconds) or 24.0,
+        fps=_frame_rate(seconds) or source_fps,
         size=source.size,
+        indices=tuple(decoded),
         source_frames=len(source.seconds),
+        source_fps=source_fps,
         missing=source.missing + len(indices) - len(decoded),
+        color=source.color,
     )
     return RawVideo(images, info)
+
+
+def _open_source(path: Path, config: VideoConfig) -> AnimatedImage | ImageSequence | VideoReader:
+    if is_animated(path):
+        return AnimatedImage(path)
+    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+        return ImageSequence(path, config.fps)
+    return VideoReader(path)
 
 
 def _max_side(count: int, size: int) -> int:

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from ds4d.io import Size, premultiply
+from ds4d.io.tone_mapping import VideoColor
 from ds4d.preprocess.checks import CheckContext, make_thumbnails
 from ds4d.preprocess.crop import foreground_crop_box
 from ds4d.preprocess.matting import Mattes
@@ -15,7 +16,7 @@ from ds4d.preprocess.raw_video import VideoInfo
 
 @pytest.fixture
 def context() -> Callable[..., CheckContext]:
-    """Makes the context of RGBA images: (images, *, video, method, removed, size, missing), on white by default."""
+    """Makes the context of RGBA images: (images, *, video, method, removed, size, missing, source_fps, color)."""
 
     def make(
         images: Sequence[np.ndarray],
@@ -25,6 +26,8 @@ def context() -> Callable[..., CheckContext]:
         removed: Sequence[float] | None = None,
         size: int = 64,
         missing: int = 0,
+        source_fps: float = 10.0,
+        color: VideoColor | None = None,
     ) -> CheckContext:
         mattes = [premultiply(image) for image in images]
         frames = video or [np.dstack((p[..., :3] + (255 - p[..., 3:]), np.full_like(p[..., 0], 255))) for p in mattes]
@@ -32,9 +35,12 @@ def context() -> Callable[..., CheckContext]:
         info = VideoInfo(
             seconds=tuple(0.1 * time for time in range(len(mattes))),
             fps=10.0,
+            source_fps=source_fps,
             size=Size(width, height),
+            indices=tuple(range(len(mattes))),
             source_frames=len(mattes),
             missing=missing,
+            color=color,
         )
         has_foreground = any(image[..., 3].any() for image in mattes)
         crop = foreground_crop_box(mattes, info.size, size, 0.85) if has_foreground else None

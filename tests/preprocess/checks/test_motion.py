@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -81,3 +83,21 @@ def test_size_change(context, disc) -> None:
     assert "2.8 times" in found.what or "2.9 times" in found.what
     slightly = [disc(32, 24, 12 + time % 3) for time in range(12)]
     assert motion.moving_camera(context(slightly)) is None
+
+
+def test_large_motion_names_the_frame_rate_that_would_do(context, disc) -> None:
+    def moving(step: int) -> list[np.ndarray]:
+        return [disc(x, 26, 12, size=(200, 52)) for x in range(20, 161, step)]
+
+    assert motion.large_motion(context(moving(4))) is None
+    found = motion.large_motion(context(moving(20), source_fps=60.0))
+    assert (found.name, found.severity) == ("large_motion", "warning")
+    assert "7 of 8" in found.what
+    needed = int(re.search(r"--fps (\d+)", found.fix)[1])
+    assert 10 < needed <= 60
+    assert motion.large_motion(context(moving(20 * 10 // needed))) is None
+    too_slow = motion.large_motion(context(moving(20), source_fps=12.0))
+    assert "--fps 12.0" in too_slow.fix and str(needed) in too_slow.fix
+    all_used = motion.large_motion(context(moving(20)))
+    assert "--fps" not in all_used.fix and str(needed) in all_used.fix
+    assert motion.large_motion(context(moving(20)[:1])) is None

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ds4d.preprocess.checks import CHECKS, masks, motion, run_checks, sharpness
+from ds4d.io.tone_mapping import VideoColor
+from ds4d.preprocess.checks import CHECKS, coding, masks, motion, run_checks, sharpness
 
 MESSAGES = {
     "faint_alpha": (
@@ -67,6 +68,11 @@ MESSAGES = {
         "There seems to be a scene cut: the colors of the image change abruptly at 0.60 s.",
         "Select one continuous scene with --start and --end.",
     ),
+    "large_motion": (
+        "The object moves far between frames: its outline by up to 11 % of the crop, in 6 of 7 frames (0.10 s to "
+        "0.60 s). The fit may lose it there.",
+        "Use --fps 14, which selects 9 frames, or a shorter part of the video with --start and --end.",
+    ),
     "moving_camera": (
         "The camera moves: the background changes from frame to frame.",
         "The camera is assumed to be static. Record from a tripod.",
@@ -80,6 +86,10 @@ MESSAGES = {
     "blurred": (
         "The object is blurred: there is no detail at the scale of one or two pixels.",
         "Use a sharper video, or reduce --size.",
+    ),
+    "hdr": (
+        "The video is HDR (HLG, up to 1000 nits): its colors were converted to sRGB.",
+        "Light above 203 nits is compressed. For colors of your own choice, export the video as SDR.",
     ),
 }
 
@@ -110,9 +120,11 @@ def found(context, rolling_disc, disc, inverted, textured, rng):
         motion.repeated_frames(context(discs[:1] * 9)),
         motion.repeated_frames(context([discs[time // 2] for time in range(12)])),
         motion.scene_cut(context([*discs[:6], *other])),
+        motion.large_motion(context([disc(x, 26, 12, size=(200, 52)) for x in range(20, 141, 20)], source_fps=30.0)),
         motion.moving_camera(context(discs, video=noise, method="model")),
         motion.moving_camera(context([disc(32, 24, 6 + time) for time in range(12)])),
         sharpness.blurred(context(textured(4.0))),
+        coding.hdr(context(discs, color=VideoColor("hlg", 9, 1000.0))),
     ]
 
 
@@ -135,7 +147,7 @@ def test_findings_are_sorted_by_severity(context, rolling_disc) -> None:
 def test_all_checks_run() -> None:
     functions = {
         function
-        for module in (masks, motion, sharpness)
+        for module in (coding, masks, motion, sharpness)
         for name, function in vars(module).items()
         if getattr(function, "__module__", "") == module.__name__ and not name.startswith("_")
     }

@@ -27,7 +27,8 @@ class CheckArguments:
 
     Attributes:
         input: video file, or folder of numbered images.
-        preset: preset for which time and memory are predicted; by default the one that ds4d generate uses.
+        preset: preset at whose image size the video is checked, and for which time and memory are predicted; by default
+            the one that ds4d generate uses.
         output: folder for check.png, a contact sheet of the frames with their mattes; by default none is written.
         force: replace an existing check.png.
         video: reading, matting and framing of the video.
@@ -57,14 +58,18 @@ COMMAND = CommandLine(
 def run(argv: Sequence[str], console: Console) -> Outcome:
     """Runs the command; a video with a fatal problem is an error."""
     arguments = COMMAND.parse(argv)
+    device = choose_device("auto")
+    preset = arguments.preset or default_preset(device)
+    settings = PRESETS[preset]()
+    # A mask may break, and an object be removed, at the size of the fit alone.
+    start = replace(VideoConfig(), size=settings.views.size or VideoConfig.size)
+    arguments = COMMAND.parse(argv, video=start)
     check_local(arguments.input)
     if arguments.output is not None:
         check_output(arguments.output, is_folder=True)
         check_overwrite([arguments.output / _SHEET], force=arguments.force)
     inspection = inspect_video(arguments.input, arguments.video)
-    device = choose_device("auto")
-    preset = arguments.preset or default_preset(device)
-    prediction = predict_run(len(inspection.context.seconds), _NUM_VIEWS, PRESETS[preset](), device)
+    prediction = predict_run(len(inspection.context.seconds), _NUM_VIEWS, settings, device)
     files = []
     if arguments.output is not None:
         files.append(arguments.output / _SHEET)
@@ -72,17 +77,19 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
     lines = [*_lines(inspection), f"predicted for preset {preset} on {device.type}: {prediction}"]
     outcome = Outcome("\n".join(lines), _result(inspection, prediction), files)
     if inspection.is_usable:
-        return replace(outcome, next=[ds4d_command("generate", arguments.input, "-o", "run", *_options(arguments))])
+        return replace(
+            outcome, next=[ds4d_command("generate", arguments.input, "-o", "run", *_options(arguments, start))]
+        )
     return replace(outcome, error=f"{arguments.input} cannot be used as it is.", exit_code=ExitCode.USAGE_ERROR)
 
 
-def _options(arguments: CheckArguments) -> Iterator[str]:
-    """The options of ds4d generate that read the video as it was checked."""
+def _options(arguments: CheckArguments, start: VideoConfig) -> Iterator[str]:
+    """The options of ds4d generate that read the video as it was checked; `start` are those of the preset."""
     if arguments.preset is not None:
         yield from ("--preset", arguments.preset)
     for setting in fields(VideoConfig):
         value = getattr(arguments.video, setting.name)
-        if value != setting.default:
+        if value != getattr(start, setting.name):
             yield from (option(setting.name), str(value))
 
 
@@ -92,7 +99,12 @@ def _lines(inspection: Inspection) -> Iterator[str]:
         f"video: {video.source_frames} frames, {video.size.width} x {video.size.height}; {len(video.seconds)} used, "
         f"{video.fps:.3g} per second, from {video.seconds[0]:.2f} s to {video.seconds[-1]:.2f} s"
     )
-    methods = {"alpha": "alpha channel", "color": "color of a plain background", "model": "matting model"}
+    methods = {
+        "alpha": "alpha channel",
+        "color": "color of a plain background",
+        "model": "matting model",
+        "masks": "masks of another program",
+    }
     yield f"matting: {methods[inspection.context.mattes.method]}"
     if crop is not None:
         yield f"crop: square of {crop.side} pixels at ({crop.left}, {crop.top}), resized to {crop.size}"

@@ -16,13 +16,14 @@ from ds4d.cli.console import Console
 from ds4d.cli.result import Outcome, export_page_command, page_outcome
 from ds4d.cli.scenes import load_scene, with_jump
 from ds4d.core import DeviceName, choose_device
-from ds4d.export import FORMATS, export_paths, export_scene, infer_format
+from ds4d.export import FORMATS, PROGRAMS, choose_format, export_paths, export_scene
 from ds4d.geometry import UpAxis, frame_times
 from ds4d.scene import LoopedScene, Scene
 
 if TYPE_CHECKING:
-    FormatName = str
+    FormatName = ProgramName = str
 else:
+    ProgramName = tyro.extras.literal_type_from_choices(PROGRAMS)
     FormatName = tyro.extras.literal_type_from_choices(FORMATS)
 
 # Options that only some formats take.
@@ -30,6 +31,10 @@ _OPTIONS = tuple(dict.fromkeys(option for entry in FORMATS.values() for option i
 _FORMATS_HELP = (
     f"file format: {', '.join(f'{name} ({entry.about})' for name, entry in FORMATS.items())}; by default that of the "
     "output's ending, or ply."
+)
+_PROGRAMS_HELP = (
+    "program that will read the files, which decides the axes, and the format if the output has no ending: "
+    f"{', '.join(f'{name} ({program.about})' for name, program in PROGRAMS.items())}."
 )
 
 
@@ -42,6 +47,7 @@ class ExportArguments:
         output: file whose ending chooses the format (.glb is a mesh), or folder for the numbered files frame0001 and so
             on of a format with one file per time.
         format: name of the file format.
+        program: the program that will read the files.
         times: times to export, in [0, 1] from the first frame to the last.
         frames: number of times to export, evenly spaced from 0 to 1, in place of --times. A mesh or a page plays for
             the duration of the clip whatever their number.
@@ -58,6 +64,7 @@ class ExportArguments:
     run: RunPath
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="PATH")]
     format: Annotated[FormatName | None, tyro.conf.arg(help=_FORMATS_HELP)] = None
+    program: Annotated[ProgramName | None, tyro.conf.arg(help=_PROGRAMS_HELP)] = None
     times: Annotated[
         tuple[float, ...] | None, tyro.conf.arg(help_behavior_hint="(default: those of the clip's frames)")
     ] = None
@@ -75,9 +82,11 @@ COMMAND = CommandLine(
     ExportArguments,
     (
         ("export run -o run.html", "a web page that plays the object"),
-        ("export run --up z -o run.glb", "an animated mesh for Blender"),
+        ("export run --for blender -o run.glb", "an animated mesh for Blender"),
+        ("export run --for supersplat -o frames", "a numbered sequence, upright in SuperSplat"),
         ("export run --times 0 0.5 1 -o plys", "PLY files at three times"),
     ),
+    renamed={"program": "for"},
 )
 
 
@@ -86,7 +95,9 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
     arguments = COMMAND.parse(argv)
     if arguments.times is not None and arguments.frames is not None:
         raise ValueError("--frames must not be given with --times. Leave one out.")
-    name = infer_format(arguments.output) if arguments.format is None else arguments.format
+    name = choose_format(arguments.output, arguments.format, arguments.program)
+    if arguments.program is not None:
+        refuse_set(arguments, ["up"], "--for")
     refuse_set(
         arguments, [option for option in _OPTIONS if option not in FORMATS[name].accepted_options], f"--format {name}"
     )
@@ -102,7 +113,7 @@ def _export(arguments: ExportArguments, name: str, scene: Scene) -> Outcome:
     times = _times(arguments, scene)
     paths = _paths(arguments, name, len(times))
     options = {option: getattr(arguments, option) for option in _OPTIONS}
-    export_scene(scene, arguments.output, name, times=times, **options)
+    export_scene(scene, arguments.output, name, program=arguments.program, times=times, **options)
     if paths[0] != arguments.output:
         remove_stale(paths)
     if name == "html":

@@ -163,7 +163,8 @@ def _starting_settings(argv: Sequence[str]) -> GenerateConfig:
 
 def _finished(output: Path, metrics: RunMetrics, written: Sequence[Path]) -> Outcome:
     text = (
-        f"PSNR {metrics.input_psnr:.1f} dB on the input view, {metrics.training_psnr:.1f} dB on all training views; "
+        f"PSNR {metrics.input_psnr:.1f} dB on the input view; agreement with all training views "
+        f"{metrics.training_psnr:.1f} dB; "
         f"{metrics.num_gaussians} Gaussians, {sum(metrics.seconds.values()):.0f} s on {metrics.device}"
     )
     report = open_in_browser(RunFolder(output).report)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from ds4d.preprocess.checks import masks, motion, sharpness
+from ds4d.preprocess.checks import coding, masks, motion, sharpness
 from ds4d.preprocess.checks.base import CheckContext as CheckContext
 from ds4d.preprocess.checks.base import Finding as Finding
 from ds4d.preprocess.checks.base import make_thumbnails as make_thumbnails
@@ -20,8 +20,10 @@ CHECKS: tuple[Callable[[CheckContext], Finding | None], ...] = (
     motion.few_frames,
     motion.repeated_frames,
     motion.scene_cut,
+    motion.large_motion,
     motion.moving_camera,
     sharpness.blurred,
+    coding.hdr,
 )
 _ORDER = ("fatal", "warning", "note")
 

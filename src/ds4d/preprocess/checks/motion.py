@@ -1,10 +1,12 @@
 """Checks of changes from frame to frame: missing and repeated frames, scene cuts, the camera."""
 
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
+from scipy.ndimage import distance_transform_edt
 
 from ds4d.preprocess.checks.base import CheckContext, Finding, describe_frames
 from ds4d.preprocess.components import dilate
@@ -15,6 +17,8 @@ _MAX_STILL = 0.2  # of the frames
 _CUT = 0.6  # fraction of the colors that change
 _OVER_MEDIAN = 4.0  # times the median change in the clip
 _SHAKE = 8.0  # levels of 255, median over the background
+_MOTION_SIDE = 128  # of the crop, pixels, at which motion is measured
+_FAR = 0.08  # of the crop's side
 _ZOOM = 1.8  # ratio of the largest to the smallest size
 
 
@@ -84,9 +88,65 @@ def scene_cut(context: CheckContext) -> Finding | None:
     )
 
 
+def large_motion(context: CheckContext) -> Finding | None:
+    """Finds steps between frames in which the outline of the object moves far, and the frame rate that would do."""
+    if context.crop is None or len(context.seconds) < 2:
+        return None
+    moved = _outline_motion(context.masks, context.crop.side * context.masks[0].shape[1] / context.video.size.width)
+    far = moved > _FAR
+    if not far.any():
+        return None
+    video, needed = context.video, math.ceil(context.video.fps * float(moved.max()) / _FAR)
+    length = context.seconds[-1] - context.seconds[0]
+    if needed <= video.source_fps:
+        fix = (
+            f"Use --fps {needed}, which selects {int(length * needed) + 1} frames, or a shorter part of the video with "
+        )
+        fix += "--start and --end."
+    elif video.fps < 0.99 * video.source_fps:
+        fix = f"Use --fps {_floor(video.source_fps)}, all frames of the video. {needed} per second would be needed."
+    else:
+        fix = (
+            f"All frames are used. Record at {needed} frames per second or more, or use a slower part with --start and "
+        )
+        fix += "--end."
+    return Finding(
+        "large_motion",
+        "warning",
+        f"The object moves far between frames: its outline by up to {100 * moved.max():.0f} % of the crop, "
+        f"{describe_frames(np.append(False, far), context.seconds)}. The fit may lose it there.",
+        fix,
+    )
+
+
+def _floor(fps: float) -> float:
+    """A frame rate as an option, not above it."""
+    return math.floor(100 * fps + 1e-6) / 100
+
+
+def _outline_motion(masks: Sequence[Bool[np.ndarray, "H W"]], side: float) -> Float[np.ndarray, " steps"]:
+    """How far the masks reach beyond those of the frame before or after, as a fraction of the crop's side.
+
+    It is the distance of the mask's pixels from the other mask, exceeded by 5 % of them, the larger of both directions.
+
+    Args:
+        masks: mask of each frame.
+        side: side of the crop, in pixels of the masks.
+    """
+    step = max(1, round(side / _MOTION_SIDE))
+    motion = []
+    for before, after in itertools.pairwise(mask[::step, ::step] for mask in masks):
+        reach = [
+            np.percentile(distance_transform_edt(~other)[mask], 95) if mask.any() and other.any() else 0.0
+            for mask, other in ((before, after), (after, before))
+        ]
+        motion.append(float(max(reach)) * step / side)
+    return np.array(motion)
+
+
 def moving_camera(context: CheckContext) -> Finding | None:
     """Finds a moving background, where there is one to be seen, and an object whose size changes much."""
-    if context.mattes.method == "model" and len(context.seconds) > 1:
+    if context.mattes.method in ("model", "masks") and len(context.seconds) > 1:
         changes = np.stack([np.abs(step[..., :3]).mean(axis=-1) for step in _differences(context.thumbnails)])
         near = np.stack([dilate(alpha > 0, 2) for alpha in context.matte_thumbnails[..., 3]])
         background = ~(near[1:] | near[:-1])

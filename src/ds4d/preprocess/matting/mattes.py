@@ -1,10 +1,10 @@
 """Mattes of a clip by one of three methods: the file's alpha, a plain background's color, or a matting model."""
 
-from collections.abc import Callable, MutableSequence, Sequence
+from collections.abc import Callable, Iterable, MutableSequence, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from ds4d.core import ArrayList, tracked
 from ds4d.preprocess.config import VideoConfig
@@ -24,11 +24,11 @@ class Mattes(NamedTuple):
         images: foreground of each frame, premultiplied, 0 where there is background.
         method: how foreground and background were separated.
         background_colored: by frame, the pixels that have the plain background's color, inside the object or not;
-            none for the other two methods.
+            none for the other methods.
     """
 
     images: MutableSequence[UInt8[np.ndarray, "H W 4"]]
-    method: Literal["alpha", "color", "model"]
+    method: Literal["alpha", "color", "model", "masks"]
     background_colored: Sequence[Bool[np.ndarray, "H W"]] = ()
 
 
@@ -61,8 +61,23 @@ def extract_mattes(images: MutableSequence[UInt8[np.ndarray, "H W 4"]], config: 
     raise ValueError(
         f"the object must be separable from its background, got {missing[config.matting]}. Either save the video with "
         "alpha (webm, mov, or png images), record it in front of a plain background, or give a matting model (U2-Net, "
-        f"IS-Net or RMBG as an onnx file) with --matting-model or ${MODEL_VARIABLE}."
+        f"IS-Net or RMBG as an onnx file) with --matting-model or ${MODEL_VARIABLE}, or masks of another program with "
+        "--masks."
     )
+
+
+def apply_masks(
+    images: MutableSequence[UInt8[np.ndarray, "H W 4"]], masks: Iterable[Float[np.ndarray, "H W"]]
+) -> Mattes:
+    """Removes the background by masks that another program made.
+
+    Args:
+        images: opaque frames of a clip, of one size. Each is replaced in the list by its matte.
+        masks: mask of each frame, in [0, 1].
+    """
+    for time, alpha in enumerate(tracked(masks, _WORK, len(images))):
+        images[time] = _without_faint_alpha(apply_matte(images[time], alpha))
+    return Mattes(images, "masks")
 
 
 def _by_alpha(images: MutableSequence[UInt8[np.ndarray, "H W 4"]]) -> Mattes | None:
