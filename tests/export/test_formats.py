@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from plyfile import PlyData
 
 from ds4d.export import (
     FORMATS,
@@ -88,6 +89,17 @@ def test_supersplat_shows_the_frames_upright_and_from_the_front(scene: BakedGaus
     torch.testing.assert_close(shown.means, wanted.means)
     torch.testing.assert_close(shown.sh, wanted.sh)
     torch.testing.assert_close(quats_to_matrices(shown.quats), quats_to_matrices(wanted.quats))
+
+
+def test_plys_say_which_frame_they_hold(scene: BakedGaussians, tmp_path: Path) -> None:
+    for index, path in enumerate(export_scene(scene, tmp_path)):
+        comments = dict(line.split(" ", 1) for line in PlyData.read(str(path)).comments)
+        assert comments["frame"] == f"{index + 1} of 3"
+        assert float(comments["seconds"]) == pytest.approx(0.5 * index)
+        assert float(comments["fps"]) == pytest.approx(2)
+    for times in ([0.5], [0.0, 0.1, 1.0], [1.0, 0.5]):
+        path = export_scene(scene, tmp_path / "other", times=times)[0]
+        assert not [line for line in PlyData.read(str(path)).comments if "fps" in line]
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -39,6 +39,7 @@ class ExportFormat:
         about: what the format is, in a few words, for the help of `ds4d export`.
         options: names of the options that `write` takes.
         up: up axis of the output world by default; None keeps that of the input.
+        comments: whether `write` takes `comments`: lines that say which frame a file holds.
     """
 
     write: Callable[..., None]
@@ -47,6 +48,7 @@ class ExportFormat:
     about: str
     options: tuple[str, ...] = ()
     up: UpAxis | None = None
+    comments: bool = False
 
     @property
     def accepted_options(self) -> tuple[str, ...]:
@@ -59,7 +61,14 @@ class ExportFormat:
 
 
 FORMATS = {
-    "ply": ExportFormat(write_ply, (".ply",), per_frame=True, about="3D Gaussian Splatting", options=("sh_degree",)),
+    "ply": ExportFormat(
+        write_ply,
+        (".ply",),
+        per_frame=True,
+        about="3D Gaussian Splatting",
+        options=("sh_degree",),
+        comments=True,
+    ),
     "compressed-ply": ExportFormat(write_compressed_ply, (".compressed.ply",), per_frame=True, about="PlayCanvas"),
     "splat": ExportFormat(write_splat, (".splat",), per_frame=True, about="32 bytes per Gaussian"),
     "gltf": ExportFormat(
@@ -226,7 +235,15 @@ def _write_frames(
     **options: Any,
 ) -> None:
     world = roll_over(scene.world) if rolled else set_up_axis(scene.world, up)
-    for path, time in zip(tracked(paths, f"writing {entry.endings[0]}"), times.split(1), strict=True):
+    seconds = times * scene.timeline.duration
+    steps = seconds.diff()
+    is_even = len(steps) > 0 and bool(steps.min() > 0) and bool(steps.max() < 1.01 * steps.min())
+    fps = (f"fps {1 / float(steps.mean()):.6g}",) if is_even else ()
+    for index, (path, time) in enumerate(
+        zip(tracked(paths, f"writing {entry.endings[0]}"), times.split(1), strict=True)
+    ):
+        if entry.comments:
+            options["comments"] = (f"frame {index + 1} of {len(paths)}", f"seconds {float(seconds[index]):.6f}", *fps)
         with torch.no_grad():
             raw = scene.raw_at(time.to(scene.device)).at_time(0)
         entry.write(to_world(raw, world), path, **options)

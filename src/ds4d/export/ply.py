@@ -4,6 +4,7 @@ Per vertex: x y z, nx ny nz (zeros), f_dc_* and f_rest_* (spherical harmonics; f
 each), opacity (logit), scale_* (logarithms), rot_* (wxyz). Binary, little-endian, float32.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -18,7 +19,9 @@ from ds4d.types import RawGaussians
 _NORMALS = ("nx", "ny", "nz")
 
 
-def write_ply(raw: RawGaussians, path: str | Path, *, sh_degree: int | None = None) -> None:
+def write_ply(
+    raw: RawGaussians, path: str | Path, *, sh_degree: int | None = None, comments: Sequence[str] = ()
+) -> None:
     """Writes the Gaussians of one frame, atomically; see `to_world` for their coordinates.
 
     Args:
@@ -26,6 +29,7 @@ def write_ply(raw: RawGaussians, path: str | Path, *, sh_degree: int | None = No
         path: the PLY file.
         sh_degree: degree of the spherical harmonics in the file, at most 3, at least that of `raw`; missing
             coefficients are 0, for programs that read only one degree. None keeps the degree of `raw`.
+        comments: lines of the header for people and programs, in ASCII.
 
     Raises:
         ValueError: `raw` has a time axis, holds NaN or infinity, or has a higher degree than `sh_degree`.
@@ -44,7 +48,8 @@ def write_ply(raw: RawGaussians, path: str | Path, *, sh_degree: int | None = No
     values = torch.cat(list(columns.values()), dim=1).numpy()
     vertices = values.astype("<f4", copy=False).view([(name, "<f4") for name in names])[:, 0]
     with atomic_path(path) as temporary:
-        PlyData([PlyElement.describe(vertices, "vertex")], byte_order="<").write(str(temporary))
+        element = PlyElement.describe(vertices, "vertex")
+        PlyData([element], byte_order="<", comments=list(comments)).write(str(temporary))
 
 
 def _pad_sh(raw: RawGaussians, degree: int | None) -> RawGaussians:
