@@ -134,6 +134,16 @@ def test_equal_seeds_train_equal_networks(pool: ModelPool, settings: TrainSettin
     assert torch.equal(trained(0), trained(0)) and not torch.equal(trained(0), trained(1))
 
 
+def test_dropout_is_for_training_alone(pool: ModelPool, settings: TrainSettings) -> None:
+    trainer = Trainer(replace(settings, dropout=0.5), pool)
+    for network in (trainer.network, trainer.average):  # the last layers begin as zeros
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.05, generator=torch.Generator().manual_seed(0))
+    inputs = trainer.draw().inputs
+    assert not torch.equal(trainer.network(inputs), trainer.network(inputs))
+    assert torch.equal(trainer.average(inputs), trainer.average(inputs))
+
+
 def test_validation_of_a_ball(pool: ModelPool, settings: TrainSettings) -> None:
     batches = list(
         validation_images(pool, 2, 32, settings.cameras, replace(settings.appearance, pattern=0.0, repaint=0.0), seed=0)
