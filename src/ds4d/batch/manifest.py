@@ -18,10 +18,9 @@ from typing import Any
 
 from ds4d.batch.storage import filesystem, is_url, join
 from ds4d.core import install_command, tracked
-from ds4d.io import IMAGE_SUFFIXES, natural_key, parse_json
+from ds4d.io import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_key, parse_json
 
 SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet")
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg")
 # A batch gives these to each run itself.
 _RESERVED = {"input", "output", "o", "resume", "viewer", "json", "quiet", "help", "help-all", "h"}
 _NAME = re.compile(r"\w[\w.-]{0,99}")

@@ -15,9 +15,9 @@ from jaxtyping import Float, UInt8
 
 from ds4d.data import TransformsFrame
 from ds4d.evaluation.scoring import render_frames
-from ds4d.evaluation.truths import IMAGE_SUFFIXES, Truth, image_folder, read_images, read_video, videos_in
+from ds4d.evaluation.truths import Truth, image_folder, read_images, read_video, videos_in
 from ds4d.geometry import inverse_similarity, transform_points
-from ds4d.io import GltfModel, natural_key, read_gltf
+from ds4d.io import IMAGE_SUFFIXES, GltfModel, natural_key, read_gltf
 from ds4d.rendering import renderer_for
 from ds4d.scene import BakedGaussians
 from ds4d.shapes import read_ply, read_splat
@@ -139,7 +139,7 @@ class Candidate:
         base = self.path / frame.file_path
         if base.suffix.lower() in IMAGE_SUFFIXES and base.is_file():
             return base
-        return next((path for s in IMAGE_SUFFIXES if (path := base.with_name(base.name + s)).is_file()), None)
+        return next((path for s in sorted(IMAGE_SUFFIXES) if (path := base.with_name(base.name + s)).is_file()), None)
 
     def _shape_files(self) -> list[Path]:
         if self.path.is_file():

@@ -11,10 +11,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from ds4d.data import TransformsFrame, read_transforms
-from ds4d.io import check_regular, natural_key, on_white, read_rgba
+from ds4d.io import IMAGE_SUFFIXES, VIDEO_SUFFIXES, check_regular, natural_key, on_white, read_rgba
 from ds4d.io.video_reader import VideoReader
 
-IMAGE_SUFFIXES, VIDEO_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp"), (".mp4", ".mkv", ".mov", ".webm")
 _MAX_POINT_BYTES = 2**31
 _POINT_FILES = ("points.npy", "surfaces.npy")  # ds4d's sets; ActionBench
 

@@ -45,6 +45,7 @@ from ds4d.io.tensor_files import read_shapes as read_shapes
 from ds4d.io.tensor_files import read_tensors as read_tensors
 from ds4d.io.tensor_files import write_parts as write_parts
 from ds4d.io.tensor_files import write_tensors as write_tensors
+from ds4d.io.video_reader import VIDEO_SUFFIXES as VIDEO_SUFFIXES
 from ds4d.io.video_writer import write_alpha_video as write_alpha_video
 from ds4d.io.video_writer import write_video as write_video
 from ds4d.io.writable import check_writable as check_writable
