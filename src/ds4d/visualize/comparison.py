@@ -26,7 +26,7 @@ def comparison_sheet(
         name = video.view_names[view]
         cameras = video.cameras.select(frames, torch.full_like(frames, view)).resized(width, height)
         rendered = render_rgb(scene, renderer, cameras, times)
-        rows[f"{name} (input)"] = [_square(input_image(video, int(i), view, width, height), size) for i in frames]
+        rows[f"{name} (target)"] = [_square(input_image(video, int(i), view, width, height), size) for i in frames]
         rows[f"{name} (ours)"] = [_square(image, size) for image in rendered]
     for side, azimuth_deg in SIDES.items():
         cameras = fixed_path(
