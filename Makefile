@@ -9,6 +9,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11 pyth
 	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$candidate && break; done)
 BIN := .venv/bin
 READY := .venv/.ready
+COMPILED := .venv/.compiled
 
 .PHONY: test drill demo format clean
 
@@ -24,7 +25,7 @@ test: $(READY)
 drill: $(READY)
 	$(BIN)/python tests/drill --json drill.json
 
-demo: $(READY)
+demo: $(COMPILED)
 	rm -rf demo
 	$(BIN)/ds4d sample demo/data --frames 16 --size 128
 	$(BIN)/ds4d generate demo/data/front.mp4 -o demo/run --preset tiny
@@ -45,4 +46,9 @@ $(READY): pyproject.toml constraints.txt
 		|| { echo "$(PYTHON) must be Python 3.10 or newer. Name another: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
 	$(BIN)/python -m pip install --quiet -e '.[dev]' -c constraints.txt
+	touch $@
+
+# Kernels are kept in the folder of their sources; those that changed since are compiled by whoever needs them.
+$(COMPILED): $(READY)
+	$(BIN)/ds4d compile
 	touch $@

@@ -29,6 +29,7 @@ COMMANDS = {
     "report": "write the HTML report of a run",
     "export": "export a run: web page, PLY, splat, glTF or animated mesh",
     "weights": "list pretrained models: what is present, licenses, how to get them",
+    "compile": "compile the CPU kernels ahead of the first run",
     "info": "show versions, devices and installed extras",
     "completion": "print a completion script for bash, zsh or fish",
 }

@@ -1,0 +1,80 @@
+"""`ds4d compile`: compiles the CPU kernels ahead of the first run."""
+
+import os
+import tempfile
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ds4d.cli.arguments import CommandLine
+from ds4d.cli.console import Console
+from ds4d.cli.result import Outcome, ds4d_command
+from ds4d.core import tracked
+from ds4d.data.synthetic import SampleConfig, write_sample
+from ds4d.pipeline import iter_run
+from ds4d.training import StepDone
+
+_STEPS = 4
+# A fit in which every kernel runs: views are generated, features are fused, and images are compared.
+_OVERRIDES: dict[str, Any] = {
+    "views.size": 32,
+    "views.source": "inflate",
+    "init.num_gaussians": 200,
+    "init.hull.resolution": 16,
+    "training.static_steps": 1,
+    "training.dynamic_steps": _STEPS - 1,
+    "outputs.size": 16,
+    "outputs.seconds": 0.2,
+    "outputs.sheet_size": 16,
+}
+
+
+@dataclass(frozen=True)
+class CompileArguments:
+    """Compiles the CPU kernels, which the first run would do otherwise. They are kept on disk for all later runs."""
+
+
+COMMAND = CommandLine(
+    "compile",
+    CompileArguments,
+    (("compile", "once after an installation, for instance while a container image is built"),),
+)
+
+
+def run(argv: Sequence[str], console: Console) -> Outcome:
+    """Runs the command."""
+    COMMAND.parse(argv)
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="ds4d-") as name:
+        fit_once(Path(name))
+    seconds = round(time.perf_counter() - began, 1)
+    text = f"the CPU kernels are compiled ({seconds} s)"
+    return Outcome(text, {"compile_seconds": seconds}, next=[ds4d_command("generate", "video.mp4", "-o", "run")])
+
+
+def fit_once(folder: Path) -> None:
+    """Fits a small synthetic video with few steps, by the kernels that runs use."""
+    write_sample(folder / "sample", SampleConfig(frames=2, size=32, supersampling=1))
+    events = iter_run(
+        folder / "sample" / "front.mp4", folder / "run", preset="tiny", overrides=_OVERRIDES, device="cpu"
+    )
+    steps = (event for event in events if isinstance(event, StepDone))
+    with _cache_in(folder / "cache"):  # views that are found in the user's cache would not be generated again
+        for _ in tracked(steps, "compiling kernels", total=_STEPS):
+            pass
+
+
+@contextmanager
+def _cache_in(folder: Path) -> Generator[None, None, None]:
+    """Keeps what is cached meanwhile in another folder than the user's."""
+    before = os.environ.get("DS4D_CACHE")
+    os.environ["DS4D_CACHE"] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ["DS4D_CACHE"]
+        if before is not None:
+            os.environ["DS4D_CACHE"] = before
