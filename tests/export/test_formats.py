@@ -1,5 +1,6 @@
 """The registry of export formats: every format can be written, by the command's path and by the function."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,7 @@ from plyfile import PlyData
 
 from ds4d.export import (
     FORMATS,
+    MANIFEST,
     PROGRAMS,
     ExportFormat,
     choose_format,
@@ -43,9 +45,11 @@ def test_every_format_writes_its_files(scene: BakedGaussians, tmp_path: Path, na
     entry = FORMATS[name]
     path = tmp_path / ("frames" if entry.per_frame else f"object{entry.endings[0]}")
     written = export_scene(scene, path, name, **({"resolution": 24} if "resolution" in entry.options else {}))
-    assert written == export_paths(path, name, 3) and len(written) == (3 if entry.per_frame else 1)
+    assert written == export_paths(path, name, 3) and len(written) == (4 if entry.per_frame else 1)
     assert sorted(file for file in tmp_path.rglob("*") if file.is_file()) == written
-    assert all(file.name.endswith(entry.endings[0]) for file in written)
+    manifest = written[3:]
+    assert [file.name for file in manifest] == [MANIFEST] * entry.per_frame
+    assert all(file.name.endswith(entry.endings[0]) for file in written[:3])
 
 
 @pytest.mark.parametrize("name", PER_FRAME)
@@ -71,7 +75,7 @@ def test_a_new_format_needs_one_line(
 
 
 def test_times_and_world_of_the_files(scene: BakedGaussians, tmp_path: Path) -> None:
-    for index, path in enumerate(export_scene(scene, tmp_path, times=torch.tensor([0.0, 0.25]))):
+    for index, path in enumerate(export_scene(scene, tmp_path, times=torch.tensor([0.0, 0.25]))[:2]):
         expected = scene.raw_at(torch.tensor([0.25 * index])).means[0]
         torch.testing.assert_close(transform_points(scene.world, read_ply(path).means), expected)
     (path,) = export_scene(scene, tmp_path / "up.ply", times=[0.0], up="z", sh_degree=3)
@@ -92,7 +96,7 @@ def test_supersplat_shows_the_frames_upright_and_from_the_front(scene: BakedGaus
 
 
 def test_plys_say_which_frame_they_hold(scene: BakedGaussians, tmp_path: Path) -> None:
-    for index, path in enumerate(export_scene(scene, tmp_path)):
+    for index, path in enumerate(export_scene(scene, tmp_path)[:3]):
         comments = dict(line.split(" ", 1) for line in PlyData.read(str(path)).comments)
         assert comments["frame"] == f"{index + 1} of 3"
         assert float(comments["seconds"]) == pytest.approx(0.5 * index)
@@ -100,6 +104,38 @@ def test_plys_say_which_frame_they_hold(scene: BakedGaussians, tmp_path: Path) -
     for times in ([0.5], [0.0, 0.1, 1.0], [1.0, 0.5]):
         path = export_scene(scene, tmp_path / "other", times=times)[0]
         assert not [line for line in PlyData.read(str(path)).comments if "fps" in line]
+
+
+@pytest.mark.parametrize(
+    ("options", "up", "front"),
+    [
+        ({"up": "y"}, [0, 1, 0], [0, 0, 1]),
+        ({"up": "z"}, [0, 0, 1], [0, -1, 0]),
+        ({"program": "supersplat"}, [0, -1, 0], [0, 0, 1]),
+    ],
+)
+def test_the_manifest_says_what_the_files_hold(scene: BakedGaussians, tmp_path: Path, options, up, front) -> None:
+    *files, manifest = export_scene(scene, tmp_path, "ply", **options)
+    content = json.loads(manifest.read_text())
+    assert [tmp_path / frame["file"] for frame in content["frames"]] == files
+    assert [frame["time"] for frame in content["frames"]] == [0, 0.5, 1]
+    assert [frame["seconds"] for frame in content["frames"]] == [0, 0.5, 1]
+    assert (content["format"], content["fps"], content["loops"], content["duration_seconds"]) == ("ply", 2, False, 1)
+    assert content["gaussians"] == read_ply(files[0]).num_gaussians and content["rows"] == "same"
+    assert content["units"]["object_radius"] == pytest.approx(0.25)
+    assert content["axes"] == {"up": up, "front": front, "handedness": "right"}
+    # The axes are those of the files: along `up` and `front`, heights and depths are those of normalized space.
+    inner = (scene.frames.means[0] - scene.world.translation) / scene.world.scale
+    means = read_ply(files[0]).means
+    torch.testing.assert_close(means @ torch.tensor(up).float(), inner[:, 1])
+    torch.testing.assert_close(means @ torch.tensor(front).float(), inner[:, 2])
+
+
+def test_uneven_times_have_no_frame_rate(scene: BakedGaussians, tmp_path: Path) -> None:
+    for times in ([0.5], [0.0, 0.1, 1.0]):
+        *_, manifest = export_scene(scene, tmp_path, "splat", times=times)
+        content = json.loads(manifest.read_text())
+        assert content["fps"] is None and content["rows"] == "sorted" and len(content["frames"]) == len(times)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

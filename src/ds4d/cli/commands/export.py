@@ -132,6 +132,7 @@ def _paths(arguments: ExportArguments, name: str, count: int) -> list[Path]:
         check_overwrite(paths, force=arguments.force)
     else:
         frame_paths(arguments.output, FORMATS[name].endings[0], count, force=arguments.force)
+        check_overwrite(paths[count:], force=arguments.force)
     return paths
 
 
