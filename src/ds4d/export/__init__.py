@@ -16,6 +16,7 @@ from ds4d.export.ply import write_ply as write_ply
 from ds4d.export.programs import PROGRAMS as PROGRAMS
 from ds4d.export.programs import Program as Program
 from ds4d.export.splat import write_splat as write_splat
+from ds4d.export.tracks import write_tracks as write_tracks
 from ds4d.export.usd import write_usd as write_usd
 from ds4d.shapes import read_ply as read_ply
 from ds4d.shapes import read_splat as read_splat

@@ -21,6 +21,7 @@ from ds4d.export.mesh import write_mesh
 from ds4d.export.ply import write_ply
 from ds4d.export.programs import PROGRAMS
 from ds4d.export.splat import write_splat
+from ds4d.export.tracks import write_tracks
 from ds4d.export.usd import write_usd
 from ds4d.geometry import UpAxis, roll_over, set_up_axis, to_world
 from ds4d.scene import Scene
@@ -95,6 +96,13 @@ FORMATS = {
         about="animated OpenUSD with ParticleField3DGaussianSplat",
         options=("up",),
         up="y",
+    ),
+    "tracks": ExportFormat(
+        write_tracks,
+        (".npz",),
+        per_frame=False,
+        about="paths of surface points, NumPy",
+        options=("up", "points", "resolution"),
     ),
     "html": ExportFormat(
         write_html,

@@ -56,7 +56,8 @@ class ExportArguments:
             Not for html.
         sh_degree: degree of the spherical harmonics in a ply, 0 to 3, padded with zeros where the fit has fewer; by
             default the fit's. Some viewers only read 3.
-        resolution: number of grid cells along the longest side of the object, for mesh; by default 96.
+        resolution: number of grid cells along the longest side of the object, for mesh and tracks; by default 96.
+        points: number of surface points, for tracks; by default 1024.
         force: replace existing files.
         device: compute device; auto uses CUDA if it is available.
     """
@@ -73,6 +74,7 @@ class ExportArguments:
     up: UpAxis | None = None
     sh_degree: int | None = None
     resolution: int | None = None
+    points: int | None = None
     force: Flag = False
     device: DeviceName = "auto"
 
