@@ -21,11 +21,19 @@ from ds4d.export import (
     infer_format,
     read_ply,
 )
+from ds4d.export.splat4d import _find_encoder
 from ds4d.geometry import quats_to_matrices, transform_gaussians, transform_points
 from ds4d.scene import BakedGaussians, Timeline
 from ds4d.types import RawGaussians, Similarity
 
 PER_FRAME = [name for name, entry in FORMATS.items() if entry.per_frame]
+
+
+def skip_without_splat4d() -> None:
+    try:
+        _find_encoder("the test")
+    except ImportError:
+        pytest.skip("needs the extra `splat4d`")
 
 
 @pytest.fixture
@@ -42,6 +50,8 @@ def scene(tiny_gaussians: RawGaussians) -> BakedGaussians:
 def test_every_format_writes_its_files(scene: BakedGaussians, tmp_path: Path, name: str) -> None:
     if name == "usd":
         pytest.importorskip("pxr", reason="needs the extra `usd`")
+    if name == "splat4d":
+        skip_without_splat4d()
     entry = FORMATS[name]
     path = tmp_path / ("frames" if entry.per_frame else f"object{entry.endings[0]}")
     written = export_scene(scene, path, name, **({"resolution": 24} if "resolution" in entry.options else {}))

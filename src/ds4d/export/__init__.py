@@ -16,6 +16,8 @@ from ds4d.export.ply import write_ply as write_ply
 from ds4d.export.programs import PROGRAMS as PROGRAMS
 from ds4d.export.programs import Program as Program
 from ds4d.export.splat import write_splat as write_splat
+from ds4d.export.splat4d import read_splat4d as read_splat4d
+from ds4d.export.splat4d import write_splat4d as write_splat4d
 from ds4d.export.tracks import write_tracks as write_tracks
 from ds4d.export.usd import write_usd as write_usd
 from ds4d.shapes import read_ply as read_ply

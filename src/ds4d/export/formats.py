@@ -21,6 +21,7 @@ from ds4d.export.mesh import write_mesh
 from ds4d.export.ply import write_ply
 from ds4d.export.programs import PROGRAMS
 from ds4d.export.splat import write_splat
+from ds4d.export.splat4d import write_splat4d
 from ds4d.export.tracks import write_tracks
 from ds4d.export.usd import write_usd
 from ds4d.geometry import UpAxis, roll_over, set_up_axis, to_world
@@ -96,6 +97,13 @@ FORMATS = {
         about="animated OpenUSD with ParticleField3DGaussianSplat",
         options=("up",),
         up="y",
+    ),
+    "splat4d": ExportFormat(
+        write_splat4d,
+        (".splat4d",),
+        per_frame=False,
+        about="animated Gaussians within error bounds, one small file",
+        options=("up",),
     ),
     "tracks": ExportFormat(
         write_tracks,
