@@ -22,9 +22,10 @@ from ds4d.export import (
     read_ply,
 )
 from ds4d.export.splat4d import _find_encoder
-from ds4d.geometry import quats_to_matrices, transform_gaussians, transform_points
+from ds4d.geometry import intrinsics, orbit_cameras, quats_to_matrices, transform_gaussians, transform_points
+from ds4d.rendering import ReferenceRenderer
 from ds4d.scene import BakedGaussians, Timeline
-from ds4d.types import RawGaussians, Similarity
+from ds4d.types import Cameras, RawGaussians, Similarity
 
 PER_FRAME = [name for name, entry in FORMATS.items() if entry.per_frame]
 
@@ -103,6 +104,42 @@ def test_supersplat_shows_the_frames_upright_and_from_the_front(scene: BakedGaus
     torch.testing.assert_close(shown.means, wanted.means)
     torch.testing.assert_close(shown.sh, wanted.sh)
     torch.testing.assert_close(quats_to_matrices(shown.quats), quats_to_matrices(wanted.quats))
+
+
+def test_unity_sees_the_frames_upright_unmirrored_and_from_the_front(scene: BakedGaussians, tmp_path: Path) -> None:
+    """It takes the numbers as they are, and its camera looks along +z with x to the right and y up: left-handed."""
+    (path,) = export_scene(scene, tmp_path / "a.ply", times=[0.0], program="unity")
+    (plain,) = export_scene(scene, tmp_path / "b.ply", times=[0.0], up="y")
+    stored, wanted = read_ply(path), read_ply(plain)
+    assert stored.sh.shape[1] == 16
+    # In our renderer's camera y points down: Unity's camera at z = -3 is this one, with a determinant of -1.
+    unity = Cameras(torch.diag(torch.tensor([1.0, -1, 1, 1]))[None], intrinsics(45.0, 48, 48)[None], 48, 48)
+    unity.viewmats[0, 2, 3] = 3.0
+    ours = orbit_cameras([0.0], [0.0], fovy_deg=45.0, distance=3.0, width=48, height=48)
+    renderer = ReferenceRenderer()
+    seen, expected = renderer.render(stored.activate(), unity), renderer.render(wanted.activate(), ours)
+    assert expected.alphas.max() > 0.5
+    torch.testing.assert_close(seen.colors, expected.colors, atol=1e-5, rtol=0)
+    torch.testing.assert_close(seen.alphas, expected.alphas, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("program", ["unity", "unreal", "houdini"])
+def test_programs_decide_axes_and_harmonics(scene: BakedGaussians, tmp_path: Path, program: str) -> None:
+    """Also of a world whose up axis is another."""
+    scene.world = replace(scene.world, rotation=torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]))
+    *files, manifest = export_scene(scene, tmp_path, program=program)
+    axes = json.loads(manifest.read_text())["axes"]
+    up, front, handedness = {
+        "unity": ([0, 1, 0], [0, 0, -1], "left"),
+        "unreal": ([0, -1, 0], [0, 0, 1], "right"),
+        "houdini": ([0, 1, 0], [0, 0, 1], "right"),
+    }[program]
+    assert axes == {"up": up, "front": front, "handedness": handedness}
+    inner = (scene.frames.means[2] - scene.world.translation) / scene.world.scale
+    raw = read_ply(files[2])
+    torch.testing.assert_close(raw.means @ torch.tensor(up).float(), inner[:, 1])
+    torch.testing.assert_close(raw.means @ torch.tensor(front).float(), inner[:, 2])
+    assert raw.sh.shape[1] == 16
 
 
 def test_plys_say_which_frame_they_hold(scene: BakedGaussians, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from ds4d.export.splat import write_splat
 from ds4d.export.splat4d import write_splat4d
 from ds4d.export.tracks import write_tracks
 from ds4d.export.usd import write_usd
-from ds4d.geometry import UpAxis, roll_over, set_up_axis, to_world
+from ds4d.geometry import UpAxis, mirror_z, roll_over, set_up_axis, to_world
 from ds4d.scene import Scene
 from ds4d.types import Similarity
 
@@ -216,8 +216,8 @@ def export_scene(
         path: the file, or a folder for the numbered files frame0001, frame0002, ... of a format with a file per frame,
             and their manifest (see `ds4d.export.manifest`).
         format: name of the format, a key of `FORMATS`; by default that of the ending of `path` (see `infer_format`).
-        program: the program to write for, a key of `PROGRAMS`, which decides the format of a path without an ending
-            and the axes.
+        program: the program to write for, a key of `PROGRAMS`, which decides the format of a path without an ending,
+            the axes and the degree of the spherical harmonics.
         times: times to write, in [0, 1]; by default those of the video frames.
         options: options of the format (see `ExportFormat.accepted_options`); None stands for their defaults.
 
@@ -236,16 +236,25 @@ def export_scene(
     times = _checked(scene.timeline.times if times is None else times)
     paths = export_paths(path, name, len(times))
     if "up" in entry.accepted_options:
-        given.setdefault("up", entry.up)
+        given.setdefault("up", entry.up if program is None else "y")
+    if program is not None and "sh_degree" in entry.options:
+        given.setdefault("sh_degree", PROGRAMS[program].sh_degree)
     if entry.per_frame:
-        rolled = program is not None and PROGRAMS[program].rolled
-        up = given.pop("up")
-        world = roll_over(scene.world) if rolled else set_up_axis(scene.world, up)
+        up, axes = given.pop("up"), None if program is None else PROGRAMS[program].axes
+        world = roll_over(scene.world) if axes == "rolled" else set_up_axis(scene.world, up)
+        mirrored = axes == "mirrored"
         files = paths[: len(times)]
-        count = _write_frames(scene, files, times, entry, world, **given)
+        count = _write_frames(scene, files, times, entry, world, mirrored=mirrored, **given)
         for manifest in paths[len(times) :]:
             content = describe_sequence(
-                name, files, times, scene.timeline, world, gaussians=count, same_rows=entry.same_rows
+                name,
+                files,
+                times,
+                scene.timeline,
+                world,
+                gaussians=count,
+                same_rows=entry.same_rows,
+                mirrored=mirrored,
             )
             write_manifest(manifest, content)
     else:
@@ -256,9 +265,16 @@ def export_scene(
 
 
 def _write_frames(
-    scene: Scene, paths: list[Path], times: Float[Tensor, " T"], entry: ExportFormat, world: Similarity, **options: Any
+    scene: Scene,
+    paths: list[Path],
+    times: Float[Tensor, " T"],
+    entry: ExportFormat,
+    world: Similarity,
+    *,
+    mirrored: bool,
+    **options: Any,
 ) -> int:
-    """Writes one file per time in the given world; returns the number of Gaussians."""
+    """Writes one file per time in the given world, z negated if it is mirrored; returns the number of Gaussians."""
     seconds = times * scene.timeline.duration
     rate, count = frame_rate(seconds), 0
     fps = () if rate is None else (f"fps {rate:.6g}",)
@@ -268,8 +284,9 @@ def _write_frames(
         if entry.comments:
             options["comments"] = (f"frame {index + 1} of {len(paths)}", f"seconds {float(seconds[index]):.6f}", *fps)
         with torch.no_grad():
-            raw = scene.raw_at(time.to(scene.device)).at_time(0)
-        entry.write(to_world(raw, world), path, **options)
+            raw = to_world(scene.raw_at(time.to(scene.device)).at_time(0), world)
+            raw = mirror_z(raw) if mirrored else raw
+        entry.write(raw, path, **options)
         count = raw.num_gaussians
     return count
 

@@ -10,7 +10,7 @@
     loops              whether time 1 shows what time 0 shows
     gaussians          number of Gaussians; `rows` says whether row i is the same Gaussian in all files
     units              "input": those of the run's input, and how long the radius of the object's ball is in them
-    axes               up, and front (from the object towards its viewer), in the axes of the files; right-handed
+    axes               up and front (from the object towards its viewer), in the axes of the files, and their handedness
     frames             file, time in [0, 1] and seconds of each frame
 """
 
@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -43,6 +42,7 @@ def describe_sequence(
     *,
     gaussians: int,
     same_rows: bool,
+    mirrored: bool = False,
 ) -> dict[str, Any]:
     """What the manifest says about a sequence.
 
@@ -54,6 +54,7 @@ def describe_sequence(
         world: similarity from the world of the files to normalized space.
         gaussians: number of Gaussians in each file.
         same_rows: whether row i is the same Gaussian in all files.
+        mirrored: whether z is negated in the files.
     """
     seconds = times.double() * timeline.duration
     return {
@@ -66,7 +67,11 @@ def describe_sequence(
         "gaussians": gaussians,
         "rows": "same" if same_rows else "sorted",
         "units": {"length": "input", "object_radius": round(_RADIUS / world.scale, 6)},
-        "axes": {"up": _in_world(world, 1), "front": _in_world(world, 2), "handedness": "right"},
+        "axes": {
+            "up": _in_world(world, 1, mirrored),
+            "front": _in_world(world, 2, mirrored),
+            "handedness": "left" if mirrored else "right",
+        },
         "frames": [
             {"file": file.name, "time": round(time, 6), "seconds": round(second, 6)}
             for file, time, second in zip(files, times.tolist(), seconds.tolist(), strict=True)
@@ -88,6 +93,7 @@ def frame_rate(seconds: Tensor) -> float | None:
     return round(1 / float(steps.mean()), 6)
 
 
-def _in_world(world: Similarity, axis: int) -> list[float]:
-    """An axis of normalized space (+y is up, +z is front) in the world of the files."""
-    return [round(value, 6) + 0.0 for value in torch.as_tensor(world.rotation)[axis].tolist()]
+def _in_world(world: Similarity, axis: int, mirrored: bool) -> list[float]:
+    """An axis of normalized space (+y is up, +z is front) in the axes of the files."""
+    x, y, z = world.rotation[axis].tolist()
+    return [round(value, 6) + 0.0 for value in (x, y, -z if mirrored else z)]
