@@ -30,7 +30,7 @@ COMMANDS = {
     "export": "export a run: web page, PLY, splat, glTF or animated mesh",
     "animate": "move a mesh of yours like the object of a run",
     "weights": "list pretrained models: what is present, licenses, how to get them",
-    "info": "show versions, devices and installed extras",
+    "info": "show versions, devices and extras, and check that they work",
     "completion": "print a completion script for bash, zsh or fish",
 }
 

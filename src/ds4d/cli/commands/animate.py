@@ -11,7 +11,7 @@ import tyro
 from ds4d.cli.arguments import CommandLine, Flag, RunPath
 from ds4d.cli.checks import check_output, check_overwrite, check_times
 from ds4d.cli.console import Console
-from ds4d.cli.result import Outcome
+from ds4d.cli.result import Outcome, export_page_command
 from ds4d.cli.scenes import load_scene, with_jump
 from ds4d.core import DeviceName, choose_device
 from ds4d.export.retarget import animate_model, read_model
@@ -94,5 +94,5 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
         "distance": alignment.distance,
         "scale": alignment.similarity.scale,
     }
-    outcome = Outcome(text, result, [arguments.output])
+    outcome = Outcome(text, result, [arguments.output], [export_page_command(arguments.run)])
     return with_jump(outcome, scene) if arguments.loop else outcome
