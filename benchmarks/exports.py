@@ -1,10 +1,10 @@
-"""Size and error of each export format and video format of a run, as JSON on the standard output.
+"""Size and error of each export format and video format of a run, as JSON at the end of the standard output.
 
     python benchmarks/exports.py RUN
 
 The Gaussians of the middle frame are written, read back and rendered from four sides at 512 px; so are all frames of a
-.splat4d, of which four are rendered (extra `splat4d`). Videos of one orbit are written and decoded. Errors are PSNR in
-dB against the renderings of the run itself.
+.splat4d, of which four are rendered (extras `splat4d` and `spz`). Videos of one orbit are written and decoded. Errors
+are PSNR in dB against the renderings of the run itself.
 """
 
 import argparse
@@ -24,11 +24,15 @@ from ds4d.export import (
     export_scene,
     read_compressed_ply,
     read_ply,
+    read_sog,
     read_splat,
     read_splat4d,
+    read_spz,
     write_compressed_ply,
     write_ply,
+    write_sog,
     write_splat,
+    write_spz,
 )
 from ds4d.geometry import orbit_cameras, transform_gaussians
 from ds4d.rendering import renderer_for
@@ -40,6 +44,8 @@ READERS: dict[str, tuple[Callable, Callable]] = {
     "ply": (write_ply, read_ply),
     "compressed-ply": (write_compressed_ply, read_compressed_ply),
     "splat": (write_splat, read_splat),
+    "spz": (write_spz, read_spz),
+    "sog": (write_sog, read_sog),
 }
 
 
@@ -52,7 +58,7 @@ def main() -> None:
         record = {"gaussians": scene.gaussians.num_gaussians, **_frames(scene, Path(folder))}
         record |= _clips(scene, Path(folder))
         record |= _videos(scene, Path(folder))
-    print(json.dumps(record, indent=1))
+    print(f"\n{json.dumps(record, indent=1)}")  # GaussForge leaves a line without an end
 
 
 def _four_sides(scene: DynamicGaussians) -> Cameras:

@@ -30,11 +30,17 @@ from ds4d.types import Cameras, RawGaussians, Similarity
 PER_FRAME = [name for name, entry in FORMATS.items() if entry.per_frame]
 
 
-def skip_without_splat4d() -> None:
-    try:
-        _find_encoder("the test")
-    except ImportError:
-        pytest.skip("needs the extra `splat4d`")
+def skip_without_extra(name: str) -> None:
+    """Skips the test if a format needs an extra that is not installed."""
+    if name in ("spz", "sog"):
+        pytest.importorskip("gaussforge", reason="needs the extra `spz`")
+    if name == "usd":
+        pytest.importorskip("pxr", reason="needs the extra `usd`")
+    if name == "splat4d":
+        try:
+            _find_encoder("the test")
+        except ImportError:
+            pytest.skip("needs the extra `splat4d`")
 
 
 @pytest.fixture
@@ -49,10 +55,7 @@ def scene(tiny_gaussians: RawGaussians) -> BakedGaussians:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_writes_its_files(scene: BakedGaussians, tmp_path: Path, name: str) -> None:
-    if name == "usd":
-        pytest.importorskip("pxr", reason="needs the extra `usd`")
-    if name == "splat4d":
-        skip_without_splat4d()
+    skip_without_extra(name)
     entry = FORMATS[name]
     path = tmp_path / ("frames" if entry.per_frame else f"object{entry.endings[0]}")
     written = export_scene(scene, path, name, **({"resolution": 24} if "resolution" in entry.options else {}))
@@ -65,6 +68,7 @@ def test_every_format_writes_its_files(scene: BakedGaussians, tmp_path: Path, na
 
 @pytest.mark.parametrize("name", PER_FRAME)
 def test_one_time_may_be_a_single_file(scene: BakedGaussians, tmp_path: Path, name: str) -> None:
+    skip_without_extra(name)
     path = tmp_path / f"object{FORMATS[name].endings[0]}"
     assert export_scene(scene, str(path), name, times=[0.25]) == [path] and path.is_file()
     with pytest.raises(ValueError, match=r"output .* folder for 2 times"):

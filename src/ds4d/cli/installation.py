@@ -1,4 +1,4 @@
-"""Checks of the installation: what works, what does not, and how to mend it.
+"""Checks of the installation: what works, what does not, and how to fix it.
 
 A further check is a function and one line in `CHECKS`.
 """

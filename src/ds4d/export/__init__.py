@@ -18,6 +18,10 @@ from ds4d.export.programs import Program as Program
 from ds4d.export.splat import write_splat as write_splat
 from ds4d.export.splat4d import read_splat4d as read_splat4d
 from ds4d.export.splat4d import write_splat4d as write_splat4d
+from ds4d.export.spz_sog import read_sog as read_sog
+from ds4d.export.spz_sog import read_spz as read_spz
+from ds4d.export.spz_sog import write_sog as write_sog
+from ds4d.export.spz_sog import write_spz as write_spz
 from ds4d.export.tracks import write_tracks as write_tracks
 from ds4d.export.usd import write_usd as write_usd
 from ds4d.shapes import read_ply as read_ply

@@ -22,6 +22,7 @@ from ds4d.export.ply import write_ply
 from ds4d.export.programs import PROGRAMS
 from ds4d.export.splat import write_splat
 from ds4d.export.splat4d import write_splat4d
+from ds4d.export.spz_sog import write_sog, write_spz
 from ds4d.export.tracks import write_tracks
 from ds4d.export.usd import write_usd
 from ds4d.geometry import UpAxis, mirror_z, roll_over, set_up_axis, to_world
@@ -79,6 +80,8 @@ FORMATS = {
         write_compressed_ply, (".compressed.ply",), per_frame=True, about="PlayCanvas", same_rows=False
     ),
     "splat": ExportFormat(write_splat, (".splat",), per_frame=True, about="32 bytes per Gaussian", same_rows=False),
+    "spz": ExportFormat(write_spz, (".spz",), per_frame=True, about="compact, Niantic", up="y"),
+    "sog": ExportFormat(write_sog, (".sog",), per_frame=True, about="compact, PlayCanvas", same_rows=False),
     "gltf": ExportFormat(
         write_gltf, (".glb",), per_frame=True, about="binary glTF with KHR_gaussian_splatting", up="y"
     ),

@@ -16,7 +16,7 @@ from ds4d.core import choose_device, install_command, installed_version, version
 
 @dataclass(frozen=True)
 class InfoArguments:
-    """Shows versions, devices and extras of this installation, checks that it works, and says how to mend it.
+    """Shows versions, devices and extras of this installation, checks that it works, and says how to fix it.
 
     The checks render, write a video, and look for a browser, weights, the cache and free disk space.
     """
@@ -39,7 +39,7 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
     checks = run_checks()
     lines = [line for part in parts.values() for line in part]
     lines += [f"{name}: {check.text}" for name, check in checks.items()]
-    fixes = [f"to mend {name}: {check.fix}" for name, check in checks.items() if check.fix]
+    fixes = [f"to fix {name}: {check.fix}" for name, check in checks.items() if check.fix]
     result = {**parts, "checks": {name: asdict(check) for name, check in checks.items()}}
     return Outcome("\n".join([*lines, *(fixes or ["all checks passed"])]), result, next=["ds4d weights"])
 
