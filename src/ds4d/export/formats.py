@@ -95,7 +95,7 @@ FORMATS = {
     ),
     "usd": ExportFormat(
         write_usd,
-        (".usdc", ".usda"),
+        (".usdc", ".usdz", ".usda"),
         per_frame=False,
         about="animated OpenUSD with ParticleField3DGaussianSplat",
         options=("up",),
