@@ -38,7 +38,7 @@ def test_gaps_in_the_numbers_are_reported(tmp_path: Path, numbers: tuple[int, ..
     for number in numbers:
         write_gray(tmp_path / f"img_{number:03d}.png", number)
     with notices_to((notices := []).append):
-        ImageSequence(tmp_path, None)
+        read(tmp_path)
     assert len(notices) == (after is not None) and all(after in notice.message for notice in notices)
 
 

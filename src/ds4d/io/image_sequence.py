@@ -40,7 +40,6 @@ class ImageSequence:
     def __init__(self, path: Path, fps: float | None) -> None:
         self.path = path
         self.files = _sorted_files(path)
-        _warn_of_gaps(path, self.files)
         self.seconds = [index / (fps or _DEFAULT_FPS) for index in range(len(self.files))]
         self.size = Size(*image_size(self.files[0]))
         for file in self.files:
@@ -55,6 +54,7 @@ class ImageSequence:
         self, indices: Sequence[int], max_side: int, *, alpha: bool
     ) -> Iterator[tuple[int, UInt8[np.ndarray, "H W 4"]]]:
         """Reads images one at a time, premultiplied; arguments as in `VideoReader.read`."""
+        _warn_of_gaps(self.path, self.files)
         size = reduced_size(self.size, max_side)
         for index in indices:
             pixels = read_rgba(self.files[index])
