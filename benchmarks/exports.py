@@ -1,9 +1,10 @@
-"""Size and error of each export format and video format of a run, as JSON on the standard output.
+"""Size and error of each export format and video format of a run, as JSON at the end of the standard output.
 
     python benchmarks/exports.py RUN
 
-The Gaussians of the middle frame are written, read back and rendered from four sides at 512 px; videos of one orbit are
-written and decoded. Errors are PSNR in dB against the renderings of the run itself.
+The Gaussians of the middle frame are written, read back and rendered from four sides at 512 px; so are all frames of a
+.splat4d, of which four are rendered (extras `splat4d` and `spz`). Videos of one orbit are written and decoded. Errors
+are PSNR in dB against the renderings of the run itself.
 """
 
 import argparse
@@ -19,8 +20,21 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ds4d.export import read_compressed_ply, read_ply, read_splat, write_compressed_ply, write_ply, write_splat
-from ds4d.geometry import orbit_cameras
+from ds4d.export import (
+    export_scene,
+    read_compressed_ply,
+    read_ply,
+    read_sog,
+    read_splat,
+    read_splat4d,
+    read_spz,
+    write_compressed_ply,
+    write_ply,
+    write_sog,
+    write_splat,
+    write_spz,
+)
+from ds4d.geometry import orbit_cameras, transform_gaussians
 from ds4d.rendering import renderer_for
 from ds4d.scene import FOVY_DEG, DynamicGaussians, render_rgb, viewing_distance
 from ds4d.types import Cameras, RawGaussians
@@ -30,6 +44,8 @@ READERS: dict[str, tuple[Callable, Callable]] = {
     "ply": (write_ply, read_ply),
     "compressed-ply": (write_compressed_ply, read_compressed_ply),
     "splat": (write_splat, read_splat),
+    "spz": (write_spz, read_spz),
+    "sog": (write_sog, read_sog),
 }
 
 
@@ -40,13 +56,31 @@ def main() -> None:
     scene = DynamicGaussians.load(parser.parse_args().run)
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         record = {"gaussians": scene.gaussians.num_gaussians, **_frames(scene, Path(folder))}
+        record |= _clips(scene, Path(folder))
         record |= _videos(scene, Path(folder))
-    print(json.dumps(record, indent=1))
+    print(f"\n{json.dumps(record, indent=1)}")  # GaussForge leaves a line without an end
+
+
+def _four_sides(scene: DynamicGaussians) -> Cameras:
+    distance = viewing_distance(scene)
+    return orbit_cameras([0, 90, 180, 270], [10.0] * 4, fovy_deg=FOVY_DEG, distance=distance, width=512, height=512)
+
+
+def _clips(scene: DynamicGaussians, folder: Path) -> dict[str, dict[str, float | str]]:
+    count, cameras = len(scene.timeline.times), _four_sides(scene)
+    times = torch.linspace(0, scene.timeline.times[-1], count)
+    (path,) = export_scene(scene, folder / "clip.splat4d", times=times)
+    read = transform_gaussians(scene.world, read_splat4d(path).frames)
+    truth, found = [], []
+    for index in torch.linspace(0, count - 1, 4).round().long().tolist():
+        truth.append(_render(scene.raw_at(times[index : index + 1]).at_time(0), cameras))
+        found.append(_render(read.at_time(index), cameras))
+    db = _decibels(torch.cat(found), torch.cat(truth))
+    return {"splat4d": {"frames": count, "bytes": path.stat().st_size, "db": db}}
 
 
 def _frames(scene: DynamicGaussians, folder: Path) -> dict[str, dict[str, float | str]]:
-    distance = viewing_distance(scene)
-    cameras = orbit_cameras([0, 90, 180, 270], [10.0] * 4, fovy_deg=FOVY_DEG, distance=distance, width=512, height=512)
+    cameras = _four_sides(scene)
     raw = scene.raw_at(torch.tensor([scene.timeline.times[scene.timeline.middle]])).at_time(0)
     truth = _render(raw, cameras)
     metrics = {}

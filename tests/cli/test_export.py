@@ -9,7 +9,7 @@ import torch
 import trimesh
 
 from ds4d.cli.commands.export import COMMAND
-from ds4d.export import FORMATS, read_compressed_ply, read_ply, read_splat
+from ds4d.export import FORMATS, MANIFEST, read_compressed_ply, read_ply, read_splat
 from ds4d.geometry import transform_points
 from ds4d.scene import DynamicGaussians
 
@@ -44,7 +44,7 @@ def test_packed_formats_hold_the_frames_of_the_clip(
     assert ds4d("export", finished_run, "--format", format, "-o", tmp_path / "files").code == 0
     scene = DynamicGaussians.load(finished_run)
     names = [f"frame{i + 1:04d}{FORMATS[format].endings[0]}" for i in range(len(scene.timeline.times))]
-    assert sorted(path.name for path in (tmp_path / "files").iterdir()) == names
+    assert sorted(path.name for path in (tmp_path / "files").iterdir()) == [*names, MANIFEST]
     inner = transform_points(scene.world, read(tmp_path / "files" / names[2]).means)
     distances = torch.cdist(inner, positions(scene, [scene.timeline.times[2]])[0]).amin(1)
     assert distances.max() < 2e-3
@@ -88,7 +88,13 @@ def test_existing_files_need_force(ds4d: Callable, finished_run: Path, tmp_path:
     assert done.code == 2 and "frame0001.ply and 2 more" in done.err
     assert (tmp_path / "frame0001.ply").read_bytes() == before
     assert ds4d(*argv, 0.5, "--force").code == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["frame0001.ply"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["frame0001.ply", MANIFEST]
+
+
+def test_the_manifest_of_another_sequence_is_not_replaced(ds4d: Callable, finished_run: Path, tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_text("{}")
+    done = ds4d("export", finished_run, "-o", tmp_path, "--times", 0)
+    assert done.code == 2 and MANIFEST in done.err and (tmp_path / MANIFEST).read_text() == "{}"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import trimesh
 
 from ds4d.ablation import AblationScene
 from ds4d.ablation.scenes import Score
@@ -37,10 +38,13 @@ def table(title: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def argv(run: Path, sample_folder: Path, quick: list[str], tmp_path: Path) -> dict[str, list[object]]:
+def argv(
+    run: Path, sample_folder: Path, quick: list[str], tmp_path: Path, creature_mesh: trimesh.Trimesh
+) -> dict[str, list[object]]:
     """Quick arguments of each command."""
     video, scores = sample_folder / "front.mp4", tmp_path / "scores"
     config = ProtocolConfig(frames=1, metrics=("psnr",))
+    creature_mesh.export(tmp_path / "mesh.ply")
     (tmp_path / "rows.csv").write_text(f"input,size\n{video},32\n")
     write_scores(scores, run_protocol("views", sample_folder, sample_folder, config, torch.device("cpu")), [])
     return {
@@ -55,6 +59,7 @@ def argv(run: Path, sample_folder: Path, quick: list[str], tmp_path: Path) -> di
         "sample": [tmp_path / "out", "--frames", 1, "--size", 16, "--supersampling", 1],
         "report": [run, "-o", tmp_path / "out.html"],
         "export": [run, "--times", 0, 1, "--loop", "-o", tmp_path / "out"],
+        "animate": [tmp_path / "mesh.ply", run, "-o", tmp_path / "out.glb"],
         "weights": ["--hash"],
         "compile": [],
         "info": [],

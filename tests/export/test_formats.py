@@ -1,5 +1,6 @@
 """The registry of export formats: every format can be written, by the command's path and by the function."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,7 @@ from plyfile import PlyData
 
 from ds4d.export import (
     FORMATS,
+    MANIFEST,
     PROGRAMS,
     ExportFormat,
     choose_format,
@@ -19,11 +21,26 @@ from ds4d.export import (
     infer_format,
     read_ply,
 )
-from ds4d.geometry import quats_to_matrices, transform_gaussians, transform_points
+from ds4d.export.splat4d import _find_encoder
+from ds4d.geometry import intrinsics, orbit_cameras, quats_to_matrices, transform_gaussians, transform_points
+from ds4d.rendering import ReferenceRenderer
 from ds4d.scene import BakedGaussians, Timeline
-from ds4d.types import RawGaussians, Similarity
+from ds4d.types import Cameras, RawGaussians, Similarity
 
 PER_FRAME = [name for name, entry in FORMATS.items() if entry.per_frame]
+
+
+def skip_without_extra(name: str) -> None:
+    """Skips the test if a format needs an extra that is not installed."""
+    if name in ("spz", "sog"):
+        pytest.importorskip("gaussforge", reason="needs the extra `spz`")
+    if name == "usd":
+        pytest.importorskip("pxr", reason="needs the extra `usd`")
+    if name == "splat4d":
+        try:
+            _find_encoder("the test")
+        except ImportError:
+            pytest.skip("needs the extra `splat4d`")
 
 
 @pytest.fixture
@@ -38,18 +55,20 @@ def scene(tiny_gaussians: RawGaussians) -> BakedGaussians:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_writes_its_files(scene: BakedGaussians, tmp_path: Path, name: str) -> None:
-    if name == "usd":
-        pytest.importorskip("pxr", reason="needs the extra `usd`")
+    skip_without_extra(name)
     entry = FORMATS[name]
     path = tmp_path / ("frames" if entry.per_frame else f"object{entry.endings[0]}")
     written = export_scene(scene, path, name, **({"resolution": 24} if "resolution" in entry.options else {}))
-    assert written == export_paths(path, name, 3) and len(written) == (3 if entry.per_frame else 1)
+    assert written == export_paths(path, name, 3) and len(written) == (4 if entry.per_frame else 1)
     assert sorted(file for file in tmp_path.rglob("*") if file.is_file()) == written
-    assert all(file.name.endswith(entry.endings[0]) for file in written)
+    manifest = written[3:]
+    assert [file.name for file in manifest] == [MANIFEST] * entry.per_frame
+    assert all(file.name.endswith(entry.endings[0]) for file in written[:3])
 
 
 @pytest.mark.parametrize("name", PER_FRAME)
 def test_one_time_may_be_a_single_file(scene: BakedGaussians, tmp_path: Path, name: str) -> None:
+    skip_without_extra(name)
     path = tmp_path / f"object{FORMATS[name].endings[0]}"
     assert export_scene(scene, str(path), name, times=[0.25]) == [path] and path.is_file()
     with pytest.raises(ValueError, match=r"output .* folder for 2 times"):
@@ -71,7 +90,7 @@ def test_a_new_format_needs_one_line(
 
 
 def test_times_and_world_of_the_files(scene: BakedGaussians, tmp_path: Path) -> None:
-    for index, path in enumerate(export_scene(scene, tmp_path, times=torch.tensor([0.0, 0.25]))):
+    for index, path in enumerate(export_scene(scene, tmp_path, times=torch.tensor([0.0, 0.25]))[:2]):
         expected = scene.raw_at(torch.tensor([0.25 * index])).means[0]
         torch.testing.assert_close(transform_points(scene.world, read_ply(path).means), expected)
     (path,) = export_scene(scene, tmp_path / "up.ply", times=[0.0], up="z", sh_degree=3)
@@ -91,8 +110,44 @@ def test_supersplat_shows_the_frames_upright_and_from_the_front(scene: BakedGaus
     torch.testing.assert_close(quats_to_matrices(shown.quats), quats_to_matrices(wanted.quats))
 
 
+def test_unity_sees_the_frames_upright_unmirrored_and_from_the_front(scene: BakedGaussians, tmp_path: Path) -> None:
+    """It takes the numbers as they are, and its camera looks along +z with x to the right and y up: left-handed."""
+    (path,) = export_scene(scene, tmp_path / "a.ply", times=[0.0], program="unity")
+    (plain,) = export_scene(scene, tmp_path / "b.ply", times=[0.0], up="y")
+    stored, wanted = read_ply(path), read_ply(plain)
+    assert stored.sh.shape[1] == 16
+    # In our renderer's camera y points down: Unity's camera at z = -3 is this one, with a determinant of -1.
+    unity = Cameras(torch.diag(torch.tensor([1.0, -1, 1, 1]))[None], intrinsics(45.0, 48, 48)[None], 48, 48)
+    unity.viewmats[0, 2, 3] = 3.0
+    ours = orbit_cameras([0.0], [0.0], fovy_deg=45.0, distance=3.0, width=48, height=48)
+    renderer = ReferenceRenderer()
+    seen, expected = renderer.render(stored.activate(), unity), renderer.render(wanted.activate(), ours)
+    assert expected.alphas.max() > 0.5
+    torch.testing.assert_close(seen.colors, expected.colors, atol=1e-5, rtol=0)
+    torch.testing.assert_close(seen.alphas, expected.alphas, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("program", ["unity", "unreal", "houdini"])
+def test_programs_decide_axes_and_harmonics(scene: BakedGaussians, tmp_path: Path, program: str) -> None:
+    """Also of a world whose up axis is another."""
+    scene.world = replace(scene.world, rotation=torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]))
+    *files, manifest = export_scene(scene, tmp_path, program=program)
+    axes = json.loads(manifest.read_text())["axes"]
+    up, front, handedness = {
+        "unity": ([0, 1, 0], [0, 0, -1], "left"),
+        "unreal": ([0, -1, 0], [0, 0, 1], "right"),
+        "houdini": ([0, 1, 0], [0, 0, 1], "right"),
+    }[program]
+    assert axes == {"up": up, "front": front, "handedness": handedness}
+    inner = (scene.frames.means[2] - scene.world.translation) / scene.world.scale
+    raw = read_ply(files[2])
+    torch.testing.assert_close(raw.means @ torch.tensor(up).float(), inner[:, 1])
+    torch.testing.assert_close(raw.means @ torch.tensor(front).float(), inner[:, 2])
+    assert raw.sh.shape[1] == 16
+
+
 def test_plys_say_which_frame_they_hold(scene: BakedGaussians, tmp_path: Path) -> None:
-    for index, path in enumerate(export_scene(scene, tmp_path)):
+    for index, path in enumerate(export_scene(scene, tmp_path)[:3]):
         comments = dict(line.split(" ", 1) for line in PlyData.read(str(path)).comments)
         assert comments["frame"] == f"{index + 1} of 3"
         assert float(comments["seconds"]) == pytest.approx(0.5 * index)
@@ -100,6 +155,38 @@ def test_plys_say_which_frame_they_hold(scene: BakedGaussians, tmp_path: Path) -
     for times in ([0.5], [0.0, 0.1, 1.0], [1.0, 0.5]):
         path = export_scene(scene, tmp_path / "other", times=times)[0]
         assert not [line for line in PlyData.read(str(path)).comments if "fps" in line]
+
+
+@pytest.mark.parametrize(
+    ("options", "up", "front"),
+    [
+        ({"up": "y"}, [0, 1, 0], [0, 0, 1]),
+        ({"up": "z"}, [0, 0, 1], [0, -1, 0]),
+        ({"program": "supersplat"}, [0, -1, 0], [0, 0, 1]),
+    ],
+)
+def test_the_manifest_says_what_the_files_hold(scene: BakedGaussians, tmp_path: Path, options, up, front) -> None:
+    *files, manifest = export_scene(scene, tmp_path, "ply", **options)
+    content = json.loads(manifest.read_text())
+    assert [tmp_path / frame["file"] for frame in content["frames"]] == files
+    assert [frame["time"] for frame in content["frames"]] == [0, 0.5, 1]
+    assert [frame["seconds"] for frame in content["frames"]] == [0, 0.5, 1]
+    assert (content["format"], content["fps"], content["loops"], content["duration_seconds"]) == ("ply", 2, False, 1)
+    assert content["gaussians"] == read_ply(files[0]).num_gaussians and content["rows"] == "same"
+    assert content["units"]["object_radius"] == pytest.approx(0.25)
+    assert content["axes"] == {"up": up, "front": front, "handedness": "right"}
+    # The axes are those of the files: along `up` and `front`, heights and depths are those of normalized space.
+    inner = (scene.frames.means[0] - scene.world.translation) / scene.world.scale
+    means = read_ply(files[0]).means
+    torch.testing.assert_close(means @ torch.tensor(up).float(), inner[:, 1])
+    torch.testing.assert_close(means @ torch.tensor(front).float(), inner[:, 2])
+
+
+def test_uneven_times_have_no_frame_rate(scene: BakedGaussians, tmp_path: Path) -> None:
+    for times in ([0.5], [0.0, 0.1, 1.0]):
+        *_, manifest = export_scene(scene, tmp_path, "splat", times=times)
+        content = json.loads(manifest.read_text())
+        assert content["fps"] is None and content["rows"] == "sorted" and len(content["frames"]) == len(times)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

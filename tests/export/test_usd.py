@@ -28,7 +28,7 @@ def scene(random_gaussians) -> BakedGaussians:
 
 
 @pytest.mark.parametrize("up", ["y", "z"])
-@pytest.mark.parametrize("ending", [".usdc", ".usda"])
+@pytest.mark.parametrize("ending", [".usdc", ".usdz", ".usda"])
 def test_usd_opens_with_all_values_at_all_times(scene: BakedGaussians, tmp_path: Path, up: str, ending: str) -> None:
     from pxr import Usd, UsdGeom, UsdVol
 
@@ -60,10 +60,11 @@ def test_usd_opens_with_all_values_at_all_times(scene: BakedGaussians, tmp_path:
         assert (low < active.means.numpy().min(0)).all() and (high > active.means.numpy().max(0)).all()
 
 
-def test_the_validators_of_usd_find_nothing(scene: BakedGaussians, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", [".usdc", ".usdz"])
+def test_the_validators_of_usd_find_nothing(scene: BakedGaussians, tmp_path: Path, ending: str) -> None:
     from pxr import Usd, UsdValidation
 
-    (path,) = export_scene(scene, tmp_path / "a.usdc")
+    (path,) = export_scene(scene, tmp_path / f"a{ending}")
     validators = UsdValidation.ValidationRegistry().GetOrLoadAllValidators()
     stage = Usd.Stage.Open(str(path))
     errors = UsdValidation.ValidationContext(validators).Validate(stage)

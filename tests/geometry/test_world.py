@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from ds4d.geometry import UP_AXES, UpAxis, evaluate_sh, quats_to_matrices, set_up_axis, to_world, transform_cameras
+from ds4d.geometry import (
+    UP_AXES,
+    UpAxis,
+    evaluate_sh,
+    mirror_z,
+    quats_to_matrices,
+    set_up_axis,
+    to_world,
+    transform_cameras,
+)
 from ds4d.rendering import ReferenceRenderer
 from ds4d.types import RawGaussians, Similarity
 
@@ -47,6 +56,22 @@ def test_orientation_and_color_rotate_with_the_means(raw, up_axis, generator):
     before, after = evaluate_sh(raw.sh, directions), evaluate_sh(rotated.sh, directions @ rotation.T)
     assert torch.allclose(before, after, atol=2e-6)
     assert not torch.allclose(before, evaluate_sh(raw.sh, directions @ rotation.T), atol=1e-2)
+
+
+def test_mirrored_gaussians_are_the_mirror_image(raw, generator):
+    """Covariances and view-dependent colors, too: what a left-handed camera sees of them."""
+    mirrored, mirror = mirror_z(raw), torch.diag(torch.tensor([1.0, 1.0, -1.0]))
+    assert torch.equal(mirrored.means, raw.means @ mirror)
+
+    def covariances(gaussians: RawGaussians) -> torch.Tensor:
+        axes = quats_to_matrices(gaussians.quats) * gaussians.log_scales.exp()[:, None]
+        return axes @ axes.mT
+
+    torch.testing.assert_close(covariances(mirrored), mirror @ covariances(raw) @ mirror)
+    directions = torch.randn(40, 1, 3, generator=generator)
+    before, after = evaluate_sh(raw.sh, directions), evaluate_sh(mirrored.sh, directions @ mirror)
+    assert torch.allclose(before, after, atol=2e-6)
+    assert not torch.allclose(before, evaluate_sh(raw.sh, directions @ mirror), atol=1e-2)
 
 
 def test_no_axis_keeps_the_world(raw):

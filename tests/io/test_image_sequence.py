@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from ds4d.core import notices_to
 from ds4d.io import premultiply, write_png
 from ds4d.io.image_sequence import ImageSequence
 
@@ -27,6 +28,18 @@ def test_frames_are_sorted_by_number(tmp_path: Path, pattern: str) -> None:
     for number in (10, 9, 2, 100):
         write_gray(tmp_path / pattern.format(number), number)
     assert read(tmp_path)[:, 0, 0, 0].tolist() == [2, 9, 10, 100]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "after"), [((1, 2, 3, 5, 8), "img_003"), ((1, 2, 3), None), ((0, 9, 19, 28), None), ((7,), None)]
+)
+def test_gaps_in_the_numbers_are_reported(tmp_path: Path, numbers: tuple[int, ...], after: str | None) -> None:
+    """Not those of frames that were chosen evenly, with rounding."""
+    for number in numbers:
+        write_gray(tmp_path / f"img_{number:03d}.png", number)
+    with notices_to((notices := []).append):
+        read(tmp_path)
+    assert len(notices) == (after is not None) and all(after in notice.message for notice in notices)
 
 
 def test_names_without_numbers_are_sorted_and_other_files_ignored(tmp_path: Path) -> None:

@@ -170,7 +170,24 @@ def test_a_folder_is_trained_on_and_what_is_unreadable_is_listed(
     state_path(settings.out).unlink()
     assert train(replace(settings, resume=True), report=lines.append)["images"] == 192
     with pytest.raises(ValueError, match="network"):
-        train(replace(settings, resume=True, network=replace(TINY, depth=2)), report=lines.append)
+        train(replace(settings, resume=True, network=replace(TINY, half_channels=24)), report=lines.append)
+
+
+def test_a_network_is_continued_with_more_blocks_from_where_it_was(pool: ModelPool, settings: TrainSettings) -> None:
+    trainer = Trainer(settings, pool)
+    list(trainer.run())
+    save_network(settings.out, trainer.average, {"images": trainer.images})
+    trainer.save_state(state_path(settings.out))
+    deeper = replace(settings, resume=True, network=replace(settings.network, depth=settings.network.depth + 2))
+    resumed = Trainer(deeper, pool)
+    inputs = trainer.draw().inputs
+    with torch.no_grad():
+        before, after = read_network(settings.out).network(inputs), resumed.network(inputs)
+    assert torch.equal(before, after) and before.abs().max() > 0
+    assert list(resumed.run())[-1].images == 2 * trainer.images
+    save_network(settings.out, resumed.average, {"images": resumed.images})
+    with pytest.raises(ValueError, match="network"):
+        Trainer(replace(settings, resume=True), pool)
 
 
 def test_a_training_that_is_cut_short_is_continued_from_its_last_saving(models: Path, settings: TrainSettings) -> None:

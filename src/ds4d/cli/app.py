@@ -28,9 +28,10 @@ COMMANDS = {
     "sample": "write a synthetic example input",
     "report": "write the HTML report of a run",
     "export": "export a run: web page, PLY, splat, glTF or animated mesh",
+    "animate": "move a mesh of yours like the object of a run",
     "weights": "list pretrained models: what is present, licenses, how to get them",
     "compile": "compile the CPU kernels ahead of the first run",
-    "info": "show versions, devices and installed extras",
+    "info": "show versions, devices and extras, and check that they work",
     "completion": "print a completion script for bash, zsh or fish",
 }
 

@@ -16,13 +16,18 @@ from ds4d.core import tracked
 from ds4d.export.compressed_ply import write_compressed_ply
 from ds4d.export.gltf import write_gltf
 from ds4d.export.html import write_html
+from ds4d.export.manifest import MANIFEST, describe_sequence, frame_rate, write_manifest
 from ds4d.export.mesh import write_mesh
 from ds4d.export.ply import write_ply
 from ds4d.export.programs import PROGRAMS
 from ds4d.export.splat import write_splat
+from ds4d.export.splat4d import write_splat4d
+from ds4d.export.spz_sog import write_sog, write_spz
+from ds4d.export.tracks import write_tracks
 from ds4d.export.usd import write_usd
-from ds4d.geometry import UpAxis, roll_over, set_up_axis, to_world
+from ds4d.geometry import UpAxis, mirror_z, roll_over, set_up_axis, to_world
 from ds4d.scene import Scene
+from ds4d.types import Similarity
 
 _FOLDER_FORMAT = "ply"  # of a path without an ending
 
@@ -40,6 +45,7 @@ class ExportFormat:
         options: names of the options that `write` takes.
         up: up axis of the output world by default; None keeps that of the input.
         comments: whether `write` takes `comments`: lines that say which frame a file holds.
+        same_rows: whether row i of all files of a sequence is the same Gaussian; `write` sorts where it is not.
     """
 
     write: Callable[..., None]
@@ -49,6 +55,7 @@ class ExportFormat:
     options: tuple[str, ...] = ()
     up: UpAxis | None = None
     comments: bool = False
+    same_rows: bool = True
 
     @property
     def accepted_options(self) -> tuple[str, ...]:
@@ -69,8 +76,12 @@ FORMATS = {
         options=("sh_degree",),
         comments=True,
     ),
-    "compressed-ply": ExportFormat(write_compressed_ply, (".compressed.ply",), per_frame=True, about="PlayCanvas"),
-    "splat": ExportFormat(write_splat, (".splat",), per_frame=True, about="32 bytes per Gaussian"),
+    "compressed-ply": ExportFormat(
+        write_compressed_ply, (".compressed.ply",), per_frame=True, about="PlayCanvas", same_rows=False
+    ),
+    "splat": ExportFormat(write_splat, (".splat",), per_frame=True, about="32 bytes per Gaussian", same_rows=False),
+    "spz": ExportFormat(write_spz, (".spz",), per_frame=True, about="compact, Niantic", up="y"),
+    "sog": ExportFormat(write_sog, (".sog",), per_frame=True, about="compact, PlayCanvas", same_rows=False),
     "gltf": ExportFormat(
         write_gltf, (".glb",), per_frame=True, about="binary glTF with KHR_gaussian_splatting", up="y"
     ),
@@ -84,11 +95,25 @@ FORMATS = {
     ),
     "usd": ExportFormat(
         write_usd,
-        (".usdc", ".usda"),
+        (".usdc", ".usdz", ".usda"),
         per_frame=False,
         about="animated OpenUSD with ParticleField3DGaussianSplat",
         options=("up",),
         up="y",
+    ),
+    "splat4d": ExportFormat(
+        write_splat4d,
+        (".splat4d",),
+        per_frame=False,
+        about="animated Gaussians within error bounds, one small file",
+        options=("up",),
+    ),
+    "tracks": ExportFormat(
+        write_tracks,
+        (".npz",),
+        per_frame=False,
+        about="paths of surface points, NumPy",
+        options=("up", "points", "resolution"),
     ),
     "html": ExportFormat(
         write_html,
@@ -150,7 +175,7 @@ def choose_format(path: Path, format: str | None, program: str | None) -> str:
 
 
 def export_paths(path: Path, name: str, count: int) -> list[Path]:
-    """The files that an export writes.
+    """The files that an export writes; those of a folder end with its manifest.
 
     Args:
         path: the file, or the folder of numbered files.
@@ -170,7 +195,7 @@ def export_paths(path: Path, name: str, count: int) -> list[Path]:
     if not entry.per_frame:
         return [path]
     if not entry.matches(path):
-        return [path / f"frame{index + 1:04d}{entry.endings[0]}" for index in range(count)]
+        return [*(path / f"frame{index + 1:04d}{entry.endings[0]}" for index in range(count)), path / MANIFEST]
     if count != 1:
         raise ValueError(
             f"output {path} must be a folder for {count} times: each gets a file. Name a folder, or give one time."
@@ -191,10 +216,11 @@ def export_scene(
 
     Args:
         scene: the scene; a `LoopedScene` is written as it loops.
-        path: the file, or a folder for the numbered files frame0001, frame0002, ... of a format with a file per frame.
+        path: the file, or a folder for the numbered files frame0001, frame0002, ... of a format with a file per frame,
+            and their manifest (see `ds4d.export.manifest`).
         format: name of the format, a key of `FORMATS`; by default that of the ending of `path` (see `infer_format`).
-        program: the program to write for, a key of `PROGRAMS`, which decides the format of a path without an ending
-            and the axes.
+        program: the program to write for, a key of `PROGRAMS`, which decides the format of a path without an ending,
+            the axes and the degree of the spherical harmonics.
         times: times to write, in [0, 1]; by default those of the video frames.
         options: options of the format (see `ExportFormat.accepted_options`); None stands for their defaults.
 
@@ -213,10 +239,27 @@ def export_scene(
     times = _checked(scene.timeline.times if times is None else times)
     paths = export_paths(path, name, len(times))
     if "up" in entry.accepted_options:
-        given.setdefault("up", entry.up)
+        given.setdefault("up", entry.up if program is None else "y")
+    if program is not None and "sh_degree" in entry.options:
+        given.setdefault("sh_degree", PROGRAMS[program].sh_degree)
     if entry.per_frame:
-        rolled = program is not None and PROGRAMS[program].rolled
-        _write_frames(scene, paths, times, entry, rolled=rolled, **given)
+        up, axes = given.pop("up"), None if program is None else PROGRAMS[program].axes
+        world = roll_over(scene.world) if axes == "rolled" else set_up_axis(scene.world, up)
+        mirrored = axes == "mirrored"
+        files = paths[: len(times)]
+        count = _write_frames(scene, files, times, entry, world, mirrored=mirrored, **given)
+        for manifest in paths[len(times) :]:
+            content = describe_sequence(
+                name,
+                files,
+                times,
+                scene.timeline,
+                world,
+                gaussians=count,
+                same_rows=entry.same_rows,
+                mirrored=mirrored,
+            )
+            write_manifest(manifest, content)
     else:
         if not (times.diff() > 0).all():
             raise ValueError(f"times must rise for the format {name}, got {times.tolist()}. Sort them.")
@@ -229,24 +272,26 @@ def _write_frames(
     paths: list[Path],
     times: Float[Tensor, " T"],
     entry: ExportFormat,
+    world: Similarity,
     *,
-    up: UpAxis | None,
-    rolled: bool,
+    mirrored: bool,
     **options: Any,
-) -> None:
-    world = roll_over(scene.world) if rolled else set_up_axis(scene.world, up)
+) -> int:
+    """Writes one file per time in the given world, z negated if it is mirrored; returns the number of Gaussians."""
     seconds = times * scene.timeline.duration
-    steps = seconds.diff()
-    is_even = len(steps) > 0 and bool(steps.min() > 0) and bool(steps.max() < 1.01 * steps.min())
-    fps = (f"fps {1 / float(steps.mean()):.6g}",) if is_even else ()
+    rate, count = frame_rate(seconds), 0
+    fps = () if rate is None else (f"fps {rate:.6g}",)
     for index, (path, time) in enumerate(
         zip(tracked(paths, f"writing {entry.endings[0]}"), times.split(1), strict=True)
     ):
         if entry.comments:
             options["comments"] = (f"frame {index + 1} of {len(paths)}", f"seconds {float(seconds[index]):.6f}", *fps)
         with torch.no_grad():
-            raw = scene.raw_at(time.to(scene.device)).at_time(0)
-        entry.write(to_world(raw, world), path, **options)
+            raw = to_world(scene.raw_at(time.to(scene.device)).at_time(0), world)
+            raw = mirror_z(raw) if mirrored else raw
+        entry.write(raw, path, **options)
+        count = raw.num_gaussians
+    return count
 
 
 def _look_up(name: str) -> ExportFormat:

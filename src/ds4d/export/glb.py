@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 
 from ds4d.io import atomic_path
 
@@ -60,6 +60,30 @@ class GlbFile:
             accessor |= {"min": values.min(0).tolist(), "max": values.max(0).tolist()}
         self._accessors.append(accessor)
         return len(self._accessors) - 1
+
+    def add_bytes(self, content: bytes) -> int:
+        """Adds the content of another file, such as an image, and returns the index of its buffer view."""
+        self._views.append({"buffer": 0, "byteOffset": len(self._buffer), "byteLength": len(content)})
+        self._buffer += content
+        self._buffer += bytes(-len(self._buffer) % 4)
+        return len(self._views) - 1
+
+    def add_morph_animation(
+        self, seconds: Float[np.ndarray, " T"], weights: Float[np.ndarray, "T M"]
+    ) -> dict[str, Any]:
+        """Adds the accessors of an animation of the morph targets of node 0, and returns the animation.
+
+        Args:
+            seconds: time of each key, rising from 0.
+            weights: weights of the morph targets at each key; players interpolate them linearly.
+        """
+        sampler = {
+            "input": self.add(seconds.astype(np.float32)[:, None], bounds=True),
+            "output": self.add(weights.astype(np.float32).reshape(-1, 1)),
+            "interpolation": "LINEAR",
+        }
+        channel = {"sampler": 0, "target": {"node": 0, "path": "weights"}}
+        return {"name": "motion", "samplers": [sampler], "channels": [channel]}
 
     def write(self, path: str | Path, content: dict[str, Any]) -> None:
         """Writes the file, atomically.

@@ -15,7 +15,7 @@ from ds4d.export.single_frame import check_single_frame
 from ds4d.geometry.spherical_harmonics import SH0
 from ds4d.io import atomic_path
 from ds4d.shapes.gaussian_files import SPLAT_RECORD
-from ds4d.types import RawGaussians
+from ds4d.types import Gaussians, RawGaussians
 
 
 def write_splat(raw: RawGaussians, path: str | Path) -> None:
@@ -33,14 +33,25 @@ def write_splat(raw: RawGaussians, path: str | Path) -> None:
     active = check_single_frame(raw, "write_splat", path).activate()
     weight = active.scales.prod(-1) * active.opacities
     order = weight.argsort(descending=True, stable=True)
-    rgba = torch.cat((SH0 * active.sh[:, 0] + 0.5, active.opacities[:, None]), dim=1)
-    records = np.empty(raw.num_gaussians, SPLAT_RECORD)
-    records["mean"] = active.means[order].numpy()
-    records["scale"] = active.scales[order].numpy()
-    records["rgba"] = _to_bytes(255 * rgba[order])
-    records["quat"] = _to_bytes(128 + 128 * active.quats[order])
+    records = splat_records(active, active.quats)[order.numpy()]
     with atomic_path(path) as temporary:
         records.tofile(temporary)
+
+
+def splat_records(active: Gaussians, quats: Float[Tensor, "N 4"]) -> np.ndarray:
+    """The records of a file, in the order of the Gaussians.
+
+    Args:
+        active: Gaussians without a time axis, on the CPU.
+        quats: their unit quaternions, with the signs that the records are to have.
+    """
+    rgba = torch.cat((SH0 * active.sh[:, 0] + 0.5, active.opacities[:, None]), dim=1)
+    records = np.empty(len(rgba), SPLAT_RECORD)
+    records["mean"] = active.means.numpy()
+    records["scale"] = active.scales.numpy()
+    records["rgba"] = _to_bytes(255 * rgba)
+    records["quat"] = _to_bytes(128 + 128 * quats)
+    return records
 
 
 def _to_bytes(values: Float[Tensor, "N C"]) -> np.ndarray:

@@ -4,6 +4,7 @@ One prim with, per Gaussian: positions, orientations, scales (standard deviation
 all coefficients of a Gaussian one after the other. What moves has a time sample at each time; players interpolate.
 """
 
+import tempfile
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -28,7 +29,7 @@ def write_usd(scene: Scene, path: str | Path, times: Float[Tensor, " T"], *, up:
 
     Args:
         scene: the scene to write.
-        path: the file (.usdc, or .usda for text).
+        path: the file (.usdc, .usdz for a package of one, or .usda for text).
         times: times of the samples, in [0, 1], rising. They are played at the speed of the video.
         up: up axis of the output world, y or z; None keeps that of the input.
 
@@ -38,15 +39,16 @@ def write_usd(scene: Scene, path: str | Path, times: Float[Tensor, " T"], *, up:
     """
     try:
         # Its modules are compiled and have no types.
-        names = ("Usd", "UsdGeom", "UsdVol", "Vt")
-        Usd, UsdGeom, UsdVol, Vt = (cast(Any, import_module(f"pxr.{name}")) for name in names)
+        names = ("Sdf", "Usd", "UsdGeom", "UsdUtils", "UsdVol", "Vt")
+        Sdf, Usd, UsdGeom, UsdUtils, UsdVol, Vt = (cast(Any, import_module(f"pxr.{name}")) for name in names)
         schema = UsdVol.ParticleField3DGaussianSplat
     except (ImportError, AttributeError) as error:
         raise ImportError(f"writing {path} needs OpenUSD 26.03. Install it with: {install_command('usd')}") from error
     if up == "-y":
         raise ValueError(f"up of {path} must be y or z, as USD knows no other, got -y. Leave it out.")
     path = Path(path)
-    stage = Usd.Stage.CreateInMemory(f"scene{path.suffix.lower()}")
+    packed = path.suffix.lower() == ".usdz"
+    stage = Usd.Stage.CreateInMemory("scene.usdc" if packed else f"scene{path.suffix.lower()}")
     UsdGeom.SetStageUpAxis(stage, "Z" if up == "z" else "Y")
     UsdGeom.SetStageMetersPerUnit(stage, 1.0)
     stage.SetTimeCodesPerSecond(_TIME_CODES)
@@ -74,8 +76,12 @@ def write_usd(scene: Scene, path: str | Path, times: Float[Tensor, " T"], *, up:
             attribute.Set(make(value), code)
     bases = len(frames[0]["coefficients"]) // len(frames[0]["positions"])
     prim.CreateRadianceSphericalHarmonicsDegreeAttr(sh_degree(bases))
-    with atomic_path(path) as temporary:
-        if not stage.GetRootLayer().Export(str(temporary)):
+    with atomic_path(path) as temporary, tempfile.TemporaryDirectory(prefix="ds4d-") as folder:
+        layer = Path(folder) / f"{path.stem}.usdc" if packed else temporary
+        written = stage.GetRootLayer().Export(str(layer))
+        if packed and written:
+            written = UsdUtils.CreateNewUsdzPackage(Sdf.AssetPath(str(layer)), str(temporary))
+        if not written:
             raise OSError(f"{path} could not be written by OpenUSD. Check the space on the disk.")
 
 

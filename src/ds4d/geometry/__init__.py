@@ -36,6 +36,7 @@ from ds4d.geometry.visual_hull import sample_surface as sample_surface
 from ds4d.geometry.visual_hull import surface_voxels as surface_voxels
 from ds4d.geometry.world import UP_AXES as UP_AXES
 from ds4d.geometry.world import UpAxis as UpAxis
+from ds4d.geometry.world import mirror_z as mirror_z
 from ds4d.geometry.world import roll_over as roll_over
 from ds4d.geometry.world import set_up_axis as set_up_axis
 from ds4d.geometry.world import to_world as to_world

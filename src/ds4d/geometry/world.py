@@ -46,6 +46,17 @@ def roll_over(world: Similarity) -> Similarity:
     return replace(world, rotation=torch.diag(torch.tensor([-1.0, -1.0, 1.0])))
 
 
+def mirror_z(raw: RawGaussians) -> RawGaussians:
+    """Gaussians with z negated: those of a right-handed world in a left-handed one, view-dependent color included."""
+    mirror = torch.tensor([1.0, 1.0, -1.0]).to(raw.means)
+    return replace(
+        raw,
+        means=raw.means * mirror,
+        quats=raw.quats * torch.tensor([1.0, -1.0, -1.0, 1.0]).to(raw.quats),  # M R M is a rotation again
+        sh=rotate_sh(raw.sh, torch.diag(mirror)),
+    )
+
+
 def to_world(raw: RawGaussians, world: Similarity) -> RawGaussians:
     """Gaussians of normalized space in world space: translated, rotated and scaled, view-dependent color included.
 
@@ -69,7 +80,7 @@ def transform_gaussians(similarity: Similarity, raw: RawGaussians) -> RawGaussia
 
 
 def rotate_sh(sh: Float[Tensor, "*S N K 3"], rotation: Float[Tensor, "3 3"]) -> Float[Tensor, "*S N K 3"]:
-    """Rotates spherical harmonics: the color of the result along R d is that of `sh` along d.
+    """Rotates (or reflects) spherical harmonics: the color of the result along R d is that of `sh` along d.
 
     Rotated harmonics are sums of harmonics of the same degree, so the K x K matrix between them follows exactly from
     their values in a few directions.

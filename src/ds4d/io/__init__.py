@@ -16,6 +16,7 @@ from ds4d.io.cache import write_cached as write_cached
 from ds4d.io.contact_sheet import contact_sheet as contact_sheet
 from ds4d.io.gif import write_gif as write_gif
 from ds4d.io.gltf_animation import RigVariation as RigVariation
+from ds4d.io.gltf_document import GltfDocument as GltfDocument
 from ds4d.io.gltf_document import GltfError as GltfError
 from ds4d.io.gltf_reader import GltfModel as GltfModel
 from ds4d.io.gltf_reader import read_gltf as read_gltf

@@ -29,6 +29,7 @@ class Primitive:
         placement: from matrices to vertices.
         targets: for each morph target, from matrices to the displacements of all vertices.
         attributes: values of the vertices by their name in the file, such as TEXCOORD_0.
+        source: the object in the file.
     """
 
     node: int
@@ -38,6 +39,7 @@ class Primitive:
     placement: csr_array
     targets: list[csr_array]
     attributes: dict[str, Float32[np.ndarray, "V _"]]
+    source: dict[str, Any]
 
 
 class MeshReader:
@@ -121,6 +123,7 @@ class MeshReader:
                 for name, index in names.items()
                 if name.startswith(("TEXCOORD_", "COLOR_0"))
             },
+            primitive,
         )
 
     def _faces(self, primitive: dict[str, Any], count: int) -> Int64[np.ndarray, "F 3"]:

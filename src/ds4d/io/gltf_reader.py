@@ -6,7 +6,9 @@ at many times is a few products of sparse matrices, which hold the file's vertic
 
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Int32
@@ -39,12 +41,29 @@ def read_gltf(path: str | Path) -> "GltfModel":
         raise GltfError(f"{path} must be a whole glTF 2.0 file, got {got}. Export it again.") from error
 
 
+@dataclass(frozen=True)
+class GltfPart:
+    """A part of the mesh with one material.
+
+    Attributes:
+        vertices: its vertices among all.
+        faces: its triangles among all.
+        source: the primitive in the document.
+    """
+
+    vertices: slice
+    faces: slice
+    source: dict[str, Any]
+
+
 class GltfModel:
     """The triangles of a file's scene as one mesh that moves, in the world of the file: y up, in its units.
 
     Attributes:
         faces: vertices of each triangle.
         clips: the animations, each with a name and a duration in seconds.
+        document: the file.
+        parts: the primitives of the file that the mesh consists of, one after the other.
     """
 
     faces: Int32[np.ndarray, "F 3"]
@@ -52,6 +71,7 @@ class GltfModel:
 
     def __init__(self, document: GltfDocument) -> None:
         self.clips = read_clips(document)
+        self.document = document
         self._tree = NodeTree(document)
         meshes = MeshReader(document)
         primitives = list(meshes.primitives(self._tree.scene))
@@ -69,6 +89,11 @@ class GltfModel:
         mirrored = np.linalg.det(self._tree.matrices({}, 1)[0, :, :3, :3]) < 0
         self._surface = _join(document, primitives, starts, mirrored)
         self.faces = self._surface.faces
+        ends = np.cumsum([0, *(len(primitive.faces) for primitive in primitives)]).tolist()
+        self.parts = tuple(
+            GltfPart(slice(*starts[i : i + 2].tolist()), slice(*ends[i : i + 2]), primitive.source)
+            for i, primitive in enumerate(primitives)
+        )
         if not np.isfinite(self.vertices_at(None, 0.0)).all():
             raise document.broken("the vertices", "be finite", "NaN or infinite ones")
 

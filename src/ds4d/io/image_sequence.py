@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
+from ds4d.core import Warned, notify
 from ds4d.io.images import HEIC_SUFFIXES, Size, image_size, premultiply, read_rgba, reduced_size, resize_premultiplied
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"} | HEIC_SUFFIXES
@@ -52,6 +54,7 @@ class ImageSequence:
         self, indices: Sequence[int], max_side: int, *, alpha: bool
     ) -> Iterator[tuple[int, UInt8[np.ndarray, "H W 4"]]]:
         """Reads images one at a time, premultiplied; arguments as in `VideoReader.read`."""
+        _warn_of_gaps(self.path, self.files)
         size = reduced_size(self.size, max_side)
         for index in indices:
             pixels = read_rgba(self.files[index])
@@ -75,6 +78,20 @@ def _sorted_files(path: Path) -> list[Path]:
             "Move the other images to another folder."
         )
     return sorted(files, key=natural_key)
+
+
+def _warn_of_gaps(path: Path, files: list[Path]) -> None:
+    """Says so where numbers are missing: the frames around a gap follow each other as if there were none."""
+    numbers = [[int(part) for part in _NUMBER.findall(file.stem)] for file in files]
+    steps = [after[-1] - before[-1] for before, after in pairwise(numbers) if before and before[:-1] == after[:-1]]
+    if not steps or max(steps) < 2 * min(steps):  # evenly chosen frames have numbers that differ by rounding
+        return
+    first = next(index for index, step in enumerate(steps) if step >= 2 * min(steps))
+    message = (
+        f"Numbers are missing between the images of {path}, first after {files[first].name}: all images are taken as "
+        "evenly spaced in time. Add the missing ones, or number the images anew."
+    )
+    notify(Warned("input", message))
 
 
 def natural_key(file: Path) -> list[tuple[int, str]]:

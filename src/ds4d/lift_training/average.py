@@ -22,14 +22,17 @@ class AverageSettings:
     Attributes:
         networks: files of networks of one size.
         out: file of the average, .safetensors.
+        int8: round large weights to 8 bits, which halves the file. Such a file is for use, not for further training.
     """
 
     networks: tuple[Path, ...]
     out: Path
+    int8: bool = False
 
     def __post_init__(self) -> None:
-        if len(self.networks) < 2:
-            raise ValueError(f"networks must be at least two files, got {len(self.networks)}. Name more.")
+        if len(self.networks) < 2 - self.int8:
+            least = "one file" if self.int8 else "two files"
+            raise ValueError(f"networks must be at least {least}, got {len(self.networks)}. Name more.")
         if self.out.suffix != ".safetensors":
             raise ValueError(f"out must end in .safetensors, got {self.out}. Rename it.")
 
@@ -57,7 +60,8 @@ def average(settings: AverageSettings) -> None:
     images = max(each.card["images"] for each in found)
     date = datetime.now(timezone.utc).date().isoformat()
     merged = {"images": images, "date": date, "average_of": [each.sha256 for each in found]}
-    save_network(settings.out, first.network, {"images": images, "runs": [*distinct, merged]})
+    card = {"images": images, "runs": [*distinct, merged]}
+    save_network(settings.out, first.network, card, int8=settings.int8)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -171,17 +171,18 @@ class Trainer:
     def _resumed_state(self) -> dict[str, Any] | None:
         """Loads the network of an earlier run; returns the rest of its state, if that was kept."""
         found = read_network(self.settings.out)
-        network = found.network
-        if network.config != self.settings.network:
+        network, asked = found.network, self.settings.network
+        if replace(network.config, depth=asked.depth) != asked or network.config.depth > asked.depth:
             raise ValueError(
-                f"network must be that of {self.settings.out}, {network.config}, got {self.settings.network}. "
+                f"network must be that of {self.settings.out}, {network.config}, or deeper, got {asked}. "
                 "Give the same size, or train without --resume."
             )
-        self.network.load_state_dict(network.state_dict())
+        # Blocks that are added change nothing at first: their last layers are 0.
+        self.network.load_state_dict({**self.network.state_dict(), **network.state_dict()})
         self.images = found.card["images"]
         self.earlier_runs = found.card.get("runs", [])
         path = state_path(self.settings.out)
-        if not path.is_file():
+        if not path.is_file() or network.config != asked:
             return None
         state = torch.load(path, map_location="cpu", weights_only=True)
         self.network.load_state_dict(state["network"])

@@ -2,6 +2,7 @@
 
 from ds4d.shapes.gaussian_files import read_ply as read_ply
 from ds4d.shapes.gaussian_files import read_splat as read_splat
+from ds4d.shapes.point_files import read_meshes as read_meshes
 from ds4d.shapes.point_files import read_points as read_points
 from ds4d.shapes.points import gaussians_from_points as gaussians_from_points
 from ds4d.shapes.points import nearest_neighbors as nearest_neighbors

@@ -59,6 +59,23 @@ def read_points(
     return torch.from_numpy(positions).float(), None if colors is None else torch.from_numpy(colors).float()
 
 
+def read_meshes(path: Path) -> list[Any]:
+    """The meshes of a file as objects of trimesh, with their materials, in the space of the file.
+
+    Args:
+        path: PLY, OBJ or GLB file, which exists.
+
+    Raises:
+        ValueError: the file is damaged, too large, or has no triangles.
+    """
+    parts = [part for part in _parts(path) if len(getattr(part, "faces", ()))]
+    for part in parts:
+        _check_part(part, path)
+    if not parts:
+        raise ValueError(f"{path} must have triangles, got none. Export a mesh.")
+    return parts
+
+
 def _parts(path: Path) -> list[Any]:
     """The meshes and point clouds of a file, with the transforms of its scene applied."""
     import trimesh

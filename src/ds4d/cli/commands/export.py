@@ -33,7 +33,7 @@ _FORMATS_HELP = (
     "output's ending, or ply."
 )
 _PROGRAMS_HELP = (
-    "program that will read the files, which decides the axes, and the format if the output has no ending: "
+    "program that will read the files, which decides axes and harmonics, and the format if the output has no ending: "
     f"{', '.join(f'{name} ({program.about})' for name, program in PROGRAMS.items())}."
 )
 
@@ -55,8 +55,9 @@ class ExportArguments:
         up: up axis of the exported files, for example z for Blender; by default the input's, but y for gltf and mesh.
             Not for html.
         sh_degree: degree of the spherical harmonics in a ply, 0 to 3, padded with zeros where the fit has fewer; by
-            default the fit's. Some viewers only read 3.
-        resolution: number of grid cells along the longest side of the object, for mesh; by default 96.
+            default the fit's, or what --for needs.
+        resolution: number of grid cells along the longest side of the object, for mesh and tracks; by default 96.
+        points: number of surface points, for tracks; by default 1024.
         force: replace existing files.
         device: compute device; auto uses CUDA if it is available.
     """
@@ -73,6 +74,7 @@ class ExportArguments:
     up: UpAxis | None = None
     sh_degree: int | None = None
     resolution: int | None = None
+    points: int | None = None
     force: Flag = False
     device: DeviceName = "auto"
 
@@ -132,6 +134,7 @@ def _paths(arguments: ExportArguments, name: str, count: int) -> list[Path]:
         check_overwrite(paths, force=arguments.force)
     else:
         frame_paths(arguments.output, FORMATS[name].endings[0], count, force=arguments.force)
+        check_overwrite(paths[count:], force=arguments.force)
     return paths
 
 

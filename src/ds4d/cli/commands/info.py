@@ -1,31 +1,32 @@
-"""`ds4d info`: shows versions, devices and installed extras."""
+"""`ds4d info`: shows versions, devices and installed extras, and checks that they work."""
 
 import importlib.metadata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from packaging.requirements import Requirement
 
 from ds4d.cli.arguments import CommandLine
 from ds4d.cli.console import Console
+from ds4d.cli.installation import render_once, run_checks
 from ds4d.cli.result import Outcome
 from ds4d.core import choose_device, install_command, installed_version, versions
-from ds4d.geometry import orbit_cameras
-from ds4d.rendering import renderer_for
-from ds4d.types import Gaussians
 
 
 @dataclass(frozen=True)
 class InfoArguments:
-    """Shows versions, devices and extras of this installation, and how to install what is missing."""
+    """Shows versions, devices and extras of this installation, checks that it works, and says how to fix it.
+
+    The checks render, write a video, and look for a browser, weights, the cache and free disk space.
+    """
 
 
 COMMAND = CommandLine(
     "info",
     InfoArguments,
     (
-        ("info", "show versions, devices and extras"),
+        ("info", "show versions, devices and extras, and check that they work"),
         ("info --json", "the same as JSON, for a bug report"),
     ),
 )
@@ -35,7 +36,12 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
     """Runs the command."""
     COMMAND.parse(argv)
     parts = {"versions": [*_versions()], "devices": [*_devices()], "extras": [*_extras()]}
-    return Outcome("\n".join(line for lines in parts.values() for line in lines), parts, next=["ds4d weights"])
+    checks = run_checks()
+    lines = [line for part in parts.values() for line in part]
+    lines += [f"{name}: {check.text}" for name, check in checks.items()]
+    fixes = [f"to fix {name}: {check.fix}" for name, check in checks.items() if check.fix]
+    result = {**parts, "checks": {name: asdict(check) for name, check in checks.items()}}
+    return Outcome("\n".join([*lines, *(fixes or ["all checks passed"])]), result, next=["ds4d weights"])
 
 
 def _versions() -> Iterator[str]:
@@ -60,16 +66,8 @@ def _devices() -> Iterator[str]:
 def _gsplat_state() -> str:
     """Whether gsplat renders on the GPU; at its first use it compiles its kernels."""
     device = choose_device("cuda")
-    gaussians = Gaussians(
-        means=torch.zeros(1, 3, device=device),
-        quats=torch.tensor([[1.0, 0.0, 0.0, 0.0]], device=device),
-        scales=torch.full((1, 3), 0.1, device=device),
-        opacities=torch.ones(1, device=device),
-        sh=torch.zeros(1, 1, 3, device=device),
-    )
-    cameras = orbit_cameras([0.0], [0.0], fovy_deg=45.0, distance=2.0, width=8, height=8).to(device)
     try:
-        renderer_for(device).render(gaussians, cameras)
+        render_once(device)
         torch.cuda.synchronize()
     except Exception as error:  # a compiler, a driver or a wheel may fail in any way
         return f"does not render: {' '.join(str(error).split())[:200]}"

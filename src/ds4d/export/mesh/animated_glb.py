@@ -95,12 +95,6 @@ def write_animated_glb(
         offsets = positions[1:] - positions[0]
         primitive["targets"] = [{"POSITION": file.add(offset, "attribute", bounds=True)} for offset in offsets]
         mesh["weights"] = [0.0] * count
-        weights = np.concatenate((np.zeros((1, count)), np.eye(count))).astype(np.float32)
-        sampler = {
-            "input": file.add(seconds.cpu().numpy().astype(np.float32)[:, None], bounds=True),
-            "output": file.add(weights.reshape(-1, 1)),
-            "interpolation": "LINEAR",
-        }
-        channel = {"sampler": 0, "target": {"node": 0, "path": "weights"}}
-        content["animations"] = [{"name": "motion", "samplers": [sampler], "channels": [channel]}]
+        weights = np.concatenate((np.zeros((1, count)), np.eye(count)))
+        content["animations"] = [file.add_morph_animation(seconds.cpu().numpy(), weights)]
     file.write(path, content)

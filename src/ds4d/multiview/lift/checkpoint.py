@@ -1,4 +1,7 @@
-"""Files of trained networks: safetensors in half precision, with their settings and figures in the header."""
+"""Files of trained networks: safetensors with their settings and figures in the header.
+
+Weights are in half precision or, in half the size, in 8 bits: large ones as integers with a scale for each row.
+"""
 
 import hashlib
 import json
@@ -15,7 +18,12 @@ from ds4d.io import atomic_path, is_finite, parse_json, read_safetensors
 from ds4d.multiview.lift.network import LiftNetwork, NetworkConfig
 
 _KEY = "ds4d"
-FORMAT = "ds4d-lift-1"  # changes when older files can no longer be read
+# One changes when older files can no longer be read.
+FORMAT = "ds4d-lift-1"
+INT8_FORMAT = "ds4d-lift-2"
+
+_SCALE = ".scale"
+_LEAST_INT8 = 4096  # numbers of a weight that is worth rounding
 
 
 @dataclass(frozen=True)
@@ -33,16 +41,23 @@ class TrainedNetwork:
     sha256: str
 
 
-def save_network(path: Path, network: LiftNetwork, card: dict[str, Any]) -> None:
+def save_network(path: Path, network: LiftNetwork, card: dict[str, Any], *, int8: bool = False) -> None:
     """Writes a network.
 
     Args:
         path: a `.safetensors` file.
         network: the network.
         card: how it was trained and what it reaches, as JSON.
+        int8: whether large weights are rounded to 8 bits.
     """
-    tensors = {name: value.detach().half().cpu().contiguous() for name, value in network.state_dict().items()}
-    header = {"format": FORMAT, "network": asdict(network.config), "sha256": _digest(tensors), "card": card}
+    tensors = {name: value.detach().cpu() for name, value in network.state_dict().items()}
+    tensors = _rounded(tensors) if int8 else {name: value.half().contiguous() for name, value in tensors.items()}
+    header = {
+        "format": INT8_FORMAT if int8 else FORMAT,
+        "network": asdict(network.config),
+        "sha256": _digest(tensors),
+        "card": card,
+    }
     with atomic_path(path) as temporary:
         # Under one key: safetensors writes several in random order, and equal networks should be equal files.
         save_file(tensors, temporary, {_KEY: json.dumps(header)})
@@ -61,11 +76,11 @@ def read_network(path: Path) -> TrainedNetwork:
         stored, metadata = read_safetensors(path)
     except OSError as error:
         raise ValueError(f"{path} must be a complete safetensors file, got {error}. Copy it again.") from error
-    tensors = {name: value.float() for name, value in stored.items()}
     try:
+        tensors = _restored(stored)
         described = parse_json(metadata.get(_KEY, "{}"))
         found = described.get("format", "no format")
-        if found == FORMAT:
+        if found in (FORMAT, INT8_FORMAT):
             config = NetworkConfig(**described["network"])
             _check_size(config, tensors)
             network = LiftNetwork(config)
@@ -78,14 +93,40 @@ def read_network(path: Path) -> TrainedNetwork:
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{path} must hold a whole network and its card, got {reason}. Copy it again.") from error
-    if found != FORMAT:
+    if found not in (FORMAT, INT8_FORMAT):
         raise ValueError(
-            f"{path} must be a network of format {FORMAT}, got {found}. "
+            f"{path} must be a network of format {FORMAT} or {INT8_FORMAT}, got {found}. "
             "Train it again, or use the version of ds4d that wrote it."
         )
     if not all(is_finite(value) for value in tensors.values()):
         raise ValueError(f"{path} must hold finite weights, got NaN or infinity. Use an earlier file.")
     return TrainedNetwork(network.eval().requires_grad_(False), card, sha256)
+
+
+def _rounded(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Large weights as 8-bit integers, with half-precision scales for their rows beside them."""
+    found: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        if value.ndim < 2 or value.numel() < _LEAST_INT8:
+            found[name] = value.half().contiguous()
+            continue
+        largest = value.flatten(1).abs().amax(1)
+        scales = (largest / 127).clamp_min(torch.finfo(torch.float16).tiny).half()
+        rows = value / scales.float().reshape(-1, *[1] * (value.ndim - 1))
+        found[name], found[name + _SCALE] = rows.round().clamp(-127, 127).to(torch.int8), scales
+    return found
+
+
+def _restored(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights in single precision."""
+    found = {}
+    for name, value in stored.items():
+        if name.endswith(_SCALE):
+            continue
+        found[name] = value.float()
+        if value.dtype == torch.int8:
+            found[name] *= stored[name + _SCALE].float().reshape(-1, *[1] * (value.ndim - 1))
+    return found
 
 
 def _check_size(config: NetworkConfig, tensors: Mapping[str, Tensor]) -> None:

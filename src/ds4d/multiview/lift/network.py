@@ -182,6 +182,7 @@ class TransformerBlock(nn.Module):
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
         nn.init.zeros_(self.project.weight)
         nn.init.zeros_(self.down.weight)
+        nn.init.zeros_(self.down.bias)
 
     def forward(self, x: Float[Tensor, "B N C"]) -> Float[Tensor, "B N C"]:
         """See the class."""
