@@ -30,6 +30,7 @@ class Result:
         settings: everything that determines the fit, as JSON: `scene`, `preset` (what the variants share) and
             `variant`.
         metrics: metrics by name; NaN where nothing could be measured.
+        not_computed: why further metrics that were asked for have no value, and what to do, by their name.
         seconds: duration of the fit without scoring.
         num_gaussians: number of Gaussians at the end.
         peak_memory_bytes: peak memory of the process (`main`) and of the GPU (`gpu`).
@@ -47,6 +48,7 @@ class Result:
     seconds: float
     num_gaussians: int
     peak_memory_bytes: dict[str, int] = field(default_factory=dict)
+    not_computed: dict[str, str] = field(default_factory=dict)
     device: str = "cpu"
     side_by_side: int = 1
     ds4d: str = __version__

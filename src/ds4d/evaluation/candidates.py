@@ -48,19 +48,20 @@ class Candidate:
     """The result for one object.
 
     Args:
-        path: run, folder, or animated glTF file.
+        path: run, folder, or animated glTF file; for messages alone if a scene is given.
         device: device to render on.
+        scene: a fitted scene in place of what is at the path, on that device.
 
     Raises:
         ValueError: there is nothing at the path.
     """
 
-    def __init__(self, path: Path, device: torch.device) -> None:
+    def __init__(self, path: Path, device: torch.device, scene: BakedGaussians | None = None) -> None:
         if not path.exists():
             raise ValueError(f"{path} must be the result for this object, got nothing there.")
         self.path, self.device = path, device
-        self.is_run = (path / "config.json").is_file() or (path / "scene.json").is_file()
-        self._scene: BakedGaussians | None = None
+        self.is_run = scene is not None or (path / "config.json").is_file() or (path / "scene.json").is_file()
+        self._scene = scene
 
     @property
     def scene(self) -> BakedGaussians:

@@ -5,13 +5,14 @@ mean contains a value in its place.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from PIL import Image
 
 from ds4d import __version__
@@ -23,6 +24,7 @@ from ds4d.evaluation.subjects import ClipPair, ShapePair, ViewGrid
 from ds4d.evaluation.truths import Truth, read_points, read_truths
 from ds4d.metrics import average_views
 from ds4d.metrics.alignment import AlignmentConfig
+from ds4d.scene import BakedGaussians
 
 T = TypeVar("T")
 
@@ -186,24 +188,16 @@ def run_protocol(
     Raises:
         ValueError: the truth cannot be read.
     """
-    protocol = PROTOCOLS[name]
     layout, truths = read_truths(data, config.split)
-    metrics = [PROTOCOL_METRICS[key] for key in config.metrics or protocol.metrics]
-    wrong = [metric.name for metric in metrics if (metric.level == "shape") != (name == "tracks")]
-    if wrong:
-        raise ValueError(
-            f"--metrics must be of the protocol {name} ({', '.join(protocol.metrics)}), got {wrong[0]}. "
-            f"Use another --protocol for it."
-        )
-    run = _Run(protocol, config, device, metrics)
+    run = _Run(PROTOCOLS[name], config, device)
     whole = len(truths) == 1 and not (result / next(iter(truths))).exists()
     objects = []
     for truth in tracked(list(truths.values()), "scoring the objects"):
         try:
-            candidate = Candidate(result if whole else result / truth.name, device)
-            objects.append(run.shapes(truth, candidate) if name == "tracks" else run.images(truth, candidate, show))
+            objects.append(run.object(truth, Candidate(result if whole else result / truth.name, device), show))
         except (ValueError, OSError) as error:
             objects.append(ObjectScores(truth.name, error=" ".join(str(error).split())))
+    metrics = run.metrics
     values = {metric.name: [o.values.get(metric.name, math.nan) for o in objects] for metric in metrics}
     counts = {key: sum(not math.isnan(value) for value in found) for key, found in values.items()}
     total = {key: _mean(found) for key, found in values.items()}
@@ -213,25 +207,120 @@ def run_protocol(
     return ProtocolScores(name, layout, config, tuple(objects), total, counts, missing, dict(run.networks.digests))
 
 
+def score_scene(
+    name: str, scene: BakedGaussians, data: Path, config: ProtocolConfig, device: torch.device
+) -> ObjectScores:
+    """Scores a fitted scene by a protocol, as `run_protocol` scores the run that it is saved in.
+
+    Values of a set of objects (`Metric.level`) are not computed.
+
+    Args:
+        name: key in `PROTOCOLS`.
+        scene: scene fitted in the world of the truth, on the device.
+        data: folder of the truth of this one object.
+        config: how the protocol is run.
+        device: device of renderers and networks.
+
+    Raises:
+        ValueError: the truth cannot be read, or the scene cannot be scored on it.
+    """
+    _, truths = read_truths(data, config.split)
+    if len(truths) != 1:
+        raise ValueError(f"{data} must hold one object, got {len(truths)}. Give the folder of one.")
+    run = _Run(PROTOCOLS[name], config, device, is_set=False)
+    (truth,) = truths.values()
+    return run.alone(run.object(truth, Candidate(data, device, scene), None))
+
+
+def score_clips(
+    name: str,
+    clips: Mapping[str, tuple[UInt8[np.ndarray, "T H W 4"], UInt8[np.ndarray, "T H W 4"]]],
+    config: ProtocolConfig,
+    device: torch.device,
+) -> ObjectScores:
+    """Scores the rendered frames of one object by the image metrics of a protocol.
+
+    Args:
+        name: key in `PROTOCOLS`, of a protocol of images.
+        clips: true and rendered frames of each view, straight alpha.
+        config: how the protocol is run.
+        device: device of the networks.
+
+    Raises:
+        ValueError: true and rendered frames differ in number or size.
+    """
+    run = _Run(PROTOCOLS[name], config, device, is_set=False)
+    pairs: dict[str, ClipPair] = {}
+    for view, (true, rendered) in clips.items():
+        pairs |= run.cut("the object", view, true, rendered)
+    return run.alone(run.clips("the object", pairs))
+
+
+def metrics_by_protocol(protocol: str | None, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The metrics to compute, by the protocol that they are computed by.
+
+    Args:
+        protocol: key in `PROTOCOLS`; None computes metrics of images by `views` and those of shapes by `tracks`.
+        names: keys in `PROTOCOL_METRICS`; empty takes those of the protocol, or none without a protocol.
+
+    Raises:
+        ValueError: a name is unknown, or not of the protocol.
+    """
+    config = ProtocolConfig(metrics=tuple(names))
+    if protocol is not None:
+        return {protocol: tuple(metric.name for metric in _metrics(PROTOCOLS[protocol], config))}
+    found: dict[str, list[str]] = {}
+    for key in names:
+        found.setdefault("tracks" if PROTOCOL_METRICS[key].level == "shape" else "views", []).append(key)
+    return {key: tuple(dict.fromkeys(values)) for key, values in found.items()}
+
+
+def _metrics(protocol: Protocol, config: ProtocolConfig) -> list[Metric]:
+    """The metrics that a protocol computes."""
+    metrics = [PROTOCOL_METRICS[key] for key in config.metrics or protocol.metrics]
+    wrong = [metric.name for metric in metrics if (metric.level == "shape") != (protocol.name == "tracks")]
+    if wrong:
+        raise ValueError(
+            f"--metrics must be of the protocol {protocol.name} ({', '.join(protocol.metrics)}), got {wrong[0]}. "
+            f"Use another --protocol for it."
+        )
+    return metrics
+
+
 class _Run:
     """One run of a protocol: networks, what was left out, and the clips of the set."""
 
     def __init__(
-        self, protocol: Protocol, config: ProtocolConfig, device: torch.device, metrics: Sequence[Metric]
+        self, protocol: Protocol, config: ProtocolConfig, device: torch.device, *, is_set: bool = True
     ) -> None:
         self.protocol, self.config = protocol, config
         self.networks = LoadedNetworks(device)
-        self._metrics = list(metrics)
+        self.metrics = metrics = _metrics(protocol, config)
         self._features: dict[str, list[Features]] = {}  # of all clips, by metrics of the set
         self._left_out: dict[str, str] = {}  # of all objects
         for metric in metrics:  # damaged weights are an error of the command, not of every object
             try:
                 if metric.unavailable:
                     raise NotComputedError(metric.unavailable)
+                if metric.level == "set" and not is_set:
+                    raise NotComputedError("it is of a set; give the images of all objects to ds4d eval --protocol")
                 if metric.network:
                     self.networks.get(metric.network)
             except NotComputedError as reason:
                 self._left_out[metric.name] = str(reason)
+
+    def object(self, truth: Truth, candidate: Candidate, show: ShowClip | None) -> ObjectScores:
+        """Scores of one object."""
+        if self.protocol.name == "tracks":
+            return self.shapes(truth, candidate)
+        return self.images(truth, candidate, show)
+
+    def alone(self, scores: ObjectScores) -> ObjectScores:
+        """The scores of an object that is scored on its own, with a value or a reason for each metric."""
+        values = {metric.name: scores.values.get(metric.name, math.nan) for metric in self.metrics}
+        missing = [name for name, value in values.items() if math.isnan(value)]
+        reasons = {**scores.not_computed, **self._left_out}
+        return replace(scores, values=values, not_computed={n: reasons.get(n, "nothing to measure") for n in missing})
 
     def images(self, truth: Truth, candidate: Candidate, show: ShowClip | None) -> ObjectScores:
         """Scores of the clips and of the grid of one object."""
@@ -242,16 +331,21 @@ class _Run:
         for view, read in truth.views.items():
             true = read() if self.protocol.clip_frames else self._first_frames(read(), f"{truth.name} {view}")
             frames = len(true)
-            clips |= self._cut(truth.name, view, true, candidate.frames(truth, view, frames))
-        reasons: dict[str, str] = {}
-        views = {name: self._values("clip", clip, len(clip.truth), reasons) for name, clip in clips.items()}
+            clips |= self.cut(truth.name, view, true, candidate.frames(truth, view, frames))
         if show is not None:
             for clip in clips.values():
                 show(truth.name, clip)
+        return self.clips(truth.name, clips)
+
+    def clips(self, name: str, clips: Mapping[str, ClipPair]) -> ObjectScores:
+        """Scores of the clips of one object, of which there is at least one, and of their grid."""
+        frames = max(len(clip.truth) for clip in clips.values())
+        reasons: dict[str, str] = {}
+        views = {name: self._values("clip", clip, len(clip.truth), reasons) for name, clip in clips.items()}
         values = average_views(list(views.values()))
-        values |= self._values("grid", ViewGrid(truth.name, clips), frames, reasons)
+        values |= self._values("grid", ViewGrid(name, clips), frames, reasons)
         self._keep_features(list(clips.values()), reasons)
-        return ObjectScores(truth.name, frames=frames, values=values, views=views, not_computed=reasons)
+        return ObjectScores(name, frames=frames, values=values, views=views, not_computed=reasons)
 
     def shapes(self, truth: Truth, candidate: Candidate) -> ObjectScores:
         """Scores of the moving shape of one object."""
@@ -281,7 +375,7 @@ class _Run:
 
     def _keep_features(self, clips: Sequence[ClipPair], reasons: dict[str, str]) -> None:
         """Features of one object's clips for the metrics of the set, so that the clips need not be kept."""
-        for metric in self._metrics:
+        for metric in self.metrics:
             if metric.features is None or metric.name in self._left_out:
                 continue
             try:
@@ -298,7 +392,7 @@ class _Run:
             )
         return frames[: self.config.frames]
 
-    def _cut(self, name: str, view: str, true: np.ndarray, rendered: np.ndarray) -> dict[str, ClipPair]:
+    def cut(self, name: str, view: str, true: np.ndarray, rendered: np.ndarray) -> dict[str, ClipPair]:
         """The clips of one view."""
         length = len(true)
         if self.protocol.clip_frames is not None:
@@ -321,7 +415,7 @@ class _Run:
     def _values(self, level: str, subject: Any, frames: int, reasons: dict[str, str]) -> dict[str, float]:
         """The metrics of a level, NaN for those that cannot be computed; why is written into `reasons`."""
         values = {}
-        for metric in self._metrics:
+        for metric in self.metrics:
             if metric.level != level:
                 continue
             values[metric.name] = math.nan
