@@ -113,6 +113,7 @@ def check_comparable(fits: Iterable[tuple[str, str, Mapping[str, Any]]]) -> None
             ("preset", settings["preset"]),
             (f"variant {variant}", settings["variant"]),
             (f"perturbation of scenes scored on {scored_on}", settings["scene"]["perturbed"]),
+            (f"strength of it in scenes scored on {scored_on}", settings["scene"].get("strength", 1.0)),
         ):
             first, theirs = shared.setdefault(key, (source, value))
             difference = first_difference(theirs, value, key)

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import UInt8
 
 from ds4d.config import GenerateConfig
-from ds4d.core import Progress, Stopwatch, report_progress
+from ds4d.core import Progress, Stopwatch, check_ranges, report_progress
 from ds4d.data import FolderConfig, PerturbationConfig, check_masks, load_views, perturb_views
 from ds4d.evaluation import ProtocolConfig, evaluate, score_clips, score_scene, score_training_views
 from ds4d.geometry import transform_cameras
@@ -40,6 +40,8 @@ class AblationScene:
             out of the fit, or the input view, which is fitted.
         perturbed: whether the training views besides the input view are perturbed as a generator's are.
         held_out: index of the view that is left out of the fit, or None.
+        strength: factor of the perturbation's size (`ds4d.data.PerturbationConfig`); with 0, views are exact and have
+            the loss weight of perturbed ones.
     """
 
     name: str
@@ -47,6 +49,10 @@ class AblationScene:
     scored_on: ScoredOn
     perturbed: bool = False
     held_out: int | None = None
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_ranges(self, strength="[0, 100]")
 
 
 @dataclass(frozen=True)
@@ -282,8 +288,13 @@ def _fitted_views(scene: AblationScene, video: MultiViewVideo, seed: int) -> Mul
     if scene.held_out is not None:
         return without_view(video, scene.held_out)
     if scene.perturbed:
-        return perturb_views(video, PerturbationConfig(), seed)
+        return perturb_views(video, _scaled(PerturbationConfig(), scene.strength), seed)
     return video
+
+
+def _scaled(config: PerturbationConfig, factor: float) -> PerturbationConfig:
+    sizes = ("warp_static", "warp_drift", "tint_static", "tint_drift", "blur")
+    return dataclasses.replace(config, **{name: factor * getattr(config, name) for name in sizes})
 
 
 def _input_psnr(scene: Scene, renderer: Renderer, video: MultiViewVideo) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ds4d.ablation.comparison import Difference, Mean, difference, entries, mean_of, means_by_scene, measures_of
 from ds4d.ablation.results import Result, read_results
-from ds4d.ablation.variants import VARIANTS
+from ds4d.ablation.variants import CANDIDATES, VARIANTS
 from ds4d.evaluation import PROTOCOL_METRICS
 from ds4d.io import atomic_path
 
@@ -21,6 +21,7 @@ BASE = "B"
 PLOTTED = ("psnr", "psnr_object", "psnr_dynamic")
 BY_SCENE = "psnr_dynamic"
 
+_KNOWN = {**VARIANTS, **CANDIDATES}
 _FAR = 4  # a variant this many times as far from 0 as any other does not set the plot's range
 _DIGITS = {"ssim": 4, "iou": 4, "seconds": 1, "motion_error": 3, "still_flicker": 3}  # others have 2
 
@@ -91,7 +92,7 @@ def make_tables(results: Sequence[Result], base: str | None = None) -> list[Tabl
     Raises:
         ValueError: there is no result of the base variant.
     """
-    present = [*(name for name in VARIANTS if any(result.variant == name for result in results))]
+    present = [*(name for name in _KNOWN if any(result.variant == name for result in results))]
     present += sorted({result.variant for result in results} - set(present))  # from a version with other variants
     if base is not None and base not in present:
         raise ValueError(f"--base must be a variant with results ({', '.join(present)}), got {base!r}. Choose one.")
@@ -187,7 +188,7 @@ def _facts(results: Sequence[Result]) -> dict[str, Any]:
         "not_computed": {name: why for result in results for name, why in sorted(result.not_computed.items())},
         "variants": {
             name: variant.description
-            for name, variant in VARIANTS.items()
+            for name, variant in _KNOWN.items()
             if any(result.variant == name for result in results)
         },
     }

@@ -34,7 +34,8 @@ def robust(maps: Float[Tensor, "T V C h w"]) -> Float[Tensor, "1 V C h w"]:
     directions = unit(maps)
     center = directions.mean(0)
     for _ in range(_MEDIAN_STEPS):
-        weights = 1 / (_norm(directions - center) + _NEAR_FRAME)
+        squares = (directions - center).square().sum(-3, keepdim=True)
+        weights = (squares + _NEAR_FRAME**2).rsqrt()
         center = (weights * directions).sum(0) / weights.sum(0)
     return unit(center)[None]
 

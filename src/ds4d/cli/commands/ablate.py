@@ -39,7 +39,8 @@ class AblateArguments:
         variants: variants to compare: A (random initialization), B (initialization on the visual hull), D (B + image
             features of the input view), E (D + DSFD), F, G, H (E + TSSF by average, GA, DA), visible (E + TSSF of the
             views that see the point), view-correction (B + learned warps and color gains of the generated views), ours
-            (visible + view-correction).
+            (visible + view-correction). Only where they are named, candidates for what the dynamic part could guide:
+            B+weights, visible+weights, visible+gate, visible+hidden, visible+robust, visible+segments.
         seeds: number of random seeds, counted from 0.
         preset: settings that all variants share; by default fast on CUDA, else cpu.
         size: image height in pixels; by default the preset's.
