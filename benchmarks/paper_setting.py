@@ -1,8 +1,8 @@
 """What image features contribute in the paper's own setting: from how few rows of time, views and frames they pay.
 
-    python benchmarks/paper_setting.py DATA/gltf/* DATA/minions -o out --device cuda --jobs 6       # everything
-    python benchmarks/paper_setting.py DATA/gltf/* -o out --axes rows --variants B H --seeds 1      # a part of it
-    python benchmarks/paper_setting.py -o out                                                        # the tables again
+    python benchmarks/paper_setting.py DATA/gltf/* DATA/minions -o out --size 256 --device cuda --jobs 6       # everything
+    python benchmarks/paper_setting.py DATA/gltf/* -o out --axes rows --variants B H --seeds 1                 # a part of it
+    python benchmarks/paper_setting.py -o out                                                      # the tables again
 
 Color losses see the input view alone; generated views, which are perturbed, train through a perceptual loss and their
 masks (`ds4d.ablation.paper_setting`). Each axis changes one thing from the center: 12 rows of time, six views, all
@@ -284,6 +284,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    print((args.out / "summary.md").read_text(encoding="utf-8"), end="")
     return 1 if failed else 0
 
 
