@@ -1,8 +1,8 @@
 """What image features contribute in the paper's own setting: from how few rows of time, views and frames they pay.
 
-    python benchmarks/paper_setting.py DATA/gltf/* DATA/minions -o out --size 256 --device cuda --jobs 6       # everything
-    python benchmarks/paper_setting.py DATA/gltf/* -o out --axes rows --variants B H --seeds 1                 # a part of it
-    python benchmarks/paper_setting.py -o out                                                      # the tables again
+    python benchmarks/paper_setting.py DATA/gltf/* DATA/minions -o out --size 256 --device cuda --jobs 6
+    python benchmarks/paper_setting.py DATA/gltf/* -o out --axes rows --variants B H --seeds 1      # a part of it
+    python benchmarks/paper_setting.py -o out                                                        # the tables again
 
 Color losses see the input view alone; generated views, which are perturbed, train through a perceptual loss and their
 masks (`ds4d.ablation.paper_setting`). Each axis changes one thing from the center: 12 rows of time, six views, all
@@ -223,7 +223,7 @@ def summary(found: Sequence[tuple[Condition, Sequence[Result]]]) -> Iterator[str
 def _table(title: str, results: Sequence[Result]) -> Iterator[str]:
     known = {name: entries(results, BASE, name) for name in SHOWN}
     yield from ("", f"## {title}", "", f"| | {' | '.join(SHOWN)} | pays |", "|---|" + "---:|" * len(SHOWN) + "---|")
-    base = [f"{mean_of(known[name]).mean:.{digits}f}" for name, digits in SHOWN.items()]
+    base = [f"{mean_of(known[name]).mean:.{digits}f}" if known[name] else "-" for name, digits in SHOWN.items()]
     yield f"| {BASE} | {' | '.join(base)} | |"
     for variant in (*VARIANTS, *CANDIDATES):
         if variant == BASE or not any(result.variant == variant for result in results):
