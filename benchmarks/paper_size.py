@@ -9,7 +9,7 @@ end unless --keep-weights is given. The views that Zero123++ samples are noise a
 of the data.
 
 Each stage runs in a process of its own whose allocator is limited to the budget less what CUDA takes by itself. If
-memory runs out, the next of the stage's mends is tried, until one fits. Of the fit, --steps steps are taken with the
+memory runs out, the next of the stage's fixes is tried, until one fits. Of the fit, --steps steps are taken with the
 schedule of all 8,000 in small: times per step are means, and the last quarter, at the largest images of SDS, is given
 as well. Every measurement is a line of OUT/sizes.jsonl, and a killed command continues when it is repeated.
 """
@@ -81,7 +81,7 @@ def _without_guidance(config: GenerateConfig) -> GenerateConfig:
 
 
 # What is tried in turn where memory runs out: the options of `ds4d generate`, and what they change.
-MENDS: dict[str, dict[str, Change]] = {
+FIXES: dict[str, dict[str, Change]] = {
     "views": {
         "": lambda config: config,
         "--zero123plus.offload": _views(offload=True),
@@ -102,7 +102,7 @@ class Measured:
     """One attempt at one stage under one budget.
 
     Attributes:
-        stage: key of `MENDS`.
+        stage: key of `FIXES`.
         budget_gb: memory of the GPU, GB.
         option: options of the attempt.
         seconds: duration by part.
@@ -378,7 +378,7 @@ def attempt(args: argparse.Namespace, stage: str, budget: float, option: str) ->
     if device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory
         torch.cuda.set_per_process_memory_fraction(min(1.0, max(0.01, (budget - CONTEXT_GB) * GB / total)), device)
-    config = MENDS[stage][option](config_of(args, args.out / "weights"))
+    config = FIXES[stage][option](config_of(args, args.out / "weights"))
     video = first_frames(load_views(args.data, config.views), args.frames)
     meter, error = Meter(device), ""
     try:
@@ -429,15 +429,15 @@ def in_new_process(args: argparse.Namespace, stage: str, budget: float, option: 
 def measure(
     args: argparse.Namespace, run: Callable[[argparse.Namespace, str, float, str], Measured] = in_new_process
 ) -> list[Measured]:
-    """Every budget and stage by the first mend that fits; measurements that are on file are not repeated."""
+    """Every budget and stage by the first fix that fits; measurements that are on file are not repeated."""
     path = args.out / "sizes.jsonl"
     found = read_measured(path)
     with atomic_path(path) as temporary:  # without a line that a killed command left unfinished
         temporary.write_text("".join(json.dumps(asdict(each)) + "\n" for each in found), encoding="utf-8")
     known = {(each.stage, each.budget_gb, each.option): each for each in found}
     for budget in args.budgets:
-        for stage, mends in MENDS.items():
-            for option in mends:
+        for stage, fixes in FIXES.items():
+            for option in fixes:
                 each = known.get((stage, budget, option))
                 if each is None:
                     print(f"{budget:g} GB, {stage} {option}", file=sys.stderr, flush=True)
@@ -466,7 +466,7 @@ def table(found: Sequence[Measured], facts: dict[str, Any]) -> Iterator[str]:
     yield "| GPU memory | stage | seconds | peak GB | option |"
     yield "|---:|---|---|---|---|"
     for budget in dict.fromkeys(each.budget_gb for each in found):
-        for stage in MENDS:
+        for stage in FIXES:
             tried = [each for each in found if (each.budget_gb, each.stage) == (budget, stage)]
             fits = next((each for each in tried if not each.error), None)
             if fits is None and tried:

@@ -1,4 +1,4 @@
-"""benchmarks/paper_size.py: networks of the real sizes, every stage on tiny ones, mends, continuation."""
+"""benchmarks/paper_size.py: networks of the real sizes, every stage on tiny ones, fixes, continuation."""
 
 import argparse
 import importlib.util
@@ -78,7 +78,7 @@ def test_each_stage_runs_with_its_networks(
         measured = benchmark.attempt(tiny_args, stage, 8.0, "")
         assert not measured.error and names <= set(measured.seconds) and names == set(measured.peak_gb), stage
     assert measured.seconds["per_step"] > 0 and measured.seconds["per_late_step"] > 0
-    last = list(benchmark.MENDS["views"])[-1]
+    last = list(benchmark.FIXES["views"])[-1]
     assert not benchmark.attempt(tiny_args, "views", 8.0, last).error
 
 
@@ -95,11 +95,11 @@ def test_the_fit_has_all_losses_of_the_paper(
     assert trainer.video.num_times == 3 and trainer.scene.motion.tssf is not None
 
 
-def test_mends_are_options_that_exist(benchmark: ModuleType, tiny_args: argparse.Namespace) -> None:
+def test_fixes_are_options_that_exist(benchmark: ModuleType, tiny_args: argparse.Namespace) -> None:
     config = benchmark.config_of(tiny_args, tiny_args.out / "weights")
-    for stage, mends in benchmark.MENDS.items():
-        assert next(iter(mends)) == "" and stage in benchmark.STAGES
-        for option, change in mends.items():
+    for stage, fixes in benchmark.FIXES.items():
+        assert next(iter(fixes)) == "" and stage in benchmark.STAGES
+        for option, change in fixes.items():
             assert (change(config) == config) == (option == "")
             COMMAND.parse(["input", "-o", "run", *option.split()])
 
@@ -114,7 +114,7 @@ def test_running_out_of_memory_is_recorded(
     assert benchmark.attempt(tiny_args, "views", 8.0, "").error == "out of memory: tried to allocate 9 GB"
 
 
-def test_mends_are_tried_until_one_fits_and_nothing_is_measured_twice(
+def test_fixes_are_tried_until_one_fits_and_nothing_is_measured_twice(
     benchmark: ModuleType, sample_folder: Path, tmp_path: Path
 ) -> None:
     args = benchmark.read_arguments([str(sample_folder), "-o", str(tmp_path), "--budgets", "8", "24"])
@@ -127,7 +127,7 @@ def test_mends_are_tried_until_one_fits_and_nothing_is_measured_twice(
         return benchmark.Measured(stage, budget, option, {"steps": 1.5}, {"steps": budget - 1}, {}, error)
 
     found = benchmark.measure(args, stand_in)
-    views, fit = list(benchmark.MENDS["views"]), list(benchmark.MENDS["fit"])
+    views, fit = list(benchmark.FIXES["views"]), list(benchmark.FIXES["fit"])
     expected = [("views", 8, views[0]), ("views", 8, views[1]), ("features", 8, "")]
     expected += [("fit", 8, option) for option in fit]
     assert ran == expected + [(stage, 24, "") for stage in ("views", "features", "fit")]
