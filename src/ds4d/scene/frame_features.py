@@ -145,6 +145,7 @@ class FrameFeatureCache(nn.Module):
             warps=observation.warps,
         )
 
+    @torch.no_grad()
     def share(
         self, tssf: Tssf, points: Float[Tensor, "B N 3"], observation: FrameObservation
     ) -> Float[Tensor, "B N 1"]:
@@ -158,7 +159,7 @@ class FrameFeatureCache(nn.Module):
         assert observation.shares is not None  # the field has a gate
         return mean_over_views(
             observation.shares.float(),
-            points.detach(),
+            points,
             self.cameras,
             valid=observation.valid,
             depths=observation.depths,
