@@ -3,6 +3,8 @@
     python benchmarks/fit.py DATA/gltf/* --preset fast --device cuda      # scored on each set's unseen test views
     python benchmarks/fit.py DATA/minions --preset cpu --device cpu       # no truth but the front view
 
+    python benchmarks/fit.py DATA/gltf/* --metrics lpips detail_ratio      # further metrics, of ds4d eval --protocol
+
 A set with transforms files is fitted to the splits front and mv and scored on test; other layouts are fitted as they
 are. The whole fit is timed: reading, initialization and training, without starting Python and without writing results.
 """
@@ -24,7 +26,15 @@ from machine import machine
 from ds4d.config import GenerateConfig
 from ds4d.core import choose_device, peak_memory
 from ds4d.data import PerturbationConfig, load_views, perturb_views, read_transforms
-from ds4d.evaluation import evaluate, render_frames, score_training_views
+from ds4d.evaluation import (
+    PROTOCOLS,
+    ProtocolConfig,
+    evaluate,
+    metrics_by_protocol,
+    render_frames,
+    score_scene,
+    score_training_views,
+)
 from ds4d.io import contact_sheet, read_rgba, write_png
 from ds4d.metrics import METRICS
 from ds4d.pipeline import prepare
@@ -93,6 +103,22 @@ def write_renders(trainer: Trainer, data: Path, folder: Path) -> None:
         write_png(folder / f"{frame.file_path}.png", image)
 
 
+def further_scores(
+    trainer: Trainer, data: Path, further: dict[str, tuple[str, ...]]
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Further metrics on the test views, and why those without a value have none."""
+    values: dict[str, float] = {}
+    reasons: dict[str, str] = {}
+    scene = trainer.scene.bake()
+    for protocol, names in further.items():
+        asked = tuple(name for name in names if name not in METRICS)
+        if asked:
+            scores = score_scene(protocol, scene, data, ProtocolConfig(metrics=asked), scene.device)
+            values |= scores.values
+            reasons |= scores.not_computed
+    return values, reasons
+
+
 def mean_of(rows: list[dict[str, Any]], name: str) -> float | None:
     """The mean of a figure over the sets where it could be measured; None if over none."""
     measured = [row[name] for row in rows if row.get(name) is not None]
@@ -114,9 +140,15 @@ def main() -> None:
     parser.add_argument("--perturb-views", action="store_true", help="perturb the views besides the input view")
     parser.add_argument("--images", type=Path, help="folder for a comparison with the truth of each set")
     parser.add_argument("--renders", type=Path, help="folder for the rendered test views of each set, for ds4d eval")
+    parser.add_argument("--metrics", nargs="+", default=(), metavar="NAME", help="further metrics on the test views")
+    parser.add_argument("--protocol", choices=PROTOCOLS, help="protocol of these metrics; without --metrics, all of it")
     args = parser.parse_args()
+    try:
+        further = metrics_by_protocol(args.protocol, args.metrics)
+    except ValueError as error:
+        parser.error(str(error))
     device = choose_device(args.device)
-    rows = []
+    rows, not_computed = [], {}
     for source in args.sets:
         config = dataclasses.replace(PRESETS[args.preset](), seed=args.seed)
         has_truth = (source / "transforms_test.json").is_file()
@@ -126,7 +158,9 @@ def main() -> None:
         row["input_psnr"] = round(float(score_training_views(trainer.scene, trainer.renderer, trainer.video)[0]), 2)
         if has_truth:
             scores = evaluate(trainer.scene, trainer.renderer, source, "test").total
-            row |= {name: None if math.isnan(value) else round(value, 3) for name, value in scores.items()}
+            more, reasons = further_scores(trainer, source, further)
+            scores, not_computed = {**scores, **more}, {**not_computed, **reasons}
+            row |= {name: None if math.isnan(value) else round(value, 4) for name, value in scores.items()}
             if args.images:
                 image_of(trainer, source, args.images / f"{source.name}.png")
             if args.renders:
@@ -134,9 +168,10 @@ def main() -> None:
         row["frames_per_second_512"] = playback(trainer.scene, trainer.renderer, size=512, frames=96)
         rows.append(row)
         print(json.dumps(row), file=sys.stderr, flush=True)
-    mean = {name: mean_of(rows, name) for name in ("seconds", "input_psnr", *METRICS)}
+    names = [name for metrics in further.values() for name in metrics if name not in METRICS]
+    mean = {name: mean_of(rows, name) for name in ("seconds", "input_psnr", *METRICS, *names)}
     settings = {"preset": args.preset, "seed": args.seed, "perturbed": args.perturb_views}
-    report = {**machine(), **settings, "mean": mean, "sets": rows}
+    report = {**machine(), **settings, "mean": mean, "not_computed": not_computed, "sets": rows}
     print(json.dumps(report, indent=1, allow_nan=False))
 
 

@@ -131,6 +131,20 @@ def ablation(data: Path, out: Path) -> list[Step]:
     return [Step(argv, "ablation/table.md")]
 
 
+def paper_setting(data: Path, out: Path) -> list[Step]:
+    """The ablation in the paper's own setting; it continues by itself where it was interrupted."""
+    folder = out / "paper-setting"
+    options = ("--size", "256", "--device", "cuda", "--jobs", "6")
+    argv = _benchmark("paper_setting", *_sets(data), data / "minions", "-o", folder, *options)
+    return [Step(argv, "paper-setting.md", "paper-setting.md")]  # written when all fits are done
+
+
+def paper_size(data: Path, out: Path) -> list[Step]:
+    """Time and memory of the preset `paper`; it continues by itself where it was interrupted."""
+    folder = out / "paper-size"
+    return [Step(_benchmark("paper_size", data / "minions", "-o", folder, "--device", "cuda"), "paper-size/sizes.md")]
+
+
 def consistent4d(data: Path, out: Path) -> list[Step]:
     """Consistent4D's test set and the images of each method, which are not among our sets."""
     truth, results = data / "consistent4d" / "eval_gt", data / "consistent4d" / "results"
@@ -163,6 +177,8 @@ TABLES: dict[str, Table] = {
     ),
     "gpu-fits": Table("benchmarks.md, Fits on one GPU", gpu_fits, gpu=True),
     "ablation": Table("results.md", ablation, gpu=True),
+    "paper-setting": Table("results.md, The paper's setting", paper_setting, gpu=True),
+    "paper-size": Table("benchmarks.md, The preset paper at its real size", paper_size, gpu=True),
     "consistent4d": Table(
         "leaderboard.md, Consistent4D",
         consistent4d,

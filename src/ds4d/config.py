@@ -57,3 +57,5 @@ class GenerateConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self, seed="[0, inf)", checkpoint_every="[1, inf)")
+        if self.field is not None and self.field.dynamic_gate and self.fusion is None:
+            raise ValueError("field.dynamic_gate must go with fusion, got none. Leave fusion on, or the gate off.")

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ds4d.ablation.comparison import difference, entries, mean_of, means_by_scene
+from ds4d.ablation.comparison import difference, entries, mean_of, means_by_scene, measures_of
 from ds4d.ablation.results import Result
 
 
@@ -78,3 +78,18 @@ def test_without_a_pair_there_is_no_difference() -> None:
     found = difference({("a", 0): 1.0}, {("a", 1): 1.0, ("b", 0): 2.0}, "psnr")
     assert math.isnan(found.mean) and math.isnan(found.spread)
     assert (found.better, found.scenes, found.by_scene) == (0, 0, {})
+
+
+def test_better_is_what_the_registry_says() -> None:
+    """Of a ratio, what is nearer to 1; of a distance, what is lower."""
+    values, base = {("a", 0): 1.2, ("b", 0): 0.5}, {("a", 0): 0.7, ("b", 0): 1.4}
+    assert difference(values, base, "detail_ratio").better == 1
+    assert difference(values, base, "lpips").better == 1
+    assert difference(base, values, "psnr_target_range").better == 1
+    assert difference({("a", 0): 0.5}, {("a", 0): 1.4}, "detail_ratio").better == 0
+
+
+def test_further_metrics_follow_those_of_every_fit() -> None:
+    found = measures_of([result("A", "fox", 0, psnr=1.0, detail_ratio=0.9), result("A", "fox", 1, lpips=0.1)])
+    assert [name for name in found if name not in measures_of([])] == ["lpips", "detail_ratio"]
+    assert found.index("lpips") < found.index("input_psnr")

@@ -129,3 +129,26 @@ def test_a_held_out_view_is_not_fitted(
         # The input view is scored in 8 bit as a file, and unrounded as training images.
         assert math.isclose(score.metrics["psnr"], score.metrics["input_psnr"], abs_tol=0.1) == (scene is whole)
     assert [video.num_views for video in fitted] == [7, 6]
+
+
+def test_further_metrics_are_those_of_the_protocols(sample_folder: Path, few_steps: GenerateConfig) -> None:
+    """Those without weights have a reason in place of a value; what every fit is scored by is not computed twice."""
+    scene = AblationScene("views", sample_folder, "held-out views")
+    further = {"views": ("psnr", "detail_ratio", "clip_bigg", "fid_vid_pooled"), "tracks": ("track_error_raw",)}
+    score = fit_scene(scene, few_steps, CPU, further)
+    plain = fit_scene(scene, few_steps, CPU)
+    assert set(score.metrics) - set(plain.metrics) == {
+        "detail_ratio", "clip_bigg", "fid_vid_pooled", "track_error_raw"
+    }  # fmt: skip
+    assert score.metrics["psnr"] == plain.metrics["psnr"]
+    assert 0 < score.metrics["detail_ratio"] < 3
+    missing = {name for name, value in score.metrics.items() if math.isnan(value) and name not in plain.metrics}
+    assert missing == set(score.not_computed) >= {"clip_bigg", "fid_vid_pooled"}
+    assert plain.not_computed == {}
+
+
+def test_one_view_has_further_metrics_of_images(generated_folder: Path, few_steps: GenerateConfig) -> None:
+    scene = AblationScene("toy", generated_folder, "a held-out generated view", held_out=3)
+    score = fit_scene(scene, few_steps, CPU, {"views": ("color_outliers",), "tracks": ("cd_m_raw",)})
+    assert 0 <= score.metrics["color_outliers"] <= 100
+    assert math.isnan(score.metrics["cd_m_raw"]) and "points.npy" in score.not_computed["cd_m_raw"]

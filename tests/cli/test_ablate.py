@@ -148,3 +148,23 @@ def test_signals_keep_finished_fits(
     assert done.out == f"next: {shlex.join(['ds4d', *argv])}\n"
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["views-B-seed0.json"]
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_metrics_without_weights_are_listed(
+    ds4d: Callable, sample_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_further(scene: AblationScene, config: GenerateConfig, device: torch.device, further: dict) -> Score:
+        assert further == {"views": ("clip", "detail_ratio")}
+        values = {"psnr": 20.0, "psnr_dynamic": 17.0, "input_psnr": 30.0, "clip": math.nan, "detail_ratio": 0.875}
+        return Score(values, 14.0, 7, {"clip": "weights are missing"})
+
+    monkeypatch.setattr(ablate, "fit_scene", with_further)
+    argv = ["ablate", sample_folder, "-o", tmp_path, "--variants", "B", "--seeds", 1]
+    done = ds4d(*argv, "--metrics", "clip", "detail_ratio")
+    assert done.code == 0 and re.search(r"\| detail_ratio +\| +0\.8750 \|", done.out)
+    assert "- clip: weights are missing" in done.out
+    table = json.loads((tmp_path / "table.json").read_text())
+    assert table["not_computed"] == {"clip": "weights are missing"}
+    assert table["tables"][0]["means"]["clip"]["B"]["mean"] is None
+    assert ds4d(*argv, "--metrics", "clop").code == 2
+    assert ds4d(*argv, "--metrics", "clip", "--protocol", "tracks").code == 2

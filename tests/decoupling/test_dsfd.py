@@ -7,11 +7,13 @@ from torch import Tensor
 from ds4d.core import large_arrays
 from ds4d.decoupling import (
     REFERENCES,
+    DecouplingConfig,
     check_static_cameras,
     decouple,
     dynamic_fraction,
     reference_basis,
     reference_of_all,
+    references_of_segments,
 )
 from ds4d.geometry import orbit_cameras
 from ds4d.types import DecoupledFeatures
@@ -78,3 +80,38 @@ def test_the_reference_of_a_long_clip_is_found_in_parts(reference: str, monkeypa
     assert torch.equal(reference_of_all(maps, reference), whole)
     monkeypatch.setattr(large_arrays, "_BLOCK_BYTES", 1 << 18)
     assert torch.equal(reference_of_all(maps, reference), whole)  # bit by bit
+
+
+def test_few_odd_frames_do_not_move_a_robust_reference() -> None:
+    """Seven frames point along the first channel, two along the second."""
+    maps = torch.zeros(9, 1, 3, 1, 1)
+    maps[:, 0, 0] = 1.0
+    maps[[3, 8]] = torch.tensor([0.0, 1.0, 0.0])[:, None, None]
+    along = {name: float(reference_basis(maps, name).flatten()[0]) for name in ("mean", "robust")}
+    assert along["robust"] > 0.999 > 0.97 > along["mean"]
+    still = torch.ones(4, 1, 3, 1, 1)
+    assert _split(still, "robust").dynamic.abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("segments", [1, 2, 3, 99])
+def test_each_segment_has_a_reference_of_its_own_frames(maps: Tensor, segments: int) -> None:
+    parts = list(references_of_segments(maps, DecouplingConfig("mean", segments)))
+    assert [index for rows, _ in parts for index in range(len(maps))[rows]] == list(range(len(maps)))
+    assert len(parts) == min(segments, len(maps))
+    for rows, basis in parts:
+        assert torch.equal(basis, reference_of_all(maps[rows], "mean"))
+
+
+def test_what_changes_once_is_still_within_segments() -> None:
+    maps = torch.zeros(6, 1, 2, 1, 1)
+    maps[:3, 0, 0], maps[3:, 0, 1] = 1.0, 1.0
+    for segments, expected in ((1, 0.5**0.5), (2, 0.0)):
+        parts = references_of_segments(maps, DecouplingConfig("mean", segments))
+        dynamic = torch.cat([decouple(maps[rows], basis).dynamic for rows, basis in parts])
+        torch.testing.assert_close(dynamic.norm(dim=2).flatten(), torch.full((6,), expected))
+
+
+@pytest.mark.parametrize("bad", [{"segments": 0}, {"loss_weight": -1.0}, {"loss_weight": float("nan")}])
+def test_settings_out_of_range_are_refused(bad: dict) -> None:
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        DecouplingConfig(**bad)

@@ -385,3 +385,32 @@ def test_methods_that_were_scored_differently_are_refused() -> None:
     theirs = replace(a, weights={"i3d": "1"})
     with pytest.raises(ValueError, match="weights"):
         compare_methods({"a": replace(a, weights={"i3d": "2"}), "b": theirs}, base="a", samples=100, seed=0)
+
+
+def test_meshes_are_rendered_at_the_cameras_of_the_truth(
+    sample_folder: Path, tmp_path: Path, creature_at: Callable
+) -> None:
+    """The creature itself, one GLB per frame: its silhouette is the truth's, and better than that of other times."""
+    scores = {}
+    for name, order in {"right": range(6), "backwards": range(5, -1, -1)}.items():
+        (tmp_path / name).mkdir()
+        for index, frame in enumerate(order):
+            creature_at(frame / 5).export(tmp_path / name / f"{index}.glb")
+        scores[name] = score("views", tmp_path / name, sample_folder, metrics=PLAIN)
+        assert not scores[name].failed
+    assert scores["right"].total["iou"] > 0.94  # the balls of the mesh lie inside the true ones
+    assert scores["backwards"].total["iou"] < scores["right"].total["iou"] - 0.02
+
+
+def test_an_animated_mesh_is_rendered_at_the_times_of_the_frames(
+    sample_folder: Path, tmp_path: Path, swing: tuple[Path, np.ndarray]
+) -> None:
+    """It moves out of a camera's image: one that stands still would look the same in all frames."""
+    file, _ = swing
+    truth = read_truths(sample_folder, "test")[1][sample_folder.resolve().name]
+    view = next(iter(truth.views))
+    images = Candidate(file, CPU).frames(truth, view, 6)
+    assert images.shape == truth.views[view]().shape and images[0, ..., 3].any()
+    assert len({image.tobytes() for image in images}) == 6
+    few = Candidate(file, CPU).frames(truth, view, 3)
+    np.testing.assert_array_equal(few, images[:3])

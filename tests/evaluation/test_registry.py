@@ -68,8 +68,8 @@ class Statistics(nn.Module):
 def networks(lpips: Lpips) -> dict[str | None, Any]:
     """A network for each metric that needs one; LPIPS's own with random weights."""
     stand_in = Statistics().requires_grad_(False)
-    others = {metric.network for metric in PROTOCOL_METRICS.values()} - {None, "lpips"}
-    return {None: None, "lpips": lpips, **dict.fromkeys(others, stand_in)}
+    others = {metric.network for metric in PROTOCOL_METRICS.values()} - {None, "lpips", "lpips-random"}
+    return {None: None, "lpips": lpips, "lpips-random": Lpips.stand_in(), **dict.fromkeys(others, stand_in)}
 
 
 def value_of(metric: Metric, pair: ClipPair, networks: dict[str | None, Any]) -> float:

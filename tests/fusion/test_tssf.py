@@ -182,3 +182,32 @@ def test_pca_projection_keeps_the_directions_of_largest_variance(generator: torc
     projection = pca_projection(maps, torch.ones(1, 1, dtype=torch.bool), 2)
     torch.testing.assert_close(projection.abs(), torch.eye(4)[[1, 2]], atol=0.05, rtol=0)
     torch.testing.assert_close(projection @ projection.T, torch.eye(2), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("rule", ["average", "visible"])
+def test_only_hidden_points_get_features(rule: str, maps: Tensor, tiny_cameras: Cameras) -> None:
+    """Two points at the origin's depth: in front of one the input camera sees an occluder."""
+    points = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.3, 0.0]]).expand(T, 2, 3)
+    depths = torch.full((T, V, 1, 8, 10), 2.5)
+    depths[:, 0, :, 4:] = 1.0  # below the middle of the image: y is up
+    points = points * torch.tensor([1.0, 1.0, 1.0]) - torch.tensor([0.0, 0.15, 0.0])
+    torch.manual_seed(1)
+    plain = Tssf(FusionConfig(rule=rule, channels=4), D)
+    hidden = Tssf(FusionConfig(rule=rule, channels=4, hidden_only=True), D)
+    hidden.load_state_dict(plain.state_dict())
+    given = {"depths": depths} if rule == "visible" else {}
+    expected, fused = plain(maps, points, tiny_cameras, **given), hidden(maps, points, tiny_cameras, depths=depths)
+    torch.testing.assert_close(fused[:, 0], expected[:, 0], atol=1e-4, rtol=1e-4)
+    assert fused[:, 1].abs().max() < 1e-3 < expected[:, 1].abs().max()
+    no_input = torch.ones(T, V)
+    no_input[:, 0] = 0  # where the input view has no image it sees nothing
+    both = hidden(maps, points, tiny_cameras, depths=depths, valid=no_input)
+    assert both[:, 1].abs().max() > 1e-2
+
+
+def test_hidden_points_need_other_views_and_depths(maps: Tensor, points: Tensor, tiny_cameras: Cameras) -> None:
+    with pytest.raises(ValueError, match="hidden_only"):
+        FusionConfig(rule="input", hidden_only=True)
+    assert FusionConfig(rule="average", hidden_only=True).needs_depths
+    with pytest.raises(ValueError, match="depths"):
+        Tssf(FusionConfig(rule="average", hidden_only=True), D)(maps, points, tiny_cameras)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from ds4d.deformation import FieldConfig, HexPlaneConfig
 from ds4d.fusion import RULES, FusionConfig
 from ds4d.scene import BakedGaussians, DynamicGaussians
 from ds4d.types import Cameras
@@ -242,3 +243,23 @@ def test_frames_of_other_kinds_and_shapes_are_refused(
     save_file(tensors if change is None else {**tensors, name: change(tensor)}, path)
     with pytest.raises(ValueError, match=r"baked\.safetensors"):
         BakedGaussians.load(tmp_path)
+
+
+def test_round_trip_with_a_gate(
+    tmp_path: Path, make_scene: MakeScene, tiny_cameras: Cameras, assert_close: Callable[..., None]
+) -> None:
+    field = FieldConfig(HexPlaneConfig(channels=2, resolution=4, multipliers=(1, 3)), width=8, dynamic_gate=True)
+    scene = make_scene(field, fusion=FusionConfig(rule="average", channels=4), cameras=tiny_cameras)
+    assert scene.motion is not None and scene.motion.features is not None and scene.motion.field.gate is not None
+    scene.motion.features.shares = torch.rand(4, 3, 1, 5, 6).half()
+    with torch.no_grad():
+        scene.motion.field.gate.middle.fill_(0.6)
+    scene.save(tmp_path)
+    loaded = DynamicGaussians.load(tmp_path)
+    times = torch.tensor([0.0, 0.4, 1.0])
+    assert_close(loaded.at(times), scene.folded().at(times))
+    tensors = load_file(tmp_path / "scene.safetensors")
+    save_file({name: value for name, value in tensors.items() if name != "features.shares"}, tmp_path / "other")
+    (tmp_path / "other").replace(tmp_path / "scene.safetensors")
+    with pytest.raises(ValueError, match="scene"):
+        DynamicGaussians.load(tmp_path)

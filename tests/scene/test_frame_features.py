@@ -9,7 +9,13 @@ from torch import Tensor
 from ds4d.decoupling import DecouplingConfig, decouple, reference_basis
 from ds4d.fusion import RULES, FusionConfig, Tssf
 from ds4d.geometry import frame_times
-from ds4d.scene import FrameFeatureCache, cache_features, cache_video_features
+from ds4d.scene import (
+    FrameFeatureCache,
+    cache_features,
+    cache_video_features,
+    dynamic_shares,
+    with_dynamic_weights,
+)
 from ds4d.scene.frame_features import _decoupled_maps
 from ds4d.types import Cameras, FrameFeatures, MultiViewVideo
 
@@ -232,3 +238,46 @@ def test_the_features_themselves_stay_as_they_are(features: FrameFeatures, tiny_
     for enabled in (True, False):
         observed(given, tiny_cameras, enabled=enabled)
         assert torch.equal(given.maps, before)
+
+
+@pytest.fixture
+def half_still(features: FrameFeatures) -> FrameFeatures:
+    """The left half of every map is the same in all frames; the last view has no image in the last frame."""
+    maps, valid = features.maps.clone(), features.valid.clone()
+    maps[..., :3] = maps[:1, ..., :3]
+    valid[-1, -1] = False
+    return FrameFeatures(maps, valid)
+
+
+def test_what_is_still_has_no_dynamic_share(half_still: FrameFeatures) -> None:
+    shares = dynamic_shares(half_still, DecouplingConfig())
+    assert shares.shape == (T, V, 1, 4, 6)
+    assert shares[..., :3].max() < 1e-2 and shares[:-1, :, :, :, 3:].mean() > 0.3
+    assert shares.max() == 1 and not shares[-1, -1].any()
+    assert torch.equal(dynamic_shares(half_still, DecouplingConfig(enabled=False)), shares)
+
+
+def test_pixels_of_dynamic_cells_weigh_more(quick_video: MultiViewVideo, half_still: FrameFeatures) -> None:
+    config = DecouplingConfig(loss_weight=4.0)
+    weights = with_dynamic_weights(quick_video, half_still, config).pixel_weights
+    assert weights is not None and weights.shape == (T, V, 1, 4, 6)
+    torch.testing.assert_close(weights.mean((-2, -1)), torch.ones(T, V, 1))
+    assert (weights[:-1, ..., 3:].mean((-2, -1)) > weights[:-1, ..., :3].mean((-2, -1)) * 1.5).all()
+    torch.testing.assert_close(weights[-1, -1], torch.ones(1, 4, 6))  # nothing is known of it
+    ratio = weights / weights[..., :1, :1]
+    torch.testing.assert_close(ratio, 1 + 4 * dynamic_shares(half_still, config), atol=0.05, rtol=0.05)
+    own = torch.rand(T, V, 1, 2, 3)
+    joined = with_dynamic_weights(replace(quick_video, pixel_weights=own), half_still, config).pixel_weights
+    assert joined is not None and not torch.equal(joined, weights) and (joined <= weights + 1e-6).all()
+
+
+def test_points_have_the_share_of_the_views_that_see_them(features: FrameFeatures, tiny_cameras: Cameras) -> None:
+    views = observed(of_three(features), tiny_cameras)
+    views.shares = torch.tensor([0.2, 0.4, 0.9]).reshape(1, 3, 1, 1, 1).expand(T, 3, 1, 4, 6).contiguous()
+    tssf = Tssf(FRONT, views.maps.shape[2])
+    points = torch.zeros(1, 2, 3)
+    points[0, 1, 1] = 50.0  # far above all images
+    at = views.at_frames(torch.tensor([0]))
+    torch.testing.assert_close(views.share(tssf, points, at).flatten(), torch.tensor([0.5, 1.0]), atol=5e-3, rtol=0)
+    some = replace(at, valid=torch.tensor([[1.0, 1.0, 0.0]]))
+    assert views.share(tssf, points, some)[0, 0].item() == pytest.approx(0.3, abs=5e-3)

@@ -1,9 +1,12 @@
 """What moves the Gaussians: where features are read, what reaches the heads, and what learns."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
+from ds4d.config import GenerateConfig
 from ds4d.deformation import FieldConfig, HexPlaneConfig
 from ds4d.fusion import RULES, FusionConfig
 from ds4d.geometry import frame_times, orbit_cameras, project_points
@@ -203,3 +206,32 @@ def test_any_number_of_frames_will_do(count: int, tiny_gaussians: RawGaussians, 
     views = FrameFeatureCache(maps, torch.ones(count, 3), frame_times(count), tiny_cameras)
     motion = Motion(FIELD, BOX, count, fusion=FusionConfig(rule="average", channels=5), features=views)
     assert motion(tiny_gaussians, torch.tensor([0.0, 0.37, 1.0])).means.isfinite().all()
+
+
+def test_a_gate_holds_what_is_still(tiny_gaussians: RawGaussians, tiny_cameras: Cameras) -> None:
+    """Shares of 0 everywhere hold all changes to a part, shares of 1 let them pass; without shares nothing is held."""
+    means = tiny_gaussians.means
+    changes = {}
+    for name, share in (("none", None), ("still", 0.0), ("dynamic", 1.0)):
+        views = clip(tiny_cameras)
+        views.shares = None if share is None else torch.full((T, 3, 1, 8, 10), share)
+        motion = moving("average", views)
+        gated = Motion(
+            replace(FIELD, dynamic_gate=share is not None), BOX, T, fusion=motion.tssf.config, features=views
+        )  # ty: ignore[possibly-missing-attribute]
+        gated.load_state_dict(motion.state_dict(), strict=False)
+        changes[name] = gated.changes(means, TIMES, views.at(TIMES))
+        if share is not None:
+            sum(change.square().sum() for change in changes[name].values()).backward()
+            assert all(p.grad is not None and p.grad != 0 for p in gated.field.gate.parameters())
+    for name, change in changes["none"].items():
+        torch.testing.assert_close(changes["dynamic"][name], change, rtol=1e-3, atol=1e-6)
+        held = changes["still"][name].norm() / change.norm()
+        assert 0.05 < held < 0.25, name
+
+
+def test_a_gate_needs_features() -> None:
+    with pytest.raises(ValueError, match="dynamic_gate"):
+        GenerateConfig(field=replace(FIELD, dynamic_gate=True), fusion=None)
+    assert Motion(replace(FIELD, dynamic_gate=True), BOX, T).field.gate is None  # as for a camera that moves
+    assert not any("gate" in name for name in Motion(FIELD, BOX, T).state_dict())

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from ds4d.config import GenerateConfig
 from ds4d.core import Warned, notices_to
+from ds4d.decoupling import DecouplingConfig
 from ds4d.fusion import FusionConfig
 from ds4d.io import write_tensors
 from ds4d.losses import LossConfig, ViewCorrectionConfig
@@ -370,3 +371,25 @@ def test_file_systems_without_links_keep_two_checkpoints(
     with notices_to(lambda notice: None):
         load_checkpoint(trainer, path)
     assert trainer.step == 2
+
+
+def test_resume_with_features_as_a_guide_is_bit_exact(
+    tmp_path: Path, quick_video: MultiViewVideo, config: GenerateConfig
+) -> None:
+    """With everything that the dynamic share guides; each option changes the fit."""
+    plain = replace(config, fusion=FusionConfig(rule="average", depth_size=24, depth_every=4))
+    assert config.field is not None and plain.fusion is not None
+    changes: dict[str, dict[str, Any]] = {
+        "decoupling": {"decoupling": DecouplingConfig("robust", segments=2, loss_weight=4.0)},
+        "field": {"field": replace(config.field, dynamic_gate=True)},
+        "fusion": {"fusion": replace(plain.fusion, hidden_only=True)},
+    }
+    ends = {name: finished_state(quick_video, replace(plain, **change)) for name, change in changes.items()}
+    ends["none"] = finished_state(quick_video, plain)
+    means = {name: state["scene"]["gaussians.means"] for name, state in ends.items()}
+    for name in changes:
+        assert means[name].shape != means["none"].shape or not torch.equal(means[name], means["none"]), name
+    everything = replace(plain, **{key: value for change in changes.values() for key, value in change.items()})
+    trainer = resumed(tmp_path, quick_video, everything, 9, finished_state(quick_video, everything))
+    gate = trainer.scene.field.gate if trainer.scene.field else None
+    assert gate is not None and gate.middle != type(gate)().middle

@@ -1,6 +1,7 @@
 """CUDA graphs compute what eager steps do, and structured arguments arrive as they were given."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -28,8 +29,11 @@ def motion(device: str, fusion: FusionConfig | None) -> Motion:
             cameras=cameras,
             distance_maps=torch.randn(5, 2, 3, 8, 8).half() if fusion.needs_distances else None,
             depths=torch.full((5, 2, 1, 8, 8), 2.0).half() if fusion.needs_depths else None,
+            shares=torch.rand(5, 2, 1, 8, 8).half() if fusion.hidden_only else None,
         )
     config = FieldConfig(HexPlaneConfig(channels=4, resolution=8, multipliers=(1, 2)), width=16, deform_color=True)
+    if fusion is not None and fusion.hidden_only:
+        config = replace(config, dynamic_gate=True)
     made = Motion(config, AABB, 5, fusion=fusion, features=features)
     with torch.no_grad():  # heads of zeros would let no gradient through
         for parameter in made.field.heads.parameters():
@@ -54,8 +58,8 @@ def outputs_and_gradients(run, owner: Motion, count: int, device: str) -> list[t
 
 every_fusion = pytest.mark.parametrize(
     "fusion",
-    [None, *(FusionConfig(rule=rule, channels=4) for rule in RULES)],
-    ids=["hexplane", *RULES],
+    [None, *(FusionConfig(rule=rule, channels=4) for rule in RULES), FusionConfig("average", 4, hidden_only=True)],
+    ids=["hexplane", *RULES, "gate and hidden points"],
 )
 
 

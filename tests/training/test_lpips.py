@@ -105,3 +105,18 @@ class Small:
 
     def read(self, time: int, view: int):
         return self.frames.read(time, view)[:31, :31]
+
+
+def test_a_stand_in_needs_no_weights(
+    root: Path, quick_video: MultiViewVideo, config: GenerateConfig, lpips_weights: Weights
+) -> None:
+    """Its network is the one that the stored values of torchmetrics were made with."""
+    stand_in = Lpips.stand_in()
+    for name, weight in lpips_weights[0].items():
+        assert torch.equal(stand_in.state_dict()[name], weight), name
+    notices: list = []
+    training = replace(config.training, lpips_stand_in=True)
+    with notices_to(notices.append):
+        trainer = prepare(quick_video, replace(config, training=training), CPU)
+    step = next(trainer.run())
+    assert step.terms["lpips"] > 1e-3 and not notices

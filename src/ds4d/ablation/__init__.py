@@ -1,5 +1,6 @@
 """The paper's ablation: variants of the method fitted to the same scenes with the same seeds and steps."""
 
+from ds4d.ablation.paper_setting import paper_setting as paper_setting
 from ds4d.ablation.runner import Event as Event
 from ds4d.ablation.runner import FitDone as FitDone
 from ds4d.ablation.runner import FitFailed as FitFailed
@@ -10,5 +11,6 @@ from ds4d.ablation.scenes import AblationScene as AblationScene
 from ds4d.ablation.scenes import find_scenes as find_scenes
 from ds4d.ablation.scenes import fit_scene as fit_scene
 from ds4d.ablation.table import write_tables as write_tables
+from ds4d.ablation.variants import CANDIDATES as CANDIDATES
 from ds4d.ablation.variants import VARIANTS as VARIANTS
 from ds4d.ablation.variants import variant_configs as variant_configs

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from ds4d.ablation.results import Result
+from ds4d.evaluation import PROTOCOL_METRICS
 from ds4d.metrics import METRICS
 
 GIGABYTE = 1e9
-# Everything that is measured of a fit, and those of it of which less is better.
+# Everything that is measured of every fit, and those of it of which less is better.
 MEASURES = (*METRICS, "input_psnr", "seconds", "main_memory_gb", "gpu_memory_gb")
 LOWER_IS_BETTER = frozenset({"motion_error", "still_flicker", "seconds", "main_memory_gb", "gpu_memory_gb"})
+_BEST = {"higher": math.inf, "lower": -math.inf, "one": 1.0}
 
 Entries = Mapping[tuple[str, int], float]  # by scene and seed; what could not be measured is left out
 
@@ -54,6 +56,13 @@ class Difference:
     by_scene: dict[str, float]
 
 
+def measures_of(results: Sequence[Result]) -> tuple[str, ...]:
+    """`MEASURES`, and after those of images the further metrics that results have, in the order of the registry."""
+    found = {name for result in results for name in (*result.metrics, *result.not_computed)}
+    further = [name for name in PROTOCOL_METRICS if name in found and name not in MEASURES]
+    return (*METRICS, *further, *MEASURES[len(METRICS) :])
+
+
 def entries(results: Sequence[Result], variant: str, measure: str) -> Entries:
     """One measure of one variant by scene and seed."""
     found = {(result.scene, result.seed): _value(result, measure) for result in results if result.variant == variant}
@@ -76,13 +85,21 @@ def difference(values: Entries, base: Entries, measure: str) -> Difference:
     Args:
         values: entries of the variant.
         base: entries of the base variant.
-        measure: name of the measure, which decides whether more or less is better.
+        measure: name of the measure, which decides what is better.
     """
     pairs = {key: values[key] - base[key] for key in values if key in base}
     by_scene = means_by_scene(pairs)
-    sign = -1 if measure in LOWER_IS_BETTER else 1
-    better = sum(sign * value > 0 for value in by_scene.values())
+    ours = means_by_scene({key: values[key] for key in pairs})
+    theirs = means_by_scene({key: base[key] for key in pairs})
+    better = sum(_is_better(ours[scene], theirs[scene], measure) for scene in by_scene)
     return Difference(_mean(by_scene), _spread(pairs), better, len(by_scene), by_scene)
+
+
+def _is_better(value: float, base: float, measure: str) -> bool:
+    best = _BEST["lower" if measure in LOWER_IS_BETTER else "higher"]
+    if measure in PROTOCOL_METRICS:
+        best = _BEST[PROTOCOL_METRICS[measure].better]
+    return (value - base) * best > 0 if math.isinf(best) else abs(value - best) < abs(base - best)
 
 
 def _value(result: Result, measure: str) -> float:

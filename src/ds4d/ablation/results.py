@@ -30,6 +30,7 @@ class Result:
         settings: everything that determines the fit, as JSON: `scene`, `preset` (what the variants share) and
             `variant`.
         metrics: metrics by name; NaN where nothing could be measured.
+        not_computed: why further metrics that were asked for have no value, and what to do, by their name.
         seconds: duration of the fit without scoring.
         num_gaussians: number of Gaussians at the end.
         peak_memory_bytes: peak memory of the process (`main`) and of the GPU (`gpu`).
@@ -47,6 +48,7 @@ class Result:
     seconds: float
     num_gaussians: int
     peak_memory_bytes: dict[str, int] = field(default_factory=dict)
+    not_computed: dict[str, str] = field(default_factory=dict)
     device: str = "cpu"
     side_by_side: int = 1
     ds4d: str = __version__
@@ -111,6 +113,7 @@ def check_comparable(fits: Iterable[tuple[str, str, Mapping[str, Any]]]) -> None
             ("preset", settings["preset"]),
             (f"variant {variant}", settings["variant"]),
             (f"perturbation of scenes scored on {scored_on}", settings["scene"]["perturbed"]),
+            (f"strength of it in scenes scored on {scored_on}", settings["scene"].get("strength", 1.0)),
         ):
             first, theirs = shared.setdefault(key, (source, value))
             difference = first_difference(theirs, value, key)

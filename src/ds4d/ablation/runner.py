@@ -302,6 +302,7 @@ def _result(fit: Fit, measured: _Measured, jobs: int) -> Result:
         metrics=measured.score.metrics,
         seconds=measured.score.seconds,
         num_gaussians=measured.score.num_gaussians,
+        not_computed=measured.score.not_computed,
         peak_memory_bytes=measured.peak_memory_bytes,
         device=measured.device,
         side_by_side=jobs,

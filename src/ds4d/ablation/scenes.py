@@ -1,9 +1,10 @@
 """The scenes of an ablation: what is fitted, and the images that each fit is scored on."""
 
 import dataclasses
+import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -12,14 +13,14 @@ import torch
 from jaxtyping import UInt8
 
 from ds4d.config import GenerateConfig
-from ds4d.core import Progress, Stopwatch, report_progress
+from ds4d.core import Progress, Stopwatch, check_ranges, report_progress
 from ds4d.data import FolderConfig, PerturbationConfig, check_masks, load_views, perturb_views
-from ds4d.evaluation import evaluate, score_training_views
+from ds4d.evaluation import ProtocolConfig, evaluate, score_clips, score_scene, score_training_views
 from ds4d.geometry import transform_cameras
 from ds4d.io import unpremultiply
-from ds4d.metrics import score_view
+from ds4d.metrics import METRICS, score_view
 from ds4d.pipeline import prepare
-from ds4d.scene import Scene, render_rgba
+from ds4d.scene import BakedGaussians, Scene, render_rgba
 from ds4d.training import StepDone
 from ds4d.types import Frames, MultiViewVideo, Renderer
 
@@ -39,6 +40,8 @@ class AblationScene:
             out of the fit, or the input view, which is fitted.
         perturbed: whether the training views besides the input view are perturbed as a generator's are.
         held_out: index of the view that is left out of the fit, or None.
+        strength: factor of the perturbation's size (`ds4d.data.PerturbationConfig`); with 0, views are exact and have
+            the loss weight of perturbed ones.
     """
 
     name: str
@@ -46,6 +49,10 @@ class AblationScene:
     scored_on: ScoredOn
     perturbed: bool = False
     held_out: int | None = None
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_ranges(self, strength="[0, 100]")
 
 
 @dataclass(frozen=True)
@@ -58,11 +65,13 @@ class Score:
         seconds: duration of the fit with reading and initialization, without scoring. The first fit of a process takes
             longer because it compiles or loads kernels.
         num_gaussians: number of Gaussians at the end.
+        not_computed: why further metrics that were asked for have no value, and what to do, by their name.
     """
 
     metrics: dict[str, float]
     seconds: float
     num_gaussians: int
+    not_computed: dict[str, str] = field(default_factory=dict)
 
 
 def find_scenes(
@@ -116,13 +125,19 @@ def load_training_views(scene: AblationScene, views: FolderConfig) -> MultiViewV
     return load_views(scene.data, views)
 
 
-def fit_scene(scene: AblationScene, config: GenerateConfig, device: torch.device) -> Score:
+def fit_scene(
+    scene: AblationScene,
+    config: GenerateConfig,
+    device: torch.device,
+    further: Mapping[str, Sequence[str]] | None = None,
+) -> Score:
     """Fits a scene and scores the result.
 
     Args:
         scene: scene to fit.
         config: all settings; `config.seed` also seeds the perturbation of views.
         device: device to work on.
+        further: further metrics by the protocol that they are computed by (`ds4d.evaluation.metrics_by_protocol`).
 
     Raises:
         ValueError: the folder or the settings cannot be used.
@@ -141,8 +156,9 @@ def fit_scene(scene: AblationScene, config: GenerateConfig, device: torch.device
         metrics = evaluate(fitted, trainer.renderer, scene.data, "test").total
     else:
         metrics = score_against_view(fitted, trainer.renderer, video, scene.held_out or 0)
-    input_psnr = _input_psnr(fitted, trainer.renderer, trainer.video)
-    return Score({**metrics, "input_psnr": input_psnr}, watch.seconds["training"], fitted.frames.num_gaussians)
+    more, not_computed = _further_metrics(further or {}, fitted, trainer.renderer, scene, video)
+    metrics |= {"input_psnr": _input_psnr(fitted, trainer.renderer, trainer.video), **more}
+    return Score(metrics, watch.seconds["training"], fitted.frames.num_gaussians, not_computed)
 
 
 def without_view(video: MultiViewVideo, index: int) -> MultiViewVideo:
@@ -181,10 +197,46 @@ def score_against_view(scene: Scene, renderer: Renderer, video: MultiViewVideo, 
         video: video with cameras in world space.
         index: index of the view.
     """
+    return score_view(*_clip_of_view(scene, renderer, video, index))
+
+
+def _clip_of_view(
+    scene: Scene, renderer: Renderer, video: MultiViewVideo, index: int
+) -> tuple[UInt8[np.ndarray, "T H W 4"], UInt8[np.ndarray, "T H W 4"]]:
+    """True and rendered images of one view, straight alpha."""
     times = video.valid[:, index].nonzero().squeeze(1)
     cameras = transform_cameras(scene.world, video.cameras.select(times, torch.full_like(times, index)))
     truth = np.stack([unpremultiply(video.frames.read(time, index)) for time in times.tolist()])
-    return score_view(truth, render_rgba(scene, renderer, cameras, video.times[times]))
+    return truth, np.stack(list(render_rgba(scene, renderer, cameras, video.times[times])))
+
+
+def _further_metrics(
+    further: Mapping[str, Sequence[str]],
+    scene: BakedGaussians,
+    renderer: Renderer,
+    of: AblationScene,
+    video: MultiViewVideo,
+) -> tuple[dict[str, float], dict[str, str]]:
+    """The metrics by name, NaN where there is none, and why."""
+    values: dict[str, float] = {}
+    reasons: dict[str, str] = {}
+    for protocol, names in further.items():
+        asked = tuple(name for name in names if name not in METRICS)  # which every fit is scored by
+        if not asked:
+            continue
+        config = ProtocolConfig(metrics=asked)
+        if protocol == "tracks" and not (of.scored_on == "held-out views" and (of.data / "points.npy").is_file()):
+            values |= dict.fromkeys(asked, math.nan)
+            reasons |= dict.fromkeys(asked, f"{of.name} has no true points; give a folder with points.npy")
+            continue
+        if of.scored_on == "held-out views":
+            scores = score_scene(protocol, scene, of.data, config, scene.device)
+        else:
+            clip = _clip_of_view(scene, renderer, video, of.held_out or 0)
+            scores = score_clips(protocol, {of.scored_on: clip}, config, scene.device)
+        values |= scores.values
+        reasons |= scores.not_computed
+    return values, reasons
 
 
 class _SelectedViews:
@@ -236,8 +288,13 @@ def _fitted_views(scene: AblationScene, video: MultiViewVideo, seed: int) -> Mul
     if scene.held_out is not None:
         return without_view(video, scene.held_out)
     if scene.perturbed:
-        return perturb_views(video, PerturbationConfig(), seed)
+        return perturb_views(video, _scaled(PerturbationConfig(), scene.strength), seed)
     return video
+
+
+def _scaled(config: PerturbationConfig, factor: float) -> PerturbationConfig:
+    sizes = ("warp_static", "warp_drift", "tint_static", "tint_drift", "blur")
+    return dataclasses.replace(config, **{name: factor * getattr(config, name) for name in sizes})
 
 
 def _input_psnr(scene: Scene, renderer: Renderer, video: MultiViewVideo) -> float:

@@ -11,15 +11,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ds4d.ablation.comparison import MEASURES, Difference, Mean, difference, entries, mean_of, means_by_scene
+from ds4d.ablation.comparison import Difference, Mean, difference, entries, mean_of, means_by_scene, measures_of
 from ds4d.ablation.results import Result, read_results
-from ds4d.ablation.variants import VARIANTS
+from ds4d.ablation.variants import CANDIDATES, VARIANTS
+from ds4d.evaluation import PROTOCOL_METRICS
 from ds4d.io import atomic_path
 
 BASE = "B"
 PLOTTED = ("psnr", "psnr_object", "psnr_dynamic")
 BY_SCENE = "psnr_dynamic"
 
+_KNOWN = {**VARIANTS, **CANDIDATES}
 _FAR = 4  # a variant this many times as far from 0 as any other does not set the plot's range
 _DIGITS = {"ssim": 4, "iou": 4, "seconds": 1, "motion_error": 3, "still_flicker": 3}  # others have 2
 
@@ -90,7 +92,7 @@ def make_tables(results: Sequence[Result], base: str | None = None) -> list[Tabl
     Raises:
         ValueError: there is no result of the base variant.
     """
-    present = [*(name for name in VARIANTS if any(result.variant == name for result in results))]
+    present = [*(name for name in _KNOWN if any(result.variant == name for result in results))]
     present += sorted({result.variant for result in results} - set(present))  # from a version with other variants
     if base is not None and base not in present:
         raise ValueError(f"--base must be a variant with results ({', '.join(present)}), got {base!r}. Choose one.")
@@ -149,7 +151,8 @@ def _clip_outlier(axis: Any, shown: Sequence[Difference]) -> None:
 
 def _table(results: Sequence[Result], scored_on: str, present: Sequence[str], base: str) -> Table:
     names = [variant for variant in present if any(result.variant == variant for result in results)]
-    values = {measure: {variant: entries(results, variant, measure) for variant in names} for measure in MEASURES}
+    measures = measures_of(results)
+    values = {measure: {variant: entries(results, variant, measure) for variant in names} for measure in measures}
     scenes = sorted({result.scene for result in results})
     by_variant = {variant: means_by_scene(values[BY_SCENE][variant]) for variant in names}
     return Table(
@@ -158,14 +161,14 @@ def _table(results: Sequence[Result], scored_on: str, present: Sequence[str], ba
         fits=len(scenes) * len({result.seed for result in results}),
         variants=names,
         base=base,
-        means={measure: {variant: mean_of(values[measure][variant]) for variant in names} for measure in MEASURES},
+        means={measure: {variant: mean_of(values[measure][variant]) for variant in names} for measure in measures},
         differences={
             measure: {
                 variant: difference(values[measure][variant], values[measure].get(base, {}), measure)
                 for variant in names
                 if variant != base
             }
-            for measure in MEASURES
+            for measure in measures
         },
         by_scene={
             scene: {variant: by_variant[variant][scene] for variant in names if scene in by_variant[variant]}
@@ -182,9 +185,10 @@ def _facts(results: Sequence[Result]) -> dict[str, Any]:
         "ds4d": sorted({result.ds4d for result in results}),
         "devices": sorted({result.device for result in results}),
         "side_by_side": sorted({result.side_by_side for result in results}),
+        "not_computed": {name: why for result in results for name, why in sorted(result.not_computed.items())},
         "variants": {
             name: variant.description
-            for name, variant in VARIANTS.items()
+            for name, variant in _KNOWN.items()
             if any(result.variant == name for result in results)
         },
     }
@@ -202,6 +206,12 @@ def _heading(facts: dict[str, Any]) -> Iterator[str]:
     yield ""
     for name, description in facts["variants"].items():
         yield f"- {name}: {description}"
+    if facts["not_computed"]:
+        yield ""
+        yield "Not computed, for some fits or all:"
+        yield ""
+        for name, why in facts["not_computed"].items():
+            yield f"- {name}: {why}"
 
 
 def _markdown(table: Table) -> Iterator[str]:
@@ -210,7 +220,7 @@ def _markdown(table: Table) -> Iterator[str]:
     yield ""
     yield "Means over the scenes, ± their spread over seeds:"
     yield ""
-    measured = [name for name in MEASURES if any(mean.fits for mean in table.means[name].values())]
+    measured = [name for name in table.means if any(mean.fits for mean in table.means[name].values())]
     lines = [
         [name, *(_mean_cell(table.means[name][variant], _digits(name)) for variant in table.variants)]
         for name in measured
@@ -258,7 +268,8 @@ def _grid(head: Sequence[str], lines: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def _digits(measure: str) -> int:
-    return _DIGITS.get(measure, 2)
+    further = measure in PROTOCOL_METRICS and not PROTOCOL_METRICS[measure].unit
+    return _DIGITS.get(measure, 4 if further else 2)
 
 
 def _mean_cell(mean: Mean, digits: int) -> str:

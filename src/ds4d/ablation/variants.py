@@ -6,6 +6,7 @@ from functools import partial
 from typing import Literal
 
 from ds4d.config import GenerateConfig
+from ds4d.deformation import FieldConfig
 from ds4d.fusion import FusionConfig
 from ds4d.losses import ViewCorrectionConfig
 
@@ -76,17 +77,67 @@ _VARIANTS = (
 VARIANTS: dict[str, Variant] = {variant.name: variant for variant in _VARIANTS}
 
 
+def _with_loss_weights(config: GenerateConfig) -> GenerateConfig:
+    return replace(config, decoupling=replace(config.decoupling, loss_weight=_LOSS_WEIGHT))
+
+
+def _visible(config: GenerateConfig) -> GenerateConfig:
+    return VARIANTS["visible"].change(config)
+
+
+def _gated(config: GenerateConfig) -> GenerateConfig:
+    return replace(config, field=replace(config.field or FieldConfig(), dynamic_gate=True))
+
+
+def _hidden_only(config: GenerateConfig) -> GenerateConfig:
+    return replace(config, fusion=replace(config.fusion or FusionConfig(), hidden_only=True))
+
+
+_LOSS_WEIGHT, _SEGMENTS = 4.0, 4
+_CANDIDATES = (
+    Variant(
+        "B+weights",
+        "B, with image losses weighted up to five times where features are dynamic",
+        lambda config: _with_loss_weights(VARIANTS["B"].change(config)),
+    ),
+    Variant("visible+weights", "visible, with the same weights", lambda config: _with_loss_weights(_visible(config))),
+    Variant(
+        "visible+gate",
+        "visible, with all changes scaled by a learned gate on the dynamic share",
+        lambda config: _gated(_visible(config)),
+    ),
+    Variant(
+        "visible+hidden",
+        "visible, with features only for points that the input view does not see",
+        lambda config: _hidden_only(_visible(config)),
+    ),
+    Variant(
+        "visible+robust",
+        "visible, with a robust mean as the reference",
+        lambda config: _visible(replace(config, decoupling=replace(config.decoupling, reference="robust"))),
+    ),
+    Variant(
+        "visible+segments",
+        f"visible, with a reference for each of {_SEGMENTS} segments of the video",
+        lambda config: _visible(replace(config, decoupling=replace(config.decoupling, segments=_SEGMENTS))),
+    ),
+)
+# What the dynamic part could guide besides or instead of the fused feature; compared only where they are named.
+CANDIDATES: dict[str, Variant] = {variant.name: variant for variant in _CANDIDATES}
+
+
 def variant_configs(shared: GenerateConfig, names: Sequence[str] = ()) -> dict[str, GenerateConfig]:
-    """The settings of the variants by name, in the order of `VARIANTS`.
+    """The settings of the variants by name, in the order of `VARIANTS` and `CANDIDATES`.
 
     Args:
         shared: settings that all variants share.
-        names: names of variants; all of them if empty.
+        names: names of variants or of `CANDIDATES`; all variants if empty.
 
     Raises:
         ValueError: a name is unknown.
     """
-    unknown = [name for name in names if name not in VARIANTS]
+    known = {**VARIANTS, **CANDIDATES}
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise ValueError(f"--variants must be of {', '.join(VARIANTS)}, got {unknown[0]!r}. Correct the name.")
-    return {name: variant.change(shared) for name, variant in VARIANTS.items() if name in names or not names}
+        raise ValueError(f"--variants must be of {', '.join(known)}, got {unknown[0]!r}. Correct the name.")
+    return {name: variant.change(shared) for name, variant in known.items() if name in (names or VARIANTS)}

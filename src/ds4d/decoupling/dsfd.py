@@ -1,13 +1,15 @@
 """DSFD, dynamic-static feature decoupling: projection of each token on its reference, and the remainder."""
 
+import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ds4d.core import check_choices, released, rows_at_once
+from ds4d.core import check_choices, check_ranges, released, rows_at_once
 from ds4d.decoupling.reference import REFERENCES, ReferenceName
 from ds4d.types import Cameras, DecoupledFeatures
 
@@ -21,15 +23,22 @@ class DecouplingConfig:
 
     Attributes:
         reference: features that those of each frame are projected on: of the `middle` frame, the `mean` over all
-            frames, the direction half-way between the two (`middle+mean`), or the `plane` of both (for the ablation).
+            frames, the direction half-way between the two (`middle+mean`), the `plane` of both (for the ablation), or a
+            `robust` mean, which few odd frames do not move.
+        segments: number of parts of equal duration, each of which has a reference of its own frames.
         enabled: append the dynamic part to the frame features; without it they are used alone (row D of the ablation).
+        loss_weight: how much more the image losses count where features are dynamic: weights are proportional to 1 +
+            `loss_weight` times the dynamic share, with a mean of 1 over each image; 0 weighs all pixels alike.
     """
 
     reference: ReferenceName = "middle+mean"
+    segments: int = 1
     enabled: bool = True
+    loss_weight: float = 0.0
 
     def __post_init__(self) -> None:
         check_choices(self, reference=REFERENCES)
+        check_ranges(self, segments="[1, 4096]", loss_weight="[0, 1000]")
 
 
 def reference_basis(maps: Float[Tensor, "T V C h w"], reference: str) -> Float[Tensor, "R V C h w"]:
@@ -61,6 +70,16 @@ def reference_of_all(maps: Float[Tensor, "T V C h w"], reference: str) -> Float[
         cells = [frames[..., first : first + rows, :].float() for frames in released(maps)]
         parts.append(reference_basis(torch.cat(cells), reference))
     return torch.cat(parts, dim=-2)
+
+
+def references_of_segments(
+    maps: Float[Tensor, "T V C h w"], config: DecouplingConfig
+) -> Iterator[tuple[slice, Float[Tensor, "R V C h w"]]]:
+    """The frames of each segment, and the basis that they are projected on; as many segments as frames at most."""
+    segments = min(config.segments, len(maps))
+    edges = [round(len(maps) * part / segments) for part in range(segments + 1)]
+    for first, end in itertools.pairwise(edges):
+        yield slice(first, end), reference_of_all(maps[first:end], config.reference)
 
 
 def decouple(maps: Float[Tensor, "T V C h w"], basis: Float[Tensor, "R _ _ _ _"]) -> DecoupledFeatures:

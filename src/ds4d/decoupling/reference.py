@@ -7,6 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+_MEDIAN_STEPS = 10
+_NEAR_FRAME = 1e-3  # distance of directions below which a frame counts no more than at it
+
 
 def middle(maps: Float[Tensor, "T V C h w"]) -> Float[Tensor, "1 V C h w"]:
     """The features of the middle frame (semantics); nothing is dynamic in that frame itself."""
@@ -21,6 +24,20 @@ def mean(maps: Float[Tensor, "T V C h w"]) -> Float[Tensor, "1 V C h w"]:
 def middle_and_mean(maps: Float[Tensor, "T V C h w"]) -> Float[Tensor, "1 V C h w"]:
     """The direction half-way between `middle` and `mean`."""
     return unit(middle(maps) + mean(maps))
+
+
+def robust(maps: Float[Tensor, "T V C h w"]) -> Float[Tensor, "1 V C h w"]:
+    """The direction with the least mean distance from those of all frames: a mean that few odd frames do not move.
+
+    Geometric median by Weiszfeld's iteration, a few steps from the mean.
+    """
+    directions = unit(maps)
+    center = directions.mean(0)
+    for _ in range(_MEDIAN_STEPS):
+        squares = (directions - center).square().sum(-3, keepdim=True)
+        weights = (squares + _NEAR_FRAME**2).rsqrt()
+        center = (weights * directions).sum(0) / weights.sum(0)
+    return unit(center)[None]
 
 
 def plane(maps: Float[Tensor, "T V C h w"]) -> Float[Tensor, "2 V C h w"]:
@@ -40,6 +57,7 @@ REFERENCES: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": mean,
     "middle+mean": middle_and_mean,
     "plane": plane,
+    "robust": robust,
 }
 
 if TYPE_CHECKING:

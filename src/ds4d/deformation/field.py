@@ -14,6 +14,8 @@ from ds4d.types import RawGaussians
 # Products of matrices on the CPU give the same bits with any number of threads if their sides are multiples of this;
 # others are split among the threads.
 _ALIGNED = 16
+# The gate before training: nearly open for what moves as most of the dynamic cells do, .14 for what does not at all.
+_GATE_SLOPE, _GATE_MIDDLE = 12.0, 0.15
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class FieldConfig:
         depth: number of layers of the trunk; the first maps the HexPlane features and the point features.
         deform_opacity: let opacities change over time.
         deform_color: let colors change over time, for instance under light that does not move with the object.
+        dynamic_gate: scale all changes by a learned function of the point's dynamic share (DSFD), so that what its
+            features call still stays. Needs frame features.
     """
 
     hexplane: HexPlaneConfig = field(default_factory=HexPlaneConfig)
@@ -33,6 +37,7 @@ class FieldConfig:
     depth: int = 1
     deform_opacity: bool = False
     deform_color: bool = False
+    dynamic_gate: bool = False
 
     def __post_init__(self) -> None:
         check_ranges(self, width="[1, 4096]", depth="[1, 64]")
@@ -65,6 +70,7 @@ class DeformationField(nn.Module):
         if config.deform_color:
             sizes["sh"] = 3
         self.heads = nn.ModuleDict({name: _head(config.width, size) for name, size in sizes.items()})
+        self.gate = DynamicGate() if config.dynamic_gate and point_channels else None
 
     def forward(
         self,
@@ -91,11 +97,18 @@ class DeformationField(nn.Module):
         return self.changes_of(self.hexplane(means, times), point_features)
 
     def changes_of(
-        self, planes: Float[Tensor, "T N F"], point_features: Float[Tensor, "T N C"] | None = None
+        self,
+        planes: Float[Tensor, "T N F"],
+        point_features: Float[Tensor, "T N C"] | None = None,
+        shares: Float[Tensor, "T N 1"] | None = None,
     ) -> dict[str, Float[Tensor, "T N _"]]:
-        """`changes` for HexPlane features that were read before."""
+        """`changes` for HexPlane features that were read before; dynamic shares close the gate, where there is one."""
         hidden = self._hidden(planes, point_features)
-        return {name: head(hidden) for name, head in self.heads.items()}
+        changes = {name: head(hidden) for name, head in self.heads.items()}
+        if self.gate is None or shares is None:
+            return changes
+        openness = self.gate(shares)
+        return {name: openness * change for name, change in changes.items()}
 
     def first_shift(self, planes: Float[Tensor, "T N F"]) -> Float[Tensor, "T N 3"]:
         """Where the HexPlane alone, with point features of 0, moves the centers: a guess of where to read features."""
@@ -132,6 +145,19 @@ class DeformationField(nn.Module):
             opacity_logits=opacity_logits,
             sh=sh,
         )
+
+
+class DynamicGate(nn.Module):
+    """A factor in (0, 1) that rises with the dynamic share; where it rises, and how steeply, is learned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_slope = nn.Parameter(torch.tensor(_GATE_SLOPE).log())
+        self.middle = nn.Parameter(torch.tensor(_GATE_MIDDLE))
+
+    def forward(self, shares: Float[Tensor, "T N 1"]) -> Float[Tensor, "T N 1"]:
+        """The factor for dynamic shares in [0, 1]."""
+        return torch.sigmoid(self.log_slope.exp() * (shares - self.middle))
 
 
 def _head(width: int, size: int) -> nn.Sequential:

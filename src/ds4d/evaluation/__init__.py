@@ -12,8 +12,11 @@ from ds4d.evaluation.protocols import PROTOCOLS as PROTOCOLS
 from ds4d.evaluation.protocols import ProtocolConfig as ProtocolConfig
 from ds4d.evaluation.protocols import ProtocolName as ProtocolName
 from ds4d.evaluation.protocols import ProtocolScores as ProtocolScores
-from ds4d.evaluation.protocols import run_protocol as run_protocol
+from ds4d.evaluation.protocols import metrics_by_protocol as metrics_by_protocol
 from ds4d.evaluation.registry import PROTOCOL_METRICS as PROTOCOL_METRICS
+from ds4d.evaluation.running import run_protocol as run_protocol
+from ds4d.evaluation.running import score_clips as score_clips
+from ds4d.evaluation.running import score_scene as score_scene
 from ds4d.evaluation.scoring import Evaluation as Evaluation
 from ds4d.evaluation.scoring import evaluate as evaluate
 from ds4d.evaluation.scoring import render_frames as render_frames

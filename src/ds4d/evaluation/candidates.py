@@ -18,7 +18,7 @@ from ds4d.evaluation.scoring import render_frames
 from ds4d.evaluation.truths import Truth, image_folder, read_images, read_video, videos_in
 from ds4d.geometry import inverse_similarity, transform_points
 from ds4d.io import IMAGE_SUFFIXES, GltfModel, natural_key, read_gltf
-from ds4d.rendering import renderer_for
+from ds4d.rendering import render_mesh, renderer_for
 from ds4d.scene import BakedGaussians
 from ds4d.shapes import read_ply, read_splat
 from ds4d.shapes.point_files import read_points
@@ -48,19 +48,20 @@ class Candidate:
     """The result for one object.
 
     Args:
-        path: run, folder, or animated glTF file.
+        path: run, folder, or animated glTF file; for messages alone if a scene is given.
         device: device to render on.
+        scene: a fitted scene in place of what is at the path, on that device.
 
     Raises:
         ValueError: there is nothing at the path.
     """
 
-    def __init__(self, path: Path, device: torch.device) -> None:
+    def __init__(self, path: Path, device: torch.device, scene: BakedGaussians | None = None) -> None:
         if not path.exists():
             raise ValueError(f"{path} must be the result for this object, got nothing there.")
         self.path, self.device = path, device
-        self.is_run = (path / "config.json").is_file() or (path / "scene.json").is_file()
-        self._scene: BakedGaussians | None = None
+        self.is_run = scene is not None or (path / "config.json").is_file() or (path / "scene.json").is_file()
+        self._scene = scene
 
     @property
     def scene(self) -> BakedGaussians:
@@ -104,12 +105,13 @@ class Candidate:
         files = self._shape_files()
         if not files:
             raise ValueError(f"{self.path} must hold the view {view} as a folder of images or a video, got neither.")
-        if not cameras or not _is_gaussians(files[0]):
+        is_gltf = files[0].suffix.lower() in GLTF
+        if not cameras or not (is_gltf or _is_gaussians(files[0])):
             raise ValueError(
-                f"{files[0]} must be of Gaussians and the truth have cameras, to be rendered here. Render it with the "
-                "program that made it, and give a folder of images per view."
+                f"{files[0]} must be of Gaussians, GLB or glTF, and the truth have cameras, to be rendered here. "
+                "Render it with the program that made it, and give a folder of images per view."
             )
-        return self._rendered(files, cameras)
+        return self._rendered_meshes(files, cameras) if is_gltf else self._rendered(files, cameras)
 
     def points(self, count: int, total: int) -> MovingPoints:
         """Surface points of the first frames, in the world of the files.
@@ -169,6 +171,28 @@ class Candidate:
                 straight = rendering.colors / rendering.alphas.clamp_min(1e-8)
                 rgba = torch.cat((straight, rendering.alphas), dim=2)[0, 0].clamp(0, 1)
                 images.append((rgba * 255).round().byte().movedim(0, -1).cpu().numpy())
+        return np.stack(images)
+
+    def _rendered_meshes(
+        self, files: Sequence[Path], cameras: Sequence[TransformsFrame]
+    ) -> UInt8[np.ndarray, "T H W 4"]:
+        """Meshes of one file per frame, or one animated mesh, rendered at the cameras of the frames."""
+        if len(files) == 1 and len(cameras) > 1:
+            model = _animated(files[0])
+            seconds = np.array([frame.time for frame in cameras]) * model.clips[0].seconds
+            moved = zip([model] * len(cameras), model.vertices_over(0, seconds), strict=True)
+        elif len(files) < len(cameras):
+            raise ValueError(
+                f"{self.path} must hold one file per frame or an animated glTF file, got {len(files)} for "
+                f"{len(cameras)}. Export all frames, or compare fewer with --frames."
+            )
+        else:
+            models = (read_gltf(path) for path in files[: len(cameras)])
+            moved = ((model, model.vertices_at(None, 0.0)) for model in models)
+        images = [
+            render_mesh(model, vertices, frame.viewmat.numpy(), frame.K.numpy(), *_size(frame))
+            for (model, vertices), frame in zip(moved, cameras, strict=True)
+        ]
         return np.stack(images)
 
     def _points_of_run(self, times: Float[np.ndarray, " T"]) -> MovingPoints:
@@ -232,12 +256,17 @@ def _points_of_files(files: Sequence[Path]) -> MovingPoints:
 
 def _points_of_animation(path: Path, times: Float[np.ndarray, " T"]) -> MovingPoints:
     """Points on an animated mesh at times of its first clip, in [0, 1]."""
-    model: GltfModel = read_gltf(path)
-    if not model.clips:
-        raise ValueError(f"{path} must have an animation, got none. Export it with one, or give one file per frame.")
+    model = _animated(path)
     vertices = model.vertices_over(0, times * model.clips[0].seconds).astype(np.float64)
     where = _places(vertices[0], model.faces)
     return MovingPoints([_at(frame, model.faces, where) for frame in vertices], tracked=True)
+
+
+def _animated(path: Path) -> GltfModel:
+    model = read_gltf(path)
+    if not model.clips:
+        raise ValueError(f"{path} must have an animation, got none. Export it with one, or give one file per frame.")
+    return model
 
 
 Places = tuple[np.ndarray, np.ndarray]  # triangle and barycentric coordinates of each point

@@ -43,6 +43,7 @@ def _lpips(paths: Sequence[Path]) -> Lpips:
 
 NETWORKS: dict[str, Network] = {
     "lpips": Network(_LPIPS, _lpips),
+    "lpips-random": Network((), lambda paths: Lpips.stand_in()),
     "clip": Network(("clip",), lambda paths: ClipSimilarity("clip", paths[0])),
     "clip-bigg": Network(("clip-bigg",), lambda paths: ClipSimilarity("clip-bigg", paths[0])),
     "i3d": Network(("i3d",), lambda paths: I3d(read_tensors(_file("i3d", paths[0])))),

@@ -1,30 +1,14 @@
-"""Evaluation protocols: which metrics are computed of which frames, over all objects of a set.
+"""Evaluation protocols: which metrics are computed of which frames, and the scores that they give."""
 
-An object that cannot be read or scored is a failure: it is listed with its error and counted beside every mean, and no
-mean contains a value in its place.
-"""
-
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-import numpy as np
-import torch
 from PIL import Image
 
 from ds4d import __version__
-from ds4d.core import check_ranges, tracked
-from ds4d.evaluation.candidates import Candidate
-from ds4d.evaluation.networks import LoadedNetworks, NotComputedError
-from ds4d.evaluation.registry import PROTOCOL_METRICS, Features, Metric
-from ds4d.evaluation.subjects import ClipPair, ShapePair, ViewGrid
-from ds4d.evaluation.truths import Truth, read_points, read_truths
-from ds4d.metrics import average_views
-from ds4d.metrics.alignment import AlignmentConfig
-
-T = TypeVar("T")
+from ds4d.core import check_ranges
+from ds4d.evaluation.registry import PROTOCOL_METRICS, Metric
 
 ProtocolName = Literal["views", "consistent4d", "v2m4", "tracks"]
 
@@ -161,188 +145,32 @@ class ProtocolScores:
         return [scores for scores in self.objects if scores.error]
 
 
-ShowClip = Callable[[str, ClipPair], None]
-
-
-def run_protocol(
-    name: str,
-    result: Path,
-    data: Path,
-    config: ProtocolConfig,
-    device: torch.device,
-    *,
-    show: ShowClip | None = None,
-) -> ProtocolScores:
-    """Scores the results for all objects of a set.
+def metrics_by_protocol(protocol: str | None, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The metrics to compute, by the protocol that they are computed by.
 
     Args:
-        name: key in `PROTOCOLS`.
-        result: result for the one object of the set, or a folder with one result per object, named as in the set.
-        data: folder of the truth.
-        config: how the protocol is run.
-        device: device of renderers and networks.
-        show: called with the name of the object and every clip that was scored.
+        protocol: key in `PROTOCOLS`; None computes metrics of images by `views` and those of shapes by `tracks`.
+        names: keys in `PROTOCOL_METRICS`; empty takes those of the protocol, or none without a protocol.
 
     Raises:
-        ValueError: the truth cannot be read.
+        ValueError: a name is unknown, or not of the protocol.
     """
-    protocol = PROTOCOLS[name]
-    layout, truths = read_truths(data, config.split)
+    config = ProtocolConfig(metrics=tuple(names))
+    if protocol is not None:
+        return {protocol: tuple(metric.name for metric in metrics_of(PROTOCOLS[protocol], config))}
+    found: dict[str, list[str]] = {}
+    for key in names:
+        found.setdefault("tracks" if PROTOCOL_METRICS[key].level == "shape" else "views", []).append(key)
+    return {key: tuple(dict.fromkeys(values)) for key, values in found.items()}
+
+
+def metrics_of(protocol: Protocol, config: ProtocolConfig) -> list[Metric]:
+    """The metrics that a protocol computes."""
     metrics = [PROTOCOL_METRICS[key] for key in config.metrics or protocol.metrics]
-    wrong = [metric.name for metric in metrics if (metric.level == "shape") != (name == "tracks")]
+    wrong = [metric.name for metric in metrics if (metric.level == "shape") != (protocol.name == "tracks")]
     if wrong:
         raise ValueError(
-            f"--metrics must be of the protocol {name} ({', '.join(protocol.metrics)}), got {wrong[0]}. "
+            f"--metrics must be of the protocol {protocol.name} ({', '.join(protocol.metrics)}), got {wrong[0]}. "
             f"Use another --protocol for it."
         )
-    run = _Run(protocol, config, device, metrics)
-    whole = len(truths) == 1 and not (result / next(iter(truths))).exists()
-    objects = []
-    for truth in tracked(list(truths.values()), "scoring the objects"):
-        try:
-            candidate = Candidate(result if whole else result / truth.name, device)
-            objects.append(run.shapes(truth, candidate) if name == "tracks" else run.images(truth, candidate, show))
-        except (ValueError, OSError) as error:
-            objects.append(ObjectScores(truth.name, error=" ".join(str(error).split())))
-    values = {metric.name: [o.values.get(metric.name, math.nan) for o in objects] for metric in metrics}
-    counts = {key: sum(not math.isnan(value) for value in found) for key, found in values.items()}
-    total = {key: _mean(found) for key, found in values.items()}
-    for key, value in run.set_values().items():
-        total[key], counts[key] = value, 0 if math.isnan(value) else sum(not scores.error for scores in objects)
-    missing = {metric.name: run.reason(metric, objects) for metric in metrics if not counts[metric.name]}
-    return ProtocolScores(name, layout, config, tuple(objects), total, counts, missing, dict(run.networks.digests))
-
-
-class _Run:
-    """One run of a protocol: networks, what was left out, and the clips of the set."""
-
-    def __init__(
-        self, protocol: Protocol, config: ProtocolConfig, device: torch.device, metrics: Sequence[Metric]
-    ) -> None:
-        self.protocol, self.config = protocol, config
-        self.networks = LoadedNetworks(device)
-        self._metrics = list(metrics)
-        self._features: dict[str, list[Features]] = {}  # of all clips, by metrics of the set
-        self._left_out: dict[str, str] = {}  # of all objects
-        for metric in metrics:  # damaged weights are an error of the command, not of every object
-            try:
-                if metric.unavailable:
-                    raise NotComputedError(metric.unavailable)
-                if metric.network:
-                    self.networks.get(metric.network)
-            except NotComputedError as reason:
-                self._left_out[metric.name] = str(reason)
-
-    def images(self, truth: Truth, candidate: Candidate, show: ShowClip | None) -> ObjectScores:
-        """Scores of the clips and of the grid of one object."""
-        if not truth.views:
-            raise ValueError(f"{truth.name} must have images for the protocol {self.protocol.name}, got points alone.")
-        clips: dict[str, ClipPair] = {}
-        frames = 0
-        for view, read in truth.views.items():
-            true = read() if self.protocol.clip_frames else self._first_frames(read(), f"{truth.name} {view}")
-            frames = len(true)
-            clips |= self._cut(truth.name, view, true, candidate.frames(truth, view, frames))
-        reasons: dict[str, str] = {}
-        views = {name: self._values("clip", clip, len(clip.truth), reasons) for name, clip in clips.items()}
-        if show is not None:
-            for clip in clips.values():
-                show(truth.name, clip)
-        values = average_views(list(views.values()))
-        values |= self._values("grid", ViewGrid(truth.name, clips), frames, reasons)
-        self._keep_features(list(clips.values()), reasons)
-        return ObjectScores(truth.name, frames=frames, values=values, views=views, not_computed=reasons)
-
-    def shapes(self, truth: Truth, candidate: Candidate) -> ObjectScores:
-        """Scores of the moving shape of one object."""
-        if truth.points is None:
-            raise ValueError(f"{truth.name} must have points.npy or surfaces.npy for the protocol tracks, got neither.")
-        whole = read_points(truth.points)
-        true = self._first_frames(whole, truth.name)
-        found = candidate.points(len(true), len(whole))
-        alignment = AlignmentConfig(self.config.alignment_points, self.config.alignment_steps)
-        pair = ShapePair(truth.name, found.frames, found.tracked, true, alignment)
-        reasons: dict[str, str] = {}
-        values = self._values("shape", pair, len(true), reasons)
-        return ObjectScores(truth.name, frames=len(true), values=values, not_computed=reasons)
-
-    def set_values(self) -> dict[str, float]:
-        """Values of the set of all clips that were scored."""
-        return {name: PROTOCOL_METRICS[name].compute(found, None) for name, found in self._features.items()}
-
-    def reason(self, metric: Metric, objects: Sequence[ObjectScores]) -> str:
-        """Why no object has a value of a metric."""
-        if metric.name in self._left_out:
-            return self._left_out[metric.name]
-        own = [scores.not_computed[metric.name] for scores in objects if metric.name in scores.not_computed]
-        if own:
-            return own[0]
-        return "nothing to measure" if any(not scores.error for scores in objects) else "no object could be scored"
-
-    def _keep_features(self, clips: Sequence[ClipPair], reasons: dict[str, str]) -> None:
-        """Features of one object's clips for the metrics of the set, so that the clips need not be kept."""
-        for metric in self._metrics:
-            if metric.features is None or metric.name in self._left_out:
-                continue
-            try:
-                found = [self._value(metric, metric.features, clip, len(clip.truth)) for clip in clips]
-                self._features.setdefault(metric.name, []).extend(found)
-            except NotComputedError as reason:
-                reasons.setdefault(metric.name, str(reason))
-
-    def _first_frames(self, frames: np.ndarray, where: str) -> np.ndarray:
-        """The frames that are compared."""
-        if self.config.frames is not None and len(frames) < self.config.frames:
-            raise ValueError(
-                f"{where} must have the {self.config.frames} frames of --frames, got {len(frames)}. Compare fewer."
-            )
-        return frames[: self.config.frames]
-
-    def _cut(self, name: str, view: str, true: np.ndarray, rendered: np.ndarray) -> dict[str, ClipPair]:
-        """The clips of one view."""
-        length = len(true)
-        if self.protocol.clip_frames is not None:
-            length = self.config.frames or self.protocol.clip_frames
-        if not 0 < length <= len(true):
-            raise ValueError(
-                f"{name} {view} must have at least {max(1, length)} frames for the protocol {self.protocol.name}, got "
-                f"{len(true)}. Compare shorter clips with --frames."
-            )
-        size = (self.protocol.side, self.protocol.resampling)
-        if len(rendered) != len(true):
-            return {view: ClipPair(f"{name} {view}", true, rendered, *size)}  # which says what is wrong
-        clips = {}
-        for number, start in enumerate(range(0, len(true) - length + 1, length)):
-            key = view if len(true) < 2 * length else f"{view}-{number}"
-            part = slice(start, start + length)
-            clips[key] = ClipPair(f"{name} {key}", true[part], rendered[part], *size)
-        return clips
-
-    def _values(self, level: str, subject: Any, frames: int, reasons: dict[str, str]) -> dict[str, float]:
-        """The metrics of a level, NaN for those that cannot be computed; why is written into `reasons`."""
-        values = {}
-        for metric in self._metrics:
-            if metric.level != level:
-                continue
-            values[metric.name] = math.nan
-            if metric.name in self._left_out:
-                continue
-            try:
-                values[metric.name] = self._value(metric, metric.compute, subject, frames)
-            except NotComputedError as reason:
-                reasons.setdefault(metric.name, str(reason))
-        return values
-
-    def _value(self, metric: Metric, function: Callable[[Any, Any], T], subject: Any, frames: int) -> T:
-        if frames < metric.least_frames:
-            raise NotComputedError(f"it needs {metric.least_frames} frames, got {frames}; give longer clips")
-        if metric.needs_alpha and not subject.has_alpha:
-            raise NotComputedError("images have no alpha; render RGBA with a transparent background")
-        if metric.needs_tracks and not subject.tracked:
-            raise NotComputedError("points have no identity through the clip; export all frames with one topology")
-        return function(subject, self.networks.get(metric.network) if metric.network else None)
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return float(np.mean(known)) if known else math.nan
+    return metrics

@@ -261,6 +261,8 @@ _ALL = (
     Metric("ssim_joint_range", "SSIM, larger range of both images (Consistent4D)", "clip",
            _per_frame(frame_scores.ssim_of_joint_range), "", (-1.0, 1.0), "higher", _TORCHMETRICS),
     Metric("lpips", "LPIPS, VGG16", "clip", _lpips, oracle=_TORCHMETRICS, network="lpips"),
+    Metric("lpips_random", "stand-in for LPIPS: VGG16 with random weights", "clip", _lpips, oracle=_TORCHMETRICS,
+           network="lpips-random"),
     Metric("clip", "CLIP ViT-B/32 image similarity", "clip", _clip, "", (-1.0, 1.0), "higher",
            "transformers' own pipeline", network="clip"),
     Metric("clip_bigg", "OpenCLIP ViT-bigG/14 image similarity (V2M4)", "clip", _clip, "", (-1.0, 1.0), "higher",
@@ -316,5 +318,8 @@ _ALL = (
     Metric("track_error_aligned", "the same after a similarity", "shape",
            _tracks(shape_scores.track_error, aligned=True), oracle=_SCIPY, needs_tracks=True, least_frames=2),
 )  # fmt: skip
+
+# In no protocol, as nobody else can stand beside them; computed where they are asked for by name.
+STAND_INS = ("lpips_random",)
 
 PROTOCOL_METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}

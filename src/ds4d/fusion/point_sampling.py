@@ -14,6 +14,7 @@ from ds4d.geometry import project_points
 from ds4d.types import Cameras
 
 _NEAR = 0.01  # world units; a point nearer to a camera, or behind it, is outside its image
+_BARELY_SEEN = 1e-2  # sum of a point's visibilities
 _EPS = 1e-6  # interpolation weight below which a pixel does not count
 
 
@@ -150,6 +151,40 @@ def visibility_at(
     weight = sums[..., 1]
     behind = (point_depths - sums[..., 0] / weight.clamp_min(_EPS)).masked_fill(weight <= _EPS, -torch.inf)
     return torch.sigmoid((tolerance - behind) * (4 / tolerance)) * in_view
+
+
+def mean_over_views(
+    maps: Float[Tensor, "*T V C h w"],
+    points: Float[Tensor, "*T N 3"],
+    cameras: Cameras,
+    *,
+    valid: Float[Tensor, "*T V"],
+    depths: Float[Tensor, "*T V 1 _ _"] | None,
+    warps: Float[Tensor, "*T V 2 _ _"] | None,
+    tolerance: float,
+    otherwise: float,
+) -> Float[Tensor, "*T N C"]:
+    """The mean of the samples of the views that see a point.
+
+    Args:
+        maps: maps of V views.
+        points: points of each time, in the cameras' world.
+        cameras: cameras of the views [V], or of each time [*T, V].
+        valid: 1 for views that have an image, 0 for others.
+        depths: rendered depths for the depth test (`visibility`); without, a view sees all points inside its image.
+        warps: warps of the views' images (`sample_at_points`).
+        tolerance: of the depth test, world units.
+        otherwise: the value at points that no view sees.
+    """
+    positions, in_view, point_depths = project_to_images(points, cameras)
+    seen = in_view.to(maps.dtype)
+    if depths is not None:
+        seen = visibility_at(depths.to(maps.dtype), positions, in_view, point_depths, tolerance=tolerance)
+    seen = seen * valid[..., None]
+    total = PointSamples(maps, warp_positions(positions, warps)).weighted_sum(seen)
+    sum_of_weights = seen.sum(-2)[..., None]
+    # A point that is barely seen has a part of each value, so that nothing jumps where it disappears.
+    return (total + _BARELY_SEEN * otherwise) / (sum_of_weights + _BARELY_SEEN)
 
 
 def _weighted_again(maps: Tensor, positions: Tensor, weights: Tensor) -> Tensor:

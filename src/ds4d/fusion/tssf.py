@@ -30,6 +30,8 @@ class FusionConfig:
         depth_every: number of steps after which these depth images are outdated; densification outdates them, too.
         tolerance: distance behind the rendered surface at which visibility is 0.5, normalized units (the object has
             radius 0.5).
+        hidden_only: give features to the points that the input view does not see, by the depth test; those that it
+            sees have its pixels to learn from. Needs a rule that samples other views.
     """
 
     rule: RuleName = "visible"
@@ -39,16 +41,22 @@ class FusionConfig:
     depth_size: int = 128
     depth_every: int = 100
     tolerance: float = 0.03
+    hidden_only: bool = False
 
     def __post_init__(self) -> None:
         check_choices(self, rule=RULES)
         check_ranges(self, channels="[1, 4096]", distance_channels="[1, 4096]", depth_size="[8, 4096]")
         check_ranges(self, depth_every="[1, inf)", tolerance="(0, inf)")
+        if self.hidden_only and RULES[self.rule].input_view_only:
+            raise ValueError(
+                f"hidden_only must go with a rule that samples other views than the input view, got {self.rule!r}. "
+                "Choose another rule."
+            )
 
     @property
     def needs_depths(self) -> bool:
-        """Whether the rule tests visibility against rendered depths."""
-        return RULES[self.rule].needs_depths
+        """Whether visibility is tested against rendered depths."""
+        return RULES[self.rule].needs_depths or self.hidden_only
 
     @property
     def needs_distances(self) -> bool:
@@ -136,10 +144,34 @@ class Tssf(nn.Module):
             visible = in_view.to(reduced.dtype)
         if valid is not None:
             visible = visible * valid[..., None]
+        is_hidden = None
+        if self.config.hidden_only:
+            is_hidden = 1 - self._seen_by_input(depths, positions, in_view, point_depths, valid)
         positions, compared = warp_positions(positions, warps), None
         if distance_maps is not None and self.rule.needs_distances:
             compared = PointSamples(distance_maps.to(reduced.dtype), positions)
-        return self.rule(PointSamples(reduced, positions), visible, compared)
+        fused = self.rule(PointSamples(reduced, positions), visible, compared)
+        return fused if is_hidden is None else fused * is_hidden[..., None].to(fused.dtype)
+
+    def _seen_by_input(
+        self,
+        depths: Tensor | None,
+        positions: Float[Tensor, "*T V N 2"],
+        in_view: Tensor,
+        point_depths: Float[Tensor, "*T V N"],
+        valid: Tensor | None,
+    ) -> Float[Tensor, "*T N"]:
+        """Visibility of the points in the input view, by the depth test."""
+        assert depths is not None  # checked
+        first = (..., slice(0, 1), slice(None))
+        seen = visibility_at(
+            depths[..., :1, :, :, :].to(positions.dtype),
+            positions[..., :1, :, :],
+            in_view[first],
+            point_depths[first],
+            tolerance=self.config.tolerance,
+        )
+        return seen[..., 0, :] if valid is None else seen[..., 0, :] * valid[..., :1]
 
     def _check(
         self, maps: Tensor, points: Tensor, cameras: Cameras, distance_maps: Tensor | None, depths: Tensor | None
@@ -156,7 +188,7 @@ class Tssf(nn.Module):
             )
         for name, given, needed in (
             ("distance_maps", distance_maps, self.rule.needs_distances),
-            ("depths", depths, self.rule.needs_depths),
+            ("depths", depths, self.config.needs_depths),
         ):
             if needed and given is None:
                 raise ValueError(f"Tssf: {name} must be given for the rule {self.config.rule!r}, got None.")

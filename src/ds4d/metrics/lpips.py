@@ -7,6 +7,7 @@ weights and the heads fitted to it in `ds4d.weights.models`.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -114,6 +115,19 @@ class Lpips(nn.Module):
         backbone, heads = map(read_tensors, files)
         return Lpips(backbone, heads, NETWORK)
 
+    @staticmethod
+    def stand_in() -> "Lpips":
+        """A perceptual distance without weights: VGG16 with random ones, the same on every machine, and equal heads.
+
+        Its values are not those of LPIPS, and nothing was fitted to human judgments; it is less sensitive to small
+        shifts than differences of pixels are.
+        """
+        heads = {
+            f"lin{index}.model.1.weight": torch.full((1, channels, 1, 1), 1 / len(VGG16.channels))
+            for index, channels in enumerate(VGG16.channels)
+        }
+        return Lpips(_random_weights(VGG16), heads, VGG16)
+
     def forward(self, images: Float[Tensor, "B 3 H W"], targets: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
         """One distance per image, 0 for equal ones.
 
@@ -147,6 +161,21 @@ class Lpips(nn.Module):
             if number in self.network.compared:
                 compared.append(maps * (maps.square().sum(1, keepdim=True) + _EPS).rsqrt())
         return compared
+
+
+def _random_weights(network: Backbone) -> dict[str, Tensor]:
+    """Uniform weights up to sqrt(6 / fan in), which keep the scale of activations, and biases up to 0.1."""
+    stream = np.random.PCG64(0)  # its raw numbers are guaranteed to stay the same
+
+    def uniform(parameter: Tensor, size: float) -> Tensor:
+        numbers = stream.random_raw(parameter.numel()) >> 40  # 24 bits: exact in single precision
+        return torch.from_numpy(numbers.astype(np.float32) / 2**23 - 1).reshape(parameter.shape) * size
+
+    with torch.device("meta"):  # the shapes alone
+        shapes = network.build().state_dict()
+    return {
+        name: uniform(value, (6 / value[0].numel()) ** 0.5 if value.ndim > 1 else 0.1) for name, value in shapes.items()
+    }
 
 
 def _load(features: nn.Sequential, name: str, weights: dict[str, Tensor]) -> None:

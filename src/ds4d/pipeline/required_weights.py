@@ -102,7 +102,7 @@ def _used(config: GenerateConfig) -> Iterator[_Network]:
         yield _Network("views", MODELS[f"zero123plus-{zero123plus.version}"], zero123plus.folder, is_named=True)
     if config.features.kind == DINOV2:
         yield _Network("features", *dinov2_weights(config.features.dinov2), is_named=True)
-    if losses.lpips.weight:
+    if losses.lpips.weight and not config.training.lpips_stand_in:
         is_alone = not any(getattr(losses, name).weight for name in IMAGE_LOSSES if name != "lpips")
         for name in (NETWORK.weights, NETWORK.heads):
             yield _Network("lpips", MODELS[name], is_named=is_alone)

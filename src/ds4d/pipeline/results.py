@@ -21,7 +21,7 @@ from ds4d.training import Event as TrainingEvent
 from ds4d.training import LossLog, StepDone, TensorBoardLog, Trainer, read_log, save_checkpoint
 from ds4d.types import FrameFeatures
 from ds4d.visualize import plot_losses, saliency_map, write_outputs, write_saliency_map
-from ds4d.weights import MODELS, PretrainedModel
+from ds4d.weights import MODELS
 
 _POOR = 4.0  # dB below the median frame: the object is torn or missing in parts
 
@@ -79,19 +79,20 @@ def describe_parts(
     """What the parts of a run work with."""
     config = record.resolved_config
     losses, guidance = record.config.training.losses, record.config.guidance  # as requested
+    network = "stand-in with random weights" if config.training.lpips_stand_in else MODELS[NETWORK.weights].title
     return Provenance(
         views=training_input.description,
         features="none" if features is None else config.features.kind,
         init=describe_initialization(config.init, training_input.points),
-        lpips=_describe_loss(losses.lpips.weight, MODELS[NETWORK.weights], trainer.objective.uses_lpips),
-        sds=_describe_loss(guidance.weight, MODELS["zero123-xl"], trainer.guide is not None),
+        lpips=_describe_loss(losses.lpips.weight, network, trainer.objective.uses_lpips),
+        sds=_describe_loss(guidance.weight, MODELS["zero123-xl"].title, trainer.guide is not None),
     )
 
 
-def _describe_loss(weight: float, model: PretrainedModel, used: bool) -> str:
+def _describe_loss(weight: float, network: str, used: bool) -> str:
     if not weight:
         return "off"
-    return f"{model.title}, weight {weight:.3g}" if used else "off (weights not found)"
+    return f"{network}, weight {weight:.3g}" if used else "off (weights not found)"
 
 
 def warn_of_poor_frames(psnr: Float[Tensor, " T"]) -> None:

@@ -7,26 +7,25 @@ from ds4d.core import Degraded, notify
 from ds4d.features import extract_features
 from ds4d.guidance import load_guidance
 from ds4d.init import initial_gaussians, normalize_scene, register_mesh
-from ds4d.losses import Term
 from ds4d.metrics import Lpips
 from ds4d.rendering import renderer_for
-from ds4d.scene import DynamicGaussians, Motion, Timeline, cache_video_features
+from ds4d.scene import DynamicGaussians, Motion, Timeline, cache_video_features, with_dynamic_weights
 from ds4d.shapes.registration import Registration
-from ds4d.training import Trainer
+from ds4d.training import Trainer, TrainingConfig
 from ds4d.types import FrameFeatures, MultiViewVideo, PointCloud
 
 MIN_SIDE = 22  # pixels: training begins at half the size, where SSIM's window of 11 pixels must fit
 
 
 def extract_frame_features(video: MultiViewVideo, config: GenerateConfig, device: torch.device) -> FrameFeatures | None:
-    """The frame features that a run needs: of all views for fusion, else of the input view for the saliency map.
+    """The frame features that a run needs: of all views for fusion or loss weights, else of one for the saliency map.
 
     Returns:
         None where features cannot be compared over time: for a single frame, or a camera that moves.
     """
     if video.num_times == 1:
         return None
-    fused = config.fusion is not None and config.field is not None
+    fused = (config.fusion is not None and config.field is not None) or config.decoupling.loss_weight > 0
     if not video.cameras.is_static:
         if fused:
             message = (
@@ -59,7 +58,7 @@ def prepare(
     Raises:
         ValueError: the images are too small, the masks leave no object, or the file of initial points is unfit.
     """
-    lpips = _lpips(config.training.losses.lpips)
+    lpips = _lpips(config.training)
     least = MIN_SIDE if lpips is None else max(MIN_SIDE, 2 * lpips.network.min_side)
     if min(video.frames.width, video.frames.height) < least:
         raise ValueError(
@@ -73,11 +72,18 @@ def prepare(
         normalization, config.init, torch.Generator().manual_seed(config.seed), registration, points
     )
     timeline = Timeline(tuple(video.times.tolist()), video.duration, video.loops)
-    cache = None
+    cache, trained = None, normalization.video
+    if config.decoupling.loss_weight:
+        features = features or extract_frame_features(video, config, device)
+        if features is not None:
+            trained = with_dynamic_weights(trained, features, config.decoupling)
     if config.fusion is not None and config.field is not None:
         features = features or extract_frame_features(video, config, device)
         if features is not None:
-            cache = cache_video_features(normalization.video, features, config.decoupling, config.fusion)
+            with_shares = config.field.dynamic_gate
+            cache = cache_video_features(
+                normalization.video, features, config.decoupling, config.fusion, with_shares=with_shares
+            )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)  # modules are initialized from torch's global generator
         motion = None
@@ -87,7 +93,7 @@ def prepare(
         scene = DynamicGaussians(initial, motion, timeline, normalization.world)
     return Trainer(
         scene.to(device),
-        normalization.video,
+        trained,
         renderer,
         config.training,
         config.seed,
@@ -96,10 +102,12 @@ def prepare(
     )
 
 
-def _lpips(term: Term) -> Lpips | None:
-    """The network of the loss, if its weight is not 0 and its files are found."""
-    network = Lpips.if_available() if term.weight else None
-    if term.weight and network is None:
+def _lpips(config: TrainingConfig) -> Lpips | None:
+    """The network of the loss, if its weight is not 0 and its files are found, or its stand-in is asked for."""
+    if not config.losses.lpips.weight:
+        return None
+    network = Lpips.stand_in() if config.lpips_stand_in else Lpips.if_available()
+    if network is None:
         message = (
             "the LPIPS loss is off: the weights of VGG16 and of LPIPS were not both found. `ds4d weights` shows where "
             "they are searched for and how to get them."

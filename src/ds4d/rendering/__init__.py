@@ -4,6 +4,7 @@ import torch
 
 from ds4d.rendering.cpu import CpuRenderer as CpuRenderer
 from ds4d.rendering.gsplat_backend import GsplatRenderer as GsplatRenderer
+from ds4d.rendering.meshes import render_mesh as render_mesh
 from ds4d.rendering.reference import ReferenceRenderer as ReferenceRenderer
 from ds4d.rendering.settings import SplatSettings as SplatSettings
 from ds4d.types import Renderer

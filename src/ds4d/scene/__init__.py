@@ -9,6 +9,8 @@ from ds4d.scene.frame_features import FrameFeatureCache as FrameFeatureCache
 from ds4d.scene.frame_features import FrameObservation as FrameObservation
 from ds4d.scene.frame_features import cache_features as cache_features
 from ds4d.scene.frame_features import cache_video_features as cache_video_features
+from ds4d.scene.frame_features import dynamic_shares as dynamic_shares
+from ds4d.scene.frame_features import with_dynamic_weights as with_dynamic_weights
 from ds4d.scene.images import render_depths as render_depths
 from ds4d.scene.images import render_over as render_over
 from ds4d.scene.images import render_rgb as render_rgb

@@ -165,8 +165,10 @@ def _check_features(record: SceneRecord, tensors: dict[str, Tensor]) -> None:
         shapes |= {"times": (times,), "viewmats": (views, 4, 4), "Ks": (views, 3, 3)}
         if record.fusion.needs_distances or f"{_FEATURES}distance_maps" in names:
             shapes["distance_maps"] = (times, views, None, None, None)
+        if (record.field is not None and record.field.dynamic_gate) or f"{_FEATURES}shares" in names:
+            shapes["shares"] = (times, views, 1, None, None)
         shapes = {f"{_FEATURES}{name}": shape for name, shape in shapes.items()}
-        dtypes = {f"{_FEATURES}{name}": torch.half for name in ("maps", "distance_maps")}
+        dtypes = {f"{_FEATURES}{name}": torch.half for name in ("maps", "distance_maps", "shares")}
         if (depths := f"motion.{_FEATURES}depths") in names or record.fusion.needs_depths:
             shapes[depths], dtypes[depths] = (times, views, 1, None, None), torch.half
         if (warps := f"motion.{_FEATURES}warps") in names:

@@ -1,18 +1,26 @@
 """The decoupled features of all frames and views, with their cameras: what the fusion reads at any time."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
-from ds4d.core import large_tensor, release_pages
-from ds4d.decoupling import DecouplingConfig, check_static_cameras, decouple, reference_of_all
-from ds4d.fusion import FusionConfig, Tssf, pca_projection, standardize
+from ds4d.core import large_tensor, release_pages, released
+from ds4d.decoupling import (
+    DecouplingConfig,
+    check_static_cameras,
+    decouple,
+    dynamic_fraction,
+    references_of_segments,
+)
+from ds4d.fusion import FusionConfig, Tssf, mean_over_views, pca_projection, standardize
 from ds4d.geometry import nearest_frames
 from ds4d.types import Cameras, FrameFeatures, MultiViewVideo
 
+_FULL_SHARE = 0.99  # fraction of the cells below a dynamic share of 1: a few outliers must not set the scale
 _CLAMP = 1000.0  # standard deviations: a nearly constant channel must not overflow half precision
 
 
@@ -27,6 +35,7 @@ class FrameObservation:
         depths: rendered depth images that the rule `visible` tests points against, along the camera's z axis, 0 where
             nothing is rendered; None for other rules.
         warps: warp grids of the view correction (`fusion.sample_at_points`), half image sizes; None without one.
+        shares: dynamic shares (`dynamic_shares`), which gate the deformation; None without a gate.
     """
 
     maps: Float[Tensor, "B V D h w"]
@@ -34,6 +43,7 @@ class FrameObservation:
     distance_maps: Float[Tensor, "B V E h w"] | None = None
     depths: Float[Tensor, "B V 1 _ _"] | None = None
     warps: Float[Tensor, "B V 2 _ _"] | None = None
+    shares: Float[Tensor, "B V 1 h w"] | None = None
 
 
 class FrameFeatureCache(nn.Module):
@@ -49,6 +59,7 @@ class FrameFeatureCache(nn.Module):
         distance_maps: maps that the rule `distance` compares views by, or None.
         depths: rendered depth images for the rule `visible`, or None.
         warps: warp grids of the view correction, or None (`FrameObservation`).
+        shares: dynamic shares in half precision, or None.
     """
 
     maps: Tensor
@@ -59,6 +70,7 @@ class FrameFeatureCache(nn.Module):
     distance_maps: Tensor | None
     depths: Tensor | None
     warps: Tensor | None
+    shares: Tensor | None
 
     def __init__(
         self,
@@ -69,10 +81,11 @@ class FrameFeatureCache(nn.Module):
         distance_maps: Float[Tensor, "T V E h w"] | None = None,
         depths: Float[Tensor, "T V 1 _ _"] | None = None,
         warps: Float[Tensor, "T V 2 _ _"] | None = None,
+        shares: Float[Tensor, "T V 1 _ _"] | None = None,
     ) -> None:
         super().__init__()
         self.width, self.height = cameras.width, cameras.height
-        fixed = {"maps": maps, "valid": valid, "times": times, "distance_maps": distance_maps}
+        fixed = {"maps": maps, "valid": valid, "times": times, "distance_maps": distance_maps, "shares": shares}
         for name, tensor in {**fixed, "viewmats": cameras.viewmats, "Ks": cameras.Ks}.items():
             self.register_buffer(name, tensor, persistent=False)
         self.register_buffer("depths", depths)
@@ -107,7 +120,7 @@ class FrameFeatureCache(nn.Module):
         blended = {}
         for name, tensor in self.observed.items():
             blend = _blend_depths if name == "depths" else _blend
-            of_images = name in ("maps", "distance_maps")
+            of_images = name in ("maps", "distance_maps", "shares")
             blended[name] = blend(
                 tensor.index_select(0, low), tensor.index_select(0, high), valid_weight if of_images else weight
             )
@@ -130,6 +143,29 @@ class FrameFeatureCache(nn.Module):
             distance_maps=observation.distance_maps,
             depths=observation.depths,
             warps=observation.warps,
+        )
+
+    @torch.no_grad()
+    def share(
+        self, tssf: Tssf, points: Float[Tensor, "B N 3"], observation: FrameObservation
+    ) -> Float[Tensor, "B N 1"]:
+        """The dynamic share of points, mean over the views that see them; 1 where none does: nothing is known there.
+
+        Args:
+            tssf: fusion module, which decides how visibility is tested.
+            points: Gaussian centers at B times, in the cameras' world.
+            observation: what the views show at these times, with shares.
+        """
+        assert observation.shares is not None  # the field has a gate
+        return mean_over_views(
+            observation.shares.float(),
+            points,
+            self.cameras,
+            valid=observation.valid,
+            depths=observation.depths,
+            warps=observation.warps,
+            tolerance=tssf.config.tolerance,
+            otherwise=1.0,
         )
 
     @torch.no_grad()
@@ -157,7 +193,7 @@ class FrameFeatureCache(nn.Module):
         with torch.no_grad():
             maps = _stacked(self.maps, lambda frame: tssf.reduced(frame).half())
         return FrameFeatureCache(
-            maps, self.valid, self.times, self.cameras, self.distance_maps, self.depths, self.warps
+            maps, self.valid, self.times, self.cameras, self.distance_maps, self.depths, self.warps, self.shares
         )
 
     def fixed(self) -> dict[str, Tensor]:
@@ -166,7 +202,12 @@ class FrameFeatureCache(nn.Module):
 
 
 def cache_video_features(
-    video: MultiViewVideo, features: FrameFeatures, decoupling: DecouplingConfig, fusion: FusionConfig
+    video: MultiViewVideo,
+    features: FrameFeatures,
+    decoupling: DecouplingConfig,
+    fusion: FusionConfig,
+    *,
+    with_shares: bool = False,
 ) -> FrameFeatureCache:
     """`cache_features` of a multi-view video with static cameras.
 
@@ -175,12 +216,14 @@ def cache_video_features(
         features: frame features of all frames and views.
         decoupling: reference of the decoupling.
         fusion: fusion rule, which decides what is stored beside the maps.
+        with_shares: whether dynamic shares are stored, for a field with a gate.
 
     Raises:
         ValueError: a camera moves, or the features are not finite or belong to another video.
     """
     check_static_cameras(video.cameras)
-    return cache_features(features, video.times, video.cameras.at_time(0), decoupling, fusion)
+    cameras = video.cameras.at_time(0)
+    return cache_features(features, video.times, cameras, decoupling, fusion, with_shares=with_shares)
 
 
 def cache_features(
@@ -189,6 +232,8 @@ def cache_features(
     cameras: Cameras,
     decoupling: DecouplingConfig,
     fusion: FusionConfig,
+    *,
+    with_shares: bool = False,
 ) -> FrameFeatureCache:
     """Decouples frame features (DSFD) and standardizes them for the fusion.
 
@@ -201,6 +246,7 @@ def cache_features(
         cameras: one camera per view [V], in the world of the points to be projected.
         decoupling: reference of the decoupling.
         fusion: fusion rule, which decides what is stored beside the maps.
+        with_shares: whether dynamic shares are stored, for a field with a gate.
 
     Raises:
         ValueError: the features do not belong to these times and views, or are not finite.
@@ -217,7 +263,46 @@ def cache_features(
     if fusion.needs_depths:
         width = max(1, round(fusion.depth_size * cameras.width / cameras.height))
         depths = large_tensor((len(times), cameras.num_views, 1, fusion.depth_size, width), torch.half)
-    return FrameFeatureCache(content, features.valid.float(), times, cameras, distance_maps, depths)
+    shares = dynamic_shares(features, decoupling).half() if with_shares else None
+    return FrameFeatureCache(content, features.valid.float(), times, cameras, distance_maps, depths, shares=shares)
+
+
+def dynamic_shares(features: FrameFeatures, config: DecouplingConfig) -> Float[Tensor, "T V 1 h w"]:
+    """How dynamic each cell is, in [0, 1]: its dynamic fraction (`decoupling`), 1 for the most dynamic 1 % of cells.
+
+    Args:
+        features: frame features of all frames and views, of static cameras.
+        config: reference of the decoupling.
+    """
+    fractions = []
+    for view in range(features.maps.shape[1]):
+        maps = features.maps[:, view : view + 1]
+        parts = [
+            dynamic_fraction(decouple(frame.float(), basis))
+            for rows, basis in references_of_segments(maps, config)
+            for frame in released(maps[rows])
+        ]
+        fractions.append(torch.cat(parts))
+    shares = torch.cat(fractions, dim=1) * features.valid[..., None, None]
+    cells = shares[features.valid].flatten()
+    full = cells.kthvalue(max(1, int(_FULL_SHARE * len(cells)))).values.clamp_min(1e-6)
+    return (shares / full).clamp(0, 1).unsqueeze(2)
+
+
+def with_dynamic_weights(video: MultiViewVideo, features: FrameFeatures, config: DecouplingConfig) -> MultiViewVideo:
+    """The video with pixel weights that are higher where features are dynamic, mean 1 over each image.
+
+    Args:
+        video: multi-view video.
+        features: frame features of all its frames and views.
+        config: reference of the decoupling, and `loss_weight`.
+    """
+    raised = 1 + config.loss_weight * dynamic_shares(features, config)
+    weights = (raised / raised.mean(dim=(-2, -1), keepdim=True)).cpu()
+    if video.pixel_weights is not None:
+        others = interpolate(video.pixel_weights.flatten(0, 1), weights.shape[-2:], mode="bilinear")
+        weights = weights * others.unflatten(0, weights.shape[:2])
+    return replace(video, pixel_weights=weights)
 
 
 def _check_belongs(features: FrameFeatures, num_times: int, num_views: int) -> None:
@@ -266,11 +351,11 @@ def _decoupled_maps(maps: Float[Tensor, "T V C h w"], config: DecouplingConfig) 
             release_pages()
         return content
     for view in range(num_views):
-        single = maps[:, view : view + 1]
-        basis = reference_of_all(single, config.reference)
-        for frame, decoupled in zip(single.split(1), content[:, view : view + 1].split(1), strict=True):
-            decoupled.copy_(decouple(frame.float(), basis).decoupled)
-            release_pages()
+        single, made = maps[:, view : view + 1], content[:, view : view + 1]
+        for rows, basis in references_of_segments(single, config):
+            for frame, decoupled in zip(single[rows].split(1), made[rows].split(1), strict=True):
+                decoupled.copy_(decouple(frame.float(), basis).decoupled)
+                release_pages()
     return content
 
 

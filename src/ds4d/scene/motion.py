@@ -59,7 +59,8 @@ class Motion(nn.Module):
             observation: what the views show at these times; None where the HexPlane is alone.
         """
         planes = self.field.hexplane(means, times)
-        return self.field.changes_of(planes, self.point_features(means, planes, observation))
+        shares = self._shares(means, planes, observation)
+        return self.field.changes_of(planes, self.point_features(means, planes, observation), shares)
 
     def point_features(
         self, means: Float[Tensor, "N 3"], planes: Float[Tensor, "T N F"], observation: FrameObservation | None
@@ -69,11 +70,24 @@ class Motion(nn.Module):
             return None
         if observation is None:
             raise ValueError("Motion: observation must be given for a motion with features, got None.")
-        points = means.expand(planes.shape[0], *means.shape)
-        if self.tssf.config.points == "deformed":
+        return self.features.fuse(self.tssf, self._sampled_points(self.tssf, means, planes), observation)
+
+    def _shares(
+        self, means: Float[Tensor, "N 3"], planes: Float[Tensor, "T N F"], observation: FrameObservation | None
+    ) -> Float[Tensor, "T N 1"] | None:
+        """The dynamic share of every Gaussian; None without a gate."""
+        if self.field.gate is None or self.tssf is None or self.features is None or observation is None:
+            return None
+        return self.features.share(self.tssf, self._sampled_points(self.tssf, means, planes), observation)
+
+    def _sampled_points(
+        self, tssf: Tssf, means: Float[Tensor, "N 3"], planes: Float[Tensor, "T N F"]
+    ) -> Float[Tensor, "T N 3"]:
+        """Where the views' features are sampled."""
+        if tssf.config.points == "deformed":
             with torch.no_grad():
-                points = means + self.field.first_shift(planes)
-        return self.features.fuse(self.tssf, points, observation)
+                return means + self.field.first_shift(planes)
+        return means.expand(planes.shape[0], *means.shape)
 
     def folded(self) -> "Motion":
         """The same motion with the learned linear map applied to the feature maps, for rendering after training."""

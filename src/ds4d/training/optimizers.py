@@ -42,7 +42,7 @@ class OptimizerConfig:
         sh0: learning rate of the spherical harmonics of degree 0.
         shN: learning rate of the spherical harmonics of higher degrees.
         planes: learning rate of the HexPlane.
-        mlp: learning rate of the deformation network (trunk and heads).
+        mlp: learning rate of the deformation network (trunk, heads and gate).
         fusion: learning rate of the feature fusion (TSSF).
         view_correction: learning rate of the warps (half image sizes) and log color gains of the view correction.
     """
@@ -130,7 +130,8 @@ def _groups(scene: DynamicGaussians, view_correction: ViewCorrection | None) -> 
     groups = {name: [parameter] for name, parameter in scene.gaussians.named_parameters()}
     if scene.field is not None:
         groups["planes"] = list(scene.field.hexplane.parameters())
-        groups["mlp"] = [*scene.field.trunk.parameters(), *scene.field.heads.parameters()]
+        gate = scene.field.gate.parameters() if scene.field.gate is not None else ()
+        groups["mlp"] = [*scene.field.trunk.parameters(), *scene.field.heads.parameters(), *gate]
     if scene.motion is not None and scene.motion.tssf is not None:
         groups["fusion"] = list(scene.motion.tssf.parameters())
     if view_correction is not None:

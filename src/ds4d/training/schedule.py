@@ -25,6 +25,8 @@ class TrainingConfig:
             the whole video, so that large motion is followed frame by frame; 0 samples all times from the start.
         low_resolution_fraction: fraction of each stage that is trained at half the image size.
         losses: weights of the losses.
+        lpips_stand_in: whether the loss `lpips` uses VGG16 with random weights and equal heads in place of LPIPS's
+            network, for experiments without its weights; the result is not LPIPS.
         view_correction: learned warps and color gains of the views with weight below 1 (generated views); None trains
             on these views as they are.
         densification: cloning, splitting and pruning of Gaussians, in both stages.
@@ -41,6 +43,7 @@ class TrainingConfig:
     temporal_curriculum: float = 0.4
     low_resolution_fraction: float = 0.5
     losses: LossConfig = field(default_factory=LossConfig)
+    lpips_stand_in: bool = False
     view_correction: ViewCorrectionConfig | None = field(default_factory=ViewCorrectionConfig)
     densification: DensificationConfig = field(default_factory=DensificationConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

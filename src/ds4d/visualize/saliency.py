@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ds4d.core import released, tracked
-from ds4d.decoupling import DecouplingConfig, decouple, dynamic_fraction, reference_of_all
+from ds4d.decoupling import DecouplingConfig, decouple, dynamic_fraction, references_of_segments
 from ds4d.io import contact_sheet, resize_premultiplied, write_png, write_video
 from ds4d.types import FrameFeatures, MultiViewVideo
 from ds4d.visualize.comparison import input_image
@@ -34,9 +34,10 @@ def saliency_map(features: FrameFeatures, config: DecouplingConfig) -> Float[Ten
         Dynamic fractions in [0, 1].
     """
     maps = features.maps[:, :1]
-    basis, fractions = reference_of_all(maps, config.reference), []
-    for part in released(maps):
-        fractions.append(dynamic_fraction(decouple(part.float(), basis))[:, 0])
+    fractions = []
+    for rows, basis in references_of_segments(maps, config):
+        for part in released(maps[rows]):
+            fractions.append(dynamic_fraction(decouple(part.float(), basis))[:, 0])
     return torch.cat(fractions)
 
 

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from ds4d.cli.displays import describe_seconds
 from ds4d.cli.result import MEANINGS, ExitCode, Outcome, ds4d_command, open_in_browser
 from ds4d.config import GenerateConfig
 from ds4d.core import DeviceName, choose_device
+from ds4d.evaluation import ProtocolName, metrics_by_protocol
 from ds4d.features import choose_extractor
 from ds4d.pipeline import check_weights
 from ds4d.presets import PRESETS, PresetName, default_preset
@@ -37,7 +39,8 @@ class AblateArguments:
         variants: variants to compare: A (random initialization), B (initialization on the visual hull), D (B + image
             features of the input view), E (D + DSFD), F, G, H (E + TSSF by average, GA, DA), visible (E + TSSF of the
             views that see the point), view-correction (B + learned warps and color gains of the generated views), ours
-            (visible + view-correction).
+            (visible + view-correction). Only where they are named, candidates for what the dynamic part could guide:
+            B+weights, visible+weights, visible+gate, visible+hidden, visible+robust, visible+segments.
         seeds: number of random seeds, counted from 0.
         preset: settings that all variants share; by default fast on CUDA, else cpu.
         size: image height in pixels; by default the preset's.
@@ -49,6 +52,10 @@ class AblateArguments:
         jobs: number of fits that run at the same time, each in a process of its own.
         allow_missing_weights: fit although weights of pretrained networks are missing, as --preset paper needs them:
             features are replaced and losses left out, in all variants alike, and each is reported.
+        metrics: further metrics of each fit, of those of ds4d eval --protocol. Those whose weights are missing (ds4d
+            weights) are listed as not computed. Fits that are finished already are not scored again.
+        protocol: protocol that further metrics are computed by, all of its metrics if --metrics names none; by default
+            views for metrics of images and tracks for metrics of shapes.
         base: variant that the others are compared with; by default B, or the first one with results.
     """
 
@@ -68,6 +75,8 @@ class AblateArguments:
     hold_out: Flag = False
     jobs: int = 1
     allow_missing_weights: Flag = False
+    metrics: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[NAME ...]", help_behavior_hint="(default: none)")] = ()
+    protocol: Annotated[ProtocolName | None, tyro.conf.arg(help_behavior_hint="(default: none)")] = None
     base: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
 
 
@@ -80,6 +89,7 @@ COMMAND = CommandLine(
             "ablate data/sample -o ablation --variants B E ours --seeds 1 --steps 300",
             "a quick comparison of three variants",
         ),
+        ("ablate data/sample -o ablation --metrics lpips detail_ratio", "the same with further metrics"),
         ("ablate -o ablation --base E", "write the table again, compared with E"),
     ),
 )
@@ -141,6 +151,7 @@ def _fit(arguments: AblateArguments, console: Console) -> int:
     """Runs the fits; returns how many failed."""
     device = choose_device(arguments.device)
     preset = _settings(arguments, default_preset(device))
+    further = metrics_by_protocol(arguments.protocol, arguments.metrics)
     scenes = find_scenes(
         arguments.data, preset.views, perturb_views=arguments.perturb_views, hold_out=arguments.hold_out
     )
@@ -149,7 +160,8 @@ def _fit(arguments: AblateArguments, console: Console) -> int:
     preset = replace(preset, features=replace(preset.features, kind=choose_extractor(preset.features, device)[0]))
     fits = plan(scenes, preset, arguments.variants, arguments.seeds)
     failed = 0
-    for event in ablate(fits, arguments.output, fit_scene, device=device, jobs=arguments.jobs):
+    function = partial(fit_scene, further=further) if further else fit_scene
+    for event in ablate(fits, arguments.output, function, device=device, jobs=arguments.jobs):
         console.print(describe(event))
         failed += isinstance(event, FitFailed)
     return failed
