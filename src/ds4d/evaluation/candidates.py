@@ -19,7 +19,7 @@ from ds4d.evaluation.truths import Truth, image_folder, read_images, read_video,
 from ds4d.geometry import inverse_similarity, transform_points
 from ds4d.io import IMAGE_SUFFIXES, GltfModel, natural_key, read_gltf
 from ds4d.rendering import renderer_for
-from ds4d.scene import BakedGaussians
+from ds4d.scene import Scene, read_baked_scene, windows_file
 from ds4d.shapes import read_ply, read_splat
 from ds4d.shapes.point_files import read_points
 from ds4d.types import Cameras, RawGaussians
@@ -59,14 +59,14 @@ class Candidate:
         if not path.exists():
             raise ValueError(f"{path} must be the result for this object, got nothing there.")
         self.path, self.device = path, device
-        self.is_run = (path / "config.json").is_file() or (path / "scene.json").is_file()
-        self._scene: BakedGaussians | None = None
+        self.is_run = any(file.is_file() for file in (path / "config.json", path / "scene.json", windows_file(path)))
+        self._scene: Scene | None = None
 
     @property
-    def scene(self) -> BakedGaussians:
+    def scene(self) -> Scene:
         """The frames of the run."""
         if self._scene is None:
-            self._scene = BakedGaussians.load(self.path, self.device)
+            self._scene = read_baked_scene(self.path, self.device)
         return self._scene
 
     def frames(self, truth: Truth, view: str, count: int) -> UInt8[np.ndarray, "T H W 4"]:

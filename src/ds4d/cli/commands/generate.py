@@ -77,12 +77,14 @@ COMMAND = CommandLine(
             "settings.views.elevation", "settings.views.splits",
             "settings.views.size", "settings.views.fps", "settings.views.generated_weight", "settings.video.start",
             "settings.video.end", "settings.video.frames", "settings.video.matting", "settings.video.keep",
+            "settings.windows.mode",
             "settings.views.generators.inflate.facing", "settings.views.generators.flipbook.files",
         }
     ),
     renamed={
         "settings.views.source": "views",
         "settings.features.kind": "--features",
+        "settings.windows.mode": "--windows",
         "settings.views.generators.flipbook.files": "--flipbook",
     },
     flat=frozenset({"settings", "settings.views", "settings.views.generators", "settings.video"}),
