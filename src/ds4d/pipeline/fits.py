@@ -192,11 +192,13 @@ class WindowedFit:
         state = read_checkpoint(self._folder.window(neighbor).checkpoint)
         window, before, video = self._windows[index], self._windows[neighbor], self._normalization.video
         normalization = replace(self._normalization, video=video.part(window))
+        # What the neighbor has learned needs neither a static stage nor a coarse one.
+        training = replace(self._config.training, static_steps=0, low_resolution_fraction=0.0)
         shared = before.stop - window.start if neighbor < index else window.stop - before.start
         trainer = make_trainer(
             normalization,
             canonical_gaussians(state),
-            replace(self._config, training=replace(self._config.training, static_steps=0)),
+            replace(self._config, training=training),
             self._device,
             lpips=self._lpips,
             known_frame=shared - 1 if neighbor < index else len(window) - shared,

@@ -119,7 +119,7 @@ class WindowedGaussians:
         self._folder = folder
         self._device = torch.device(device)
         times = torch.tensor(record.timeline.times)
-        self._starts, self._ends = times[torch.tensor(record.windows)].unbind(1)
+        self._starts, self._ends = times[torch.tensor(record.windows).T.contiguous()]
         self._window = lru_cache(_IN_MEMORY)(lambda index: load(window_folder(folder, index), device))
 
     @property
@@ -140,7 +140,7 @@ class WindowedGaussians:
         parts = self._evaluated(later, times)
         if len(shared):
             firsts = self._evaluated(earlier[shared], times[shared])
-            blend_in(parts, firsts, shared.to(self._device), weight[shared].to(self._device))
+            _blend_in(parts, firsts, shared.to(self._device), weight[shared].to(self._device))
         return RawGaussians(**parts)
 
     def at(self, times: Float[Tensor, " T"]) -> Gaussians:
@@ -171,7 +171,7 @@ class WindowedGaussians:
         return parts
 
 
-def blend_in(
+def _blend_in(
     parts: dict[str, Tensor], firsts: dict[str, Tensor], rows: Int[Tensor, " B"], weight: Float[Tensor, " B"]
 ) -> None:
     """Blends some rows of raw values, in place, with those of an earlier window.
