@@ -19,7 +19,7 @@ temporary files (`ds4d.core.large_arrays`).
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -71,6 +71,7 @@ class Fitted:
     seconds: float
 
 
+@runtime_checkable
 class ClipFit(Protocol):
     """A fit that is ready to begin or to go on.
 
