@@ -58,7 +58,7 @@ def describe_part(folder: Path, clip: Path, part: range, size: int) -> Path:
         poses = opencv_to_opengl(rig_cameras(rig, size, size).viewmats).tolist()
         entries = [
             {
-                "file_path": str(clip / split / f"{view.name}_{time:05d}"),
+                "file_path": f"{split}/{view.name}_{time:05d}",
                 "time": index / (len(part) - 1),
                 "view": view.name,
                 "transform_matrix": pose,
@@ -67,6 +67,7 @@ def describe_part(folder: Path, clip: Path, part: range, size: int) -> Path:
             for index, time in enumerate(part)
         ]
         record = {"camera_angle_x": math.radians(FOVY_DEG), "frames": entries}
+        (folder / split).symlink_to(clip / split)
         (folder / f"transforms_{split}.json").write_text(json.dumps(record))
     return folder
 
