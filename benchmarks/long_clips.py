@@ -105,13 +105,16 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=180)
     parser.add_argument("--window", type=int, default=70, help="most frames of a window")
     parser.add_argument("--size", type=int, default=40, help="pixels")
+    parser.add_argument("--steps", type=int, default=500, help="steps of the dynamic stage")
     options = parser.parse_args()
     result: dict[str, object] = {"machine": machine(), **vars(options)}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_clip(folder / "clip", options.frames, options.size)
         data = describe_part(folder / "whole", folder / "clip", range(options.frames), options.size)
-        sizes = {"views.size": options.size, "windows.frames": options.window}
+        sizes = {
+            "views.size": options.size, "windows.frames": options.window, "training.dynamic_steps": options.steps,
+        }  # fmt: skip
         run = fit(data, folder / "run", sizes | {"windows.mode": "on"})
         windows = read_windows(run).windows
         result["windows"] = windows

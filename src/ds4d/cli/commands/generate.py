@@ -77,7 +77,6 @@ COMMAND = CommandLine(
             "settings.views.elevation", "settings.views.splits",
             "settings.views.size", "settings.views.fps", "settings.views.generated_weight", "settings.video.start",
             "settings.video.end", "settings.video.frames", "settings.video.matting", "settings.video.keep",
-            "settings.windows.mode",
             "settings.views.generators.inflate.facing", "settings.views.generators.flipbook.files",
         }
     ),
