@@ -105,6 +105,8 @@ def test_a_long_clip_is_loaded_rendered_and_exported_as_any(finished: tuple[Path
     scene = ds4d.load(finished[0], "cpu")
     assert isinstance(scene.model, WindowedGaussians) and len(scene.times) == FRAMES
     assert scene.render([0.0, 0.4, 0.5, 1.0], size=32).shape == (4, 32, 32, 3)
+    with pytest.raises(ValueError, match=r"ds4d\.load"):
+        ds4d.DynamicGaussians.load(finished[0])
     assert scene.at([0.1, 0.9]).means.shape == (2, scene.num_gaussians, 3)
     for name in ("plys", "page.html", "one.splat", "mesh.glb"):
         options = {"times": [0.5]} if name == "one.splat" else {"resolution": 16} if name == "mesh.glb" else {}

@@ -207,7 +207,9 @@ def check_shapes(
 
 def _check_exists(path: Path) -> None:
     if not path.is_file():
-        raise ValueError(f"{path} must exist, got none. Give the output folder of `ds4d generate`.")
+        is_long = path.with_name("windows.json").is_file()
+        fix = "Read a long clip by ds4d.load" if is_long else "Give the output folder of `ds4d generate`"
+        raise ValueError(f"{path} must exist, got none. {fix}.")
 
 
 def _check_finite(tensors: dict[str, Tensor], where: str) -> None:
