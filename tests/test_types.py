@@ -274,3 +274,14 @@ def test_to_converts_every_field(tiny_gaussians: RawGaussians, tiny_cameras: Cam
         converted = gaussians.to(torch.float64)
         assert {getattr(converted, name).dtype for name in converted.__dataclass_fields__} == {torch.float64}
     assert {tiny_cameras.to(torch.float64).viewmats.dtype, tiny_cameras.to(torch.float64).Ks.dtype} == {torch.float64}
+
+
+def test_a_part_of_a_video_is_a_video_whose_times_run_from_0_to_1(quick_video: MultiViewVideo) -> None:
+    weights = torch.rand(6, quick_video.num_views, 1, 2, 2)
+    whole = replace(quick_video, pixel_weights=weights, times=torch.tensor([0.0, 0.1, 0.2, 0.4, 0.8, 1.0]))
+    part = whole.part(range(2, 5))
+    assert (part.num_times, part.num_views, part.loops) == (3, whole.num_views, False)
+    torch.testing.assert_close(part.times, torch.tensor([0.0, 1 / 3, 1.0]))
+    assert part.duration == pytest.approx(0.6 * whole.duration)
+    assert np.array_equal(part.frames.read(1, 3), whole.frames.read(3, 3))
+    assert part.pixel_weights is not None and torch.equal(part.pixel_weights, weights[2:5])

@@ -12,7 +12,7 @@ from ds4d.guidance import GuidanceConfig
 from ds4d.init import InitConfig
 from ds4d.multiview import ViewsConfig
 from ds4d.preprocess import VideoConfig
-from ds4d.training import LogConfig, TrainingConfig
+from ds4d.training import LogConfig, TrainingConfig, WindowsConfig
 from ds4d.visualize import OutputsConfig
 
 
@@ -29,6 +29,7 @@ class GenerateConfig:
         fusion: fusion of the views' features at the Gaussians (TSSF); None leaves the motion to the HexPlane alone.
         field: deformation field; None for a static object.
         training: training schedule, losses and densification.
+        windows: division of a long clip into windows of frames, which bounds memory and keeps the detail of each part.
         guidance: score distillation (SDS) from Zero123-XL on unseen views.
         outputs: rendered images and videos.
         log: logging of the losses.
@@ -48,6 +49,7 @@ class GenerateConfig:
     fusion: FusionConfig | None = dataclasses.field(default_factory=FusionConfig)
     field: FieldConfig | None = dataclasses.field(default_factory=FieldConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+    windows: WindowsConfig = dataclasses.field(default_factory=WindowsConfig)
     guidance: GuidanceConfig = dataclasses.field(default_factory=GuidanceConfig)
     outputs: OutputsConfig = dataclasses.field(default_factory=OutputsConfig)
     log: LogConfig = dataclasses.field(default_factory=LogConfig)

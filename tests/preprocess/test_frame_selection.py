@@ -67,8 +67,8 @@ def test_selected_frames_are_the_nearest_in_time(gaps: list[float], frames: int,
         (10, 41, {"start": 9.0}, "--start"),
         (10, 41, {"start": 1.01, "end": 1.02}, "--end"),
         (10, 41, {"fps": 24.0}, "--fps"),
-        (30, 10_000, {"fps": 30.0}, "5000 frames"),
-        (30, 10_000, {"frames": 6000}, "5000 frames"),
+        (30, 10_001, {"fps": 30.0}, "10000 frames"),
+        (30, 10_100, {"frames": 10_050}, "10000 frames"),
     ],
 )
 def test_impossible_selections_are_refused(rate: float, count: int, settings: dict, option: str) -> None:

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from ds4d.core import with_overrides
 from ds4d.presets import PRESETS
 from ds4d.runs import Prediction, predict_run
 
@@ -50,3 +51,9 @@ def test_longer_videos_take_longer(two_cores, device) -> None:
 def test_predictions_are_printed_in_round_numbers() -> None:
     assert str(Prediction(268.0, 1.055)) == "about 4 minutes and 1.1 GiB of main memory"
     assert str(Prediction(40.2, 0.9)) == "about 40 seconds and 0.9 GiB of main memory"
+
+
+def test_a_long_clip_takes_the_steps_of_its_windows() -> None:
+    config = PRESETS["tiny"]()
+    one, many = (predict_run(200, 7, with_overrides(config, {"windows.mode": mode}), CPU) for mode in ("off", "on"))
+    assert many.seconds > 1.5 * one.seconds and many.gibibytes == one.gibibytes

@@ -17,7 +17,7 @@ from ds4d.export import export_scene
 from ds4d.geometry import inverse_similarity, orbit_cameras, to_world, transform_cameras
 from ds4d.rendering import renderer_for
 from ds4d.runs import RunFolder
-from ds4d.scene import FOVY_DEG, DynamicGaussians, viewing_distance
+from ds4d.scene import FOVY_DEG, DynamicGaussians, WindowedGaussians, read_scene, viewing_distance
 from ds4d.types import Gaussians, Rendering
 
 Times = float | int | Sequence[float | int] | np.ndarray | Tensor
@@ -48,13 +48,13 @@ class DynamicScene:
     normalized space, are those of `model`.
 
     Args:
-        model: the Gaussians and their deformation.
+        model: the Gaussians and their deformation; of a long clip in windows, `WindowedGaussians`.
 
     Attributes:
         model: the Gaussians and their deformation.
     """
 
-    def __init__(self, model: DynamicGaussians) -> None:
+    def __init__(self, model: DynamicGaussians | WindowedGaussians) -> None:
         self.model = model
 
     @staticmethod
@@ -70,7 +70,7 @@ class DynamicScene:
         """
         folder = Path(run)
         RunFolder(folder).check_scene()
-        return DynamicScene(DynamicGaussians.load(folder, choose_device(device)))
+        return DynamicScene(read_scene(folder, choose_device(device)))
 
     @property
     def times(self) -> tuple[float, ...]:
@@ -85,7 +85,7 @@ class DynamicScene:
     @property
     def num_gaussians(self) -> int:
         """Number of Gaussians."""
-        return self.model.gaussians.num_gaussians
+        return self.model.num_gaussians
 
     @property
     def device(self) -> torch.device:

@@ -7,17 +7,17 @@ import torch
 
 from ds4d.cli.result import Outcome
 from ds4d.runs import RunFolder
-from ds4d.scene import DynamicGaussians, Scene, measure_jump
+from ds4d.scene import DynamicGaussians, Scene, WindowedGaussians, measure_jump, read_scene
 
 
-def load_scene(run: Path, device: torch.device) -> DynamicGaussians:
+def load_scene(run: Path, device: torch.device) -> DynamicGaussians | WindowedGaussians:
     """The scene of a finished run.
 
     Raises:
         ValueError: the folder holds no finished run.
     """
     RunFolder(run).check_scene()
-    return DynamicGaussians.load(run, device)
+    return read_scene(run, device)
 
 
 def with_jump(outcome: Outcome, scene: Scene) -> Outcome:

@@ -19,7 +19,7 @@ from ds4d.evaluation.truths import Truth, image_folder, read_images, read_video,
 from ds4d.geometry import inverse_similarity, transform_points
 from ds4d.io import IMAGE_SUFFIXES, GltfModel, natural_key, read_gltf
 from ds4d.rendering import render_mesh, renderer_for
-from ds4d.scene import BakedGaussians
+from ds4d.scene import Scene, read_baked_scene, windows_file
 from ds4d.shapes import read_ply, read_splat
 from ds4d.shapes.point_files import read_points
 from ds4d.types import Cameras, RawGaussians
@@ -56,18 +56,19 @@ class Candidate:
         ValueError: there is nothing at the path.
     """
 
-    def __init__(self, path: Path, device: torch.device, scene: BakedGaussians | None = None) -> None:
+    def __init__(self, path: Path, device: torch.device, scene: Scene | None = None) -> None:
         if not path.exists():
             raise ValueError(f"{path} must be the result for this object, got nothing there.")
         self.path, self.device = path, device
-        self.is_run = scene is not None or (path / "config.json").is_file() or (path / "scene.json").is_file()
+        found = any(file.is_file() for file in (path / "config.json", path / "scene.json", windows_file(path)))
+        self.is_run = scene is not None or found
         self._scene = scene
 
     @property
-    def scene(self) -> BakedGaussians:
+    def scene(self) -> Scene:
         """The frames of the run."""
         if self._scene is None:
-            self._scene = BakedGaussians.load(self.path, self.device)
+            self._scene = read_baked_scene(self.path, self.device)
         return self._scene
 
     def frames(self, truth: Truth, view: str, count: int) -> UInt8[np.ndarray, "T H W 4"]:

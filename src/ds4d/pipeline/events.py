@@ -28,7 +28,7 @@ class Resolved:
     """A choice that was left to the run has been made.
 
     Attributes:
-        part: one of `views`, `cost`, `features` and `init`.
+        part: one of `views`, `cost`, `windows` (of long clips), `features` and `init`.
         value: what was chosen or predicted, in a few words.
     """
 

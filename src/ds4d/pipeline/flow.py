@@ -2,7 +2,7 @@
 
 video --> preprocess: read, matte, crop --> views: generate --+
 folder of views ----------------------------------------------+--> features --> init: normalize, first Gaussians
---> fit --> evaluate --> outputs: images, videos, metrics, report
+--> fit (`ds4d.pipeline.fits`) --> evaluate --> outputs: images, videos, metrics, report
 """
 
 from collections.abc import Generator, Mapping
@@ -22,14 +22,13 @@ from ds4d.pipeline.events import (
     MeshRegistered,
     Resolved,
     StageStarted,
-    TrainingStarted,
     with_notices,
 )
+from ds4d.pipeline.fits import WholeFit, WindowedFit, choose_windows, describe_windows
 from ds4d.pipeline.inputs import read_input
 from ds4d.pipeline.request import RunRequest, check_request, resolve_config
 from ds4d.pipeline.results import (
     describe_parts,
-    fit,
     measure,
     warn_of_poor_frames,
     write_images,
@@ -37,7 +36,7 @@ from ds4d.pipeline.results import (
 )
 from ds4d.pipeline.setup import extract_frame_features, prepare
 from ds4d.runs import predict_run
-from ds4d.scene import BakedGaussians
+from ds4d.scene import read_baked_scene
 from ds4d.training import has_checkpoint, load_checkpoint
 
 
@@ -114,45 +113,50 @@ def _run_alone(request: RunRequest, notices: list[Notice]) -> Generator[Event, N
     yield Resolved("views", training_input.description)
     yield Resolved("cost", str(predict_run(video.num_times, video.num_views, record.config, device)))
 
+    windows = choose_windows(video, record.config)
+    if len(windows) > 1:
+        yield Resolved("windows", describe_windows(windows))
+
     yield StageStarted("features")
     extractor, why = choose_extractor(record.resolved_config.features, device)
     record = replace(record, features_kind=extractor)
     config = record.resolved_config
     with watch("features"):
-        features = extract_frame_features(video, config, device)
+        features = extract_frame_features(video, config, device, input_view_only=len(windows) > 1)
     yield Resolved("features", "none" if features is None else f"{extractor} ({why})")
 
     yield StageStarted("init")
     with watch("init"):
         registration = register_mesh(video, config.init, config.seed)
-        trainer = prepare(video, config, device, features, registration, training_input.points)
-        if request.resume and has_checkpoint(folder.checkpoint):
-            load_checkpoint(trainer, folder.checkpoint)
+        if len(windows) > 1:
+            clip_fit = WindowedFit(video, windows, config, device, folder, registration, training_input.points)
+        else:
+            trainer = prepare(video, config, device, features, registration, training_input.points)
+            if request.resume and has_checkpoint(folder.checkpoint):
+                load_checkpoint(trainer, folder.checkpoint)
+            clip_fit = WholeFit(trainer, config, folder)
     if registration is not None:
         yield MeshRegistered(registration)
-    provenance = describe_parts(training_input, features, trainer, record)
+    provenance = describe_parts(training_input, features, clip_fit, record)
     yield Resolved("init", provenance.init)
 
     yield StageStarted("training")
     # From here on the folder holds a run, and an interrupted one a checkpoint.
     folder.open(record, training_input.video_crop)
-    yield TrainingStarted(trainer.scene, trainer.video)
-    yield from fit(trainer, config, folder)
-    trainer.scene.save(folder.path)
-    yield FileWritten(folder.path / "scene.safetensors")
-    watch.seconds["training"] = trainer.seconds
+    fitted = yield from clip_fit.run()
+    watch.seconds["training"] = fitted.seconds
 
     yield StageStarted("evaluate")
     with watch("evaluate"):
-        scene = BakedGaussians.load(folder.path, device)  # as it was saved
-        psnr = score_training_images(scene, trainer.renderer, trainer.video)
+        scene = read_baked_scene(folder.path, device)  # as it was saved
+        psnr = score_training_images(scene, fitted.renderer, fitted.video)
     warn_of_poor_frames(psnr[:, 0])
 
     yield StageStarted("outputs")
     with watch("outputs"):
-        for path in write_images(scene, trainer, features, config, folder):
+        for path in write_images(scene, fitted, features, config, folder):
             yield FileWritten(path)
-    metrics = measure(training_input, provenance, registration, trainer, psnr, watch.seconds, notices)
+    metrics = measure(training_input, provenance, registration, fitted, psnr, watch.seconds, notices)
     folder.finish(metrics)
     yield from write_report_page(folder)
     yield Finished(metrics)

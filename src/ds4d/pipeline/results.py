@@ -1,4 +1,4 @@
-"""What a run leaves in its folder: losses and checkpoints during the fit, then images, metrics and the report."""
+"""What a run leaves in its folder after the fit: images, metrics and the report."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -12,13 +12,13 @@ from ds4d.core import Degraded, Notice, Warned, describe_device, notify, peak_me
 from ds4d.init import describe_initialization
 from ds4d.metrics.lpips import NETWORK
 from ds4d.pipeline.events import FileWritten
+from ds4d.pipeline.fits import ClipFit, Fitted
 from ds4d.pipeline.inputs import TrainingInput
 from ds4d.runs import Provenance, RunFolder, RunMetrics, RunRecord
 from ds4d.runs.report import write_report
-from ds4d.scene import BakedGaussians
+from ds4d.scene import Scene
 from ds4d.shapes.registration import Registration
-from ds4d.training import Event as TrainingEvent
-from ds4d.training import LossLog, StepDone, TensorBoardLog, Trainer, read_log, save_checkpoint
+from ds4d.training import read_log
 from ds4d.types import FrameFeatures
 from ds4d.visualize import plot_losses, saliency_map, write_outputs, write_saliency_map
 from ds4d.weights import MODELS
@@ -26,37 +26,14 @@ from ds4d.weights import MODELS
 _POOR = 4.0  # dB below the median frame: the object is torn or missing in parts
 
 
-def fit(trainer: Trainer, config: GenerateConfig, folder: RunFolder) -> Iterator[TrainingEvent]:
-    """Runs the fit and logs it; leaves a checkpoint at its end and whenever it is interrupted."""
-    logs: list[LossLog | TensorBoardLog] = [LossLog(folder.log, keep_until=trainer.step)]
-    if config.log.tensorboard:
-        logs.append(TensorBoardLog(folder.path / "tensorboard"))
-    try:
-        for event in trainer.run():
-            if isinstance(event, StepDone):
-                if event.step % config.log.every == 0:
-                    for log in logs:
-                        log.write(event)
-                if event.step % config.checkpoint_every == 0:
-                    save_checkpoint(trainer, folder.checkpoint)
-            yield event
-    except GeneratorExit:
-        save_checkpoint(trainer, folder.checkpoint)
-        raise
-    finally:
-        for log in logs:
-            log.close()
-    save_checkpoint(trainer, folder.checkpoint)
-
-
 def write_images(
-    scene: BakedGaussians, trainer: Trainer, features: FrameFeatures | None, config: GenerateConfig, folder: RunFolder
+    scene: Scene, fitted: Fitted, features: FrameFeatures | None, config: GenerateConfig, folder: RunFolder
 ) -> Iterator[Path]:
     """Writes all images and videos of a run, and yields the path of each once it is written."""
-    yield from write_outputs(scene, trainer.video, trainer.renderer, config.outputs, folder.path)
+    yield from write_outputs(scene, fitted.video, fitted.renderer, config.outputs, folder.path)
     if features is not None:
         saliency = saliency_map(features, config.decoupling)
-        yield from write_saliency_map(saliency, trainer.video, config.outputs, folder.path)
+        yield from write_saliency_map(saliency, fitted.video, config.outputs, folder.path)
     if history := read_log(folder.log):
         plot_losses(history, folder.path / "loss.png")
         yield folder.path / "loss.png"
@@ -74,7 +51,7 @@ def write_report_page(folder: RunFolder) -> Iterator[FileWritten]:
 
 
 def describe_parts(
-    training_input: TrainingInput, features: FrameFeatures | None, trainer: Trainer, record: RunRecord
+    training_input: TrainingInput, features: FrameFeatures | None, clip_fit: ClipFit, record: RunRecord
 ) -> Provenance:
     """What the parts of a run work with."""
     config = record.resolved_config
@@ -84,8 +61,8 @@ def describe_parts(
         views=training_input.description,
         features="none" if features is None else config.features.kind,
         init=describe_initialization(config.init, training_input.points),
-        lpips=_describe_loss(losses.lpips.weight, network, trainer.objective.uses_lpips),
-        sds=_describe_loss(guidance.weight, MODELS["zero123-xl"].title, trainer.guide is not None),
+        lpips=_describe_loss(losses.lpips.weight, network, clip_fit.uses_lpips),
+        sds=_describe_loss(guidance.weight, MODELS["zero123-xl"].title, clip_fit.is_guided),
     )
 
 
@@ -128,30 +105,29 @@ def measure(
     training_input: TrainingInput,
     provenance: Provenance,
     registration: Registration | None,
-    trainer: Trainer,
+    fitted: Fitted,
     psnr: Float[Tensor, "T V"],
     seconds: dict[str, float],
     notices: Sequence[Notice],
 ) -> RunMetrics:
     """The metrics of a run; `psnr` is that of all training images, dB."""
     video, input_psnr = training_input.video, psnr[:, 0]
-    device = trainer.scene.device
     return RunMetrics(
         versions=versions(),
         provenance=provenance,
         findings=training_input.findings,
         degradations=tuple(notice for notice in notices if isinstance(notice, Degraded)),
         warnings=tuple(notice for notice in notices if isinstance(notice, Warned)),
-        device=describe_device(device),
+        device=describe_device(fitted.device),
         frames=video.num_times,
         views=video.num_views,
         image_size=(video.frames.width, video.frames.height),
-        steps=trainer.step,
-        num_gaussians=trainer.scene.gaussians.num_gaussians,
+        steps=fitted.steps,
+        num_gaussians=fitted.num_gaussians,
         input_psnr=float(input_psnr.nanmean()),
         training_psnr=float(psnr.nanmean(0).nanmean()),
         input_psnr_by_frame=tuple(None if math.isnan(value) else value for value in input_psnr.tolist()),
         seconds=seconds,
-        peak_memory_bytes=peak_memory(device),
+        peak_memory_bytes=peak_memory(fitted.device),
         registration=None if registration is None else registration.metrics(),
     )

@@ -6,19 +6,27 @@ from ds4d.config import GenerateConfig
 from ds4d.core import Degraded, notify
 from ds4d.features import extract_features
 from ds4d.guidance import load_guidance
-from ds4d.init import initial_gaussians, normalize_scene, register_mesh
+from ds4d.init import SceneNormalization, initial_gaussians, normalize_scene, register_mesh
 from ds4d.metrics import Lpips
 from ds4d.rendering import renderer_for
 from ds4d.scene import DynamicGaussians, Motion, Timeline, cache_video_features, with_dynamic_weights
 from ds4d.shapes.registration import Registration
 from ds4d.training import Trainer, TrainingConfig
-from ds4d.types import FrameFeatures, MultiViewVideo, PointCloud
+from ds4d.types import FrameFeatures, MultiViewVideo, PointCloud, RawGaussians
 
 MIN_SIDE = 22  # pixels: training begins at half the size, where SSIM's window of 11 pixels must fit
 
 
-def extract_frame_features(video: MultiViewVideo, config: GenerateConfig, device: torch.device) -> FrameFeatures | None:
+def extract_frame_features(
+    video: MultiViewVideo, config: GenerateConfig, device: torch.device, *, input_view_only: bool = False
+) -> FrameFeatures | None:
     """The frame features that a run needs: of all views for fusion or loss weights, else of one for the saliency map.
+
+    Args:
+        video: multi-view video.
+        config: settings of the run.
+        device: compute device.
+        input_view_only: leave the other views out, whatever the fusion needs.
 
     Returns:
         None where features cannot be compared over time: for a single frame, or a camera that moves.
@@ -34,7 +42,7 @@ def extract_frame_features(video: MultiViewVideo, config: GenerateConfig, device
             )
             notify(Degraded("features", message))
         return None
-    return extract_features(video, config.features, device, views=None if fused else [0])
+    return extract_features(video, config.features, device, views=None if fused and not input_view_only else [0])
 
 
 def prepare(
@@ -58,21 +66,40 @@ def prepare(
     Raises:
         ValueError: the images are too small, the masks leave no object, or the file of initial points is unfit.
     """
-    lpips = _lpips(config.training)
-    least = MIN_SIDE if lpips is None else max(MIN_SIDE, 2 * lpips.network.min_side)
-    if min(video.frames.width, video.frames.height) < least:
-        raise ValueError(
-            f"images must be at least {least} pixels wide and high, got {video.frames.width} x "
-            f"{video.frames.height}. Give larger ones, or a larger --size."
-        )
-    renderer = renderer_for(device)
+    lpips = load_lpips(config.training)
+    check_image_size(video, lpips)
     normalization = normalize_scene(video, config.init.hull)
     registration = registration or register_mesh(video, config.init, config.seed)
     initial = initial_gaussians(
         normalization, config.init, torch.Generator().manual_seed(config.seed), registration, points
     )
+    return make_trainer(normalization, initial, config, device, features=features, lpips=lpips)
+
+
+def make_trainer(
+    normalization: SceneNormalization,
+    initial: RawGaussians,
+    config: GenerateConfig,
+    device: torch.device,
+    *,
+    features: FrameFeatures | None = None,
+    lpips: Lpips | None = None,
+    known_frame: int | None = None,
+) -> Trainer:
+    """A trainer before its first step, of given canonical Gaussians.
+
+    Args:
+        normalization: normalized scene.
+        initial: canonical Gaussians, normalized space.
+        config: settings of the run.
+        device: device of training.
+        features: frame features (`extract_frame_features`); extracted here if None.
+        lpips: network of the loss `lpips`, if it is used.
+        known_frame: frame that the trainer starts from, of a scene that continues another one (`Trainer`).
+    """
+    video = normalization.video
     timeline = Timeline(tuple(video.times.tolist()), video.duration, video.loops)
-    cache, trained = None, normalization.video
+    cache, trained = None, video
     if config.decoupling.loss_weight:
         features = features or extract_frame_features(video, config, device)
         if features is not None:
@@ -81,9 +108,7 @@ def prepare(
         features = features or extract_frame_features(video, config, device)
         if features is not None:
             with_shares = config.field.dynamic_gate
-            cache = cache_video_features(
-                normalization.video, features, config.decoupling, config.fusion, with_shares=with_shares
-            )
+            cache = cache_video_features(video, features, config.decoupling, config.fusion, with_shares=with_shares)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)  # modules are initialized from torch's global generator
         motion = None
@@ -94,15 +119,30 @@ def prepare(
     return Trainer(
         scene.to(device),
         trained,
-        renderer,
+        renderer_for(device),
         config.training,
         config.seed,
         lpips=lpips,
-        guide=load_guidance(config.guidance, normalization.video, device),
+        guide=load_guidance(config.guidance, video, device),
+        known_frame=known_frame,
     )
 
 
-def _lpips(config: TrainingConfig) -> Lpips | None:
+def check_image_size(video: MultiViewVideo, lpips: Lpips | None) -> None:
+    """Refuses images that are too small for the losses.
+
+    Raises:
+        ValueError: they are.
+    """
+    least = MIN_SIDE if lpips is None else max(MIN_SIDE, 2 * lpips.network.min_side)
+    if min(video.frames.width, video.frames.height) < least:
+        raise ValueError(
+            f"images must be at least {least} pixels wide and high, got {video.frames.width} x "
+            f"{video.frames.height}. Give larger ones, or a larger --size."
+        )
+
+
+def load_lpips(config: TrainingConfig) -> Lpips | None:
     """The network of the loss, if its weight is not 0 and its files are found, or its stand-in is asked for."""
     if not config.losses.lpips.weight:
         return None

@@ -7,7 +7,7 @@ import numpy as np
 from ds4d.preprocess.config import VideoConfig
 
 _DEFAULT_FRAMES = 32  # the usual clip length in video-to-4D generation
-_MAX_FRAMES = 5000  # longer clips are mistakes rather than wishes: a fit takes hours
+_MAX_FRAMES = 10_000  # longer clips are mistakes rather than wishes: a fit takes hours
 _SLACK = 1e-6  # seconds; containers round times
 
 
@@ -25,7 +25,7 @@ def select_frames(seconds: Sequence[float], config: VideoConfig) -> list[int]:
         Increasing indices; one is repeated only where no new frame is displayed for longer than the step.
 
     Raises:
-        ValueError: No frame lies within `start` and `end`, the video's frame rate is below `fps`, or more than 5000
+        ValueError: No frame lies within `start` and `end`, the video's frame rate is below `fps`, or more than 10000
             frames are selected.
     """
     times = np.asarray(seconds)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from ds4d.config import GenerateConfig
+from ds4d.training import divide_frames
 
 _GAUSSIANS, _SIDE, _CORES = 16_000, 256, 2  # of the preset cpu, and of the machine that it was measured on
 _VIDEO_SIDE, _VIDEOS = 384, 5  # the orbit and four sides
@@ -61,7 +62,10 @@ def predict_run(frames: int, views: int, config: GenerateConfig, device: torch.d
     """
     side, training, outputs = config.views.size or 512, config.training, config.outputs
     cost, cores = (_CPU, torch.get_num_threads() / _CORES) if device.type == "cpu" else (_GPU, 1.0)
-    dynamic_images = training.dynamic_steps * training.times_per_step * training.views_per_time
+    windows = 1
+    if config.windows.mode == "on" or (config.windows.mode == "auto" and frames > config.windows.above):
+        windows = len(divide_frames(frames, config.windows))
+    dynamic_images = windows * training.dynamic_steps * training.times_per_step * training.views_per_time
     images = training.static_steps * training.static_views + dynamic_images
     rendered_frames = _VIDEOS * outputs.seconds * outputs.fps
     # Four times the pixels, or the Gaussians, cost about twice as much (docs/benchmarks.md).

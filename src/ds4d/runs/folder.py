@@ -6,6 +6,8 @@ log.jsonl               losses, one JSON object per line
 tensorboard/            the same for TensorBoard, if requested
 checkpoints/            the latest state of the fit, and the one before it; the last ones are kept
 scene.safetensors/json  the fitted scene; baked.safetensors: the Gaussians of its frames
+windows.json, windows/   in place of these for a long clip (`ds4d.scene.windowed_gaussians`): each window has its scene
+                        and checkpoints
 contact_sheet.png, loss.png, comparison.mp4, orbit.mp4, front/right/back/left.mp4, middle.ply
 saliency.png/mp4        where the input view moves; not for a single frame or a moving camera
 metrics.json            metrics, versions, results of the checks of the video; marks a finished run
@@ -32,6 +34,7 @@ from ds4d.runs.records import (
     read_record,
     write_json,
 )
+from ds4d.scene import window_folder, windows_file
 from ds4d.training import read_log
 
 
@@ -69,6 +72,15 @@ class RunFolder:
     def scene(self) -> Path:
         """The description of the scene's tensors, which is written after them."""
         return self.path / "scene.json"
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the scene is complete."""
+        return self.scene.is_file() or windows_file(self.path).is_file()
+
+    def window(self, index: int) -> "RunFolder":
+        """The folder of a window of a long clip, with its scene and checkpoints."""
+        return RunFolder(window_folder(self.path, index))
 
     @property
     def metrics(self) -> Path:
@@ -157,13 +169,20 @@ class RunFolder:
         """
         if self.config.is_file():
             check_format(self.config)
-        if self.config.is_file() and not self.scene.is_file():
-            record, steps = read_record(self.config), read_log(self.log)
-            done = steps[-1]["step"] if steps else 0
+        if not self.config.is_file() or self.is_fitted:
+            return
+        if windows := sorted((self.path / "windows").glob("*")):
+            done = sum(RunFolder(path).is_fitted for path in windows)
             raise ValueError(
-                f"run {self.path} must be fitted to its end, got step {done} of {record.config.training.total_steps}. "
-                "Wait for it if it is running, or continue it by the same command with --resume."
+                f"run {self.path} must be fitted to its end, got {done} finished windows of a long clip. Wait for it "
+                "if it is running, or continue it by the same command with --resume."
             )
+        record, steps = read_record(self.config), read_log(self.log)
+        done = steps[-1]["step"] if steps else 0
+        raise ValueError(
+            f"run {self.path} must be fitted to its end, got step {done} of {record.config.training.total_steps}. "
+            "Wait for it if it is running, or continue it by the same command with --resume."
+        )
 
     def open(self, record: RunRecord, video_crop: VideoCrop | None = None) -> None:
         """Creates the folder and writes the record into it, with the crop of a video.
@@ -182,8 +201,11 @@ class RunFolder:
             path.unlink(missing_ok=True)
 
     def _leftovers(self) -> Iterator[Path]:
-        for folder in (self.path, *(path for path in self.path.iterdir() if path.is_dir() and not path.is_symlink())):
-            yield from leftovers(folder)
+        below = [path for path in self.path.iterdir() if path.is_dir() and not path.is_symlink()]
+        windows = sorted((self.path / "windows").glob("*"))
+        for folder in (self.path, *below, *windows, *(RunFolder(path).checkpoint.parent for path in windows)):
+            if folder.is_dir() and not folder.is_symlink():
+                yield from leftovers(folder)
 
     def _holds_nothing_else(self) -> bool:
         own = {LOCK, OWNER, self.video_crop.name, *(path.name for path in leftovers(self.path))}

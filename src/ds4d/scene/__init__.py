@@ -21,5 +21,12 @@ from ds4d.scene.loop import measure_jump as measure_jump
 from ds4d.scene.motion import Motion as Motion
 from ds4d.scene.parameters import GaussianParameters as GaussianParameters
 from ds4d.scene.parameters import Resampling as Resampling
+from ds4d.scene.reading import read_baked_scene as read_baked_scene
+from ds4d.scene.reading import read_scene as read_scene
 from ds4d.scene.viewpoint import FOVY_DEG as FOVY_DEG
 from ds4d.scene.viewpoint import viewing_distance as viewing_distance
+from ds4d.scene.windowed_gaussians import WindowedGaussians as WindowedGaussians
+from ds4d.scene.windowed_gaussians import WindowsRecord as WindowsRecord
+from ds4d.scene.windowed_gaussians import window_folder as window_folder
+from ds4d.scene.windowed_gaussians import windows_file as windows_file
+from ds4d.scene.windowed_gaussians import write_windows as write_windows

@@ -59,6 +59,11 @@ class DynamicGaussians(nn.Module):
         """The deformation field; None for a static object."""
         return self.motion.field if self.motion else None
 
+    @property
+    def num_gaussians(self) -> int:
+        """Number of Gaussians."""
+        return self.gaussians.num_gaussians
+
     def canonical(self) -> RawGaussians:
         """The undeformed Gaussians, without a time axis."""
         return self.gaussians.raw()

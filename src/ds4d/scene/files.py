@@ -79,11 +79,16 @@ class SceneRecord:
             raise ValueError(f"image must be a width and a height from 1 to {_MAX_SIDE}, got {self.image[:3]}.")
         if self.fusion is not None and (self.image is None or self.field is None):
             raise ValueError("fusion must come with field and image, got one without.")
-        _check_timeline(self.timeline)
-        _check_world(self.world)
+        check_timeline(self.timeline)
+        check_world(self.world)
 
 
-def _check_timeline(timeline: Timeline) -> None:
+def check_timeline(timeline: Timeline) -> None:
+    """Refuses times that do not rise in [0, 1], or a duration that is none.
+
+    Raises:
+        ValueError: they do not, or it is none.
+    """
     times = timeline.times
     is_rising = all(a < b for a, b in itertools.pairwise(times))
     if not 1 <= len(times) <= _MAX_FRAMES or not is_rising or not (times[0] >= 0 and times[-1] <= 1):
@@ -94,7 +99,12 @@ def _check_timeline(timeline: Timeline) -> None:
         raise ValueError(f"timeline.duration must be in (0, {_MAX_DURATION:g}] seconds, got {timeline.duration}.")
 
 
-def _check_world(world: WorldRecord) -> None:
+def check_world(world: WorldRecord) -> None:
+    """Refuses numbers that are no similarity.
+
+    Raises:
+        ValueError: they are not finite or too many, or the scale is not above 0.
+    """
     if len(world.translation) != 3 or [len(row) for row in world.rotation] != [3, 3, 3]:
         raise ValueError("world must have a rotation of 3 x 3 and a translation of 3 numbers, got other counts.")
     values = [world.scale, *world.translation, *itertools.chain(*world.rotation)]
@@ -197,7 +207,9 @@ def check_shapes(
 
 def _check_exists(path: Path) -> None:
     if not path.is_file():
-        raise ValueError(f"{path} must exist, got none. Give the output folder of `ds4d generate`.")
+        is_long = path.with_name("windows.json").is_file()
+        fix = "Read a long clip by ds4d.load" if is_long else "Give the output folder of `ds4d generate`"
+        raise ValueError(f"{path} must exist, got none. {fix}.")
 
 
 def _check_finite(tensors: dict[str, Tensor], where: str) -> None:

@@ -63,4 +63,5 @@ class GaussianParameters(nn.Module):
     def resize(self, count: int) -> None:
         """Allocates a stored set of `count` Gaussians; values are zeros until a state is loaded."""
         for name, parameter in list(self.named_parameters()):
-            setattr(self, name, nn.Parameter(parameter.new_zeros(count, *parameter.shape[1:])))
+            zeros = parameter.new_zeros(count, *parameter.shape[1:])
+            setattr(self, name, nn.Parameter(zeros, requires_grad=parameter.requires_grad))

@@ -2,7 +2,10 @@
 
 from ds4d.training.checkpoint import has_checkpoint as has_checkpoint
 from ds4d.training.checkpoint import load_checkpoint as load_checkpoint
+from ds4d.training.checkpoint import read_checkpoint as read_checkpoint
 from ds4d.training.checkpoint import save_checkpoint as save_checkpoint
+from ds4d.training.continuation import canonical_gaussians as canonical_gaussians
+from ds4d.training.continuation import continue_from as continue_from
 from ds4d.training.densification import Densification as Densification
 from ds4d.training.densification import DensificationConfig as DensificationConfig
 from ds4d.training.densification import prune_outliers as prune_outliers
@@ -21,3 +24,5 @@ from ds4d.training.optimizers import LearningRate as LearningRate
 from ds4d.training.optimizers import OptimizerConfig as OptimizerConfig
 from ds4d.training.schedule import TrainingConfig as TrainingConfig
 from ds4d.training.trainer import Trainer as Trainer
+from ds4d.training.windows import WindowsConfig as WindowsConfig
+from ds4d.training.windows import divide_frames as divide_frames

@@ -47,6 +47,17 @@ def has_checkpoint(path: Path) -> bool:
     return path.is_file() or previous_checkpoint(path).is_file()
 
 
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The state that `save_checkpoint` wrote, for `ds4d.training.continuation`: nested dicts of tensors and numbers.
+
+    Raises:
+        ValueError: the file is missing, damaged, or of another format.
+    """
+    if not has_checkpoint(path):
+        raise ValueError(f"checkpoint: {path} must exist, got none. Start the run anew in another folder.")
+    return _unflatten(_read_last(path))
+
+
 def load_checkpoint(trainer: Trainer, path: Path) -> None:
     """Brings a trainer made for the same video and config to the state in which `save_checkpoint` was called.
 

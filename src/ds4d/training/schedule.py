@@ -69,12 +69,16 @@ class Schedule:
         config: settings of training.
         video: multi-view video to be trained on.
         is_dynamic: whether the scene has a motion; without one all steps are static.
+        known_frame: frame from which the sampled times spread; the middle frame if None.
     """
 
-    def __init__(self, config: TrainingConfig, video: MultiViewVideo, is_dynamic: bool) -> None:
+    def __init__(
+        self, config: TrainingConfig, video: MultiViewVideo, is_dynamic: bool, known_frame: int | None = None
+    ) -> None:
         self._config = config
         self._video = video
         self._is_dynamic = is_dynamic
+        self._origin = video.middle if known_frame is None else known_frame
 
     def is_static(self, step: int) -> bool:
         """Whether a step belongs to the static stage."""
@@ -93,8 +97,9 @@ class Schedule:
         if self.is_static(step):
             return sampler.sample((middle, middle), 1, config.static_views)
         growth = self.progress(step) / config.temporal_curriculum if config.temporal_curriculum else 1.0
-        radius = 1 + math.ceil(min(1.0, growth) * max(middle, last - middle))
-        window = (max(0, middle - radius), min(last, middle + radius))
+        origin = self._origin
+        radius = 1 + math.ceil(min(1.0, growth) * max(origin, last - origin))
+        window = (max(0, origin - radius), min(last, origin + radius))
         return sampler.sample(window, config.times_per_step, config.views_per_time)
 
     def image_size(self, step: int) -> tuple[int, int]:

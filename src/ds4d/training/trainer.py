@@ -40,6 +40,9 @@ class Trainer:
         seed: random seed.
         lpips: network of the loss `lpips`, which is left out without it.
         guide: loss that renders from cameras of its own, such as score distillation, if any.
+        known_frame: for a scene that continues another one (`ds4d.training.continuation`), a frame that it shows
+            already: the sampled times spread from there, and the canonical Gaussians stay as they are. None: the
+            canonical Gaussians are trained, and the times spread from the middle frame.
     """
 
     def __init__(
@@ -52,8 +55,11 @@ class Trainer:
         *,
         lpips: Lpips | None = None,
         guide: ViewLoss | None = None,
+        known_frame: int | None = None,
     ) -> None:
         self.scene = scene
+        self.has_fixed_gaussians = known_frame is not None
+        scene.gaussians.requires_grad_(not self.has_fixed_gaussians)
         self.video = video
         self.renderer = renderer
         self.config = config
@@ -62,7 +68,7 @@ class Trainer:
         self.seconds = 0.0
         self.cameras = video.cameras.to(scene.device)
         self.times = video.times.to(scene.device)
-        self.schedule = Schedule(config, video, scene.motion is not None)
+        self.schedule = Schedule(config, video, scene.motion is not None, known_frame)
         self.generator = torch.Generator().manual_seed(seed)
         self.sampler = Sampler(video.valid, self.generator)
         self.stale_depths = torch.ones(video.num_times, dtype=torch.bool)  # frames whose depth images are outdated
@@ -92,7 +98,7 @@ class Trainer:
             loss, terms = self._take_step()
             self.step += 1
             change = None
-            if self.densification.is_due(self.step, total_steps):
+            if not self.has_fixed_gaussians and self.densification.is_due(self.step, total_steps):
                 change = self._resample(self.densification.densify_and_prune(self.scene.canonical(), self.generator))
             self.seconds += time.perf_counter() - began
             num_gaussians = self.scene.gaussians.num_gaussians
@@ -100,6 +106,8 @@ class Trainer:
             if change is not None:
                 yield change
         self._update_depths(torch.arange(self.video.num_times))
+        if self.has_fixed_gaussians:
+            return
         pruned = prune_outliers(self.scene.canonical(), self.scene.max_distances())
         if pruned is not None:
             yield self._resample(pruned)

@@ -1,6 +1,6 @@
 """Videos of one or several views, and their images."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -40,6 +40,24 @@ class ArrayFrames:
     def read(self, time: int, view: int) -> UInt8[np.ndarray, "H W 4"]:
         """One image: 8-bit RGBA, colors premultiplied by alpha."""
         return self._images[time, view]
+
+
+class FramesPart:
+    """Consecutive times of other `Frames`, which are read from there.
+
+    Args:
+        frames: images of all times.
+        chosen: the times, counted from 0.
+    """
+
+    def __init__(self, frames: Frames, chosen: range) -> None:
+        self.num_times, self.num_views = len(chosen), frames.num_views
+        self.width, self.height = frames.width, frames.height
+        self._frames, self._chosen = frames, chosen
+
+    def read(self, time: int, view: int) -> UInt8[np.ndarray, "H W 4"]:
+        """One image: 8-bit RGBA, colors premultiplied by alpha."""
+        return self._frames.read(self._chosen[time], view)
 
 
 @dataclass(frozen=True)
@@ -130,6 +148,26 @@ class MultiViewVideo:
     def is_monocular_sweep(self) -> bool:
         """Whether a moving camera shows the sides of the object one after the other: one view at the middle frame."""
         return int(self.valid[self.middle].sum()) < 2 and (self.num_views > 1 or not self.cameras.is_static)
+
+    def part(self, chosen: range) -> "MultiViewVideo":
+        """Consecutive frames as a video of their own, whose times run from 0 to 1 again.
+
+        Args:
+            chosen: at least two frames, counted from 0.
+        """
+        rows = slice(chosen.start, chosen.stop)
+        times = self.times[rows]
+        length = times[-1] - times[0]
+        return replace(
+            self,
+            frames=FramesPart(self.frames, chosen),
+            cameras=self.cameras[rows],
+            valid=self.valid[rows],
+            times=((times - times[0]) / length).clamp(0, 1),
+            pixel_weights=None if self.pixel_weights is None else self.pixel_weights[rows],
+            duration=self.duration * float(length),
+            loops=False,
+        )
 
     def gather(self, times: Int[Tensor, " B"], views: Int[Tensor, " B"]) -> FrameBatch:
         """Images of B (time, view) pairs, on the CPU."""

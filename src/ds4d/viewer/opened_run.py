@@ -8,7 +8,7 @@ import torch
 from ds4d.core import Degraded, notify
 from ds4d.pipeline import read_input
 from ds4d.runs import RunFolder, read_record
-from ds4d.scene import BakedGaussians
+from ds4d.scene import Scene, read_baked_scene
 from ds4d.types import MultiViewVideo
 from ds4d.viewer.input_views import InputViews, input_views
 
@@ -22,7 +22,7 @@ class OpenedRun:
         views: training views, with generated ones if they are cached; None if the input cannot be read any more.
     """
 
-    scene: BakedGaussians
+    scene: Scene
     views: InputViews | None
 
 
@@ -38,7 +38,7 @@ def open_run(path: Path, device: torch.device) -> OpenedRun:
     """
     folder = RunFolder(path)
     folder.check_fitted()
-    scene = BakedGaussians.load(path, device)
+    scene = read_baked_scene(path, device)
     record = read_record(folder.config)
     try:
         run_device = torch.device(record.device)  # part of the key of cached views
@@ -50,7 +50,7 @@ def open_run(path: Path, device: torch.device) -> OpenedRun:
     return OpenedRun(scene, input_views(video, scene.world, path / "saliency.mp4"))
 
 
-def _check_same_frames(video: MultiViewVideo, scene: BakedGaussians, source: Path) -> None:
+def _check_same_frames(video: MultiViewVideo, scene: Scene, source: Path) -> None:
     times = torch.tensor(scene.timeline.times)
     if len(video.times) != len(times) or not torch.allclose(video.times, times):
         raise ValueError(

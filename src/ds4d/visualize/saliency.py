@@ -23,6 +23,7 @@ _MAX_COVERAGE = 0.75  # opacity of the strongest saliency over the image
 _QUANTILE = 0.99  # fraction of the cells below full saliency: a few outliers must not set the scale
 _BAR_WIDTH, _LEGEND_GRAY = 120, 0.75  # pixels; brightness behind the color bar
 _TEXT_COLOR = (40, 40, 40)
+_FRAMES_AT_ONCE = 16  # decoupled together, in single precision
 
 
 def saliency_map(features: FrameFeatures, config: DecouplingConfig) -> Float[Tensor, "T h w"]:
@@ -37,7 +38,8 @@ def saliency_map(features: FrameFeatures, config: DecouplingConfig) -> Float[Ten
     fractions = []
     for rows, basis in references_of_segments(maps, config):
         for part in released(maps[rows]):
-            fractions.append(dynamic_fraction(decouple(part.float(), basis))[:, 0])
+            for frames in part.split(_FRAMES_AT_ONCE):
+                fractions.append(dynamic_fraction(decouple(frames.float(), basis))[:, 0])
     return torch.cat(fractions)
 
 

@@ -27,7 +27,7 @@ from ds4d.metrics import Lpips
 from ds4d.rendering import renderer_for
 from ds4d.runs import EvaluationRecord, RunFolder
 from ds4d.runs.report.tables import score_rows
-from ds4d.scene import BakedGaussians
+from ds4d.scene import read_baked_scene
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
     folder.check_scene()
     check_output(folder.evaluation, is_folder=False)
     device = choose_device(arguments.device)
-    scene = BakedGaussians.load(folder.path, device)
+    scene = read_baked_scene(folder.path, device)
     lpips = Lpips.if_available()
     evaluation = evaluate(
         scene, renderer_for(device), arguments.data, arguments.split, lpips=lpips.to(device) if lpips else None

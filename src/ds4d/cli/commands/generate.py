@@ -83,6 +83,7 @@ COMMAND = CommandLine(
     renamed={
         "settings.views.source": "views",
         "settings.features.kind": "--features",
+        "settings.windows.mode": "--windows",
         "settings.views.generators.flipbook.files": "--flipbook",
     },
     flat=frozenset({"settings", "settings.views", "settings.views.generators", "settings.video"}),

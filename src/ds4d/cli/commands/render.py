@@ -23,7 +23,7 @@ from ds4d.evaluation import render_frames
 from ds4d.io import on_white, premultiply, read_rgba, resize_premultiplied, write_png
 from ds4d.rendering import renderer_for
 from ds4d.runs import RunFolder, read_record
-from ds4d.scene import DynamicGaussians, LoopedScene, Scene
+from ds4d.scene import LoopedScene, Scene
 from ds4d.types import Cameras, Renderer
 from ds4d.visualize import (
     OPAQUE,
@@ -127,7 +127,7 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
     return replace(outcome, next=[export_page_command(arguments.run)])
 
 
-def _render(mode: str, arguments: RenderArguments, scene: DynamicGaussians, renderer: Renderer) -> Outcome:
+def _render(mode: str, arguments: RenderArguments, scene: Scene, renderer: Renderer) -> Outcome:
     if mode == "transforms":
         return Outcome(files=_write_images(arguments, scene, renderer))
     if arguments.over is not None:

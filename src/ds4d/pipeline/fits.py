@@ -1,0 +1,295 @@
+"""The fit of a clip, as a whole or in windows of frames.
+
+A HexPlane has a fixed number of steps to learn all frames in, and its time axis grows with the clip. A long clip is
+therefore divided into windows of some hundred frames (`ds4d.training.windows`), which share a few frames with their
+neighbors:
+
+1. The window around the clip's middle frame is fitted as any clip: its static stage makes the canonical Gaussians.
+2. The windows after it, then those before it, are fitted one after another. Each has the same canonical Gaussians, and
+   a motion (HexPlane, heads, fusion) and a view correction of its own, which start from those of its neighbor
+   (`ds4d.training.continuation`); training spreads from the frames that both show.
+3. What each window leaves is its scene and its checkpoint in a folder of its own. A run that is resumed skips windows
+   that are complete, and continues the one that is not. `windows.json` marks all of them as complete.
+4. `ds4d.scene.WindowedGaussians` reads them again, two at a time, and blends neighbors over the frames that they share.
+
+Memory is that of the longest window: one trainer exists at a time, and images, views and features of all frames are in
+temporary files (`ds4d.core.large_arrays`).
+"""
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import torch
+
+from ds4d.config import GenerateConfig
+from ds4d.init import initial_gaussians, normalize_scene
+from ds4d.pipeline.events import Event, FileWritten, TrainingStarted
+from ds4d.pipeline.setup import check_image_size, load_lpips, make_trainer
+from ds4d.rendering import renderer_for
+from ds4d.runs import RunFolder
+from ds4d.scene import Timeline, WindowsRecord, write_windows
+from ds4d.scene.files import WorldRecord
+from ds4d.scene.windowed_gaussians import FORMAT_VERSION, windows_file
+from ds4d.shapes.registration import Registration
+from ds4d.training import Event as TrainingEvent
+from ds4d.training import (
+    LossLog,
+    StepDone,
+    TensorBoardLog,
+    Trainer,
+    canonical_gaussians,
+    continue_from,
+    divide_frames,
+    has_checkpoint,
+    load_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+)
+from ds4d.types import MultiViewVideo, PointCloud, Renderer
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit leaves apart from its files.
+
+    Attributes:
+        video: the training views, with cameras in normalized space.
+        renderer: renderer for the device of the fit.
+        device: device of the fit.
+        steps: number of optimization steps.
+        num_gaussians: number of Gaussians at the end.
+        seconds: training time, seconds.
+    """
+
+    video: MultiViewVideo
+    renderer: Renderer
+    device: torch.device
+    steps: int
+    num_gaussians: int
+    seconds: float
+
+
+@runtime_checkable
+class ClipFit(Protocol):
+    """A fit that is ready to begin or to go on.
+
+    Attributes:
+        uses_lpips: whether the loss `lpips` is used.
+        is_guided: whether score distillation is used.
+    """
+
+    uses_lpips: bool
+    is_guided: bool
+
+    def run(self) -> Generator[Event, None, Fitted]:
+        """Takes the steps that are left, and writes the scene into the folder of the run."""
+        ...
+
+
+class WholeFit:
+    """The fit of a clip as a whole.
+
+    Args:
+        trainer: trainer, whose state may have been loaded from a checkpoint.
+        config: settings of the run.
+        folder: folder of the run.
+    """
+
+    def __init__(self, trainer: Trainer, config: GenerateConfig, folder: RunFolder) -> None:
+        self.uses_lpips = trainer.objective.uses_lpips
+        self.is_guided = trainer.guide is not None
+        self._trainer, self._config, self._folder = trainer, config, folder
+
+    def run(self) -> Generator[Event, None, Fitted]:
+        """Takes the steps that are left, and writes the scene into the folder of the run."""
+        trainer, folder = self._trainer, self._folder
+        yield TrainingStarted(trainer.scene, trainer.video)
+        yield from _take_steps(trainer, self._config, folder, folder.checkpoint)
+        trainer.scene.save(folder.path)
+        yield FileWritten(folder.path / "scene.safetensors")
+        scene = trainer.scene
+        return Fitted(trainer.video, trainer.renderer, scene.device, trainer.step, scene.num_gaussians, trainer.seconds)
+
+
+class WindowedFit:
+    """The fit of a clip in windows of frames.
+
+    Args:
+        video: multi-view video with cameras in world space.
+        windows: frames of each window, in the order of time (`divide_frames`).
+        config: settings of the run.
+        device: device of training.
+        folder: folder of the run.
+        registration: registered mesh to start from, if any.
+        points: surface points of the object in the middle frame, in world space, where they are known.
+
+    Raises:
+        ValueError: the images are too small, the masks leave no object, or the file of initial points is unfit.
+    """
+
+    def __init__(
+        self,
+        video: MultiViewVideo,
+        windows: Sequence[range],
+        config: GenerateConfig,
+        device: torch.device,
+        folder: RunFolder,
+        registration: Registration | None = None,
+        points: PointCloud | None = None,
+    ) -> None:
+        self._lpips = load_lpips(config.training)
+        check_image_size(video, self._lpips)
+        self.uses_lpips = self._lpips is not None
+        self.is_guided = bool(config.guidance.weight)
+        self._normalization = normalize_scene(video, config.init.hull)
+        self._windows, self._config, self._device, self._folder = windows, config, device, folder
+        self._registration, self._points = registration, points
+
+    def run(self) -> Generator[Event, None, Fitted]:
+        """Takes the steps that are left, and writes the scenes of the windows and then `windows.json`."""
+        steps, seconds, count = 0, 0.0, 0
+        for index, neighbor in fit_order(self._windows, self._normalization.video.middle):
+            if not self._folder.window(index).is_fitted:
+                yield from self._fit(index, neighbor, steps)
+            state = read_checkpoint(self._folder.window(index).checkpoint)
+            steps += state["step"]
+            seconds += state["seconds"]
+            count = len(state["scene"]["gaussians.means"])
+        normalization = self._normalization
+        video = normalization.video
+        record = WindowsRecord(
+            format=FORMAT_VERSION,
+            num_gaussians=count,
+            windows=tuple((window.start, window.stop - 1) for window in self._windows),
+            timeline=Timeline(tuple(video.times.tolist()), video.duration, video.loops),
+            world=WorldRecord.of(normalization.world),
+        )
+        write_windows(self._folder.path, record)
+        yield FileWritten(windows_file(self._folder.path))
+        return Fitted(video, renderer_for(self._device), self._device, steps, count, seconds)
+
+    def _fit(self, index: int, neighbor: int | None, steps_before: int) -> Iterator[Event]:
+        """Fits one window, from its checkpoint if there is one; the neighbor is fitted, if there is one."""
+        trainer = self._first_trainer(index) if neighbor is None else self._next_trainer(index, neighbor)
+        folder, training = self._folder.window(index), self._config.training
+        if has_checkpoint(folder.checkpoint):
+            load_checkpoint(trainer, folder.checkpoint)
+        all_steps = training.static_steps + len(self._windows) * training.dynamic_steps
+        yield TrainingStarted(trainer.scene, trainer.video)
+        yield from _take_steps(trainer, self._config, self._folder, folder.checkpoint, steps_before, all_steps)
+        trainer.scene.save(folder.path)
+
+    def _first_trainer(self, index: int) -> Trainer:
+        config = self._config
+        normalization = replace(self._normalization, video=self._normalization.video.part(self._windows[index]))
+        generator = torch.Generator().manual_seed(config.seed)
+        initial = initial_gaussians(normalization, config.init, generator, self._registration, self._points)
+        return make_trainer(normalization, initial, config, self._device, lpips=self._lpips)
+
+    def _next_trainer(self, index: int, neighbor: int) -> Trainer:
+        """A trainer that continues the neighbor."""
+        state = read_checkpoint(self._folder.window(neighbor).checkpoint)
+        window, before, video = self._windows[index], self._windows[neighbor], self._normalization.video
+        normalization = replace(self._normalization, video=video.part(window))
+        # What the neighbor has learned needs neither a static stage nor a coarse one.
+        training = replace(self._config.training, static_steps=0, low_resolution_fraction=0.0)
+        shared = before.stop - window.start if neighbor < index else window.stop - before.start
+        trainer = make_trainer(
+            normalization,
+            canonical_gaussians(state),
+            replace(self._config, training=training),
+            self._device,
+            lpips=self._lpips,
+            known_frame=shared - 1 if neighbor < index else len(window) - shared,
+        )
+        start, end = (float(video.times[frame]) for frame in (before.start, before.stop - 1))
+        first, last = (float(video.times[frame]) for frame in (window.start, window.stop - 1))
+        continue_from(trainer, state, ((first - start) / (end - start), (last - start) / (end - start)))
+        return trainer
+
+
+def choose_windows(video: MultiViewVideo, config: GenerateConfig) -> list[range]:
+    """The windows that a clip is fitted in, in the order of time: one, if it is fitted as a whole.
+
+    Args:
+        video: multi-view video.
+        config: settings of the run.
+
+    Raises:
+        ValueError: windows are asked for where they cannot be used.
+    """
+    windows, count = config.windows, video.num_times
+    if windows.mode == "off" or config.field is None or (windows.mode == "auto" and count <= windows.above):
+        return [range(count)]
+    if not video.cameras.is_static or not video.valid.all():
+        if windows.mode == "auto":
+            return [range(count)]
+        found = "views without some frames" if video.cameras.is_static else "one that moves"
+        raise ValueError(
+            f"--windows on needs cameras that do not move and all frames of every view, got {found}: a window alone "
+            "would not show all sides. Leave it out."
+        )
+    return divide_frames(count, windows)
+
+
+def describe_windows(windows: Sequence[range]) -> str:
+    """Windows in a few words."""
+    shared = windows[0].stop - windows[1].start
+    return (
+        f"{len(windows)} of up to {max(map(len, windows))} frames, fitted one after another; neighbors share {shared}"
+    )
+
+
+def fit_order(windows: Sequence[range], middle: int) -> list[tuple[int, int | None]]:
+    """The order in which windows are fitted: each with the neighbor that it continues.
+
+    Args:
+        windows: windows in the order of time.
+        middle: the clip's middle frame, which is the middle frame of the first window to be fitted.
+    """
+    first = next(i for i, window in enumerate(windows) if window.start + len(window) // 2 == middle)
+    later = [(index, index - 1) for index in range(first + 1, len(windows))]
+    earlier = [(index, index + 1) for index in reversed(range(first))]
+    return [(first, None), *later, *earlier]
+
+
+def _take_steps(
+    trainer: Trainer,
+    config: GenerateConfig,
+    folder: RunFolder,
+    checkpoint: Path,
+    steps_before: int = 0,
+    all_steps: int | None = None,
+) -> Iterator[TrainingEvent]:
+    """Takes the steps of a trainer and logs them; leaves a checkpoint at the end and whenever it is interrupted.
+
+    Args:
+        trainer: trainer before any of its steps.
+        config: settings of the run.
+        folder: folder of the run.
+        checkpoint: path of the checkpoint.
+        steps_before: steps of windows that were fitted before, which are counted in events and logs.
+        all_steps: number of steps of all windows; by default those of the trainer.
+    """
+    logs: list[LossLog | TensorBoardLog] = [LossLog(folder.log, keep_until=steps_before + trainer.step)]
+    if config.log.tensorboard:
+        logs.append(TensorBoardLog(folder.path / "tensorboard"))
+    try:
+        for event in trainer.run():
+            if isinstance(event, StepDone):
+                event = replace(event, step=steps_before + event.step, total_steps=all_steps or event.total_steps)
+                if event.step % config.log.every == 0:
+                    for log in logs:
+                        log.write(event)
+                if trainer.step % config.checkpoint_every == 0:
+                    save_checkpoint(trainer, checkpoint)
+            yield event
+    except GeneratorExit:
+        save_checkpoint(trainer, checkpoint)
+        raise
+    finally:
+        for log in logs:
+            log.close()
+    save_checkpoint(trainer, checkpoint)

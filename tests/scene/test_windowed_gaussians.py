@@ -1,0 +1,106 @@
+"""Scenes in windows: which of them is shown at a time, and how they are joined."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from ds4d.scene import (
+    BakedGaussians,
+    DynamicGaussians,
+    Timeline,
+    WindowedGaussians,
+    WindowsRecord,
+    read_baked_scene,
+    read_scene,
+    window_folder,
+    windows_file,
+    write_windows,
+)
+from ds4d.scene.files import WorldRecord
+from ds4d.types import RawGaussians
+
+TIMES = tuple(i / 9 for i in range(10))
+WINDOWS = ((0, 4), (3, 7), (5, 9))
+
+
+@pytest.fixture
+def clip(tmp_path: Path, tiny_gaussians: RawGaussians, make_scene: Callable[..., DynamicGaussians]) -> Path:
+    """Three windows in each of which nothing moves, at heights 0, 1 and 2 above where the Gaussians are."""
+    world = make_scene().world
+    for index, (first, last) in enumerate(WINDOWS):
+        count = last - first + 1
+        means = tiny_gaussians.means + torch.tensor([0.0, float(index), 0.0])
+        timeline = Timeline(tuple(i / (count - 1) for i in range(count)), 1.0, False)
+        folder = window_folder(tmp_path, index)
+        folder.mkdir(parents=True)
+        DynamicGaussians(replace(tiny_gaussians, means=means), None, timeline, world).save(folder)
+    record = WindowsRecord(1, tiny_gaussians.num_gaussians, WINDOWS, Timeline(TIMES, 3.0, True), WorldRecord.of(world))
+    write_windows(tmp_path, record)
+    return tmp_path
+
+
+@pytest.mark.parametrize("read", [read_scene, read_baked_scene])
+def test_each_time_is_shown_by_its_window_and_joints_are_blended(
+    clip: Path, read: Callable[[Path], WindowedGaussians], tiny_gaussians: RawGaussians
+) -> None:
+    scene = read(clip)
+    assert isinstance(scene, WindowedGaussians)
+    frames = torch.tensor([0.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 7.0, 9.0])
+    raw = scene.raw_at(frames / 9)
+    heights = (raw.means - tiny_gaussians.means)[..., 1]
+    smooth = 0.25**2 * (3 - 2 * 0.25)  # a quarter of the way over the second joint
+    expected = torch.tensor([0.0, 0.0, 0.0, 0.5, 1.0, 1.0, 1.0, 1 + smooth, 1.5, 2.0, 2.0])
+    torch.testing.assert_close(heights, expected[:, None].expand_as(heights), rtol=0, atol=1e-5)
+    for name in ("quats", "log_scales", "opacity_logits"):
+        values = getattr(tiny_gaussians, name)
+        torch.testing.assert_close(getattr(raw, name), values.expand(len(frames), *values.shape))
+    torch.testing.assert_close(raw.sh, tiny_gaussians.sh)
+    assert (scene.timeline.loops, scene.timeline.duration) == (True, 3.0)
+
+
+def test_opposite_quaternions_are_blended_as_the_one_rotation_they_are(
+    clip: Path, tiny_gaussians: RawGaussians, make_scene: Callable[..., DynamicGaussians]
+) -> None:
+    folder, timeline = window_folder(clip, 1), Timeline((0.0, 0.25, 0.5, 0.75, 1.0), 1.0, False)
+    turned = replace(tiny_gaussians, quats=-tiny_gaussians.quats)
+    DynamicGaussians(turned, None, timeline, make_scene().world).save(folder)
+    middle = read_baked_scene(clip).raw_at(torch.tensor([3.5 / 9]))
+    torch.testing.assert_close(middle.quats[0], turned.quats)
+
+
+def test_two_windows_are_in_memory_at_a_time(clip: Path) -> None:
+    read: list[str] = []
+
+    def load(folder: Path, device: torch.device | str) -> BakedGaussians:
+        read.append(folder.name)
+        return BakedGaussians.load(folder, device)
+
+    scene = WindowedGaussians(clip, load)
+    for frame in (0.0, 3.2, 3.4, 4.0, 5.5, 6.0, 9.0):
+        scene.raw_at(torch.tensor([frame / 9]))
+    assert read == ["0000", "0001", "0002"], "each once while time passes"
+    scene.raw_at(torch.tensor([0.0]))
+    assert read[-1] == "0000", "which was forgotten"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("windows", [[0, 4], [5, 9]]), ("windows", [[0, 4], [3, 8]]), ("windows", [[0, 4], [3, 7], [4, 9]]),
+     ("windows", []), ("windows", [[0, 9, 9]]), ("num_gaussians", 0), ("format", 2), ("more", 1)],
+)  # fmt: skip
+def test_a_record_that_describes_no_clip_is_refused(clip: Path, key: str, value: object) -> None:
+    content = json.loads(windows_file(clip).read_text())
+    windows_file(clip).write_text(json.dumps({**content, key: value}))
+    with pytest.raises(ValueError, match=r"windows\.json"):
+        read_scene(clip)
+
+
+def test_a_window_of_another_scene_is_refused(clip: Path) -> None:
+    content = json.loads(windows_file(clip).read_text())
+    windows_file(clip).write_text(json.dumps({**content, "num_gaussians": 5}))
+    with pytest.raises(ValueError, match="0000 must hold 5 Gaussians"):
+        read_scene(clip).raw_at(torch.zeros(1))
