@@ -164,7 +164,7 @@ def test_error_names_all_fatal_findings(tmp_path: Path, disc) -> None:
         load_video(write_folder(tmp_path, [disc(30, 24, 12), transparent, full]), CONFIG)
 
 
-def test_ten_thousand_frames_give_32(write_video_file, disc, over) -> None:
+def test_ten_thousand_frames_give_32(write_video_file, disc, over, monkeypatch: pytest.MonkeyPatch) -> None:
     positions = [over(disc(14 + 3 * time, 26, 9), WHITE) for time in range(12)]
     path = write_video_file(
         "a.avi", [positions[time // 900] for time in range(10_000)], codec="mpeg4", options={"q": "2"}
@@ -174,7 +174,8 @@ def test_ten_thousand_frames_give_32(write_video_file, disc, over) -> None:
     assert loaded.video.num_times == 32
     assert loaded.seconds[-1] == pytest.approx(999.9)
     assert loaded.video.fps == pytest.approx(31 / 999.9)
-    with pytest.raises(ValueError, match="5000 frames"):
+    monkeypatch.setattr(frame_selection, "_MAX_FRAMES", 9_999)
+    with pytest.raises(ValueError, match="9999 frames, got 10000"):
         load_video(path, VideoConfig(fps=10.0))
 
 

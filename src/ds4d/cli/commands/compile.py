@@ -40,7 +40,10 @@ class CompileArguments:
 COMMAND = CommandLine(
     "compile",
     CompileArguments,
-    (("compile", "once after an installation, for instance while a container image is built"),),
+    (
+        ("compile", "once after an installation, for instance while a container image is built"),
+        ("compile --quiet", "the same without a word"),
+    ),
 )
 
 
