@@ -6,7 +6,7 @@ import pytest
 
 from ds4d.core import notices_to
 from ds4d.io import premultiply, write_png
-from ds4d.preprocess import LoadedVideo, VideoConfig, inspect_video, load_video, raw_video
+from ds4d.preprocess import LoadedVideo, VideoConfig, frame_selection, inspect_video, load_video, raw_video
 from ds4d.types import Frames, Video
 
 WHITE = (255, 255, 255)
