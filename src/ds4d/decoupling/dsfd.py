@@ -14,7 +14,7 @@ from ds4d.decoupling.reference import REFERENCES, ReferenceName
 from ds4d.types import Cameras, DecoupledFeatures
 
 _CELLS = 64  # a multiple of what vector registers hold
-_BLOCKS = 4  # clips are worked on as a whole while they are not larger than this many blocks (`rows_at_once`)
+_BLOCKS = 2  # clips are worked on as a whole while they are not larger than this many blocks (`rows_at_once`)
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,12 @@ def reference_of_all(maps: Float[Tensor, "T V C h w"], reference: str) -> Float[
     rows = max(step, _BLOCKS * rows_at_once(4 * maps[..., :1, :].numel()) // step * step)
     parts = []
     for first in range(0, height, rows):
-        cells = [frames[..., first : first + rows, :].float() for frames in released(maps)]
-        parts.append(reference_basis(torch.cat(cells), reference))
+        cells = torch.empty(maps[..., first : first + rows, :].shape, device=maps.device)
+        done = 0
+        for frames in released(maps):
+            cells[done : done + len(frames)] = frames[..., first : first + rows, :]
+            done += len(frames)
+        parts.append(reference_basis(cells, reference))
     return torch.cat(parts, dim=-2)
 
 
