@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ds4d.core import release_pages
+from ds4d.core import freed_memory_kept, release_pages
 from ds4d.losses import LossInputs, Objective, ViewCorrection
 from ds4d.losses.view_loss import ViewLoss
 from ds4d.metrics import Lpips
@@ -91,6 +91,15 @@ class Trainer:
         Raises:
             TrainingDiverged: a loss is NaN or Inf.
         """
+        with freed_memory_kept():
+            yield from self._take_steps()
+        self._update_depths(torch.arange(self.video.num_times))
+        pruned = prune_outliers(self.scene.canonical(), self.scene.max_distances())
+        if pruned is not None:
+            yield self._resample(pruned)
+
+    def _take_steps(self) -> Iterator[Event]:
+        """The remaining steps of the schedule, and their densification."""
         total_steps = self.config.total_steps
         while self.step < total_steps:
             began = time.perf_counter()
