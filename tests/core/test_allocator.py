@@ -29,7 +29,7 @@ def resident_pages() -> int:
 
 def test_freed_memory_is_used_again_within_the_block_alone() -> None:
     with freed_memory_kept():
-        assert cleared_pages() < PAGES
+        assert cleared_pages() < 0.3 * ROUNDS * PAGES
     assert cleared_pages() > 0.9 * ROUNDS * PAGES
 
 

@@ -113,12 +113,13 @@ def _projections(generator: torch.Generator) -> torch.Tensor:
 
 
 def _gradient_of_rigidity(generator: torch.Generator) -> torch.Tensor:
-    canonical = torch.randn(1586, 3, generator=generator)
-    moved = torch.randn(2, 1586, 3, generator=generator).requires_grad_()
-    neighbors = torch.randint(40, (1586, 4), generator=generator)  # few, so that many gradients meet
+    # So many that each gradient alone is worth several threads, and few neighbors, so that many gradients meet.
+    canonical = torch.randn(4000, 3, generator=generator).requires_grad_()
+    moved = torch.randn(2, 4000, 3, generator=generator).requires_grad_()
+    neighbors = torch.randint(40, (4000, 4), generator=generator)
     rigidity(canonical, moved, neighbors).backward()
-    assert moved.grad is not None
-    return moved.grad
+    assert canonical.grad is not None and moved.grad is not None
+    return torch.cat((canonical.grad, *moved.grad))
 
 
 @pytest.mark.parametrize("function", [_mean_of_squares, _projections, _gradient_of_rigidity])

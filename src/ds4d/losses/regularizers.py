@@ -39,12 +39,17 @@ def rigidity(
         moved: centers at T times.
         neighbors: indices of each Gaussian's nearest neighbors in the canonical set.
     """
-    canonical_distances = (canonical[neighbors] - canonical[:, None]).norm(dim=-1)
-    # The gradient of an index with repetitions adds in any order; that of `gather` in one.
-    rows = neighbors.flatten()[None, :, None].expand(len(moved), -1, 3)
-    offsets = moved.gather(1, rows).unflatten(1, neighbors.shape) - moved[:, :, None]
+    canonical_distances = _offsets(canonical[None], neighbors).norm(dim=-1)
+    offsets = _offsets(moved, neighbors)
     distances = (offsets.square().sum(-1) + 1e-12).sqrt()
     return mean((distances - canonical_distances).abs())
+
+
+def _offsets(points: Float[Tensor, "T N 3"], neighbors: Int[Tensor, "N k"]) -> Float[Tensor, "T N k 3"]:
+    """From each point to its neighbors."""
+    # The gradient of an index with repetitions adds in any order; that of `gather` in one.
+    rows = neighbors.flatten()[None, :, None].expand(len(points), -1, 3)
+    return points.gather(1, rows).unflatten(1, neighbors.shape) - points[:, :, None]
 
 
 def mean_square(parts: Sequence[Float[Tensor, "..."]]) -> Float[Tensor, ""]:
