@@ -12,8 +12,8 @@ import pytest
 from ds4d.core.allocator import _glibc
 
 pytestmark = pytest.mark.skipif(_glibc() is None, reason="needs glibc")
-ROUNDS = 50  # the first few may take fresh pages: aligned blocks leave gaps that the next does not fit into
-TENSOR = 2**22  # numbers of 4 bytes
+ROUNDS = 20  # the first few may take fresh pages: aligned blocks leave gaps that the next does not fit into
+TENSOR = 2**24  # numbers of 4 bytes: 64 MB, twice what the allocator keeps by itself
 COUNT = f"""
 import json, resource
 import torch
@@ -49,7 +49,7 @@ def pages() -> dict[str, int]:
 
 def test_freed_memory_is_used_again_within_the_block(pages: dict[str, int]) -> None:
     assert pages["cleared before"] > 0.9 * ROUNDS * pages["tensor"]
-    assert pages["cleared within"] < 0.3 * ROUNDS * pages["tensor"]
+    assert pages["cleared within"] < 0.5 * ROUNDS * pages["tensor"]
 
 
 def test_freed_memory_is_given_back_at_the_end(pages: dict[str, int]) -> None:
