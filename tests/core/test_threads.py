@@ -2,11 +2,13 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from ds4d.core import mean, parallel_for
+from ds4d.core import elementwise, map_on_threads, mean, parallel_for, sigmoid
 from ds4d.geometry import project_points
 from ds4d.losses.regularizers import rigidity
 from ds4d.types import Cameras
@@ -122,7 +124,33 @@ def _gradient_of_rigidity(generator: torch.Generator) -> torch.Tensor:
     return torch.cat((canonical.grad, *moved.grad))
 
 
-@pytest.mark.parametrize("function", [_mean_of_squares, _projections, _gradient_of_rigidity])
+def _sigmoids(generator: torch.Generator) -> torch.Tensor:
+    return sigmoid(torch.randn(2, 7, 8400, generator=generator))
+
+
+def _gradient_of_sigmoids(generator: torch.Generator) -> torch.Tensor:
+    values = torch.randn(2, 7, 8400, generator=generator).requires_grad_()
+    (gradient,) = torch.autograd.grad(sigmoid(values).square().sum(), values)
+    return gradient
+
+
+def _products_on_threads(generator: torch.Generator) -> torch.Tensor:
+    images = torch.randn(5, 48, 64, 64, generator=generator)
+    weights = torch.randn(48, 48, 3, 3, generator=generator)
+    return torch.cat(map_on_threads(lambda image: F.gelu(F.conv2d(image, weights)), images.split(1)))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        _mean_of_squares,
+        _projections,
+        _gradient_of_rigidity,
+        _sigmoids,
+        _gradient_of_sigmoids,
+        _products_on_threads,
+    ],
+)
 @pytest.mark.parametrize("threads", [2, 8])
 def test_bits_do_not_depend_on_the_number_of_threads(
     function: Callable[[torch.Generator], torch.Tensor], threads: int
@@ -132,3 +160,27 @@ def test_bits_do_not_depend_on_the_number_of_threads(
         torch.set_num_threads(number)
         results.append(function(torch.Generator().manual_seed(0)))
     assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (40_000,), (3, 5, 10_000), (2, 0)])
+def test_elementwise_is_the_function_of_each_value(shape: tuple[int, ...], generator: torch.Generator) -> None:
+    values = torch.randn(shape, generator=generator)
+    torch.testing.assert_close(elementwise(torch.square, values), values.square(), rtol=0, atol=0)
+    torch.testing.assert_close(sigmoid(values), values.sigmoid())
+
+
+def test_a_map_on_threads_keeps_the_order_and_the_number_of_threads() -> None:
+    def tenfold(item: int) -> tuple[int, int]:
+        return 10 * item, torch.get_num_threads()
+
+    assert map_on_threads(tenfold, list(range(20))) == [(10 * item, 1) for item in range(20)]
+    assert map_on_threads(tenfold, []) == []
+    assert torch.get_num_threads() == 4
+    (later,) = ThreadPoolExecutor(1).map(lambda _: torch.get_num_threads(), [None])
+    assert later == 4
+
+
+def test_an_error_of_a_map_on_threads_is_raised() -> None:
+    with pytest.raises(ZeroDivisionError):
+        map_on_threads(lambda item: 1 // item, [1, 0, 2])
+    assert torch.get_num_threads() == 4

@@ -29,8 +29,11 @@ from ds4d.core.progress import Progress as Progress
 from ds4d.core.progress import progress_to as progress_to
 from ds4d.core.progress import report_progress as report_progress
 from ds4d.core.progress import tracked as tracked
+from ds4d.core.threads import elementwise as elementwise
+from ds4d.core.threads import map_on_threads as map_on_threads
 from ds4d.core.threads import mean as mean
 from ds4d.core.threads import parallel_for as parallel_for
+from ds4d.core.threads import sigmoid as sigmoid
 from ds4d.core.versions import install_command as install_command
 from ds4d.core.versions import installed_version as installed_version
 from ds4d.core.versions import versions as versions

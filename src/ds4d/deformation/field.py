@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ds4d.core import check_ranges
+from ds4d.core import check_ranges, sigmoid
 from ds4d.deformation.hexplane import HexPlane, HexPlaneConfig
 from ds4d.types import RawGaussians
 
@@ -157,7 +157,7 @@ class DynamicGate(nn.Module):
 
     def forward(self, shares: Float[Tensor, "T N 1"]) -> Float[Tensor, "T N 1"]:
         """The factor for dynamic shares in [0, 1]."""
-        return torch.sigmoid(self.log_slope.exp() * (shares - self.middle))
+        return sigmoid(self.log_slope.exp() * (shares - self.middle))
 
 
 def _head(width: int, size: int) -> nn.Sequential:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from ds4d.core import sigmoid
 from ds4d.fusion.sampling_cpu import sum_of_samples, supports
 from ds4d.geometry import project_points
 from ds4d.types import Cameras
@@ -150,7 +151,7 @@ def visibility_at(
     sums = _sample(torch.cat((rendered * depths, rendered), dim=-3), positions, align_corners=False)
     weight = sums[..., 1]
     behind = (point_depths - sums[..., 0] / weight.clamp_min(_EPS)).masked_fill(weight <= _EPS, -torch.inf)
-    return torch.sigmoid((tolerance - behind) * (4 / tolerance)) * in_view
+    return sigmoid((tolerance - behind) * (4 / tolerance)) * in_view
 
 
 def mean_over_views(

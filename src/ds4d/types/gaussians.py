@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ds4d.core import sigmoid
 from ds4d.types.cameras import Cameras
 from ds4d.types.checks import check_shape
 
@@ -43,7 +44,7 @@ class RawGaussians:
             means=self.means,
             quats=torch.nn.functional.normalize(self.quats, dim=-1),
             scales=self.log_scales.exp(),
-            opacities=self.opacity_logits.sigmoid(),
+            opacities=sigmoid(self.opacity_logits),
             sh=self.sh,
         )
 
