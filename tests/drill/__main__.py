@@ -36,7 +36,7 @@ CLASSES = {
     "concurrency": AttackClass(runs.attack_by_concurrency, 18, 1, 300.0),
     "forks": AttackClass(runs.attack_by_fork, 8, 1, 300.0),
     "kernel cache": AttackClass(runs.attack_kernel_cache, 10, 0, 600.0),
-    "threads": AttackClass(runs.attack_by_threads, 20, 0, 300.0),
+    "threads": AttackClass(runs.attack_by_threads, 24, 0, 300.0),
     "soak": AttackClass(runs.attack_soak, 3, 0, 300.0),
     "large arrays": AttackClass(runs.attack_large_arrays, 8, 2, 300.0),
     "run JSON": AttackClass(files.attack_json, 500, 6),

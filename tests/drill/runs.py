@@ -260,6 +260,7 @@ _KINDS = {
     "cpu": ["--preset", "cpu"],
     "whole colors": ["--preset", "fast", "--init.sh-degree", "1"],
     "inflated": ["--views", "inflate"],
+    "lifted, many Gaussians": ["--preset", "cpu", "--views", "lift", "--init.num-gaussians", "12000"],
 }
 _TWO_FITS = """
 import sys, json, torch
