@@ -76,9 +76,7 @@ def test_any_layout_in_memory_gives_the_same(case: tuple[HexPlane, Tensor], devi
 
 
 @pytest.mark.parametrize(("form", "device"), FORMS)
-def test_no_points_have_no_features_and_pull_at_nothing(
-    case: tuple[HexPlane, Tensor], form: str, device: str
-) -> None:
+def test_no_points_have_no_features_and_pull_at_nothing(case: tuple[HexPlane, Tensor], form: str, device: str) -> None:
     planes, times = case[0].to(device), case[1].to(device)
     features, *gradients = read(planes, torch.zeros(0, 3, device=device), times, form)
     assert features.shape == (len(times), 0, planes.num_features)

@@ -40,7 +40,9 @@ def fused_parts(*parts: str) -> Generator[None, None, None]:
         ValueError: a name is none of `FUSED_PARTS`.
     """
     if unknown := set(parts) - set(FUSED_PARTS):
-        raise ValueError(f"fused_parts: names must be among {', '.join(FUSED_PARTS)}, got {', '.join(sorted(unknown))}.")
+        raise ValueError(
+            f"fused_parts: names must be among {', '.join(FUSED_PARTS)}, got {', '.join(sorted(unknown))}."
+        )
     before = set(_ON)
     _ON.clear()
     _ON.update(parts)

@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ds4d.core import check_ranges
+from ds4d.core import check_ranges, is_fused
+from ds4d.losses import image_losses_cuda
 from ds4d.losses.regularizers import mean_square, plane_smoothness, rigidity, time_l1, time_smoothness
 from ds4d.losses.view_correction import ViewCorrection
 from ds4d.metrics import Lpips, ssim
@@ -211,10 +212,11 @@ class Objective(nn.Module):
         """The total, and each loss before its weight (detached), by name."""
         if self.view_correction is not None:
             inputs = self._corrected(inputs, self.view_correction)
+        total, values = self._fused(inputs)
         is_chosen = {"all": torch.ones_like(inputs.is_input), "input": inputs.is_input, "generated": ~inputs.is_input}
-        total = inputs.colors.new_zeros(())
-        values = {}
         for name, (term, function) in self._images.items():
+            if name in values:
+                continue
             chosen = is_chosen[term.views].to(inputs.colors)
             value = (function(inputs) * chosen).sum() / chosen.sum().clamp_min(1)
             total = total + term.weight * value
@@ -225,6 +227,15 @@ class Objective(nn.Module):
                 total = total + weight * value
                 values[name] = value.detach()
         return total, values
+
+    def _fused(self, inputs: LossInputs) -> tuple[Tensor, dict[str, Tensor]]:
+        """The total and the values of the losses that run as kernels of their own; 0 and none where none does."""
+        images = (inputs.colors, inputs.alphas, inputs.target_colors, inputs.target_alphas)
+        fused = image_losses_cuda.NAMES if image_losses_cuda.takes(inputs.colors) else ()
+        terms = {name: (term.weight, term.views) for name, (term, _) in self._images.items() if name in fused}
+        if not terms or not is_fused("image_losses", *images, inputs.weights):
+            return inputs.colors.new_zeros(()), {}
+        return image_losses_cuda.weighted_losses(*images, inputs.weights, inputs.views, terms)
 
     @staticmethod
     def _corrected(inputs: LossInputs, correction: ViewCorrection) -> LossInputs:
