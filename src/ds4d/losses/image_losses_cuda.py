@@ -15,7 +15,7 @@ from ds4d.metrics.ssim import RADIUS, ssim_window
 
 NAMES = ("l1", "mse", "ssim", "mask")
 _VIEWS = ("all", "input", "generated")
-_PIXELS, _ROWS, _COLUMNS = 1024, 8, 64  # per program
+_PIXELS, _ROWS, _COLUMNS = 1024, 4, 64  # per program
 _TAPS = 2 * RADIUS + 1
 
 
