@@ -7,9 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ds4d.core import check_ranges
+from ds4d.core import check_ranges, is_fused
+from ds4d.deformation import gaussians_cuda
 from ds4d.deformation.hexplane import HexPlane, HexPlaneConfig
-from ds4d.types import RawGaussians
+from ds4d.types import Gaussians, RawGaussians
 
 # Products of matrices on the CPU give the same bits with any number of threads if their sides are multiples of this;
 # others are split among the threads.
@@ -145,6 +146,13 @@ class DeformationField(nn.Module):
             opacity_logits=opacity_logits,
             sh=sh,
         )
+
+    @staticmethod
+    def activated(raw: RawGaussians, changes: dict[str, Float[Tensor, "T N _"]]) -> Gaussians:
+        """Canonical Gaussians plus `changes` as they are rendered, with a leading axis T."""
+        if is_fused("gaussians", raw.means, *changes.values()) and gaussians_cuda.takes(raw, changes):
+            return gaussians_cuda.activated(raw, changes)
+        return DeformationField.apply_changes(raw, changes).activate()
 
 
 class DynamicGate(nn.Module):

@@ -24,7 +24,7 @@ from ds4d.training.images import TrainingImages
 from ds4d.training.optimizers import SceneOptimizer
 from ds4d.training.sampling import SampleBatch, Sampler
 from ds4d.training.schedule import Schedule, TrainingConfig
-from ds4d.types import Cameras, Gaussians, MultiViewVideo, RawGaussians, Renderer, Rendering
+from ds4d.types import Cameras, Gaussians, MultiViewVideo, Renderer, Rendering
 
 _DEPTHS_AT_ONCE = 16  # frames whose depth images are rendered before they are stored
 
@@ -172,11 +172,10 @@ class Trainer:
         batch = self.schedule.sample(self.step, self.sampler)
         if not self.is_static_stage:
             self._update_depths(batch.times)
-        raw = self._gaussians_at(batch)
-        gaussians = raw.activate()
+        gaussians = self._gaussians_at(batch)
         backgrounds = batch.backgrounds.to(self.scene.device)
         renderings = [self.renderer.render(gaussians, self._cameras(batch), backgrounds=backgrounds)]
-        total, values = self._losses(self._loss_inputs(batch, renderings[0], raw.means))
+        total, values = self._losses(self._loss_inputs(batch, renderings[0], gaussians.means))
         if self.guide is not None:
             rendering, total, values[self.guide.name] = self._guided(self.guide, batch, gaussians, total)
             renderings.append(rendering)
@@ -192,11 +191,11 @@ class Trainer:
             raise TrainingDiverged(self.step + 1, terms)
         return loss, terms
 
-    def _gaussians_at(self, batch: SampleBatch) -> RawGaussians:
-        """Raw Gaussians at the times of the batch."""
+    def _gaussians_at(self, batch: SampleBatch) -> Gaussians:
+        """The Gaussians at the times of the batch."""
         raw = self.scene.canonical()
         if self.is_static_stage:
-            return raw.expand_times(len(batch.times))
+            return raw.expand_times(len(batch.times)).activate()
         motion = self.scene.motion
         assert motion is not None and self._motion_changes is not None  # without a motion every step is static
         rows = batch.times.to(self.scene.device)
@@ -205,7 +204,7 @@ class Trainer:
             self._update_warps()
             observation = motion.features.at_frames(rows)
         changes = self._motion_changes(raw.means, self.times[rows], observation)
-        return motion.field.apply_changes(raw, changes)
+        return motion.field.activated(raw, changes)
 
     def _cameras(self, batch: SampleBatch) -> Cameras:
         times, views = batch.times[:, None].to(self.scene.device), batch.views.to(self.scene.device)
