@@ -12,7 +12,7 @@ _SHORTEST = tl.constexpr(1e-12)  # length by which a quaternion is divided, as i
 
 
 @no_type_check
-@triton.jit
+@triton.jit(do_not_specialize=["count"])  # new with each densification
 def activate(
     means, quats, log_scales, opacity_logits, sh,
     means_change, quats_change, scales_change, opacity_change, sh_change,
@@ -45,7 +45,7 @@ def activate(
 
 
 @no_type_check
-@triton.jit
+@triton.jit(do_not_specialize=["count"])  # new with each densification
 def activate_backward(
     quats, quats_change, rotations, scales, opacities,
     by_moved, by_rotations, by_scales, by_opacities, by_colors,

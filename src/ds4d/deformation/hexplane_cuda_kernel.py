@@ -51,7 +51,7 @@ def accumulate_rows(
 
 
 @no_type_check
-@triton.jit
+@triton.jit(do_not_specialize=["count", "f_t"])  # new with each densification
 def read_at_points(
     unit, planes, lines, features, count, channels, size,
     p_f, p_c, p_y, p_x, l_t, l_f, l_c, l_x, f_t, f_n,
@@ -82,7 +82,7 @@ def read_at_points(
 
 
 @no_type_check
-@triton.jit
+@triton.jit(do_not_specialize=["count", "g_t"])  # new with each densification
 def accumulate_gradients(
     unit, planes, lines, grads, by_planes, by_lines, by_unit, count, channels, size,
     p_f, p_c, p_y, p_x, l_t, l_f, l_c, l_x, g_t, g_n,

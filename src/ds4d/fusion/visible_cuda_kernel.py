@@ -15,7 +15,7 @@ _LOWEST = tl.constexpr(-1e30)
 
 
 @no_type_check
-@triton.jit
+@triton.jit(do_not_specialize=["count", "p_t"])  # new with each densification
 def fuse(
     maps, score, bonus, points, viewmats, Ks, valid, depths, warps, fused, peaks, sums, count, channels,
     width, height, rows, columns, depth_rows, depth_columns, nodes, tolerance,
@@ -64,7 +64,7 @@ def fuse(
 
 
 @no_type_check
-@triton.jit
+@triton.jit(do_not_specialize=["count", "p_t"])  # new with each densification
 def fuse_backward(
     maps, score, bonus, points, viewmats, Ks, valid, depths, warps, fused, peaks, sums, grads,
     by_maps, by_score, by_bonus, count, channels,

@@ -62,7 +62,7 @@ def sum_planes_backward(
 
 
 @no_type_check
-@triton.jit
+@triton.jit(do_not_specialize=["count"])  # new with each densification
 def sum_changes(
     canonical, moved, neighbors, sums, count, scale,
     TIMES: tl.constexpr, BLOCK: tl.constexpr, NEIGHBORS: tl.constexpr, PADDED: tl.constexpr,
@@ -86,7 +86,7 @@ def sum_changes(
 
 
 @no_type_check
-@triton.jit
+@triton.jit(do_not_specialize=["count"])  # new with each densification
 def sum_changes_backward(
     canonical, moved, neighbors, grad, by_canonical, by_moved, count, scale,
     TIMES: tl.constexpr, BLOCK: tl.constexpr, NEIGHBORS: tl.constexpr, PADDED: tl.constexpr,
