@@ -36,9 +36,9 @@ class _Activated(torch.autograd.Function):
         from ds4d.deformation.gaussians_cuda_kernel import activate
 
         canonical, changes = parts[:5], parts[5:]
-        assert all(x is not None for x in (*canonical, *changes[:3]))
-        times, count, _ = changes[0].shape
-        new = changes[0].new_empty
+        first = changes[0]
+        assert first is not None
+        (times, count, _), new = first.shape, first.new_empty
         activated = [new(times, count, 3), new(times, count, 4), new(times, count, 3), new(times, count)]
         activated.append(new(times if changes[4] is not None else 0, count, 1, 3))
         grid = (-(-count // _POINTS), times)

@@ -169,13 +169,13 @@ class Tssf(nn.Module):
         warps: Float[Tensor, "*T V 2 _ _"] | None,
     ) -> Float[Tensor, "*T N C"]:
         """The rule `visible` in one kernel, which needs a time axis."""
-        tensors = {"valid": valid, "depths": depths, "warps": warps}
         if reduced.ndim == 4:
-            reduced, points = reduced[None], points[None]
-            tensors = {name: None if tensor is None else tensor[None] for name, tensor in tensors.items()}
-            return self._fused(rule, reduced, points, cameras, **tensors)[0]
+            valid, warps = (None if tensor is None else tensor[None] for tensor in (valid, warps))
+            return self._fused(rule, reduced[None], points[None], cameras, valid, depths[None], warps)[0]
         weight, bonus, tolerance = rule.score.weight[0], rule.input_bonus, self.config.tolerance
-        return fuse_visible(reduced, points, cameras, weight, bonus, **tensors, tolerance=tolerance)
+        return fuse_visible(
+            reduced, points, cameras, weight, bonus, valid=valid, depths=depths, warps=warps, tolerance=tolerance
+        )
 
     def _seen_by_input(
         self,
