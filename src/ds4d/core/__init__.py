@@ -15,6 +15,7 @@ from ds4d.core.fused import fused_parts as fused_parts
 from ds4d.core.fused import has_triton as has_triton
 from ds4d.core.fused import is_fused as is_fused
 from ds4d.core.fused import is_interpreted as is_interpreted
+from ds4d.core.fused import parts_on as parts_on
 from ds4d.core.large_arrays import ArrayList as ArrayList
 from ds4d.core.large_arrays import blocks_of as blocks_of
 from ds4d.core.large_arrays import large_array as large_array

@@ -32,6 +32,11 @@ def is_fused(part: str, *tensors: Tensor) -> bool:
     return part in _ON and bool(tensors) and all(map(_is_taken, tensors)) and has_triton()
 
 
+def parts_on() -> frozenset[str]:
+    """The parts that are on, whatever tensors come."""
+    return frozenset(_ON)
+
+
 @contextmanager
 def fused_parts(*parts: str) -> Generator[None, None, None]:
     """Within the block these parts are on and no others.

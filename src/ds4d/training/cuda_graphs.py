@@ -14,6 +14,8 @@ from typing import Any, Generic, ParamSpec, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ds4d.core import parts_on
+
 Inputs = ParamSpec("Inputs")
 Result = TypeVar("Result")
 
@@ -40,7 +42,7 @@ class CUDAGraphed(Generic[Inputs, Result]):
         tensors = _flatten(arguments)
         if options or not all(tensor.is_cuda for tensor in tensors.values()):
             return self._function(*arguments, **options)
-        key = tuple((name, *_kind(tensor)) for name, tensor in tensors.items())
+        key = (parts_on(), *((name, *_kind(tensor)) for name, tensor in tensors.items()))
         if self._recorded is None or key != self._key:
             self._recorded = None  # frees the old graph before the new one takes memory
             self._recorded = self._record(arguments, tensors)
