@@ -205,7 +205,7 @@ def main() -> None:
     if device.type == "cuda":
         launches, kernels, busy, wall, longest = count_kernels(trainer)
         print(
-            f"\n{launches:.0f} launches and {kernels:.0f} kernels a step, the device works {busy:.2f} of {wall:.2f} ms\n"
+            f"\n{launches:.0f} launches, {kernels:.0f} kernels a step, the device works {busy:.2f} of {wall:.2f} ms\n"
         )
         print("| kernel | ms | calls |\n|---|---:|---:|")
         for name, milliseconds, calls in longest:
