@@ -58,9 +58,9 @@ class _RunHeads(torch.autograd.Function):
         *weights, sizes = weights_and_sizes
         rows = planes.shape[:-1].numel()
         out = planes.new_empty(rows * sum(sizes))
-        numbers, ctx.constants = _shapes(planes, points, weights[0], sizes)
+        numbers, constants = _shapes(planes, points, weights[0], sizes)
         if rows:
-            run[(-(-rows // _ROWS),)](planes, points, *weights, out, rows, *numbers, **ctx.constants, num_warps=4)
+            run[(-(-rows // _ROWS),)](planes, points, *weights, out, rows, *numbers, **constants)
         ctx.save_for_backward(planes, points, *weights)
         ctx.sizes = sizes
         return tuple(
@@ -78,19 +78,23 @@ class _RunHeads(torch.autograd.Function):
         rows = planes.shape[:-1].numel()
         by_planes = torch.empty_like(planes)
         by_points = None if points is None else torch.empty_like(points)
-        sums = planes.new_zeros(sum(weight.numel() for weight in weights))
-        parts = sums.split([weight.numel() for weight in weights])
-        by_weights = [part.view_as(weight) for part, weight in zip(parts, weights, strict=True)]
+        by_hidden = planes.new_empty(rows, len(weights[0]))
+        sums = planes.new_zeros(sum(weight.numel() for weight in weights[2:]))
+        parts = sums.split([weight.numel() for weight in weights[2:]])
+        by_heads = [part.view_as(weight) for part, weight in zip(parts, weights[2:], strict=True)]
         if rows:
             grad = torch.cat([grad.flatten() for grad in grads])
-            programs = min(_PROGRAMS, -(-rows // _ROWS))
-            run_backward_trunk[(programs,)](
-                planes, points, *weights, grad, by_planes, by_points, *by_weights[:2], rows, *numbers, **constants,
-                num_warps=8,
-            )  # fmt: skip
-            run_backward_heads[(programs, len(ctx.sizes))](
-                planes, points, *weights, grad, *by_weights[2:], rows, *numbers, **constants, num_warps=8
+            blocks = -(-rows // _ROWS)
+            run_backward_trunk[(blocks,)](
+                planes, points, *weights, grad, by_planes, by_points, by_hidden, rows, *numbers, **constants
             )
+            run_backward_heads[(min(_PROGRAMS, blocks), len(ctx.sizes))](
+                planes, points, *weights, grad, *by_heads, rows, *numbers, **constants
+            )
+        read = [planes] if points is None else [planes, points]
+        columns = [by_hidden.T @ part.reshape(rows, part.shape[-1]) for part in read]
+        columns.append(by_hidden.new_zeros(len(weights[0]), weights[0].shape[1] - sum(x.shape[1] for x in columns)))
+        by_weights = [torch.cat(columns, dim=1), by_hidden.sum(0), *by_heads]
         return by_planes, by_points, *by_weights, None
 
 

@@ -23,13 +23,13 @@ def run(
 ):  # fmt: skip
     """What each head makes of planes [M, F] and points [M, C]: `out` holds [M, size] of each. Grid: blocks of rows."""
     m = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    hidden, _, _ = _trunk(
+    hidden = _trunk(
         planes, points, first, first_bias, m, rows, features, channels, columns, width,
         WITH_POINTS, FEATURES, CHANNELS, WIDTH, PRECISION,
     )  # fmt: skip
     hidden = tl.maximum(hidden, 0.0)
     j = tl.arange(0, _LAST)
-    for head in tl.static_range(HEADS):
+    for head in range(HEADS):
         size = (SIZES >> (8 * head)) & 255
         start = (STARTS >> (8 * head)) & 255
         middle = tl.maximum(_inner(hidden, inner, inner_bias, head, width, WIDTH, PRECISION), 0.0)
@@ -44,52 +44,37 @@ def run(
 @triton.jit(do_not_specialize=["rows"])
 def run_backward_trunk(
     planes, points, first, first_bias, inner, inner_bias, outer, outer_bias, grads,
-    by_planes, by_points, by_first, by_first_bias, rows, features, channels, columns, width,
+    by_planes, by_points, by_hidden, rows, features, channels, columns, width,
     SIZES: tl.constexpr, STARTS: tl.constexpr, HEADS: tl.constexpr, WITH_POINTS: tl.constexpr,
     FEATURES: tl.constexpr, CHANNELS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of planes and points, written, and of the trunk, added to. Grid: programs that share the rows."""
+    """Gradients of planes, points, and the trunk's numbers [M, w], written. Grid: blocks of rows."""
     k, f, c = tl.arange(0, WIDTH), tl.arange(0, FEATURES), tl.arange(0, CHANNELS)
-    sum_planes, sum_bias = tl.zeros((WIDTH, FEATURES), tl.float32), tl.zeros((WIDTH,), tl.float32)
-    sum_points = tl.zeros((WIDTH, CHANNELS), tl.float32)
-    is_planes = (k < width)[:, None] & (f < features)[None, :]
-    is_points = (k < width)[:, None] & (c < channels)[None, :]
-    at_planes = k[:, None] * columns + f[None, :]
-    at_points = k[:, None] * columns + features + c[None, :]
-    begin = tl.program_id(0) * ROWS
-    while begin < rows:
-        m = begin + tl.arange(0, ROWS)
-        hidden, read_planes, read_points = _trunk(
-            planes, points, first, first_bias, m, rows, features, channels, columns, width,
-            WITH_POINTS, FEATURES, CHANNELS, WIDTH, PRECISION,
-        )  # fmt: skip
-        active = tl.maximum(hidden, 0.0)
-        total = tl.zeros((ROWS, WIDTH), tl.float32)
-        for head in tl.static_range(HEADS):
-            size = (SIZES >> (8 * head)) & 255
-            start = (STARTS >> (8 * head)) & 255
-            middle = _inner(active, inner, inner_bias, head, width, WIDTH, PRECISION)
-            _, by_middle = _middle_gradient(middle, grads, outer, m, rows, start, size, width, WIDTH, PRECISION)
-            weights = _square(inner, head, width, WIDTH)
-            total += tl.dot(by_middle, weights, input_precision=PRECISION)
-        by_hidden = tl.where((hidden > 0.0) & (m < rows)[:, None], total, 0.0)
-        weights = tl.load(first + at_planes, mask=is_planes, other=0.0)
-        result = tl.dot(by_hidden, weights, input_precision=PRECISION)
-        place = m[:, None] * features + f[None, :]
-        tl.store(by_planes + place, result, mask=(m < rows)[:, None] & (f < features)[None, :])
-        sum_planes += tl.dot(tl.trans(by_hidden), read_planes, input_precision=PRECISION)
-        sum_bias += tl.sum(by_hidden, 0)
-        if WITH_POINTS:
-            weights = tl.load(first + at_points, mask=is_points, other=0.0)
-            result = tl.dot(by_hidden, weights, input_precision=PRECISION)
-            place = m[:, None] * channels + c[None, :]
-            tl.store(by_points + place, result, mask=(m < rows)[:, None] & (c < channels)[None, :])
-            sum_points += tl.dot(tl.trans(by_hidden), read_points, input_precision=PRECISION)
-        begin += tl.num_programs(0) * ROWS
-    tl.atomic_add(by_first + at_planes, sum_planes, mask=is_planes, sem="relaxed")
-    tl.atomic_add(by_first_bias + k, sum_bias, mask=k < width, sem="relaxed")
+    m = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    is_row = (m < rows)[:, None]
+    hidden = _trunk(
+        planes, points, first, first_bias, m, rows, features, channels, columns, width,
+        WITH_POINTS, FEATURES, CHANNELS, WIDTH, PRECISION,
+    )  # fmt: skip
+    hidden = tl.maximum(hidden, 0.0)
+    total = tl.zeros((ROWS, WIDTH), tl.float32)
+    for head in range(HEADS):
+        size = (SIZES >> (8 * head)) & 255
+        start = (STARTS >> (8 * head)) & 255
+        middle = _inner(hidden, inner, inner_bias, head, width, WIDTH, PRECISION)
+        _, by_middle = _middle_gradient(middle, grads, outer, m, rows, start, size, width, WIDTH, PRECISION)
+        total += tl.dot(by_middle, _square(inner, head, width, WIDTH), input_precision=PRECISION)
+    total = tl.where((hidden > 0.0) & is_row, total, 0.0)
+    tl.store(by_hidden + m[:, None] * width + k[None, :], total, mask=is_row & (k < width)[None, :])
+    is_inside = (k < width)[:, None] & (f < features)[None, :]
+    weights = tl.load(first + k[:, None] * columns + f[None, :], mask=is_inside, other=0.0)
+    result = tl.dot(total, weights, input_precision=PRECISION)
+    tl.store(by_planes + m[:, None] * features + f[None, :], result, mask=is_row & (f < features)[None, :])
     if WITH_POINTS:
-        tl.atomic_add(by_first + at_points, sum_points, mask=is_points, sem="relaxed")
+        is_inside = (k < width)[:, None] & (c < channels)[None, :]
+        weights = tl.load(first + k[:, None] * columns + features + c[None, :], mask=is_inside, other=0.0)
+        result = tl.dot(total, weights, input_precision=PRECISION)
+        tl.store(by_points + m[:, None] * channels + c[None, :], result, mask=is_row & (c < channels)[None, :])
 
 
 @no_type_check
@@ -112,7 +97,7 @@ def run_backward_heads(
     begin = tl.program_id(0) * ROWS
     while begin < rows:
         m = begin + tl.arange(0, ROWS)
-        hidden, _, _ = _trunk(
+        hidden = _trunk(
             planes, points, first, first_bias, m, rows, features, channels, columns, width,
             WITH_POINTS, FEATURES, CHANNELS, WIDTH, PRECISION,
         )  # fmt: skip
@@ -140,21 +125,20 @@ def _trunk(
     WITH_POINTS: tl.constexpr, FEATURES: tl.constexpr, CHANNELS: tl.constexpr, WIDTH: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """The linear map of both features [ROWS, WIDTH], and what it read of them."""
+    """The linear map of both features [ROWS, WIDTH]."""
     k, f, c = tl.arange(0, WIDTH), tl.arange(0, FEATURES), tl.arange(0, CHANNELS)
     is_row = (m < rows)[:, None]
     read_planes = tl.load(planes + m[:, None] * features + f[None, :], mask=is_row & (f < features)[None, :], other=0.0)
     is_inside = (f < features)[:, None] & (k < width)[None, :]
     weights = tl.load(first + k[None, :] * columns + f[:, None], mask=is_inside, other=0.0)
     hidden = tl.dot(read_planes, weights, input_precision=PRECISION)
-    read_points = read_planes
     if WITH_POINTS:
         is_inside = is_row & (c < channels)[None, :]
         read_points = tl.load(points + m[:, None] * channels + c[None, :], mask=is_inside, other=0.0)
         is_inside = (c < channels)[:, None] & (k < width)[None, :]
         weights = tl.load(first + k[None, :] * columns + features + c[:, None], mask=is_inside, other=0.0)
         hidden += tl.dot(read_points, weights, input_precision=PRECISION)
-    return hidden + tl.load(first_bias + k, mask=k < width, other=0.0)[None, :], read_planes, read_points
+    return hidden + tl.load(first_bias + k, mask=k < width, other=0.0)[None, :]
 
 
 @no_type_check
