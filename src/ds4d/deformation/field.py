@@ -119,8 +119,10 @@ class DeformationField(nn.Module):
     ) -> dict[str, Float[Tensor, "T N _"]]:
         """What some heads add, by name."""
         first, heads = self.trunk[0], [self.heads[name] for name in names]
+        assert isinstance(first, nn.Linear)
         is_taken = heads_cuda.takes(self.trunk, heads, planes.shape[-1])
-        if is_taken and is_fused("heads", planes, first.weight, *([] if point_features is None else [point_features])):
+        read = [planes] if point_features is None else [planes, point_features]
+        if is_taken and is_fused("heads", first.weight, *read):
             return dict(zip(names, heads_cuda.run_heads(planes, point_features, first, heads), strict=True))
         hidden = self._hidden(planes, point_features)
         return {name: head(hidden) for name, head in zip(names, heads, strict=True)}

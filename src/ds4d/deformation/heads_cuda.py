@@ -3,6 +3,7 @@
 Hidden values stay in registers and are computed again for the gradients.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ _WIDEST, _FEATURES = 128, 256
 _PRECISION = "tf32x3"  # of products: three of TF32 each, close to float32; "tf32" is three times as fast, "ieee" exact
 
 
-def takes(trunk: nn.Sequential, heads: Sequence[nn.Sequential], features: int) -> bool:
+def takes(trunk: nn.Sequential, heads: Sequence[nn.Module], features: int) -> bool:
     """Whether trunk and heads have shapes that the kernels are made for, and there are some features."""
     first = trunk[0]
     assert isinstance(first, nn.Linear)
@@ -28,7 +29,7 @@ def run_heads(
     planes: Float[Tensor, "T N F"],
     point_features: Float[Tensor, "T N C"] | None,
     first: nn.Linear,
-    heads: Sequence[nn.Sequential],
+    heads: Sequence[nn.Module],
 ) -> tuple[Float[Tensor, "T N _"], ...]:
     """What each head makes of one linear map of the features.
 
@@ -38,7 +39,7 @@ def run_heads(
         first: the trunk, a map of both; where there are only planes, its other columns are not read.
         heads: ReLU, linear map, ReLU, linear map to at most 15 numbers; all as wide as the trunk.
     """
-    layers = [[layer for layer in head if isinstance(layer, nn.Linear)] for head in heads]
+    layers = [[layer for layer in head.modules() if isinstance(layer, nn.Linear)] for head in heads]
     middle = [torch.stack([getattr(inner, name) for inner, _ in layers]) for name in ("weight", "bias")]
     last = [torch.cat([getattr(outer, name) for _, outer in layers]) for name in ("weight", "bias")]
     sizes = tuple(outer.out_features for _, outer in layers)
@@ -56,7 +57,7 @@ class _RunHeads(torch.autograd.Function):
         from ds4d.deformation.heads_cuda_kernel import run
 
         *weights, sizes = weights_and_sizes
-        rows = planes.shape[:-1].numel()
+        rows = math.prod(planes.shape[:-1])
         out = planes.new_empty(rows * sum(sizes))
         numbers, constants = _shapes(planes, points, weights[0], sizes)
         if rows:
@@ -75,7 +76,7 @@ class _RunHeads(torch.autograd.Function):
 
         planes, points, *weights = ctx.saved_tensors
         numbers, constants = _shapes(planes, points, weights[0], ctx.sizes)
-        rows = planes.shape[:-1].numel()
+        rows = math.prod(planes.shape[:-1])
         by_planes = torch.empty_like(planes)
         by_points = None if points is None else torch.empty_like(points)
         by_hidden = planes.new_empty(rows, len(weights[0]))
