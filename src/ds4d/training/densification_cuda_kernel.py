@@ -9,7 +9,7 @@ import triton.language as tl
 @no_type_check
 @triton.jit(do_not_specialize=["count"])  # new with each densification
 def add(gradients, radii, sums, counts, count, half_width, half_height, IMAGES: tl.constexpr, BLOCK: tl.constexpr):
-    """Adds lengths of gradients [B, N, 2] where the radii [B, N, 2] are above 0, and how many are. Grid: blocks of N."""
+    """Adds lengths of gradients [B, N, 2] where radii [B, N, 2] are above 0, and how many are. Grid: blocks of N."""
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     is_inside = n < count
     total, seen = tl.load(sums + n, mask=is_inside, other=0.0), tl.load(counts + n, mask=is_inside, other=0.0)
