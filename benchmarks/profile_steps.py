@@ -150,8 +150,11 @@ def run(trainer: Trainer, clock: Clock, *, stride: int, steps: int) -> tuple[flo
     return sum(free) / max(1, len(free)), len(free), measured
 
 
-def count_kernels(trainer: Trainer) -> tuple[float, float, float, list[tuple[str, float, float]]]:
-    """Launches, milliseconds of the device and of the clock per step, and the longest kernels (name, ms, calls)."""
+def count_kernels(trainer: Trainer) -> tuple[float, float, float, float, list[tuple[str, float, float]]]:
+    """Launches, kernels, and milliseconds of device and clock per step; the longest kernels (name, ms, calls).
+
+    A CUDA graph is one launch of many kernels; copies count as kernels.
+    """
     torch.cuda.synchronize()
     began = time.perf_counter()
     with torch.profiler.profile(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as profile:
@@ -165,7 +168,7 @@ def count_kernels(trainer: Trainer) -> tuple[float, float, float, list[tuple[str
     busy = sum(r.self_device_time_total for r in kernels) / 1e3 / _COUNTED
     longest = sorted(kernels, key=lambda r: -r.self_device_time_total)[:15]
     table = [(r.key, r.self_device_time_total / 1e3 / _COUNTED, r.count / _COUNTED) for r in longest]
-    return launches, busy, wall, table
+    return launches, sum(r.count for r in kernels) / _COUNTED, busy, wall, table
 
 
 def table_of(rows: Iterable[tuple[str, float]], total: float) -> str:
@@ -200,8 +203,10 @@ def main() -> None:
     print(f"{trainer.scene.gaussians.num_gaussians} Gaussians at the end\n")
     print(table_of(((name, seconds / max(1, measured)) for name, seconds in parts), total / max(1, measured)))
     if device.type == "cuda":
-        launches, busy, wall, longest = count_kernels(trainer)
-        print(f"\n{launches:.0f} launches a step, the device works {busy:.2f} ms of {wall:.2f} ms\n")
+        launches, kernels, busy, wall, longest = count_kernels(trainer)
+        print(
+            f"\n{launches:.0f} launches, {kernels:.0f} kernels a step, the device works {busy:.2f} of {wall:.2f} ms\n"
+        )
         print("| kernel | ms | calls |\n|---|---:|---:|")
         for name, milliseconds, calls in longest:
             print(f"| {name[:90].replace('|', '/')} | {milliseconds:.2f} | {calls:.1f} |")

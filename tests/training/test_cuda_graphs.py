@@ -98,6 +98,23 @@ def test_graphs_equal_eager_steps_when_the_number_of_gaussians_changes(fusion: F
 
 
 @pytest.mark.gpu
+def test_a_graph_reads_parameters_where_they_are_and_leaves_replaced_ones_alone() -> None:
+    def square(values: torch.Tensor) -> torch.Tensor:
+        return values.square()
+
+    graphed, first = CUDAGraphed(square, None), torch.nn.Parameter(torch.ones(3, device="cuda"))
+    for value in (2.0, 3.0):
+        with torch.no_grad():
+            first.fill_(value)
+        first.grad = None
+        graphed(first).sum().backward()
+        assert first.grad is not None and first.grad.tolist() == [2 * value] * 3
+    second = torch.nn.Parameter(torch.full((3,), 5.0, device="cuda"))
+    assert graphed(second).tolist() == [25.0] * 3
+    assert first.tolist() == [3.0] * 3
+
+
+@pytest.mark.gpu
 def test_readback_gives_the_values_at_the_time_of_the_request() -> None:
     values = torch.tensor([1.0, 2.0], device="cuda")
     readback = Readback(values)

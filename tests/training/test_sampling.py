@@ -71,3 +71,17 @@ def test_load_state_dict_continues_the_epochs() -> None:
         ours, theirs = second.sample((0, 4), 2, 2), first.sample((0, 4), 2, 2)
         assert pairs_of(ours) == pairs_of(theirs)
         assert torch.equal(ours.backgrounds, theirs.backgrounds)
+
+
+def test_a_batch_arrives_as_it_was_packed(generator: torch.Generator) -> None:
+    batch = Sampler(torch.ones(5, 4, dtype=torch.bool), generator).sample((0, 4), 3, 2)
+    arrived = batch._unpacked(batch._packed())
+    assert all(torch.equal(getattr(arrived, name), value) for name, value in vars(batch).items())
+    assert batch.on(torch.device("cpu")) is batch
+
+
+@pytest.mark.gpu
+def test_a_batch_arrives_on_a_gpu(generator: torch.Generator) -> None:
+    batch = Sampler(torch.ones(5, 4, dtype=torch.bool), generator).sample((0, 4), 3, 2)
+    arrived = batch.on(torch.device("cuda"))
+    assert all(torch.equal(getattr(arrived, name).cpu(), value) for name, value in vars(batch).items())

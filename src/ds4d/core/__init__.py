@@ -10,6 +10,12 @@ from ds4d.core.config_io import with_overrides as with_overrides
 from ds4d.core.device import DeviceName as DeviceName
 from ds4d.core.device import choose_device as choose_device
 from ds4d.core.device import describe_device as describe_device
+from ds4d.core.fused import FUSED_PARTS as FUSED_PARTS
+from ds4d.core.fused import fused_parts as fused_parts
+from ds4d.core.fused import has_triton as has_triton
+from ds4d.core.fused import is_fused as is_fused
+from ds4d.core.fused import is_interpreted as is_interpreted
+from ds4d.core.fused import parts_on as parts_on
 from ds4d.core.large_arrays import ArrayList as ArrayList
 from ds4d.core.large_arrays import blocks_of as blocks_of
 from ds4d.core.large_arrays import large_array as large_array

@@ -7,9 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ds4d.core import check_ranges, sigmoid
+from ds4d.core import check_ranges, is_fused, sigmoid
+from ds4d.deformation import gaussians_cuda, heads_cuda
 from ds4d.deformation.hexplane import HexPlane, HexPlaneConfig
-from ds4d.types import RawGaussians
+from ds4d.types import Gaussians, RawGaussians
 
 # Products of matrices on the CPU give the same bits with any number of threads if their sides are multiples of this;
 # others are split among the threads.
@@ -103,8 +104,7 @@ class DeformationField(nn.Module):
         shares: Float[Tensor, "T N 1"] | None = None,
     ) -> dict[str, Float[Tensor, "T N _"]]:
         """`changes` for HexPlane features that were read before; dynamic shares close the gate, where there is one."""
-        hidden = self._hidden(planes, point_features)
-        changes = {name: head(hidden) for name, head in self.heads.items()}
+        changes = self._run_heads(tuple(self.heads), planes, point_features)
         if self.gate is None or shares is None:
             return changes
         openness = self.gate(shares)
@@ -112,7 +112,20 @@ class DeformationField(nn.Module):
 
     def first_shift(self, planes: Float[Tensor, "T N F"]) -> Float[Tensor, "T N 3"]:
         """Where the HexPlane alone, with point features of 0, moves the centers: a guess of where to read features."""
-        return self.heads["means"](self._hidden(planes, None))
+        return self._run_heads(("means",), planes, None)["means"]
+
+    def _run_heads(
+        self, names: tuple[str, ...], planes: Float[Tensor, "T N F"], point_features: Float[Tensor, "T N C"] | None
+    ) -> dict[str, Float[Tensor, "T N _"]]:
+        """What some heads add, by name."""
+        first, heads = self.trunk[0], [self.heads[name] for name in names]
+        assert isinstance(first, nn.Linear)
+        is_taken = heads_cuda.takes(self.trunk, heads, planes.shape[-1])
+        read = [planes] if point_features is None else [planes, point_features]
+        if is_taken and is_fused("heads", first.weight, *read):
+            return dict(zip(names, heads_cuda.run_heads(planes, point_features, first, heads), strict=True))
+        hidden = self._hidden(planes, point_features)
+        return {name: head(hidden) for name, head in zip(names, heads, strict=True)}
 
     def _hidden(self, planes: Tensor, point_features: Tensor | None) -> Tensor:
         if point_features is None:
@@ -145,6 +158,13 @@ class DeformationField(nn.Module):
             opacity_logits=opacity_logits,
             sh=sh,
         )
+
+    @staticmethod
+    def activated(raw: RawGaussians, changes: dict[str, Float[Tensor, "T N _"]]) -> Gaussians:
+        """Canonical Gaussians plus `changes` as they are rendered, with a leading axis T."""
+        if is_fused("gaussians", raw.means, *changes.values()) and gaussians_cuda.takes(raw, changes):
+            return gaussians_cuda.activated(raw, changes)
+        return DeformationField.apply_changes(raw, changes).activate()
 
 
 class DynamicGate(nn.Module):

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ds4d.core import check_ranges
+from ds4d.core import check_ranges, is_fused
+from ds4d.deformation import hexplane_cuda
 from ds4d.deformation.hexplane_cpu import read_products
 
 _MAX_SCALES, _MAX_FACTOR = 8, 64
@@ -75,8 +76,13 @@ class HexPlane(nn.Module):
             points: canonical centers, normalized space, within `aabb`.
             times: in [0, 1].
         """
+        spatial = list(self._spatial)
+        if is_fused("hexplane", points, times, *self.parameters()):
+            at_times = _rows_at if times.requires_grad else hexplane_cuda.lines_at
+            lines = [at_times(planes, times) for planes in self._temporal]
+            return hexplane_cuda.read_products(points, self.aabb, spatial, lines)
         unit = 2 * (points - self.aabb[0]) / (self.aabb[1] - self.aabb[0]) - 1
-        spatial, lines = list(self._spatial), [_rows_at(planes, times) for planes in self._temporal]
+        lines = [_rows_at(planes, times) for planes in self._temporal]
         if unit.device.type == "cpu" and all(x.dtype == torch.float32 for x in (unit, spatial[0], lines[0])):
             return read_products(unit, spatial, lines)
         x, y, z = unit.unbind(-1)

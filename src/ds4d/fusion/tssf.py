@@ -9,9 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ds4d.core import check_choices, check_ranges
+from ds4d.core import check_choices, check_ranges, is_fused
 from ds4d.fusion.point_sampling import PointSamples, project_to_images, visibility_at, warp_positions
-from ds4d.fusion.rules import RULES, RuleName
+from ds4d.fusion.rules import RULES, RuleName, Visible
+from ds4d.fusion.visible_cuda import fuse_visible
 from ds4d.types import Cameras
 
 
@@ -84,7 +85,8 @@ class Tssf(nn.Module):
         if self.reduce is None:
             return maps.float()
         flat = maps.flatten(0, -4).to(self.reduce.weight.dtype)
-        if flat.device.type == "cpu":  # a product by cells is faster there, and leaves a cell's channels side by side
+        # A product by cells is faster on the CPU, and leaves a cell's channels side by side.
+        if flat.device.type == "cpu" or is_fused("fusion", self.reduce.weight):
             weight = self.reduce.weight.T.expand(len(flat), -1, -1)
             return torch.bmm(flat.flatten(-2).mT, weight).mT.reshape(*maps.shape[:-3], -1, *maps.shape[-2:])
         return F.conv2d(flat, self.reduce.weight[..., None, None]).unflatten(0, maps.shape[:-3])
@@ -134,6 +136,9 @@ class Tssf(nn.Module):
             valid = None if valid is None else valid[..., :1]
             warps = None if warps is None else warps[..., :1, :, :, :]
         reduced = self.reduced(maps)
+        if isinstance(self.rule, Visible) and not self.config.hidden_only and is_fused("fusion", reduced, points):
+            assert depths is not None  # checked
+            return self._fused(self.rule, reduced, points, cameras, valid, depths, warps)
         positions, in_view, point_depths = project_to_images(points, cameras)
         if (
             depths is not None and self.rule.needs_depths
@@ -152,6 +157,25 @@ class Tssf(nn.Module):
             compared = PointSamples(distance_maps.to(reduced.dtype), positions)
         fused = self.rule(PointSamples(reduced, positions), visible, compared)
         return fused if is_hidden is None else fused * is_hidden[..., None].to(fused.dtype)
+
+    def _fused(
+        self,
+        rule: Visible,
+        reduced: Float[Tensor, "*T V C h w"],
+        points: Float[Tensor, "*T N 3"],
+        cameras: Cameras,
+        valid: Float[Tensor, "*T V"] | None,
+        depths: Float[Tensor, "*T V 1 _ _"],
+        warps: Float[Tensor, "*T V 2 _ _"] | None,
+    ) -> Float[Tensor, "*T N C"]:
+        """The rule `visible` in one kernel, which needs a time axis."""
+        if reduced.ndim == 4:
+            valid, warps = (None if tensor is None else tensor[None] for tensor in (valid, warps))
+            return self._fused(rule, reduced[None], points[None], cameras, valid, depths[None], warps)[0]
+        weight, bonus, tolerance = rule.score.weight[0], rule.input_bonus, self.config.tolerance
+        return fuse_visible(
+            reduced, points, cameras, weight, bonus, valid=valid, depths=depths, warps=warps, tolerance=tolerance
+        )
 
     def _seen_by_input(
         self,

@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ds4d.core import check_ranges
+from ds4d.core import check_ranges, is_fused
+from ds4d.losses import image_losses_cuda
 from ds4d.losses.regularizers import mean_square, plane_smoothness, rigidity, time_l1, time_smoothness
 from ds4d.losses.view_correction import ViewCorrection
 from ds4d.metrics import Lpips, ssim
@@ -141,6 +142,13 @@ def _lpips(inputs: LossInputs, network: Lpips) -> Float[Tensor, " B"]:
 IMAGE_LOSSES: dict[str, Callable[..., Tensor]] = {"l1": _l1, "mse": _mse, "ssim": _ssim, "mask": _mask, "lpips": _lpips}
 
 
+_IS_CHOSEN: dict[str, Callable[[LossInputs], Tensor]] = {
+    "all": lambda inputs: torch.ones_like(inputs.is_input),
+    "input": lambda inputs: inputs.is_input,
+    "generated": lambda inputs: ~inputs.is_input,
+}
+
+
 @dataclass(frozen=True)
 class Regularizer:
     """A loss of the scene or of the view correction, with one value.
@@ -211,11 +219,11 @@ class Objective(nn.Module):
         """The total, and each loss before its weight (detached), by name."""
         if self.view_correction is not None:
             inputs = self._corrected(inputs, self.view_correction)
-        is_chosen = {"all": torch.ones_like(inputs.is_input), "input": inputs.is_input, "generated": ~inputs.is_input}
-        total = inputs.colors.new_zeros(())
-        values = {}
+        total, values = self._fused(inputs)
         for name, (term, function) in self._images.items():
-            chosen = is_chosen[term.views].to(inputs.colors)
+            if name in values:
+                continue
+            chosen = _IS_CHOSEN[term.views](inputs).to(inputs.colors)
             value = (function(inputs) * chosen).sum() / chosen.sum().clamp_min(1)
             total = total + term.weight * value
             values[name] = value.detach()
@@ -225,6 +233,15 @@ class Objective(nn.Module):
                 total = total + weight * value
                 values[name] = value.detach()
         return total, values
+
+    def _fused(self, inputs: LossInputs) -> tuple[Tensor, dict[str, Tensor]]:
+        """The total and the values of the losses that run as kernels of their own; 0 and none where none does."""
+        images = (inputs.colors, inputs.alphas, inputs.target_colors, inputs.target_alphas)
+        fused = image_losses_cuda.NAMES if image_losses_cuda.takes(inputs.colors) else ()
+        terms = {name: (term.weight, term.views) for name, (term, _) in self._images.items() if name in fused}
+        if not terms or not is_fused("image_losses", *images, inputs.weights):
+            return inputs.colors.new_zeros(()), {}
+        return image_losses_cuda.weighted_losses(*images, inputs.weights, inputs.views, terms)
 
     @staticmethod
     def _corrected(inputs: LossInputs, correction: ViewCorrection) -> LossInputs:

@@ -9,21 +9,28 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ds4d.core import mean
+from ds4d.core import is_fused, mean
+from ds4d.losses import regularizers_cuda
 
 
 def plane_smoothness(spatial_planes: Sequence[Float[Tensor, "3 C _ _"]]) -> Float[Tensor, ""]:
     """Mean squared second difference of the space planes along both axes; 0 for linear content or below 3 cells."""
+    if is_fused("plane_losses", *spatial_planes):
+        return regularizers_cuda.plane_mean(spatial_planes, across=True, down=True)
     return torch.stack([_curvature(plane, axis) for plane in spatial_planes for axis in (-1, -2)]).mean()
 
 
 def time_smoothness(temporal_planes: Sequence[Float[Tensor, "3 C rows _"]]) -> Float[Tensor, ""]:
     """Mean squared second difference of the time planes along time; 0 for linear change or below 3 rows."""
+    if is_fused("plane_losses", *temporal_planes):
+        return regularizers_cuda.plane_mean(temporal_planes, down=True)
     return torch.stack([_curvature(plane, -2) for plane in temporal_planes]).mean()
 
 
 def time_l1(temporal_planes: Sequence[Float[Tensor, "3 C rows _"]]) -> Float[Tensor, ""]:
     """Mean absolute difference of the time planes from 1, where time has no effect."""
+    if is_fused("plane_losses", *temporal_planes):
+        return regularizers_cuda.plane_mean(temporal_planes, from_one=True)
     return torch.stack([mean((1 - plane).abs()) for plane in temporal_planes]).mean()
 
 
@@ -39,6 +46,8 @@ def rigidity(
         moved: centers at T times.
         neighbors: indices of each Gaussian's nearest neighbors in the canonical set.
     """
+    if is_fused("rigidity", canonical, moved):
+        return regularizers_cuda.rigidity(canonical, moved, neighbors)
     canonical_distances = _offsets(canonical[None], neighbors).norm(dim=-1)
     offsets = _offsets(moved, neighbors)
     distances = (offsets.square().sum(-1) + 1e-12).sqrt()

@@ -66,7 +66,7 @@ class _PlaneSsim(torch.autograd.Function):
         needed = ctx.needs_input_grad
         gradients = [torch.empty(len(a) if need else 0, *a.shape[1:]) for need in needed]
         arrays = [gradient.numpy() for gradient in gradients]
-        parallel_for(score_planes, len(a), 1, *planes, _window(scores).numpy(), scores.numpy(), *arrays)
+        parallel_for(score_planes, len(a), 1, *planes, ssim_window(scores).numpy(), scores.numpy(), *arrays)
         ctx.save_for_backward(*gradients)
         return scores
 
@@ -110,7 +110,8 @@ def _full_precision() -> Generator[None, None, None]:
         torch.set_float32_matmul_precision(allowed)
 
 
-def _window(like: Tensor) -> Float[Tensor, " window"]:
+def ssim_window(like: Tensor) -> Float[Tensor, " window"]:
+    """The weights of the window along one axis, with sum 1, of the dtype and device of a tensor."""
     offsets = torch.arange(-RADIUS, RADIUS + 1, dtype=like.dtype, device=like.device)
     kernel = torch.exp(-offsets.square() / (2 * SIGMA**2))
     return kernel / kernel.sum()

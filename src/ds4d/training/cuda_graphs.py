@@ -14,6 +14,8 @@ from typing import Any, Generic, ParamSpec, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ds4d.core import parts_on
+
 Inputs = ParamSpec("Inputs")
 Result = TypeVar("Result")
 
@@ -36,11 +38,11 @@ class CUDAGraphed(Generic[Inputs, Result]):
         self._recorded: _Recorded | None = None
 
     def __call__(self, *arguments: Inputs.args, **options: Inputs.kwargs) -> Result:
-        """The function's result; the graph is recorded again whenever a name or shape changes."""
+        """The function's result; the graph is recorded again whenever a name, a shape or a parameter changes."""
         tensors = _flatten(arguments)
         if options or not all(tensor.is_cuda for tensor in tensors.values()):
             return self._function(*arguments, **options)
-        key = tuple((name, tensor.shape, tensor.dtype, tensor.requires_grad) for name, tensor in tensors.items())
+        key = (parts_on(), *((name, *_kind(tensor)) for name, tensor in tensors.items()))
         if self._recorded is None or key != self._key:
             self._recorded = None  # frees the old graph before the new one takes memory
             self._recorded = self._record(arguments, tensors)
@@ -49,7 +51,7 @@ class CUDAGraphed(Generic[Inputs, Result]):
         return _rebuild(self._recorded.result, dict(zip(_flatten(self._recorded.result), outputs, strict=True)))
 
     def _record(self, arguments: tuple, tensors: dict[str, Tensor]) -> "_Recorded":
-        samples = {name: t.detach().clone().requires_grad_(t.requires_grad) for name, t in tensors.items()}
+        samples = {name: _sample(tensor).requires_grad_(tensor.requires_grad) for name, tensor in tensors.items()}
         recorded = _Recorded(self._function, self._module, _rebuild(arguments, samples))
         with _garbage_collection_off():
             torch.cuda.make_graphed_callables(recorded, tuple(samples.values()), allow_unused_input=True)
@@ -80,6 +82,17 @@ class _Recorded(nn.Module):
         outputs = _flatten(result)
         self.result = _rebuild(result, {name: tensor.detach() for name, tensor in outputs.items()})
         return tuple(outputs.values())
+
+
+def _kind(tensor: Tensor) -> tuple:
+    """What a graph is recorded for; of a parameter also where it is, because the graph reads it there."""
+    place = tensor.data_ptr() if isinstance(tensor, nn.Parameter) else None
+    return tensor.shape, tensor.dtype, tensor.requires_grad, place
+
+
+def _sample(tensor: Tensor) -> Tensor:
+    """Where a graph reads an argument: a copy, into which each call copies its own; a parameter where it is."""
+    return tensor.detach() if isinstance(tensor, nn.Parameter) else tensor.detach().clone()
 
 
 def _flatten(value: Any, path: str = "") -> dict[str, Tensor]:

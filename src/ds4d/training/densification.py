@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ds4d.core import check_ranges
+from ds4d.core import check_ranges, is_fused
 from ds4d.geometry import quats_to_matrices
 from ds4d.scene.parameters import Resampling
+from ds4d.training import densification_cuda
 from ds4d.types import RawGaussians
 
 _MAX_DISTANCE = 0.75  # from the origin, normalized space: 1.5 times the radius of the object
@@ -64,6 +65,7 @@ class Densification:
 
     def __init__(self, config: DensificationConfig, num_gaussians: int, device: torch.device) -> None:
         self.config = config
+        self._halves: dict[tuple[int, int], Tensor] = {}
         self.reset(num_gaussians, device)
 
     def reset(self, num_gaussians: int, device: torch.device) -> None:
@@ -96,9 +98,13 @@ class Densification:
             size: (width, height) of the images in pixels; gradients are scaled to half images, so that steps of
                 different image sizes add up.
         """
-        half = gradients.new_tensor([size[0] / 2, size[1] / 2])
+        if is_fused("density", gradients, self.grad2d):
+            densification_cuda.add_gradients(gradients, radii, size, self.grad2d, self.count)
+            return
+        if size not in self._halves:  # made once: each new tensor would wait for the GPU
+            self._halves[size] = gradients.new_tensor([size[0] / 2, size[1] / 2])
         visible = (radii > 0).all(-1)
-        norms = (gradients * half).norm(dim=-1) * visible
+        norms = (gradients * self._halves[size]).norm(dim=-1) * visible
         self.grad2d += norms.flatten(0, -2).sum(0)
         self.count += visible.flatten(0, -2).sum(0)
 

@@ -27,6 +27,15 @@ class TrainingImages:
         frames = video.frames
         total = frames.num_times * frames.num_views * frames.width * frames.height * 4
         self._resident = self._load() if total <= cache_bytes else None
+        self._view_weights = video.view_weights.to(device)
+        self._pixel_weights = video.pixel_weights
+        if self.is_resident and video.pixel_weights is not None:
+            self._pixel_weights = video.pixel_weights.to(device)
+
+    @property
+    def is_resident(self) -> bool:
+        """Whether the images are kept on the device, where indices on the device choose them without waiting for it."""
+        return self._resident is not None
 
     def _load(self) -> Tensor:
         frames = self.video.frames
@@ -37,7 +46,14 @@ class TrainingImages:
         return images.to(self.device)
 
     def batch(self, times: Int[Tensor, " B"], views: Int[Tensor, " B"], width: int, height: int) -> FrameBatch:
-        """Premultiplied images on the device, area-averaged to a size in pixels."""
+        """Premultiplied images on the device, area-averaged to a size in pixels.
+
+        Args:
+            times: frame indices, on the CPU unless the images are resident.
+            views: view indices, likewise.
+            width: width in pixels.
+            height: height in pixels.
+        """
         if self._resident is not None:
             rgba = self._resident[times.to(self.device), views.to(self.device)].float() / 255
         else:
@@ -51,8 +67,8 @@ class TrainingImages:
         self, times: Int[Tensor, " B"], views: Int[Tensor, " B"], width: int, height: int
     ) -> Float[Tensor, "B 1 #H #W"]:
         """View weights, multiplied by the pixel weights where the video has them."""
-        weights = self.video.view_weights[views].to(self.device)[:, None, None, None]
-        if self.video.pixel_weights is None:
+        weights = self._view_weights[views.to(self.device)][:, None, None, None]
+        if self._pixel_weights is None:
             return weights
-        pixels = self.video.pixel_weights[times, views].to(self.device)
+        pixels = self._pixel_weights[times, views].to(self.device)
         return weights * F.interpolate(pixels, size=(height, width), mode="bilinear", align_corners=False)

@@ -21,6 +21,26 @@ class SampleBatch:
     views: Int[Tensor, "T V"]
     backgrounds: Float[Tensor, "T V 3"]
 
+    def on(self, device: torch.device) -> "SampleBatch":
+        """The same batch on a device. One copy to a GPU, which nothing waits for: each `.to` would wait for the GPU."""
+        if self.times.device == device:
+            return self
+        packed = self._packed()
+        if device.type == "cuda":
+            packed = packed.pin_memory()
+        return self._unpacked(packed.to(device, non_blocking=True))
+
+    def _packed(self) -> Int[Tensor, " numbers"]:
+        """All numbers one after the other; colors by their bits."""
+        return torch.cat((self.times.int(), self.views.flatten().int(), self.backgrounds.flatten().view(torch.int32)))
+
+    def _unpacked(self, packed: Int[Tensor, " numbers"]) -> "SampleBatch":
+        """The batch of this one's sizes from its packed numbers."""
+        indices, colors = packed.split((self.times.numel() + self.views.numel(), self.backgrounds.numel()))
+        times, views = indices.long().split((self.times.numel(), self.views.numel()))
+        backgrounds = colors.view(torch.float32).view(self.backgrounds.shape)
+        return SampleBatch(times, views.view(self.views.shape), backgrounds)
+
 
 class Sampler:
     """Samples (time, view) pairs without replacement.

@@ -24,7 +24,7 @@ from ds4d.training.images import TrainingImages
 from ds4d.training.optimizers import SceneOptimizer
 from ds4d.training.sampling import SampleBatch, Sampler
 from ds4d.training.schedule import Schedule, TrainingConfig
-from ds4d.types import Cameras, Gaussians, MultiViewVideo, RawGaussians, Renderer, Rendering
+from ds4d.types import Cameras, Gaussians, MultiViewVideo, Renderer, Rendering
 
 _DEPTHS_AT_ONCE = 16  # frames whose depth images are rendered before they are stored
 
@@ -68,6 +68,7 @@ class Trainer:
         self.seconds = 0.0
         self.cameras = video.cameras.to(scene.device)
         self.times = video.times.to(scene.device)
+        self._resized: dict[tuple[int, int], Cameras] = {}
         self.schedule = Schedule(config, video, scene.motion is not None, known_frame)
         self.generator = torch.Generator().manual_seed(seed)
         self.sampler = Sampler(video.valid, self.generator)
@@ -172,11 +173,11 @@ class Trainer:
         batch = self.schedule.sample(self.step, self.sampler)
         if not self.is_static_stage:
             self._update_depths(batch.times)
-        raw = self._gaussians_at(batch)
-        gaussians = raw.activate()
-        backgrounds = batch.backgrounds.to(self.scene.device)
-        renderings = [self.renderer.render(gaussians, self._cameras(batch), backgrounds=backgrounds)]
-        total, values = self._losses(self._loss_inputs(batch, renderings[0], raw.means))
+        there = batch.on(self.scene.device)
+        gaussians = self._gaussians_at(there)
+        renderings = [self.renderer.render(gaussians, self._cameras(there), backgrounds=there.backgrounds)]
+        chosen = there if self.images.is_resident else batch
+        total, values = self._losses(self._loss_inputs(chosen, there, renderings[0], gaussians.means))
         if self.guide is not None:
             rendering, total, values[self.guide.name] = self._guided(self.guide, batch, gaussians, total)
             renderings.append(rendering)
@@ -192,42 +193,45 @@ class Trainer:
             raise TrainingDiverged(self.step + 1, terms)
         return loss, terms
 
-    def _gaussians_at(self, batch: SampleBatch) -> RawGaussians:
-        """Raw Gaussians at the times of the batch."""
+    def _gaussians_at(self, batch: SampleBatch) -> Gaussians:
+        """The Gaussians at the times of the batch, which is on the device."""
         raw = self.scene.canonical()
         if self.is_static_stage:
-            return raw.expand_times(len(batch.times))
+            return raw.expand_times(len(batch.times)).activate()
         motion = self.scene.motion
         assert motion is not None and self._motion_changes is not None  # without a motion every step is static
-        rows = batch.times.to(self.scene.device)
         observation = None
         if motion.features is not None:
             self._update_warps()
-            observation = motion.features.at_frames(rows)
-        changes = self._motion_changes(raw.means, self.times[rows], observation)
-        return motion.field.apply_changes(raw, changes)
+            observation = motion.features.at_frames(batch.times)
+        changes = self._motion_changes(raw.means, self.times[batch.times], observation)
+        return motion.field.activated(raw, changes)
 
     def _cameras(self, batch: SampleBatch) -> Cameras:
-        times, views = batch.times[:, None].to(self.scene.device), batch.views.to(self.scene.device)
-        return self.cameras[times, views].resized(*self.schedule.image_size(self.step))
+        """The cameras of the batch, which is on the device."""
+        size = self.schedule.image_size(self.step)
+        if size not in self._resized:  # made once: each new tensor would wait for the GPU
+            self._resized[size] = self.cameras.resized(*size)
+        return self._resized[size][batch.times[:, None], batch.views]
 
-    def _loss_inputs(self, batch: SampleBatch, rendering: Rendering, means: Tensor) -> LossInputs:
-        device = self.scene.device
+    def _loss_inputs(self, chosen: SampleBatch, batch: SampleBatch, rendering: Rendering, means: Tensor) -> LossInputs:
+        """What the losses read of one batch: `chosen` is where the images are chosen, `batch` on the device."""
         height, width = rendering.colors.shape[-2:]
-        times = batch.times[:, None].expand_as(batch.views).flatten()
-        views = batch.views.flatten()
+        times, views = _pairs(chosen)
         target = self.images.batch(times, views, width, height)
-        backgrounds = batch.backgrounds.to(device).flatten(0, 1)
+        weights = self.images.weights(times, views, width, height)
+        times, views = _pairs(batch)
+        backgrounds = batch.backgrounds.flatten(0, 1)
         field = None if self.is_static_stage else self.scene.field
         return LossInputs(
             colors=rendering.colors.flatten(0, 1),
             alphas=rendering.alphas.flatten(0, 1),
             target_colors=target.composite(backgrounds),
             target_alphas=target.alphas,
-            weights=self.images.weights(times, views, width, height),
+            weights=weights,
             backgrounds=backgrounds,
-            times=self.times[times.to(device)],
-            views=views.to(device),
+            times=self.times[times],
+            views=views,
             spatial_planes=field.hexplane.spatial_planes() if field else [],
             temporal_planes=field.hexplane.temporal_planes() if field else [],
             canonical_means=self.scene.gaussians.means,
@@ -299,3 +303,8 @@ class Trainer:
         if self.config.view_correction is None or not is_corrected.any():
             return None
         return ViewCorrection(self.config.view_correction, is_corrected).to(self.scene.device)
+
+
+def _pairs(batch: SampleBatch) -> tuple[Tensor, Tensor]:
+    """Frame and view index of each image of a batch."""
+    return batch.times[:, None].expand_as(batch.views).flatten(), batch.views.flatten()

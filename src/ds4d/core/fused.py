@@ -1,0 +1,73 @@
+"""Which parts of a training step run as a few kernels of their own on a GPU, in place of many tensor operations.
+
+The kernels are written in Triton (`*_cuda_kernel.py`), which comes with torch for CUDA; where it is missing, and on
+tensors that it does not take, the tensor form runs. They add by atomic operations, so that repeated runs on a GPU
+differ in the last digits, as those of the tensor form do.
+"""
+
+import functools
+import importlib.util
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+FUSED_PARTS = ("hexplane", "fusion", "heads", "gaussians", "image_losses", "plane_losses", "rigidity", "density")
+"""What can run fused: reads of the HexPlane; TSSF's reads and softmax; trunk and heads of the field; activation of the
+moved Gaussians; l1, mse, ssim and mask; smoothness of the planes; rigidity; the sums that densification goes by."""
+
+# The parts that are on. A part belongs here once `benchmarks/fused_parts.py` has found it right and faster on a GPU.
+_ON: set[str] = set()
+
+
+def is_fused(part: str, *tensors: Tensor) -> bool:
+    """Whether a part runs as kernels of its own: it is on, Triton is there, and it takes these tensors.
+
+    Args:
+        part: one of `FUSED_PARTS`.
+        tensors: what the kernels are to read: float32 on a CUDA device, or anywhere under Triton's interpreter.
+    """
+    return part in _ON and bool(tensors) and all(map(_is_taken, tensors)) and has_triton()
+
+
+def parts_on() -> frozenset[str]:
+    """The parts that are on, whatever tensors come."""
+    return frozenset(_ON)
+
+
+@contextmanager
+def fused_parts(*parts: str) -> Generator[None, None, None]:
+    """Within the block these parts are on and no others.
+
+    Raises:
+        ValueError: a name is none of `FUSED_PARTS`.
+    """
+    if unknown := set(parts) - set(FUSED_PARTS):
+        raise ValueError(
+            f"fused_parts: names must be among {', '.join(FUSED_PARTS)}, got {', '.join(sorted(unknown))}."
+        )
+    before = set(_ON)
+    _ON.clear()
+    _ON.update(parts)
+    try:
+        yield
+    finally:
+        _ON.clear()
+        _ON.update(before)
+
+
+@functools.cache
+def has_triton() -> bool:
+    """Whether Triton is installed."""
+    return importlib.util.find_spec("triton") is not None
+
+
+def is_interpreted() -> bool:
+    """Whether Triton's kernels run in its interpreter, on any device (`TRITON_INTERPRET=1`)."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def _is_taken(tensor: Tensor) -> bool:
+    return tensor.dtype == torch.float32 and (tensor.is_cuda or is_interpreted())
