@@ -93,6 +93,9 @@ class LossInputs:
         temporal_planes: time planes of the HexPlane; empty in the static stage.
         warps: warps of the generated views, constant and over time; empty without view correction.
         gains: log color gains of the generated views, constant and over time; empty without view correction.
+        all_views: view indices of all images of the step, where other processes render some of them: losses are then
+            this process's part, and those of all processes add up. None: there are no others.
+        part: share of this process in the images of the step, in [0, 1]; given with `all_views`.
     """
 
     colors: Float[Tensor, "B 3 H W"]
@@ -110,6 +113,8 @@ class LossInputs:
     temporal_planes: list[Tensor] = field(default_factory=list)
     warps: list[Tensor] = field(default_factory=list)
     gains: list[Tensor] = field(default_factory=list)
+    all_views: Int[Tensor, " A"] | None = None
+    part: Float[Tensor, ""] | None = None
 
     @property
     def is_input(self) -> Bool[Tensor, " B"]:
@@ -139,6 +144,12 @@ def _lpips(inputs: LossInputs, network: Lpips) -> Float[Tensor, " B"]:
 
 # Losses of images, with one value per image; `lpips` is given its network as well.
 IMAGE_LOSSES: dict[str, Callable[..., Tensor]] = {"l1": _l1, "mse": _mse, "ssim": _ssim, "mask": _mask, "lpips": _lpips}
+
+
+def _choices(views: Int[Tensor, " B"]) -> dict[str, Bool[Tensor, " B"]]:
+    """Which images a loss is averaged over, by `Term.views`."""
+    is_input = views == 0
+    return {"all": torch.ones_like(is_input), "input": is_input, "generated": ~is_input}
 
 
 @dataclass(frozen=True)
@@ -211,17 +222,22 @@ class Objective(nn.Module):
         """The total, and each loss before its weight (detached), by name."""
         if self.view_correction is not None:
             inputs = self._corrected(inputs, self.view_correction)
-        is_chosen = {"all": torch.ones_like(inputs.is_input), "input": inputs.is_input, "generated": ~inputs.is_input}
+        is_chosen = _choices(inputs.views)
+        counted = is_chosen if inputs.all_views is None else _choices(inputs.all_views)
         total = inputs.colors.new_zeros(())
         values = {}
         for name, (term, function) in self._images.items():
             chosen = is_chosen[term.views].to(inputs.colors)
-            value = (function(inputs) * chosen).sum() / chosen.sum().clamp_min(1)
+            if inputs.part is not None:
+                chosen = chosen * (inputs.part > 0)
+            value = (function(inputs) * chosen).sum() / counted[term.views].to(inputs.colors).sum().clamp_min(1)
             total = total + term.weight * value
             values[name] = value.detach()
         for name, weight in self._regularizers.items():
             if getattr(inputs, REGULARIZERS[name].applies_to):
                 value = REGULARIZERS[name].function(inputs)
+                if inputs.part is not None:
+                    value = value * inputs.part
                 total = total + weight * value
                 values[name] = value.detach()
         return total, values
