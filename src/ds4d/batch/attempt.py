@@ -229,6 +229,7 @@ def _size_and_time(path: Path) -> tuple[int, float]:
 
 def _environment(job: Job) -> dict[str, str]:
     environment = dict(os.environ)
+    environment.pop("TORCHELASTIC_RUN_ID", None)  # a batch under torchrun is divided, and its fits are not
     if job.threads is not None:
         for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
             environment[name] = str(job.threads)
