@@ -141,3 +141,8 @@ def test_the_process_ends_with_its_parent_however_that_ends(tmp_path: Path) -> N
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     assert parent.stdout.read() == ""  # the pipe closes when the child has ended, too
+
+
+def test_a_batch_under_torchrun_has_fits_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    assert "TORCHELASTIC_RUN_ID" not in attempt_module._environment(Job(Item("a", "a.mp4"), "out"))

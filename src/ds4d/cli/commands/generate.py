@@ -75,7 +75,7 @@ COMMAND = CommandLine(
     ),
     basic=frozenset(
         {
-            "input", "output", "preset", "config", "device", "gpus", "resume", "allow_missing_weights", "viewer",
+            "input", "output", "preset", "config", "device", "resume", "allow_missing_weights", "viewer",
             "init_mesh", "use_fusion", "settings.seed", "settings.features.kind", "settings.views.source",
             "settings.views.elevation", "settings.views.splits",
             "settings.views.size", "settings.views.fps", "settings.views.generated_weight", "settings.video.start",
