@@ -16,6 +16,7 @@ Memory is that of the longest window: one trainer exists at a time, and images, 
 temporary files (`ds4d.core.large_arrays`).
 """
 
+import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,6 +50,8 @@ from ds4d.training import (
     save_checkpoint,
 )
 from ds4d.types import MultiViewVideo, PointCloud, Renderer
+
+_CHECKPOINTS = 0.02  # of the time of training at most, where checkpoints are written by time
 
 
 @dataclass(frozen=True)
@@ -280,6 +283,27 @@ def fit_order(windows: Sequence[range], middle: int) -> list[tuple[int, int | No
     return [(first, None), *later, *earlier]
 
 
+class _Checkpoints:
+    """When the state of a trainer is written: every so many steps, and every so many seconds."""
+
+    def __init__(self, trainer: Trainer, config: GenerateConfig, path: Path) -> None:
+        self._trainer, self._config, self._path = trainer, config, path
+        self._saved_at, self._cost = trainer.seconds, 0.0
+
+    def is_due(self) -> bool:
+        """Whether a checkpoint follows the last step."""
+        if self._trainer.step % self._config.checkpoint_every == 0:
+            return True
+        pause = self._config.checkpoint_seconds
+        return pause is not None and self._trainer.seconds - self._saved_at >= max(pause, self._cost / _CHECKPOINTS)
+
+    def save(self) -> None:
+        """Writes it."""
+        began = time.perf_counter()
+        save_checkpoint(self._trainer, self._path)
+        self._saved_at, self._cost = self._trainer.seconds, time.perf_counter() - began
+
+
 def _take_steps(
     trainer: Trainer,
     config: GenerateConfig,
@@ -306,6 +330,7 @@ def _take_steps(
     logs: list[LossLog | TensorBoardLog] = [LossLog(folder.log, keep_until=steps_before + trainer.step)]
     if config.log.tensorboard:
         logs.append(TensorBoardLog(folder.path / "tensorboard"))
+    checkpoints = _Checkpoints(trainer, config, checkpoint)
     try:
         for event in trainer.run():
             if isinstance(event, StepDone):
@@ -313,8 +338,8 @@ def _take_steps(
                 if event.step % config.log.every == 0:
                     for log in logs:
                         log.write(event)
-                if trainer.step % config.checkpoint_every == 0:
-                    save_checkpoint(trainer, checkpoint)
+                if checkpoints.is_due():
+                    checkpoints.save()
             yield event
     except GeneratorExit:
         save_checkpoint(trainer, checkpoint)
