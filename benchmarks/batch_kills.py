@@ -2,9 +2,11 @@
 
 `python benchmarks/batch_kills.py FOLDER --clips 200` fits short synthetic videos with the preset tiny at 64 pixels.
 Every 20 seconds a worker or one of its fits is killed, and killed workers are started again. It prints how many objects
-are done, lost, or done twice, and what the layer costs beside the fits. The same command continues.
+are done, lost, or done twice, and what the layer costs beside the fits. The same command continues. With `--nodes 2`
+the fits run on a Ray cluster of two nodes on this machine, and one of them is killed now and then, too.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -12,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +38,7 @@ class Arguments:
         limit: time after which the test is stopped, seconds.
         steps: number of optimization steps of a fit, one in six of them static; by default the preset's.
         seed: seed of the choice of what is killed.
-        ray: address of a Ray cluster, or local, in place of processes.
+        nodes: number of nodes of one CPU of a Ray cluster on this machine, which runs the fits; 0: none.
     """
 
     folder: tyro.conf.Positional[Path]
@@ -45,7 +48,7 @@ class Arguments:
     limit: float = 7200.0
     steps: int | None = None
     seed: int = 0
-    ray: str | None = None
+    nodes: int = 0
 
 
 def main(arguments: Arguments) -> None:
@@ -53,23 +56,24 @@ def main(arguments: Arguments) -> None:
     videos, out = arguments.folder / "videos", arguments.folder / "out"
     make_videos(videos, arguments.clips)
     steps = arguments.steps
+    cluster = Nodes(arguments.nodes) if arguments.nodes else None
     command = [
         *(sys.executable, "-m", "ds4d", "batch", str(videos), "-o", str(out), "--preset", "tiny", "--quiet"),
         *("--retries", "1000", "--timeout", "30", "--shard", "none"),
         *("--set", "size=64", "device=cpu", "outputs.size=64", "outputs.seconds=1"),
         *((f"training.static-steps={steps // 6}", f"training.dynamic-steps={steps - steps // 6}") if steps else ()),
-        *(("--ray", arguments.ray) if arguments.ray else ()),
+        *(("--ray", cluster.address) if cluster else ()),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-    began, rng, kills = time.monotonic(), random.Random(arguments.seed), {"worker": 0, "fit": 0}
+    began, rng, kills = time.monotonic(), random.Random(arguments.seed), {"worker": 0, "fit": 0, "node": 0}
     workers = [subprocess.Popen(command, env=environment) for _ in range(arguments.workers)]
     next_kill, own, fits = began + arguments.every, {}, {}
     while time.monotonic() - began < arguments.limit:
         time.sleep(0.5)
-        count_cpu(workers, own, fits)
+        count_cpu(workers, out, own, fits)
         if arguments.every and time.monotonic() >= next_kill:
             next_kill += arguments.every
-            kills[kill_one(workers, rng)] += 1
+            kills[kill_one(workers, out, cluster, rng)] += 1
         for number, worker in enumerate(workers):
             if worker.poll() is not None and worker.returncode < 0:
                 workers[number] = subprocess.Popen(command, env=environment)
@@ -80,6 +84,8 @@ def main(arguments: Arguments) -> None:
     for worker in workers:
         worker.wait()
     seconds = time.monotonic() - began
+    if cluster is not None:
+        cluster.close()
     result = {**count(out, arguments.clips), "kills": kills, "seconds": round(seconds, 1)}
     result["cpu_of_layer_over_cpu_of_fits"] = round(sum(own.values()) / max(sum(fits.values()), 1e-9), 4)
     print(json.dumps({"machine": machine(), "arguments": vars(arguments) | {"folder": ""}, **result}, indent=1))
@@ -97,29 +103,61 @@ def make_videos(folder: Path, clips: int) -> None:
         shutil.copy(folder.parent / f"sample{number % kinds}" / "front.mp4", folder / f"clip{number:04d}.mp4")
 
 
-def kill_one(workers: list[subprocess.Popen], rng: random.Random) -> str:
-    """Kills a random worker, or the fit of one; returns which."""
-    worker = psutil.Process(rng.choice(workers).pid)
-    kind = rng.choice(["worker", "fit"])
-    try:
-        fits = worker.children()
-        victim = rng.choice(fits) if kind == "fit" and fits else worker
-        victim.kill()
-    except psutil.NoSuchProcess:
-        return kind
-    return "worker" if victim is worker else "fit"
+class Nodes:
+    """A Ray cluster on this machine.
+
+    Args:
+        count: number of nodes, each with one CPU.
+    """
+
+    def __init__(self, count: int) -> None:
+        os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+        from ray.cluster_utils import Cluster
+
+        self._options = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "memory": 3 * 2**30}
+        head = {**self._options, "include_dashboard": False}
+        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        self._others = [self._cluster.add_node(**self._options) for _ in range(1, count)]
+        self.address = self._cluster.address
+
+    def replace_one(self, rng: random.Random) -> None:
+        """Kills a node, but not the head, and starts another one."""
+        if self._others:
+            self._cluster.remove_node(self._others.pop(rng.randrange(len(self._others))), allow_graceful=False)
+            self._others.append(self._cluster.add_node(**self._options))
+
+    def close(self) -> None:
+        """Ends all nodes."""
+        self._cluster.shutdown()
 
 
-def count_cpu(workers: list[subprocess.Popen], own: dict[int, float], fits: dict[int, float]) -> None:
+def kill_one(workers: list[subprocess.Popen], out: Path, cluster: Nodes | None, rng: random.Random) -> str:
+    """Kills a random worker, fit or node; returns which."""
+    kind = rng.choice(["worker", "fit", "node"] if cluster else ["worker", "fit"])
+    victims = list(fits_of(out)) if kind == "fit" else [psutil.Process(worker.pid) for worker in workers]
+    if kind == "node" and cluster is not None:
+        cluster.replace_one(rng)
+    elif victims:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            rng.choice(victims).kill()
+    return kind
+
+
+def fits_of(out: Path) -> Iterator[psutil.Process]:
+    """The processes of fits."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            words = process.cmdline()
+            if "ds4d.batch.child" in words and any(word.startswith(str(out)) for word in words):
+                yield process
+
+
+def count_cpu(workers: list[subprocess.Popen], out: Path, own: dict[int, float], fits: dict[int, float]) -> None:
     """Notes the processor time of all processes that live: the last of each counts."""
-    for worker in workers:
-        try:
-            process = psutil.Process(worker.pid)
-            own[worker.pid] = sum(process.cpu_times()[:2])
-            for child in process.children():
-                fits[child.pid] = sum(child.cpu_times()[:2])
-        except psutil.NoSuchProcess:
-            pass
+    for found, processes in ((own, (psutil.Process(worker.pid) for worker in workers)), (fits, fits_of(out))):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in processes:
+                found[process.pid] = sum(process.cpu_times()[:2])
 
 
 def count(out: Path, clips: int) -> dict[str, Any]:

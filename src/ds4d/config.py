@@ -35,6 +35,8 @@ class GenerateConfig:
         log: logging of the losses.
         seed: random seed.
         checkpoint_every: number of steps between checkpoints.
+        checkpoint_seconds: time of training after which there is one in any case, seconds; longer where writing one
+            takes more than 2 % of it. None: steps alone count.
         allow_missing_weights: what to do without the weights of pretrained networks. False: refuse the run; `auto`
             views and features use the networks. True: views and features that are left to `auto` come from parts
             without weights, the losses LPIPS and SDS are off, and each is reported. None: the same, but what `auto`
@@ -55,9 +57,12 @@ class GenerateConfig:
     log: LogConfig = dataclasses.field(default_factory=LogConfig)
     seed: int = 0
     checkpoint_every: int = 500
+    checkpoint_seconds: float | None = None
     allow_missing_weights: bool | None = None
 
     def __post_init__(self) -> None:
         check_ranges(self, seed="[0, inf)", checkpoint_every="[1, inf)")
+        if self.checkpoint_seconds is not None:
+            check_ranges(self, checkpoint_seconds="(0, inf)")
         if self.field is not None and self.field.dynamic_gate and self.fusion is None:
             raise ValueError("field.dynamic_gate must go with fusion, got none. Leave fusion on, or the gate off.")

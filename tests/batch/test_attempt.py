@@ -63,6 +63,16 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
     return make
 
 
+def test_checkpoints_are_frequent_unless_a_row_says_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    script = tmp_path / "fake.py"
+    script.write_text("import json, sys; print(json.dumps({'error': ' '.join(sys.argv)})); sys.exit(2)")
+    monkeypatch.setattr(attempt_module, "_COMMAND", (sys.executable, str(script)))
+    (tmp_path / "a.mp4").write_bytes(b"video")
+    for options, expected in ((("--size", "64"), True), (("--checkpoint-every", "100"), False)):
+        job = Job(Item("a", str(tmp_path / "a.mp4"), options), str(tmp_path / "out"))
+        assert ("--checkpoint-seconds" in str(attempt(job).data["error"])) == expected
+
+
 def starts(tmp_path: Path) -> list[str]:
     return (tmp_path / "out" / "starts.txt").read_text().splitlines()
 
@@ -141,3 +151,8 @@ def test_the_process_ends_with_its_parent_however_that_ends(tmp_path: Path) -> N
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     assert parent.stdout.read() == ""  # the pipe closes when the child has ended, too
+
+
+def test_a_batch_under_torchrun_has_fits_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    assert "TORCHELASTIC_RUN_ID" not in attempt_module._environment(Job(Item("a", "a.mp4"), "out"))

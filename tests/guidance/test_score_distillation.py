@@ -171,6 +171,16 @@ def test_gradient_has_the_closed_form(sds: ScoreDistillation, generator: torch.G
     assert gradient.abs().max() > 0
 
 
+def test_parts_of_a_request_have_their_parts_of_the_gradient(
+    sds: ScoreDistillation, generator: torch.Generator
+) -> None:
+    request = ask(sds, [0, 3, 5])
+    latents = torch.randn(3, 4, 8, 8, generator=generator)
+    parts = [sds.latent_gradient(latents[rows], request.at(rows)) for rows in (slice(0, 2), slice(2, 3))]
+    torch.testing.assert_close(torch.cat(parts), sds.latent_gradient(latents, request))
+    assert torch.equal(request.at(slice(2, 3)).cameras.viewmats, request.cameras.viewmats[2:])
+
+
 def test_perfect_prediction_has_no_gradient(sds: ScoreDistillation, monkeypatch: pytest.MonkeyPatch) -> None:
     request = ask(sds)
     monkeypatch.setattr(sds.model, "predict_noise", lambda *_, **__: request.noise)

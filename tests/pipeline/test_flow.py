@@ -195,6 +195,22 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(
     assert [entry["step"] for entry in read_log(tmp_path / "run" / "log.jsonl")] == list(range(2, 21, 2))
 
 
+@pytest.mark.parametrize("seconds", [None, 1e-6])
+def test_checkpoints_may_be_written_by_time(
+    tmp_path: Path, sample_folder: Path, short: GenerateConfig, seconds: float | None
+) -> None:
+    """They are rarer than asked for where they would take most of the time; the next one comes by steps."""
+    config = replace(short, checkpoint_seconds=seconds)
+    events = iter_run(sample_folder, tmp_path / "run", config=config, device="cpu")
+    next(event for event in events if isinstance(event, StepDone))
+    checkpoint = RunFolder(tmp_path / "run").checkpoint
+    assert checkpoint.exists() == (seconds is not None)
+    first = checkpoint.stat().st_ino if seconds else None
+    assert next(event for event in events if isinstance(event, StepDone)).step == 2
+    assert first is None or checkpoint.stat().st_ino == first
+    events.close()
+
+
 def test_a_run_keeps_others_out_of_its_folder(
     tmp_path: Path, sample_folder: Path, short: GenerateConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

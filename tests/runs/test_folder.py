@@ -223,7 +223,8 @@ def test_settings_of_a_record_are_whole() -> None:
     """A run of today can be made again tomorrow, when defaults may have changed: nothing is left to them."""
     assert set(json.loads(json.dumps(GenerateConfig.__dataclass_fields__, default=str))) == {
         "views", "video", "init", "features", "decoupling", "fusion", "field", "training", "windows",
-        "guidance", "outputs", "log", "seed", "checkpoint_every", "allow_missing_weights",
+        "guidance", "outputs", "log", "seed", "checkpoint_every", "checkpoint_seconds",
+        "allow_missing_weights",
     }  # fmt: skip
 
 

@@ -30,7 +30,7 @@ from ds4d.io import atomic_path, check_writable
 
 FAILURES = "failures"
 # For the result of a fit; the seed is kept on its own.
-_IRRELEVANT = ("outputs", "log", "checkpoint_every", "seed", "allow_missing_weights")
+_IRRELEVANT = ("outputs", "log", "checkpoint_every", "checkpoint_seconds", "seed", "allow_missing_weights")
 
 FitFunction = Callable[[AblationScene, GenerateConfig, torch.device], Score]
 

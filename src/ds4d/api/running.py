@@ -54,6 +54,7 @@ def run(
     device: DeviceName = "auto",
     resume: bool = False,
     allow_missing_weights: bool = False,
+    gpus: int = 1,
 ) -> RunResult:
     """Fits a dynamic scene to a video or to views.
 
@@ -72,12 +73,14 @@ def run(
         allow_missing_weights: run although weights of pretrained networks are missing, as the preset `paper` needs
             them; `RunResult.degradations` has each part that is replaced or left out. A network that the settings name,
             such as `views.source="zero123plus"`, is needed in any case.
+        gpus: number of GPUs that share the work of the fit; with the device `cpu`, of processes.
 
     Raises:
         ValueError: the input, the settings or the output folder are unfit, or weights are missing; the message names
             what and the fix.
         ImportError: an optional package that the device or the settings need is not installed.
         TrainingDiverged: a loss became NaN or Inf.
+        RankLostError: a process of the run on another GPU has ended.
     """
     metrics = None
     for event in iter_run(
@@ -90,6 +93,7 @@ def run(
         device=device,
         resume=resume,
         allow_missing_weights=allow_missing_weights,
+        gpus=gpus,
     ):
         _log(event)
         if isinstance(event, Finished):

@@ -27,6 +27,7 @@ _COMMAND = (sys.executable, "-m", "ds4d.batch.child")
 _GRACE = 60.0  # seconds for a run to save itself after SIGTERM
 _POLL = 0.25  # seconds between two looks at a process
 _BUSY_PAUSE = 5.0
+_CHECKPOINT_SECONDS = 8.0  # a fit that is killed often must get further between two kills
 _LOG_TAIL = 2000  # characters of a run's log that a failure keeps
 
 # The causes by which the board groups failures, and what each looks like in an error of `ds4d generate`.
@@ -168,6 +169,8 @@ def _wait_until_idle(job: Job, check: Callable[[], None]) -> None:
 def _generate(job: Job, source: str, is_stopped: Callable[[], bool], *, resume: bool) -> Result:
     """Runs `ds4d generate` until it ends, is stopped, or hangs."""
     words = ["generate", source, "-o", str(job.run), *job.item.options, "--json", *["--resume"] * resume]
+    if not any(word.startswith("--checkpoint-") for word in job.item.options):
+        words += ["--checkpoint-seconds", str(_CHECKPOINT_SECONDS)]
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile() as answer, job.log.open("ab") as log:
         process = subprocess.Popen(
@@ -229,6 +232,7 @@ def _size_and_time(path: Path) -> tuple[int, float]:
 
 def _environment(job: Job) -> dict[str, str]:
     environment = dict(os.environ)
+    environment.pop("TORCHELASTIC_RUN_ID", None)  # a batch under torchrun is divided, and its fits are not
     if job.threads is not None:
         for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
             environment[name] = str(job.threads)

@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args
 from ds4d.batch.stores import Store
 
 Kind = Literal["claim", "done", "failed", "released", "reopened"]
+_KINDS = frozenset(get_args(Kind))
 
 WORKERS, COMPLETE = "workers", "complete"
 _DONE = "done"  # in place of the number in a record's name: the object is done
@@ -92,17 +93,28 @@ class Survey:
     """The objects of a bucket.
 
     Attributes:
+        names: names of all.
         untried: names of those that nobody has claimed yet.
         again: names of those that may be claimed again: after a failure or a release; of dead workers only if there
             are no others.
         busy: names of those that workers are doing, this one or others.
-        ended: names of those that are done, or set aside after too many failures.
     """
 
-    untried: list[str]
-    again: list[str]
-    busy: list[str]
-    ended: list[str]
+    names: Sequence[str]
+    untried: list[str] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
+    busy: list[str] = field(default_factory=list)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all have ended."""
+        return not (self.untried or self.again or self.busy)
+
+    @property
+    def ended(self) -> list[str]:
+        """Names of those that are done, or set aside after too many failures."""
+        left = {*self.untried, *self.again, *self.busy}
+        return [name for name in self.names if name not in left]
 
 
 def bucket_of(name: str, buckets: int) -> str:
@@ -121,7 +133,7 @@ class Claims:
         buckets: number of folders among which the objects are divided; the same for all workers.
         retries: number of attempts after the first that failed.
         timeout: time after which a worker that shows no sign of life is dead, seconds.
-        is_gone: whether a worker is known to have ended, which saves the timeout.
+        is_gone: whether a worker is known to have ended, which saves the timeout; None: that of none is known.
         check: called with the name and each record that is read; raises if it is that of another object.
         reads_all: whether the records of objects that are done are read, too, as an observer does.
     """
@@ -136,7 +148,7 @@ class Claims:
         buckets: int = 1,
         retries: int = 2,
         timeout: float = 120.0,
-        is_gone: Callable[[Owner], bool] = lambda owner: False,
+        is_gone: Callable[[Owner], bool] | None = None,
         check: Callable[[str, Record], None] = lambda name, record: None,
         reads_all: bool = False,
     ) -> None:
@@ -161,15 +173,13 @@ class Claims:
     def survey(self, bucket: str, names: Sequence[str]) -> Survey:
         """The state of the objects of one bucket: one listing, and one reading per record that is new here."""
         files, known = set(self.store.names(bucket)), self._buckets.setdefault(bucket, _Bucket())
-        result, owners = Survey([], [], [], []), dict[str, str]()
-        for name in names:
-            if name in known.ended:
-                continue
+        result, owners, left = Survey(names), dict[str, str](), list[str]()
+        for name in known.left_of(names):
             if f"{name}.{_DONE}" in files and not self._reads_all:
-                known.ended.add(name)
                 continue
             chain = known.chains.get(name)
             number = 0 if chain is None else chain.number
+            left.append(name)
             while f"{name}.{number + 1}" in files:
                 number += 1
             if number == 0:
@@ -181,7 +191,7 @@ class Claims:
                 known.chains[name] = chain
             record = chain.record
             if record.kind == "done" or self._is_set_aside(record):
-                known.ended.add(name)
+                left.pop()
             elif record.kind == "claim":
                 owners[name] = record.worker or f"?{name}.{number}"
             else:
@@ -190,7 +200,7 @@ class Claims:
         is_idle = not (result.untried or result.again)
         for name, worker in owners.items():
             (result.again if is_idle and self._is_dead(worker) else result.busy).append(name)
-        result.ended = [name for name in names if name in known.ended]
+        known.names, known.left = names, left
         return result
 
     def watch(self) -> None:
@@ -240,7 +250,7 @@ class Claims:
     def reopen(self, name: str) -> bool:
         """Gives an object that was set aside all its attempts again."""
         chain = self._chain(name)
-        self._bucket(name).ended.discard(name)
+        self._bucket(name).names = None
         return chain is not None and self._append(name, chain.number + 1, Record("reopened"))
 
     def is_lost(self, claim: Claim) -> bool:
@@ -291,15 +301,18 @@ class Claims:
         if look is None or now - look.time >= self.timeout / _LOOKS:
             content = None if worker.startswith("?") else self.store.read(f"{WORKERS}/{worker}")
             still = look is not None and content == look.content
-            look = _Look(content, look.unchanged + 1 if look is not None and still else 0, now, _parse_owner(content))
+            look = _Look(content, look.unchanged + 1 if look is not None and still else 0, now)
             self._looks[worker] = look
-        return look.unchanged >= _LOOKS or (look.owner is not None and self._is_gone(look.owner))
+        if look.unchanged >= _LOOKS or self._is_gone is None:
+            return look.unchanged >= _LOOKS
+        owner = _parse_owner(look.content)
+        return owner is not None and self._is_gone(owner)
 
     def _key(self, name: str, number: int) -> str:
         return f"{bucket_of(name, self.buckets)}/{name}.{number}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Chain:
     """The end of an object's chain: number of the last record, the record, and whether it could be read."""
 
@@ -308,22 +321,26 @@ class _Chain:
     is_readable: bool
 
 
-@dataclass
+@dataclass(slots=True)
 class _Bucket:
-    """What is known of a bucket: the chains of its objects, and which of them have ended."""
+    """What is known of a bucket: the chains of its objects, and which of the names last asked for have not ended."""
 
     chains: dict[str, _Chain] = field(default_factory=dict)
-    ended: set[str] = field(default_factory=set)
+    names: Sequence[str] | None = None
+    left: list[str] = field(default_factory=list)
+
+    def left_of(self, names: Sequence[str]) -> Sequence[str]:
+        """The names without those that are known to have ended."""
+        return self.left if names is self.names else names
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Look:
-    """What was seen of a worker: its record, how often in a row unchanged, when, and who it is."""
+    """What was seen of a worker: its record, how often in a row unchanged, and when."""
 
     content: bytes | None
     unchanged: int
     time: float
-    owner: Owner | None
 
 
 def parse_record(content: bytes | None) -> tuple[Record, bool]:
@@ -332,7 +349,7 @@ def parse_record(content: bytes | None) -> tuple[Record, bool]:
         record = Record(**json.loads(content or b""))
     except (ValueError, TypeError):
         return Record("claim"), False
-    kinds = (record.kind in get_args(Kind), type(record.failures) is int, isinstance(record.data, dict))
+    kinds = (record.kind in _KINDS, type(record.failures) is int, isinstance(record.data, dict))
     texts = all(isinstance(text, str) for text in (record.worker, record.host))
     is_valid = all(kinds) and texts and isinstance(record.spent, int | float) and isinstance(record.permanent, bool)
     return (record, True) if is_valid else (Record("claim"), False)

@@ -87,7 +87,7 @@ class Queue:
         bucket = self._left[0]
         names = self._buckets[bucket]
         survey = self._claims.survey(bucket, names)
-        if len(survey.ended) == len(names):
+        if survey.is_over:
             self._claims.mark_complete(bucket, len(names))
         untried = [name for name in survey.untried if self._wants(name)]
         self._random.shuffle(untried)  # workers in the same bucket rarely reach for the same object

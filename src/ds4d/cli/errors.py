@@ -10,7 +10,7 @@ import torch
 
 from ds4d.cli.displays import printable
 from ds4d.cli.result import MEANINGS, ExitCode, Outcome
-from ds4d.training import TrainingDiverged
+from ds4d.training import RankLostError, TrainingDiverged
 
 _DISK_FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
 
@@ -28,7 +28,7 @@ def run_safely(command: Callable[[], Outcome | None]) -> Outcome | None:
         return Outcome(error=message, exit_code=ExitCode.USAGE_ERROR)
     except (ValueError, ImportError) as error:
         return Outcome(error=str(error), exit_code=ExitCode.USAGE_ERROR)
-    except TrainingDiverged as error:
+    except (TrainingDiverged, RankLostError) as error:
         return Outcome(error=str(error), exit_code=ExitCode.FAILURE)
     except KeyboardInterrupt:
         return Outcome(error=MEANINGS[ExitCode.INTERRUPTED], exit_code=ExitCode.INTERRUPTED)

@@ -1,6 +1,6 @@
 """Score distillation sampling (SDS) of renderings of unseen views (paper: SDS loss; DreamFusion, Eq. 3)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -93,6 +93,13 @@ class GuidanceRequest(RenderRequest):
     poses: Float[Tensor, "B 4"]
     timesteps: Int[Tensor, " B"]
     noise: Float[Tensor, "B L h w"]
+
+    def at(self, times: slice) -> "GuidanceRequest":
+        """The part of the request at some of the step's times."""
+        lead = self.backgrounds.shape[:2]
+        flat = ("times", "views", "poses", "timesteps", "noise")
+        parts = {name: getattr(self, name).unflatten(0, lead)[times].flatten(0, 1) for name in flat}
+        return replace(self, cameras=self.cameras[times], backgrounds=self.backgrounds[times], **parts)
 
 
 class ScoreDistillation:

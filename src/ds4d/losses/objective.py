@@ -94,6 +94,9 @@ class LossInputs:
         temporal_planes: time planes of the HexPlane; empty in the static stage.
         warps: warps of the generated views, constant and over time; empty without view correction.
         gains: log color gains of the generated views, constant and over time; empty without view correction.
+        all_views: view indices of all images of the step, where other processes render some of them: losses are then
+            this process's part, and those of all processes add up. None: there are no others.
+        part: share of this process in the images of the step, in [0, 1]; given with `all_views`.
     """
 
     colors: Float[Tensor, "B 3 H W"]
@@ -111,6 +114,8 @@ class LossInputs:
     temporal_planes: list[Tensor] = field(default_factory=list)
     warps: list[Tensor] = field(default_factory=list)
     gains: list[Tensor] = field(default_factory=list)
+    all_views: Int[Tensor, " A"] | None = None
+    part: Float[Tensor, ""] | None = None
 
     @property
     def is_input(self) -> Bool[Tensor, " B"]:
@@ -142,11 +147,12 @@ def _lpips(inputs: LossInputs, network: Lpips) -> Float[Tensor, " B"]:
 IMAGE_LOSSES: dict[str, Callable[..., Tensor]] = {"l1": _l1, "mse": _mse, "ssim": _ssim, "mask": _mask, "lpips": _lpips}
 
 
-_IS_CHOSEN: dict[str, Callable[[LossInputs], Tensor]] = {
-    "all": lambda inputs: torch.ones_like(inputs.is_input),
-    "input": lambda inputs: inputs.is_input,
-    "generated": lambda inputs: ~inputs.is_input,
+_IS_CHOSEN: dict[str, Callable[[Int[Tensor, " B"]], Bool[Tensor, " B"]]] = {
+    "all": lambda views: torch.ones_like(views, dtype=torch.bool),
+    "input": lambda views: views == 0,
+    "generated": lambda views: views != 0,
 }
+"""Which images a loss is averaged over, by `Term.views`."""
 
 
 @dataclass(frozen=True)
@@ -223,23 +229,33 @@ class Objective(nn.Module):
         for name, (term, function) in self._images.items():
             if name in values:
                 continue
-            chosen = _IS_CHOSEN[term.views](inputs).to(inputs.colors)
-            value = (function(inputs) * chosen).sum() / chosen.sum().clamp_min(1)
+            chosen = _IS_CHOSEN[term.views](inputs.views).to(inputs.colors)
+            if inputs.part is not None:
+                chosen = chosen * (inputs.part > 0)
+            counted = chosen
+            if inputs.all_views is not None:
+                counted = _IS_CHOSEN[term.views](inputs.all_views).to(inputs.colors)
+            value = (function(inputs) * chosen).sum() / counted.sum().clamp_min(1)
             total = total + term.weight * value
             values[name] = value.detach()
         for name, weight in self._regularizers.items():
             if getattr(inputs, REGULARIZERS[name].applies_to):
                 value = REGULARIZERS[name].function(inputs)
+                if inputs.part is not None:
+                    value = value * inputs.part
                 total = total + weight * value
                 values[name] = value.detach()
         return total, values
 
     def _fused(self, inputs: LossInputs) -> tuple[Tensor, dict[str, Tensor]]:
-        """The total and the values of the losses that run as kernels of their own; 0 and none where none does."""
+        """The total and the values of the losses that run as kernels of their own; 0 and none where none does.
+
+        They divide by the number of their images, so they take those of one process.
+        """
         images = (inputs.colors, inputs.alphas, inputs.target_colors, inputs.target_alphas)
         fused = image_losses_cuda.NAMES if image_losses_cuda.takes(inputs.colors) else ()
         terms = {name: (term.weight, term.views) for name, (term, _) in self._images.items() if name in fused}
-        if not terms or not is_fused("image_losses", *images, inputs.weights):
+        if not terms or inputs.part is not None or not is_fused("image_losses", *images, inputs.weights):
             return inputs.colors.new_zeros(()), {}
         return image_losses_cuda.weighted_losses(*images, inputs.weights, inputs.views, terms)
 

@@ -1,6 +1,6 @@
 """Losses of renderings without training images: they request cameras of their own, as score distillation does."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -22,6 +22,10 @@ class RenderRequest:
     cameras: Cameras
     backgrounds: Float[Tensor, "T V 3"]
 
+    def at(self, times: slice) -> "RenderRequest":
+        """The part of the request at some of the step's times, which one of several processes renders."""
+        return replace(self, cameras=self.cameras[times], backgrounds=self.backgrounds[times])
+
 
 @runtime_checkable
 class ViewLoss(Protocol):
@@ -31,7 +35,7 @@ class ViewLoss(Protocol):
     weight: float
 
     def request(self, times: Int[Tensor, " T"], progress: float, generator: torch.Generator) -> Any:
-        """A `RenderRequest`, possibly with more that `loss` needs; all randomness must come from the generator.
+        """A `RenderRequest`, possibly a subclass with more that `loss` needs; all randomness must be the generator's.
 
         Args:
             times: frame indices of the step.
@@ -41,7 +45,7 @@ class ViewLoss(Protocol):
         ...
 
     def loss(self, request: Any, rendering: Rendering) -> Float[Tensor, ""]:
-        """The loss of the requested renderings, before the weight."""
+        """The loss of the requested renderings, before the weight: a mean over them."""
         ...
 
     def weight_of_others(self, progress: float) -> float:

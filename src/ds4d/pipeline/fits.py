@@ -16,10 +16,11 @@ Memory is that of the longest window: one trainer exists at a time, and images, 
 temporary files (`ds4d.core.large_arrays`).
 """
 
+import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -36,6 +37,7 @@ from ds4d.shapes.registration import Registration
 from ds4d.training import Event as TrainingEvent
 from ds4d.training import (
     LossLog,
+    Ranks,
     StepDone,
     TensorBoardLog,
     Trainer,
@@ -49,6 +51,8 @@ from ds4d.training import (
 )
 from ds4d.types import MultiViewVideo, PointCloud, Renderer
 
+_CHECKPOINTS = 0.02  # of the time of training at most, where checkpoints are written by time
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -61,6 +65,7 @@ class Fitted:
         steps: number of optimization steps.
         num_gaussians: number of Gaussians at the end.
         seconds: training time, seconds.
+        processes: number of processes that trained together, each on a GPU of its own.
     """
 
     video: MultiViewVideo
@@ -69,6 +74,7 @@ class Fitted:
     steps: int
     num_gaussians: int
     seconds: float
+    processes: int = 1
 
 
 @runtime_checkable
@@ -107,10 +113,19 @@ class WholeFit:
         trainer, folder = self._trainer, self._folder
         yield TrainingStarted(trainer.scene, trainer.video)
         yield from _take_steps(trainer, self._config, folder, folder.checkpoint)
-        trainer.scene.save(folder.path)
-        yield FileWritten(folder.path / "scene.safetensors")
         scene = trainer.scene
-        return Fitted(trainer.video, trainer.renderer, scene.device, trainer.step, scene.num_gaussians, trainer.seconds)
+        if trainer.ranks.is_first:
+            scene.save(folder.path)
+            yield FileWritten(folder.path / "scene.safetensors")
+        return Fitted(
+            trainer.video,
+            trainer.renderer,
+            scene.device,
+            trainer.step,
+            scene.num_gaussians,
+            trainer.seconds,
+            trainer.ranks.count,
+        )
 
 
 class WindowedFit:
@@ -124,6 +139,7 @@ class WindowedFit:
         folder: folder of the run.
         registration: registered mesh to start from, if any.
         points: surface points of the object in the middle frame, in world space, where they are known.
+        ranks: this process among those that train together (`Trainer`).
 
     Raises:
         ValueError: the images are too small, the masks leave no object, or the file of initial points is unfit.
@@ -138,7 +154,9 @@ class WindowedFit:
         folder: RunFolder,
         registration: Registration | None = None,
         points: PointCloud | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
+        self._ranks = ranks or Ranks()
         self._lpips = load_lpips(config.training)
         check_image_size(video, self._lpips)
         self.uses_lpips = self._lpips is not None
@@ -151,14 +169,17 @@ class WindowedFit:
         """Takes the steps that are left, and writes the scenes of the windows and then `windows.json`."""
         steps, seconds, count = 0, 0.0, 0
         for index, neighbor in fit_order(self._windows, self._normalization.video.middle):
-            if not self._folder.window(index).is_fitted:
+            if not self._ranks.from_first(self._folder.window(index).is_fitted):
                 yield from self._fit(index, neighbor, steps)
-            state = read_checkpoint(self._folder.window(index).checkpoint)
+            state = self._state_of(index)
             steps += state["step"]
             seconds += state["seconds"]
             count = len(state["scene"]["gaussians.means"])
         normalization = self._normalization
         video = normalization.video
+        fitted = Fitted(video, renderer_for(self._device), self._device, steps, count, seconds, self._ranks.count)
+        if not self._ranks.is_first:
+            return fitted
         record = WindowsRecord(
             format=FORMAT_VERSION,
             num_gaussians=count,
@@ -168,29 +189,35 @@ class WindowedFit:
         )
         write_windows(self._folder.path, record)
         yield FileWritten(windows_file(self._folder.path))
-        return Fitted(video, renderer_for(self._device), self._device, steps, count, seconds)
+        return fitted
+
+    def _state_of(self, index: int) -> dict[str, Any]:
+        """The state in which a window was left, which the first process reads."""
+        path = self._folder.window(index).checkpoint
+        return self._ranks.from_first(read_checkpoint(path) if self._ranks.is_first else None)
 
     def _fit(self, index: int, neighbor: int | None, steps_before: int) -> Iterator[Event]:
         """Fits one window, from its checkpoint if there is one; the neighbor is fitted, if there is one."""
         trainer = self._first_trainer(index) if neighbor is None else self._next_trainer(index, neighbor)
         folder, training = self._folder.window(index), self._config.training
-        if has_checkpoint(folder.checkpoint):
+        if self._ranks.is_first and has_checkpoint(folder.checkpoint):
             load_checkpoint(trainer, folder.checkpoint)
         all_steps = training.static_steps + len(self._windows) * training.dynamic_steps
         yield TrainingStarted(trainer.scene, trainer.video)
         yield from _take_steps(trainer, self._config, self._folder, folder.checkpoint, steps_before, all_steps)
-        trainer.scene.save(folder.path)
+        if self._ranks.is_first:
+            trainer.scene.save(folder.path)
 
     def _first_trainer(self, index: int) -> Trainer:
         config = self._config
         normalization = replace(self._normalization, video=self._normalization.video.part(self._windows[index]))
         generator = torch.Generator().manual_seed(config.seed)
         initial = initial_gaussians(normalization, config.init, generator, self._registration, self._points)
-        return make_trainer(normalization, initial, config, self._device, lpips=self._lpips)
+        return make_trainer(normalization, initial, config, self._device, lpips=self._lpips, ranks=self._ranks)
 
     def _next_trainer(self, index: int, neighbor: int) -> Trainer:
         """A trainer that continues the neighbor."""
-        state = read_checkpoint(self._folder.window(neighbor).checkpoint)
+        state = self._state_of(neighbor)
         window, before, video = self._windows[index], self._windows[neighbor], self._normalization.video
         normalization = replace(self._normalization, video=video.part(window))
         # What the neighbor has learned needs neither a static stage nor a coarse one.
@@ -203,6 +230,7 @@ class WindowedFit:
             self._device,
             lpips=self._lpips,
             known_frame=shared - 1 if neighbor < index else len(window) - shared,
+            ranks=self._ranks,
         )
         start, end = (float(video.times[frame]) for frame in (before.start, before.stop - 1))
         first, last = (float(video.times[frame]) for frame in (window.start, window.stop - 1))
@@ -255,6 +283,27 @@ def fit_order(windows: Sequence[range], middle: int) -> list[tuple[int, int | No
     return [(first, None), *later, *earlier]
 
 
+class _Checkpoints:
+    """When the state of a trainer is written: every so many steps, and every so many seconds."""
+
+    def __init__(self, trainer: Trainer, config: GenerateConfig, path: Path) -> None:
+        self._trainer, self._config, self._path = trainer, config, path
+        self._saved_at, self._cost = trainer.seconds, 0.0
+
+    def is_due(self) -> bool:
+        """Whether a checkpoint follows the last step."""
+        if self._trainer.step % self._config.checkpoint_every == 0:
+            return True
+        pause = self._config.checkpoint_seconds
+        return pause is not None and self._trainer.seconds - self._saved_at >= max(pause, self._cost / _CHECKPOINTS)
+
+    def save(self) -> None:
+        """Writes it."""
+        began = time.perf_counter()
+        save_checkpoint(self._trainer, self._path)
+        self._saved_at, self._cost = self._trainer.seconds, time.perf_counter() - began
+
+
 def _take_steps(
     trainer: Trainer,
     config: GenerateConfig,
@@ -265,6 +314,8 @@ def _take_steps(
 ) -> Iterator[TrainingEvent]:
     """Takes the steps of a trainer and logs them; leaves a checkpoint at the end and whenever it is interrupted.
 
+    Only the first of several processes writes.
+
     Args:
         trainer: trainer before any of its steps.
         config: settings of the run.
@@ -273,9 +324,13 @@ def _take_steps(
         steps_before: steps of windows that were fitted before, which are counted in events and logs.
         all_steps: number of steps of all windows; by default those of the trainer.
     """
+    if not trainer.ranks.is_first:
+        yield from trainer.run()
+        return
     logs: list[LossLog | TensorBoardLog] = [LossLog(folder.log, keep_until=steps_before + trainer.step)]
     if config.log.tensorboard:
         logs.append(TensorBoardLog(folder.path / "tensorboard"))
+    checkpoints = _Checkpoints(trainer, config, checkpoint)
     try:
         for event in trainer.run():
             if isinstance(event, StepDone):
@@ -283,8 +338,8 @@ def _take_steps(
                 if event.step % config.log.every == 0:
                     for log in logs:
                         log.write(event)
-                if trainer.step % config.checkpoint_every == 0:
-                    save_checkpoint(trainer, checkpoint)
+                if checkpoints.is_due():
+                    checkpoints.save()
             yield event
     except GeneratorExit:
         save_checkpoint(trainer, checkpoint)

@@ -26,6 +26,7 @@ from ds4d.pipeline.events import (
 )
 from ds4d.pipeline.fits import WholeFit, WindowedFit, choose_windows, describe_windows
 from ds4d.pipeline.inputs import read_input
+from ds4d.pipeline.processes import GPUCount, check_gpus, joined
 from ds4d.pipeline.request import RunRequest, check_request, resolve_config
 from ds4d.pipeline.results import (
     describe_parts,
@@ -37,7 +38,7 @@ from ds4d.pipeline.results import (
 from ds4d.pipeline.setup import extract_frame_features, prepare
 from ds4d.runs import predict_run
 from ds4d.scene import read_baked_scene
-from ds4d.training import has_checkpoint, load_checkpoint
+from ds4d.training import Ranks, has_checkpoint, load_checkpoint
 
 
 def iter_run(
@@ -51,6 +52,7 @@ def iter_run(
     device: DeviceName = "auto",
     resume: bool = False,
     allow_missing_weights: bool = False,
+    gpus: GPUCount = 1,
 ) -> Generator[Event, None, None]:
     """Fits a dynamic scene to a video or to views, and yields what happens: stages, steps, files, notices.
 
@@ -70,43 +72,60 @@ def iter_run(
         allow_missing_weights: run although weights of pretrained networks are missing, as the preset `paper` needs
             them; each part that is replaced or left out is a `Degraded` event. A network that the settings name, such
             as `views.source="zero123plus"`, is needed in any case.
+        gpus: number of GPUs, each with a process that renders a share of every step (docs/many_gpus.md); with the
+            device `cpu`, number of processes that share its cores. `torchrun`: those that torchrun has started, the
+            first of which this is.
 
     Raises:
         ValueError: the input, the settings or the output folder are unfit, or weights are missing; the message names
             what and the fix.
         ImportError: an optional package that the device or the settings need is not installed.
         TrainingDiverged: a loss became NaN or Inf.
+        RankLostError: a process of the run on another GPU has ended.
     """
     notices: list[Notice] = []
     with notices_to(notices.append):
         target = choose_device(device)
+        check_gpus(gpus, device, target)
         settings = resolve_config(preset, config, overrides, seed, target)
         if allow_missing_weights:
             settings = replace(settings, allow_missing_weights=True)
         request = check_request(input, output, settings, target, resume)
-    return with_notices(_run(request, notices), notices)
+    return with_notices(_run(request, notices, gpus), notices)
 
 
-def _run(request: RunRequest, notices: list[Notice]) -> Generator[Event, None, None]:
-    with request.folder.locked():
+def follow(ranks: Ranks) -> None:
+    """Takes part in a run that the first process reports (`ds4d.pipeline.processes`).
+
+    Raises:
+        RankLostError: another process of the run has ended.
+    """
+    request = ranks.from_first(None)
+    for _ in with_notices(_run_alone(request, [], ranks), []):
+        pass
+
+
+def _run(request: RunRequest, notices: list[Notice], gpus: GPUCount) -> Generator[Event, None, None]:
+    folder = request.folder
+    with folder.locked():
         if not request.resume:
-            request.folder.check_unused_by_others()
-        request.folder.clean()
-        yield from _run_alone(request, notices)
+            folder.check_unused_by_others()
+        folder.clean()
+        if request.resume and folder.metrics.is_file():
+            metrics = folder.read_metrics()
+            if not folder.report.is_file():
+                yield from write_report_page(folder)
+            yield Finished(metrics)
+            return
+        with joined(request, gpus) as ranks:
+            yield from _run_alone(request, notices, ranks)
 
 
-def _run_alone(request: RunRequest, notices: list[Notice]) -> Generator[Event, None, None]:
-    """The run, in a folder that no other uses."""
+def _run_alone(request: RunRequest, notices: list[Notice], ranks: Ranks) -> Generator[Event, None, None]:
+    """The run, in a folder that no other uses. Only the first process writes, and goes on after the fit."""
     folder, device, record, watch = request.folder, request.device, request.record, Stopwatch()
-    if request.resume and folder.metrics.is_file():
-        metrics = folder.read_metrics()
-        if not folder.report.is_file():
-            yield from write_report_page(folder)
-        yield Finished(metrics)
-        return
-
     yield StageStarted("views")
-    with watch("views"):
+    with watch("views"), ranks.first_before_others():  # who find the generated views in the cache
         training_input = read_input(record.input, record.resolved_config, device)
     video = training_input.video
     record = replace(record, views_source=training_input.source)
@@ -129,10 +148,10 @@ def _run_alone(request: RunRequest, notices: list[Notice]) -> Generator[Event, N
     with watch("init"):
         registration = register_mesh(video, config.init, config.seed)
         if len(windows) > 1:
-            clip_fit = WindowedFit(video, windows, config, device, folder, registration, training_input.points)
+            clip_fit = WindowedFit(video, windows, config, device, folder, registration, training_input.points, ranks)
         else:
-            trainer = prepare(video, config, device, features, registration, training_input.points)
-            if request.resume and has_checkpoint(folder.checkpoint):
+            trainer = prepare(video, config, device, features, registration, training_input.points, ranks)
+            if request.resume and ranks.is_first and has_checkpoint(folder.checkpoint):
                 load_checkpoint(trainer, folder.checkpoint)
             clip_fit = WholeFit(trainer, config, folder)
     if registration is not None:
@@ -142,8 +161,12 @@ def _run_alone(request: RunRequest, notices: list[Notice]) -> Generator[Event, N
 
     yield StageStarted("training")
     # From here on the folder holds a run, and an interrupted one a checkpoint.
-    folder.open(record, training_input.video_crop)
+    if ranks.is_first:
+        folder.open(record, training_input.video_crop)
     fitted = yield from clip_fit.run()
+    ranks.leave()
+    if not ranks.is_first:
+        return
     watch.seconds["training"] = fitted.seconds
 
     yield StageStarted("evaluate")

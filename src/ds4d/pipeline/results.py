@@ -118,7 +118,7 @@ def measure(
         findings=training_input.findings,
         degradations=tuple(notice for notice in notices if isinstance(notice, Degraded)),
         warnings=tuple(notice for notice in notices if isinstance(notice, Warned)),
-        device=describe_device(fitted.device),
+        device=f"{fitted.processes} x " * (fitted.processes > 1) + describe_device(fitted.device),
         frames=video.num_times,
         views=video.num_views,
         image_size=(video.frames.width, video.frames.height),

@@ -11,7 +11,7 @@ from ds4d.metrics import Lpips
 from ds4d.rendering import renderer_for
 from ds4d.scene import DynamicGaussians, Motion, Timeline, cache_video_features, with_dynamic_weights
 from ds4d.shapes.registration import Registration
-from ds4d.training import Trainer, TrainingConfig
+from ds4d.training import Ranks, Trainer, TrainingConfig
 from ds4d.types import FrameFeatures, MultiViewVideo, PointCloud, RawGaussians
 
 MIN_SIDE = 22  # pixels: training begins at half the size, where SSIM's window of 11 pixels must fit
@@ -52,6 +52,7 @@ def prepare(
     features: FrameFeatures | None = None,
     registration: Registration | None = None,
     points: PointCloud | None = None,
+    ranks: Ranks | None = None,
 ) -> Trainer:
     """A trainer before its first step: the scene is normalized, and its Gaussians and its motion are initialized.
 
@@ -62,6 +63,7 @@ def prepare(
         features: frame features (`extract_frame_features`); extracted here if None.
         registration: registered mesh (`register_mesh`), if the init method is `mesh`; registered here if None.
         points: surface points of the object in the middle frame, in world space, where they are known.
+        ranks: this process among those that train together (`Trainer`).
 
     Raises:
         ValueError: the images are too small, the masks leave no object, or the file of initial points is unfit.
@@ -73,7 +75,7 @@ def prepare(
     initial = initial_gaussians(
         normalization, config.init, torch.Generator().manual_seed(config.seed), registration, points
     )
-    return make_trainer(normalization, initial, config, device, features=features, lpips=lpips)
+    return make_trainer(normalization, initial, config, device, features=features, lpips=lpips, ranks=ranks)
 
 
 def make_trainer(
@@ -85,6 +87,7 @@ def make_trainer(
     features: FrameFeatures | None = None,
     lpips: Lpips | None = None,
     known_frame: int | None = None,
+    ranks: Ranks | None = None,
 ) -> Trainer:
     """A trainer before its first step, of given canonical Gaussians.
 
@@ -96,6 +99,7 @@ def make_trainer(
         features: frame features (`extract_frame_features`); extracted here if None.
         lpips: network of the loss `lpips`, if it is used.
         known_frame: frame that the trainer starts from, of a scene that continues another one (`Trainer`).
+        ranks: this process among those that train together (`Trainer`).
     """
     video = normalization.video
     timeline = Timeline(tuple(video.times.tolist()), video.duration, video.loops)
@@ -125,6 +129,7 @@ def make_trainer(
         lpips=lpips,
         guide=load_guidance(config.guidance, video, device),
         known_frame=known_frame,
+        ranks=ranks,
     )
 
 

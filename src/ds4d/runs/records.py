@@ -207,9 +207,10 @@ def _read_content(path: Path) -> Any:
 
 
 def compared_settings(record: RunRecord) -> dict[str, Any]:
-    """The part of a record that decides the result of the fit: not what is rendered or logged."""
+    """The part of a record that decides the result of the fit: not what is rendered, logged or kept."""
     config = to_dict(record.config)
-    del config["outputs"], config["log"], config["allow_missing_weights"]
+    for name in ("outputs", "log", "checkpoint_every", "checkpoint_seconds", "allow_missing_weights"):
+        del config[name]
     return {"input": str(record.input), **config}
 
 

@@ -22,6 +22,8 @@ from ds4d.training.logs import over_steps as over_steps
 from ds4d.training.logs import read_log as read_log
 from ds4d.training.optimizers import LearningRate as LearningRate
 from ds4d.training.optimizers import OptimizerConfig as OptimizerConfig
+from ds4d.training.ranks import RankLostError as RankLostError
+from ds4d.training.ranks import Ranks as Ranks
 from ds4d.training.schedule import TrainingConfig as TrainingConfig
 from ds4d.training.trainer import Trainer as Trainer
 from ds4d.training.windows import WindowsConfig as WindowsConfig

@@ -90,7 +90,23 @@ class Densification:
     def accumulate(
         self, gradients: Float[Tensor, "*T V N 2"], radii: Int[Tensor, "*T V N 2"], size: tuple[int, int]
     ) -> None:
-        """Adds the screen-space gradients of one step.
+        """Adds the screen-space gradients of one step: `add` of what `measure` returns."""
+        if is_fused("density", gradients, self.grad2d):
+            densification_cuda.add_gradients(gradients, radii, size, self.grad2d, self.count)
+        else:
+            self.add(*self.measure(gradients, radii, size))
+
+    @torch.no_grad()
+    def add(self, grad2d: Float[Tensor, " N"], count: Float[Tensor, " N"]) -> None:
+        """Adds what `measure` has returned, possibly summed over processes."""
+        self.grad2d += grad2d
+        self.count += count
+
+    @torch.no_grad()
+    def measure(
+        self, gradients: Float[Tensor, "*T V N 2"], radii: Int[Tensor, "*T V N 2"], size: tuple[int, int]
+    ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
+        """The screen-space gradient of each Gaussian, summed over images, and the number of images that show it.
 
         Args:
             gradients: gradients of the loss with respect to `means2d`, per pixel.
@@ -98,15 +114,11 @@ class Densification:
             size: (width, height) of the images in pixels; gradients are scaled to half images, so that steps of
                 different image sizes add up.
         """
-        if is_fused("density", gradients, self.grad2d):
-            densification_cuda.add_gradients(gradients, radii, size, self.grad2d, self.count)
-            return
         if size not in self._halves:  # made once: each new tensor would wait for the GPU
             self._halves[size] = gradients.new_tensor([size[0] / 2, size[1] / 2])
         visible = (radii > 0).all(-1)
         norms = (gradients * self._halves[size]).norm(dim=-1) * visible
-        self.grad2d += norms.flatten(0, -2).sum(0)
-        self.count += visible.flatten(0, -2).sum(0)
+        return norms.flatten(0, -2).sum(0), visible.flatten(0, -2).sum(0).to(norms)
 
     @torch.no_grad()
     def densify_and_prune(self, raw: RawGaussians, generator: torch.Generator) -> Resampling:

@@ -77,6 +77,11 @@ class SceneOptimizer:
         groups = [{"params": parameters, "name": name} for name, parameters in _groups(scene, view_correction).items()]
         self.adam = torch.optim.Adam(groups, lr=0.0, eps=1e-15, fused=True)
 
+    def gradients(self) -> list[Tensor]:
+        """The gradients of all parameters that have one, in one order."""
+        parameters = [parameter for group in self.adam.param_groups for parameter in group["params"]]
+        return [parameter.grad for parameter in parameters if parameter.grad is not None]
+
     def step(self, progress: float) -> None:
         """One update at the learning rates of a progress in [0, 1]; clears the gradients."""
         for group in self.adam.param_groups:

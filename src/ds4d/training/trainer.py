@@ -22,6 +22,7 @@ from ds4d.training.densification import Densification, prune_outliers
 from ds4d.training.events import Event, GaussiansChanged, StepDone, TrainingDiverged
 from ds4d.training.images import TrainingImages
 from ds4d.training.optimizers import SceneOptimizer
+from ds4d.training.ranks import Ranks, Share
 from ds4d.training.sampling import SampleBatch, Sampler
 from ds4d.training.schedule import Schedule, TrainingConfig
 from ds4d.types import Cameras, Gaussians, MultiViewVideo, Renderer, Rendering
@@ -43,6 +44,7 @@ class Trainer:
         known_frame: for a scene that continues another one (`ds4d.training.continuation`), a frame that it shows
             already: the sampled times spread from there, and the canonical Gaussians stay as they are. None: the
             canonical Gaussians are trained, and the times spread from the middle frame.
+        ranks: this process among those that train the scene together; each has a trainer of its own.
     """
 
     def __init__(
@@ -56,8 +58,10 @@ class Trainer:
         lpips: Lpips | None = None,
         guide: ViewLoss | None = None,
         known_frame: int | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         self.scene = scene
+        self.ranks = ranks or Ranks()
         self.has_fixed_gaussians = known_frame is not None
         scene.gaussians.requires_grad_(not self.has_fixed_gaussians)
         self.video = video
@@ -91,13 +95,13 @@ class Trainer:
 
         Raises:
             TrainingDiverged: a loss is NaN or Inf.
+            RankLostError: another process that trains the scene has ended.
         """
+        state = self.ranks.from_first(self.state_dict() if self.ranks.is_first and self.ranks.count > 1 else None)
+        if not self.ranks.is_first:
+            self.load_state_dict(state)
         with freed_memory_kept():
             yield from self._take_steps()
-        self._update_depths(torch.arange(self.video.num_times))
-        pruned = prune_outliers(self.scene.canonical(), self.scene.max_distances())
-        if pruned is not None:
-            yield self._resample(pruned)
 
     def _take_steps(self) -> Iterator[Event]:
         """The remaining steps of the schedule, and their densification."""
@@ -173,18 +177,19 @@ class Trainer:
         batch = self.schedule.sample(self.step, self.sampler)
         if not self.is_static_stage:
             self._update_depths(batch.times)
-        there = batch.on(self.scene.device)
+        share = self.ranks.share(batch)
+        there = share.batch.on(self.scene.device)
         gaussians = self._gaussians_at(there)
         renderings = [self.renderer.render(gaussians, self._cameras(there), backgrounds=there.backgrounds)]
-        chosen = there if self.images.is_resident else batch
-        total, values = self._losses(self._loss_inputs(chosen, there, renderings[0], gaussians.means))
+        total, values = self._losses(self._loss_inputs(share, there, renderings[0], gaussians.means))
         if self.guide is not None:
-            rendering, total, values[self.guide.name] = self._guided(self.guide, batch, gaussians, total)
-            renderings.append(rendering)
-        readback = Readback(torch.stack([total.detach(), *values.values()]))
+            total, values[self.guide.name], more = self._guided(self.guide, batch, share, gaussians, total)
+            renderings += more
+        losses = torch.stack([total.detach(), *values.values()])
+        self.ranks.add_up([losses])
+        readback = Readback(losses)
         total.backward()
-        for rendering in renderings:
-            self._accumulate_gradients(rendering)
+        self._add_up_gradients(share, renderings)
         self.optimizer.step(self.schedule.progress(self.step))
         release_pages()
         loss, *parts = readback.wait()
@@ -214,8 +219,9 @@ class Trainer:
             self._resized[size] = self.cameras.resized(*size)
         return self._resized[size][batch.times[:, None], batch.views]
 
-    def _loss_inputs(self, chosen: SampleBatch, batch: SampleBatch, rendering: Rendering, means: Tensor) -> LossInputs:
-        """What the losses read of one batch: `chosen` is where the images are chosen, `batch` on the device."""
+    def _loss_inputs(self, share: Share, batch: SampleBatch, rendering: Rendering, means: Tensor) -> LossInputs:
+        """What the losses read of one batch; `batch` is that of the share on the device."""
+        chosen = batch if self.images.is_resident else share.batch
         height, width = rendering.colors.shape[-2:]
         times, views = _pairs(chosen)
         target = self.images.batch(times, views, width, height)
@@ -237,24 +243,43 @@ class Trainer:
             canonical_means=self.scene.gaussians.means,
             means=means,
             neighbors=self.neighbors,
+            all_views=None if share.all_views is None else share.all_views.to(self.scene.device),
+            part=None if share.part is None else torch.tensor(share.part, device=self.scene.device),
         )
 
     def _guided(
-        self, guide: ViewLoss, batch: SampleBatch, gaussians: Gaussians, total: Tensor
-    ) -> tuple[Rendering, Tensor, Tensor]:
-        """The guide's rendering, the total with its loss, and its loss before the weight."""
+        self, guide: ViewLoss, batch: SampleBatch, share: Share, gaussians: Gaussians, total: Tensor
+    ) -> tuple[Tensor, Tensor, list[Rendering]]:
+        """The total with the guide's loss, its loss before the weight, and its renderings.
+
+        The guide's views of a time are rendered by the first process that has the time.
+        """
         progress = (self.step + 1) / self.config.total_steps
         request = guide.request(batch.times, progress, self.generator)
+        total = guide.weight_of_others(progress) * total
+        if not share.leads:
+            return total, torch.zeros_like(total), []
+        if share.part is not None:
+            request = request.at(share.times)
         cameras, backgrounds = request.cameras.to(self.scene.device), request.backgrounds.to(self.scene.device)
         rendering = self.renderer.render(gaussians, cameras, backgrounds=backgrounds)
         value = guide.loss(request, rendering)
-        return rendering, guide.weight_of_others(progress) * total + guide.weight * value, value.detach()
+        if share.part is not None:
+            value = value * (len(share.batch.times) / len(batch.times))
+        return total + guide.weight * value, value.detach(), [rendering]
 
-    def _accumulate_gradients(self, rendering: Rendering) -> None:
-        gradients = rendering.info["means2d"].grad
-        assert gradients is not None  # the renderer retains it
-        height, width = rendering.colors.shape[-2:]
-        self.densification.accumulate(gradients, rendering.info["radii"], (width, height))
+    def _add_up_gradients(self, share: Share, renderings: list[Rendering]) -> None:
+        """Sums the gradients of all processes, and accumulates those on the screen for densification."""
+        on_screen = [_on_screen(rendering) for rendering in renderings]
+        if self.ranks.count == 1:
+            for measured in on_screen:
+                self.densification.accumulate(*measured)
+            return
+        sums = zip(*(self.densification.measure(*measured) for measured in on_screen), strict=True)
+        grad2d, count = (torch.stack(parts).sum(0) for parts in sums)
+        count *= bool(share.part)
+        self.ranks.add_up([*self.optimizer.gradients(), grad2d, count])
+        self.densification.add(grad2d, count)
 
     def _resample(self, resampling: Resampling) -> GaussiansChanged:
         before = self.scene.gaussians.num_gaussians
@@ -303,6 +328,14 @@ class Trainer:
         if self.config.view_correction is None or not is_corrected.any():
             return None
         return ViewCorrection(self.config.view_correction, is_corrected).to(self.scene.device)
+
+
+def _on_screen(rendering: Rendering) -> tuple[Tensor, Tensor, tuple[int, int]]:
+    """The gradients of the centers on the screen, their radii, and the size of the images."""
+    gradients = rendering.info["means2d"].grad
+    assert gradients is not None  # the renderer retains it
+    height, width = rendering.colors.shape[-2:]
+    return gradients, rendering.info["radii"], (width, height)
 
 
 def _pairs(batch: SampleBatch) -> tuple[Tensor, Tensor]:

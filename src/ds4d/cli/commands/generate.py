@@ -19,7 +19,7 @@ from ds4d.cli.signals import StopSignals
 from ds4d.config import GenerateConfig
 from ds4d.core import DeviceName, choose_device, to_dict
 from ds4d.fusion import FusionConfig
-from ds4d.pipeline import FileWritten, Finished, iter_run
+from ds4d.pipeline import FileWritten, Finished, follow, is_follower, is_under_torchrun, iter_run, join_torchrun
 from ds4d.presets import PRESETS, PresetName, default_preset
 from ds4d.runs import RunFolder, RunMetrics, read_record
 
@@ -36,6 +36,8 @@ class GenerateArguments:
             (needs pretrained weights); by default fast on CUDA, else cpu.
         config: config.json of an earlier run to start from, in place of a preset.
         device: compute device; auto uses CUDA if it is available.
+        gpus: number of GPUs of this machine that share the work of the fit; with --device cpu, number of processes
+            that share its cores. For several machines, start this command by torchrun.
         resume: continue the run in the output folder, which must have been started with the same input and settings.
         allow_missing_weights: run although weights of pretrained networks are missing, as --preset paper needs them:
             views, features and losses are replaced or left out, and each is reported.
@@ -52,6 +54,7 @@ class GenerateArguments:
     preset: PresetName | None = None
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: none)")] = None
     device: DeviceName = "auto"
+    gpus: int = 1
     resume: Flag = False
     allow_missing_weights: Flag = False
     viewer: Flag = False
@@ -72,8 +75,8 @@ COMMAND = CommandLine(
     ),
     basic=frozenset(
         {
-            "input", "output", "preset", "config", "device", "resume", "allow_missing_weights", "viewer", "init_mesh",
-            "use_fusion", "settings.seed", "settings.features.kind", "settings.views.source",
+            "input", "output", "preset", "config", "device", "resume", "allow_missing_weights", "viewer",
+            "init_mesh", "use_fusion", "settings.seed", "settings.features.kind", "settings.views.source",
             "settings.views.elevation", "settings.views.splits",
             "settings.views.size", "settings.views.fps", "settings.views.generated_weight", "settings.video.start",
             "settings.video.end", "settings.video.frames", "settings.video.matting", "settings.video.keep",
@@ -91,8 +94,13 @@ COMMAND = CommandLine(
 )  # fmt: skip
 
 
-def run(argv: Sequence[str], console: Console) -> Outcome:
-    """Runs the command."""
+def run(argv: Sequence[str], console: Console) -> Outcome | None:
+    """Runs the command; under torchrun, the first process does, and the others take part in its fit."""
+    if is_follower():
+        for number in (signal.SIGINT, signal.SIGTERM):  # the first process stops all
+            signal.signal(number, signal.SIG_IGN)
+        follow(join_torchrun())
+        return None
     arguments, written = parse(argv), list[Path]()
     check_local(arguments.input)
     check_output(arguments.output, is_folder=True)
@@ -104,6 +112,7 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
             device=arguments.device,
             resume=arguments.resume,
             allow_missing_weights=arguments.allow_missing_weights,
+            gpus="torchrun" if is_under_torchrun() else arguments.gpus,
         )
         last = None
         try:
