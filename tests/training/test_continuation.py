@@ -86,6 +86,16 @@ def test_training_leaves_the_canonical_gaussians_as_they_are(
     assert all(torch.equal(a, b) for a, b in zip(trainer.scene.parameters(), other.scene.parameters(), strict=True))
 
 
+def test_a_gaussian_far_away_stays(neighbor: Trainer, quick_video: MultiViewVideo, config: GenerateConfig) -> None:
+    """All windows have the same Gaussians, one by one."""
+    trainer = continued(neighbor, quick_video, config)
+    before = trainer.scene.gaussians.num_gaussians
+    with torch.no_grad():
+        trainer.scene.gaussians.means[0] = 2.0
+    list(trainer.run())
+    assert trainer.scene.gaussians.num_gaussians == before
+
+
 def test_times_spread_from_the_known_frame(
     neighbor: Trainer, quick_video: MultiViewVideo, config: GenerateConfig
 ) -> None:
