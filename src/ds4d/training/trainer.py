@@ -272,8 +272,8 @@ class Trainer:
         """Sums the gradients of all processes, and accumulates those on the screen for densification."""
         measured = [self._measure(rendering) for rendering in renderings]
         if self.ranks.count > 1:
-            grad2d, count = (torch.stack(parts).sum(0) for parts in zip(*measured, strict=True))
-            measured = [(grad2d, count * bool(share.part))]
+            counted = measured if share.part else [(torch.zeros_like(measured[0][0]),) * 2, *measured[1:]]
+            measured = [tuple(torch.stack(parts).sum(0) for parts in zip(*counted, strict=True))]
             self.ranks.add_up([*self.optimizer.gradients(), *measured[0]])
         for grad2d, count in measured:
             self.densification.add(grad2d, count)
