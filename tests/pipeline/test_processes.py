@@ -1,5 +1,7 @@
 """One run in several processes, started here or by torchrun: its result, and how it is stopped, killed and resumed."""
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -108,6 +110,24 @@ def begun(
     next(event for event in events if isinstance(event, StepDone))
     yield tmp_path / "run", events, started[0]
     events.close()
+
+
+def listening(pid: int) -> set[str]:
+    """The local addresses, as the kernel writes them, at which a process waits for connections."""
+    links = set()
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since
+            links.add(os.readlink(path))
+    tables = [Path(f"/proc/{pid}/net/{name}").read_text(encoding="utf-8") for name in ("tcp", "tcp6")]
+    rows = [line.split() for table in tables for line in table.splitlines()]
+    return {row[1].partition(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in links}
+
+
+def test_other_machines_cannot_connect(begun: tuple[Path, Iterator, subprocess.Popen]) -> None:
+    _, events, second = begun
+    addresses = listening(os.getpid()) | listening(second.pid)
+    events.close()
+    assert addresses and addresses <= {"0100007F", "0000000000000000FFFF00000100007F"}
 
 
 def test_a_process_that_is_killed_ends_the_run(begun: tuple[Path, Iterator, subprocess.Popen]) -> None:

@@ -120,29 +120,6 @@ def test_processes_train_like_one(tmp_path: Path, video: MultiViewVideo, config:
     assert are_equal(again[0], results[2][0])
 
 
-def test_summed_gradients_are_those_of_one_process(
-    tmp_path: Path, video: MultiViewVideo, config: GenerateConfig
-) -> None:
-    """More processes than images, too: they count nothing."""
-
-    def gradients(ranks: Ranks) -> list[Tensor]:
-        training = replace(config.training, static_steps=0, dynamic_steps=1, times_per_step=2, views_per_time=1)
-        trainer = prepare(video, replace(config, training=training), CPU, ranks=ranks)
-        found: list[Tensor] = []
-
-        def keep(progress: float) -> None:
-            found.extend(gradient.clone() for gradient in trainer.optimizer.gradients())
-
-        trainer.optimizer.step = keep  # ty: ignore[invalid-assignment]
-        next(trainer.run())
-        return [*found, trainer.densification.grad2d, trainer.densification.count]
-
-    alone = gradients(Ranks())
-    for found in in_processes(3, tmp_path / "run", gradients):
-        for own, other in zip(alone, found, strict=True):
-            torch.testing.assert_close(other, own, rtol=1e-4, atol=1e-6 * float(own.abs().max() + 1))
-
-
 class Brightness:
     """A loss of renderings from a camera at random, which differs from frame to frame."""
 
@@ -161,6 +138,31 @@ class Brightness:
 
     def weight_of_others(self, progress: float) -> float:
         return progress
+
+
+@pytest.mark.parametrize("guided", [False, True])
+def test_summed_gradients_are_those_of_one_process(
+    tmp_path: Path, video: MultiViewVideo, config: GenerateConfig, guided: bool
+) -> None:
+    """More processes than images, too: they count nothing."""
+
+    def gradients(ranks: Ranks) -> list[Tensor]:
+        training = replace(config.training, static_steps=0, dynamic_steps=1, times_per_step=2, views_per_time=1)
+        trainer = prepare(video, replace(config, training=training), CPU, ranks=ranks)
+        trainer.guide = Brightness(trainer.video) if guided else None
+        found: list[Tensor] = []
+
+        def keep(progress: float) -> None:
+            found.extend(gradient.clone() for gradient in trainer.optimizer.gradients())
+
+        trainer.optimizer.step = keep  # ty: ignore[invalid-assignment]
+        next(trainer.run())
+        return [*found, trainer.densification.grad2d, trainer.densification.count]
+
+    alone = gradients(Ranks())
+    for found in in_processes(3, tmp_path / "run", gradients):
+        for own, other in zip(alone, found, strict=True):
+            torch.testing.assert_close(other, own, rtol=1e-4, atol=1e-6 * float(own.abs().max() + 1))
 
 
 def test_losses_with_cameras_of_their_own_add_up(tmp_path: Path, video: MultiViewVideo, config: GenerateConfig) -> None:

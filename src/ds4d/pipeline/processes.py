@@ -7,6 +7,7 @@ end with the first one, and a process that ends early ends the run.
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from ds4d.training import RankLostError, Ranks
 GPUCount = int | Literal["torchrun"]
 
 _HOST = "127.0.0.1"
+_INTERFACE, _LOOPBACK = "GLOO_SOCKET_IFNAME", {"linux": "lo", "darwin": "lo0"}  # Gloo must not listen to others, either
 _POLL = 0.1  # seconds between two looks at processes
 _GRACE = 20.0  # seconds in which a process notices by itself that it waits for one that has ended
 
@@ -104,8 +106,15 @@ def joined(request: RunRequest, gpus: GPUCount) -> Generator[Ranks, None, None]:
 @contextmanager
 def _followers(gpus: int) -> Generator[Ranks, None, None]:
     """This process as the first of several on this machine; the others end with the block."""
-    store = dist.TCPStore(_HOST, 0, gpus, is_master=True, wait_for_workers=False)
-    followers = _Followers(gpus, store.port)
+    with socket.create_server((_HOST, 0)) as server:  # torch itself would listen to other machines, too
+        port = server.getsockname()[1]
+        store = dist.TCPStore(
+            _HOST, port, gpus, is_master=True, wait_for_workers=False, master_listen_fd=server.detach()
+        )
+    before = os.environ.get(_INTERFACE)
+    if sys.platform in _LOOPBACK:
+        os.environ[_INTERFACE] = _LOOPBACK[sys.platform]
+    followers = _Followers(gpus, port)
     try:
         followers.wait_for(store)
         ranks = Ranks.join(0, gpus, store=store)
@@ -116,6 +125,9 @@ def _followers(gpus: int) -> Generator[Ranks, None, None]:
         raise RankLostError(followers.why_lost() or str(error)) from error
     finally:
         followers.end()
+        os.environ.pop(_INTERFACE, None)
+        if before is not None:
+            os.environ[_INTERFACE] = before
 
 
 class _Followers:

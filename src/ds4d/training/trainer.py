@@ -275,11 +275,12 @@ class Trainer:
             for measured in on_screen:
                 self.densification.accumulate(*measured)
             return
-        sums = zip(*(self.densification.measure(*measured) for measured in on_screen), strict=True)
-        grad2d, count = (torch.stack(parts).sum(0) for parts in sums)
-        count *= bool(share.part)
-        self.ranks.add_up([*self.optimizer.gradients(), grad2d, count])
-        self.densification.add(grad2d, count)
+        counted = [self.densification.measure(*measured) for measured in on_screen]
+        if not share.part:  # the image of a process that has none of its own does not count
+            counted[0] = tuple(map(torch.zeros_like, counted[0]))
+        sums = [torch.stack(parts).sum(0) for parts in zip(*counted, strict=True)]
+        self.ranks.add_up([*self.optimizer.gradients(), *sums])
+        self.densification.add(*sums)
 
     def _resample(self, resampling: Resampling) -> GaussiansChanged:
         before = self.scene.gaussians.num_gaussians
