@@ -17,7 +17,7 @@ from ds4d.losses.view_loss import ViewLoss
 from ds4d.metrics import Lpips
 from ds4d.scene import DynamicGaussians, Resampling, render_depths
 from ds4d.shapes import nearest_neighbors
-from ds4d.training.cuda_graphs import CUDAGraphed, Readback
+from ds4d.training.cuda_graphs import CUDAGraphed, Readback, quick_collections
 from ds4d.training.densification import Densification, prune_outliers
 from ds4d.training.events import Event, GaussiansChanged, StepDone, TrainingDiverged
 from ds4d.training.images import TrainingImages
@@ -100,7 +100,7 @@ class Trainer:
         state = self.ranks.from_first(self.state_dict() if self.ranks.is_first and self.ranks.count > 1 else None)
         if not self.ranks.is_first:
             self.load_state_dict(state)
-        with freed_memory_kept():
+        with freed_memory_kept(), quick_collections(self.scene.device):
             yield from self._take_steps()
 
     def _take_steps(self) -> Iterator[Event]:
@@ -277,7 +277,7 @@ class Trainer:
             return
         counted = [self.densification.measure(*measured) for measured in on_screen]
         if not share.part:  # the image of a process that has none of its own does not count
-            counted[0] = tuple(map(torch.zeros_like, counted[0]))
+            counted[0] = (torch.zeros_like(counted[0][0]), torch.zeros_like(counted[0][1]))
         sums = [torch.stack(parts).sum(0) for parts in zip(*counted, strict=True)]
         self.ranks.add_up([*self.optimizer.gradients(), *sums])
         self.densification.add(*sums)
