@@ -36,6 +36,7 @@ from ds4d.multiview import (
     input_view_only,
     make_generator,
     unused_settings,
+    without_cuts,
 )
 from ds4d.preprocess import CropBox, Finding, VideoConfig, VideoCrop, load_video
 from ds4d.shapes import read_points
@@ -190,6 +191,8 @@ def _generate(video: Video, config: GenerateConfig, device: torch.device, make_v
         generated = generate_once(generator, video, seed=config.seed)
     else:
         generated = _find_views(name, video, config, device)
+    if make_views:
+        generated = without_cuts(generated)
     if config.views.generated_weight is not None:
         weights = view_weights(generated.video.num_views, config.views.generated_weight)
         generated = replace(generated, video=replace(generated.video, view_weights=weights))
