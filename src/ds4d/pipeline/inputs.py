@@ -16,7 +16,7 @@ from numpy import ndarray
 from ds4d.config import GenerateConfig
 from ds4d.core import Degraded, Warned, notify
 from ds4d.data import POINTS_FILE, check_masks, is_view_folder, load_views, refuse_options
-from ds4d.data.combining import view_weights
+from ds4d.data.combining import view_weights, with_weights_of_input
 from ds4d.geometry import (
     RIGS,
     UP_AXES,
@@ -134,6 +134,8 @@ def _read_video(path: Path, config: GenerateConfig, device: torch.device, make_v
         video = replace(video, camera=rig_cameras((view,), video.frames.width, video.frames.height))
     generated = _generate(video, config, device, make_views)
     check_masks(generated.video)
+    if loaded.weights is not None:
+        generated = replace(generated, video=with_weights_of_input(generated.video, loaded.weights))
     return replace(generated, crop=loaded.crop, findings=loaded.findings)
 
 
