@@ -29,6 +29,8 @@ class VideoConfig:
             another program; white or opaque, or with a number or a color per object. Nothing else is used for matting
             then.
         object_id: number of the object in `masks` that hold a number per object; by default all objects together.
+        mask_fixes: folder of corrected masks of single frames, of any matting method; the last number in a name is the
+            frame of the video, counted from 1. Frames around them that have the same faults are corrected, too.
         ignore: folder of numbered images like `masks` that are white or opaque where something hides the object; these
             pixels are left out of the fit.
         holes: what happens to regions of a plain background's color that the object encloses: remove them, keep them
@@ -47,6 +49,7 @@ class VideoConfig:
     matting_model: Path | None = None
     masks: Path | None = None
     object_id: int | None = None
+    mask_fixes: Path | None = None
     ignore: Path | None = None
     holes: Holes = "auto"
     keep: Literal["largest", "all"] = "largest"

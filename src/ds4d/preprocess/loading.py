@@ -13,7 +13,13 @@ from ds4d.preprocess.checks import CheckContext, Finding, make_thumbnails, run_c
 from ds4d.preprocess.config import VideoConfig
 from ds4d.preprocess.crop import CropBox, foreground_crop_box
 from ds4d.preprocess.hidden import fill_hidden, visible_weights
-from ds4d.preprocess.matting import apply_masks, extract_mattes, read_masks
+from ds4d.preprocess.matting import (
+    apply_mask_fixes,
+    apply_masks,
+    extract_mattes,
+    read_mask_fixes,
+    read_masks,
+)
 from ds4d.preprocess.objects import keep_objects
 from ds4d.preprocess.raw_video import read_raw_video
 from ds4d.types import Video
@@ -120,11 +126,15 @@ def inspect_video(path: str | Path, config: VideoConfig) -> Inspection:
     images, info = raw_video.images, raw_video.info
     thumbnails, previews = make_thumbnails(images), _make_previews(images)
     size = Size(*images[0].shape[1::-1])
+    fixes = {} if config.mask_fixes is None else read_mask_fixes(config.mask_fixes, info.indices, size)
+    originals = [_opaque(image) for image in images] if fixes else []
     if config.masks is None:
         mattes = extract_mattes(images, config)
     else:
         masks = read_masks(config.masks, info.indices, info.source_frames, size, object_id=config.object_id)
         mattes = apply_masks(images, masks)
+    if fixes:
+        apply_mask_fixes(mattes.images, originals, fixes)
     hidden = []
     if config.ignore is not None:
         ignored = read_masks(config.ignore, info.indices, info.source_frames, size, option="--ignore")
@@ -134,6 +144,11 @@ def inspect_video(path: str | Path, config: VideoConfig) -> Inspection:
     crop = foreground_crop_box(mattes.images, info.size, config.size, config.fill) if has_foreground else None
     context = CheckContext(info, thumbnails, mattes, removed, crop)
     return Inspection(context, run_checks(context), previews, hidden)
+
+
+def _opaque(image: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
+    """A copy of an image as it looks on black."""
+    return np.dstack((image[..., :3], np.full_like(image[..., :1], 255)))
 
 
 def _make_previews(images: Sequence[UInt8[np.ndarray, "H W 4"]]) -> dict[int, UInt8[np.ndarray, "h w 4"]]:
