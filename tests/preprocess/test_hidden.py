@@ -60,6 +60,15 @@ def test_hidden_pixels_are_filled_from_the_nearest_frame_that_shows_them(tmp_pat
         assert np.abs(loaded.video.frames.read(time, 0).astype(int) - whole).max() <= 1
 
 
+def test_other_hidden_pixels_are_filled_from_beside_them(occluded: Path, rolling_disc: list[np.ndarray]) -> None:
+    """The bar stands still and the disc moves, so that no frame shows what is behind the bar."""
+    loaded = load_video(occluded, VideoConfig(size=64, ignore=occluded.parent / "bar"))
+    for time in (5, 6, 7):
+        covered = loaded.video.frames.read(time, 0)[..., 3] > 127
+        truth = loaded.crop.crop(rolling_disc[time])[..., 3] > 127
+        assert (covered & truth).sum() / (covered | truth).sum() > 0.85
+
+
 @pytest.mark.parametrize("is_cut", [True, False])
 def test_beyond_a_border_that_cuts_the_object_nothing_is_known(tmp_path: Path, is_cut: bool) -> None:
     yy, xx = np.mgrid[:48, :64]

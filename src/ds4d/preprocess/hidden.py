@@ -5,6 +5,7 @@ from collections.abc import Iterable, MutableSequence, Sequence
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -13,6 +14,7 @@ from ds4d.preprocess.crop import CropBox
 
 WEIGHTS_SIZE = 64  # height and width of the weights, pixels
 _OPAQUE = 128  # of 255
+_SAME = 24  # levels between two frames in which nothing moves
 _MARGIN = 1  # pixels of the weights around hidden ones: masks are never exact
 _MIN_CUT = 3  # pixels of the object at the border of the video
 
@@ -20,7 +22,10 @@ _MIN_CUT = 3  # pixels of the object at the border of the video
 def fill_hidden(
     images: MutableSequence[UInt8[np.ndarray, "H W 4"]], masks: Iterable[Float[np.ndarray, "H W"]]
 ) -> list[Bool[np.ndarray, "H W"]]:
-    """Fills hidden pixels with what the nearest frame shows there, so that view generators get whole images.
+    """Fills hidden pixels, so that view generators get whole images.
+
+    A pixel gets what the nearest frame shows there if the two nearest ones agree, so that nothing moves there; else
+    what the nearest pixel of its own frame shows.
 
     Args:
         images: mattes of a clip, premultiplied; each is replaced.
@@ -32,14 +37,20 @@ def fill_hidden(
     hidden = [mask >= 0.5 for mask in masks]
     shown = [image.copy() for image in images]
     for time, mask in enumerate(hidden):
-        missing = mask.copy()
-        filled = np.where(mask[..., None], 0, shown[time]).astype(np.uint8)
+        if not mask.any():
+            continue
+        nearest = distance_transform_edt(mask, return_distances=False, return_indices=True)
+        filled = shown[time][tuple(nearest)] if not mask.all() else np.zeros_like(shown[time])
+        rows, columns = np.nonzero(mask)
+        values, counts = np.zeros((2, len(rows), 4), np.int16), np.zeros(len(rows), int)
         for other in sorted(range(len(shown)), key=lambda index: abs(index - time)):
-            if not missing.any():
+            found = np.flatnonzero(~hidden[other][rows, columns] & (counts < 2))
+            values[counts[found], found] = shown[other][rows[found], columns[found]]
+            counts[found] += 1
+            if (counts == 2).all():
                 break
-            found = missing & ~hidden[other]
-            filled[found] = shown[other][found]
-            missing &= ~found
+        stands_still = (counts == 2) & (np.abs(values[0] - values[1]).max(axis=-1) <= _SAME)
+        filled[rows[stands_still], columns[stands_still]] = values[0, stands_still]
         images[time] = filled
     return hidden
 
