@@ -144,7 +144,7 @@ def _weights() -> Check:
 def _matting() -> Check:
     path = matting_model_path(None)
     if path is None:
-        return Check("no model: videos need alpha, a plain background or --masks (ds4d weights says how to get one)")
+        return Check("no model: videos need alpha, a plain background or --masks (or: ds4d weights fetch matting)")
     if not path.is_file():
         return Check(f"{path} is not there", f"Correct ${MODEL_VARIABLE}, or unset it.")
     if installed_version("onnxruntime") is None:
