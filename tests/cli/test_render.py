@@ -138,6 +138,7 @@ def test_existing_files_need_force(ds4d: Callable, finished_run: Path, tmp_path:
         (["--azimuth", "30", "-o", "still.png"], "--output"),
         (["--orbit", "--time", "0.5", "-o", "still.png"], "--output"),
         (["--over", "video.mp4", "-o", "video.webm"], "--output"),
+        (["--orbit", "--move", "5", "-o", "video.mp4"], "--move"),
         (["--orbit", "--time", "1.01"], "--time"),
         (["--orbit", "--background", "nowhere.png"], "--background"),
         (["--orbit", "--time", "0.5", "--slow", "2"], "--slow"),

@@ -77,6 +77,8 @@ class RenderArguments:
         compare: render a video with labeled columns: the input, the object from its camera, and from the
             right, the back and the left.
         over: composite the object over this video, from which the run was made, at its size and frame rate.
+        move: with --over, degrees by which the camera of the object is moved around it, to the right; the object is
+            removed from the video then, and what it hid is filled from other frames. 0 only removes and replaces it.
         elevation: elevation of the camera in degrees, positive from above.
         size: height and width of the video in pixels, by default 512. With --input-camera its height, by default the
             input's; with --transforms the size of frames that have none; with --over the size of the rendered crop.
@@ -100,6 +102,7 @@ class RenderArguments:
     input_camera: Flag = False
     compare: Flag = False
     over: Annotated[Path | None, tyro.conf.arg(metavar="VIDEO", help_behavior_hint="(default: none)")] = None
+    move: Annotated[float | None, tyro.conf.arg(metavar="DEGREES", help_behavior_hint="(default: none)")] = None
     elevation: float = OutputsConfig.elevation_deg
     size: int | None = None
     fps: float = OutputsConfig.fps
@@ -155,6 +158,8 @@ def _check_mode(arguments: RenderArguments) -> str:
         got = " and ".join(map(option, given)) or "none"
         raise ValueError(f"one of {', '.join(map(option, modes))} must be given, got {got}.")
     mode, suffix = given[0], arguments.output.suffix.lower()
+    if arguments.move is not None and mode != "over":
+        raise ValueError(f"--move must be given with --over, got {option(mode)}. Leave it out, or use --azimuth.")
     refuse_set(arguments, _UNUSED.get(mode, ()), option(mode))
     if mode in ("compare", "over") and suffix not in OPAQUE:
         raise ValueError(f"--output must end in {', '.join(OPAQUE)}, got {arguments.output}. Rename it.")
@@ -277,7 +282,7 @@ def _write_overlay(arguments: RenderArguments, scene: Scene, renderer: Renderer,
     crop, config = run.read_video_crop(), read_record(run.config).config
     raw_video = read_source_video(video, crop, replace(config.video, fps=config.views.fps))
     write = OPAQUE[arguments.output.suffix.lower()]
-    frames = overlay_video(scene, renderer, crop, raw_video, arguments.size)
+    frames = overlay_video(scene, renderer, crop, raw_video, arguments.size, arguments.move)
     write(arguments.output, tracked(frames, arguments.output.name, len(raw_video.images)), raw_video.info.fps)
     return [arguments.output]
 
