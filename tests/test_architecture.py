@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src" / "ds4d"
 TESTS = ROOT / "tests"
 
-# The files that may name a CUDA device: the back end that needs one, the choice of a device, and `ds4d info`.
-MAY_NAME_CUDA = {"rendering/gsplat_backend.py", "core/device.py", "cli/commands/info.py"}
+# The files that may name a CUDA device: the back end that needs one, the choice of a device, and `ds4d doctor`.
+MAY_NAME_CUDA = {"rendering/gsplat_backend.py", "core/device.py", "cli/installation.py"}
 SLOW_PACKAGES = {"av", "numba", "matplotlib", "gsplat", "scipy", "torch", "tyro", "trimesh", "viser"}
 # Settings that are read by a name in a string: of an extractor, a loss term, a group of parameters.
 READ_BY_NAME = {"FeaturesConfig", "LossConfig", "OptimizerConfig"}

@@ -90,7 +90,8 @@ def test_render_over_the_input_video(ds4d: Callable, quick: list[str], sample_fo
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_unknown_options_are_refused(ds4d: Callable, command: str, tmp_path: Path) -> None:
-    first = {"completion": ["bash"], "animate": [tmp_path / "x", tmp_path / "x"]}.get(command, [tmp_path / "x"])
+    files = {"completion": ["bash"], "weights": [], "animate": [tmp_path / "x", tmp_path / "x"]}
+    first = files.get(command, [tmp_path / "x"])
     done = ds4d(command, *first, "--bogus", "3")
     assert done.code == 2 and "--bogus" in done.err
 

@@ -63,3 +63,26 @@ def test_kernels_that_do_not_compile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installation, "render_once", fail)
     check = run_checks()["kernels"]
     assert "no such instruction" in check.text and check.fix
+
+
+def test_doctor_says_what_to_do_and_fails_where_something_is_broken(
+    ds4d: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    well = ds4d("doctor", "--json")
+    assert well.code == 0 and list(json.loads(well.out)["result"]["checks"]) == list(CHECKS)
+    monkeypatch.setenv("DS4D_MATTING_MODEL", str(tmp_path / "none.onnx"))
+    broken = ds4d("doctor")
+    assert broken.code == 1 and "matting" in broken.err and "DS4D_MATTING_MODEL" in broken.out
+    lines = [line.split(":")[0].split() for line in broken.out.splitlines() if line.startswith(("ok ", "fix "))]
+    assert lines == [["fix" if name == "matting" else "ok", name] for name in CHECKS]
+
+
+def test_a_gpu_on_which_gsplat_does_not_render(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(device: object) -> None:
+        raise RuntimeError("no kernel image")
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr(installation, "choose_device", lambda name: name)
+    monkeypatch.setattr(installation, "render_once", fail)
+    check = run_checks()["gsplat"]
+    assert "no kernel image" in check.text and check.fix

@@ -62,6 +62,7 @@ def argv(
         "animate": [tmp_path / "mesh.ply", run, "-o", tmp_path / "out.glb"],
         "weights": ["--hash"],
         "compile": [],
+        "doctor": [],
         "info": [],
         "completion": ["bash"],
     }
@@ -83,7 +84,7 @@ def test_json_is_one_documented_object(
     else:
         assert len(set(answer["result"]) & named) >= 2
     assert all(Path(path).exists() for path in answer["files"])
-    assert bool(answer["files"]) == (command not in ("weights", "compile", "info", "completion"))
+    assert bool(answer["files"]) == (command not in ("weights", "compile", "doctor", "info", "completion"))
     for step in answer["next"]:
         program, verb, *_ = shlex.split(step)
         assert (program == "ds4d" and verb in COMMANDS) or step.endswith(" in a browser")

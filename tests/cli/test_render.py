@@ -138,6 +138,7 @@ def test_existing_files_need_force(ds4d: Callable, finished_run: Path, tmp_path:
         (["--azimuth", "30", "-o", "still.png"], "--output"),
         (["--orbit", "--time", "0.5", "-o", "still.png"], "--output"),
         (["--over", "video.mp4", "-o", "video.webm"], "--output"),
+        (["--orbit", "--move", "5", "-o", "video.mp4"], "--move"),
         (["--orbit", "--time", "1.01"], "--time"),
         (["--orbit", "--background", "nowhere.png"], "--background"),
         (["--orbit", "--time", "0.5", "--slow", "2"], "--slow"),
@@ -167,3 +168,18 @@ def test_unfinished_and_newer_runs_are_refused(
     (tmp_path / "scene.json").write_text(json.dumps(record | {"format": record["format"] + 1}))
     done = ds4d(name, tmp_path, *argv)
     assert done.code == 2 and "newer" in done.err
+
+
+def test_a_labeled_comparison_of_the_input_with_the_object_from_four_sides(
+    ds4d: Callable, finished_run: Path, tmp_path: Path
+) -> None:
+    done = ds4d("render", finished_run, "--compare", "--size", 64, "-o", tmp_path / "a.mp4")
+    assert done.code == 0, done.err
+    frames = frames_of(tmp_path / "a.mp4")
+    assert len(frames) == 6
+    columns = [frames[3][-68:-4, x : x + 64].astype(float) for x in range(4, 4 + 5 * 68, 68)]
+    near = np.abs(columns[0] - columns[1]).mean()
+    assert all(near < np.abs(columns[0] - column).mean() for column in columns[2:])
+    assert all((frames[3][:20, x : x + 64] < 128).any() for x in range(4, 4 + 5 * 68, 68))
+    assert ds4d("render", finished_run, "--compare", "--fps", 5, "-o", tmp_path / "b.mp4").code == 2
+    assert ds4d("render", finished_run, "--compare", "-o", tmp_path / "b.webm").code == 2

@@ -3,11 +3,13 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ds4d.weights import MODELS
+from ds4d.preprocess.matting import matting_model_path
+from ds4d.weights import MODELS, Download
 
 
 @pytest.fixture
@@ -52,3 +54,71 @@ def test_json_holds_the_table_and_hashes_on_request(ds4d: Callable, root: Path) 
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     assert with_hash["dinov2-small"]["sha256"] == digest and with_hash["zero123plus-v1.2"]["sha256"] is None
     assert digest in ds4d("weights", "--hash").out
+
+
+CONTENT = bytes(range(256)) * 9000  # more than two chunks
+
+
+@pytest.fixture
+def offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Download:
+    """A file on this disk in place of the one on the network; without $DS4D_WEIGHTS it goes to the cache."""
+    source = tmp_path / "source.onnx"
+    source.write_bytes(CONTENT)
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    download = Download("A net", "a.onnx", source.as_uri(), len(CONTENT), digest, "Apache-2.0", "somebody")
+    monkeypatch.setitem(MODELS, "matting", replace(MODELS["matting"], download=download))
+    monkeypatch.setenv("DS4D_CACHE", str(tmp_path / "cache"))
+    for name in ("DS4D_WEIGHTS", "DS4D_MATTING_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    return download
+
+
+@pytest.mark.parametrize("variable", [True, False])
+def test_a_download_is_found_afterwards(
+    ds4d: Callable, offered: Download, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: bool
+) -> None:
+    if variable:
+        monkeypatch.setenv("DS4D_WEIGHTS", str(tmp_path / "weights"))
+    folder = tmp_path / ("weights/matting" if variable else "cache/weights/matting")
+    assert matting_model_path(None) is None
+    done = ds4d("weights", "fetch", "matting", "--yes")
+    assert done.code == 0 and "Apache-2.0" in done.out
+    assert [path.name for path in folder.iterdir()] == ["a.onnx"]
+    assert (folder / "a.onnx").read_bytes() == CONTENT and matting_model_path(None) == folder / "a.onnx"
+    again = ds4d("weights", "fetch", "matting", "--json")
+    assert again.code == 0 and json.loads(again.out)["files"] == []
+
+
+def test_nothing_is_downloaded_without_consent(ds4d: Callable, offered: Download, tmp_path: Path) -> None:
+    done = ds4d("weights", "fetch", "matting")
+    assert done.code == 2 and "Apache-2.0" in done.err and offered.url in done.err and "--yes" in done.err
+    assert not (tmp_path / "cache" / "weights").exists()
+
+
+@pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT[:-1] + b"x", CONTENT * 2, b""])
+def test_another_file_is_not_kept(ds4d: Callable, offered: Download, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "source.onnx").write_bytes(content)
+    done = ds4d("weights", "fetch", "matting", "--yes")
+    assert done.code == 2 and offered.sha256 in done.err
+    assert list((tmp_path / "cache" / "weights" / "matting").iterdir()) == []
+
+
+def test_without_a_network_the_file_and_its_place_are_named(ds4d: Callable, offered: Download, tmp_path: Path) -> None:
+    (tmp_path / "source.onnx").unlink()
+    done = ds4d("weights", "fetch", "matting", "--yes")
+    assert done.code == 1
+    place = tmp_path / "cache" / "weights" / "matting" / "a.onnx"
+    assert all(text in done.err for text in (offered.url, offered.sha256, str(place)))
+    assert not (tmp_path / "cache" / "weights").exists()
+
+
+@pytest.mark.parametrize("argv", [["fetch"], ["fetch", "dinov2-small"], ["list", "matting"], ["--yes"]])
+def test_only_some_models_can_be_fetched(ds4d: Callable, argv: list[str]) -> None:
+    assert ds4d("weights", *argv).code == 2
+
+
+def test_what_is_offered_is_described_in_full() -> None:
+    for model in MODELS.values():
+        if (download := model.download) is not None:
+            assert download.url.startswith("https://") and len(bytes.fromhex(download.sha256)) == 32
+            assert download.size > 0 and download.license and download.authors and download.url.endswith(download.file)

@@ -60,9 +60,9 @@ def viewer(opened: OpenedRun, serve: Callable) -> Iterator[Viewer]:
 class Browser:
     """One page connected to a viewer."""
 
-    def __init__(self, chromium: Any, viewer: Viewer) -> None:
+    def __init__(self, chromium: Any, viewer: Viewer, width: int = 900, height: int = 480) -> None:
         self.requests: list[str] = []
-        self.page = chromium.new_page(viewport={"width": 900, "height": 480})
+        self.page = chromium.new_page(viewport={"width": width, "height": height})
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(f"http://127.0.0.1:{viewer.port}")
         self.page.get_by_role("alert").get_by_role("button").click()  # viser's message about software rendering
@@ -87,6 +87,10 @@ class Browser:
     def toggle(self, label: str) -> None:
         """Toggles a checkbox."""
         self.page.get_by_role("checkbox", name=label).click()
+
+    def press(self, label: str) -> None:
+        """Presses a button."""
+        self.page.get_by_role("button", name=label).click()
 
     def choose_background(self, color: str) -> None:
         """Enters a color as rgb(...)."""
@@ -118,9 +122,9 @@ def _pixels(png: bytes) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def open_browser(chromium: Any) -> Callable[[Viewer], Browser]:
+def open_browser(chromium: Any) -> Callable[..., Browser]:
     """Opens another browser on a viewer."""
-    return lambda viewer: Browser(chromium, viewer)
+    return lambda viewer, **size: Browser(chromium, viewer, **size)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from ds4d.geometry import project_points
 from ds4d.rendering import renderer_for
 from ds4d.scene import BakedGaussians
 from ds4d.viewer import OpenedRun, Viewer, open_run
-from ds4d.viewer.depth_images import render_depth
+from ds4d.viewer.client_images import render_depth
 
 SAME = 26.0  # dB; viser truncates Gaussians earlier, and has its axes in a corner
 OTHER = 1.0  # dB, at least that much closer to the right image than to a wrong one
@@ -72,16 +72,52 @@ def test_the_time_slider_is_shared_by_all_browsers(
 
 
 def test_playback(browser: Any) -> None:
-    browser.toggle("play")
+    browser.press("play")
     times = []
     for _ in range(100):
         browser.page.wait_for_timeout(100)
         times.append(browser.time)
         if len(set(times)) > 3:
             break
-    browser.toggle("play")
+    browser.press("pause")
     assert len(set(times)) > 3
+    browser.page.get_by_role("button", name="play").wait_for()
     browser.slide_time(0.0)
+
+
+def test_the_time_is_shown_in_seconds(browser: Any, opened: OpenedRun) -> None:
+    duration = opened.scene.timeline.duration
+    time = browser.slide_time(0.6)
+    browser.page.get_by_text(f"{time * duration:.2f} s of {duration:.2f} s").wait_for()
+    browser.slide_time(0.0)
+
+
+def test_the_current_view_is_saved_as_our_renderer_draws_it(
+    browser: Any, expected_image: Callable, tmp_path: Path
+) -> None:
+    time = browser.slide_time(0.4)
+    with browser.page.expect_download() as saved:
+        browser.press("save image")
+    saved.value.save_as(tmp_path / "image.png")
+    image = np.asarray(Image.open(tmp_path / "image.png"))
+    assert saved.value.suggested_filename.endswith(".png")
+    assert psnr(image, expected_image(time, 0, image)) > 45  # the browser's camera has single precision
+    browser.slide_time(0.0)
+
+
+def test_a_phone_shows_the_object_and_the_controls(open_browser: Callable, viewer: Viewer) -> None:
+    phone = open_browser(viewer, width=390, height=700)
+    try:
+        assert phone.page.evaluate("document.documentElement.scrollWidth") <= 390
+        button = phone.page.get_by_role("button", name="play")
+        box = button.bounding_box()
+        assert box and box["x"] >= 0 and box["x"] + box["width"] <= 390 and 300 < box["y"] < 700
+        phone.page.get_by_text("ds4d").first.click()  # the panel's title hides it, so that the object is alone
+        button.wait_for(state="hidden")
+        phone.page.get_by_text("ds4d").first.click()
+        button.wait_for()
+    finally:
+        phone.page.close()
 
 
 def test_clicking_a_camera_moves_the_view_there(browser: Any, opened: OpenedRun, expected_image: Callable) -> None:

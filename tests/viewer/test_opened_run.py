@@ -190,10 +190,22 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
         open_run(tmp_path / "nothing", CPU)
 
 
-def test_a_truncated_file_is_refused(run: Path) -> None:
-    path = run / "baked.safetensors"
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"baked\.safetensors"):
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def _flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["baked.safetensors", "scene.safetensors"])
+@pytest.mark.parametrize("spoil", [_truncate, _flip_a_bit])
+def test_a_damaged_file_is_refused(run: Path, name: str, spoil: Callable[[Path], None]) -> None:
+    """Also one that playback does not read."""
+    spoil(run / name)
+    with pytest.raises(ValueError, match=re.escape(name)):
         open_run(run, CPU)
 
 

@@ -30,9 +30,18 @@ def visible_controls(viewer: Viewer) -> set[str]:
 
 def test_only_applicable_controls_are_visible(viewer: Viewer, opened: OpenedRun, tiny_gaussians: RawGaussians) -> None:
     viewer.show(opened.scene, opened.views)
-    assert visible_controls(viewer) == {"time", "playing", "speed", "render_mode", "background", "cameras", "saliency"}
+    assert visible_controls(viewer) == {
+        "time",
+        "play",
+        "clock",
+        "speed",
+        "render_mode",
+        "background",
+        "cameras",
+        "saliency",
+    }
     viewer.show(opened.scene, None)
-    assert visible_controls(viewer) == {"time", "playing", "speed", "render_mode", "background"}
+    assert visible_controls(viewer) == {"time", "play", "clock", "speed", "render_mode", "background"}
     still = BakedGaussians(
         tiny_gaussians.expand_times(1), Timeline((0.0,), 1.0, False), Similarity(1.0, torch.eye(3), torch.zeros(3))
     )

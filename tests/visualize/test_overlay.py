@@ -14,6 +14,7 @@ from ds4d.rendering import CpuRenderer
 from ds4d.scene import DynamicGaussians, Timeline
 from ds4d.types import RawGaussians, Similarity
 from ds4d.visualize import overlay_video, read_source_video
+from ds4d.visualize.overlay import without_object
 
 WIDTH, HEIGHT, FRAMES = 64, 48, 3
 BOX = CropBox(left=30, top=-10, side=40, size=32, video_width=WIDTH, video_height=HEIGHT)
@@ -95,3 +96,55 @@ def test_another_video_is_refused(tmp_path: Path, crop: VideoCrop, scene: Dynami
     short = read_source_video(gray_video(tmp_path / "short", frames=2), crop, CONFIG)
     with pytest.raises(ValueError, match=r"--over .* 3 frames, got 2"):
         next(overlay_video(scene, CpuRenderer(), crop, short, size=None))
+
+
+def test_a_moved_camera_shows_another_side_over_the_background_without_the_object(
+    tmp_path: Path, crop: VideoCrop
+) -> None:
+    """A ball to the right of the axis, which the video shows in green at the same place."""
+    ball = RawGaussians(
+        means=torch.tensor([[0.3, 0.0, 0.0], [0.0, 0.0, 0.3]]),  # one on the right, one in front
+        quats=torch.tensor([[1.0, 0, 0, 0]]).repeat(2, 1),
+        log_scales=torch.full((2, 3), math.log(0.05)),
+        opacity_logits=torch.tensor([10.0, 10.0]),
+        sh=rgb_to_sh(torch.tensor([[1.0, 0, 0], [0, 0, 1.0]]))[:, None],
+    )
+    scene = DynamicGaussians(ball, None, Timeline((0.0, 0.5, 1.0), 1.0, False), Similarity.identity())
+    raw_video = read_source_video(gray_video(tmp_path / "video"), crop, CONFIG)
+    still, moved = (
+        next(iter(overlay_video(scene, CpuRenderer(), crop, raw_video, size=None, move_deg=degrees)))
+        for degrees in (0.0, 60.0)
+    )
+
+    def column_of(image: np.ndarray, channel: int) -> float:
+        excess = (image[..., channel].astype(int) - np.delete(image, channel, axis=-1).max(axis=-1)).clip(0)
+        return float((excess * np.arange(WIDTH)).sum() / excess.sum())
+
+    # From further right, what is in front moves to the left, and what is on the right comes to the front.
+    assert column_of(moved, 2) < column_of(still, 2) - 2
+    assert column_of(moved, 0) < column_of(still, 0) - 2
+
+
+def test_what_the_object_hid_is_filled_from_other_frames() -> None:
+    rng = np.random.default_rng(0)
+    background = rng.integers(0, 255, (40, 60, 4), dtype=np.uint8)
+    background[..., 3] = 255
+    images, alphas = [], []
+    for time in range(6):
+        alpha = np.zeros((40, 60), np.uint8)
+        alpha[10:30, 5 + 8 * time : 13 + 8 * time] = 255
+        images.append(np.where(alpha[..., None] > 0, np.array([255, 0, 0, 255], np.uint8), background))
+        alphas.append(alpha)
+    for image in without_object(images, alphas):
+        np.testing.assert_array_equal(image, background)
+
+
+def test_what_all_frames_hide_is_filled_from_beside_it() -> None:
+    image = np.full((20, 30, 4), 255, np.uint8)
+    image[:, 15:, :3] = 50
+    alpha = np.zeros((20, 30), np.uint8)
+    alpha[8:12, 4:8] = 255
+    hidden = image.copy()
+    hidden[8:12, 4:8] = 0
+    for filled in without_object([hidden] * 3, [alpha] * 3):
+        np.testing.assert_array_equal(filled, image)

@@ -103,9 +103,9 @@ def test_error_names_every_search_path(root: Path, hub: Path) -> None:
 
 
 def test_error_without_search_paths(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = MODELS["matting"]
+    model = MODELS["i3d"]
     assert search_paths(model) == []
-    with pytest.raises(ValueError, match=r"DS4D_WEIGHTS/matting.*put one \.onnx file into FOLDER"):
+    with pytest.raises(ValueError, match=r"DS4D_WEIGHTS/i3d.*into FOLDER"):
         require_model(model)
 
 
@@ -162,7 +162,7 @@ def test_own_variable_comes_first(
     own.write_bytes(b"1")
     monkeypatch.setenv("DS4D_MATTING_MODEL", str(own))
     assert find_model(model) == own
-    assert [found.name for found in search_paths(model)] == ["DS4D_MATTING_MODEL", "DS4D_WEIGHTS"]
+    assert [found.name for found in search_paths(model)] == ["DS4D_MATTING_MODEL", "DS4D_WEIGHTS", "downloaded"]
 
 
 def test_model_in_an_installed_package() -> None:

@@ -31,6 +31,7 @@ COMMANDS = {
     "animate": "move a mesh of yours like the object of a run",
     "weights": "list pretrained models: what is present, licenses, how to get them",
     "compile": "compile the CPU kernels ahead of the first run",
+    "doctor": "check that the installation works, and say what to do",
     "info": "show versions, devices and extras, and check that they work",
     "completion": "print a completion script for bash, zsh or fish",
 }

@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ds4d.core import notices_to
+from ds4d.core import choose_device, install_command, installed_version, notices_to
 from ds4d.geometry import orbit_cameras
 from ds4d.io import cache_folder, check_writable, write_alpha_video, write_video
+from ds4d.preprocess.matting import matting_model_path
+from ds4d.preprocess.matting.model import MODEL_VARIABLE
 from ds4d.rendering import renderer_for
 from ds4d.types import Gaussians
 from ds4d.weights import MODELS, find_model
@@ -88,6 +90,22 @@ def _compiler() -> Check:
     return Check("nvcc and a C++ compiler found")
 
 
+def _gsplat() -> Check:
+    """Whether gsplat renders on the GPU; at its first use it compiles its kernels."""
+    if not torch.cuda.is_available():
+        return Check("not needed without a CUDA device")
+    device = choose_device("cuda")
+    try:
+        render_once(device)
+        torch.cuda.synchronize()
+    except Exception as error:  # a compiler, a driver or a wheel may fail in any way
+        return Check(
+            f"does not render: {' '.join(str(error).split())[:200]}",
+            f"Install it with: {install_command('cuda')}, or use --device cpu.",
+        )
+    return Check("renders")
+
+
 def _codecs() -> Check:
     import av
 
@@ -123,6 +141,17 @@ def _weights() -> Check:
     return Check(f"{found} (ds4d weights lists all {len(MODELS)})")
 
 
+def _matting() -> Check:
+    path = matting_model_path(None)
+    if path is None:
+        return Check("no model: videos need alpha, a plain background or --masks (or: ds4d weights fetch matting)")
+    if not path.is_file():
+        return Check(f"{path} is not there", f"Correct ${MODEL_VARIABLE}, or unset it.")
+    if installed_version("onnxruntime") is None:
+        return Check(f"{path} needs onnxruntime", f"Install it with: {install_command('matting')}")
+    return Check(str(path))
+
+
 def _cache() -> Check:
     folder = cache_folder("")
     try:
@@ -145,10 +174,12 @@ def _disk() -> Check:
 
 CHECKS: dict[str, Callable[[], Check]] = {
     "kernels": _kernels,
+    "gsplat": _gsplat,
     "compiler": _compiler,
     "codecs": _codecs,
     "browser": _browser,
     "weights": _weights,
+    "matting": _matting,
     "cache": _cache,
     "disk": _disk,
 }

@@ -1,11 +1,15 @@
 """Combining views of different origin: one image size, one loss weight per view."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
+
+from ds4d.types import MultiViewVideo
 
 GENERATED_WEIGHT = 0.5  # default loss weight of generated views; that of the input view is 1
 _ASPECT_TOLERANCE = 0.01
@@ -55,6 +59,23 @@ def view_weights(num_views: int, generated_weight: float) -> Float[Tensor, " V"]
     weights = torch.full((num_views,), float(generated_weight))
     weights[0] = 1.0
     return weights
+
+
+def with_weights_of_input(video: MultiViewVideo, weights: Float[Tensor, "T 1 h w"]) -> MultiViewVideo:
+    """The video with the weights of its input view's pixels multiplied by others.
+
+    Args:
+        video: multi-view video.
+        weights: weights in [0, 1].
+    """
+    height, width = weights.shape[-2:]
+    if video.pixel_weights is None:
+        pixels = torch.ones(*video.valid.shape, 1, height, width)
+    else:
+        old = video.pixel_weights
+        pixels = F.interpolate(old.flatten(0, 1), (height, width), mode="bilinear").unflatten(0, old.shape[:2])
+    pixels[:, 0] *= weights
+    return replace(video, pixel_weights=pixels)
 
 
 def _text(size: tuple[int, int]) -> str:

@@ -6,6 +6,7 @@ from ds4d.multiview.base import join_views as join_views
 from ds4d.multiview.base import stag4d_cameras as stag4d_cameras
 from ds4d.multiview.cache import find_views as find_views
 from ds4d.multiview.cache import generate_once as generate_once
+from ds4d.multiview.cut_views import without_cuts as without_cuts
 from ds4d.multiview.generators import GENERATORS as GENERATORS
 from ds4d.multiview.generators import GeneratorSettings as GeneratorSettings
 from ds4d.multiview.generators import ViewsConfig as ViewsConfig

@@ -1,7 +1,9 @@
 """Views of a shape that is made anew for each frame: rendered from around, and the points of its surface."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -10,15 +12,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ds4d.core import large_array, large_tensor, release_pages, tracked
-from ds4d.geometry import RIGS
+from ds4d.geometry import RIGS, project_points
 from ds4d.multiview.base import join_views
+from ds4d.multiview.cut_views import cut_frames
 from ds4d.multiview.depth_pairs import DepthPair, surface_gaussians
 from ds4d.rendering import renderer_for
 from ds4d.types import Cameras, Gaussians, GeneratedViews, PointCloud, Video
 
 _BATCH = 8  # frames
+_KEPT_BATCHES = 8  # of which the shapes stay in memory
 _VIEW_HEIGHT = 256  # pixels, at most
 _CONFIDENCE_HEIGHT = 64  # pixels
+_MARGIN = 1.05  # between the object and the border of a view that was widened
+_MAX_WIDENING = 2.0  # of a field of view: farther out there are strays
+_WITHOUT_STRAYS = 0.9998  # of the points of a frame
 _EMPTY_CONFIDENCE = 0.2  # of pixels that show no object
 
 ArrayOfViews = UInt8[np.ndarray, "T V h w 4"]
@@ -28,7 +35,7 @@ ShapeOfFrames = Callable[[range], tuple[DepthPair, Cameras]]
 def render_shapes(
     video: Video, cameras: Cameras, shape: ShapeOfFrames, device: torch.device, *, work: str
 ) -> GeneratedViews:
-    """Views of the shapes of all frames.
+    """Views of the shapes of all frames. A view that its border would cut is made again with a wider field of view.
 
     Args:
         video: input video.
@@ -40,13 +47,30 @@ def render_shapes(
     Returns:
         The views, and the surface points of the middle frame.
     """
+    shape = lru_cache(maxsize=_KEPT_BATCHES)(shape)  # short clips need no second pass of a network
+    generated, extents = _render_all(video, cameras, shape, device, work)
+    is_cut = cut_frames(generated.video).any(0)
+    if not is_cut.any():
+        return generated
+    Ks = cameras.Ks.clone()
+    Ks[is_cut, :2, :2] /= (_MARGIN * extents[is_cut]).clamp(1, _MAX_WIDENING)[:, None, None]
+    return _render_all(video, replace(cameras, Ks=Ks), shape, device, f"{work} again, with wider views")[0]
+
+
+def _render_all(
+    video: Video, cameras: Cameras, shape: ShapeOfFrames, device: torch.device, work: str
+) -> tuple[GeneratedViews, Float[Tensor, " V"]]:
+    """The views with these cameras, and how far the shape extends in each: 1 if it just fits."""
     views: ArrayOfViews | None = None
     weights: Float[Tensor, "T V 1 h w"] | None = None
     points = None
+    extents = torch.zeros(cameras.num_views)
     for first in tracked(range(0, video.num_times, _BATCH), work):
         times = range(first, min(first + _BATCH, video.num_times))
         pair, camera = shape(times)
-        rendered = render_views(surface_gaussians(pair, camera), cameras, device)
+        gaussians = surface_gaussians(pair, camera)
+        extents = torch.maximum(extents, _extents(gaussians, cameras))
+        rendered = render_views(gaussians, cameras, device)
         if views is None:
             views = large_array((video.num_times, *rendered.shape[1:]), np.uint8)
         views[first : times.stop] = rendered
@@ -62,7 +86,22 @@ def render_shapes(
     names = [view.name for view in RIGS["stag4d"][1:]]
     assert views is not None  # a video has a frame at least
     joined = join_views(video, views, cameras, names)
-    return GeneratedViews(replace(joined, pixel_weights=weights), points)
+    return GeneratedViews(replace(joined, pixel_weights=weights), points), extents
+
+
+def _extents(gaussians: Gaussians, cameras: Cameras) -> Float[Tensor, " V"]:
+    """How far the object extends from the middle of each view's image, 1 at the border; strays are left out."""
+    largest = torch.zeros(cameras.num_views)
+    center = torch.tensor([cameras.width / 2, cameras.height / 2])
+    for time in range(len(gaussians.means)):
+        visible = gaussians.opacities[time] > 0
+        pixels, depths = project_points(gaussians.means[time, visible], cameras)
+        radii = cameras.Ks[:, 0, 0, None] * gaussians.scales[time, visible].amax(-1) / depths
+        reach = (((pixels - center).abs() + radii[..., None]) / center).amax(-1)
+        if reach.shape[1]:
+            last = max(0, math.ceil(_WITHOUT_STRAYS * reach.shape[1]) - 1)
+            largest = torch.maximum(largest, reach.sort(dim=1).values[:, last])
+    return largest
 
 
 def render_confidence(

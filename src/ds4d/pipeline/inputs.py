@@ -16,7 +16,7 @@ from numpy import ndarray
 from ds4d.config import GenerateConfig
 from ds4d.core import Degraded, Warned, notify
 from ds4d.data import POINTS_FILE, check_masks, is_view_folder, load_views, refuse_options
-from ds4d.data.combining import view_weights
+from ds4d.data.combining import view_weights, with_weights_of_input
 from ds4d.geometry import (
     RIGS,
     UP_AXES,
@@ -36,6 +36,7 @@ from ds4d.multiview import (
     input_view_only,
     make_generator,
     unused_settings,
+    without_cuts,
 )
 from ds4d.preprocess import CropBox, Finding, VideoConfig, VideoCrop, load_video
 from ds4d.shapes import read_points
@@ -133,6 +134,8 @@ def _read_video(path: Path, config: GenerateConfig, device: torch.device, make_v
         video = replace(video, camera=rig_cameras((view,), video.frames.width, video.frames.height))
     generated = _generate(video, config, device, make_views)
     check_masks(generated.video)
+    if loaded.weights is not None:
+        generated = replace(generated, video=with_weights_of_input(generated.video, loaded.weights))
     return replace(generated, crop=loaded.crop, findings=loaded.findings)
 
 
@@ -190,6 +193,8 @@ def _generate(video: Video, config: GenerateConfig, device: torch.device, make_v
         generated = generate_once(generator, video, seed=config.seed)
     else:
         generated = _find_views(name, video, config, device)
+    if make_views:
+        generated = without_cuts(generated)
     if config.views.generated_weight is not None:
         weights = view_weights(generated.video.num_views, config.views.generated_weight)
         generated = replace(generated, video=replace(generated.video, view_weights=weights))

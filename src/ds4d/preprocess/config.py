@@ -28,6 +28,11 @@ class VideoConfig:
         masks: folder of numbered images with the object's mask in each frame of the video, or in each selected one, by
             another program; white or opaque, or with a number or a color per object. Nothing else is used for matting
             then.
+        object_id: number of the object in `masks` that hold a number per object; by default all objects together.
+        mask_fixes: folder of corrected masks of single frames, of any matting method; the last number in a name is the
+            frame of the video, counted from 1. Frames around them that have the same faults are corrected, too.
+        ignore: folder of numbered images like `masks` that are white or opaque where something hides the object; these
+            pixels are left out of the fit.
         holes: what happens to regions of a plain background's color that the object encloses: remove them, keep them
             as parts of the object, or (auto) remove them if the background is colorful or if they open to it in some
             frame, as the gap under an arm does.
@@ -43,6 +48,9 @@ class VideoConfig:
     matting: Literal["auto", "alpha", "color", "model"] = "auto"
     matting_model: Path | None = None
     masks: Path | None = None
+    object_id: int | None = None
+    mask_fixes: Path | None = None
+    ignore: Path | None = None
     holes: Holes = "auto"
     keep: Literal["largest", "all"] = "largest"
 
@@ -50,6 +58,10 @@ class VideoConfig:
         check_ranges(self, start="[0, inf)", size="[16, 4096]", fill="(0, 1]")
         if self.masks is not None and self.matting != "auto":
             raise ValueError(f"--matting must not be given with --masks, got {self.matting}. Leave one of them out.")
+        if self.object_id is not None:
+            check_ranges(self, object_id="[1, 65535]")
+            if self.masks is None:
+                raise ValueError(f"--object-id must be given with --masks, got {self.object_id} alone. Add the masks.")
         if self.end is not None and not self.end >= self.start:
             raise ValueError(f"--end must not be before --start, got {self.end:g} and {self.start:g}.")
         if self.fps is not None:

@@ -5,13 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
 
 from ds4d.io import Size, reduced_size, resize_premultiplied
 from ds4d.preprocess.checks import CheckContext, Finding, make_thumbnails, run_checks
 from ds4d.preprocess.config import VideoConfig
 from ds4d.preprocess.crop import CropBox, foreground_crop_box
-from ds4d.preprocess.matting import apply_masks, extract_mattes, read_masks
+from ds4d.preprocess.hidden import fill_hidden, visible_weights
+from ds4d.preprocess.matting import (
+    apply_mask_fixes,
+    apply_masks,
+    extract_mattes,
+    read_mask_fixes,
+    read_masks,
+)
 from ds4d.preprocess.objects import keep_objects
 from ds4d.preprocess.raw_video import read_raw_video
 from ds4d.types import Video
@@ -47,12 +55,14 @@ class LoadedVideo:
         crop: the square of the video that was cropped.
         seconds: time of each frame in the video.
         findings: problems of the video, none of them fatal, the most severe first.
+        weights: weights of the pixels in the fit, 0 where the object cannot be seen; None if they are all 1.
     """
 
     video: Video
     crop: CropBox
     seconds: tuple[float, ...]
     findings: tuple[Finding, ...]
+    weights: Float[Tensor, "T 1 h w"] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,11 +73,13 @@ class Inspection:
         context: the video, its mattes and its crop.
         findings: problems of the video, the most severe first.
         previews: some frames of the video, evenly spaced, premultiplied, by their index.
+        hidden: pixels of each frame in which something hides the object; none if nothing is known of it.
     """
 
     context: CheckContext
     findings: tuple[Finding, ...]
     previews: Mapping[int, UInt8[np.ndarray, "h w 4"]]
+    hidden: Sequence[Bool[np.ndarray, "H W"]] = ()
 
     @property
     def is_usable(self) -> bool:
@@ -93,9 +105,12 @@ def load_video(path: str | Path, config: VideoConfig) -> LoadedVideo:
         fatal = " ".join(str(finding) for finding in inspection.findings if finding.severity == "fatal")
         raise ValueError(f"{path} cannot be used. {fatal} `ds4d check {path} -o DIR` shows its masks.")
     images = context.mattes.images
+    weights = visible_weights(images, inspection.hidden, crop)
     for time, matte in enumerate(images):  # in place: there is one copy of the clip
         images[time] = crop.crop(matte)
-    return LoadedVideo(Video(ClipFrames(images), context.video.fps), crop, context.seconds, inspection.findings)
+    return LoadedVideo(
+        Video(ClipFrames(images), context.video.fps), crop, context.seconds, inspection.findings, weights
+    )
 
 
 def inspect_video(path: str | Path, config: VideoConfig) -> Inspection:
@@ -110,16 +125,30 @@ def inspect_video(path: str | Path, config: VideoConfig) -> Inspection:
     raw_video = read_raw_video(Path(path), config)
     images, info = raw_video.images, raw_video.info
     thumbnails, previews = make_thumbnails(images), _make_previews(images)
+    size = Size(*images[0].shape[1::-1])
+    fixes = {} if config.mask_fixes is None else read_mask_fixes(config.mask_fixes, info.indices, size)
+    originals = [_opaque(image) for image in images] if fixes else []
     if config.masks is None:
         mattes = extract_mattes(images, config)
     else:
-        size = Size(*images[0].shape[1::-1])
-        mattes = apply_masks(images, read_masks(config.masks, info.indices, info.source_frames, size))
+        masks = read_masks(config.masks, info.indices, info.source_frames, size, object_id=config.object_id)
+        mattes = apply_masks(images, masks)
+    if fixes:
+        apply_mask_fixes(mattes.images, originals, fixes)
+    hidden = []
+    if config.ignore is not None:
+        ignored = read_masks(config.ignore, info.indices, info.source_frames, size, option="--ignore")
+        hidden = fill_hidden(mattes.images, ignored)
     removed = keep_objects(mattes.images, config.keep)
     has_foreground = any(image[..., 3].any() for image in mattes.images)
     crop = foreground_crop_box(mattes.images, info.size, config.size, config.fill) if has_foreground else None
     context = CheckContext(info, thumbnails, mattes, removed, crop)
-    return Inspection(context, run_checks(context), previews)
+    return Inspection(context, run_checks(context), previews, hidden)
+
+
+def _opaque(image: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
+    """A copy of an image as it looks on black."""
+    return np.dstack((image[..., :3], np.full_like(image[..., :1], 255)))
 
 
 def _make_previews(images: Sequence[UInt8[np.ndarray, "H W 4"]]) -> dict[int, UInt8[np.ndarray, "h w 4"]]:

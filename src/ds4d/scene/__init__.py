@@ -21,6 +21,7 @@ from ds4d.scene.loop import measure_jump as measure_jump
 from ds4d.scene.motion import Motion as Motion
 from ds4d.scene.parameters import GaussianParameters as GaussianParameters
 from ds4d.scene.parameters import Resampling as Resampling
+from ds4d.scene.reading import check_scene_files as check_scene_files
 from ds4d.scene.reading import read_baked_scene as read_baked_scene
 from ds4d.scene.reading import read_scene as read_scene
 from ds4d.scene.viewpoint import FOVY_DEG as FOVY_DEG

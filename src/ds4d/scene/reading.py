@@ -6,6 +6,7 @@ import torch
 
 from ds4d.scene.baked_gaussians import BakedGaussians
 from ds4d.scene.dynamic_gaussians import DynamicGaussians
+from ds4d.scene.files import read_tensors
 from ds4d.scene.windowed_gaussians import WindowedGaussians, windows_file
 
 
@@ -30,3 +31,17 @@ def read_baked_scene(folder: Path, device: torch.device | str = "cpu") -> BakedG
     if windows_file(folder).is_file():
         return WindowedGaussians(folder, BakedGaussians.load, device)
     return BakedGaussians.load(folder, device)
+
+
+def check_scene_files(folder: Path) -> None:
+    """Refuses a scene whose tensors are not whole, also those that playback does not read.
+
+    Args:
+        folder: output folder of `ds4d generate`.
+
+    Raises:
+        ValueError: a file is missing or damaged, or holds NaN or Inf; the message names it.
+    """
+    windows = sorted((folder / "windows").iterdir()) if windows_file(folder).is_file() else [folder]
+    for path in windows:
+        read_tensors(path / "scene.safetensors")

@@ -9,13 +9,14 @@ import numpy as np
 
 from ds4d.types import Gaussians, Renderer
 from ds4d.viewer.camera_poses import CameraPose
-from ds4d.viewer.control_rules import ControlRules, one_of
-from ds4d.viewer.depth_images import render_depth
+from ds4d.viewer.client_images import png_bytes, render_depth, render_image
+from ds4d.viewer.control_rules import ControlRules, is_flag, one_of
 from ds4d.viewer.input_views import InputViews
 from ds4d.viewer.panel import ViewSettings
 
 _FRUSTUM_SIZE = 0.12  # normalized space
 _FRUSTUM_LINE = 0.003
+_MAX_IMAGE_HEIGHT, _MAX_IMAGE_WIDTH = 1080, 1920  # pixels, of saved images
 _POSITION_TOLERANCE = 1e-3  # of the distance from the origin
 
 
@@ -56,6 +57,10 @@ class Client:
         self._current_view: int | None = None  # the view whose camera the browser has
         self._arrived = False  # whether the browser's camera has reached that of the current view
         self._sent: dict[str, Any] = {}  # what the browser was sent last
+        self._must_save = False
+        self._save_button = client.gui.add_button("save image", icon="camera", hint="the current view as a PNG file")
+        rules.add(self._save_button, is_flag)
+        self._save_button.on_click(lambda event: self._request_image())
         client.camera.on_update(lambda _: on_change())
         if views is not None:
             self._setup_scene(views)
@@ -70,6 +75,9 @@ class Client:
         """
         if self._views is not None:
             self._update_views(self._views, settings)
+        if self._must_save:
+            self._must_save = False
+            self._send_image(settings, frame)
         if settings.render_mode == "depth":
             self._show_depth(settings, frame)
         elif self._is_new("background", settings.background):
@@ -78,6 +86,7 @@ class Client:
 
     def close(self) -> None:
         """Forgets the browser's controls, once it has left."""
+        self._rules.remove(self._save_button)
         if self._views is not None:
             self._rules.remove(self._view_menu)
 
@@ -103,6 +112,25 @@ class Client:
             )
             frustum.on_click(lambda _, view=view: self._request_view(view))
             self._frusta.append(frustum)
+
+    def _request_image(self) -> None:
+        self._must_save = True
+        self._on_change()
+
+    def _send_image(self, settings: ViewSettings, frame: SceneFrame) -> None:
+        """Lets the browser save a rendering of its view by our own renderer, with view-dependent color."""
+        pose = self._pose()
+        height = max(
+            1, min(int(self._client.camera.image_height), _MAX_IMAGE_HEIGHT, int(_MAX_IMAGE_WIDTH / pose.aspect))
+        )
+        image = render_image(frame.gaussians, frame.renderer, pose, height=height, background=settings.background)
+        name = f"ds4d_{settings.seconds:.2f}s.png"
+        self._client.send_file_download(name, png_bytes(image), save_immediately=True)
+
+    def _pose(self) -> CameraPose:
+        """The browser's camera."""
+        camera = self._client.camera
+        return CameraPose(camera.wxyz, camera.position, math.degrees(camera.fov), camera.aspect)
 
     def _request_view(self, view: int) -> None:
         self._requested_view = view
@@ -145,8 +173,7 @@ class Client:
             self._current_view = None
 
     def _show_depth(self, settings: ViewSettings, frame: SceneFrame) -> None:
-        camera = self._client.camera
-        pose = CameraPose(camera.wxyz, camera.position, math.degrees(camera.fov), camera.aspect)
+        camera, pose = self._client.camera, self._pose()
         shown = (
             frame.number,
             settings.background,

@@ -8,7 +8,7 @@ import torch
 from ds4d.core import Degraded, notify
 from ds4d.pipeline import read_input
 from ds4d.runs import RunFolder, read_record
-from ds4d.scene import Scene, read_baked_scene
+from ds4d.scene import Scene, check_scene_files, read_baked_scene
 from ds4d.types import MultiViewVideo
 from ds4d.viewer.input_views import InputViews, input_views
 
@@ -38,6 +38,7 @@ def open_run(path: Path, device: torch.device) -> OpenedRun:
     """
     folder = RunFolder(path)
     folder.check_fitted()
+    check_scene_files(path)  # playback reads others, but a run that is damaged must not look as if it were whole
     scene = read_baked_scene(path, device)
     record = read_record(folder.config)
     try:

@@ -8,6 +8,7 @@ from typing import Any
 from ds4d.viewer.control_rules import ControlRules, is_color, is_flag, number_in, one_of
 
 RENDER_MODES = ("splats", "points", "depth")
+_PLAY, _PAUSE = "player-play", "player-pause"  # icons
 _MIN_SPEED, _MAX_SPEED = 0.1, 4.0
 
 
@@ -17,6 +18,7 @@ class ViewSettings:
 
     Attributes:
         time: time of the scene, in [0, 1].
+        seconds: the same in seconds of the video.
         render_mode: one of `RENDER_MODES`.
         background: 8-bit background color.
         cameras: whether the cameras of the training views are shown.
@@ -24,6 +26,7 @@ class ViewSettings:
     """
 
     time: float
+    seconds: float
     render_mode: str
     background: tuple[int, int, int]
     cameras: bool
@@ -41,18 +44,21 @@ class Panel:
 
     def __init__(self, gui: Any, on_change: Callable[[], None], rules: ControlRules) -> None:
         self._status = gui.add_markdown("", visible=False)
+        self._play = gui.add_button("play", icon=_PLAY)
+        self._clock = gui.add_markdown("")
         self._time = gui.add_slider("time", 0.0, 1.0, 0.001, 0.0, hint="0: first frame, 1: last frame")
-        self._playing = gui.add_checkbox("play", False)
         self._speed = gui.add_slider("speed", _MIN_SPEED, _MAX_SPEED, 0.1, 1.0, hint="1: speed of the input video")
         self._render_mode = gui.add_dropdown("show", RENDER_MODES)
         self._background = gui.add_rgb("background", (255, 255, 255))
         self._cameras = gui.add_checkbox("cameras", True, visible=False, hint="click a camera to view from it")
         self._saliency = gui.add_checkbox("saliency map", False, visible=False, hint="where the input view moves")
         self._duration = 1.0
+        self._is_playing = False
+        rules.add(self._play, is_flag)
+        self._play.on_click(lambda event: self._toggle(on_change))
         self._last_update = clock.perf_counter()
         for handle, rule in (
             (self._time, number_in(0.0, 1.0)),
-            (self._playing, is_flag),
             (self._speed, number_in(_MIN_SPEED, _MAX_SPEED)),
             (self._render_mode, one_of(RENDER_MODES)),
             (self._background, is_color),
@@ -72,7 +78,7 @@ class Panel:
             has_saliency: whether there is a saliency map.
         """
         self._duration = duration
-        for handle in (self._time, self._playing, self._speed):
+        for handle in (self._play, self._clock, self._time, self._speed):
             handle.visible = moves
         self._cameras.visible = has_views
         self._saliency.visible = has_saliency
@@ -85,7 +91,12 @@ class Panel:
     @property
     def playing(self) -> bool:
         """Whether the video plays."""
-        return self._playing.value
+        return self._is_playing
+
+    def _toggle(self, on_change: Callable[[], None]) -> None:
+        self._is_playing = not self._is_playing
+        self._play.label, self._play.icon = ("pause", _PAUSE) if self._is_playing else ("play", _PLAY)
+        on_change()
 
     def update(self) -> ViewSettings:
         """Advances the time while the video plays, and reads the controls."""
@@ -94,8 +105,13 @@ class Panel:
             passed = now - self._last_update
             self._time.value = advance_time(self._time.value, passed, duration=self._duration, speed=self._speed.value)
         self._last_update = now
+        time = float(self._time.value)
+        clock_text = f"{time * self._duration:.2f} s of {self._duration:.2f} s"
+        if self._clock.content != clock_text:
+            self._clock.content = clock_text
         return ViewSettings(
-            time=float(self._time.value),
+            time=time,
+            seconds=time * self._duration,
             render_mode=self._render_mode.value,
             background=self._background.value,
             cameras=self._cameras.value,

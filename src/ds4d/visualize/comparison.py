@@ -1,16 +1,19 @@
 """The input images beside the renderings of the fitted scene: a contact sheet and a video."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from ds4d.io import contact_sheet, fit_within, on_white, resize_premultiplied, write_video
+from ds4d.core import tracked
+from ds4d.io import contact_sheet, fit_within, on_white, resize_premultiplied
 from ds4d.scene import FOVY_DEG, Scene, render_rgb, viewing_distance
-from ds4d.types import MultiViewVideo, Renderer
+from ds4d.types import Cameras, MultiViewVideo, Renderer
 from ds4d.visualize.camera_paths import SIDES, fixed_path
 from ds4d.visualize.config import OutputsConfig
+from ds4d.visualize.videos import OPAQUE
 
 
 def comparison_sheet(
@@ -26,35 +29,48 @@ def comparison_sheet(
         name = video.view_names[view]
         cameras = video.cameras.select(frames, torch.full_like(frames, view)).resized(width, height)
         rendered = render_rgb(scene, renderer, cameras, times)
-        rows[f"{name} (target)"] = [_square(input_image(video, int(i), view, width, height), size) for i in frames]
-        rows[f"{name} (ours)"] = [_square(image, size) for image in rendered]
-    for side, azimuth_deg in SIDES.items():
-        cameras = fixed_path(
-            columns,
-            azimuth_deg=azimuth_deg,
-            elevation_deg=config.elevation_deg,
-            fovy_deg=FOVY_DEG,
-            distance=viewing_distance(scene),
-            size=size,
+        rows[f"{name} (target)"] = list(
+            _centered((input_image(video, int(i), view, width, height) for i in frames), size, size)
         )
+        rows[f"{name} (ours)"] = list(_centered(rendered, size, size))
+    for side in SIDES:
+        cameras = _side_cameras(side, scene, columns, config.elevation_deg, size)
         rows[side] = list(render_rgb(scene, renderer, cameras, times))
     labels = [f"t = {time:.2f}" for time in times.tolist()]
     return contact_sheet(list(rows.values()), column_labels=labels, row_labels=list(rows))
 
 
 def write_comparison(
-    path: Path, scene: Scene, video: MultiViewVideo, renderer: Renderer, config: OutputsConfig
+    path: Path,
+    scene: Scene,
+    video: MultiViewVideo,
+    renderer: Renderer,
+    config: OutputsConfig,
+    sides: Sequence[str] = (),
 ) -> None:
-    """Writes a video of all frames from the camera of the input view: the input on the left, the scene on the right."""
+    """Writes a video of all frames with labeled columns: the input, the scene from the same camera, and other sides.
+
+    Args:
+        path: the video file; see `OPAQUE` for its ending.
+        scene: the fitted scene.
+        video: the training views, with cameras in normalized space; the first is the input.
+        renderer: the renderer for the device of the scene.
+        config: size and slow-motion factor.
+        sides: further columns, names in `SIDES`.
+    """
     width, height = fit_within(video.frames.width, video.frames.height, config.size)
     frames = torch.arange(video.num_times)
     cameras = video.cameras.select(frames, torch.zeros_like(frames)).resized(width, height)
-    rendered = render_rgb(scene, renderer, cameras, video.times)
-    pairs = (
-        np.concatenate((input_image(video, time, 0, width, height), image), axis=1)
-        for time, image in enumerate(rendered)
-    )
-    write_video(path, pairs, video.num_times / (video.duration * config.slow))
+    columns: dict[str, Iterable[UInt8[np.ndarray, "H W 3"]]] = {
+        "input": (input_image(video, time, 0, width, height) for time in range(video.num_times)),
+        "rendering": render_rgb(scene, renderer, cameras, video.times),
+    }
+    for side in sides:
+        cameras = _side_cameras(side, scene, len(frames), config.elevation_deg, min(width, height))
+        columns[side] = _centered(render_rgb(scene, renderer, cameras, video.times), width, height)
+    rows = zip(*columns.values(), strict=True)
+    labeled = (contact_sheet([images], column_labels=list(columns)) for images in tracked(rows, path.name, len(frames)))
+    OPAQUE[path.suffix.lower()](path, labeled, video.num_times / (video.duration * config.slow))
 
 
 def input_image(video: MultiViewVideo, time: int, view: int, width: int, height: int) -> UInt8[np.ndarray, "H W 3"]:
@@ -64,10 +80,24 @@ def input_image(video: MultiViewVideo, time: int, view: int, width: int, height:
     return on_white(resize_premultiplied(np.array(video.frames.read(time, view)), width, height))
 
 
-def _square(image: UInt8[np.ndarray, "H W 3"], size: int) -> UInt8[np.ndarray, "S S 3"]:
-    """The image centered in a white square."""
-    height, width = image.shape[:2]
-    out = np.full((size, size, 3), 255, np.uint8)
-    top, left = (size - height) // 2, (size - width) // 2
-    out[top : top + height, left : left + width] = image
-    return out
+def _side_cameras(side: str, scene: Scene, count: int, elevation_deg: float, size: int) -> Cameras:
+    """A fixed camera on one of `SIDES`, [count, 1]."""
+    return fixed_path(
+        count,
+        azimuth_deg=SIDES[side],
+        elevation_deg=elevation_deg,
+        fovy_deg=FOVY_DEG,
+        distance=viewing_distance(scene),
+        size=size,
+    )
+
+
+def _centered(
+    images: Iterable[UInt8[np.ndarray, "h w 3"]], width: int, height: int
+) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """The images, at most as large, each in the center of a white one of the given size."""
+    for image in images:
+        out = np.full((height, width, 3), 255, np.uint8)
+        top, left = (height - image.shape[0]) // 2, (width - image.shape[1]) // 2
+        out[top : top + image.shape[0], left : left + image.shape[1]] = image
+        yield out

@@ -1,20 +1,28 @@
 """Compositing the scene over its input video: the scene from the camera of the input view, pasted into the frames."""
 
-from collections.abc import Iterator
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from scipy.ndimage import distance_transform_edt
 
 from ds4d.geometry import transform_cameras
 from ds4d.io import on_white, premultiply, resize_premultiplied
 from ds4d.preprocess import VideoConfig, VideoCrop
+from ds4d.preprocess.components import dilate
 from ds4d.preprocess.raw_video import RawVideo, read_raw_video
 from ds4d.scene import Scene, render_rgba
 from ds4d.types import Cameras, Renderer
 
+_VISIBLE = 8  # of 255: coverage from which on a pixel shows the object
+_MARGIN = 0.01  # of the height around the object, whose rendering does not fit to the pixel
+_MAX_MEDIAN = 48  # frames
+_ROWS = 64  # of the image at once
 _MAX_SIDE = 4096  # pixels; larger videos are composited at this size
 
 
@@ -42,7 +50,12 @@ def read_source_video(video: Path, crop: VideoCrop, config: VideoConfig) -> RawV
 
 
 def overlay_video(
-    scene: Scene, renderer: Renderer, crop: VideoCrop, raw_video: RawVideo, size: int | None
+    scene: Scene,
+    renderer: Renderer,
+    crop: VideoCrop,
+    raw_video: RawVideo,
+    size: int | None,
+    move_deg: float | None = None,
 ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
     """The video's frames with the scene composited over them; transparent pixels become white.
 
@@ -53,6 +66,8 @@ def overlay_video(
         raw_video: the frames from `read_source_video`.
         size: height and width of the rendering before it is resized into the frame, pixels; that of the run's images
             if None.
+        move_deg: degrees by which the object's camera is moved around it, to the right; the object of the video is
+            removed then, and what it hid is filled with the background of other frames. None to leave both as they are.
 
     Raises:
         ValueError: the number of frames differs from that of the run.
@@ -65,7 +80,14 @@ def overlay_video(
         )
     side = size or crop.box.size
     cameras = transform_cameras(scene.world, crop_cameras(crop, len(times))).resized(side, side)
-    for image, rendered in zip(raw_video.images, render_rgba(scene, renderer, cameras, times), strict=True):
+    images: Iterable[UInt8[np.ndarray, "H W 4"]] = raw_video.images
+    if move_deg is not None:
+        height, width = raw_video.images[0].shape[:2]
+        before = render_rgba(scene, renderer, cameras, times)
+        masks = [resize_premultiplied(crop.box.paste_back(premultiply(r)), width, height)[..., 3] for r in before]
+        images = without_object(raw_video.images, masks)
+        cameras = _moved_around(cameras, move_deg)
+    for image, rendered in zip(images, render_rgba(scene, renderer, cameras, times), strict=True):
         height, width = image.shape[:2]
         above = resize_premultiplied(crop.box.paste_back(premultiply(rendered)), width, height)
         yield on_white(_over(above, image))
@@ -76,6 +98,45 @@ def crop_cameras(crop: VideoCrop, count: int) -> Cameras:
     size = crop.box.size
     camera = Cameras(torch.tensor(crop.viewmat)[None], torch.tensor(crop.K)[None], size, size)
     return camera.expand_times(count)
+
+
+def without_object(
+    images: Sequence[UInt8[np.ndarray, "H W 4"]], alphas: Sequence[UInt8[np.ndarray, "H W"]]
+) -> Iterator[UInt8[np.ndarray, "H W 4"]]:
+    """The frames of a static camera with the background where the object was.
+
+    What an object hides is the median of the frames that show it; what all of them hide, the nearest pixel beside it.
+
+    Args:
+        images: frames of one size.
+        alphas: the object's coverage in each, in [0, 255].
+    """
+    reach = max(2, round(_MARGIN * images[0].shape[0]))
+    masks = [dilate(alpha >= _VISIBLE, reach) for alpha in alphas]
+    chosen = np.linspace(0, len(images) - 1, min(_MAX_MEDIAN, len(images))).round().astype(int).tolist()
+    background = np.zeros_like(images[0])
+    for first in range(0, background.shape[0], _ROWS):
+        rows = slice(first, first + _ROWS)
+        stack = np.stack([images[time][rows] for time in chosen]).astype(np.float32)
+        stack[np.stack([masks[time][rows] for time in chosen])] = np.nan
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # all frames hide some pixels
+            background[rows] = np.nan_to_num(np.nanmedian(stack, axis=0))
+    hidden = np.logical_and.reduce([masks[time] for time in chosen])
+    if hidden.any() and not hidden.all():
+        nearest = distance_transform_edt(hidden, return_distances=False, return_indices=True)
+        background = background[tuple(nearest)]
+    for image, mask in zip(images, masks, strict=True):
+        yield np.where(mask[..., None], background, image)
+
+
+def _moved_around(cameras: Cameras, degrees: float) -> Cameras:
+    """Cameras in normalized space, moved around the vertical axis through the object, to the right."""
+    angle = math.radians(degrees)
+    turn = torch.eye(4)
+    turn[0, 0] = turn[2, 2] = math.cos(angle)
+    turn[0, 2], turn[2, 0] = -math.sin(angle), math.sin(angle)
+    return replace(cameras, viewmats=cameras.viewmats @ turn.to(cameras.viewmats))
 
 
 def _over(above: UInt8[np.ndarray, "H W 4"], below: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:

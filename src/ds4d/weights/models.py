@@ -33,6 +33,29 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Download:
+    """A file that `ds4d weights fetch` downloads.
+
+    Attributes:
+        title: name of the model.
+        file: name of the file.
+        url: its address at its publisher.
+        size: its size in bytes.
+        sha256: its hash.
+        license: license of the model.
+        authors: who made it.
+    """
+
+    title: str
+    file: str
+    url: str
+    size: int
+    sha256: str
+    license: str
+    authors: str
+
+
+@dataclass(frozen=True)
 class PretrainedModel:
     """One pretrained model.
 
@@ -47,6 +70,7 @@ class PretrainedModel:
         get: command or instruction to get it, in which FOLDER stands for the destination; "" for the hub's command.
         variable: environment variable that may also name its folder or file; "" if there is none.
         package: installed package that contains it, and the folder inside; None if there is none.
+        download: file that can be downloaded by `ds4d weights fetch`; None if there is none.
     """
 
     name: str
@@ -59,6 +83,7 @@ class PretrainedModel:
     get: str = ""
     variable: str = ""
     package: tuple[str, str] | None = None
+    download: Download | None = None
 
     def part(self, folder: str) -> Part:
         """The part with this subfolder."""
@@ -197,8 +222,18 @@ _ALL = (
         (Part("", weights=("*.onnx",)),),
         "that of the file",
         None,
-        get="put one .onnx file into FOLDER: U2-Net or IS-Net (Apache-2.0), or RMBG (non-commercial)",
+        get="ds4d weights fetch matting, or put one .onnx file into FOLDER: U2-Net or IS-Net (Apache-2.0), or RMBG "
+        "(non-commercial)",
         variable="DS4D_MATTING_MODEL",
+        download=Download(
+            "IS-Net (general use)",
+            "isnet-general-use.onnx",
+            "https://github.com/danielgatis/rembg/releases/download/v0.0.0/isnet-general-use.onnx",
+            178_648_008,
+            "60920e99c45464f2ba57bee2ad08c919a52bbf852739e96947fbb4358c0d964a",
+            "Apache-2.0",
+            "Xuebin Qin and others (DIS), as ONNX by the project rembg",
+        ),
     ),
     PretrainedModel("clip", "CLIP ViT-B/32", "eval", _clip(512), "MIT", True, "openai/clip-vit-base-patch32"),
     PretrainedModel(

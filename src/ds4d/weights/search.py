@@ -1,10 +1,12 @@
-"""Search for pretrained models: a given path, $DS4D_WEIGHTS, the Hugging Face cache, or an installed package."""
+"""Search for pretrained models: a given path, $DS4D_WEIGHTS, the Hugging Face cache, downloads, installed packages."""
 
+import contextlib
 import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ds4d.io import cache_folder
 from ds4d.weights.loading import read_settings, weights_file
 from ds4d.weights.models import Part, PretrainedModel
 
@@ -38,6 +40,9 @@ def search_paths(model: PretrainedModel, given: str | Path | None = None) -> lis
         found.append(SearchPath("DS4D_WEIGHTS", _expanded(root) / model.name))
     if model.source and (cached := _in_hub_cache(model)):
         found.append(SearchPath("Hugging Face cache", cached))
+    if model.download:
+        with contextlib.suppress(OSError):  # there may be no home folder
+            found.append(SearchPath("downloaded", cache_folder("weights") / model.name))
     if model.package and (shipped := _in_package(*model.package)):
         found.append(SearchPath(model.package[0], shipped))
     return found

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from ds4d.export.html import write_html
+from ds4d.io.video_reader import VideoReader
 from ds4d.rendering import renderer_for
 from ds4d.scene import FOVY_DEG, BakedGaussians, Timeline, render_rgb, viewing_distance
 from ds4d.types import RawGaussians, Similarity
@@ -305,9 +306,60 @@ def test_two_fingers_pan(open_page: Callable) -> None:
 def test_page_fits_a_phone(open_page: Callable) -> None:
     opened = open_page("time=0", viewport={"width": 360, "height": 640})
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= 360
-    for name in ("play", "scrub", "label", "speed", "loop", "background", "reset", "fullscreen"):
+    for name in (
+        "play",
+        "scrub",
+        "label",
+        "speed",
+        "loop",
+        "background",
+        "reset",
+        "link",
+        "picture",
+        "clip",
+        "fullscreen",
+    ):
         box = opened.page.locator(f"#{name}").bounding_box()
         assert box and box["x"] >= 0 and box["x"] + box["width"] <= 360 and box["y"] + box["height"] <= 640, name
+
+
+def test_a_link_opens_the_same_time_and_view(open_page: Callable, page_path: Path) -> None:
+    opened = open_page("time=0&background=ffffff", viewport={"width": SIZE, "height": 2 * SIZE})
+    opened.page.evaluate("scrub.value = 0.4; scrub.dispatchEvent(new Event('input'))")
+    opened.page.mouse.move(80, 60)
+    for button in ("left", "right"):
+        _drag(opened.page, button)
+    opened.page.evaluate("link.click()")
+    opened.page.wait_for_function("() => location.hash.includes('target')")
+    address = opened.page.url.partition("#")[2]
+    again = open_page(address, viewport={"width": SIZE, "height": 2 * SIZE})
+    assert again.seconds() == opened.seconds()
+    assert _psnr(again.image(), opened.image()) > 45  # the address has four digits
+    assert opened.errors() == []
+
+
+def test_a_picture_is_what_the_page_shows(open_page: Callable, tmp_path: Path) -> None:
+    opened = open_page("time=0.5&background=ffffff&bar=0")
+    with opened.page.expect_download() as saved:
+        opened.page.keyboard.press("p")
+    saved.value.save_as(tmp_path / "picture.png")
+    picture = np.array(Image.open(tmp_path / "picture.png").convert("RGB")).astype(float)
+    assert saved.value.suggested_filename.endswith(".png") and _psnr(picture, opened.image()) > 45
+    assert opened.errors() == []
+
+
+def test_a_clip_of_one_pass(open_page: Callable, scene: BakedGaussians, tmp_path: Path) -> None:
+    opened = open_page("time=0&background=ffffff")
+    with opened.page.expect_download(timeout=TIMEOUT) as saved:
+        opened.page.evaluate("clip.click()")
+        opened.page.wait_for_selector("#clip[aria-pressed=true]")
+    assert opened.page.locator("#clip").get_attribute("aria-pressed") == "false"
+    saved.value.save_as(tmp_path / saved.value.suggested_filename)
+    reader = VideoReader(tmp_path / saved.value.suggested_filename)
+    images = [image for _, image in reader.read(range(len(reader.seconds)), SIZE, alpha=False)]
+    assert len(images) >= 2 and images[0].std() > 5
+    assert reader.seconds[-1] <= scene.timeline.duration + 2
+    assert opened.errors() == []
 
 
 def test_screenshot(open_page: Callable, pictured_run: Path, tmp_path: Path, keep_screenshot: Callable) -> None:

@@ -9,16 +9,17 @@ from packaging.requirements import Requirement
 
 from ds4d.cli.arguments import CommandLine
 from ds4d.cli.console import Console
-from ds4d.cli.installation import render_once, run_checks
+from ds4d.cli.installation import run_checks
 from ds4d.cli.result import Outcome
-from ds4d.core import choose_device, install_command, installed_version, versions
+from ds4d.core import install_command, installed_version, versions
 
 
 @dataclass(frozen=True)
 class InfoArguments:
     """Shows versions, devices and extras of this installation, checks that it works, and says how to fix it.
 
-    The checks render, write a video, and look for a browser, weights, the cache and free disk space.
+    The checks render, write a video, and look for a browser, weights, the cache and free disk space. ds4d doctor runs
+    the checks alone.
     """
 
 
@@ -60,18 +61,6 @@ def _devices() -> Iterator[str]:
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         yield f"CUDA: {properties.name}, {properties.total_memory / 2**30:.0f} GiB (CUDA {torch.version.cuda})"
-    yield f"gsplat: {_gsplat_state()}"
-
-
-def _gsplat_state() -> str:
-    """Whether gsplat renders on the GPU; at its first use it compiles its kernels."""
-    device = choose_device("cuda")
-    try:
-        render_once(device)
-        torch.cuda.synchronize()
-    except Exception as error:  # a compiler, a driver or a wheel may fail in any way
-        return f"does not render: {' '.join(str(error).split())[:200]}"
-    return "renders"
 
 
 def _extras() -> Iterator[str]:

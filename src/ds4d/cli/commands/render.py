@@ -17,10 +17,12 @@ from ds4d.cli.checks import check_output, check_overwrite, check_times, frame_pa
 from ds4d.cli.console import Console
 from ds4d.cli.result import Outcome, export_page_command
 from ds4d.cli.scenes import load_scene, with_jump
-from ds4d.core import DeviceName, choose_device, tracked
+from ds4d.core import DeviceName, choose_device, notices_to, tracked
 from ds4d.data import TransformsFrame, load_views, read_transforms
 from ds4d.evaluation import render_frames
+from ds4d.geometry import transform_cameras
 from ds4d.io import on_white, premultiply, read_rgba, resize_premultiplied, write_png
+from ds4d.pipeline import read_input
 from ds4d.rendering import renderer_for
 from ds4d.runs import RunFolder, read_record
 from ds4d.scene import LoopedScene, Scene
@@ -40,6 +42,7 @@ from ds4d.visualize import (
     read_source_video,
     render_trajectory,
     render_video,
+    write_comparison,
 )
 
 _STILL = ".png"  # the ending of a single image
@@ -49,6 +52,7 @@ _UNUSED = {
     "over": ("elevation", "fps", "seconds", "slow", "time", "loop", "background"),
     "keyframes": ("elevation", "seconds", "time"),
     "input_camera": ("elevation",),
+    "compare": ("fps", "seconds", "time", "loop", "background"),
 }
 
 
@@ -56,9 +60,9 @@ _UNUSED = {
 class RenderArguments:
     """Renders a run to images at the cameras of a transforms file, or to a video.
 
-    Give exactly one of --transforms, --orbit, --azimuth, --keyframes, --input-camera and --over. Videos are .mp4, .mkv,
-    .mov (H.264), .webm (VP9, transparent), .gif, or a folder of transparent images frame0001.png and so on. With --time
-    and --azimuth or --input-camera, a .png is a single image.
+    Give exactly one of --transforms, --orbit, --azimuth, --keyframes, --input-camera, --compare and --over. Videos are
+    .mp4, .mkv, .mov (H.264), .webm (VP9, transparent), .gif, or a folder of transparent images frame0001.png and so on.
+    With --time and --azimuth or --input-camera, a .png is a single image.
 
     Attributes:
         run: folder of the run.
@@ -70,7 +74,11 @@ class RenderArguments:
         keyframes: render a video along the key frames in this JSON file, a list of objects with the keys at (seconds),
             azimuth, elevation, zoom and time.
         input_camera: render a video with the camera of the input view.
+        compare: render a video with labeled columns: the input, the object from its camera, and from the
+            right, the back and the left.
         over: composite the object over this video, from which the run was made, at its size and frame rate.
+        move: with --over, degrees by which the camera of the object is moved around it, to the right; the object is
+            removed from the video then, and what it hid is filled from other frames. 0 only removes and replaces it.
         elevation: elevation of the camera in degrees, positive from above.
         size: height and width of the video in pixels, by default 512. With --input-camera its height, by default the
             input's; with --transforms the size of frames that have none; with --over the size of the rendered crop.
@@ -92,7 +100,9 @@ class RenderArguments:
     azimuth: Annotated[float | None, tyro.conf.arg(help_behavior_hint="(default: none)")] = None
     keyframes: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: none)")] = None
     input_camera: Flag = False
+    compare: Flag = False
     over: Annotated[Path | None, tyro.conf.arg(metavar="VIDEO", help_behavior_hint="(default: none)")] = None
+    move: Annotated[float | None, tyro.conf.arg(metavar="DEGREES", help_behavior_hint="(default: none)")] = None
     elevation: float = OutputsConfig.elevation_deg
     size: int | None = None
     fps: float = OutputsConfig.fps
@@ -110,6 +120,7 @@ COMMAND = CommandLine(
     RenderArguments,
     (
         ("render run --orbit -o orbit.mp4", "a video of one turn around the object"),
+        ("render run --compare -o compare.mp4", "the input beside the object, with labels"),
         ("render run --azimuth 30 --time 0.37 -o still.png", "a single image"),
         ("render run --transforms data/transforms_test.json -o out", "images at the cameras of a transforms file"),
     ),
@@ -132,6 +143,8 @@ def _render(mode: str, arguments: RenderArguments, scene: Scene, renderer: Rende
         return Outcome(files=_write_images(arguments, scene, renderer))
     if arguments.over is not None:
         return Outcome(files=_write_overlay(arguments, scene, renderer, arguments.over))
+    if mode == "compare":
+        return Outcome(files=_write_comparison(arguments, scene, renderer))
     playing = LoopedScene(scene) if arguments.loop or scene.timeline.loops else scene
     outcome = Outcome(files=_write_video_file(arguments, playing, renderer, _trajectory(mode, arguments, playing)))
     return with_jump(outcome, scene) if arguments.loop else outcome
@@ -139,14 +152,16 @@ def _render(mode: str, arguments: RenderArguments, scene: Scene, renderer: Rende
 
 def _check_mode(arguments: RenderArguments) -> str:
     """The one mode that is given; refuses options that it does not use, and endings that it cannot write."""
-    modes = ("transforms", "orbit", "azimuth", "keyframes", "input_camera", "over")
+    modes = ("transforms", "orbit", "azimuth", "keyframes", "input_camera", "compare", "over")
     given = [mode for mode in modes if getattr(arguments, mode) is not None and getattr(arguments, mode) is not False]
     if len(given) != 1:
         got = " and ".join(map(option, given)) or "none"
         raise ValueError(f"one of {', '.join(map(option, modes))} must be given, got {got}.")
     mode, suffix = given[0], arguments.output.suffix.lower()
+    if arguments.move is not None and mode != "over":
+        raise ValueError(f"--move must be given with --over, got {option(mode)}. Leave it out, or use --azimuth.")
     refuse_set(arguments, _UNUSED.get(mode, ()), option(mode))
-    if mode == "over" and suffix not in OPAQUE:
+    if mode in ("compare", "over") and suffix not in OPAQUE:
         raise ValueError(f"--output must end in {', '.join(OPAQUE)}, got {arguments.output}. Rename it.")
     if suffix == _STILL:
         if arguments.time is None or mode not in ("azimuth", "input_camera"):
@@ -267,8 +282,19 @@ def _write_overlay(arguments: RenderArguments, scene: Scene, renderer: Renderer,
     crop, config = run.read_video_crop(), read_record(run.config).config
     raw_video = read_source_video(video, crop, replace(config.video, fps=config.views.fps))
     write = OPAQUE[arguments.output.suffix.lower()]
-    frames = overlay_video(scene, renderer, crop, raw_video, arguments.size)
+    frames = overlay_video(scene, renderer, crop, raw_video, arguments.size, arguments.move)
     write(arguments.output, tracked(frames, arguments.output.name, len(raw_video.images)), raw_video.info.fps)
+    return [arguments.output]
+
+
+def _write_comparison(arguments: RenderArguments, scene: Scene, renderer: Renderer) -> list[Path]:
+    record = read_record(RunFolder(arguments.run).config)
+    with notices_to(lambda notice: None):  # generated views that are not in the cache are not shown anyway
+        video = read_input(record.input, record.resolved_config, torch.device(record.device), make_views=False).video
+    size = arguments.size or OutputsConfig.size
+    config = OutputsConfig(size=size, slow=arguments.slow, elevation_deg=arguments.elevation)
+    video = replace(video, cameras=transform_cameras(scene.world, video.cameras))
+    write_comparison(arguments.output, scene, video, renderer, config, ("right", "back", "left"))
     return [arguments.output]
 
 

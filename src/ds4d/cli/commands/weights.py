@@ -1,30 +1,53 @@
 """`ds4d weights`: lists pretrained models, where they are searched for and what was found."""
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import tyro
 from rich.console import Console as RichConsole
 from rich.table import Table
 
 from ds4d.cli.arguments import CommandLine, Flag
 from ds4d.cli.console import Console
-from ds4d.cli.result import Outcome
-from ds4d.weights import MODELS, PretrainedModel, find_model, model_files, problems, search_paths, weights_digest
+from ds4d.cli.result import ExitCode, Outcome
+from ds4d.io import check_writable
+from ds4d.weights import (
+    MODELS,
+    PretrainedModel,
+    download_folder,
+    fetch,
+    find_model,
+    model_files,
+    problems,
+    search_paths,
+    weights_digest,
+)
 
 _COMMERCIAL = {True: "yes", False: "no", None: "depends"}
 
 
 @dataclass(frozen=True)
 class WeightsArguments:
-    """Lists the pretrained models that a run can use. Nothing is downloaded.
+    """Lists the pretrained models that a run can use, or downloads one.
+
+    Nothing is downloaded but by ds4d weights fetch MODEL, which shows the license and asks first.
 
     Attributes:
+        action: list, or fetch to download a model.
+        model: model to fetch.
+        yes: download without asking.
         hash: print the SHA-256 hash of the files of every installed model, which reads them all.
     """
 
+    action: Annotated[Literal["list", "fetch"], tyro.conf.Positional] = "list"
+    model: Annotated[
+        str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL", help_behavior_hint="(default: none)")
+    ] = ""
+    yes: Flag = False
     hash: Flag = False
 
 
@@ -33,6 +56,7 @@ COMMAND = CommandLine(
     WeightsArguments,
     (
         ("weights", "list the pretrained models and how to get them"),
+        ("weights fetch matting", "download a matting model (Apache-2.0), for videos without a plain background"),
         ("weights --hash", "also print the hashes of those that are installed"),
     ),
 )
@@ -41,8 +65,51 @@ COMMAND = CommandLine(
 def run(argv: Sequence[str], console: Console) -> Outcome:
     """Runs the command."""
     arguments = COMMAND.parse(argv)
+    if arguments.action == "fetch":
+        return _fetch(arguments, console)
+    if arguments.model or arguments.yes:
+        raise ValueError("a model and --yes belong to `ds4d weights fetch MODEL`, got them without fetch. Add it.")
     rows = [_row(model, arguments.hash) for model in MODELS.values()]
     return Outcome(_table(rows), {"models": rows})
+
+
+def _fetch(arguments: WeightsArguments, console: Console) -> Outcome:
+    offered = [name for name, model in MODELS.items() if model.download]
+    if arguments.model not in offered:
+        raise ValueError(f"the model to fetch must be one of {', '.join(offered)}, got {arguments.model or 'none'!r}.")
+    download = MODELS[arguments.model].download
+    assert download is not None
+    folder = download_folder(arguments.model)
+    path = folder / download.file
+    described = (
+        f"{download.title}, {download.size / 1e6:.0f} MB, license {download.license}, by {download.authors}: "
+        f"{download.url}"
+    )
+    if path.is_file():
+        return Outcome(f"{path} is there already", {"path": str(path), "sha256": download.sha256})
+    if not arguments.yes:
+        _confirm(described, path, console)
+    check_writable(folder)
+    try:
+        fetch(download, folder)
+    except OSError as error:
+        error_text = f"{download.url} cannot be downloaded ({' '.join(str(error).split())[:200]})."
+        by_hand = f"Get it on another machine and put it at {path}; its SHA-256 must be {download.sha256}."
+        return Outcome(error=f"{error_text} {by_hand}", exit_code=ExitCode.FAILURE)
+    return Outcome(described, {"path": str(path), "sha256": download.sha256}, [path], ["ds4d weights"])
+
+
+def _confirm(described: str, path: Path, console: Console) -> None:
+    """Asks whether to download; refuses without a terminal."""
+    if console.options.json or console.options.quiet or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise ValueError(
+            f"a download must be agreed to, got no --yes. This would write {path}: {described}. Add --yes."
+        )
+    console.print(f"{described}\nwill be written to {path}")
+    console.release()
+    print("Download it? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise ValueError("a download must be agreed to, got no. Nothing was downloaded.")
 
 
 def _row(model: PretrainedModel, with_hash: bool) -> dict[str, Any]:

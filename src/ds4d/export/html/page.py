@@ -20,6 +20,7 @@ _PARTS = {
     "unpack": "unpack.js",
     "camera": "camera.js",
     "splats": "splats.js",
+    "saving": "saving.js",
     "player": "player.js",
 }
 _ELEVATION_DEG = 10.0  # of the first view, positive from above

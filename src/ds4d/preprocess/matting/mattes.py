@@ -60,9 +60,9 @@ def extract_mattes(images: MutableSequence[UInt8[np.ndarray, "H W 4"]], config: 
     }
     raise ValueError(
         f"the object must be separable from its background, got {missing[config.matting]}. Either save the video with "
-        "alpha (webm, mov, or png images), record it in front of a plain background, or give a matting model (U2-Net, "
-        f"IS-Net or RMBG as an onnx file) with --matting-model or ${MODEL_VARIABLE}, or masks of another program with "
-        "--masks."
+        "alpha (webm, mov, or png images), record it in front of a plain background, get a matting model by `ds4d "
+        "weights fetch matting` (or name an onnx file of U2-Net, IS-Net or RMBG by --matting-model or "
+        f"${MODEL_VARIABLE}), or give masks of another program with --masks."
     )
 
 

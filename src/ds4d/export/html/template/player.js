@@ -35,15 +35,18 @@ class Player {
     this.canvas.addEventListener("webglcontextrestored", () => location.reload());
     this.canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
     new Gestures(this);
+    this.saving = new Saving(this);
     setTimeout(() => element("hint").classList.add("gone"), 5000);
   }
 
-  /** Reads #time=0.5&azimuth=90&elevation=10&distance=2&background=ffffff&bar=0 from the address. */
+  /** Reads #time=0.5&azimuth=90&elevation=10&distance=2&target=0,0.1,0&background=ffffff&bar=0 from the address. */
   readAddress() {
     const given = new URLSearchParams(location.hash.slice(1));
     for (const name of ["azimuth", "elevation", "distance"]) {
       if (isFinite(parseFloat(given.get(name)))) this.camera[name] = parseFloat(given.get(name));
     }
+    const target = (given.get("target") ?? "").split(",").map(parseFloat);
+    if (target.length === 3 && target.every(isFinite)) this.camera.target = target;
     if (/^[0-9a-f]{6}$/i.test(given.get("background"))) this.setBackground(`#${given.get("background")}`);
     if (isFinite(parseFloat(given.get("time")))) this.seek(clamp(parseFloat(given.get("time")), 0, 1));
     element("bar").hidden = element("hint").hidden = given.get("bar") === "0";
@@ -123,6 +126,9 @@ class Player {
       s: () => this.view(() => this.camera.orbit(0, -10)),
       l: () => this.toggleLoop(),
       b: () => this.setBackground(BACKGROUNDS[(BACKGROUNDS.indexOf(element("background").value) + 1) % BACKGROUNDS.length]),
+      c: () => this.saving.copyLink(),
+      p: () => this.saving.savePicture(),
+      v: () => element("clip").hidden || element("clip").click(),
       r: () => this.view(() => this.camera.reset()),
       f: () => document.fullscreenEnabled && this.toggleFullscreen(),
     };
@@ -157,6 +163,7 @@ class Player {
     this.last = now;
     this.time += (seconds * Number(element("speed").value)) / this.scene.duration;
     if (this.time < 1) return;
+    this.onPass?.(); // set while a clip is recorded
     if (this.loops) this.time %= 1;
     else this.seek(1);
   }

@@ -8,7 +8,7 @@ from ds4d.geometry import orbit_cameras
 from ds4d.rendering import renderer_for
 from ds4d.types import Gaussians, RawGaussians
 from ds4d.viewer.camera_poses import CameraPose
-from ds4d.viewer.depth_images import render_depth
+from ds4d.viewer.client_images import render_depth
 
 
 def blob(z: float) -> Gaussians:
