@@ -27,7 +27,8 @@ class FusionConfig:
             through the HexPlane alone.
         distance_channels: number of principal components in which the rule `distance` compares views.
         depth_size: height in pixels of the depth images that the rule `visible` tests against.
-        depth_every: number of steps after which these depth images are outdated; densification outdates them, too.
+        depth_every: number of steps after which these depth images are outdated, and rendered before they are read;
+            a step of training that renders a view replaces its depth image, too.
         tolerance: distance behind the rendered surface at which visibility is 0.5, normalized units (the object has
             radius 0.5).
         hidden_only: give features to the points that the input view does not see, by the depth test; those that it
