@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ds4d.core import check_choices, check_ranges
-from ds4d.fusion.point_sampling import PointSamples, project_to_images, visibility_at, warp_positions
+from ds4d.fusion.point_sampling import PointSamples, locate
 from ds4d.fusion.rules import RULES, RuleName
 from ds4d.types import Cameras
 
@@ -135,43 +135,25 @@ class Tssf(nn.Module):
             valid = None if valid is None else valid[..., :1]
             warps = None if warps is None else warps[..., :1, :, :, :]
         reduced = self.reduced(maps)
-        positions, in_view, point_depths = project_to_images(points, cameras)
-        if (
-            depths is not None and self.rule.needs_depths
-        ):  # rendered from the Gaussians, so positions are not warped yet
-            tolerance = self.config.tolerance
-            visible = visibility_at(depths.to(reduced.dtype), positions, in_view, point_depths, tolerance=tolerance)
-        else:
-            visible = in_view.to(reduced.dtype)
+        tested = depths if self.rule.needs_depths else None
+        positions, visible = locate(points, cameras, depths=tested, warps=warps, tolerance=self.config.tolerance)
+        visible = visible.to(reduced.dtype)
         if valid is not None:
             visible = visible * valid[..., None]
-        is_hidden = None
-        if self.config.hidden_only:
-            is_hidden = 1 - self._seen_by_input(depths, positions, in_view, point_depths, valid)
-        positions, compared = warp_positions(positions, warps), None
+        is_hidden = 1 - self._seen_by_input(points, cameras, depths, valid) if self.config.hidden_only else None
+        compared = None
         if distance_maps is not None and self.rule.needs_distances:
             compared = PointSamples(distance_maps.to(reduced.dtype), positions)
         fused = self.rule(PointSamples(reduced, positions), visible, compared)
         return fused if is_hidden is None else fused * is_hidden[..., None].to(fused.dtype)
 
     def _seen_by_input(
-        self,
-        depths: Tensor | None,
-        positions: Float[Tensor, "*T V N 2"],
-        in_view: Tensor,
-        point_depths: Float[Tensor, "*T V N"],
-        valid: Tensor | None,
+        self, points: Float[Tensor, "*T N 3"], cameras: Cameras, depths: Tensor | None, valid: Tensor | None
     ) -> Float[Tensor, "*T N"]:
         """Visibility of the points in the input view, by the depth test."""
         assert depths is not None  # checked
-        first = (..., slice(0, 1), slice(None))
-        seen = visibility_at(
-            depths[..., :1, :, :, :].to(positions.dtype),
-            positions[..., :1, :, :],
-            in_view[first],
-            point_depths[first],
-            tolerance=self.config.tolerance,
-        )
+        first = depths[..., :1, :, :, :]
+        _, seen = locate(points, cameras[..., :1], depths=first, warps=None, tolerance=self.config.tolerance)
         return seen[..., 0, :] if valid is None else seen[..., 0, :] * valid[..., :1]
 
     def _check(
