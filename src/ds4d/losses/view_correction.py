@@ -95,8 +95,8 @@ class ViewCorrection(nn.Module):
             views: view index of each image.
         """
         height, width = colors.shape[-2:]
-        rows = _interpolation_weights(self.config.grid, height, colors.device)
-        columns = _interpolation_weights(self.config.grid, width, colors.device)
+        rows = _interpolation_weights(self.config.grid, height, colors)
+        columns = _interpolation_weights(self.config.grid, width, colors)
         gains, warps = self.gains(times, views), self.warps(times, views)
         if supports(colors, alphas):
             is_generated = self.is_generated.index_select(0, views)
@@ -125,10 +125,10 @@ class ViewCorrection(nn.Module):
         return torch.lerp(first, second, weight.expand_as(first))
 
 
-def _interpolation_weights(points: int, pixels: int, device: torch.device) -> Float[Tensor, "pixels points"]:
+def _interpolation_weights(points: int, pixels: int, like: Tensor) -> Float[Tensor, "pixels points"]:
     """Linear interpolation weights of control points for pixels; the outer points lie on the outer pixels.
 
     Products with these equal bilinear interpolation, whose gradient a GPU would have to accumulate in a few cells.
     """
-    positions = torch.linspace(0, points - 1, pixels, device=device)
-    return (1 - (positions[:, None] - torch.arange(points, device=device)).abs()).clamp_min(0)
+    positions = torch.linspace(0, points - 1, pixels, dtype=like.dtype, device=like.device)
+    return (1 - (positions[:, None] - torch.arange(points, device=like.device)).abs()).clamp_min(0)
