@@ -1,6 +1,6 @@
 """How much faster one commit is than another, by pairs of runs in turn on the same machine.
 
-    python benchmarks/compare.py main branch --runs 6 -- python benchmarks/fit.py /data/minions --preset cpu --device cpu
+    python benchmarks/compare.py main branch -- python benchmarks/fit.py /data/minions --preset cpu --device cpu
     python benchmarks/compare.py HEAD~1 HEAD -- bash -c 'ds4d generate /data/minions -o $(mktemp -d)/run --preset cpu'
 
 Each commit is checked out into a temporary worktree, in which the command is run with the worktree's `src` before all
