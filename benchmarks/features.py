@@ -4,8 +4,8 @@
 
 - `steps`: milliseconds and peak memory (less what earlier fits still hold) of one step of the fit, without features and
   with every fusion rule, at 30k Gaussians unless told otherwise; `ratio` is to the step without.
-- `stale_depths`: the error of the depth test just before its images are rendered again, over a whole fit: the mean
-  change of a point's visibility by rendering them, and the fraction of (point, view) pairs that change sides.
+- `stale_depths`: the error of the depth test every `depth_every` steps of a whole fit: the mean change of a point's
+  visibility by rendering all its images, and the fraction of (point, view) pairs that change sides.
 - `between_frames`: dB between the fitted scene at times midway between two frames, its maps blended and its networks
   asked, and the same scene baked, whose Gaussians are blended.
 """

@@ -47,6 +47,26 @@ def tiny() -> GenerateConfig:
     )
 
 
+def draft() -> GenerateConfig:
+    """For a first look at whether a video works: small images, few steps, no frame features."""
+    return GenerateConfig(
+        views=ViewsConfig(size=128),
+        fusion=None,
+        init=InitConfig(num_gaussians=4_000, hull=HullConfig(resolution=64)),
+        field=FieldConfig(HexPlaneConfig(channels=8, resolution=24, multipliers=(1, 2)), width=32, deform_color=True),
+        training=TrainingConfig(
+            static_steps=60,
+            dynamic_steps=400,
+            static_views=4,
+            times_per_step=2,
+            views_per_time=4,
+            densification=DensificationConfig(max_gaussians=6_000, every=50),
+            optimizer=_QUICK,
+        ),
+        outputs=OutputsConfig(size=256, fps=12.0, seconds=2.0, sheet_size=128),
+    )
+
+
 def cpu() -> GenerateConfig:
     """For machines without a GPU: images of medium size, few Gaussians."""
     return GenerateConfig(
@@ -140,7 +160,13 @@ def paper() -> GenerateConfig:
     )
 
 
-PRESETS: dict[str, Callable[[], GenerateConfig]] = {"tiny": tiny, "cpu": cpu, "fast": fast, "paper": paper}
+PRESETS: dict[str, Callable[[], GenerateConfig]] = {
+    "draft": draft,
+    "tiny": tiny,
+    "cpu": cpu,
+    "fast": fast,
+    "paper": paper,
+}
 
 if TYPE_CHECKING:
     PresetName = str

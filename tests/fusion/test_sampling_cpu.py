@@ -7,7 +7,10 @@ import torch
 from torch import Tensor
 
 from ds4d.fusion import PointSamples
+from ds4d.fusion.point_sampling import locate
+from ds4d.fusion.rules import Visible
 from ds4d.fusion.sampling_cpu import sum_of_samples, supports
+from ds4d.geometry import orbit_cameras
 
 Inputs = tuple[Tensor, Tensor, Tensor]
 
@@ -128,3 +131,64 @@ def test_unsupported_inputs_use_tensor_operations(make: Callable[..., Inputs]) -
     assert not supports(maps, positions, weights)
     PointSamples(maps, positions).weighted_sum(weights).sum().backward()
     assert positions.grad is not None and positions.grad.abs().sum() > 0
+
+
+def fused(rule: Visible, maps: Tensor, positions: Tensor, visible: Tensor) -> list[Tensor]:
+    """The rule's result, and the gradients of the maps and of its parameters."""
+    leaf = maps.detach().requires_grad_()
+    total = rule(PointSamples(leaf, positions), visible)
+    gradients = torch.autograd.grad(total, (leaf, *rule.parameters()), total.detach().sin())
+    return [x.detach().float() for x in (total, *gradients)]
+
+
+@pytest.mark.parametrize("lead", [(4,), (2, 4)])
+def test_the_rule_visible_agrees_with_tensor_operations(make: Callable[..., Inputs], lead: tuple[int, ...]) -> None:
+    maps, positions, weights = make(*lead)
+    visible = weights.detach().sigmoid()
+    visible[..., :10] = 0.0  # seen by none
+    visible[..., 1, 10:20] = 0.0  # hidden in one view
+    visible[..., 20:25] *= 1e-7  # hardly seen by any
+    torch.manual_seed(0)
+    rule = Visible(C)
+    torch.nn.init.normal_(rule.input_bonus)
+    found = fused(rule, maps, positions, visible)
+    expected = fused(rule.double(), maps.double(), positions.double(), visible.double())
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+    assert not found[0][..., :10, :].any()
+
+
+def test_the_rule_visible_gives_the_same_bits_on_more_threads(make: Callable[..., Inputs], three_threads: None) -> None:
+    maps, positions, weights = make(2, 4, count=5000)
+    rule, visible = Visible(C), weights.detach().sigmoid()
+    found = fused(rule, maps, positions, visible)
+    torch.set_num_threads(1)
+    assert all(map(torch.equal, found, fused(rule, maps, positions, visible)))
+
+
+@pytest.mark.parametrize("with_depths", [False, True])
+@pytest.mark.parametrize("with_warps", [False, True])
+def test_points_are_located_as_by_tensor_operations(
+    generator: torch.Generator, with_depths: bool, with_warps: bool
+) -> None:
+    cameras = orbit_cameras([0.0, 80.0, 200.0], [5.0] * 3, fovy_deg=30.0, distance=2.0, width=40, height=32)
+    points = torch.rand(2, 60, 3, generator=generator) * 1.6 - 0.8  # some are outside the images
+    points[0, 0] = torch.tensor([0.0, 0.0, 5.0])  # behind the first camera
+    depths = 1.5 + torch.rand(2, 3, 1, 12, 15, generator=generator)
+    depths[..., :3, :] = 0.0  # where nothing is rendered
+    warps = 0.1 * torch.randn(2, 3, 2, 4, 4, generator=generator)
+
+    def located(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        return locate(
+            points.to(dtype),
+            cameras.to(dtype),
+            depths=depths.to(dtype) if with_depths else None,
+            warps=warps.to(dtype) if with_warps else None,
+            tolerance=0.05,
+        )
+
+    positions, visible = located(torch.float32)
+    expected = located(torch.float64)
+    torch.testing.assert_close(positions, expected[0].float(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(visible, expected[1].float(), atol=1e-3, rtol=1e-3)
+    assert 0 < float((visible > 0.5).float().mean()) < 1

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from ds4d.losses import ViewCorrection, ViewCorrectionConfig
+from ds4d.losses.view_correction_cpu import supports
 
 GENERATED = torch.tensor([False, True, True])
 
@@ -117,3 +118,39 @@ def test_only_parameters_of_generated_views_get_gradients(images: tuple[Tensor, 
     for parameter in (correction.warp, correction.gain):
         assert parameter.grad is not None
         assert not parameter.grad[0].any() and (parameter.grad[1:].flatten(1).abs().sum(1) > 0).all()
+
+
+def outcome(correction: ViewCorrection, inputs: tuple[Tensor, Tensor, Tensor], times: Tensor) -> list[Tensor]:
+    """The corrected images, and the gradients of images and parameters for incoming ones that differ everywhere."""
+    colors, alphas = (x.detach().clone().requires_grad_() for x in inputs[:2])
+    found = correction(colors, alphas, inputs[2], times, torch.tensor([1, 0, 2]))
+    total = sum((x * (torch.arange(x.numel()).reshape(x.shape) * 0.7).sin()).sum() for x in found)
+    leaves = (colors, alphas, *correction.parameters())
+    return [x.detach().float() for x in (*found, *torch.autograd.grad(total, leaves))]
+
+
+@pytest.mark.parametrize("size", [0.003, 0.05, 0.5])  # half a pixel; over the border; far beyond it
+@pytest.mark.parametrize("cut", [32, 19])
+def test_the_kernel_agrees_with_tensor_operations(images: tuple[Tensor, Tensor, Tensor], size: float, cut: int) -> None:
+    correction = randomized(made(), size)
+    inputs = (images[0][..., :cut].contiguous(), images[1][..., :cut].contiguous(), images[2])
+    assert supports(*inputs[:2])
+    found = outcome(correction, inputs, TIMES)
+    double = tuple(x.double() for x in inputs)
+    assert not supports(*double[:2])
+    expected = outcome(correction.double(), (double[0], double[1], double[2]), TIMES.double())
+    for ours, theirs in zip(found, expected, strict=True):
+        # A position on the border, or between two cells, has another slope on either side.
+        torch.testing.assert_close(ours, theirs, atol=2e-3 * float(theirs.abs().max()), rtol=1e-3)
+
+
+def test_the_kernel_gives_the_same_bits_on_more_threads(images: tuple[Tensor, Tensor, Tensor]) -> None:
+    correction, threads = randomized(made(), 0.05), torch.get_num_threads()
+    found = []
+    for count in (1, 3):
+        torch.set_num_threads(count)
+        try:
+            found.append(outcome(correction, images, TIMES))
+        finally:
+            torch.set_num_threads(threads)
+    assert all(map(torch.equal, *found))

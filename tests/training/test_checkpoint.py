@@ -237,7 +237,7 @@ FAULTS: dict[str, Callable[[dict, dict], object]] = {
     "neighbors beyond": _tensor("neighbors", lambda tensor: tensor + 10**6),
     "neighbors below": _tensor("neighbors", lambda tensor: tensor - 10**6),
     "neighbors as numbers": _tensor("neighbors", lambda tensor: tensor.float()),
-    "stale depths": _tensor("stale_depths", lambda tensor: tensor[:1]),
+    "depth steps": _tensor("depth_steps", lambda tensor: tensor[:1]),
     "no density": _tensor("densification/count", None),
     "short density": _tensor("densification/grad2d", lambda tensor: tensor[:3]),
     "NaN": _tensor("scene/gaussians.means", _with_value(torch.nan)),

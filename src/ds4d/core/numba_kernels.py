@@ -12,7 +12,7 @@ from ds4d.core.kernel_cache import open_cache
 
 # Sums may be reordered to use vector registers, and products fused with sums; NaN and infinity stay exact.
 _FAST_MATH = ("arcp", "contract", "nsz", "reassoc")
-_CACHE_FORMAT = 2  # files of other formats have other names
+_CACHE_FORMAT = 3  # files of other formats have other names
 
 # Single-precision constants: a Python number would make numba compute in double precision.
 ZERO, HALF, ONE, TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
@@ -25,10 +25,11 @@ def kernel(*, fast_math: bool = True) -> Callable[[FunctionType], Any]:
     may come from other files, so this decorator makes them part of the name under which numba finds the result.
     Kernels of other files must not be called, as changes of those would not be noticed.
 
-    Functions with fast math whose name begins with an underscore are inlined wherever they are called. numba compiles
-    what is not inlined once by itself and once with each caller. The process that compiles would call the first of
-    these, later ones, which load the caller from the disk, the other, whose sums can be in another order: the first run
-    after an installation would give other bits than all later ones.
+    Functions whose name begins with an underscore are inlined wherever they are called. numba compiles what is not
+    inlined once by itself and once with each caller. The process that compiles would call the first of these, later
+    ones, which load the caller from the disk, the other, whose sums can be in another order with fast math: the first
+    run after an installation would give other bits than all later ones. Calls also cost as much as small functions:
+    projecting Gaussians takes half the time without.
 
     Args:
         fast_math: whether sums may be reordered and fused with products.
@@ -38,7 +39,7 @@ def kernel(*, fast_math: bool = True) -> Callable[[FunctionType], Any]:
         options["fastmath"] = set(_FAST_MATH)
 
     def compiled(function: FunctionType) -> Any:
-        inlined = fast_math and function.__name__.startswith("_")
+        inlined = function.__name__.startswith("_")
         constants = {name: repr(value) for name, value in function.__globals__.items() if _is_constant(name, value)}
         described = repr((sorted(constants.items()), fast_math, _FAST_MATH, inlined, _CACHE_FORMAT))
         function.__qualname__ += f"_{hashlib.sha256(described.encode()).hexdigest()[:12]}"

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from ds4d.core import sigmoid
-from ds4d.fusion.sampling_cpu import sum_of_samples, supports
+from ds4d.fusion.sampling_cpu import see_points, sum_of_samples, supports, visible_mean
 from ds4d.geometry import project_points
 from ds4d.types import Cameras
 
@@ -110,6 +110,17 @@ class PointSamples:
         maps = torch.einsum("c,...chw->...hw", weight, self._maps)
         return _sample(maps.unsqueeze(-3), self._positions, align_corners=False)[..., 0]
 
+    def visible_mean(
+        self, visible: Float[Tensor, "*T V N"], score: Float[Tensor, " C"], bonus: Float[Tensor, ""]
+    ) -> Float[Tensor, "*T N C"] | None:
+        """The mean by weights proportional to visibility times exp(score . sample + bonus of view 0), by one kernel.
+
+        None where there is no kernel for it: on other devices than the CPU, and for gradients of the visibility.
+        """
+        if not supports(self._maps, self._positions, visible, score, bonus) or visible.requires_grad:
+            return None
+        return visible_mean(self._maps, self._positions, visible, score, bonus)
+
     def weighted_sum(self, weights: Float[Tensor, "*T V N"]) -> Float[Tensor, "*T N C"]:
         """The sum over the views of weight times sample."""
         if supports(self._maps, self._positions, weights):
@@ -186,6 +197,39 @@ def mean_over_views(
     sum_of_weights = seen.sum(-2)[..., None]
     # A point that is barely seen has a part of each value, so that nothing jumps where it disappears.
     return (total + _BARELY_SEEN * otherwise) / (sum_of_weights + _BARELY_SEEN)
+
+
+def locate(
+    points: Float[Tensor, "*T N 3"],
+    cameras: Cameras,
+    *,
+    depths: Float[Tensor, "*T V 1 _ _"] | None,
+    warps: Float[Tensor, "*T V 2 _ _"] | None,
+    tolerance: float,
+) -> tuple[Float[Tensor, "*T V N 2"], Float[Tensor, "*T V N"]]:
+    """Where every view shows the points, in normalized image coordinates, and their visibility in it.
+
+    Args:
+        points: points of each time, in the cameras' world; no gradient reaches them.
+        cameras: cameras of the views [V], or of each time [*T, V].
+        depths: rendered depths for the depth test (`visibility`); without, a view sees all points inside its image.
+        warps: warps of the views' images (`sample_at_points`).
+        tolerance: of the depth test, world units.
+    """
+    points = points.detach()
+    if points.ndim == 3 and supports(points, cameras.viewmats, cameras.Ks):
+        if cameras.viewmats.ndim == 3:
+            cameras = cameras.expand_times(len(points))
+        images = None if depths is None else depths.detach().squeeze(-3)
+        size, warps = (cameras.width, cameras.height), None if warps is None else warps.detach().to(points.dtype)
+        return see_points(
+            points, cameras.viewmats, cameras.Ks, size, _NEAR, depths=images, tolerance=tolerance, warps=warps
+        )
+    positions, in_view, point_depths = project_to_images(points, cameras)
+    visible = in_view.to(points.dtype)
+    if depths is not None:
+        visible = visibility_at(depths.to(points.dtype), positions, in_view, point_depths, tolerance=tolerance)
+    return warp_positions(positions, warps), visible  # the depths are rendered, and so not warped
 
 
 def _weighted_again(maps: Tensor, positions: Tensor, weights: Tensor) -> Tensor:

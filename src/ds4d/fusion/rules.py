@@ -138,6 +138,9 @@ class Visible(FusionRule):
         self, samples: PointSamples, visible: Float[Tensor, "*T V N"], compared: PointSamples | None = None
     ) -> Float[Tensor, "*T N C"]:
         """a(i) = sum over j of w(i,j) p(i,j), w proportional to visibility times exp(u . p(i,j) + bonus of view 0)."""
+        fused = samples.visible_mean(visible, self.score.weight[0], self.input_bonus)
+        if fused is not None:
+            return fused
         scores = samples.scores(self.score.weight[0])
         scores = torch.cat((scores[..., :1, :] + self.input_bonus, scores[..., 1:, :]), dim=-2)
         return _weighted_mean(samples, _softmax(scores, visible))

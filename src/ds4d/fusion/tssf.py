@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ds4d.core import check_choices, check_ranges, is_fused
-from ds4d.fusion.point_sampling import PointSamples, project_to_images, visibility_at, warp_positions
+from ds4d.fusion.point_sampling import PointSamples, locate
 from ds4d.fusion.rules import RULES, RuleName, Visible
 from ds4d.fusion.visible_cuda import fuse_visible
 from ds4d.types import Cameras
@@ -28,7 +28,8 @@ class FusionConfig:
             through the HexPlane alone.
         distance_channels: number of principal components in which the rule `distance` compares views.
         depth_size: height in pixels of the depth images that the rule `visible` tests against.
-        depth_every: number of steps after which these depth images are outdated; densification outdates them, too.
+        depth_every: number of steps after which these depth images are outdated, and rendered before they are read;
+            a step of training that renders a view replaces its depth image, too.
         tolerance: distance behind the rendered surface at which visibility is 0.5, normalized units (the object has
             radius 0.5).
         hidden_only: give features to the points that the input view does not see, by the depth test; those that it
@@ -139,20 +140,13 @@ class Tssf(nn.Module):
         if isinstance(self.rule, Visible) and not self.config.hidden_only and is_fused("fusion", reduced, points):
             assert depths is not None  # checked
             return self._fused(self.rule, reduced, points, cameras, valid, depths, warps)
-        positions, in_view, point_depths = project_to_images(points, cameras)
-        if (
-            depths is not None and self.rule.needs_depths
-        ):  # rendered from the Gaussians, so positions are not warped yet
-            tolerance = self.config.tolerance
-            visible = visibility_at(depths.to(reduced.dtype), positions, in_view, point_depths, tolerance=tolerance)
-        else:
-            visible = in_view.to(reduced.dtype)
+        tested = depths if self.rule.needs_depths else None
+        positions, visible = locate(points, cameras, depths=tested, warps=warps, tolerance=self.config.tolerance)
+        visible = visible.to(reduced.dtype)
         if valid is not None:
             visible = visible * valid[..., None]
-        is_hidden = None
-        if self.config.hidden_only:
-            is_hidden = 1 - self._seen_by_input(depths, positions, in_view, point_depths, valid)
-        positions, compared = warp_positions(positions, warps), None
+        is_hidden = 1 - self._seen_by_input(points, cameras, depths, valid) if self.config.hidden_only else None
+        compared = None
         if distance_maps is not None and self.rule.needs_distances:
             compared = PointSamples(distance_maps.to(reduced.dtype), positions)
         fused = self.rule(PointSamples(reduced, positions), visible, compared)
@@ -178,23 +172,12 @@ class Tssf(nn.Module):
         )
 
     def _seen_by_input(
-        self,
-        depths: Tensor | None,
-        positions: Float[Tensor, "*T V N 2"],
-        in_view: Tensor,
-        point_depths: Float[Tensor, "*T V N"],
-        valid: Tensor | None,
+        self, points: Float[Tensor, "*T N 3"], cameras: Cameras, depths: Tensor | None, valid: Tensor | None
     ) -> Float[Tensor, "*T N"]:
         """Visibility of the points in the input view, by the depth test."""
         assert depths is not None  # checked
-        first = (..., slice(0, 1), slice(None))
-        seen = visibility_at(
-            depths[..., :1, :, :, :].to(positions.dtype),
-            positions[..., :1, :, :],
-            in_view[first],
-            point_depths[first],
-            tolerance=self.config.tolerance,
-        )
+        first = depths[..., :1, :, :, :]
+        _, seen = locate(points, cameras[..., :1], depths=first, warps=None, tolerance=self.config.tolerance)
         return seen[..., 0, :] if valid is None else seen[..., 0, :] * valid[..., :1]
 
     def _check(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ds4d.core import check_ranges
+from ds4d.losses.view_correction_cpu import corrected, supports
 
 
 @dataclass(frozen=True)
@@ -93,16 +94,22 @@ class ViewCorrection(nn.Module):
             times: time of each image in [0, 1].
             views: view index of each image.
         """
-        behind = (1 - alphas) * backgrounds[..., None, None]
-        corrected = (colors - behind) * self.gains(times, views)[..., None, None] + behind
         height, width = colors.shape[-2:]
-        rows = _interpolation_weights(self.config.grid, height, colors.device)
-        columns = _interpolation_weights(self.config.grid, width, colors.device)
-        warps = rows @ self.warps(times, views) @ columns.T
+        rows = _interpolation_weights(self.config.grid, height, colors)
+        columns = _interpolation_weights(self.config.grid, width, colors)
+        gains, warps = self.gains(times, views), self.warps(times, views)
+        if supports(colors, alphas):
+            is_generated = self.is_generated.index_select(0, views)
+            images = torch.cat((colors, alphas), dim=1)
+            images = corrected(images, is_generated, backgrounds, gains, warps, rows, columns)
+            return images[:, :3], images[:, 3:]
+        behind = (1 - alphas) * backgrounds[..., None, None]
+        brightened = (colors - behind) * gains[..., None, None] + behind
+        warps = rows @ warps @ columns.T
         ys = (torch.arange(height, device=colors.device) + 0.5) * (2 / height) - 1
         xs = (torch.arange(width, device=colors.device) + 0.5) * (2 / width) - 1
         positions = torch.stack((xs + warps[:, 0], ys[:, None] + warps[:, 1]), dim=-1)
-        images = torch.cat((corrected, alphas), dim=1)
+        images = torch.cat((brightened, alphas), dim=1)
         warped = F.grid_sample(images, positions, padding_mode="border", align_corners=False)
         return warped[:, :3], warped[:, 3:]
 
@@ -118,10 +125,10 @@ class ViewCorrection(nn.Module):
         return torch.lerp(first, second, weight.expand_as(first))
 
 
-def _interpolation_weights(points: int, pixels: int, device: torch.device) -> Float[Tensor, "pixels points"]:
+def _interpolation_weights(points: int, pixels: int, like: Tensor) -> Float[Tensor, "pixels points"]:
     """Linear interpolation weights of control points for pixels; the outer points lie on the outer pixels.
 
     Products with these equal bilinear interpolation, whose gradient a GPU would have to accumulate in a few cells.
     """
-    positions = torch.linspace(0, points - 1, pixels, device=device)
-    return (1 - (positions[:, None] - torch.arange(points, device=device)).abs()).clamp_min(0)
+    positions = torch.linspace(0, points - 1, pixels, dtype=like.dtype, device=like.device)
+    return (1 - (positions[:, None] - torch.arange(points, device=like.device)).abs()).clamp_min(0)

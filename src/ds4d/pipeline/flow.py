@@ -63,7 +63,8 @@ def iter_run(
         input: a video file, a folder of its frames, or a folder of views (see `ds4d.data.load_views`).
         output: folder of the run, new or empty unless `resume` is set (see `ds4d.runs.folder`). Nothing is written
             before the input has been read and checked.
-        preset: settings to start from: `tiny`, `cpu`, `fast` or `paper`; by default `fast` on CUDA, else `cpu`.
+        preset: settings to start from: `draft`, `tiny`, `cpu`, `fast` or `paper`; by default `fast` on CUDA, else
+            `cpu`.
         config: settings to start from in place of a preset: a `GenerateConfig`, or the config.json of an earlier run.
         overrides: settings that differ, by dotted names: {"training.dynamic_steps": 2000, "views.size": 256}.
         seed: random seed; by default that of the settings, 0 in presets.

@@ -42,7 +42,9 @@ class Project(torch.autograd.Function):
         radii = torch.empty(images, count, 2, dtype=torch.int32)
         planes = (settings.near_plane, settings.far_plane)
         filled = [x.numpy() for x in (means2d, conics, depths, radii)]
-        parallel_for(project, images * count, _GAUSSIANS, *arrays, width, height, *planes, settings.eps2d, *filled)
+        parallel_for(
+            project, arrays[0].shape[0] * count, _GAUSSIANS, *arrays, width, height, *planes, settings.eps2d, *filled
+        )
         ctx.save_for_backward(*tensors[:3], *tensors[4:], conics, radii)
         ctx.size = (width, height)
         ctx.mark_non_differentiable(radii)

@@ -11,6 +11,7 @@ from ds4d.scene.frame_features import cache_features as cache_features
 from ds4d.scene.frame_features import cache_video_features as cache_video_features
 from ds4d.scene.frame_features import dynamic_shares as dynamic_shares
 from ds4d.scene.frame_features import with_dynamic_weights as with_dynamic_weights
+from ds4d.scene.images import depth_images as depth_images
 from ds4d.scene.images import render_depths as render_depths
 from ds4d.scene.images import render_over as render_over
 from ds4d.scene.images import render_rgb as render_rgb

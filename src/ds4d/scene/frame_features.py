@@ -169,19 +169,25 @@ class FrameFeatureCache(nn.Module):
         )
 
     @torch.no_grad()
-    def update_depths(self, rows: Int[Tensor, " B"], depths: Float[Tensor, "B V 1 _ _"]) -> None:
+    def update_depths(
+        self, rows: Int[Tensor, " B"], depths: Float[Tensor, "B K 1 _ _"], views: Int[Tensor, "B K"] | None = None
+    ) -> None:
         """Replaces the depth images of some frames.
 
         Args:
             rows: frame indices.
             depths: rendered depths along the camera's z axis; 0 where nothing is rendered.
+            views: the views of each frame whose images these are; None for all.
 
         Raises:
             ValueError: the fusion rule uses no depth images.
         """
         if self.depths is None:
             raise ValueError("update_depths: the fusion rule must be `visible`, got one without depth images.")
-        self.depths[rows] = depths.to(self.depths.dtype)
+        if views is None:
+            self.depths[rows] = depths.to(self.depths.dtype)
+        else:
+            self.depths[rows[:, None], views] = depths.to(self.depths.dtype)
 
     @torch.no_grad()
     def update_warps(self, warps: Float[Tensor, "T V 2 _ _"]) -> None:

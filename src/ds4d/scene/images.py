@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
+from torch.nn import functional as F
 
 from ds4d.scene.base import Scene
 from ds4d.scene.dynamic_gaussians import DynamicGaussians
@@ -76,8 +77,28 @@ def render_depths(scene: DynamicGaussians, renderer: Renderer, rows: Int[Tensor,
         changes = motion.changes(raw.means, features.times[some], features.at_frames(some))
         gaussians = motion.field.apply_changes(raw, changes).activate()
         rendering = renderer.render(gaussians, small.expand_times(len(some)))
-        depths.append(torch.where(rendering.alphas > 0.5, rendering.depths, 0))
+        depths.append(depth_images(rendering, width, height))
     return torch.cat(depths)
+
+
+@torch.no_grad()
+def depth_images(rendering: Rendering, width: int, height: int) -> Float[Tensor, "*T V 1 h w"]:
+    """The depth images that the occlusion test reads, from renderings of any size.
+
+    Args:
+        rendering: renderings of the whole object.
+        width: of the depth images, pixels.
+        height: of the depth images, pixels.
+
+    Returns:
+        Depths along the camera's z axis, 0 where the alpha is at most 0.5.
+    """
+    depths = torch.where(rendering.alphas > 0.5, rendering.depths, 0)
+    if depths.shape[-2:] == (height, width):
+        return depths
+    # Single pixels, not means: between a surface and what is behind it there is no surface.
+    flat = F.interpolate(depths.flatten(0, -4), size=(height, width), mode="nearest-exact")
+    return flat.unflatten(0, depths.shape[:-3])
 
 
 def _render(scene: Scene, renderer: Renderer, cameras: Cameras, times: Float[Tensor, " T"]) -> Iterator[Rendering]:

@@ -16,7 +16,7 @@ from ds4d.training.checkpoint_state import check_state
 from ds4d.training.events import TrainingDiverged
 from ds4d.training.trainer import Trainer
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 def save_checkpoint(trainer: Trainer, path: Path) -> None:
@@ -113,7 +113,7 @@ def _read(path: Path) -> dict[str, Any]:
             f"checkpoint: {path} is damaged ({error}). Remove it with the files beside it, and resume: the fit begins "
             "anew."
         ) from error
-    reader = "ds4d 0.1" if version == 1 else "a newer ds4d"
+    reader = {1: "ds4d 0.1", 2: "the ds4d that wrote it"}.get(version, "a newer ds4d")
     raise ValueError(
         f"checkpoint: {path} must have format {FORMAT_VERSION}, got {version}. Resume with {reader}, which reads it, "
         "or start in another folder."

@@ -5,8 +5,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from ds4d.core import large_tensor, release_pages
+from ds4d.core import large_tensor, parallel_for, release_pages
 from ds4d.types import FrameBatch, MultiViewVideo
+
+_IMAGES = 1  # worth handing to another thread
 
 
 class TrainingImages:
@@ -54,7 +56,10 @@ class TrainingImages:
             width: width in pixels.
             height: height in pixels.
         """
-        if self._resident is not None:
+        factor = self.video.frames.width // width
+        if self._resident is not None and self._resident.device.type == "cpu" and self._divides(factor, width, height):
+            rgba = self._averaged(self._resident, times, views, factor)
+        elif self._resident is not None:
             rgba = self._resident[times.to(self.device), views.to(self.device)].float() / 255
         else:
             full = self.video.gather(times, views)
@@ -62,6 +67,19 @@ class TrainingImages:
         if (rgba.shape[-1], rgba.shape[-2]) != (width, height):
             rgba = F.interpolate(rgba, size=(height, width), mode="area")
         return FrameBatch(rgba[:, :3], rgba[:, 3:])
+
+    def _divides(self, factor: int, width: int, height: int) -> bool:
+        """Whether each pixel of images of a size is a square of this many whole pixels on each side."""
+        return factor > 0 and (factor * width, factor * height) == (self.video.frames.width, self.video.frames.height)
+
+    @staticmethod
+    def _averaged(images: Tensor, times: Tensor, views: Tensor, factor: int) -> Float[Tensor, "B 4 H W"]:
+        from ds4d.training.images_kernel import average  # imports numba
+
+        out = torch.empty(len(times), 4, images.shape[-2] // factor, images.shape[-1] // factor)
+        arrays = [x.numpy() for x in (images, times, views)]
+        parallel_for(average, len(times), _IMAGES, *arrays, factor, out.numpy())
+        return out
 
     def weights(
         self, times: Int[Tensor, " B"], views: Int[Tensor, " B"], width: int, height: int

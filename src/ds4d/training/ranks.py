@@ -37,6 +37,7 @@ class Share:
         part: number of its images by that of all; 0 where there are fewer images than processes, and this one renders
             an image that does not count; None where one process renders all.
         times: its times among those of the step.
+        views: its views among those of each time.
         leads: whether no process before it has the same times.
     """
 
@@ -44,6 +45,7 @@ class Share:
     all_views: Int[Tensor, " A"] | None = None
     part: float | None = None
     times: slice = field(default_factory=lambda: slice(None))
+    views: slice = field(default_factory=lambda: slice(None))
     leads: bool = True
 
 
@@ -103,7 +105,7 @@ class Ranks:
             views = slice(0, 1)
         own = SampleBatch(batch.times[times], batch.views[times, views], batch.backgrounds[times, views])
         part = 0.0 if is_idle else own.views.numel() / batch.views.numel()
-        return Share(own, batch.views.flatten(), part, times, self.number == first)
+        return Share(own, batch.views.flatten(), part, times, views, self.number == first)
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         """Replaces tensors, of one data type on one device, by their sums over all processes.

@@ -15,7 +15,7 @@ from ds4d.core import freed_memory_kept, release_pages
 from ds4d.losses import LossInputs, Objective, ViewCorrection
 from ds4d.losses.view_loss import ViewLoss
 from ds4d.metrics import Lpips
-from ds4d.scene import DynamicGaussians, Resampling, render_depths
+from ds4d.scene import DynamicGaussians, Resampling, depth_images, render_depths
 from ds4d.shapes import nearest_neighbors
 from ds4d.training.cuda_graphs import CUDAGraphed, Readback, quick_collections
 from ds4d.training.densification import Densification, prune_outliers
@@ -27,6 +27,7 @@ from ds4d.training.sampling import SampleBatch, Sampler
 from ds4d.training.schedule import Schedule, TrainingConfig
 from ds4d.types import Cameras, Gaussians, MultiViewVideo, Renderer, Rendering
 
+_NEVER = -(2**40)  # a step so long ago that everything of it is outdated
 _DEPTHS_AT_ONCE = 16  # frames whose depth images are rendered before they are stored
 
 
@@ -76,7 +77,7 @@ class Trainer:
         self.schedule = Schedule(config, video, scene.motion is not None, known_frame)
         self.generator = torch.Generator().manual_seed(seed)
         self.sampler = Sampler(video.valid, self.generator)
-        self.stale_depths = torch.ones(video.num_times, dtype=torch.bool)  # frames whose depth images are outdated
+        self.depth_steps = torch.full_like(video.valid, _NEVER, dtype=torch.int64)  # when depth images were rendered
         self.images = TrainingImages(video, scene.device, config.image_cache_bytes)
         self.view_correction = self._make_view_correction()
         self._update_warps()
@@ -136,7 +137,7 @@ class Trainer:
             "densification": self.densification.state_dict(),
             "sampler": self.sampler.state_dict(),
             "generator": self.generator.get_state(),
-            "stale_depths": self.stale_depths,
+            "depth_steps": self.depth_steps,
             "neighbors": self.neighbors,
         }
         if self.view_correction is not None:
@@ -160,7 +161,7 @@ class Trainer:
         self.densification.load_state_dict(state["densification"])
         self.sampler.load_state_dict(state["sampler"])
         self.generator.set_state(state["generator"])
-        self.stale_depths = state["stale_depths"].clone()
+        self.depth_steps = state["depth_steps"].clone()
         self.neighbors = state["neighbors"].to(self.scene.device)
         self.step = state["step"]
         self.seconds = state["seconds"]
@@ -172,8 +173,6 @@ class Trainer:
 
     def _take_step(self) -> tuple[float, dict[str, float]]:
         """One step; returns the total loss and each loss before its weight."""
-        if self._depths_are_due():
-            self.stale_depths[:] = True
         batch = self.schedule.sample(self.step, self.sampler)
         if not self.is_static_stage:
             self._update_depths(batch.times)
@@ -181,6 +180,7 @@ class Trainer:
         there = share.batch.on(self.scene.device)
         gaussians = self._gaussians_at(there)
         renderings = [self.renderer.render(gaussians, self._cameras(there), backgrounds=there.backgrounds)]
+        self._keep_depths(batch, share, renderings[0])
         total, values = self._losses(self._loss_inputs(share, there, renderings[0], gaussians.means))
         if self.guide is not None:
             total, values[self.guide.name], more = self._guided(self.guide, batch, share, gaussians, total)
@@ -295,26 +295,35 @@ class Trainer:
         count = self.config.neighbors if self.objective.needs_neighbors else 0
         return nearest_neighbors(self.scene.gaussians.means.detach(), count)
 
-    def _depths_are_due(self) -> bool:
-        """Whether all depth images are outdated from this step on: at regular intervals, and after densification."""
-        motion = self.scene.motion
-        if self.is_static_stage or motion is None or motion.tssf is None:
-            return False
-        done = self.step - self.config.static_steps
-        is_densified = self.densification.is_due(self.step, self.config.total_steps)
-        return done % motion.tssf.config.depth_every == 0 or is_densified
-
     def _update_depths(self, frames: Tensor) -> None:
         """Renders the outdated depth images among these frames, which the occlusion test of the fusion reads next."""
         motion = self.scene.motion
         if motion is None or motion.tssf is None or motion.features is None or not motion.tssf.config.needs_depths:
             return
-        outdated = frames[self.stale_depths[frames]]
+        is_outdated = self.video.valid & (self.depth_steps <= self.step - motion.tssf.config.depth_every)
+        outdated = frames[is_outdated[frames].any(1)]
         for some in outdated.split(_DEPTHS_AT_ONCE) if len(outdated) else ():
             rows = some.to(self.scene.device)
             motion.features.update_depths(rows, render_depths(self.scene, self.renderer, rows))
-            self.stale_depths[some] = False
+            self.depth_steps[some] = self.step
             release_pages()
+
+    def _keep_depths(self, batch: SampleBatch, share: Share, rendering: Rendering) -> None:
+        """Replaces the depth images of the views that a dynamic step has rendered: none has to be rendered for them."""
+        motion = self.scene.motion
+        if self.is_static_stage or motion is None or motion.features is None or motion.features.depths is None:
+            return
+        height, width = motion.features.depths.shape[-2:]
+        depths = depth_images(rendering, width, height)
+        if self.ranks.count > 1:
+            of_all = depths.new_zeros(*batch.views.shape, 1, height, width)
+            if share.part:
+                of_all[share.times, share.views] = depths
+            self.ranks.add_up([of_all])
+            depths = of_all
+        there = batch.on(self.scene.device)
+        motion.features.update_depths(there.times, depths, there.views)
+        self.depth_steps[batch.times[:, None], batch.views] = self.step
 
     @torch.no_grad()
     def _update_warps(self) -> None:

@@ -32,8 +32,8 @@ class GenerateArguments:
         input: video file or folder of numbered images that show one object; or folder of multi-view frames: ref/ and
             zero123/ (STAG4D, ds4d multiview), or transforms_<split>.json with their images (D-NeRF, Blender).
         output: folder for the run, new or empty except with --resume.
-        preset: settings to start from, which the other options change: tiny (a minute), cpu, fast (one GPU) or paper
-            (needs pretrained weights); by default fast on CUDA, else cpu.
+        preset: settings to start from, which the other options change: draft (a first look), tiny (a minute), cpu, fast
+            (one GPU) or paper (needs pretrained weights); by default fast on CUDA, else cpu.
         config: config.json of an earlier run to start from, in place of a preset.
         device: compute device; auto uses CUDA if it is available.
         gpus: number of GPUs of this machine that share the work of the fit; with --device cpu, number of processes

@@ -31,11 +31,11 @@ def _rotation(quats, t, n):
 def _camera_point(viewmats, i, means, t, n):
     """Gaussian (t, n)'s center in camera i."""
     x, y, z = float(means[t, n, 0]), float(means[t, n, 1]), float(means[t, n, 2])
-    m = viewmats[i]
+    m = viewmats
     return (
-        m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3],
-        m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3],
-        m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3],
+        m[i, 0, 0] * x + m[i, 0, 1] * y + m[i, 0, 2] * z + m[i, 0, 3],
+        m[i, 1, 0] * x + m[i, 1, 1] * y + m[i, 1, 2] * z + m[i, 1, 3],
+        m[i, 2, 0] * x + m[i, 2, 1] * y + m[i, 2, 2] * z + m[i, 2, 3],
     )
 
 
@@ -50,69 +50,70 @@ def _clamped_slope(slope, focal, center, size):
 
 @no_type_check
 @kernel(fast_math=False)
-def _camera_axes(viewmats, i, row0, row1, row2, scales, t, n):
-    """Columns k = 0..2 of R_camera R_gaussian diag(scales), one (x, y, z) per scaled axis of the Gaussian."""
-    m = viewmats[i]
-    s = scales[t, n]
-    axis0 = (row0[0] * s[0], row1[0] * s[0], row2[0] * s[0])
-    axis1 = (row0[1] * s[1], row1[1] * s[1], row2[1] * s[1])
-    axis2 = (row0[2] * s[2], row1[2] * s[2], row2[2] * s[2])
-    return _rotate(m, axis0), _rotate(m, axis1), _rotate(m, axis2)
+def _scaled_axes(row0, row1, row2, scales, t, n):
+    """Columns k = 0..2 of R_gaussian diag(scales), one (x, y, z) per scaled axis of the Gaussian."""
+    s0, s1, s2 = float(scales[t, n, 0]), float(scales[t, n, 1]), float(scales[t, n, 2])
+    axis0 = (row0[0] * s0, row1[0] * s0, row2[0] * s0)
+    axis1 = (row0[1] * s1, row1[1] * s1, row2[1] * s1)
+    axis2 = (row0[2] * s2, row1[2] * s2, row2[2] * s2)
+    return axis0, axis1, axis2
 
 
 @no_type_check
 @kernel(fast_math=False)
-def _rotate(m, v):
-    """R_camera @ v."""
+def _image_axes(m, i, sx, sy):
+    """Rows of the projection near a point of the slopes (sx, sy), before the factors jx and jy: world to pixels."""
+    across = (m[i, 0, 0] - sx * m[i, 2, 0], m[i, 0, 1] - sx * m[i, 2, 1], m[i, 0, 2] - sx * m[i, 2, 2])
+    down = (m[i, 1, 0] - sy * m[i, 2, 0], m[i, 1, 1] - sy * m[i, 2, 1], m[i, 1, 2] - sy * m[i, 2, 2])
+    return across, down
+
+
+@no_type_check
+@kernel(fast_math=False)
+def _rotate_back(m, i, v):
+    """R_camera^T @ v for camera i."""
     return (
-        m[0, 0] * v[0] + m[0, 1] * v[1] + m[0, 2] * v[2],
-        m[1, 0] * v[0] + m[1, 1] * v[1] + m[1, 2] * v[2],
-        m[2, 0] * v[0] + m[2, 1] * v[1] + m[2, 2] * v[2],
+        m[i, 0, 0] * v[0] + m[i, 1, 0] * v[1] + m[i, 2, 0] * v[2],
+        m[i, 0, 1] * v[0] + m[i, 1, 1] * v[1] + m[i, 2, 1] * v[2],
+        m[i, 0, 2] * v[0] + m[i, 1, 2] * v[1] + m[i, 2, 2] * v[2],
     )
 
 
 @no_type_check
 @kernel(fast_math=False)
-def _rotate_back(m, v):
-    """R_camera^T @ v."""
-    return (
-        m[0, 0] * v[0] + m[1, 0] * v[1] + m[2, 0] * v[2],
-        m[0, 1] * v[0] + m[1, 1] * v[1] + m[2, 1] * v[2],
-        m[0, 2] * v[0] + m[1, 2] * v[1] + m[2, 2] * v[2],
-    )
+def _dot(a, b):
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 @no_type_check
 @kernel(fast_math=False)
 def _project_one(
-    i, t, n, means, quats, scales, opacities, viewmats, Ks, width, height, near, far, eps2d,
-    means2d, conics, depths, radii,
-):  # fmt: skip
+    i, t, n, axes, opacity, means, viewmats, Ks, width, height, near, far, eps2d, means2d, conics, depths, radii
+):
     """Gaussian n of time t into image i."""
     x, y, z = _camera_point(viewmats, i, means, t, n)
     depths[i, n] = z
-    means2d[i, n] = 0
-    conics[i, n] = 0
-    radii[i, n] = 0
+    means2d[i, n, 0], means2d[i, n, 1] = 0, 0  # number by number: a row would be a view, which is counted
+    conics[i, n, 0], conics[i, n, 1], conics[i, n, 2] = 0, 0, 0
+    radii[i, n, 0], radii[i, n, 1] = 0, 0
     if not near <= z <= far:  # written so that NaN fails the test
         return
     fx, fy, cx, cy = float(Ks[i, 0, 0]), float(Ks[i, 1, 1]), float(Ks[i, 0, 2]), float(Ks[i, 1, 2])
-    slope_x, slope_y = x / z, y / z
+    per_depth = 1.0 / z
+    slope_x, slope_y = x * per_depth, y * per_depth
     px, py = fx * slope_x + cx, fy * slope_y + cy
     means2d[i, n, 0], means2d[i, n, 1] = px, py
-    opacity = float(opacities[t, n])
     if opacity < ALPHA_CUT:
         return
 
-    row0, row1, row2, _, _ = _rotation(quats, t, n)
     sx, sy = _clamped_slope(slope_x, fx, cx, width), _clamped_slope(slope_y, fy, cy, height)
-    jx, jy = fx / z, fy / z
-    xx, xy, yy = eps2d, 0.0, eps2d
-    for axis in _camera_axes(viewmats, i, row0, row1, row2, scales, t, n):
-        u, v = jx * (axis[0] - sx * axis[2]), jy * (axis[1] - sy * axis[2])
-        xx += u * u
-        xy += u * v
-        yy += v * v
+    jx, jy = fx * per_depth, fy * per_depth
+    across, down = _image_axes(viewmats, i, sx, sy)
+    u0, u1, u2 = jx * _dot(across, axes[0]), jx * _dot(across, axes[1]), jx * _dot(across, axes[2])
+    v0, v1, v2 = jy * _dot(down, axes[0]), jy * _dot(down, axes[1]), jy * _dot(down, axes[2])
+    xx = eps2d + u0 * u0 + u1 * u1 + u2 * u2
+    xy = u0 * v0 + u1 * v1 + u2 * v2
+    yy = eps2d + v0 * v0 + v1 * v1 + v2 * v2
     determinant = xx * yy - xy * xy
     if not determinant > 0:
         return
@@ -133,18 +134,22 @@ def project(
     first, end, means, quats, scales, opacities, viewmats, Ks, width, height, near, far, eps2d,
     means2d, conics, depths, radii,
 ):  # fmt: skip
-    """Fills means2d [I,N,2], conics [I,N,3], depths [I,N] and radii [I,N,2] (0 if not visible). Items: I * N.
+    """Fills means2d [I,N,2], conics [I,N,3], depths [I,N] and radii [I,N,2] (0 if not visible). Items: T * N.
 
     Args are means [T,N,3], quats [T,N,4], scales [T,N,3], opacities [T,N], viewmats [I,4,4], Ks [I,3,3].
     """
-    images, count = depths.shape
-    views = images // max(1, means.shape[0])
+    times, count = means.shape[:2]
+    views = viewmats.shape[0] // max(1, times)
     for item in range(first, end):
-        i, n = item // count, item % count
-        _project_one(
-            i, i // views, n, means, quats, scales, opacities, viewmats, Ks, width, height, near, far, eps2d,
-            means2d, conics, depths, radii,
-        )  # fmt: skip
+        t, n = item // count, item % count
+        row0, row1, row2, _, _ = _rotation(quats, t, n)
+        axes = _scaled_axes(row0, row1, row2, scales, t, n)
+        opacity = float(opacities[t, n])
+        for i in range(t * views, (t + 1) * views):
+            _project_one(
+                i, t, n, axes, opacity, means, viewmats, Ks, width, height, near, far, eps2d,
+                means2d, conics, depths, radii,
+            )  # fmt: skip
 
 
 @no_type_check
@@ -161,16 +166,10 @@ def _scale(factor, a):
 
 @no_type_check
 @kernel(fast_math=False)
-def _dot(a, b):
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-
-
-@no_type_check
-@kernel(fast_math=False)
-def _covariance_gradient(conic, d_conic):
-    """dL/dcovariance = -conic dL/dconic conic, as (xx, xy, yy); the middle of d_conic is for both off-diagonals."""
-    a, b, c = float(conic[0]), float(conic[1]), float(conic[2])
-    d_a, d_b, d_c = float(d_conic[0]), 0.5 * float(d_conic[1]), float(d_conic[2])
+def _covariance_gradient(conics, d_conics, i, n):
+    """dL/dcovariance = -conic dL/dconic conic, as (xx, xy, yy); the middle of d_conics is for both off-diagonals."""
+    a, b, c = float(conics[i, n, 0]), float(conics[i, n, 1]), float(conics[i, n, 2])
+    d_a, d_b, d_c = float(d_conics[i, n, 0]), 0.5 * float(d_conics[i, n, 1]), float(d_conics[i, n, 2])
     left_xx, left_xy = a * d_a + b * d_b, a * d_b + b * d_c
     left_yx, left_yy = b * d_a + c * d_b, b * d_b + c * d_c
     return -(left_xx * a + left_xy * b), -(left_xx * b + left_xy * c), -(left_yx * b + left_yy * c)
@@ -178,17 +177,12 @@ def _covariance_gradient(conic, d_conic):
 
 @no_type_check
 @kernel(fast_math=False)
-def _axis_gradient(axis, jx, jy, sx, sy, d_covariance):
-    """Gradients of one scaled camera-space axis, and its terms in those of jx, jy, sx, sy.
-
-    The axis projects to u = jx (x - sx z), v = jy (y - sy z), and adds its outer product to the covariance.
-    """
-    x, y = axis[0] - sx * axis[2], axis[1] - sy * axis[2]
-    u, v = jx * x, jy * y
+def _axis_gradient(axis, across, down, jx, jy, d_covariance):
+    """Gradients of u = jx across . axis and v = jy down . axis, whose outer product an axis adds to the covariance."""
+    u, v = jx * _dot(across, axis), jy * _dot(down, axis)
     d_u = 2 * (d_covariance[0] * u + d_covariance[1] * v)
     d_v = 2 * (d_covariance[1] * u + d_covariance[2] * v)
-    d_axis = (jx * d_u, jy * d_v, -jx * sx * d_u - jy * sy * d_v)
-    return d_axis, x * d_u, y * d_v, -jx * axis[2] * d_u, -jy * axis[2] * d_v
+    return jx * d_u, jy * d_v
 
 
 @no_type_check
@@ -214,11 +208,11 @@ def _quat_gradient(quat, inverse_length, column0, column1, column2):
 
 @no_type_check
 @kernel(fast_math=False)
-def _image_gradient(
-    i, t, n, means, viewmats, Ks, width, height, row0, row1, row2, scales, conics,
-    d_means2d, d_conics, d_depth,
-):  # fmt: skip
-    """Gradients of a Gaussian's center and of its three scaled axes from one image, in world coordinates."""
+def _image_gradient(i, t, n, axes, means, viewmats, Ks, width, height, conics, d_means2d, d_conics, d_depth, d_axes):
+    """Gradients of a Gaussian's center and of its three scaled axes from one image, in world coordinates.
+
+    Returns that of the center, and `d_axes` with those of the axes added.
+    """
     x, y, z = _camera_point(viewmats, i, means, t, n)
     fx, fy, cx, cy = float(Ks[i, 0, 0]), float(Ks[i, 1, 1]), float(Ks[i, 0, 2]), float(Ks[i, 1, 2])
     per_depth = 1.0 / z
@@ -229,23 +223,27 @@ def _image_gradient(
     d_z = d_depth - slope_x * d_x - slope_y * d_y
 
     sx, sy = _clamped_slope(slope_x, fx, cx, width), _clamped_slope(slope_y, fy, cy, height)
-    d_covariance = _covariance_gradient(conics[i, n], d_conics[i, n])
-    axes = _camera_axes(viewmats, i, row0, row1, row2, scales, t, n)
-    grad0 = _axis_gradient(axes[0], jx, jy, sx, sy, d_covariance)
-    grad1 = _axis_gradient(axes[1], jx, jy, sx, sy, d_covariance)
-    grad2 = _axis_gradient(axes[2], jx, jy, sx, sy, d_covariance)
-    d_z -= (jx * (grad0[1] + grad1[1] + grad2[1]) + jy * (grad0[2] + grad1[2] + grad2[2])) * per_depth
+    d_covariance = _covariance_gradient(conics, d_conics, i, n)
+    across, down = _image_axes(viewmats, i, sx, sy)
+    du0, dv0 = _axis_gradient(axes[0], across, down, jx, jy, d_covariance)
+    du1, dv1 = _axis_gradient(axes[1], across, down, jx, jy, d_covariance)
+    du2, dv2 = _axis_gradient(axes[2], across, down, jx, jy, d_covariance)
+    d_axis0 = _add(d_axes[0], _add(_scale(du0, across), _scale(dv0, down)))
+    d_axis1 = _add(d_axes[1], _add(_scale(du1, across), _scale(dv1, down)))
+    d_axis2 = _add(d_axes[2], _add(_scale(du2, across), _scale(dv2, down)))
+    d_across = _add(_add(_scale(du0, axes[0]), _scale(du1, axes[1])), _scale(du2, axes[2]))
+    d_down = _add(_add(_scale(dv0, axes[0]), _scale(dv1, axes[1])), _scale(dv2, axes[2]))
+    d_z -= (_dot(d_across, across) + _dot(d_down, down)) * per_depth
+    ahead = (float(viewmats[i, 2, 0]), float(viewmats[i, 2, 1]), float(viewmats[i, 2, 2]))
     if sx == slope_x:
-        d_sx = (grad0[3] + grad1[3] + grad2[3]) * per_depth
+        d_sx = -_dot(d_across, ahead) * per_depth
         d_x += d_sx
         d_z -= sx * d_sx
     if sy == slope_y:
-        d_sy = (grad0[4] + grad1[4] + grad2[4]) * per_depth
+        d_sy = -_dot(d_down, ahead) * per_depth
         d_y += d_sy
         d_z -= sy * d_sy
-    m = viewmats[i]
-    d_mean = _rotate_back(m, (d_x, d_y, d_z))
-    return d_mean, _rotate_back(m, grad0[0]), _rotate_back(m, grad1[0]), _rotate_back(m, grad2[0])
+    return _rotate_back(viewmats, i, (d_x, d_y, d_z)), (d_axis0, d_axis1, d_axis2)
 
 
 @no_type_check
@@ -256,19 +254,19 @@ def _gaussian_gradient(
 ):  # fmt: skip
     """Gaussian n of time t: sums over its images, in order."""
     row0, row1, row2, quat, inverse_length = _rotation(quats, t, n)
+    axes = _scaled_axes(row0, row1, row2, scales, t, n)
     zero = (0.0, 0.0, 0.0)
-    d_mean, d_axis0, d_axis1, d_axis2 = zero, zero, zero, zero
+    d_mean, d_axes = zero, (zero, zero, zero)
     for i in range(t * views, (t + 1) * views):
         d_depth = float(d_depths[i, n])
         if radii[i, n, 0] > 0:
-            grads = _image_gradient(
-                i, t, n, means, viewmats, Ks, width, height, row0, row1, row2, scales, conics,
-                d_means2d, d_conics, d_depth,
-            )  # fmt: skip
-            d_mean = _add(d_mean, grads[0])
-            d_axis0, d_axis1, d_axis2 = _add(d_axis0, grads[1]), _add(d_axis1, grads[2]), _add(d_axis2, grads[3])
+            d_point, d_axes = _image_gradient(
+                i, t, n, axes, means, viewmats, Ks, width, height, conics, d_means2d, d_conics, d_depth, d_axes
+            )
+            d_mean = _add(d_mean, d_point)
         else:
-            d_mean = _add(d_mean, _rotate_back(viewmats[i], (0.0, 0.0, d_depth)))
+            d_mean = _add(d_mean, _rotate_back(viewmats, i, (0.0, 0.0, d_depth)))
+    d_axis0, d_axis1, d_axis2 = d_axes
     d_means[t, n, 0], d_means[t, n, 1], d_means[t, n, 2] = d_mean
     d_scales[t, n, 0] = _dot((row0[0], row1[0], row2[0]), d_axis0)
     d_scales[t, n, 1] = _dot((row0[1], row1[1], row2[1]), d_axis1)
