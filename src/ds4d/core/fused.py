@@ -14,9 +14,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-FUSED_PARTS = ("hexplane", "fusion", "heads", "gaussians", "image_losses", "plane_losses", "rigidity")
+FUSED_PARTS = ("hexplane", "fusion", "heads", "gaussians", "image_losses", "plane_losses", "rigidity", "density")
 """What can run fused: reads of the HexPlane; TSSF's reads and softmax; trunk and heads of the field; activation of the
-moved Gaussians; l1, mse, ssim and mask; smoothness of the planes; rigidity."""
+moved Gaussians; l1, mse, ssim and mask; smoothness of the planes; rigidity; the sums that densification goes by."""
 
 # The parts that are on. A part belongs here once `benchmarks/fused_parts.py` has found it right and faster on a GPU.
 _ON: set[str] = set()

@@ -40,8 +40,12 @@ def run_heads(
         heads: ReLU, linear map, ReLU, linear map to at most 15 numbers; all as wide as the trunk.
     """
     layers = [[layer for layer in head.modules() if isinstance(layer, nn.Linear)] for head in heads]
-    middle = [torch.stack([getattr(inner, name) for inner, _ in layers]) for name in ("weight", "bias")]
-    last = [torch.cat([getattr(outer, name) for _, outer in layers]) for name in ("weight", "bias")]
+    if len(layers) == 1:  # nothing to be copied together
+        ((inner, outer),) = layers
+        middle, last = [inner.weight[None], inner.bias[None]], [outer.weight, outer.bias]
+    else:
+        middle = [torch.stack([getattr(inner, name) for inner, _ in layers]) for name in ("weight", "bias")]
+        last = [torch.cat([getattr(outer, name) for _, outer in layers]) for name in ("weight", "bias")]
     sizes = tuple(outer.out_features for _, outer in layers)
     points = None if point_features is None else point_features.contiguous()
     return _RunHeads.apply(planes.contiguous(), points, first.weight, first.bias, *middle, *last, sizes)
@@ -93,9 +97,11 @@ class _RunHeads(torch.autograd.Function):
                 planes, points, *weights, grad, *by_heads, rows, *numbers, **constants
             )
         read = [planes] if points is None else [planes, points]
-        columns = [by_hidden.T @ part.reshape(rows, part.shape[-1]) for part in read]
-        columns.append(by_hidden.new_zeros(len(weights[0]), weights[0].shape[1] - sum(x.shape[1] for x in columns)))
-        by_weights = [torch.cat(columns, dim=1), by_hidden.sum(0), *by_heads]
+        by_first = torch.zeros_like(weights[0])
+        places = by_first.split([*(x.shape[-1] for x in read), by_first.shape[1] - sum(x.shape[-1] for x in read)], 1)
+        for place, part in zip(places, read, strict=False):
+            place.addmm_(by_hidden.T, part.reshape(rows, part.shape[-1]))
+        by_weights = [by_first, by_hidden.sum(0), *by_heads]
         return by_planes, by_points, *by_weights, None
 
 

@@ -76,11 +76,12 @@ class HexPlane(nn.Module):
             points: canonical centers, normalized space, within `aabb`.
             times: in [0, 1].
         """
-        unit = 2 * (points - self.aabb[0]) / (self.aabb[1] - self.aabb[0]) - 1
         spatial = list(self._spatial)
-        if is_fused("hexplane", unit, times, *self.parameters()):
+        if is_fused("hexplane", points, times, *self.parameters()):
             at_times = _rows_at if times.requires_grad else hexplane_cuda.lines_at
-            return hexplane_cuda.read_products(unit, spatial, [at_times(planes, times) for planes in self._temporal])
+            lines = [at_times(planes, times) for planes in self._temporal]
+            return hexplane_cuda.read_products(points, self.aabb, spatial, lines)
+        unit = 2 * (points - self.aabb[0]) / (self.aabb[1] - self.aabb[0]) - 1
         lines = [_rows_at(planes, times) for planes in self._temporal]
         if unit.device.type == "cpu" and all(x.dtype == torch.float32 for x in (unit, spatial[0], lines[0])):
             return read_products(unit, spatial, lines)

@@ -20,16 +20,20 @@ def lines_at(planes: Float[Tensor, "3 C rows R"], times: Float[Tensor, " T"]) ->
 
 
 def read_products(
-    unit: Float[Tensor, "N 3"], spatial: Sequence[Float[Tensor, "3 C _ _"]], lines: Sequence[Float[Tensor, "T 3 C _"]]
+    points: Float[Tensor, "N 3"],
+    aabb: Float[Tensor, "2 3"],
+    spatial: Sequence[Float[Tensor, "3 C _ _"]],
+    lines: Sequence[Float[Tensor, "T 3 C _"]],
 ) -> Float[Tensor, "T N F"]:
     """Products of every point's six reads, the channels of one scale after those of another.
 
     Args:
-        unit: points, the box from -1 to 1; those outside read its border.
+        points: points; those outside the box read its border.
+        aabb: lower and upper corner of the box.
         spatial: xy, xz and yz planes of every scale, the second axis before the first, in any layout of memory.
         lines: what the xt, yt and zt planes of every scale hold at each time.
     """
-    return _ReadProducts.apply(unit.contiguous(), len(spatial), *spatial, *lines)
+    return _ReadProducts.apply(points.contiguous(), aabb.contiguous(), len(spatial), *spatial, *lines)
 
 
 class _LinesAt(torch.autograd.Function):
@@ -67,21 +71,21 @@ class _ReadProducts(torch.autograd.Function):
     """Features [T, N, S C] of points, and planes and lines of S scales."""
 
     @staticmethod
-    def forward(ctx: Any, unit: Tensor, scales: int, *content: Tensor) -> Tensor:
+    def forward(ctx: Any, points: Tensor, aabb: Tensor, scales: int, *content: Tensor) -> Tensor:
         from ds4d.deformation.hexplane_cuda_kernel import read_at_points
 
         spatial, lines = content[:scales], content[scales:]
-        (count, _), (times, _, channels, _) = unit.shape, lines[0].shape
-        features = unit.new_empty(times, count, scales * channels)
+        (count, _), (times, _, channels, _) = points.shape, lines[0].shape
+        features = points.new_empty(times, count, scales * channels)
         if features.numel():
             for s, (planes, along) in enumerate(zip(spatial, lines, strict=True)):
                 out = features[..., s * channels :]
                 read_at_points[(_blocks(count, _POINTS),)](
-                    unit, planes, along, out, count, channels, planes.shape[-1],
+                    points, aabb, planes, along, out, count, channels, planes.shape[-1],
                     *planes.stride(), *along.stride(), *features.stride()[:2],
                     TIMES=times, BLOCK=_POINTS, CHANNELS=_power_of_two(channels),
                 )  # fmt: skip
-        ctx.save_for_backward(unit, *content)
+        ctx.save_for_backward(points, aabb, *content)
         return features
 
     @staticmethod
@@ -89,23 +93,28 @@ class _ReadProducts(torch.autograd.Function):
     def backward(ctx: Any, grads: Tensor) -> tuple[Tensor | None, ...]:
         from ds4d.deformation.hexplane_cuda_kernel import accumulate_gradients
 
-        unit, *content = ctx.saved_tensors
+        points, aabb, *content = ctx.saved_tensors
         scales = len(content) // 2
-        by_content = [torch.zeros_like(x) for x in content]
-        by_unit = unit.new_zeros(scales, *unit.shape)
-        (count, _), (times, _, channels, _) = unit.shape, content[-1].shape
+        zeros = points.new_zeros(sum(x.numel() for x in (*content, *[points] * scales)))
+        *parts, by_points = zeros.split([*(x.numel() for x in content), scales * points.numel()])
+        by_content = [
+            part.as_strided(x.shape, torch.empty_like(x).stride()) for part, x in zip(parts, content, strict=True)
+        ]
+        by_points = by_points.view(scales, *points.shape)
+        (count, _), (times, _, channels, _) = points.shape, content[-1].shape
         grads = grads.contiguous()
         if grads.numel():
             for s in range(scales):
                 planes, along = content[s], content[scales + s]
                 accumulate_gradients[(_blocks(count, _POINTS),)](
-                    unit, planes, along, grads[..., s * channels :], by_content[s], by_content[scales + s], by_unit[s],
+                    points, aabb, planes, along, grads[..., s * channels :],
+                    by_content[s], by_content[scales + s], by_points[s],
                     count, channels, planes.shape[-1],
                     *planes.stride(), *along.stride(), *grads.stride()[:2],
                     *by_content[s].stride(), *by_content[scales + s].stride(),
                     TIMES=times, BLOCK=_POINTS, CHANNELS=_power_of_two(channels),
                 )  # fmt: skip
-        return by_unit.sum(0), None, *by_content
+        return by_points.sum(0), None, None, *by_content
 
 
 def _blocks(count: int, size: int) -> int:

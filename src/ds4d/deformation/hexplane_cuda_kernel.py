@@ -53,20 +53,20 @@ def accumulate_rows(
 @no_type_check
 @triton.jit(do_not_specialize=["count", "f_t"])  # new with each densification
 def read_at_points(
-    unit, planes, lines, features, count, channels, size,
+    points, aabb, planes, lines, features, count, channels, size,
     p_f, p_c, p_y, p_x, l_t, l_f, l_c, l_x, f_t, f_n,
     TIMES: tl.constexpr, BLOCK: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """Products of the six reads of each point at each time. Grid: blocks of points.
 
-    `unit` [N, 3], planes [3, C, R, R], lines [T, 3, C, R]; `features` [T, N, C] is written.
+    `points` [N, 3], their box `aabb` [2, 3], planes [3, C, R, R], lines [T, 3, C, R]; `features` [T, N, C] is written.
     """
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     c = tl.arange(0, CHANNELS)
     is_inside = (n < count)[:, None] & (c < channels)[None, :]
-    x, x_weight, _, _ = _locate(tl.load(unit + 3 * n, mask=n < count, other=0.0), size)
-    y, y_weight, _, _ = _locate(tl.load(unit + 3 * n + 1, mask=n < count, other=0.0), size)
-    z, z_weight, _, _ = _locate(tl.load(unit + 3 * n + 2, mask=n < count, other=0.0), size)
+    x, x_weight, _, _ = _locate(points, aabb, 0, n, count, size)
+    y, y_weight, _, _ = _locate(points, aabb, 1, n, count, size)
+    z, z_weight, _, _ = _locate(points, aabb, 2, n, count, size)
     at = planes + (c * p_c)[None, :]
     space = _read_plane(at, x, x_weight, y, y_weight, p_x, p_y, is_inside)
     space *= _read_plane(at + p_f, x, x_weight, z, z_weight, p_x, p_y, is_inside)
@@ -84,7 +84,7 @@ def read_at_points(
 @no_type_check
 @triton.jit(do_not_specialize=["count", "g_t"])  # new with each densification
 def accumulate_gradients(
-    unit, planes, lines, grads, by_planes, by_lines, by_unit, count, channels, size,
+    points, aabb, planes, lines, grads, by_planes, by_lines, by_points, count, channels, size,
     p_f, p_c, p_y, p_x, l_t, l_f, l_c, l_x, g_t, g_n,
     d_f, d_c, d_y, d_x, e_t, e_f, e_c, e_x,
     TIMES: tl.constexpr, BLOCK: tl.constexpr, CHANNELS: tl.constexpr,
@@ -96,9 +96,9 @@ def accumulate_gradients(
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     c = tl.arange(0, CHANNELS)
     is_inside = (n < count)[:, None] & (c < channels)[None, :]
-    x, x_weight, x_plane, x_line = _locate(tl.load(unit + 3 * n, mask=n < count, other=0.0), size)
-    y, y_weight, y_plane, y_line = _locate(tl.load(unit + 3 * n + 1, mask=n < count, other=0.0), size)
-    z, z_weight, z_plane, z_line = _locate(tl.load(unit + 3 * n + 2, mask=n < count, other=0.0), size)
+    x, x_weight, x_plane, x_line = _locate(points, aabb, 0, n, count, size)
+    y, y_weight, y_plane, y_line = _locate(points, aabb, 1, n, count, size)
+    z, z_weight, z_plane, z_line = _locate(points, aabb, 2, n, count, size)
     at, to = planes + (c * p_c)[None, :], by_planes + (c * d_c)[None, :]
     at_xy = _read_plane(at, x, x_weight, y, y_weight, p_x, p_y, is_inside)
     at_xz = _read_plane(at + p_f, x, x_weight, z, z_weight, p_x, p_y, is_inside)
@@ -139,9 +139,9 @@ def accumulate_gradients(
     one, two = _backward_plane(at, to, y, y_weight, z, z_weight, p_x, p_y, d_x, d_y, by_yz, is_inside)
     by_y += _held(y_plane, one)
     by_z += _held(z_plane, two)
-    tl.store(by_unit + 3 * n, by_x, mask=n < count)
-    tl.store(by_unit + 3 * n + 1, by_y, mask=n < count)
-    tl.store(by_unit + 3 * n + 2, by_z, mask=n < count)
+    tl.store(by_points + 3 * n, by_x, mask=n < count)
+    tl.store(by_points + 3 * n + 1, by_y, mask=n < count)
+    tl.store(by_points + 3 * n + 2, by_z, mask=n < count)
 
 
 @no_type_check
@@ -156,18 +156,21 @@ def _row_of(time, rows):
 
 @no_type_check
 @triton.jit
-def _locate(unit, size):
+def _locate(points, aabb, axis: tl.constexpr, n, count, size):
     """Where coordinates fall among `size` cells: the cells before them, the weights of the next, and two slopes.
 
     The slopes are those of the position in cells, for planes and for lines. Beyond the box both are 0; on its border
     lines still have one. NaN falls into the first cell, with a weight that is NaN.
     """
+    low, high = tl.load(aabb + axis), tl.load(aabb + 3 + axis)
+    unit = 2.0 * (tl.load(points + 3 * n + axis, mask=n < count, other=0.0) - low) / (high - low) - 1.0
     scale = 0.5 * (size - 1)
     held = tl.where(unit < -1.0, -1.0, tl.where(unit > 1.0, 1.0, unit))
     position = (held + 1.0) * scale
     cell = tl.minimum(tl.where(position > 0.0, position, 0.0).to(tl.int32), size - 2)
     is_within = (position > 0.0) & (position < size - 1)
-    return cell, position - cell, tl.where(is_within, scale, 0.0), tl.where(held == unit, scale, 0.0)
+    slope = scale * 2.0 / (high - low)
+    return cell, position - cell, tl.where(is_within, slope, 0.0), tl.where(held == unit, slope, 0.0)
 
 
 @no_type_check

@@ -82,7 +82,9 @@ class _FuseVisible(torch.autograd.Function):
         from ds4d.fusion.visible_cuda_kernel import fuse_backward
 
         maps, score, bonus, *tensors, fused, peaks, sums = ctx.saved_tensors
-        by_maps, by_score, by_bonus = torch.zeros_like(maps), torch.zeros_like(score), torch.zeros_like(bonus)
+        zeros = maps.new_zeros(maps.numel() + score.numel() + 1)
+        by_maps, by_score, by_bonus = zeros.split([maps.numel(), score.numel(), 1])
+        by_maps, by_bonus = by_maps.as_strided(maps.shape, torch.empty_like(maps).stride()), by_bonus.view(())
         times, count, channels = fused.shape
         if fused.numel():
             numbers, constants = ctx.settings

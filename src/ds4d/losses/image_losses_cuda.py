@@ -3,6 +3,7 @@
 What is computed is what the functions in `IMAGE_LOSSES` and `ds4d.metrics.ssim` compute.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,7 +71,7 @@ class _WeightedLosses(torch.autograd.Function):
         count, _, height, width = colors.shape
         with_ssim = terms[NAMES.index("ssim")] is not None
         inside = (height - _TAPS + 1, width - _TAPS + 1)
-        pixel_blocks, window = _blocks(height * width, _PIXELS), ssim_window(colors)
+        pixel_blocks, window = _blocks(height * width, _PIXELS), _window(colors.device)
         sums = colors.new_empty(4, count, pixel_blocks)
         kernels.sum_pixels[(pixel_blocks, count)](
             colors, alphas, target_colors, target_alphas, weights, sums, count, height, width,
@@ -121,6 +122,13 @@ class _WeightedLosses(torch.autograd.Function):
             WITH_SSIM=with_ssim, **tile,
         )  # fmt: skip
         return by_colors, by_alphas, None, None, None, None, None
+
+
+@functools.cache
+def _window(device: torch.device) -> Float[Tensor, " window"]:
+    """The window of SSIM along one axis, made once: it takes seven launches."""
+    with torch.inference_mode(False), torch.no_grad():
+        return ssim_window(torch.empty(0, device=device))
 
 
 def _strides(*images: Tensor) -> list[int]:

@@ -142,6 +142,13 @@ def _lpips(inputs: LossInputs, network: Lpips) -> Float[Tensor, " B"]:
 IMAGE_LOSSES: dict[str, Callable[..., Tensor]] = {"l1": _l1, "mse": _mse, "ssim": _ssim, "mask": _mask, "lpips": _lpips}
 
 
+_IS_CHOSEN: dict[str, Callable[[LossInputs], Tensor]] = {
+    "all": lambda inputs: torch.ones_like(inputs.is_input),
+    "input": lambda inputs: inputs.is_input,
+    "generated": lambda inputs: ~inputs.is_input,
+}
+
+
 @dataclass(frozen=True)
 class Regularizer:
     """A loss of the scene or of the view correction, with one value.
@@ -213,11 +220,10 @@ class Objective(nn.Module):
         if self.view_correction is not None:
             inputs = self._corrected(inputs, self.view_correction)
         total, values = self._fused(inputs)
-        is_chosen = {"all": torch.ones_like(inputs.is_input), "input": inputs.is_input, "generated": ~inputs.is_input}
         for name, (term, function) in self._images.items():
             if name in values:
                 continue
-            chosen = is_chosen[term.views].to(inputs.colors)
+            chosen = _IS_CHOSEN[term.views](inputs).to(inputs.colors)
             value = (function(inputs) * chosen).sum() / chosen.sum().clamp_min(1)
             total = total + term.weight * value
             values[name] = value.detach()

@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ds4d.core import check_ranges
+from ds4d.core import check_ranges, is_fused
 from ds4d.geometry import quats_to_matrices
 from ds4d.scene.parameters import Resampling
+from ds4d.training import densification_cuda
 from ds4d.types import RawGaussians
 
 _MAX_DISTANCE = 0.75  # from the origin, normalized space: 1.5 times the radius of the object
@@ -97,6 +98,9 @@ class Densification:
             size: (width, height) of the images in pixels; gradients are scaled to half images, so that steps of
                 different image sizes add up.
         """
+        if is_fused("density", gradients, self.grad2d):
+            densification_cuda.add_gradients(gradients, radii, size, self.grad2d, self.count)
+            return
         if size not in self._halves:  # made once: each new tensor would wait for the GPU
             self._halves[size] = gradients.new_tensor([size[0] / 2, size[1] / 2])
         visible = (radii > 0).all(-1)
