@@ -22,7 +22,9 @@ def takes(trunk: nn.Sequential, heads: Sequence[nn.Module], features: int) -> bo
     """Whether trunk and heads have shapes that the kernels are made for, and there are some features."""
     first = trunk[0]
     assert isinstance(first, nn.Linear)
-    return len(trunk) == 1 and 0 < len(heads) <= 7 and first.out_features <= _WIDEST and 0 < features <= _FEATURES
+    numbers = sum(_linear_layers(head)[-1].out_features for head in heads)
+    is_small = 0 < len(heads) <= 7 and numbers <= 15  # four bits of an integer tell the size of each
+    return len(trunk) == 1 and is_small and first.out_features <= _WIDEST and 0 < features <= _FEATURES
 
 
 def run_heads(
@@ -37,9 +39,9 @@ def run_heads(
         planes: HexPlane features.
         point_features: fused features of the points; None counts as zeros.
         first: the trunk, a map of both; where there are only planes, its other columns are not read.
-        heads: ReLU, linear map, ReLU, linear map to at most 15 numbers; all as wide as the trunk.
+        heads: ReLU, linear map, ReLU, linear map to a few numbers; all as wide as the trunk.
     """
-    layers = [[layer for layer in head.modules() if isinstance(layer, nn.Linear)] for head in heads]
+    layers = [_linear_layers(head) for head in heads]
     if len(layers) == 1:  # nothing to be copied together
         ((inner, outer),) = layers
         middle, last = [inner.weight[None], inner.bias[None]], [outer.weight, outer.bias]
@@ -105,6 +107,10 @@ class _RunHeads(torch.autograd.Function):
         return by_planes, by_points, *by_weights, None
 
 
+def _linear_layers(head: nn.Module) -> list[nn.Linear]:
+    return [layer for layer in head.modules() if isinstance(layer, nn.Linear)]
+
+
 def _shapes(
     planes: Tensor, points: Tensor | None, first: Tensor, sizes: tuple[int, ...]
 ) -> tuple[list[int], dict[str, Any]]:
@@ -112,8 +118,8 @@ def _shapes(
     width, columns = first.shape
     features, channels = planes.shape[-1], 0 if points is None else points.shape[-1]
     constants = {
-        "SIZES": sum(size << 8 * i for i, size in enumerate(sizes)),
-        "STARTS": sum(sum(sizes[:i]) << 8 * i for i in range(len(sizes))),
+        "SIZES": sum(size << 4 * i for i, size in enumerate(sizes)),
+        "STARTS": sum(sum(sizes[:i]) << 4 * i for i in range(len(sizes))),
         "HEADS": len(sizes),
         "WITH_POINTS": points is not None,
         "FEATURES": _padded(features),

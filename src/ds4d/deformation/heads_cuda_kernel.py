@@ -1,7 +1,7 @@
 """Trunk and heads of the deformation field and their gradients on a GPU; importing this module imports Triton.
 
 Letters in shapes: M rows, one for each time and point, F features of the planes, C of the points, w width, H heads, S
-numbers of all heads. SIZES and STARTS hold eight bits for each head: how many numbers it makes, and how many the heads
+numbers of all heads. SIZES and STARTS hold four bits for each head: how many numbers it makes, and how many the heads
 before it do. All tensors are contiguous; the trunk's weights are [w, columns], of which the first F + C are read.
 """
 
@@ -30,8 +30,8 @@ def run(
     hidden = tl.maximum(hidden, 0.0)
     j = tl.arange(0, _LAST)
     for head in range(HEADS):
-        size = (SIZES >> (8 * head)) & 255
-        start = (STARTS >> (8 * head)) & 255
+        size = (SIZES >> (4 * head)) & 15
+        start = (STARTS >> (4 * head)) & 15
         middle = tl.maximum(_inner(hidden, inner, inner_bias, head, width, WIDTH, PRECISION), 0.0)
         weights = _outer(outer, start, size, width, WIDTH)
         result = tl.dot(middle, tl.trans(weights), input_precision=PRECISION)
@@ -59,8 +59,8 @@ def run_backward_trunk(
     hidden = tl.maximum(hidden, 0.0)
     total = tl.zeros((ROWS, WIDTH), tl.float32)
     for head in range(HEADS):
-        size = (SIZES >> (8 * head)) & 255
-        start = (STARTS >> (8 * head)) & 255
+        size = (SIZES >> (4 * head)) & 15
+        start = (STARTS >> (4 * head)) & 15
         middle = _inner(hidden, inner, inner_bias, head, width, WIDTH, PRECISION)
         _, by_middle = _middle_gradient(middle, grads, outer, m, rows, start, size, width, WIDTH, PRECISION)
         total += tl.dot(by_middle, _square(inner, head, width, WIDTH), input_precision=PRECISION)
@@ -89,8 +89,8 @@ def run_backward_heads(
     head = tl.program_id(1)
     size, start = 0, 0
     for i in tl.static_range(HEADS):
-        size = tl.where(head == i, (SIZES >> (8 * i)) & 255, size)
-        start = tl.where(head == i, (STARTS >> (8 * i)) & 255, start)
+        size = tl.where(head == i, (SIZES >> (4 * i)) & 15, size)
+        start = tl.where(head == i, (STARTS >> (4 * i)) & 15, start)
     j, k = tl.arange(0, _LAST), tl.arange(0, WIDTH)
     sum_inner, sum_outer = tl.zeros((WIDTH, WIDTH), tl.float32), tl.zeros((_LAST, WIDTH), tl.float32)
     sum_inner_bias, sum_outer_bias = tl.zeros((WIDTH,), tl.float32), tl.zeros((_LAST,), tl.float32)
