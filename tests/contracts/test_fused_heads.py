@@ -15,7 +15,7 @@ SHAPES = {  # channels, width, channels of the points, times, points, whether al
     "as in a fit": (16, 64, 16, 2, 75, True),
     "narrow": (5, 12, 3, 1, 7, False),
     "planes alone": (8, 32, 0, 3, 70, True),
-    "wide": (16, 128, 16, 1, 65, True),
+    "many features": (40, 64, 20, 1, 65, True),
 }
 
 

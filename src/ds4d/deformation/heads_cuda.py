@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 _ROWS = 64  # per program and turn
 _PROGRAMS = 264  # two for each multiprocessor of a large GPU; each takes several turns
-_WIDEST, _FEATURES = 128, 256
+_WIDEST, _FEATURES = 64, 128  # more than these would need the shared memory of the largest GPUs
 _PRECISION = "tf32x3"  # of products: three of TF32 each, close to float32; "tf32" is three times as fast, "ieee" exact
 
 
@@ -127,6 +127,7 @@ def _shapes(
         "WIDTH": _padded(width),
         "ROWS": _ROWS,
         "PRECISION": _PRECISION,
+        "num_stages": 1,  # loads ahead of time would take shared memory from other programs
     }
     return [features, channels, columns, width], constants
 
