@@ -87,8 +87,3 @@ def test_a_part_is_on_where_it_is_asked_for_and_takes_single_precision(part: str
     with fused_parts(part):
         assert is_fused(part, number) and not is_fused(part, number.double(), number)
         assert not any(is_fused(other, number) for other in FUSED_PARTS if other != part)
-
-
-def test_a_part_that_there_is_not_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="heds"), fused_parts("heds"):
-        pass

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from ds4d.core.notices import Degraded, notify
+
 FUSED_PARTS = ("hexplane", "fusion", "heads", "gaussians", "image_losses", "plane_losses", "rigidity", "density")
 """What can run fused: reads of the HexPlane; TSSF's reads and softmax; trunk and heads of the field; activation of the
 moved Gaussians; l1, mse, ssim and mask; smoothness of the planes; rigidity; the sums that densification goes by."""
@@ -60,8 +62,23 @@ def fused_parts(*parts: str) -> Generator[None, None, None]:
 
 @functools.cache
 def has_triton() -> bool:
-    """Whether Triton is installed."""
-    return importlib.util.find_spec("triton") is not None
+    """Whether Triton is installed and, where there is a GPU, can compile for it: that needs a C compiler."""
+    if importlib.util.find_spec("triton") is None:
+        return False
+    if is_interpreted() or not torch.cuda.is_available():
+        return True
+    try:
+        from triton.runtime import driver
+
+        driver.active.get_current_target()
+    except Exception as error:  # of a compiler, the driver or the file system
+        message = (
+            f"Triton cannot be used ({str(error) or type(error).__name__}): steps run as tensor operations, which take "
+            "longer. Install a C compiler, for instance gcc."
+        )
+        notify(Degraded("kernels", message))
+        return False
+    return True
 
 
 def is_interpreted() -> bool:
@@ -70,4 +87,6 @@ def is_interpreted() -> bool:
 
 
 def _is_taken(tensor: Tensor) -> bool:
+    if tensor.is_cuda and not is_interpreted() and tensor.device.index != torch.cuda.current_device():
+        return False  # Triton runs on the current device
     return tensor.dtype == torch.float32 and (tensor.is_cuda or is_interpreted())

@@ -33,7 +33,9 @@ def read_products(
         spatial: xy, xz and yz planes of every scale, the second axis before the first, in any layout of memory.
         lines: what the xt, yt and zt planes of every scale hold at each time.
     """
-    return _ReadProducts.apply(points.contiguous(), aabb.contiguous(), len(spatial), *spatial, *lines)
+    # Side by side, the channels of a cell are few sectors of memory to read, and to add to in the gradient.
+    planes = [x.contiguous(memory_format=torch.channels_last) for x in spatial]
+    return _ReadProducts.apply(points.contiguous(), aabb.contiguous(), len(planes), *planes, *lines)
 
 
 class _LinesAt(torch.autograd.Function):
