@@ -1,5 +1,7 @@
 """CUDA graphs compute what eager steps do, and structured arguments arrive as they were given."""
 
+import gc
+import weakref
 from copy import deepcopy
 from dataclasses import replace
 
@@ -12,7 +14,7 @@ from ds4d.geometry import orbit_cameras
 from ds4d.losses import LossConfig, LossInputs, Objective, Term, ViewCorrection, ViewCorrectionConfig
 from ds4d.metrics import Lpips
 from ds4d.scene import FrameFeatureCache, FrameObservation, Motion
-from ds4d.training.cuda_graphs import CUDAGraphed, Readback, _flatten, _rebuild
+from ds4d.training.cuda_graphs import CUDAGraphed, Readback, _flatten, _rebuild, quick_collections
 
 AABB = torch.tensor([[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]])
 
@@ -120,6 +122,25 @@ def test_readback_gives_the_values_at_the_time_of_the_request() -> None:
     readback = Readback(values)
     values.add_(5)
     assert readback.wait() == [1.0, 2.0]
+
+
+def test_what_a_fit_found_is_passed_over_while_it_runs_and_collected_after_it() -> None:
+    class Ring:
+        def __init__(self) -> None:
+            self.itself = self
+
+    gc.unfreeze()
+    found = Ring()
+    known = weakref.ref(found)
+    with quick_collections(torch.device("cuda")):
+        made = weakref.ref(Ring())
+        del found
+        gc.collect()
+        assert made() is None and known() is not None
+    gc.collect()
+    assert known() is None and gc.get_freeze_count() == 0
+    with quick_collections(torch.device("cpu")):
+        assert gc.get_freeze_count() == 0
 
 
 def test_readback_on_the_cpu() -> None:

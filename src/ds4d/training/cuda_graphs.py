@@ -137,6 +137,27 @@ def _garbage_collection_off() -> Generator[None, None, None]:
         gc.enable()
 
 
+@contextmanager
+def quick_collections(device: torch.device) -> Generator[None, None, None]:
+    """Within the block Python's collector passes over all that there was before it.
+
+    Recording a graph collects, or graphs that were replaced would keep their memory, and some twenty are recorded in a
+    fit: each time, looking through the objects of all imported packages would take a good part of a second.
+
+    Args:
+        device: device of the fit; without graphs, on the CPU, nothing is changed.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 class Readback:
     """Numbers on their way from the device: requested early and read late, so that nothing waits in between."""
 

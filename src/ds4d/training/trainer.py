@@ -17,7 +17,7 @@ from ds4d.losses.view_loss import ViewLoss
 from ds4d.metrics import Lpips
 from ds4d.scene import DynamicGaussians, Resampling, render_depths
 from ds4d.shapes import nearest_neighbors
-from ds4d.training.cuda_graphs import CUDAGraphed, Readback
+from ds4d.training.cuda_graphs import CUDAGraphed, Readback, quick_collections
 from ds4d.training.densification import Densification, prune_outliers
 from ds4d.training.events import Event, GaussiansChanged, StepDone, TrainingDiverged
 from ds4d.training.images import TrainingImages
@@ -92,7 +92,7 @@ class Trainer:
         Raises:
             TrainingDiverged: a loss is NaN or Inf.
         """
-        with freed_memory_kept():
+        with freed_memory_kept(), quick_collections(self.scene.device):
             yield from self._take_steps()
         self._update_depths(torch.arange(self.video.num_times))
         pruned = prune_outliers(self.scene.canonical(), self.scene.max_distances())
