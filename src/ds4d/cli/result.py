@@ -25,8 +25,8 @@ class ExitCode(IntEnum):
 MEANINGS = {
     ExitCode.SUCCESS: "success",
     ExitCode.FAILURE: (
-        "failure: full disk, out of memory, diverged fit, failed fit of an ablation or a batch, failed check of "
-        "ds4d doctor, or internal error"
+        "failure: full disk, out of memory, diverged fit, ended process of a fit on several GPUs, failed fit of an "
+        "ablation or a batch, failed check of ds4d doctor, or internal error"
     ),
     ExitCode.USAGE_ERROR: "invalid arguments or input",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",

@@ -114,9 +114,6 @@ class Densification:
             size: (width, height) of the images in pixels; gradients are scaled to half images, so that steps of
                 different image sizes add up.
         """
-        if is_fused("density", gradients, self.grad2d):
-            densification_cuda.add_gradients(gradients, radii, size, self.grad2d, self.count)
-            return
         if size not in self._halves:  # made once: each new tensor would wait for the GPU
             self._halves[size] = gradients.new_tensor([size[0] / 2, size[1] / 2])
         visible = (radii > 0).all(-1)
