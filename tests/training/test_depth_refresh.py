@@ -94,7 +94,7 @@ def test_what_training_renders_becomes_the_depth_images(quick_video: MultiViewVi
         rendering.append(render(*arguments, **options))
         return rendering[-1]
 
-    trainer.renderer.render = spy
+    monkeypatch.setattr(trainer.renderer, "render", spy)
     trainer.depth_steps[:] = trainer.step  # none is outdated
     next(trainer.run())
     is_new = trainer.depth_steps == trainer.step - 1
