@@ -90,7 +90,7 @@ FORMATS = {
         (".glb",),
         per_frame=False,
         about="animated triangle mesh, binary glTF",
-        options=("up", "resolution"),
+        options=("up", "resolution", "texture"),
         up="y",
     ),
     "usd": ExportFormat(

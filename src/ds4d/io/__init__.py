@@ -26,6 +26,7 @@ from ds4d.io.images import Size as Size
 from ds4d.io.images import fit_within as fit_within
 from ds4d.io.images import image_size as image_size
 from ds4d.io.images import on_white as on_white
+from ds4d.io.images import png_bytes as png_bytes
 from ds4d.io.images import premultiply as premultiply
 from ds4d.io.images import read_rgba as read_rgba
 from ds4d.io.images import reduced_size as reduced_size

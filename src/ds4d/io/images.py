@@ -8,6 +8,7 @@ import struct
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -192,6 +193,13 @@ def write_png(path: str | Path, pixels: UInt8[np.ndarray, "H W C"]) -> None:
         raise ValueError(f"pixels of {path} must have 3 or 4 channels, got {pixels.shape[-1]}.")
     with atomic_path(path) as temporary:
         Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, format="PNG")
+
+
+def png_bytes(pixels: UInt8[np.ndarray, "H W C"]) -> bytes:
+    """The content of a PNG file of RGB (C = 3) or RGBA with straight alpha (C = 4)."""
+    content = BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(content, format="PNG")
+    return content.getvalue()
 
 
 def spread_colors(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:

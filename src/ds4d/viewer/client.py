@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ds4d.io import png_bytes
 from ds4d.types import Gaussians, Renderer
 from ds4d.viewer.camera_poses import CameraPose
-from ds4d.viewer.client_images import png_bytes, render_depth, render_image
+from ds4d.viewer.client_images import render_depth, render_image
 from ds4d.viewer.control_rules import ControlRules, is_flag, one_of
 from ds4d.viewer.input_views import InputViews
 from ds4d.viewer.panel import ViewSettings

@@ -1,12 +1,9 @@
 """Images from the camera of a browser by our own renderer: depth maps (near is bright, far is dark) and colors."""
 
-import io
-
 import matplotlib
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image
 
 from ds4d.types import Gaussians, Renderer
 from ds4d.viewer.camera_poses import CameraPose
@@ -45,13 +42,6 @@ def render_image(
     colors = rendering.colors[0, 0].clamp(0, 1).permute(1, 2, 0).cpu().numpy()  # premultiplied
     behind = (1 - rendering.alphas[0, 0, 0].cpu().numpy().clip(0, 1))[..., None] * np.array(background, np.float32)
     return (255 * colors + behind).round().clip(0, 255).astype(np.uint8)
-
-
-def png_bytes(image: UInt8[np.ndarray, "H W 3"]) -> bytes:
-    """The content of a PNG file."""
-    content = io.BytesIO()
-    Image.fromarray(image).save(content, format="PNG")
-    return content.getvalue()
 
 
 def _colors(nearness: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "H W 3"]:

@@ -57,6 +57,7 @@ class ExportArguments:
         sh_degree: degree of the spherical harmonics in a ply, 0 to 3, padded with zeros where the fit has fewer; by
             default the fit's, or what --for needs.
         resolution: number of grid cells along the longest side of the object, for mesh and tracks; by default 96.
+        texture: height and width in pixels of a texture in place of vertex colors, for mesh; needs the extra texture.
         points: number of surface points, for tracks; by default 1024.
         force: replace existing files.
         device: compute device; auto uses CUDA if it is available.
@@ -74,6 +75,7 @@ class ExportArguments:
     up: UpAxis | None = None
     sh_degree: int | None = None
     resolution: int | None = None
+    texture: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: none)")] = None
     points: int | None = None
     force: Flag = False
     device: DeviceName = "auto"

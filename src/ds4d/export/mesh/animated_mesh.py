@@ -14,6 +14,7 @@ from ds4d.core import tracked
 from ds4d.export.mesh.colors import color_vertices
 from ds4d.export.mesh.skinning import deform_vertices
 from ds4d.export.mesh.surface_nets import extract_surface
+from ds4d.export.mesh.texture import Texture, bake_texture
 from ds4d.export.mesh.triangles import keep_large_components, smooth
 from ds4d.export.mesh.tsdf import bounding_sphere, fuse_depths, surrounding_cameras
 from ds4d.scene import Scene
@@ -36,17 +37,23 @@ class AnimatedMesh:
         vertices: vertices at each time.
         triangles: vertex indices of each triangle, counter-clockwise seen from outside.
         colors: sRGB colors of the vertices at the middle frame, in [0, 1].
+        texture: the same colors in more detail, with the mesh cut for it; None without.
     """
 
     times: Float[Tensor, " T"]
     vertices: Float[Tensor, "T P 3"]
     triangles: Int[Tensor, "F 3"]
     colors: Float[Tensor, "P 3"]
+    texture: Texture | None = None
 
 
 @torch.no_grad()
 def animate_mesh(
-    scene: Scene, renderer: Renderer, times: Float[Tensor, " T"], resolution: int = RESOLUTION
+    scene: Scene,
+    renderer: Renderer,
+    times: Float[Tensor, " T"],
+    resolution: int = RESOLUTION,
+    texture: int | None = None,
 ) -> AnimatedMesh:
     """The surface of the middle frame, moved to other times by the Gaussians near it.
 
@@ -55,9 +62,10 @@ def animate_mesh(
         renderer: the renderer for the device of the scene.
         times: times of the result, in [0, 1].
         resolution: number of grid cells along each side of the cube around the object, in [8, 512].
+        texture: height and width of a texture, pixels; None for colors of vertices alone.
 
     Raises:
-        ValueError: the resolution is out of range, or the Gaussians cover nothing.
+        ValueError: the resolution or the size of the texture is out of range, or the Gaussians cover nothing.
     """
     if not _MIN_RESOLUTION <= resolution <= _MAX_RESOLUTION:
         raise ValueError(f"resolution must be in [{_MIN_RESOLUTION}, {_MAX_RESOLUTION}], got {resolution}.")
@@ -76,7 +84,11 @@ def animate_mesh(
         )
     vertices = smooth(sphere.grid_to_world(vertices, resolution), triangles)
     colors = color_vertices(vertices, triangles, rendering, cameras, tolerance=2 * cell)
-    return AnimatedMesh(times.cpu(), deform_vertices(vertices, triangles, rest, scene, times), triangles, colors)
+    baked = None
+    if texture is not None:
+        baked = bake_texture(vertices, triangles, colors, rendering, cameras, tolerance=2 * cell, size=texture)
+    moved = deform_vertices(vertices, triangles, rest, scene, times)
+    return AnimatedMesh(times.cpu(), moved, triangles, colors, baked)
 
 
 def _render_views(scene: Scene, renderer: Renderer, time: Float[Tensor, " 1"], cameras: Cameras) -> Rendering:

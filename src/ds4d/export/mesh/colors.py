@@ -31,20 +31,39 @@ def color_vertices(
     Returns:
         The colors of the views; vertices that no view sees get the color of their neighbors, or gray.
     """
-    normals = vertex_normals(vertices, triangles)
-    total, weights = torch.zeros_like(vertices), torch.zeros(len(vertices), 1)
+    colors, known = color_points(vertices, vertex_normals(vertices, triangles), rendering, cameras, tolerance)
+    return _spread(colors, known, triangles).clamp(0, 1)
+
+
+def color_points(
+    points: Float[Tensor, "P 3"],
+    normals: Float[Tensor, "P 3"],
+    rendering: Rendering,
+    cameras: Cameras,
+    tolerance: float,
+) -> tuple[Float[Tensor, "P 3"], Bool[Tensor, " P"]]:
+    """The color of each point of a surface, and whether any view sees it.
+
+    Args:
+        points: points, normalized units.
+        normals: unit vectors outwards.
+        rendering: premultiplied colors, alphas and depths of the views [V].
+        cameras: cameras of the views.
+        tolerance: how far behind the rendered depth a point may lie and still be visible, normalized units.
+    """
+    total, weights = torch.zeros_like(points), torch.zeros(len(points), 1)
     for view in range(cameras.num_views):
         camera = cameras[view : view + 1]
-        pixels, depths = project_points(vertices, camera)
+        pixels, depths = project_points(points, camera)
         grid = 2 * pixels[0] / pixels.new_tensor([cameras.width, cameras.height]) - 1
         layers = torch.cat((rendering.colors[view], rendering.alphas[view], rendering.depths[view]))
         samples = F.grid_sample(layers[None], grid[None, None], align_corners=False)[0, :, 0].T
-        facing = (normals * F.normalize(camera.centers - vertices, dim=1)).sum(1).clamp_min(0)
+        facing = (normals * F.normalize(camera.centers - points, dim=1)).sum(1).clamp_min(0)
         visible = (samples[:, 3] > 0.5) & (depths[0] < samples[:, 4] + tolerance)
         weight = (visible * facing**_FACING_POWER)[:, None]
         total += weight * samples[:, :3] / samples[:, 3:4].clamp_min(0.5)
         weights += weight
-    return _spread(total / weights.clamp_min(1e-8), weights[:, 0] > 1e-6, triangles).clamp(0, 1)
+    return total / weights.clamp_min(1e-8), weights[:, 0] > 1e-6
 
 
 def _spread(
