@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from ds4d.pipeline import iter_run
 from ds4d.training import StepDone
 
 _STEPS = 4
-# A fit in which every kernel runs: views are generated, features are fused, and images are compared.
+# Fits in which every kernel runs: views are generated, features fused by a rule of either kind, images compared.
+_RULES = ("visible", "average")
 _OVERRIDES: dict[str, Any] = {
     "views.size": 32,
     "views.source": "inflate",
@@ -59,14 +61,16 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
 
 
 def fit_once(folder: Path) -> None:
-    """Fits a small synthetic video with few steps, by the kernels that runs use."""
+    """Fits a small synthetic video with few steps and each of the rules, by the kernels that runs use."""
     write_sample(folder / "sample", SampleConfig(frames=2, size=32, supersampling=1))
-    events = iter_run(
-        folder / "sample" / "front.mp4", folder / "run", preset="tiny", overrides=_OVERRIDES, device="cpu"
+    video = folder / "sample" / "front.mp4"
+    events = chain.from_iterable(
+        iter_run(video, folder / rule, preset="tiny", overrides={**_OVERRIDES, "fusion.rule": rule}, device="cpu")
+        for rule in _RULES
     )
     steps = (event for event in events if isinstance(event, StepDone))
     with _cache_in(folder / "cache"):  # views that are found in the user's cache would not be generated again
-        for _ in tracked(steps, "compiling kernels", total=_STEPS):
+        for _ in tracked(steps, "compiling kernels", total=_STEPS * len(_RULES)):
             pass
 
 
