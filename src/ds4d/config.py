@@ -36,7 +36,7 @@ class GenerateConfig:
         seed: random seed.
         checkpoint_every: number of steps between checkpoints.
         checkpoint_seconds: time of training after which there is one in any case, seconds; longer where writing one
-            takes more than 2 % of it. None: steps alone count.
+            takes more than 2 % of it; by default, steps alone count.
         allow_missing_weights: what to do without the weights of pretrained networks. False: refuse the run; `auto`
             views and features use the networks. True: views and features that are left to `auto` come from parts
             without weights, the losses LPIPS and SDS are off, and each is reported. None: the same, but what `auto`

@@ -80,7 +80,9 @@ def test_depths_are_rendered_when_a_step_reads_outdated_ones_that_training_did_n
     assert trainer.depth_steps.tolist() == [[drawn[t, v] for v in views] for t in range(quick_video.num_times)]
 
 
-def test_what_training_renders_becomes_the_depth_images(quick_video: MultiViewVideo, config: GenerateConfig) -> None:
+def test_what_training_renders_becomes_the_depth_images(
+    quick_video: MultiViewVideo, config: GenerateConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trainer = prepare(quick_video, replace(config, training=replace(config.training, static_steps=0)), CPU)
     next(trainer.run())
     assert trainer.scene.motion is not None and trainer.scene.motion.features is not None
