@@ -32,7 +32,7 @@ def test_the_short_form_survives(tmp_path: Path) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, done.stdout + done.stderr
     record = json.loads((tmp_path / "drill.json").read_text())
-    assert record["failures"] == [] and sum(row["tried"] for row in record["classes"].values()) >= 60
+    assert record["failures"] == [] and sum(row["tried"] for row in record["classes"].values()) >= 50
 
 
 @pytest.mark.parametrize(

@@ -30,15 +30,15 @@ from harness import AttackClass, Bench, Outcome, call, in_fork, run_attacks
 
 CLASSES = {
     "random kills": AttackClass(runs.attack_by_kill, 60, 1, 300.0),
-    "kills at replace": AttackClass(runs.attack_at_replace, 0, 2, 300.0),  # as many as there are places
-    "signals": AttackClass(runs.attack_by_signal, 60, 2, 300.0),
-    "full disk": AttackClass(runs.attack_by_full_disk, 16, 2, 300.0),
+    "kills at replace": AttackClass(runs.attack_at_replace, 0, 1, 300.0),  # as many as there are places
+    "signals": AttackClass(runs.attack_by_signal, 60, 1, 300.0),
+    "full disk": AttackClass(runs.attack_by_full_disk, 16, 1, 300.0),
     "concurrency": AttackClass(runs.attack_by_concurrency, 18, 1, 300.0),
     "forks": AttackClass(runs.attack_by_fork, 8, 1, 300.0),
     "kernel cache": AttackClass(runs.attack_kernel_cache, 10, 0, 600.0),
     "threads": AttackClass(runs.attack_by_threads, 24, 0, 300.0),
     "soak": AttackClass(runs.attack_soak, 3, 0, 300.0),
-    "large arrays": AttackClass(runs.attack_large_arrays, 8, 2, 300.0),
+    "large arrays": AttackClass(runs.attack_large_arrays, 8, 1, 300.0),
     "run JSON": AttackClass(files.attack_json, 500, 6),
     "input JSON": AttackClass(files.attack_input_json, 300, 4),
     "scenes": AttackClass(files.attack_scene, 400, 4),
