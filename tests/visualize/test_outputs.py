@@ -61,6 +61,21 @@ def test_comparison_shows_the_input_beside_the_rendering(
         assert max(errors[0], errors[3]) < 6  # compression halves the resolution of colors, coarse at 48 pixels
 
 
+def test_sides_of_a_comparison_are_as_large_as_its_input(
+    tmp_path: Path, fitted_scene: DynamicGaussians, training_views: MultiViewVideo
+) -> None:
+    Ks = training_views.cameras.Ks.clone()
+    Ks[..., :2, :2] /= 3  # a camera that shows the object small
+    far = replace(training_views, cameras=replace(training_views.cameras, Ks=Ks))
+    write_comparison(
+        tmp_path / "a.mp4", fitted_scene, far, renderer_for("cpu"), OutputsConfig(size=96), sides=("front", "back")
+    )
+    frame = frames_of(tmp_path / "a.mp4")[3][-100:-4]
+    heights = [np.ptp(np.nonzero((frame[:, x : x + 96] < 200).any((1, 2)))[0]) for x in (104, 204, 304)]
+    assert 10 < heights[0] < 48
+    assert all(abs(height - heights[0]) <= 0.25 * heights[0] for height in heights[1:])
+
+
 @pytest.mark.usefixtures("without_pyav")
 def test_only_videos_need_pyav(
     tmp_path: Path, fitted_scene: DynamicGaussians, training_views: MultiViewVideo, quick_config: GenerateConfig

@@ -1,5 +1,6 @@
 """The input images beside the renderings of the fitted scene: a contact sheet and a video."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -65,8 +66,10 @@ def write_comparison(
         "input": (input_image(video, time, 0, width, height) for time in range(video.num_times)),
         "rendering": render_rgb(scene, renderer, cameras, video.times),
     }
+    size = min(width, height)
+    extent = float(cameras.centers[0, 0].norm() * size / (2 * cameras.Ks[0, 0, 1, 1]))
     for side in sides:
-        cameras = _side_cameras(side, scene, len(frames), config.elevation_deg, min(width, height))
+        cameras = _side_cameras(side, scene, len(frames), config.elevation_deg, size, extent)
         columns[side] = _centered(render_rgb(scene, renderer, cameras, video.times), width, height)
     rows = zip(*columns.values(), strict=True)
     labeled = (contact_sheet([images], column_labels=list(columns)) for images in tracked(rows, path.name, len(frames)))
@@ -80,14 +83,15 @@ def input_image(video: MultiViewVideo, time: int, view: int, width: int, height:
     return on_white(resize_premultiplied(np.array(video.frames.read(time, view)), width, height))
 
 
-def _side_cameras(side: str, scene: Scene, count: int, elevation_deg: float, size: int) -> Cameras:
-    """A fixed camera on one of `SIDES`, [count, 1]."""
+def _side_cameras(side: str, scene: Scene, count: int, elevation_deg: float, size: int, extent: float = 0.0) -> Cameras:
+    """A fixed camera on one of `SIDES`, [count, 1], that shows the object, and at least `extent` around its origin."""
+    nearest = extent / math.tan(math.radians(FOVY_DEG / 2))
     return fixed_path(
         count,
         azimuth_deg=SIDES[side],
         elevation_deg=elevation_deg,
         fovy_deg=FOVY_DEG,
-        distance=viewing_distance(scene),
+        distance=max(viewing_distance(scene), nearest),
         size=size,
     )
 
