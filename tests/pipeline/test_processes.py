@@ -88,7 +88,8 @@ def test_two_processes_fit_like_torchrun_and_stop_and_resume(
     write_json(tmp_path / "config.json", RunRecord(sample_folder, "cpu", config))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "ds4d"]
     words = ["generate", sample_folder, "-o", tmp_path / "torchrun", "--config", tmp_path / "config.json"]
-    subprocess.run([*command, *words, "--device", "cpu", "--quiet"], check=True, capture_output=True)
+    done = subprocess.run([*command, *words, "--device", "cpu", "--quiet"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     assert scene_of(tmp_path / "torchrun") == scene_of(tmp_path / "run")
 
 
