@@ -1,6 +1,7 @@
 """Presets: settings of a run by name."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -48,22 +49,13 @@ def tiny() -> GenerateConfig:
 
 
 def draft() -> GenerateConfig:
-    """For a first look at whether a video works: small images, few steps, no frame features."""
-    return GenerateConfig(
-        views=ViewsConfig(size=128),
+    """For a first look at whether a video works: `tiny` with fewer steps and without frame features."""
+    base = tiny()
+    return replace(
+        base,
         fusion=None,
-        init=InitConfig(num_gaussians=4_000, hull=HullConfig(resolution=64)),
-        field=FieldConfig(HexPlaneConfig(channels=8, resolution=24, multipliers=(1, 2)), width=32, deform_color=True),
-        training=TrainingConfig(
-            static_steps=60,
-            dynamic_steps=400,
-            static_views=4,
-            times_per_step=2,
-            views_per_time=4,
-            densification=DensificationConfig(max_gaussians=6_000, every=50),
-            optimizer=_QUICK,
-        ),
-        outputs=OutputsConfig(size=256, fps=12.0, seconds=2.0, sheet_size=128),
+        training=replace(base.training, static_steps=60, dynamic_steps=400),
+        outputs=replace(base.outputs, seconds=2.0),
     )
 
 
