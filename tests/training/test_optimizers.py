@@ -22,15 +22,19 @@ def scene_of(gaussians: RawGaussians, field: FieldConfig | None = SMALL_FIELD) -
 
 def take_step(optimizer: SceneOptimizer, seed: int, *, rows: torch.Tensor | None = None) -> None:
     """One step with seeded gradients; those of the Gaussians are `rows` of twelve."""
+    set_gradients(optimizer.scene, seed, rows=rows)
+    optimizer.step(0.5)
+
+
+def set_gradients(scene: DynamicGaussians, seed: int, *, rows: torch.Tensor | None = None) -> None:
     generator = torch.Generator().manual_seed(seed)
-    gaussians = {id(parameter) for parameter in optimizer.scene.gaussians.parameters()}
-    for parameter in optimizer.scene.parameters():
+    gaussians = {id(parameter) for parameter in scene.gaussians.parameters()}
+    for parameter in scene.parameters():
         if id(parameter) in gaussians:
             gradient = torch.randn(12, *parameter.shape[1:], generator=generator)
             parameter.grad = gradient if rows is None else gradient[rows]
         else:
             parameter.grad = torch.randn(parameter.shape, generator=generator)
-    optimizer.step(0.5)
 
 
 def test_learning_rates_decay_exponentially() -> None:
@@ -43,11 +47,11 @@ def test_learning_rates_decay_exponentially() -> None:
 
 def test_each_parameter_has_one_learning_rate(tiny_gaussians: RawGaussians) -> None:
     scene = scene_of(tiny_gaussians)
-    groups = SceneOptimizer(scene, OptimizerConfig()).adam.param_groups
-    held = [id(parameter) for group in groups for parameter in group["params"]]
+    groups = SceneOptimizer(scene, OptimizerConfig()).groups
+    held = [id(parameter) for group in groups.values() for parameter in group]
     assert sorted(held) == sorted(id(parameter) for parameter in scene.parameters())
     without = {"fusion", "view_correction"}  # absent here
-    assert {group["name"] for group in groups} == {field.name for field in fields(OptimizerConfig)} - without
+    assert set(groups) == {field.name for field in fields(OptimizerConfig)} - without
 
 
 def test_fusion_has_its_own_learning_rate(tiny_gaussians: RawGaussians, tiny_cameras: Cameras) -> None:
@@ -55,7 +59,7 @@ def test_fusion_has_its_own_learning_rate(tiny_gaussians: RawGaussians, tiny_cam
     maps, times = torch.zeros(3, 3, 6, 4, 4).half(), torch.linspace(0, 1, 3)
     features = FrameFeatureCache(maps, torch.ones(3, 3), times, tiny_cameras)
     scene.motion = Motion(SMALL_FIELD, BOX, 3, fusion=FusionConfig(rule="distance", channels=4), features=features)
-    groups = {group["name"]: group["params"] for group in SceneOptimizer(scene, OptimizerConfig()).adam.param_groups}
+    groups = SceneOptimizer(scene, OptimizerConfig()).groups
     assert scene.motion.tssf is not None
     assert [id(p) for p in groups["fusion"]] == [id(p) for p in scene.motion.tssf.parameters()]
 
@@ -71,6 +75,24 @@ def test_first_step_has_the_length_of_the_learning_rate(tiny_gaussians: RawGauss
         moved = (getattr(scene.gaussians, name) - before[f"gaussians.{name}"]).abs()
         torch.testing.assert_close(moved, torch.full_like(moved, getattr(config, name).at(0.5)), rtol=1e-2, atol=1e-6)
     assert all(parameter.grad is None for parameter in scene.parameters())
+
+
+def test_steps_are_those_of_torchs_adam(tiny_gaussians: RawGaussians) -> None:
+    ours, theirs = scene_of(tiny_gaussians), scene_of(tiny_gaussians)
+    theirs.load_state_dict(ours.state_dict())
+    config = OptimizerConfig()
+    optimizer = SceneOptimizer(ours, config)
+    groups = [
+        {"params": group, "lr": getattr(config, name).at(0.5)}
+        for name, group in SceneOptimizer(theirs, config).groups.items()
+    ]
+    adam = torch.optim.Adam(groups, eps=1e-15, fused=True)
+    for seed in range(3):
+        take_step(optimizer, seed)
+        set_gradients(theirs, seed)
+        adam.step()
+    for (name, mine), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(mine, other), name
 
 
 def test_kept_gaussians_keep_their_moments(tiny_gaussians: RawGaussians) -> None:

@@ -85,9 +85,9 @@ def _check_sampler(state: Any, num_times: int, num_views: int) -> None:
 def _check_optimizer(trainer: Trainer, state: Any, count: int) -> None:
     """Adam's moments of every parameter, or of none: they must have its shape, and squares be squares."""
     parameters = {
-        f"{group['name']}.{i}": parameter
-        for group in trainer.optimizer.adam.param_groups
-        for i, parameter in enumerate(group["params"])
+        f"{name}.{i}": parameter
+        for name, group in trainer.optimizer.groups.items()
+        for i, parameter in enumerate(group)
     }
     gaussians = {id(parameter) for parameter in trainer.scene.gaussians.parameters()}
     for name, found in state.items():

@@ -4,10 +4,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 from ds4d.core import check_ranges
 from ds4d.losses import ViewCorrection
 from ds4d.scene import DynamicGaussians, Resampling
+
+_BETA1, _BETA2, _EPS = 0.9, 0.999, 1e-15
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,9 @@ class SceneOptimizer:
         scene: scene to be trained.
         config: learning rates.
         view_correction: view correction to be trained, if any.
+
+    Attributes:
+        groups: parameters by the name of their learning rate.
     """
 
     def __init__(
@@ -74,61 +80,85 @@ class SceneOptimizer:
         self.scene = scene
         self.config = config
         self.view_correction = view_correction
-        groups = [{"params": parameters, "name": name} for name, parameters in _groups(scene, view_correction).items()]
-        self.adam = torch.optim.Adam(groups, lr=0.0, eps=1e-15, fused=True)
+        self.groups = _groups(scene, view_correction)
+        self._moments: dict[nn.Parameter, dict[str, Tensor]] = {}
 
     def gradients(self) -> list[Tensor]:
         """The gradients of all parameters that have one, in one order."""
-        parameters = [parameter for group in self.adam.param_groups for parameter in group["params"]]
-        return [parameter.grad for parameter in parameters if parameter.grad is not None]
+        return [parameter.grad for group in self.groups.values() for parameter in group if parameter.grad is not None]
 
+    @torch.no_grad()
     def step(self, progress: float) -> None:
         """One update at the learning rates of a progress in [0, 1]; clears the gradients."""
-        for group in self.adam.param_groups:
-            group["lr"] = getattr(self.config, group["name"]).at(progress)
-        self.adam.step()
-        self.adam.zero_grad(set_to_none=True)
+        for name, group in self.groups.items():
+            trained = [parameter for parameter in group if parameter.grad is not None]
+            moments = [self._moments_of(parameter) for parameter in trained]
+            # torch's function, not its class: that imports all of torch's compiler, a second or more of each start.
+            adam(
+                list[Tensor](trained),
+                [parameter.grad for parameter in trained if parameter.grad is not None],
+                [each["exp_avg"] for each in moments],
+                [each["exp_avg_sq"] for each in moments],
+                [],
+                [each["step"] for each in moments],
+                fused=True,
+                amsgrad=False,
+                beta1=_BETA1,
+                beta2=_BETA2,
+                lr=getattr(self.config, name).at(progress),
+                weight_decay=0.0,
+                eps=_EPS,
+                maximize=False,
+            )
+            for parameter in trained:
+                parameter.grad = None
 
     def resample(self, resampling: Resampling) -> None:
         """Replaces the set of Gaussians with their moments; new Gaussians start with zero moments."""
         before = dict(self.scene.gaussians.named_parameters())
-        states = {name: self.adam.state.pop(parameter, {}) for name, parameter in before.items()}
+        moments = {name: self._moments.pop(parameter, None) for name, parameter in before.items()}
         self.scene.gaussians.resample(resampling)
-        self._adopt(states, resampling)
-
-    def _adopt(self, states: dict[str, dict[str, Tensor]], resampling: Resampling) -> None:
-        groups = {group["name"]: group for group in self.adam.param_groups}
         for name, parameter in self.scene.gaussians.named_parameters():
-            groups[name]["params"] = [parameter]
-            if not states[name]:
+            self.groups[name] = [parameter]
+            old = moments[name]
+            if old is None:
                 continue
-            state = {"step": states[name]["step"]}
+            self._moments[parameter] = {"step": old["step"]}
             for moment in ("exp_avg", "exp_avg_sq"):
-                rows = states[name][moment][resampling.sources].clone()
+                rows = old[moment][resampling.sources].clone()
                 rows[resampling.is_new] = 0
-                state[moment] = rows
-            self.adam.state[parameter] = state
+                self._moments[parameter][moment] = rows
 
     def state_dict(self) -> dict[str, Tensor]:
         """Adam's moments by name."""
-        stored = {}
-        for group in self.adam.param_groups:
-            for i, parameter in enumerate(group["params"]):
-                for key, value in self.adam.state.get(parameter, {}).items():
-                    stored[f"{group['name']}.{i}.{key}"] = value
-        return stored
+        return {
+            f"{name}.{i}.{key}": value
+            for name, group in self.groups.items()
+            for i, parameter in enumerate(group)
+            for key, value in self._moments.get(parameter, {}).items()
+        }
 
     def load_state_dict(self, stored: dict[str, Tensor]) -> None:
         """Takes over the moments of `state_dict`, for a scene of the same shape."""
-        groups = _groups(self.scene, self.view_correction)
-        for group in self.adam.param_groups:
-            group["params"] = groups[group["name"]]
-            for i, parameter in enumerate(group["params"]):
-                prefix = f"{group['name']}.{i}."
-                state = {name[len(prefix) :]: value for name, value in stored.items() if name.startswith(prefix)}
+        self.groups = _groups(self.scene, self.view_correction)
+        self._moments = {}
+        for name, group in self.groups.items():
+            for i, parameter in enumerate(group):
+                prefix = f"{name}.{i}."
+                state = {key[len(prefix) :]: value for key, value in stored.items() if key.startswith(prefix)}
                 if state:
                     device = parameter.device
-                    self.adam.state[parameter] = {name: value.to(device, copy=True) for name, value in state.items()}
+                    self._moments[parameter] = {key: value.to(device, copy=True) for key, value in state.items()}
+
+    def _moments_of(self, parameter: nn.Parameter) -> dict[str, Tensor]:
+        """Number of steps, and running means of gradient and squared gradient, zero before the first step."""
+        if parameter not in self._moments:
+            self._moments[parameter] = {
+                "step": torch.zeros((), device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+                "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+            }
+        return self._moments[parameter]
 
 
 def _groups(scene: DynamicGaussians, view_correction: ViewCorrection | None) -> dict[str, list[nn.Parameter]]:

@@ -74,7 +74,8 @@ class LiftNetwork(nn.Module):
         self.to_quarter = nn.Conv2d(half, quarter, 2, stride=2)
         self.quarter_in = ConvBlock(quarter)
         self.to_tokens = nn.Conv2d(quarter, width, 2, stride=2)
-        self.positions = nn.Parameter(0.02 * torch.randn(1, (config.size // 8) ** 2, width))
+        self.positions = nn.Parameter(torch.empty(1, (config.size // 8) ** 2, width))
+        nn.init.uniform_(self.positions, -0.035, 0.035)  # normal numbers on `meta` import all of torch's compiler
         self.blocks = nn.ModuleList(TransformerBlock(width, config.head_width) for _ in range(config.depth))
         self.norm = nn.RMSNorm(width)
         self.from_tokens = nn.Conv2d(width, 4 * quarter, 1)
