@@ -86,7 +86,7 @@ def test_the_kernel_runs_and_takes_points_and_maps_without_a_time_axis(
     points, maps = where(generator)[0].to(device), torch.randn(V, D, 6, 8, generator=generator).to(device)
     depths = torch.full((V, 1, 8, 8), 2.0, device=device)
     expected = outcome(tssf, maps, points, views, {"depths": depths})
-    monkeypatch.setattr("ds4d.fusion.tssf.project_to_images", None)  # of the tensor form
+    monkeypatch.setattr("ds4d.fusion.tssf.locate", None)  # of the tensor form
     with fused_parts("fusion"):
         found = outcome(tssf, maps, points, views, {"depths": depths})
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
