@@ -90,7 +90,7 @@ def test_the_trunk_sees_hexplane_and_fused_features_side_by_side(
     motion, means = moving(rule, clip(tiny_cameras)), tiny_gaussians.means
     assert motion.features is not None
     planes = motion.field.hexplane(means, TIMES)
-    fused = motion.point_features(means, planes, motion.features.at(TIMES))
+    fused = motion.point_features(means, planes, TIMES, motion.features.at(TIMES))
     assert fused is not None and fused.shape == (3, 12, 5)
     expected = motion.field.heads["means"](motion.field.trunk(torch.cat((planes, fused), dim=-1)))
     torch.testing.assert_close(shifts(motion, means), expected)
@@ -114,7 +114,7 @@ def test_features_are_read_where_the_chosen_centers_project(points: str, tiny_ca
         motion.tssf.reduce.weight.copy_(torch.eye(2))
         motion.field.heads["means"][-1].bias.copy_(torch.tensor([0.1, 0.05, 0.0]))
     means = 0.4 * torch.rand(30, 3) - 0.2
-    read = motion.point_features(means, motion.field.hexplane(means, TIMES), views.at(TIMES))
+    read = motion.point_features(means, motion.field.hexplane(means, TIMES), TIMES, views.at(TIMES))
     shift = torch.tensor([0.1, 0.05, 0.0]) if points == "deformed" else torch.zeros(3)
     pixels, _ = project_points(means + shift, tiny_cameras)
     assert read is not None

@@ -50,7 +50,7 @@ def test_each_parameter_has_one_learning_rate(tiny_gaussians: RawGaussians) -> N
     groups = SceneOptimizer(scene, OptimizerConfig()).groups
     held = [id(parameter) for group in groups.values() for parameter in group]
     assert sorted(held) == sorted(id(parameter) for parameter in scene.parameters())
-    without = {"fusion", "view_correction"}  # absent here
+    without = {"fusion", "root", "view_correction"}  # absent here
     assert set(groups) == {field.name for field in fields(OptimizerConfig)} - without
 
 

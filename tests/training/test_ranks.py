@@ -166,6 +166,10 @@ def test_summed_gradients_are_those_of_one_process(
 
 
 def test_losses_with_cameras_of_their_own_add_up(tmp_path: Path, video: MultiViewVideo, config: GenerateConfig) -> None:
+    """Without a rotation of the whole object: where nothing turns, Adam follows the rounding of its gradient."""
+    assert config.field is not None
+    config = replace(config, field=replace(config.field, root_rotation="off"))
+
     def guided(ranks: Ranks) -> dict[str, Any]:
         trainer = prepare(video, config, CPU, ranks=ranks)
         trainer.guide = Brightness(trainer.video)

@@ -4,3 +4,4 @@ from ds4d.deformation.field import DeformationField as DeformationField
 from ds4d.deformation.field import FieldConfig as FieldConfig
 from ds4d.deformation.hexplane import HexPlane as HexPlane
 from ds4d.deformation.hexplane import HexPlaneConfig as HexPlaneConfig
+from ds4d.deformation.root_rotation import RootRotation as RootRotation

@@ -1,6 +1,7 @@
 """The deformation field: canonical Gaussians and times in, Gaussians of those times out."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -31,6 +32,8 @@ class FieldConfig:
         deform_color: let colors change over time, for instance under light that does not move with the object.
         dynamic_gate: scale all changes by a learned function of the point's dynamic share (DSFD), so that what its
             features call still stays. Needs frame features.
+        root_rotation: let the whole object turn about the vertical axis before it is deformed. `auto`: where the other
+            views of a video are generated, unless it is fitted in windows.
     """
 
     hexplane: HexPlaneConfig = field(default_factory=HexPlaneConfig)
@@ -39,6 +42,7 @@ class FieldConfig:
     deform_opacity: bool = False
     deform_color: bool = False
     dynamic_gate: bool = False
+    root_rotation: Literal["auto", "on", "off"] = "auto"
 
     def __post_init__(self) -> None:
         check_ranges(self, width="[1, 4096]", depth="[1, 64]")

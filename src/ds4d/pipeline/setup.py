@@ -4,6 +4,7 @@ import torch
 
 from ds4d.config import GenerateConfig
 from ds4d.core import Degraded, notify
+from ds4d.deformation import FieldConfig, RootRotation
 from ds4d.features import extract_features
 from ds4d.guidance import load_guidance
 from ds4d.init import SceneNormalization, initial_gaussians, normalize_scene, register_mesh
@@ -75,7 +76,9 @@ def prepare(
     initial = initial_gaussians(
         normalization, config.init, torch.Generator().manual_seed(config.seed), registration, points
     )
-    return make_trainer(normalization, initial, config, device, features=features, lpips=lpips, ranks=ranks)
+    return make_trainer(
+        normalization, initial, config, device, features=features, lpips=lpips, is_whole=True, ranks=ranks
+    )
 
 
 def make_trainer(
@@ -87,6 +90,7 @@ def make_trainer(
     features: FrameFeatures | None = None,
     lpips: Lpips | None = None,
     known_frame: int | None = None,
+    is_whole: bool = False,
     ranks: Ranks | None = None,
 ) -> Trainer:
     """A trainer before its first step, of given canonical Gaussians.
@@ -99,6 +103,7 @@ def make_trainer(
         features: frame features (`extract_frame_features`); extracted here if None.
         lpips: network of the loss `lpips`, if it is used.
         known_frame: frame that the trainer starts from, of a scene that continues another one (`Trainer`).
+        is_whole: whether the clip is fitted as a whole, not in windows.
         ranks: this process among those that train together (`Trainer`).
     """
     video = normalization.video
@@ -118,7 +123,8 @@ def make_trainer(
         motion = None
         if config.field is not None and video.num_times > 1:  # a single frame shows no motion
             fusion = config.fusion if cache is not None else None
-            motion = Motion(config.field, normalization.aabb, video.num_times, fusion=fusion, features=cache)
+            root = RootRotation(video.times, video.middle) if _turns(video, config.field, is_whole) else None
+            motion = Motion(config.field, normalization.aabb, video.num_times, fusion=fusion, features=cache, root=root)
         scene = DynamicGaussians(initial, motion, timeline, normalization.world)
     return Trainer(
         scene.to(device),
@@ -131,6 +137,17 @@ def make_trainer(
         known_frame=known_frame,
         ranks=ranks,
     )
+
+
+def _turns(video: MultiViewVideo, field: FieldConfig, is_whole: bool) -> bool:
+    """Whether the rotation of the whole object is learned."""
+    if field.root_rotation == "on" and not is_whole:
+        raise ValueError(
+            "--field.root-rotation on must be used with a clip that is fitted as a whole, got windows. "
+            "Add --windows.mode off, or leave it out."
+        )
+    are_generated = bool((video.view_weights < 1).any())
+    return field.root_rotation == "on" or (field.root_rotation == "auto" and is_whole and are_generated)
 
 
 def check_image_size(video: MultiViewVideo, lpips: Lpips | None) -> None:

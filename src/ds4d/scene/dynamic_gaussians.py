@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ds4d.deformation import DeformationField
+from ds4d.deformation import DeformationField, RootRotation
 from ds4d.scene.baked_gaussians import FRAMES_AT_ONCE, BakedGaussians, bake_at
 from ds4d.scene.base import Timeline, check_times
 from ds4d.scene.files import (
@@ -124,6 +124,7 @@ class DynamicGaussians(nn.Module):
             image=(features.width, features.height) if features else None,
             timeline=self.timeline,
             world=WorldRecord.of(self.world),
+            root_rotation=motion is not None and motion.root is not None,
         )
         write_scene(folder, record, tensors, scene.bake().frames)
 
@@ -193,8 +194,9 @@ def _scene_of(record: SceneRecord, tensors: dict[str, Tensor]) -> DynamicGaussia
         features = FrameFeatureCache(**parts, cameras=cameras)
     motion = None
     if record.field is not None:
-        box = torch.zeros(2, 3)
-        motion = Motion(record.field, box, len(record.timeline.times), fusion=record.fusion, features=features)
+        box, times = torch.zeros(2, 3), torch.tensor(record.timeline.times)
+        root = RootRotation(times, record.timeline.middle) if record.root_rotation else None
+        motion = Motion(record.field, box, len(times), fusion=record.fusion, features=features, root=root)
         if motion.tssf is not None:
             motion.tssf = motion.tssf.folded()
     count, bases = record.num_gaussians, record.sh_bases

@@ -60,6 +60,7 @@ class SceneRecord:
         image: width and height in pixels of the images that the features were extracted from; None without features.
         timeline: times of the video's frames.
         world: similarity from world space to normalized space.
+        root_rotation: whether the whole object turns before it is deformed.
     """
 
     format: int
@@ -70,6 +71,7 @@ class SceneRecord:
     image: tuple[int, ...] | None
     timeline: Timeline
     world: WorldRecord
+    root_rotation: bool = False
 
     def __post_init__(self) -> None:
         check_ranges(self, num_gaussians=f"[1, {_MAX_GAUSSIANS}]")

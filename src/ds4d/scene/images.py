@@ -75,7 +75,7 @@ def render_depths(scene: DynamicGaussians, renderer: Renderer, rows: Int[Tensor,
     depths = []
     for some in rows.split(_BATCH):
         changes = motion.changes(raw.means, features.times[some], features.at_frames(some))
-        gaussians = motion.field.apply_changes(raw, changes).activate()
+        gaussians = motion.activated(raw, changes, features.times[some])
         rendering = renderer.render(gaussians, small.expand_times(len(some)))
         depths.append(depth_images(rendering, width, height))
     return torch.cat(depths)

@@ -2,6 +2,8 @@
 
 canonical centers, times --HexPlane--> features --+--> one linear map --> heads --> change of every raw value
 feature maps, centers    --TSSF------> features --+
+
+Where the whole object turns, a `RootRotation` follows.
 """
 
 from copy import copy
@@ -10,10 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ds4d.deformation import DeformationField, FieldConfig
+from ds4d.deformation import DeformationField, FieldConfig, RootRotation
 from ds4d.fusion import FusionConfig, Tssf
 from ds4d.scene.frame_features import FrameFeatureCache, FrameObservation
-from ds4d.types import RawGaussians
+from ds4d.types import Gaussians, RawGaussians
 
 
 class Motion(nn.Module):
@@ -25,6 +27,7 @@ class Motion(nn.Module):
         num_times: number of frames.
         fusion: feature fusion, or None for a field that uses the HexPlane alone.
         features: frame features of the video; needed with `fusion`.
+        root: rotation of the whole object, if it turns.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class Motion(nn.Module):
         *,
         fusion: FusionConfig | None = None,
         features: FrameFeatureCache | None = None,
+        root: RootRotation | None = None,
     ) -> None:
         super().__init__()
         if (fusion is None) != (features is None):
@@ -42,11 +46,26 @@ class Motion(nn.Module):
         self.field = DeformationField(field, aabb, num_times, point_channels=fusion.channels if fusion else 0)
         self.tssf = Tssf(fusion, features.maps.shape[2]) if fusion and features is not None else None
         self.features = features
+        self.root = root
 
     def forward(self, raw: RawGaussians, times: Float[Tensor, " T"]) -> RawGaussians:
         """The Gaussians at any times in [0, 1], with a leading axis T; feature maps are blended between frames."""
         observation = self.features.at(times) if self.features is not None else None
-        return self.field.apply_changes(raw, self.changes(raw.means, times, observation))
+        changed = self.field.apply_changes(raw, self.changes(raw.means, times, observation))
+        return changed if self.root is None else self.root.gaussians(changed, times)
+
+    def activated(
+        self, raw: RawGaussians, changes: dict[str, Float[Tensor, "T N _"]], times: Float[Tensor, " T"]
+    ) -> Gaussians:
+        """The Gaussians at some times as they are rendered.
+
+        Args:
+            raw: canonical Gaussians.
+            changes: what the heads add at these times (`changes`).
+            times: times in [0, 1].
+        """
+        gaussians = self.field.activated(raw, changes)
+        return gaussians if self.root is None else self.root.gaussians(gaussians, times)
 
     def changes(
         self, means: Float[Tensor, "N 3"], times: Float[Tensor, " T"], observation: FrameObservation | None
@@ -59,35 +78,35 @@ class Motion(nn.Module):
             observation: what the views show at these times; None where the HexPlane is alone.
         """
         planes = self.field.hexplane(means, times)
-        shares = self._shares(means, planes, observation)
-        return self.field.changes_of(planes, self.point_features(means, planes, observation), shares)
+        shares = None
+        if self.field.gate is not None and self.tssf is not None and self.features is not None:
+            points = self._sampled_points(self.tssf, means, planes, times)
+            shares = None if observation is None else self.features.share(self.tssf, points, observation)
+        return self.field.changes_of(planes, self.point_features(means, planes, times, observation), shares)
 
     def point_features(
-        self, means: Float[Tensor, "N 3"], planes: Float[Tensor, "T N F"], observation: FrameObservation | None
+        self,
+        means: Float[Tensor, "N 3"],
+        planes: Float[Tensor, "T N F"],
+        times: Float[Tensor, " T"],
+        observation: FrameObservation | None,
     ) -> Float[Tensor, "T N C"] | None:
         """The fused features of every Gaussian (paper: a(i)); None where the HexPlane is alone."""
         if self.tssf is None or self.features is None:
             return None
         if observation is None:
             raise ValueError("Motion: observation must be given for a motion with features, got None.")
-        return self.features.fuse(self.tssf, self._sampled_points(self.tssf, means, planes), observation)
-
-    def _shares(
-        self, means: Float[Tensor, "N 3"], planes: Float[Tensor, "T N F"], observation: FrameObservation | None
-    ) -> Float[Tensor, "T N 1"] | None:
-        """The dynamic share of every Gaussian; None without a gate."""
-        if self.field.gate is None or self.tssf is None or self.features is None or observation is None:
-            return None
-        return self.features.share(self.tssf, self._sampled_points(self.tssf, means, planes), observation)
+        return self.features.fuse(self.tssf, self._sampled_points(self.tssf, means, planes, times), observation)
 
     def _sampled_points(
-        self, tssf: Tssf, means: Float[Tensor, "N 3"], planes: Float[Tensor, "T N F"]
+        self, tssf: Tssf, means: Float[Tensor, "N 3"], planes: Float[Tensor, "T N F"], times: Float[Tensor, " T"]
     ) -> Float[Tensor, "T N 3"]:
         """Where the views' features are sampled."""
-        if tssf.config.points == "deformed":
-            with torch.no_grad():
-                return means + self.field.first_shift(planes)
-        return means.expand(planes.shape[0], *means.shape)
+        points = means.expand(planes.shape[0], *means.shape)
+        with torch.no_grad():
+            if tssf.config.points == "deformed":
+                points = points + self.field.first_shift(planes)
+            return points if self.root is None else self.root.points(points, times)
 
     def folded(self) -> "Motion":
         """The same motion with the learned linear map applied to the feature maps, for rendering after training."""

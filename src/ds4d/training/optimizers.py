@@ -47,6 +47,7 @@ class OptimizerConfig:
         planes: learning rate of the HexPlane.
         mlp: learning rate of the deformation network (trunk, heads and gate).
         fusion: learning rate of the feature fusion (TSSF).
+        root: learning rate of the rotation of the whole object, radians from frame to frame.
         view_correction: learning rate of the warps (half image sizes) and log color gains of the view correction.
     """
 
@@ -59,6 +60,7 @@ class OptimizerConfig:
     planes: LearningRate = LearningRate(1e-2, 0.1)
     mlp: LearningRate = LearningRate(1e-3, 0.1)
     fusion: LearningRate = LearningRate(1e-3, 0.1)
+    root: LearningRate = LearningRate(1e-2, 0.1)
     view_correction: LearningRate = LearningRate(1e-3, 0.1)
 
 
@@ -169,6 +171,8 @@ def _groups(scene: DynamicGaussians, view_correction: ViewCorrection | None) -> 
         groups["mlp"] = [*scene.field.trunk.parameters(), *scene.field.heads.parameters(), *gate]
     if scene.motion is not None and scene.motion.tssf is not None:
         groups["fusion"] = list(scene.motion.tssf.parameters())
+    if scene.motion is not None and scene.motion.root is not None:
+        groups["root"] = list(scene.motion.root.parameters())
     if view_correction is not None:
         groups["view_correction"] = list(view_correction.parameters())
     return groups

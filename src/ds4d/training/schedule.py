@@ -88,6 +88,11 @@ class Schedule:
         """Progress of the dynamic stage in [0, 1]; 0 in the static stage."""
         return max(0.0, (step - self._config.static_steps) / max(1, self._config.dynamic_steps))
 
+    @property
+    def settling_step(self) -> int:
+        """The step from which on all frames are sampled."""
+        return self._config.static_steps + round(self._config.temporal_curriculum * self._config.dynamic_steps)
+
     def sample(self, step: int, sampler: Sampler) -> SampleBatch:
         """The batch of a step."""
         config, video = self._config, self._video

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ds4d.core import freed_memory_kept, release_pages
+from ds4d.deformation import RootRotation
 from ds4d.losses import LossInputs, Objective, ViewCorrection
 from ds4d.losses.view_loss import ViewLoss
 from ds4d.metrics import Lpips
@@ -28,6 +29,8 @@ from ds4d.training.schedule import Schedule, TrainingConfig
 from ds4d.types import Cameras, Gaussians, MultiViewVideo, Renderer, Rendering
 
 _NEVER = -(2**40)  # a step so long ago that everything of it is outdated
+_STEPS_TO_SETTLE = 20  # after the last frames have come, before the rotation of the whole object is judged
+_LEAST_TRUST = 0.1  # in generated views, relative to those of an object that does not turn
 _DEPTHS_AT_ONCE = 16  # frames whose depth images are rendered before they are stored
 
 
@@ -73,6 +76,7 @@ class Trainer:
         self.seconds = 0.0
         self.cameras = video.cameras.to(scene.device)
         self.times = video.times.to(scene.device)
+        self._is_generated = video.view_weights.to(scene.device) < 1
         self._resized: dict[tuple[int, int], Cameras] = {}
         self.schedule = Schedule(config, video, scene.motion is not None, known_frame)
         self.generator = torch.Generator().manual_seed(seed)
@@ -155,6 +159,8 @@ class Trainer:
         """
         self.scene.gaussians.resize(len(state["scene"]["gaussians.means"]))
         self.scene.load_state_dict(state["scene"])
+        if self.root is not None:
+            self.root.requires_grad_(not self.root.is_off)
         if self.view_correction is not None:
             self.view_correction.load_state_dict(state["view_correction"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -167,6 +173,11 @@ class Trainer:
         self.seconds = state["seconds"]
 
     @property
+    def root(self) -> RootRotation | None:
+        """The rotation of the whole object, if it is learned."""
+        return self.scene.motion.root if self.scene.motion is not None else None
+
+    @property
     def is_static_stage(self) -> bool:
         """Whether the next step belongs to the static stage."""
         return self.schedule.is_static(self.step)
@@ -174,6 +185,8 @@ class Trainer:
     def _take_step(self) -> tuple[float, dict[str, float]]:
         """One step; returns the total loss and each loss before its weight."""
         batch = self.schedule.sample(self.step, self.sampler)
+        if self.root is not None and self.step == self.schedule.settling_step + _STEPS_TO_SETTLE:
+            self.root.settle()
         if not self.is_static_stage:
             self._update_depths(batch.times)
         share = self.ranks.share(batch)
@@ -209,8 +222,8 @@ class Trainer:
         if motion.features is not None:
             self._update_warps()
             observation = motion.features.at_frames(batch.times)
-        changes = self._motion_changes(raw.means, self.times[batch.times], observation)
-        return motion.field.activated(raw, changes)
+        times = self.times[batch.times]
+        return motion.activated(raw, self._motion_changes(raw.means, times, observation), times)
 
     def _cameras(self, batch: SampleBatch) -> Cameras:
         """The cameras of the batch, which is on the device."""
@@ -227,6 +240,10 @@ class Trainer:
         target = self.images.batch(times, views, width, height)
         weights = self.images.weights(times, views, width, height)
         times, views = _pairs(batch)
+        if self.root is not None:
+            # The more sides the video shows in turn, the less its generated views, which are guesses, count.
+            trust = self.root.unseen().square().clamp_min(_LEAST_TRUST)
+            weights = weights * torch.where(self._is_generated[views], trust, 1.0)[:, None, None, None]
         backgrounds = batch.backgrounds.flatten(0, 1)
         field = None if self.is_static_stage else self.scene.field
         return LossInputs(
