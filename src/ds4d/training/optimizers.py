@@ -1,5 +1,6 @@
 """Adam with one learning rate per kind of parameter; its moments follow the Gaussians through densification."""
 
+import inspect
 from dataclasses import dataclass
 
 import torch
@@ -59,6 +60,14 @@ class OptimizerConfig:
     view_correction: LearningRate = LearningRate(1e-3, 0.1)
 
 
+class _Adam(torch.optim.Adam):
+    """Adam without the wrappers for torch.compile, whose first call takes a second for importing the compiler."""
+
+    add_param_group = inspect.unwrap(torch.optim.Adam.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.Adam.zero_grad)
+    step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
+
+
 class SceneOptimizer:
     """Adam over the parameters of a scene and of the view correction, if any, in named groups.
 
@@ -75,7 +84,7 @@ class SceneOptimizer:
         self.config = config
         self.view_correction = view_correction
         groups = [{"params": parameters, "name": name} for name, parameters in _groups(scene, view_correction).items()]
-        self.adam = torch.optim.Adam(groups, lr=0.0, eps=1e-15, fused=True)
+        self.adam = _Adam(groups, lr=0.0, eps=1e-15, fused=True)
 
     def gradients(self) -> list[Tensor]:
         """The gradients of all parameters that have one, in one order."""
