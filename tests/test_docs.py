@@ -65,7 +65,7 @@ def few_steps(monkeypatch: pytest.MonkeyPatch, quick_config: GenerateConfig) -> 
 def small_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `ds4d sample` writes, of small images; not to be written into."""
     folder = tmp_path_factory.mktemp("sample") / "data"
-    write_sample(folder, SampleConfig(frames=8, size=32, supersampling=1))
+    write_sample(folder, SampleConfig(frames=4, size=32, supersampling=1))
     return folder
 
 
@@ -203,7 +203,7 @@ def test_commands_of_the_readme_run(
 ) -> None:
     """In order, on stand-ins of the data, with presets of a few steps; `viewer` serves until Ctrl-C and is left out."""
     monkeypatch.chdir(tmp_path)
-    write_sample(tmp_path / "scene", SampleConfig(frames=8, size=48, supersampling=1))
+    write_sample(tmp_path / "scene", SampleConfig(frames=4, size=48, supersampling=1))
     (tmp_path / "scene" / "transforms_mv.json").rename(tmp_path / "scene" / "transforms_train.json")
     shutil.copy(tmp_path / "scene" / "front.mp4", tmp_path / "video.mp4")
     assert main(["multiview", "video.mp4", "-o", "minions", "--size", "48"]) == 0

@@ -18,11 +18,14 @@ from ds4d.ablation.scenes import load_training_views
 from ds4d.core import first_difference, to_dict
 from ds4d.data import FolderConfig, read_transforms
 from ds4d.fusion import RULES
+from ds4d.geometry import HullConfig
+from ds4d.init import InitConfig
 from ds4d.pipeline import prepare
 from ds4d.presets import PRESETS, tiny
 from ds4d.types import MultiViewVideo
 
 ROOT = Path(__file__).resolve().parents[1]
+SMALL = InitConfig(num_gaussians=500, hull=HullConfig(resolution=24))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +54,7 @@ def test_colors_are_compared_on_the_input_view_alone(no_weights: None, quick_vid
     assert not losses.l1.weight and not losses.ssim.weight and config.training.view_correction is None
     assert config.training.lpips_stand_in and not config.guidance.weight
     assert config.training.dynamic_steps == PRESETS["cpu"]().training.dynamic_steps
-    trainer = prepare(quick_video, replace(config, init=replace(config.init, num_gaussians=500)), torch.device("cpu"))
+    trainer = prepare(quick_video, replace(config, init=SMALL), torch.device("cpu"))
     assert trainer.scene.field is not None and trainer.objective.uses_lpips
     assert {plane.shape[2] for plane in trainer.scene.field.hexplane.temporal_planes()} == {2}
     heavier = paper_setting(tiny(), rows=0, lpips_weight=0.3)
@@ -97,9 +100,15 @@ def options(out: Path, *words: str | Path) -> list[str]:
 
 
 def test_a_killed_command_continues(
-    benchmark: ModuleType, no_weights: None, sample_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    benchmark: ModuleType,
+    no_weights: None,
+    sample_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Real fits of a few steps at 32 px; the second run makes the one that is missing and no other."""
+    monkeypatch.setitem(PRESETS, "tiny", lambda: replace(tiny(), init=SMALL))
     out = tmp_path / "out"
     argv = options(out, sample_folder, "--axes", "center", "--variants", "B", "visible+gate", "--lpips-weight", "0.2")
     assert benchmark.main(argv) == 0

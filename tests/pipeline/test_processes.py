@@ -145,7 +145,7 @@ def test_the_others_end_with_the_first_process(sample_folder: Path, tmp_path: Pa
         "from ds4d.pipeline import iter_run, processes; from ds4d.training import StepDone; start = processes._start\n"
         "processes._start = lambda *words: (process := start(*words), print(process.pid, flush=True))[0]\n"
         f"for event in iter_run({str(sample_folder)!r}, {str(tmp_path / 'run')!r}, device='cpu', gpus=2,\n"
-        "                      preset='tiny'):\n"
+        "                      preset='tiny', overrides={'init.num_gaussians': 200, 'init.hull.resolution': 16}):\n"
         "    isinstance(event, StepDone) and print('step', flush=True)\n"
     )
     first = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)

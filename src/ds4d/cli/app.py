@@ -4,6 +4,7 @@ A module is imported when its command is called, so that `ds4d --help` answers a
 """
 
 import difflib
+import gc
 import json
 import sys
 import time
@@ -82,6 +83,9 @@ def _run(argv: list[str], interrupts: Interrupts) -> int:
     def call() -> Outcome | None:
         try:
             module = import_module(f"ds4d.cli.commands.{command}")
+            if not gc.isenabled():  # by `ds4d.__main__`: what has been imported until now is never garbage
+                gc.freeze()
+                gc.enable()
             interrupts.check()
             with module.COMMAND.naming_options():
                 return module.run(rest, console)

@@ -1,6 +1,5 @@
 """Real spherical harmonics as 3D Gaussian splatting uses them, degrees 0 to 3."""
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -32,9 +31,7 @@ def evaluate_sh(sh: Float[Tensor, "*#batch K 3"], directions: Float[Tensor, "*#b
     degree = sh_degree(sh.shape[-2])
     colors = SH0 * sh[..., 0, :]
     if degree == 0:
-        # NumPy's function: torch's imports a library of symbolic mathematics.
-        shape = np.broadcast_shapes(colors.shape[:-1], directions.shape[:-1])
-        return (colors + 0.5).clamp_min(0).expand(*shape, 3)
+        return torch.broadcast_tensors((colors + 0.5).clamp_min(0), directions)[0]
     x, y, z = torch.nn.functional.normalize(directions, dim=-1).unsqueeze(-1).unbind(-2)
     colors = colors + _C1 * (-y * sh[..., 1, :] + z * sh[..., 2, :] - x * sh[..., 3, :])
     if degree > 1:

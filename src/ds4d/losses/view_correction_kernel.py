@@ -36,7 +36,7 @@ def correct(first, end, images, is_corrected, backgrounds, gains, warps, rows, c
     cells, to_right, to_lower = np.empty((2, width), np.int64), np.empty(width, np.float32), np.empty(width, np.float32)
     for b in range(first, end):
         if is_corrected[b] == ZERO:
-            out[b] = images[b]
+            _copy(images[b].reshape(-1), out[b].reshape(-1))
             continue
         for y in range(height):
             _locate(warps[b], rows[y], columns, y, height, cells, to_right, to_lower)
@@ -91,11 +91,11 @@ def correct_backward(
     scale_x, scale_y = HALF * np.float32(width), HALF * np.float32(height)
     for b in range(first, end):
         if is_corrected[b] == ZERO:
-            by_images[b] = grads[b]
+            _copy(grads[b].reshape(-1), by_images[b].reshape(-1))
             continue
         for y in range(height):
             by_alpha = own[3 * width :]
-            by_alpha[:] = grads[b, 3, y]
+            _copy(grads[b, 3, y], by_alpha)
             for c in range(3):
                 by_color, gain, background = own[c * width : (c + 1) * width], gains[b, c], backgrounds[b, c]
                 by_gains[b, c] += _backward_gain(
@@ -122,6 +122,13 @@ def correct_backward(
             _gather_warp(along_x, above, rows[y], columns, scale_x, by_warps[b, 0])
             _position(warps[b, 1], rows[y], columns, np.float32(y), ZERO, scale_y, above)
             _gather_warp(along_y, above, rows[y], columns, scale_y, by_warps[b, 1])
+
+
+@no_type_check
+@kernel()
+def _copy(values, out):
+    for k in range(len(out)):
+        out[k] = values[k]
 
 
 @no_type_check

@@ -56,9 +56,16 @@ def score_planes(first, end, a, b, window, scores, gradients_a, gradients_b):
                 _spread_across(spread[m, y], window, line[m])
             _gather_gradients(a[plane, y], b[plane, y], line)
             if len(gradients_a) > 0:
-                gradients_a[plane, y] = line[0]
+                _copy(line[0], gradients_a[plane, y])
             if len(gradients_b) > 0:
-                gradients_b[plane, y] = line[1]
+                _copy(line[1], gradients_b[plane, y])
+
+
+@no_type_check
+@kernel()
+def _copy(line, out):
+    for x in range(len(out)):
+        out[x] = line[x]
 
 
 @no_type_check

@@ -23,7 +23,8 @@ def lower_envelopes(first, end, rows):
     values = np.empty(length, np.float64)
     for r in range(first, end):
         row = rows[r]
-        values[:] = row
+        for i in range(length):
+            values[i] = row[i]
         count = 0
         for j in range(length):
             if values[j] == np.inf:

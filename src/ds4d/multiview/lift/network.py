@@ -75,7 +75,8 @@ class LiftNetwork(nn.Module):
         self.quarter_in = ConvBlock(quarter)
         self.to_tokens = nn.Conv2d(quarter, width, 2, stride=2)
         self.positions = nn.Parameter(torch.empty(1, (config.size // 8) ** 2, width))
-        nn.init.uniform_(self.positions, -0.035, 0.035)  # normal numbers on `meta` import all of torch's compiler
+        if not self.positions.is_meta:  # random numbers that are not stored make torch import its compiler: a second
+            nn.init.normal_(self.positions, std=0.02)
         self.blocks = nn.ModuleList(TransformerBlock(width, config.head_width) for _ in range(config.depth))
         self.norm = nn.RMSNorm(width)
         self.from_tokens = nn.Conv2d(width, 4 * quarter, 1)

@@ -71,7 +71,8 @@ def _sort_by_depth(keys, order, spare):
             digit = (keys[n] >> shift) & 2047
             spare[starts[digit]] = n
             starts[digit] += 1
-        order[:] = spare
+        for i in range(len(order)):
+            order[i] = spare[i]
 
 
 @no_type_check

@@ -170,10 +170,18 @@ def _rows_of(rows, slot):
 
 @no_type_check
 @kernel()
+def _write_centers(pixels):
+    """Writes x and y of the pixels."""
+    for k in range(_T):
+        pixels[k] = _CENTERS[k]
+
+
+@no_type_check
+@kernel()
 def _composite_tile(left, top, records, ranks, rows, entries, background, colors, alphas, depths, transmittances, last):
     """One tile of one image."""
     pixels = np.zeros(_SCRATCH, np.float32)
-    pixels[: 2 * _PIXELS] = _CENTERS
+    _write_centers(pixels)
     pixels[_T : _T + _PIXELS] = ONE
     for number in range(len(entries)):
         if number % _CHECK_EVERY == 0 and _all_finished(pixels):
@@ -246,7 +254,7 @@ def _composite_tile_backward(
         composited = background[0] * pixels[_R + k] + background[1] * pixels[_G + k] + background[2] * pixels[_B + k]
         pixels[_BEHIND + k] = composited + pixels[_D + k] * pixels[_Y + k] - pixels[_BEHIND + k]
         deepest = max(deepest, pixels[_LAST + k])
-    pixels[: 2 * _PIXELS] = _CENTERS
+    _write_centers(pixels)
     for number in range(int(deepest), len(entries)):
         gradients[entries[number]] = 0
     for number in range(int(deepest) - 1, -1, -1):
