@@ -16,6 +16,7 @@ from ds4d.losses import LossInputs, Objective, ViewCorrection
 from ds4d.losses.view_loss import ViewLoss
 from ds4d.metrics import Lpips
 from ds4d.scene import DynamicGaussians, Resampling, depth_images, render_depths
+from ds4d.scene.lifetimes import without_dead
 from ds4d.shapes import nearest_neighbors
 from ds4d.training.cuda_graphs import CUDAGraphed, Readback, quick_collections
 from ds4d.training.densification import Densification, prune_outliers
@@ -153,7 +154,8 @@ class Trainer:
             KeyError: a part of the state is missing.
             RuntimeError: the state belongs to a scene of another shape.
         """
-        self.scene.gaussians.resize(len(state["scene"]["gaussians.means"]))
+        scene = state["scene"]
+        self.scene.gaussians.resize(len(scene["gaussians.means"]), "gaussians.lifetimes" in scene)
         self.scene.load_state_dict(state["scene"])
         if self.view_correction is not None:
             self.view_correction.load_state_dict(state["view_correction"])
@@ -200,6 +202,11 @@ class Trainer:
 
     def _gaussians_at(self, batch: SampleBatch) -> Gaussians:
         """The Gaussians at the times of the batch, which is on the device."""
+        gaussians, alive = self._moved(batch), self.scene.alive_at(self.times[batch.times])
+        return gaussians if alive is None else without_dead(gaussians, alive)
+
+    def _moved(self, batch: SampleBatch) -> Gaussians:
+        """All Gaussians at the times of the batch, as if they lived at all of them."""
         raw = self.scene.canonical()
         if self.is_static_stage:
             return raw.expand_times(len(batch.times)).activate()
