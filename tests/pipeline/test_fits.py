@@ -11,11 +11,14 @@ from ds4d.config import GenerateConfig
 from ds4d.core import with_overrides
 from ds4d.data.synthetic import SampleConfig, sample_video, write_sample
 from ds4d.pipeline import Event, Finished, Resolved, iter_run
-from ds4d.pipeline.fits import choose_windows, fit_order
+from ds4d.pipeline.fits import choose_windows, count_gaussians, fit_order
 from ds4d.runs import RunFolder
-from ds4d.scene import WindowedGaussians, read_baked_scene, read_scene, window_folder
+from ds4d.scene import DynamicGaussians, WindowedGaussians, read_baked_scene, read_scene, window_folder
+from ds4d.scene.lifetimes import FOREVER
+from ds4d.scene.windowed_gaussians import read_windows
 from ds4d.training import StepDone, WindowsConfig, read_log
-from ds4d.types import MultiViewVideo
+from ds4d.training.births import Newborn
+from ds4d.types import MultiViewVideo, RawGaussians
 
 FRAMES, STATIC, DYNAMIC = 12, 8, 10
 WINDOWS = WindowsConfig(mode="on", frames=7, overlap=2)  # three windows
@@ -140,3 +143,57 @@ def test_windows_are_fitted_from_the_middle_outwards() -> None:
     windows = [range(6), range(4, 10), range(8, 14)]
     assert fit_order(windows, 7) == [(1, None), (2, 1), (0, 1)]
     assert fit_order(windows, 3) == [(0, None), (1, 0), (2, 1)]
+
+
+def test_numbers_of_gaussians_grow_from_the_first_window_in_both_directions() -> None:
+    assert count_gaussians([7, 7, 7]) == (7, None)
+    assert count_gaussians([9, 7, 7, 8, 12]) == (14, ((5, 7), (0, 0), (0, 0), (0, 1), (0, 5)))
+
+
+@pytest.fixture
+def births(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Three Gaussians are born in each window after the first, halfway in time; the numbers asked for at most."""
+    asked: list[int] = []
+
+    def find(
+        scene: DynamicGaussians, video: MultiViewVideo, renderer: object, known: range, count: int, generator: object
+    ) -> Newborn:
+        asked.append(count)
+        raw, rows = scene.canonical(), torch.arange(3)
+        parts = {name: getattr(raw, name)[rows].detach() + 0.0 for name in RawGaussians.__dataclass_fields__}
+        return Newborn(RawGaussians(**parts), torch.tensor([[0.45 * video.duration, FOREVER]]).repeat(3, 1))
+
+    monkeypatch.setattr("ds4d.training.trainer.find_newborn", find)
+    return asked
+
+
+@pytest.mark.parametrize("stop", [None, STATIC + DYNAMIC + 4, STATIC + DYNAMIC + 8, STATIC + 2 * DYNAMIC + 6])
+def test_windows_may_add_gaussians(
+    births: list[int], clip: Path, config: GenerateConfig, tmp_path: Path, stop: int | None
+) -> None:
+    """Four windows, in the second of which the fit begins; also where it is interrupted, before and after births."""
+    overrides = {"windows.new_gaussians": 50, "windows.frames": 6, "training.densification.stop": 0.0}
+    config = with_overrides(config, overrides)
+    if stop is not None:
+        run_until(stop, clip, tmp_path / "run", config)
+    list(iter_run(clip, tmp_path / "run", config=config, device="cpu", resume=stop is not None))
+    scene = ds4d.load(tmp_path / "run", "cpu")
+    assert isinstance(scene.model, WindowedGaussians)
+    record = read_windows(tmp_path / "run")
+    shared = record.num_gaussians - 3 * (len(record.windows) - 1)
+    first = next(index for index, rows in enumerate(record.added or ()) if rows == (0, 0))
+    assert record.num_shared == shared and record.added is not None
+    assert [end - start for start, end in record.added] == [3 * abs(i - first) for i in range(len(record.windows))]
+    assert set(births) == {50, *(50 - 3 * i for i in range(1, max(first, len(record.windows) - 1 - first)))}
+    opacities = scene.at(list(scene.times)).opacities[:, shared:] > 1e-6
+    last = [index for index, time in enumerate(scene.times) if index > record.windows[-2][1]]
+    assert opacities[last].any(0).sum() == 3 * (len(record.windows) - 1 - first), "those of other windows are dead"
+    canonical = [ds4d.DynamicGaussians.load(window_folder(tmp_path / "run", i)) for i in range(len(record.windows))]
+    for window in canonical:
+        assert torch.equal(window.canonical().means[:shared], canonical[first].canonical().means)
+    born = canonical[-2].gaussians.lifetimes, canonical[-1].gaussians.lifetimes
+    if first == len(record.windows) - 3:
+        assert born[0] is not None and born[1] is not None
+        starts = [scene.times[record.windows[i][0]] * scene.duration for i in (-2, -1)]
+        torch.testing.assert_close(born[0][shared:, 0] + starts[0], born[1][shared : shared + 3, 0] + starts[1])
+    assert len(scene.export(tmp_path / "plys")) == FRAMES + 1

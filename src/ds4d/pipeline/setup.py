@@ -1,6 +1,8 @@
 """From a multi-view video and settings to a trainer before its first step."""
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from ds4d.config import GenerateConfig
 from ds4d.core import Degraded, notify
@@ -87,6 +89,7 @@ def make_trainer(
     features: FrameFeatures | None = None,
     lpips: Lpips | None = None,
     known_frame: int | None = None,
+    lifetimes: Float[Tensor, "N 2"] | None = None,
     ranks: Ranks | None = None,
 ) -> Trainer:
     """A trainer before its first step, of given canonical Gaussians.
@@ -99,6 +102,7 @@ def make_trainer(
         features: frame features (`extract_frame_features`); extracted here if None.
         lpips: network of the loss `lpips`, if it is used.
         known_frame: frame that the trainer starts from, of a scene that continues another one (`Trainer`).
+        lifetimes: birth and death of each Gaussian, seconds; None if all live at all times.
         ranks: this process among those that train together (`Trainer`).
     """
     video = normalization.video
@@ -119,7 +123,7 @@ def make_trainer(
         if config.field is not None and video.num_times > 1:  # a single frame shows no motion
             fusion = config.fusion if cache is not None else None
             motion = Motion(config.field, normalization.aabb, video.num_times, fusion=fusion, features=cache)
-        scene = DynamicGaussians(initial, motion, timeline, normalization.world)
+        scene = DynamicGaussians(initial, motion, timeline, normalization.world, lifetimes)
     return Trainer(
         scene.to(device),
         trained,
@@ -129,6 +133,7 @@ def make_trainer(
         lpips=lpips,
         guide=load_guidance(config.guidance, video, device),
         known_frame=known_frame,
+        new_gaussians=config.windows.new_gaussians,
         ranks=ranks,
     )
 

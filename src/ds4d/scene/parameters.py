@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ds4d.scene.lifetimes import finite_lifetimes
+from ds4d.scene.lifetimes import endless_lifetimes, finite_lifetimes
 from ds4d.types import RawGaussians
 
 
@@ -77,6 +77,18 @@ class GaussianParameters(nn.Module):
                 setattr(self, name, nn.Parameter(rows))
             if self.lifetimes is not None:
                 self.lifetimes = self.lifetimes[resampling.sources]
+
+    def replace_last(self, raw: RawGaussians, lifetimes: Float[Tensor, "N 2"]) -> None:
+        """Replaces the last Gaussians by others, whose lifetimes may differ from those of the rest."""
+        first = self.num_gaussians - raw.num_gaussians
+        values = {name: getattr(raw, name) for name in ("means", "quats", "log_scales", "opacity_logits")}
+        values |= {"sh0": raw.sh[:, :1], "shN": raw.sh[:, 1:]}
+        if self.lifetimes is None:
+            self.lifetimes = endless_lifetimes(self.num_gaussians).to(self.means)
+        with torch.no_grad():
+            for name, rows in values.items():
+                getattr(self, name)[first:] = rows
+            self.lifetimes[first:] = finite_lifetimes(lifetimes)
 
     def resize(self, count: int, with_lifetimes: bool = False) -> None:
         """Allocates a stored set of `count` Gaussians; values are zeros until a state is loaded."""

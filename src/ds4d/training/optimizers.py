@@ -66,14 +66,20 @@ class SceneOptimizer:
         scene: scene to be trained.
         config: learning rates.
         view_correction: view correction to be trained, if any.
+        num_fixed: number of Gaussians, the first ones, that stay as they are.
     """
 
     def __init__(
-        self, scene: DynamicGaussians, config: OptimizerConfig, view_correction: ViewCorrection | None = None
+        self,
+        scene: DynamicGaussians,
+        config: OptimizerConfig,
+        view_correction: ViewCorrection | None = None,
+        num_fixed: int = 0,
     ) -> None:
         self.scene = scene
         self.config = config
         self.view_correction = view_correction
+        self._num_fixed = num_fixed
         groups = [{"params": parameters, "name": name} for name, parameters in _groups(scene, view_correction).items()]
         self.adam = torch.optim.Adam(groups, lr=0.0, eps=1e-15, fused=True)
 
@@ -86,6 +92,9 @@ class SceneOptimizer:
         """One update at the learning rates of a progress in [0, 1]; clears the gradients."""
         for group in self.adam.param_groups:
             group["lr"] = getattr(self.config, group["name"]).at(progress)
+        for parameter in self.scene.gaussians.parameters() if self._num_fixed else ():
+            if parameter.grad is not None:  # without a gradient, Adam leaves a row as it is, bit for bit
+                parameter.grad[: self._num_fixed] = 0
         self.adam.step()
         self.adam.zero_grad(set_to_none=True)
 
