@@ -167,33 +167,37 @@ def births(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return asked
 
 
-@pytest.mark.parametrize("stop", [None, STATIC + DYNAMIC + 4, STATIC + DYNAMIC + 8, STATIC + 2 * DYNAMIC + 6])
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("longer") / "views"
+    write_sample(folder, SampleConfig(frames=18, size=32, supersampling=1))
+    return folder
+
+
+@pytest.mark.parametrize("stop", [None, STATIC + DYNAMIC + 4, STATIC + 2 * DYNAMIC + 7])
 def test_windows_may_add_gaussians(
-    births: list[int], clip: Path, config: GenerateConfig, tmp_path: Path, stop: int | None
+    births: list[int], longer: Path, config: GenerateConfig, tmp_path: Path, stop: int | None
 ) -> None:
-    """Four windows, in the second of which the fit begins; also where it is interrupted, before and after births."""
+    """Five windows, of which the third is the first to be fitted; also interrupted, before and after births."""
     overrides = {"windows.new_gaussians": 50, "windows.frames": 6, "training.densification.stop": 0.0}
-    config = with_overrides(config, overrides)
+    config, folder = with_overrides(config, overrides), tmp_path / "run"
     if stop is not None:
-        run_until(stop, clip, tmp_path / "run", config)
-    list(iter_run(clip, tmp_path / "run", config=config, device="cpu", resume=stop is not None))
-    scene = ds4d.load(tmp_path / "run", "cpu")
-    assert isinstance(scene.model, WindowedGaussians)
-    record = read_windows(tmp_path / "run")
-    shared = record.num_gaussians - 3 * (len(record.windows) - 1)
-    first = next(index for index, rows in enumerate(record.added or ()) if rows == (0, 0))
-    assert record.num_shared == shared and record.added is not None
-    assert [end - start for start, end in record.added] == [3 * abs(i - first) for i in range(len(record.windows))]
-    assert set(births) == {50, *(50 - 3 * i for i in range(1, max(first, len(record.windows) - 1 - first)))}
-    opacities = scene.at(list(scene.times)).opacities[:, shared:] > 1e-6
-    last = [index for index, time in enumerate(scene.times) if index > record.windows[-2][1]]
-    assert opacities[last].any(0).sum() == 3 * (len(record.windows) - 1 - first), "those of other windows are dead"
-    canonical = [ds4d.DynamicGaussians.load(window_folder(tmp_path / "run", i)) for i in range(len(record.windows))]
-    for window in canonical:
-        assert torch.equal(window.canonical().means[:shared], canonical[first].canonical().means)
-    born = canonical[-2].gaussians.lifetimes, canonical[-1].gaussians.lifetimes
-    if first == len(record.windows) - 3:
-        assert born[0] is not None and born[1] is not None
-        starts = [scene.times[record.windows[i][0]] * scene.duration for i in (-2, -1)]
-        torch.testing.assert_close(born[0][shared:, 0] + starts[0], born[1][shared : shared + 3, 0] + starts[1])
-    assert len(scene.export(tmp_path / "plys")) == FRAMES + 1
+        run_until(stop, longer, folder, config)
+    list(iter_run(longer, folder, config=config, device="cpu", resume=stop is not None))
+    record, windows = read_windows(folder), [ds4d.DynamicGaussians.load(window_folder(folder, i)) for i in range(5)]
+    assert record.added == ((6, 12), (6, 9), (0, 0), (0, 3), (0, 6))
+    assert births == [50, 47, 50, 47], "what is left of them in each direction"
+    for window in windows:
+        for name in ("means", "quats", "log_scales", "opacity_logits", "sh"):
+            shared = getattr(window.canonical(), name)[: record.num_shared]
+            assert torch.equal(shared, getattr(windows[2].canonical(), name))
+    scene = ds4d.load(folder, "cpu")
+    starts = [scene.times[first] * scene.duration for first, _ in record.windows]
+    for born, later in ((3, 4), (1, 0)):  # a life is the same on the timelines of both windows
+        first, second = windows[born].gaussians.lifetimes, windows[later].gaussians.lifetimes
+        assert first is not None and second is not None
+        rows = slice(record.num_shared, record.num_shared + 3)
+        torch.testing.assert_close(first[rows, 0] + starts[born], second[rows, 0] + starts[later])
+    last = scene.at(scene.times[-1]).opacities[record.num_shared :] > 1e-6
+    assert last.tolist() == [True] * 6 + [False] * 6, "those of the first windows are dead"
+    assert len(scene.export(tmp_path / "plys")) == 18 + 1
