@@ -1,12 +1,13 @@
 """A tool that is taken up in the second half of a clip, with and without Gaussians that are born, as JSON.
 
     python benchmarks/taken_up.py                     # 120 frames of 48 pixels, preset tiny
+    python benchmarks/taken_up.py --frames 164 --put-down 140
     python benchmarks/taken_up.py --no-tool           # the same clip without the tool: what births cost where none pays
 
 The clip is the synthetic creature, whose motion repeats every 29 frames, from seven sides; four more are held out. From
-frame `taken_up` on it holds a paddle in its waving hand. The clip is fitted in windows once for each number of new
-Gaussians that a window may add (`--windows.new-gaussians`). PSNR is that of the frames from `taken_up` on, and of those
-before; `tool` is the PSNR of the pixels near the tool alone, which the other numbers hardly show.
+frame `taken_up` on, to before frame `put_down`, it holds a paddle in its waving hand. The clip is fitted in windows
+once for each number of new Gaussians that windows may add (`--windows.new-gaussians`). PSNR is that of the frames
+before the tool is there, while it is, and after; `tool` is the PSNR of the pixels that it changes alone.
 """
 
 import argparse
@@ -42,13 +43,13 @@ TOOL = (
 )  # fmt: skip
 
 
-def write_clip(folder: Path, frames: int, size: int, taken_up: int) -> None:
-    """Writes the images of all splits, with the tool from a frame on."""
+def write_clip(folder: Path, frames: int, size: int, held: range) -> None:
+    """Writes the images of all splits, with the tool in some frames."""
     for split, rig in SPLITS.items():
         cameras, period = rig_cameras(rig, size, size), torch.arange(PERIOD) / PERIOD
         poses = [render_sample(cameras, period, supersampling=2, parts=parts) for parts in (PARTS, (*PARTS, *TOOL))]
         for frame in range(frames):
-            for view, image in zip(rig, poses[frame >= taken_up][frame % PERIOD], strict=True):
+            for view, image in zip(rig, poses[frame in held][frame % PERIOD], strict=True):
                 write_png(folder / split / f"{view.name}_{frame:05d}.png", image)
 
 
@@ -74,18 +75,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=120)
     parser.add_argument("--taken-up", type=int, default=88, help="first frame with the tool")
+    parser.add_argument("--put-down", type=int, help="first frame after it without the tool")
     parser.add_argument("--no-tool", action="store_true", help="a clip without the tool")
     parser.add_argument("--window", type=int, default=48, help="most frames of a window")
     parser.add_argument("--size", type=int, default=48, help="pixels")
     parser.add_argument("--steps", type=int, default=500, help="steps of the dynamic stage")
-    parser.add_argument("--new", type=int, nargs="+", default=[0, 1000], help="most new Gaussians of a window")
+    parser.add_argument("--new", type=int, nargs="+", default=[0, 2000], help="most new Gaussians of a window")
     options = parser.parse_args()
     result: dict[str, object] = {"machine": machine(), **vars(options)}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        clips = {"whole": options.frames if options.no_tool else options.taken_up, "bare": options.frames}
-        for clip, taken_up in clips.items():
-            write_clip(folder / f"{clip} images", options.frames, options.size, taken_up)
+        held = range(options.taken_up, options.put_down or options.frames)
+        for clip, shown in (("whole", range(0) if options.no_tool else held), ("bare", range(0))):
+            write_clip(folder / f"{clip} images", options.frames, options.size, shown)
             describe_part(folder / clip, folder / f"{clip} images", range(options.frames), options.size)
         for new in options.new:
             settings = {
@@ -98,8 +100,9 @@ def main() -> None:
             entry |= {"gaussians": record.num_gaussians, "added": record.added}
             for split in ("front", "test"):
                 psnr = errors_of(run, folder / "whole", folder / "bare", split)
-                before, after = psnr[: options.taken_up], psnr[options.taken_up :]
-                values = {"before": before[:, 0].mean(), "after": after[:, 0].mean(), "tool": after[:, 1].nanmean()}
+                parts = {"before": psnr[: held.start], "held": psnr[held.start : held.stop], "after": psnr[held.stop :]}
+                values = {key: rows[:, 0].mean() for key, rows in parts.items() if len(rows)}
+                values["tool"] = parts["held"][:, 1].nanmean()
                 entry[split] = {key: round(float(value), 2) for key, value in values.items()}
             result[f"new {new}"] = entry
     print(json.dumps(result, indent=1))

@@ -1,4 +1,4 @@
-"""Gaussians that are born where those that stay cannot show what the images show."""
+"""Gaussians that are born where those that stay cannot show what the images show, and die where they are not needed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +11,11 @@ from ds4d.core import with_overrides
 from ds4d.deformation import FieldConfig, HexPlaneConfig
 from ds4d.geometry import orbit_cameras
 from ds4d.rendering import renderer_for
-from ds4d.scene import DynamicGaussians, Motion, Timeline
+from ds4d.scene import DynamicGaussians, Motion, Timeline, endless_lifetimes
 from ds4d.scene.lifetimes import FOREVER
 from ds4d.shapes import gaussians_from_points, random_ball
 from ds4d.training import GaussiansChanged, Trainer, TrainingConfig, load_checkpoint, save_checkpoint
-from ds4d.training.births import Newborn, find_newborn
+from ds4d.training.births import Newborn, find_deaths, find_newborn
 from ds4d.types import ArrayFrames, MultiViewVideo, RawGaussians, Similarity
 
 FRAMES, DURATION, SIZE = 24, 2.3, 32
@@ -103,6 +103,43 @@ def test_nothing_is_born_without_need(shown: range, known: range) -> None:
 def test_there_are_at_most_as_many_as_asked_for() -> None:
     found = found_in(video_of(range(9, FRAMES)), count=7)
     assert found is not None and found.raw.num_gaussians == 7
+
+
+def holding(birth: float, death: float) -> DynamicGaussians:
+    """The body, and the ball during a time, seconds."""
+    names, count = RawGaussians.__dataclass_fields__, APPEARS.num_gaussians
+    scene = scene_of(RawGaussians(**{name: torch.cat((getattr(BODY, name), getattr(APPEARS, name))) for name in names}))
+    scene.gaussians.replace_last(APPEARS, torch.tensor([[birth, death]]).repeat(count, 1))
+    return scene
+
+
+@pytest.mark.parametrize(
+    ("shown", "known", "life", "expected"),
+    [
+        (range(13), range(3), (-1.0, FOREVER), (-1.0, 1.25)),
+        (range(13, FRAMES), range(21, FRAMES), (-FOREVER, 9.0), (1.25, 9.0)),
+        (range(13), range(6), (0.25, FOREVER), (0.25, 1.25)),
+    ],
+)
+def test_what_was_born_elsewhere_dies_where_images_do_not_show_it(
+    shown: range, known: range, life: tuple[float, float], expected: tuple[float, float]
+) -> None:
+    scene = holding(*life)
+    lifetimes = find_deaths(scene, video_of(shown), RENDERER, known)
+    assert lifetimes is not None
+    count = BODY.num_gaussians
+    torch.testing.assert_close(lifetimes[count:], torch.tensor([expected]).repeat(APPEARS.num_gaussians, 1))
+    assert torch.equal(lifetimes[:count], endless_lifetimes(count)), "the body"
+
+
+@pytest.mark.parametrize(
+    ("shown", "life"),
+    [(range(FRAMES), (-1.0, FOREVER)), (range(5), (-1.0, 0.45)), (range(8, FRAMES), (0.75, FOREVER))],
+    ids=["shown to the end", "dead by then", "born later"],
+)
+def test_what_is_needed_lives_on(shown: range, life: tuple[float, float]) -> None:
+    assert find_deaths(holding(*life), video_of(shown), RENDERER, range(3)) is None
+    assert find_deaths(scene_of(BODY), video_of(range(0)), RENDERER, range(3)) is None
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Gaussians that are born where those that exist cannot show what the images show.
+"""Gaussians that are born where those that exist cannot show what the images show, and die where they are not needed.
 
 The windows of a long clip share their canonical Gaussians. What appears in a later window, such as a tool that is taken
 up, they can only show by moving there and changing their colors. Once such a window has learned its motion:
@@ -8,6 +8,7 @@ up, they can only show by moving there and changing their colors. Once such a wi
 2. If many more points of a frame are unexplained than where the window shows what its neighbor does, Gaussians are born
    on those of the worst frame, where the motion brings them there.
 3. They live in the frames around it in which about as much is unexplained.
+4. In later windows they die in the frame from which on the images are no worse without them.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 from ds4d.core import release_pages
 from ds4d.geometry import HullConfig, carve, color_points, sample_surface
 from ds4d.scene import DynamicGaussians, Resampling
-from ds4d.scene.lifetimes import FOREVER
+from ds4d.scene.lifetimes import FOREVER, without_dead
 from ds4d.shapes import gaussians_from_points
 from ds4d.types import FrameBatch, MultiViewVideo, RawGaussians, Renderer
 
@@ -33,6 +34,8 @@ _UNEXPLAINED = 0.2  # error of a point in [0, 1]; that of what is merely misplac
 _LEAST = 0.02  # fraction of the points that must be unexplained
 _ALIKE = 0.4  # fraction of the unexplained of the worst frame that other frames of the lifetime have
 _EXCESS = 1.0  # and by how much more than in frames that are known, in units of these
+_SUDDEN = 0.15  # fraction of it that the frame before the lifetime, or the one after it, has at most
+_NEEDED = 0.1  # fraction of what Gaussians improve in frames that are known; those that improve less are dead
 _PATH_STEPS = 4  # of the search for the canonical centers
 _DENSITY = 2.0  # Gaussians per area, in units of those that exist
 _OPACITY, _SCALE_FACTOR = 0.5, 0.7  # as Gaussians of the first window start
@@ -74,6 +77,8 @@ def find_newborn(
 ) -> Newborn | None:
     """Gaussians for what appears in a video and is not shown by a scene; None if nothing does.
 
+    It appears from one frame to the next: where errors grow over several frames, it is a motion that was not followed.
+
     Args:
         scene: scene with a motion that is learned as far as it can be without them.
         video: multi-view video with cameras in normalized space.
@@ -103,7 +108,8 @@ def find_newborn(
     final = worst
     while final < last and is_alike(final + 1):
         final += 1
-    if final - first + 1 < len(known):
+    outside = [counts[frame] - usual for frame in (first - 1, final + 1) if frame in counts]
+    if final - first + 1 < len(known) or any(count > _SUDDEN * excess for count in outside):
         return None
     wanted = round(_DENSITY * scene.num_gaussians * counts[worst] / _POINTS)
     raw = judge.gaussians(worst, min(count, wanted))
@@ -111,6 +117,47 @@ def find_newborn(
     birth = -FOREVER if first == 0 else (seconds[first - 1] + seconds[first]) / 2
     death = FOREVER if final == last else (seconds[final] + seconds[final + 1]) / 2
     return None if raw is None else Newborn(raw, raw.means.new_tensor([birth, death]).repeat(raw.num_gaussians, 1))
+
+
+@torch.no_grad()
+def find_deaths(
+    scene: DynamicGaussians, video: MultiViewVideo, renderer: Renderer, known: range
+) -> Float[Tensor, "N 2"] | None:
+    """Lifetimes of all Gaussians that end where those that were born in other windows are needed no more.
+
+    Gaussians that were born together die together: from a frame on to that end of the video which is not known.
+
+    Args:
+        scene: scene with a motion that is learned as far as it can be with its lifetimes.
+        video: multi-view video with cameras in normalized space.
+        renderer: renderer for the scene's device.
+        known: frames that the Gaussians were made for, at one end of the video.
+
+    Returns:
+        None if no Gaussian dies.
+    """
+    lifetimes, judge = scene.gaussians.lifetimes, _Judge(scene, video, renderer, torch.Generator())
+    if lifetimes is None:
+        return None
+    is_forward = known.start == 0
+    frames = list(range(video.num_times))[:: 1 if is_forward else -1]
+    alive = scene.alive_at(video.times.to(scene.device))
+    seconds, revised = (video.times.double() * video.duration).tolist(), lifetimes.clone()
+    assert alive is not None
+    for life in lifetimes.unique(dim=0):
+        rows = (lifetimes == life).all(1)
+        lives = alive[:, rows].all(1).tolist()
+        gains = [judge.gain(frame, rows) for frame in known if lives[frame]]
+        if life.abs().min() == FOREVER or not gains or not lives[frames[-1]]:
+            continue
+        least = _NEEDED * sum(gains) / len(gains)
+        last = len(frames) - 1  # place of the last frame in which they are needed
+        while last >= len(known) and judge.gain(frames[last], rows) < least:
+            last -= 1
+        if last < len(frames) - 1:
+            edge = (seconds[frames[last]] + seconds[frames[last + 1]]) / 2
+            revised[rows, 1 if is_forward else 0] = edge
+    return None if torch.equal(revised, lifetimes) else revised
 
 
 class _Judge:
@@ -130,6 +177,13 @@ class _Judge:
         images, views = self._images(frame)
         points = self._surface(frame, images, views, _POINTS)
         return 0 if points is None else int(self._are_unexplained(frame, images, views, points).sum())
+
+    def gain(self, frame: int, rows: Bool[Tensor, " N"]) -> float:
+        """By how much some Gaussians lower the mean error of a frame."""
+        images, views = self._images(frame)
+        truth = torch.cat((images.images, images.alphas), 1)
+        errors = [(self._render(frame, views, hidden) - truth).abs().mean() for hidden in (rows, None)]
+        return float(errors[0] - errors[1])
 
     def gaussians(self, frame: int, count: int) -> RawGaussians | None:
         """Canonical Gaussians on the unexplained points of a frame, at most `count`; None for hardly any points."""
@@ -171,18 +225,24 @@ class _Judge:
     def _are_unexplained(
         self, frame: int, images: FrameBatch, views: Int[Tensor, " V"], points: Float[Tensor, "N 3"]
     ) -> Bool[Tensor, " N"]:
-        cameras = self._video.cameras[frame, views].expand_times(1).to(self._scene.device)
-        time = self._video.times[frame : frame + 1].to(self._scene.device)
-        rendering = self._renderer.render(self._scene.at(time), cameras)
-        error = torch.cat((rendering.colors[0], rendering.alphas[0]), 1).cpu() - torch.cat(
-            (images.images, images.alphas), 1
-        )
+        error = self._render(frame, views) - torch.cat((images.images, images.alphas), 1)
         size = 2 * (error.shape[-2] // (2 * _BLUR)) + 1
         error = F.avg_pool2d(error, size, stride=1, padding=size // 2, count_include_pad=False).abs()
         error = torch.maximum(error[:, :3].mean(1, keepdim=True), error[:, 3:])
-        release_pages()
         whole = torch.ones_like(error)
         return self._averaged(frame, views, points, error.expand(-1, 3, -1, -1), whole)[:, 0] > _UNEXPLAINED
+
+    def _render(
+        self, frame: int, views: Int[Tensor, " V"], hidden: Bool[Tensor, " N"] | None = None
+    ) -> Float[Tensor, "V 4 H W"]:
+        """Renderings of a frame, premultiplied RGBA, without some Gaussians."""
+        cameras = self._video.cameras[frame, views].expand_times(1).to(self._scene.device)
+        gaussians = self._scene.at(self._video.times[frame : frame + 1].to(self._scene.device))
+        if hidden is not None:
+            gaussians = without_dead(gaussians, ~hidden[None])
+        rendering = self._renderer.render(gaussians, cameras)
+        release_pages()
+        return torch.cat((rendering.colors[0], rendering.alphas[0]), 1).cpu()
 
     def _averaged(
         self,

@@ -19,7 +19,7 @@ from ds4d.metrics import Lpips
 from ds4d.scene import DynamicGaussians, Resampling, depth_images, render_depths
 from ds4d.scene.lifetimes import without_dead
 from ds4d.shapes import nearest_neighbors
-from ds4d.training.births import find_newborn
+from ds4d.training.births import find_deaths, find_newborn
 from ds4d.training.cuda_graphs import CUDAGraphed, Readback, quick_collections
 from ds4d.training.densification import Densification, prune_outliers
 from ds4d.training.events import Event, GaussiansChanged, StepDone, TrainingDiverged
@@ -127,8 +127,8 @@ class Trainer:
                 change = self._resample(
                     self.densification.densify_and_prune(self.scene.canonical(), self.generator, self.num_fixed)
                 )
-            elif self.new_gaussians and self.step == self.schedule.births_step < total_steps:
-                change = self._add_newborn()
+            if self.num_fixed and self.step == self.schedule.births_step < total_steps:
+                change = self._revise_lifetimes() or change
             self.seconds += time.perf_counter() - began
             num_gaussians = self.scene.gaussians.num_gaussians
             yield StepDone(self.step, total_steps, stage, loss, terms, num_gaussians, self.seconds)
@@ -311,13 +311,15 @@ class Trainer:
         """Switches gradients of the Gaussians on if some of them are trained."""
         self.scene.gaussians.requires_grad_(self._has_trained_gaussians)
 
-    def _add_newborn(self) -> GaussiansChanged | None:
-        """Adds Gaussians where those that stay do not show what the images show, if there is such a place."""
-        found, known = None, self.schedule.known_frames
-        if self.ranks.is_first:
-            # Of its own, so that training goes on as it would have where nothing is found.
-            generator = torch.Generator().manual_seed(self.step)
-            found = find_newborn(self.scene, self.video, self.renderer, known, self.new_gaussians, generator)
+    def _revise_lifetimes(self) -> GaussiansChanged | None:
+        """Ends lives of Gaussians that are needed no more, and adds some where those that stay do not suffice."""
+        found, about = None, (self.scene, self.video, self.renderer, self.schedule.known_frames)
+        lifetimes = self.ranks.from_first(find_deaths(*about) if self.ranks.is_first else None)
+        if lifetimes is not None:
+            self.scene.gaussians.lifetimes = lifetimes.to(self.scene.device)
+        if self.ranks.is_first and self.new_gaussians:
+            # A generator of its own, so that training goes on as it would have where nothing is found.
+            found = find_newborn(*about, self.new_gaussians, torch.Generator().manual_seed(self.step))
         found = self.ranks.from_first(found)
         if found is None:
             return None

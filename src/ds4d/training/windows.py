@@ -25,7 +25,7 @@ class WindowsConfig:
     above: int = 200
     frames: int = 100
     overlap: int = 8
-    new_gaussians: int = 0
+    new_gaussians: int = 2000
 
     def __post_init__(self) -> None:
         check_choices(self, mode=("auto", "on", "off"))
