@@ -11,11 +11,14 @@ from ds4d.config import GenerateConfig
 from ds4d.core import with_overrides
 from ds4d.data.synthetic import SampleConfig, sample_video, write_sample
 from ds4d.pipeline import Event, Finished, Resolved, iter_run
-from ds4d.pipeline.fits import choose_windows, fit_order
+from ds4d.pipeline.fits import choose_windows, count_gaussians, fit_order
 from ds4d.runs import RunFolder
-from ds4d.scene import WindowedGaussians, read_baked_scene, read_scene, window_folder
+from ds4d.scene import DynamicGaussians, WindowedGaussians, read_baked_scene, read_scene, window_folder
+from ds4d.scene.lifetimes import FOREVER
+from ds4d.scene.windowed_gaussians import read_windows
 from ds4d.training import StepDone, WindowsConfig, read_log
-from ds4d.types import MultiViewVideo
+from ds4d.training.births import Newborn
+from ds4d.types import MultiViewVideo, RawGaussians
 
 FRAMES, STATIC, DYNAMIC = 12, 8, 10
 WINDOWS = WindowsConfig(mode="on", frames=7, overlap=2)  # three windows
@@ -140,3 +143,61 @@ def test_windows_are_fitted_from_the_middle_outwards() -> None:
     windows = [range(6), range(4, 10), range(8, 14)]
     assert fit_order(windows, 7) == [(1, None), (2, 1), (0, 1)]
     assert fit_order(windows, 3) == [(0, None), (1, 0), (2, 1)]
+
+
+def test_numbers_of_gaussians_grow_from_the_first_window_in_both_directions() -> None:
+    assert count_gaussians([7, 7, 7]) == (7, None)
+    assert count_gaussians([9, 7, 7, 8, 12]) == (14, ((5, 7), (0, 0), (0, 0), (0, 1), (0, 5)))
+
+
+@pytest.fixture
+def births(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Three Gaussians are born in each window after the first, halfway in time; the numbers asked for at most."""
+    asked: list[int] = []
+
+    def find(
+        scene: DynamicGaussians, video: MultiViewVideo, renderer: object, known: range, count: int, generator: object
+    ) -> Newborn:
+        asked.append(count)
+        raw, rows = scene.canonical(), torch.arange(3)
+        parts = {name: getattr(raw, name)[rows].detach() + 0.0 for name in RawGaussians.__dataclass_fields__}
+        return Newborn(RawGaussians(**parts), torch.tensor([[0.45 * video.duration, FOREVER]]).repeat(3, 1))
+
+    monkeypatch.setattr("ds4d.training.trainer.find_newborn", find)
+    return asked
+
+
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("longer") / "views"
+    write_sample(folder, SampleConfig(frames=18, size=32, supersampling=1))
+    return folder
+
+
+@pytest.mark.parametrize("stop", [None, STATIC + DYNAMIC + 4, STATIC + 2 * DYNAMIC + 7])
+def test_windows_may_add_gaussians(
+    births: list[int], longer: Path, config: GenerateConfig, tmp_path: Path, stop: int | None
+) -> None:
+    """Five windows, of which the third is the first to be fitted; also interrupted, before and after births."""
+    overrides = {"windows.new_gaussians": 50, "windows.frames": 6, "training.densification.stop": 0.0}
+    config, folder = with_overrides(config, overrides), tmp_path / "run"
+    if stop is not None:
+        run_until(stop, longer, folder, config)
+    list(iter_run(longer, folder, config=config, device="cpu", resume=stop is not None))
+    record, windows = read_windows(folder), [ds4d.DynamicGaussians.load(window_folder(folder, i)) for i in range(5)]
+    assert record.added == ((6, 12), (6, 9), (0, 0), (0, 3), (0, 6))
+    assert births == [50, 47, 50, 47], "what is left of them in each direction"
+    for window in windows:
+        for name in ("means", "quats", "log_scales", "opacity_logits", "sh"):
+            shared = getattr(window.canonical(), name)[: record.num_shared]
+            assert torch.equal(shared, getattr(windows[2].canonical(), name))
+    scene = ds4d.load(folder, "cpu")
+    starts = [scene.times[first] * scene.duration for first, _ in record.windows]
+    for born, later in ((3, 4), (1, 0)):  # a life is the same on the timelines of both windows
+        first, second = windows[born].gaussians.lifetimes, windows[later].gaussians.lifetimes
+        assert first is not None and second is not None
+        rows = slice(record.num_shared, record.num_shared + 3)
+        torch.testing.assert_close(first[rows, 0] + starts[born], second[rows, 0] + starts[later])
+    last = scene.at(scene.times[-1]).opacities[record.num_shared :] > 1e-6
+    assert last.tolist() == [True] * 6 + [False] * 6, "those of the first windows are dead"
+    assert len(scene.export(tmp_path / "plys")) == 18 + 1

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ds4d.scene import GaussianParameters, Resampling
+from ds4d.scene import GaussianParameters, Resampling, endless_lifetimes
+from ds4d.scene.lifetimes import FOREVER
 from ds4d.types import RawGaussians
 
 FIELDS = ("means", "quats", "log_scales", "opacity_logits", "sh")
@@ -58,3 +59,16 @@ def test_a_state_of_another_size_loads_after_resize(tiny_gaussians: RawGaussians
     other.resize(12)
     other.load_state_dict(stored.state_dict())
     assert torch.equal(other.raw().sh, tiny_gaussians.sh)
+
+
+def test_the_last_are_replaced_and_have_lifetimes_of_their_own(tiny_gaussians: RawGaussians) -> None:
+    parameters = GaussianParameters(tiny_gaussians)
+    others = RawGaussians(**{field: getattr(tiny_gaussians, field)[:2] + 1 for field in FIELDS})
+    parameters.replace_last(others, torch.tensor([[0.5, 2.0], [-torch.inf, 3.0]]))
+    for field in FIELDS:
+        values = getattr(parameters.raw(), field)
+        assert torch.equal(values[:10], getattr(tiny_gaussians, field)[:10])
+        assert torch.equal(values[10:], getattr(others, field))
+    lifetimes = parameters.lifetimes
+    assert lifetimes is not None and torch.equal(lifetimes[:10], endless_lifetimes(10))
+    assert lifetimes[10:].flatten().tolist() == [0.5, 2.0, -FOREVER, 3.0]

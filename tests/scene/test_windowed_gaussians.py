@@ -14,6 +14,7 @@ from ds4d.scene import (
     Timeline,
     WindowedGaussians,
     WindowsRecord,
+    endless_lifetimes,
     read_baked_scene,
     read_scene,
     window_folder,
@@ -21,6 +22,7 @@ from ds4d.scene import (
     write_windows,
 )
 from ds4d.scene.files import WorldRecord
+from ds4d.scene.lifetimes import FOREVER
 from ds4d.types import RawGaussians
 
 TIMES = tuple(i / 9 for i in range(10))
@@ -104,3 +106,57 @@ def test_a_window_of_another_scene_is_refused(clip: Path) -> None:
     windows_file(clip).write_text(json.dumps({**content, "num_gaussians": 5}))
     with pytest.raises(ValueError, match="0000 must hold 5 Gaussians"):
         read_scene(clip).raw_at(torch.zeros(1))
+
+
+@pytest.fixture
+def growing(clip: Path, tiny_gaussians: RawGaussians, make_scene: Callable[..., DynamicGaussians]) -> Path:
+    """The clip, whose first window holds two more Gaussians, born at its second frame, and its last one three more."""
+    for index, count in ((0, 2), (2, 3)):
+        frames = WINDOWS[index][1] - WINDOWS[index][0]
+        rows = torch.cat((torch.arange(12), torch.arange(count)))
+        parts = {name: getattr(tiny_gaussians, name)[rows] for name in RawGaussians.__dataclass_fields__}
+        parts["means"] = parts["means"] + torch.tensor([0.0, float(index), 0.0])
+        parts["opacity_logits"] = parts["opacity_logits"].index_fill(0, torch.arange(12, 12 + count), 1.0)
+        timeline = Timeline(tuple(i / frames for i in range(frames + 1)), float(frames), False)
+        lifetimes = endless_lifetimes(12 + count)
+        lifetimes[12:, 0] = 0.5 if index == 0 else -FOREVER
+        scene = DynamicGaussians(RawGaussians(**parts), None, timeline, make_scene().world, lifetimes)
+        scene.save(window_folder(clip, index))
+    content = json.loads(windows_file(clip).read_text())
+    record = {**content, "num_gaussians": 17, "added": [[3, 5], [0, 0], [0, 3]]}
+    windows_file(clip).write_text(json.dumps(record))
+    return clip
+
+
+@pytest.mark.parametrize("read", [read_scene, read_baked_scene])
+def test_gaussians_of_some_windows_are_transparent_in_others_and_fade_in_at_joints(
+    growing: Path, read: Callable[[Path], WindowedGaussians], tiny_gaussians: RawGaussians
+) -> None:
+    scene = read(growing)
+    frames = torch.tensor([0.0, 1.0, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 7.0, 9.0])
+    gaussians, raw = scene.at(frames / 9), scene.raw_at(frames / 9)
+    opaque, smooth = torch.tensor(1.0).sigmoid(), 0.25**2 * (3 - 2 * 0.25)
+    later = opaque * torch.tensor([0, 0, 0, 0, 0, 0, 0, smooth, 0.5, 1, 1])
+    first = opaque * torch.tensor([0, 1, 1, 0.5, 0, 0, 0, 0, 0, 0, 0])
+    torch.testing.assert_close(gaussians.opacities[:, 12:15], later[:, None].expand(-1, 3), rtol=0, atol=1e-5)
+    torch.testing.assert_close(gaussians.opacities[:, 15:], first[:, None].expand(-1, 2), rtol=0, atol=1e-5)
+    assert gaussians.num_gaussians == 17 and (raw.quats.norm(dim=-1) > 0).all()
+    heights = (raw.means[:, 12:15] - tiny_gaussians.means[:3])[..., 1]
+    torch.testing.assert_close(heights, torch.full_like(heights, 2.0))  # where they appear, at all times
+    before = read(growing)
+    torch.testing.assert_close(before.raw_at(torch.tensor([0.5])).means[0, 15:], raw.means[0, 15:])
+
+
+def test_shared_gaussians_are_as_without_the_others(growing: Path, tiny_gaussians: RawGaussians) -> None:
+    raw = read_baked_scene(growing).raw_at(torch.tensor([3.5, 4.5, 6.0]) / 9)
+    heights = (raw.means[:, :12] - tiny_gaussians.means)[..., 1]
+    torch.testing.assert_close(heights, torch.tensor([0.5, 1.0, 1.5])[:, None].expand(-1, 12), rtol=0, atol=1e-5)
+    assert torch.equal(raw.opacity_logits[1, :12], tiny_gaussians.opacity_logits)
+
+
+@pytest.mark.parametrize("added", [[[0, 3]], [[0, 3, 3], [0, 0], [0, 0]], [[3, 2], [0, 0], [0, 0]], [[0, 17]] * 3])
+def test_added_gaussians_that_are_none_are_refused(growing: Path, added: object) -> None:
+    content = json.loads(windows_file(growing).read_text())
+    windows_file(growing).write_text(json.dumps({**content, "added": added}))
+    with pytest.raises(ValueError, match=r"windows\.json"):
+        read_scene(growing)

@@ -21,6 +21,8 @@ from ds4d.fusion import FusionConfig
 from ds4d.io import write_tensors
 from ds4d.losses import LossConfig, ViewCorrectionConfig
 from ds4d.pipeline import prepare
+from ds4d.scene import endless_lifetimes
+from ds4d.scene.lifetimes import FOREVER
 from ds4d.training import (
     GaussiansChanged,
     Trainer,
@@ -69,6 +71,35 @@ def finished_state(video: MultiViewVideo, config: GenerateConfig) -> dict[str, A
     trainer = prepare(video, config, CPU)
     list(trainer.run())
     return trainer.state_dict()
+
+
+def test_lifetimes_come_from_the_checkpoint(
+    quick_video: MultiViewVideo, config: GenerateConfig, tmp_path: Path
+) -> None:
+    """Also into a trainer that had none; and through densification, where clones inherit those of their sources."""
+    trainer = prepare(quick_video, config, CPU)
+    lifetimes = endless_lifetimes(trainer.scene.num_gaussians)
+    lifetimes[::3, 0] = 0.5
+    trainer.scene.gaussians.lifetimes = lifetimes
+    assert run_until(trainer, 8)
+    save_checkpoint(trainer, tmp_path / "state.safetensors")
+    other = prepare(quick_video, config, CPU)
+    load_checkpoint(other, tmp_path / "state.safetensors")
+    births = trainer.scene.gaussians.lifetimes[:, 0]
+    assert len(births) == trainer.scene.num_gaussians and set(births.unique().tolist()) == {-FOREVER, 0.5}
+    list(trainer.run())
+    list(other.run())
+    assert_same(other.state_dict(), trainer.state_dict())
+
+
+def test_lifetimes_that_are_none_are_refused(
+    quick_video: MultiViewVideo, config: GenerateConfig, tmp_path: Path
+) -> None:
+    trainer = prepare(quick_video, config, CPU)
+    trainer.scene.gaussians.lifetimes = endless_lifetimes(trainer.scene.num_gaussians).flip(1)
+    save_checkpoint(trainer, tmp_path / "state.safetensors")
+    with pytest.raises(ValueError, match="lifetimes"):
+        load_checkpoint(prepare(quick_video, config, CPU), tmp_path / "state.safetensors")
 
 
 @dataclass(frozen=True)

@@ -155,3 +155,16 @@ def test_outliers_are_pruned() -> None:
 @pytest.mark.parametrize("reach", [[0.1, 0.74], [0.8, 2.0], [0.1, float("nan")]])
 def test_no_outliers_are_pruned_where_there_are_none_or_all_are(reach: list[float]) -> None:
     assert prune_outliers(gaussians(2), torch.tensor(reach)) is None
+
+
+def test_fixed_gaussians_stay_whatever_they_are() -> None:
+    """Transparent, too large, never seen, far away or with the largest gradients; new ones follow them."""
+    raw = gaussians(8)
+    raw.opacity_logits[0], raw.log_scales[1], raw.means[2] = -9.0, 0.0, 5.0
+    densification = Densification(DensificationConfig(grow_fraction=0.5), 8, CPU)
+    densification.grad2d, densification.count = torch.tensor([9.0] * 4 + [1.0, 2.0, 3.0, 4.0]), torch.ones(8)
+    densification.count[3] = 0
+    resampling = densification.densify_and_prune(raw, torch.Generator(), 4)
+    assert resampling.sources.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 7, 6]
+    pruned = prune_outliers(raw, torch.tensor([0.1, 0.1, 5.0, 0.1, 0.1, 0.1, 5.0, 0.1]), 4)
+    assert pruned is not None and pruned.sources.tolist() == [0, 1, 2, 3, 4, 5, 7]

@@ -155,3 +155,13 @@ def test_load_state_dict_gives_the_same_next_step(tiny_gaussians: RawGaussians, 
     take_step(copy, 3)
     for (name, ours), theirs in zip(copy.scene.named_parameters(), original.scene.parameters(), strict=True):
         assert torch.equal(ours, theirs), name
+
+
+def test_fixed_gaussians_are_left_as_they_are(tiny_gaussians: RawGaussians) -> None:
+    scene = scene_of(tiny_gaussians)
+    optimizer = SceneOptimizer(scene, OptimizerConfig(), num_fixed=5)
+    for seed in range(3):
+        take_step(optimizer, seed)
+    for name in RawGaussians.__dataclass_fields__:
+        ours, before = getattr(scene.canonical(), name), getattr(tiny_gaussians, name)
+        assert torch.equal(ours[:5], before[:5]) and not torch.equal(ours[5:], before[5:])

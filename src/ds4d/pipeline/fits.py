@@ -7,7 +7,8 @@ neighbors:
 1. The window around the clip's middle frame is fitted as any clip: its static stage makes the canonical Gaussians.
 2. The windows after it, then those before it, are fitted one after another. Each has the same canonical Gaussians, and
    a motion (HexPlane, heads, fusion) and a view correction of its own, which start from those of its neighbor
-   (`ds4d.training.continuation`); training spreads from the frames that both show.
+   (`ds4d.training.continuation`); training spreads from the frames that both show. Where they do not suffice, a window
+   may add some of its own (`ds4d.training.births`), which those after it in this order hold as well.
 3. What each window leaves is its scene and its checkpoint in a folder of its own. A run that is resumed skips windows
    that are complete, and continues the one that is not. `windows.json` marks all of them as complete.
 4. `ds4d.scene.WindowedGaussians` reads them again, two at a time, and blends neighbors over the frames that they share.
@@ -42,6 +43,7 @@ from ds4d.training import (
     TensorBoardLog,
     Trainer,
     canonical_gaussians,
+    canonical_lifetimes,
     continue_from,
     divide_frames,
     has_checkpoint,
@@ -167,14 +169,17 @@ class WindowedFit:
 
     def run(self) -> Generator[Event, None, Fitted]:
         """Takes the steps that are left, and writes the scenes of the windows and then `windows.json`."""
-        steps, seconds, count = 0, 0.0, 0
+        steps, seconds = 0, 0.0
+        counts: dict[int, int] = {}  # of Gaussians by window; that of the first is shared by all
         for index, neighbor in fit_order(self._windows, self._normalization.video.middle):
             if not self._ranks.from_first(self._folder.window(index).is_fitted):
-                yield from self._fit(index, neighbor, steps)
+                added = 0 if neighbor is None else counts[neighbor] - min(counts.values())
+                yield from self._fit(index, neighbor, steps, added)
             state = self._state_of(index)
             steps += state["step"]
             seconds += state["seconds"]
-            count = len(state["scene"]["gaussians.means"])
+            counts[index] = len(state["scene"]["gaussians.means"])
+        count, added = count_gaussians([counts[index] for index in range(len(counts))])
         normalization = self._normalization
         video = normalization.video
         fitted = Fitted(video, renderer_for(self._device), self._device, steps, count, seconds, self._ranks.count)
@@ -186,6 +191,7 @@ class WindowedFit:
             windows=tuple((window.start, window.stop - 1) for window in self._windows),
             timeline=Timeline(tuple(video.times.tolist()), video.duration, video.loops),
             world=WorldRecord.of(normalization.world),
+            added=added,
         )
         write_windows(self._folder.path, record)
         yield FileWritten(windows_file(self._folder.path))
@@ -196,9 +202,12 @@ class WindowedFit:
         path = self._folder.window(index).checkpoint
         return self._ranks.from_first(read_checkpoint(path) if self._ranks.is_first else None)
 
-    def _fit(self, index: int, neighbor: int | None, steps_before: int) -> Iterator[Event]:
-        """Fits one window, from its checkpoint if there is one; the neighbor is fitted, if there is one."""
-        trainer = self._first_trainer(index) if neighbor is None else self._next_trainer(index, neighbor)
+    def _fit(self, index: int, neighbor: int | None, steps_before: int, added: int) -> Iterator[Event]:
+        """Fits one window, from its checkpoint if there is one; the neighbor is fitted, if there is one.
+
+        `added` is the number of Gaussians that windows have added up to the neighbor.
+        """
+        trainer = self._first_trainer(index) if neighbor is None else self._next_trainer(index, neighbor, added)
         folder, training = self._folder.window(index), self._config.training
         if self._ranks.is_first and has_checkpoint(folder.checkpoint):
             load_checkpoint(trainer, folder.checkpoint)
@@ -215,21 +224,25 @@ class WindowedFit:
         initial = initial_gaussians(normalization, config.init, generator, self._registration, self._points)
         return make_trainer(normalization, initial, config, self._device, lpips=self._lpips, ranks=self._ranks)
 
-    def _next_trainer(self, index: int, neighbor: int) -> Trainer:
+    def _next_trainer(self, index: int, neighbor: int, added: int) -> Trainer:
         """A trainer that continues the neighbor."""
         state = self._state_of(neighbor)
         window, before, video = self._windows[index], self._windows[neighbor], self._normalization.video
         normalization = replace(self._normalization, video=video.part(window))
         # What the neighbor has learned needs neither a static stage nor a coarse one.
         training = replace(self._config.training, static_steps=0, low_resolution_fraction=0.0)
+        left = max(0, self._config.windows.new_gaussians - added)
+        windows = replace(self._config.windows, new_gaussians=left)
         shared = before.stop - window.start if neighbor < index else window.stop - before.start
+        seconds = float(video.times[window.start] - video.times[before.start]) * video.duration
         trainer = make_trainer(
             normalization,
             canonical_gaussians(state),
-            replace(self._config, training=training),
+            replace(self._config, training=training, windows=windows),
             self._device,
             lpips=self._lpips,
             known_frame=shared - 1 if neighbor < index else len(window) - shared,
+            lifetimes=canonical_lifetimes(state, seconds),
             ranks=self._ranks,
         )
         start, end = (float(video.times[frame]) for frame in (before.start, before.stop - 1))
@@ -281,6 +294,28 @@ def fit_order(windows: Sequence[range], middle: int) -> list[tuple[int, int | No
     later = [(index, index - 1) for index in range(first + 1, len(windows))]
     earlier = [(index, index + 1) for index in reversed(range(first))]
     return [(first, None), *later, *earlier]
+
+
+def count_gaussians(counts: Sequence[int]) -> tuple[int, tuple[tuple[int, int], ...] | None]:
+    """The number of Gaussians of a clip whose windows hold these, and which of them each window adds to the shared.
+
+    The first window to be fitted holds those that all windows share. Each window holds those of its neighbor and
+    possibly more, so that numbers grow from there in both directions; what is added later in the clip comes first.
+
+    Args:
+        counts: number of Gaussians of each window, in the order of time.
+
+    Returns:
+        The number, and `WindowsRecord.added`: None where all windows hold the same Gaussians.
+    """
+    shared = min(counts)
+    if max(counts) == shared:
+        return shared, None
+    later = counts[-1] - shared
+    middle = counts.index(shared)
+    added = [(later, later + count - shared) for count in counts[:middle]]
+    added += [(0, count - shared) for count in counts[middle:]]
+    return shared + later + counts[0] - shared, tuple(added)
 
 
 class _Checkpoints:

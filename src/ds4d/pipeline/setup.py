@@ -1,6 +1,8 @@
 """From a multi-view video and settings to a trainer before its first step."""
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from ds4d.config import GenerateConfig
 from ds4d.core import Degraded, notify
@@ -91,6 +93,7 @@ def make_trainer(
     lpips: Lpips | None = None,
     known_frame: int | None = None,
     is_whole: bool = False,
+    lifetimes: Float[Tensor, "N 2"] | None = None,
     ranks: Ranks | None = None,
 ) -> Trainer:
     """A trainer before its first step, of given canonical Gaussians.
@@ -104,6 +107,7 @@ def make_trainer(
         lpips: network of the loss `lpips`, if it is used.
         known_frame: frame that the trainer starts from, of a scene that continues another one (`Trainer`).
         is_whole: whether the clip is fitted as a whole, not in windows.
+        lifetimes: birth and death of each Gaussian, seconds; None if all live at all times.
         ranks: this process among those that train together (`Trainer`).
     """
     video = normalization.video
@@ -125,7 +129,7 @@ def make_trainer(
             fusion = config.fusion if cache is not None else None
             root = RootRotation(video.times, video.middle) if _turns(video, config.field, is_whole) else None
             motion = Motion(config.field, normalization.aabb, video.num_times, fusion=fusion, features=cache, root=root)
-        scene = DynamicGaussians(initial, motion, timeline, normalization.world)
+        scene = DynamicGaussians(initial, motion, timeline, normalization.world, lifetimes)
     return Trainer(
         scene.to(device),
         trained,
@@ -135,6 +139,7 @@ def make_trainer(
         lpips=lpips,
         guide=load_guidance(config.guidance, video, device),
         known_frame=known_frame,
+        new_gaussians=config.windows.new_gaussians,
         ranks=ranks,
     )
 

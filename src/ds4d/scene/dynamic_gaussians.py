@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ds4d.deformation import DeformationField, RootRotation
@@ -23,10 +23,12 @@ from ds4d.scene.files import (
     write_scene,
 )
 from ds4d.scene.frame_features import FrameFeatureCache
+from ds4d.scene.lifetimes import are_alive, finite_lifetimes, hide_dead
 from ds4d.scene.motion import Motion
 from ds4d.scene.parameters import GaussianParameters
 from ds4d.types import Cameras, Gaussians, RawGaussians, Similarity
 
+_LIFETIMES = "gaussians.lifetimes"
 _FEATURES = "features."  # prefix of the frame features that training leaves unchanged
 
 
@@ -40,11 +42,23 @@ class DynamicGaussians(nn.Module):
         motion: deformation of the Gaussians over time; None for a static object.
         timeline: times of the video's frames.
         world: similarity from world space to normalized space.
+        lifetimes: birth and death of each Gaussian, in seconds of the timeline (`ds4d.scene.lifetimes`); None if all
+            live at all times.
+
+    Raises:
+        ValueError: a Gaussian dies before it is born.
     """
 
-    def __init__(self, initial: RawGaussians, motion: Motion | None, timeline: Timeline, world: Similarity) -> None:
+    def __init__(
+        self,
+        initial: RawGaussians,
+        motion: Motion | None,
+        timeline: Timeline,
+        world: Similarity,
+        lifetimes: Float[Tensor, "N 2"] | None = None,
+    ) -> None:
         super().__init__()
-        self.gaussians = GaussianParameters(initial)
+        self.gaussians = GaussianParameters(initial, lifetimes)
         self.motion = motion
         self.timeline = timeline
         self.world = world
@@ -68,13 +82,18 @@ class DynamicGaussians(nn.Module):
         """The undeformed Gaussians, without a time axis."""
         return self.gaussians.raw()
 
+    def alive_at(self, times: Float[Tensor, " T"]) -> Bool[Tensor, "T N"] | None:
+        """Whether each Gaussian lives at each time in [0, 1]; None if all live at all times."""
+        lifetimes = self.gaussians.lifetimes
+        return None if lifetimes is None else are_alive(lifetimes, times * self.timeline.duration)
+
     def raw_at(self, times: Float[Tensor, " T"]) -> RawGaussians:
-        """Raw Gaussians at any times in [0, 1], with a leading axis T; normalized space."""
+        """Raw Gaussians at any times in [0, 1], with a leading axis T; normalized space. The dead are transparent."""
         check_times(times)
         raw = self.gaussians.raw()
-        if self.motion is not None:
-            return self.motion(raw, times)
-        return raw.expand_times(len(times))
+        raw = self.motion(raw, times) if self.motion is not None else raw.expand_times(len(times))
+        alive = self.alive_at(times)
+        return raw if alive is None else hide_dead(raw, alive)
 
     def at(self, times: Float[Tensor, " T"]) -> Gaussians:
         """Activated Gaussians, ready to be rendered, at any times in [0, 1]; leading axis T, normalized space."""
@@ -82,9 +101,12 @@ class DynamicGaussians(nn.Module):
 
     @torch.no_grad()
     def max_distances(self) -> Float[Tensor, " N"]:
-        """Largest distance of each Gaussian's center from the origin over all frames, normalized units."""
-        batches = torch.tensor(self.timeline.times, device=self.device).split(FRAMES_AT_ONCE)
-        return torch.stack([self.raw_at(times).means.norm(dim=-1).amax(0) for times in batches]).amax(0)
+        """Largest distance of each Gaussian's center from the origin over the frames of its life, normalized units."""
+        largest = []
+        for times in torch.tensor(self.timeline.times, device=self.device).split(FRAMES_AT_ONCE):
+            distances, alive = self.raw_at(times).means.norm(dim=-1), self.alive_at(times)
+            largest.append((distances if alive is None else distances * alive).amax(0))
+        return torch.stack(largest).amax(0)
 
     def folded(self) -> "DynamicGaussians":
         """The scene with the learned linear map of TSSF folded into the feature maps, which shrinks them.
@@ -154,6 +176,8 @@ class DynamicGaussians(nn.Module):
             )
             scene = _scene_of(record, tensors)
             scene.load_state_dict(stored)
+            if _LIFETIMES in stored:
+                finite_lifetimes(stored[_LIFETIMES])
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise mismatch(path, error) from error
         return scene.to(device)
@@ -202,4 +226,6 @@ def _scene_of(record: SceneRecord, tensors: dict[str, Tensor]) -> DynamicGaussia
     count, bases = record.num_gaussians, record.sh_bases
     shapes = {"means": (3,), "quats": (4,), "log_scales": (3,), "opacity_logits": (), "sh": (bases, 3)}
     initial = RawGaussians(**{name: torch.zeros(count, *shape) for name, shape in shapes.items()})
-    return DynamicGaussians(initial, motion, record.timeline, record.world.similarity())
+    scene = DynamicGaussians(initial, motion, record.timeline, record.world.similarity())
+    scene.gaussians.resize(count, _LIFETIMES in tensors)
+    return scene

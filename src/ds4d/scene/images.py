@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ds4d.scene.base import Scene
 from ds4d.scene.dynamic_gaussians import DynamicGaussians
+from ds4d.scene.lifetimes import without_dead
 from ds4d.types import Cameras, Renderer, Rendering
 
 _BATCH = 8  # images rendered at once: enough to keep every core and a GPU busy, few enough for any memory
@@ -75,7 +76,10 @@ def render_depths(scene: DynamicGaussians, renderer: Renderer, rows: Int[Tensor,
     depths = []
     for some in rows.split(_BATCH):
         changes = motion.changes(raw.means, features.times[some], features.at_frames(some))
-        gaussians = motion.activated(raw, changes, features.times[some])
+        times = features.times[some]
+        gaussians, alive = motion.activated(raw, changes, times), scene.alive_at(times)
+        if alive is not None:  # what does not exist hides nothing
+            gaussians = without_dead(gaussians, alive)
         rendering = renderer.render(gaussians, small.expand_times(len(some)))
         depths.append(depth_images(rendering, width, height))
     return torch.cat(depths)

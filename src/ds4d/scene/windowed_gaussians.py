@@ -3,6 +3,9 @@
 `windows.json` says which frames each window shows; `windows/0000`, `windows/0001`, ... hold their scenes
 (`ds4d.scene.files`). All have the same canonical Gaussians, so that a Gaussian has the same row in each. Over the
 frames that two windows share, the first is blended into the second.
+
+A window may hold more Gaussians than its neighbor, which follow those that all windows share. In the clip each has a
+row of its own; in windows without it, it rests where it is first seen, and is transparent.
 """
 
 import itertools
@@ -20,6 +23,7 @@ from ds4d.core import check_ranges, from_dict, to_dict
 from ds4d.io import atomic_path, read_json
 from ds4d.scene.base import Scene, Timeline, check_times
 from ds4d.scene.files import WorldRecord, check_timeline, check_world
+from ds4d.scene.lifetimes import DEAD_LOGIT
 from ds4d.types import Gaussians, RawGaussians, Similarity
 
 FORMAT_VERSION = 1
@@ -37,6 +41,8 @@ class WindowsRecord:
         windows: first and last frame of each window, in the order of time; neighbors share frames.
         timeline: times of all frames.
         world: similarity from world space to normalized space.
+        added: which of the Gaussians that not all windows hold each window holds: the first of them and the one after
+            the last, counted from those that all hold. None where all windows hold all.
     """
 
     format: int
@@ -44,6 +50,12 @@ class WindowsRecord:
     windows: tuple[tuple[int, ...], ...]
     timeline: Timeline
     world: WorldRecord
+    added: tuple[tuple[int, ...], ...] | None = None
+
+    @property
+    def num_shared(self) -> int:
+        """Number of Gaussians that all windows hold; they come first."""
+        return self.num_gaussians - max((end for _, end in self.added or ()), default=0)
 
     def __post_init__(self) -> None:
         check_ranges(self, num_gaussians="[1, 100000000]")
@@ -59,6 +71,10 @@ class WindowsRecord:
             )
         if (flat[0], flat[-1]) != (0, len(self.timeline.times) - 1):
             raise ValueError(f"windows must be of all {len(self.timeline.times)} frames, got {flat[0]} to {flat[-1]}.")
+        if self.added is not None:
+            are_ranges = all(len(rows) == 2 and 0 <= rows[0] <= rows[1] for rows in self.added)
+            if not are_ranges or len(self.added) != len(self.windows) or self.num_shared < 1:
+                raise ValueError(f"added must be a range of Gaussians for each window, got {self.added[:4]}.")
 
 
 def window_folder(folder: Path, index: int) -> Path:
@@ -73,8 +89,11 @@ def windows_file(folder: Path) -> Path:
 
 def write_windows(folder: Path, record: WindowsRecord) -> None:
     """Writes windows.json, which marks the windows as complete."""
+    content = to_dict(record)
+    if record.added is None:
+        content.pop("added")
     with atomic_path(windows_file(folder), durable=True) as path:
-        path.write_text(json.dumps(to_dict(record)), encoding="utf-8")
+        path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def read_windows(folder: Path) -> WindowsRecord:
@@ -116,6 +135,8 @@ class WindowedGaussians:
         self.timeline = record.timeline
         self.world: Similarity = record.world.similarity()
         self.num_gaussians = record.num_gaussians
+        self._num_shared, self._added = record.num_shared, record.added
+        self._resting: dict[str, Tensor] | None = None
         self._folder = folder
         self._device = torch.device(device)
         times = torch.tensor(record.timeline.times)
@@ -140,6 +161,8 @@ class WindowedGaussians:
         parts = self._evaluated(later, times)
         if len(shared):
             firsts = self._evaluated(earlier[shared], times[shared])
+            if self._added is not None:
+                self._fade(parts, firsts, shared, earlier[shared], later[shared], weight[shared])
             _blend_in(parts, firsts, shared.to(self._device), weight[shared].to(self._device))
         return RawGaussians(**parts)
 
@@ -155,13 +178,7 @@ class WindowedGaussians:
             start, end = self._starts[window], self._ends[window]
             local = ((times[rows] - start) / (end - start)).clamp(0, 1)
             raw = self._window(window).raw_at(local.to(self._device))
-            if raw.num_gaussians != self.num_gaussians:
-                raise ValueError(
-                    f"{window_folder(self._folder, window)} must hold {self.num_gaussians} Gaussians as all windows, "
-                    f"got {raw.num_gaussians}. Generate the scene again."
-                )
-            for name in RawGaussians.__dataclass_fields__:
-                values = getattr(raw, name)
+            for name, values in self._completed(window, raw).items():
                 if name == "sh" and values.ndim == 3:
                     parts[name] = values
                     continue
@@ -169,6 +186,80 @@ class WindowedGaussians:
                     parts[name] = values.new_empty(len(times), *values.shape[1:])
                 parts[name][rows.to(self._device)] = values
         return parts
+
+    def _completed(self, window: int, raw: RawGaussians) -> dict[str, Tensor]:
+        """Raw values of a window by name, with rows for the Gaussians that it does not hold."""
+        own = range(0) if self._added is None else range(*self._added[window])
+        if raw.num_gaussians != self._num_shared + len(own):
+            raise ValueError(
+                f"{window_folder(self._folder, window)} must hold {self._num_shared + len(own)} Gaussians as "
+                f"{windows_file(self._folder)} says, got {raw.num_gaussians}. Generate the scene again."
+            )
+        values = {name: getattr(raw, name) for name in RawGaussians.__dataclass_fields__}
+        if raw.num_gaussians == self.num_gaussians:
+            return values
+        for name, rest in self._rest().items():
+            axis = values[name].ndim - rest.ndim  # that of the Gaussians
+            held, added = values[name].split((self._num_shared, len(own)), axis)
+            others = rest.expand(*held.shape[:axis], *rest.shape).clone()
+            others.narrow(axis, own.start, len(own)).copy_(added)
+            values[name] = torch.cat((held, others), axis)
+        return values
+
+    def _rest(self) -> dict[str, Tensor]:
+        """The Gaussians that not all windows hold, where they rest in the others: at the joint where they appear."""
+        if self._resting is None:
+            count, resting, missing = self.num_gaussians - self._num_shared, {}, set()
+            added = [range(*rows) for rows in self._added or ()]
+            missing.update(range(count))
+            for window in sorted(range(len(added)), key=lambda index: len(added[index])):
+                rows = sorted(missing.intersection(added[window]))
+                if not rows:
+                    continue
+                missing.difference_update(rows)
+                is_later = window > 0 and rows[0] not in added[window - 1]
+                raw = self._window(window).raw_at(torch.tensor([0.0 if is_later else 1.0], device=self._device))
+                raw, places = raw.at_time(0), torch.tensor(rows, device=self._device)
+                for name in RawGaussians.__dataclass_fields__:
+                    values = getattr(raw, name)
+                    resting.setdefault(name, values.new_zeros(count, *values.shape[1:]))
+                    resting[name][places] = values[self._num_shared + places - added[window].start]
+            resting["opacity_logits"].fill_(DEAD_LOGIT)
+            self._resting = resting
+        return self._resting
+
+    def _fade(
+        self,
+        parts: dict[str, Tensor],
+        firsts: dict[str, Tensor],
+        rows: Int[Tensor, " B"],
+        earlier: Int[Tensor, " B"],
+        later: Int[Tensor, " B"],
+        weight: Float[Tensor, " B"],
+    ) -> None:
+        """Makes Gaussians that one window of a joint does not hold those of the other, faded in or out, in place."""
+        held = torch.zeros(len(self._starts), self.num_gaussians, dtype=torch.bool)
+        held[:, : self._num_shared] = True
+        for window, (start, end) in enumerate(self._added or ()):
+            held[window, self._num_shared + start : self._num_shared + end] = True
+        in_first, in_second = held[earlier].to(self._device), held[later].to(self._device)
+        weight, rows = weight[:, None].to(self._device), rows.to(self._device)
+        shares = torch.where(in_first & in_second, 1.0, torch.where(in_second, weight, 1 - weight))
+        for name, values in firsts.items():
+            if name == "sh" and values.ndim == 3:
+                continue
+            seconds, axes = parts[name][rows], (...,) + (None,) * (values.ndim - 2)
+            firsts[name] = torch.where(in_first[axes], values, seconds)
+            parts[name][rows] = torch.where(in_second[axes], seconds, values)
+            if name == "opacity_logits":
+                firsts[name] = _faded(firsts[name], shares)
+                parts[name][rows] = _faded(parts[name][rows], shares)
+
+
+def _faded(logits: Float[Tensor, "B N"], shares: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
+    """Logits of opacities times factors in [0, 1]; where the factor is 1, the logits as they are."""
+    faded = (logits.sigmoid() * shares).logit().clamp_min(DEAD_LOGIT)
+    return torch.where(shares == 1, logits, faded)
 
 
 def _blend_in(

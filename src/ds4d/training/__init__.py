@@ -5,6 +5,7 @@ from ds4d.training.checkpoint import load_checkpoint as load_checkpoint
 from ds4d.training.checkpoint import read_checkpoint as read_checkpoint
 from ds4d.training.checkpoint import save_checkpoint as save_checkpoint
 from ds4d.training.continuation import canonical_gaussians as canonical_gaussians
+from ds4d.training.continuation import canonical_lifetimes as canonical_lifetimes
 from ds4d.training.continuation import continue_from as continue_from
 from ds4d.training.densification import Densification as Densification
 from ds4d.training.densification import DensificationConfig as DensificationConfig

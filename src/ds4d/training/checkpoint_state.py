@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ds4d.io import is_finite, is_finite_number
+from ds4d.scene.lifetimes import finite_lifetimes
 from ds4d.training.trainer import Trainer
 
 _MAX_GAUSSIANS = 10**8
@@ -26,6 +27,7 @@ def check_state(trainer: Trainer, state: Mapping[str, Any]) -> None:
         KeyError: a part of the Gaussians is missing.
     """
     expected = trainer.state_dict()
+    _expect_lifetimes(expected["scene"], state["scene"])
     count = len(state["scene"]["gaussians.means"])
     if not 1 <= count <= _MAX_GAUSSIANS:
         raise ValueError(f"there must be 1 to {_MAX_GAUSSIANS} Gaussians, got {count}")
@@ -37,6 +39,16 @@ def check_state(trainer: Trainer, state: Mapping[str, Any]) -> None:
     _check_numbers(trainer, state, count)
     _check_sampler(state["sampler"], *trainer.video.valid.shape)
     _check_optimizer(trainer, state["optimizer"], count)
+
+
+def _expect_lifetimes(expected: dict[str, Any], found: Mapping[str, Any]) -> None:
+    """Lifetimes may come while a scene is trained: they are expected where they are found, and only there."""
+    name = "gaussians.lifetimes"
+    expected.pop(name, None)
+    if name in found:
+        expected[name] = torch.zeros(1, 2)
+        if isinstance(found[name], Tensor) and found[name].ndim == 2 and found[name].shape[1] == 2:
+            finite_lifetimes(found[name].float())
 
 
 def _check_tree(state: Mapping[str, Any], expected: Mapping[str, Any], count: int, where: str = "") -> None:

@@ -15,7 +15,8 @@ from ds4d.training.trainer import Trainer
 from ds4d.types import RawGaussians
 
 _TEMPORAL = "motion.field.hexplane._temporal."
-_FEATURES = "motion.features."  # of the frames of one window
+# Of one window: the features of its frames, and lifetimes on its own timeline.
+_OWN = ("motion.features.", "gaussians.lifetimes")
 
 
 def canonical_gaussians(state: Mapping[str, Any]) -> RawGaussians:
@@ -23,6 +24,12 @@ def canonical_gaussians(state: Mapping[str, Any]) -> RawGaussians:
     parts = {name: state["scene"][f"gaussians.{name}"] for name in ("means", "quats", "log_scales", "opacity_logits")}
     sh = torch.cat((state["scene"]["gaussians.sh0"], state["scene"]["gaussians.shN"]), dim=1)
     return RawGaussians(**parts, sh=sh)
+
+
+def canonical_lifetimes(state: Mapping[str, Any], seconds: float) -> Float[Tensor, "N 2"] | None:
+    """The lifetimes in the state of a trainer, on the timeline of a window that begins `seconds` later (or earlier)."""
+    lifetimes = state["scene"].get("gaussians.lifetimes")
+    return None if lifetimes is None else lifetimes - seconds  # FOREVER stays what it is
 
 
 def continue_from(trainer: Trainer, state: Mapping[str, Any], span: tuple[float, float]) -> None:
@@ -40,7 +47,7 @@ def continue_from(trainer: Trainer, state: Mapping[str, Any], span: tuple[float,
     own = trainer.scene.state_dict()
     moved = {}
     for name, values in own.items():
-        if name.startswith(_FEATURES):
+        if name.startswith(_OWN):
             moved[name] = values
         elif name.startswith(_TEMPORAL):
             moved[name] = _resampled(state["scene"][name], 2, values.shape[2], span)

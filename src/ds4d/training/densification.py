@@ -121,12 +121,13 @@ class Densification:
         return norms.flatten(0, -2).sum(0), visible.flatten(0, -2).sum(0).to(norms)
 
     @torch.no_grad()
-    def densify_and_prune(self, raw: RawGaussians, generator: torch.Generator) -> Resampling:
+    def densify_and_prune(self, raw: RawGaussians, generator: torch.Generator, fixed: int = 0) -> Resampling:
         """The next set of Gaussians.
 
         Args:
             raw: canonical Gaussians.
             generator: random generator for the positions of split Gaussians.
+            fixed: number of Gaussians, the first ones, that stay as and where they are.
 
         Raises:
             ValueError: all Gaussians would be pruned.
@@ -134,14 +135,17 @@ class Densification:
         scales = raw.log_scales.exp().amax(-1)
         keep = (raw.opacity_logits.sigmoid() >= self.config.prune_opacity) & (scales <= self.config.prune_scale)
         keep &= self.count > 0  # without gradients they would stay as they are forever
+        keep[:fixed] = True
         if not keep.any():
             raise ValueError(
                 "densification: at least one Gaussian must remain, but all are transparent, too large or outside all "
                 "images. Lower --training.densification.prune-opacity, or check that masks and cameras fit together."
             )
         gradient = torch.where(keep, self.grad2d / self.count.clamp_min(1), -1.0)
+        gradient[:fixed] = -1.0
         num_kept = int(keep.sum())
-        num_grown = max(0, min(int(self.config.grow_fraction * num_kept), self.config.max_gaussians - num_kept))
+        wanted = int(self.config.grow_fraction * (num_kept - fixed))
+        num_grown = max(0, min(wanted, self.config.max_gaussians - num_kept))
         grown = gradient.topk(num_grown).indices
         grown = grown[gradient[grown] > 0]
         is_split = scales[grown] > self.config.split_scale
@@ -158,7 +162,7 @@ class Densification:
 
 
 @torch.no_grad()
-def prune_outliers(raw: RawGaussians, max_distances: Float[Tensor, " N"]) -> Resampling | None:
+def prune_outliers(raw: RawGaussians, max_distances: Float[Tensor, " N"], fixed: int = 0) -> Resampling | None:
     """Prunes Gaussians that leave the space around the object at some time; None if none does, or all do.
 
     Where a part moves too fast to be followed, a few Gaussians are thrown far away. The training views hardly see them,
@@ -167,8 +171,10 @@ def prune_outliers(raw: RawGaussians, max_distances: Float[Tensor, " N"]) -> Res
     Args:
         raw: canonical Gaussians.
         max_distances: largest distance of each Gaussian from the origin at any time, normalized space.
+        fixed: number of Gaussians, the first ones, that stay.
     """
     outliers = max_distances > _MAX_DISTANCE  # NaN stays, and is found when the scene is saved
+    outliers[:fixed] = False
     if not outliers.any() or outliers.all():
         return None
     rows = (~outliers).nonzero().squeeze(1)

@@ -71,17 +71,23 @@ class SceneOptimizer:
         scene: scene to be trained.
         config: learning rates.
         view_correction: view correction to be trained, if any.
+        num_fixed: number of Gaussians, the first ones, that stay as they are.
 
     Attributes:
         groups: parameters by the name of their learning rate.
     """
 
     def __init__(
-        self, scene: DynamicGaussians, config: OptimizerConfig, view_correction: ViewCorrection | None = None
+        self,
+        scene: DynamicGaussians,
+        config: OptimizerConfig,
+        view_correction: ViewCorrection | None = None,
+        num_fixed: int = 0,
     ) -> None:
         self.scene = scene
         self.config = config
         self.view_correction = view_correction
+        self._num_fixed = num_fixed
         self.groups = _groups(scene, view_correction)
         self._moments: dict[nn.Parameter, dict[str, Tensor]] = {}
 
@@ -92,6 +98,10 @@ class SceneOptimizer:
     @torch.no_grad()
     def step(self, progress: float) -> None:
         """One update at the learning rates of a progress in [0, 1]; clears the gradients."""
+        if self._num_fixed:
+            for parameter in self.scene.gaussians.parameters():
+                if parameter.grad is not None:  # without a gradient, Adam leaves a row as it is, bit for bit
+                    parameter.grad[: self._num_fixed] = 0
         for name, group in self.groups.items():
             trained = [parameter for parameter in group if parameter.grad is not None]
             moments = [self._moments_of(parameter) for parameter in trained]

@@ -10,6 +10,8 @@ from ds4d.training.optimizers import OptimizerConfig
 from ds4d.training.sampling import SampleBatch, Sampler
 from ds4d.types import MultiViewVideo
 
+_BIRTHS = 1 / 6  # of the steps on all frames
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -79,6 +81,21 @@ class Schedule:
         self._video = video
         self._is_dynamic = is_dynamic
         self._origin = video.middle if known_frame is None else known_frame
+
+    @property
+    def births_step(self) -> int:
+        """The step after which Gaussians may be added to a scene that continues another one.
+
+        All frames were seen for a while then, so that their motion is known as far as it can be.
+        """
+        followed = self._config.temporal_curriculum
+        return round((followed + _BIRTHS * (1 - followed)) * self._config.total_steps)
+
+    @property
+    def known_frames(self) -> range:
+        """The frames that a scene shows from the start: from one end of the video to the known frame."""
+        count = self._video.num_times
+        return range(self._origin + 1) if self._origin < count / 2 else range(self._origin, count)
 
     def is_static(self, step: int) -> bool:
         """Whether a step belongs to the static stage."""

@@ -6,6 +6,7 @@ The trainer prints nothing and writes no files: it yields events, and its caller
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,7 +18,9 @@ from ds4d.losses import LossInputs, Objective, ViewCorrection
 from ds4d.losses.view_loss import ViewLoss
 from ds4d.metrics import Lpips
 from ds4d.scene import DynamicGaussians, Resampling, depth_images, render_depths
+from ds4d.scene.lifetimes import without_dead
 from ds4d.shapes import nearest_neighbors
+from ds4d.training.births import find_deaths, find_newborn
 from ds4d.training.cuda_graphs import CUDAGraphed, Readback, quick_collections
 from ds4d.training.densification import Densification, prune_outliers
 from ds4d.training.events import Event, GaussiansChanged, StepDone, TrainingDiverged
@@ -48,6 +51,8 @@ class Trainer:
         known_frame: for a scene that continues another one (`ds4d.training.continuation`), a frame that it shows
             already: the sampled times spread from there, and the canonical Gaussians stay as they are. None: the
             canonical Gaussians are trained, and the times spread from the middle frame.
+        new_gaussians: most Gaussians that may be added to those that stay (`ds4d.training.births`); only they are
+            trained, cloned, split and pruned.
         ranks: this process among those that train the scene together; each has a trainer of its own.
     """
 
@@ -62,12 +67,14 @@ class Trainer:
         lpips: Lpips | None = None,
         guide: ViewLoss | None = None,
         known_frame: int | None = None,
+        new_gaussians: int = 0,
         ranks: Ranks | None = None,
     ) -> None:
         self.scene = scene
         self.ranks = ranks or Ranks()
-        self.has_fixed_gaussians = known_frame is not None
-        scene.gaussians.requires_grad_(not self.has_fixed_gaussians)
+        self.num_fixed = 0 if known_frame is None else scene.num_gaussians  # the first Gaussians, which stay
+        self.new_gaussians = new_gaussians if self.num_fixed else 0
+        self._train_the_new()
         self.video = video
         self.renderer = renderer
         self.config = config
@@ -85,8 +92,11 @@ class Trainer:
         self.images = TrainingImages(video, scene.device, config.image_cache_bytes)
         self.view_correction = self._make_view_correction()
         self._update_warps()
-        self.densification = Densification(config.densification, scene.gaussians.num_gaussians, scene.device)
-        self.optimizer = SceneOptimizer(scene, config.optimizer, self.view_correction)
+        density = config.densification
+        if self.num_fixed:
+            density = replace(density, max_gaussians=self.num_fixed + self.new_gaussians)
+        self.densification = Densification(density, scene.gaussians.num_gaussians, scene.device)
+        self.optimizer = SceneOptimizer(scene, config.optimizer, self.view_correction, self.num_fixed)
         self.objective = Objective(config.losses, lpips.to(scene.device) if lpips else None, self.view_correction)
         self.neighbors = self._find_neighbors()
         self._motion_changes = CUDAGraphed(scene.motion.changes, scene.motion) if scene.motion else None
@@ -117,17 +127,21 @@ class Trainer:
             loss, terms = self._take_step()
             self.step += 1
             change = None
-            if not self.has_fixed_gaussians and self.densification.is_due(self.step, total_steps):
-                change = self._resample(self.densification.densify_and_prune(self.scene.canonical(), self.generator))
+            if self._has_trained_gaussians and self.densification.is_due(self.step, total_steps):
+                change = self._resample(
+                    self.densification.densify_and_prune(self.scene.canonical(), self.generator, self.num_fixed)
+                )
+            if self.num_fixed and self.step == self.schedule.births_step < total_steps:
+                change = self._revise_lifetimes() or change
             self.seconds += time.perf_counter() - began
             num_gaussians = self.scene.gaussians.num_gaussians
             yield StepDone(self.step, total_steps, stage, loss, terms, num_gaussians, self.seconds)
             if change is not None:
                 yield change
         self._update_depths(torch.arange(self.video.num_times))
-        if self.has_fixed_gaussians:
+        if not self._has_trained_gaussians:
             return
-        pruned = prune_outliers(self.scene.canonical(), self.scene.max_distances())
+        pruned = prune_outliers(self.scene.canonical(), self.scene.max_distances(), self.num_fixed)
         if pruned is not None:
             yield self._resample(pruned)
 
@@ -157,7 +171,9 @@ class Trainer:
             KeyError: a part of the state is missing.
             RuntimeError: the state belongs to a scene of another shape.
         """
-        self.scene.gaussians.resize(len(state["scene"]["gaussians.means"]))
+        scene = state["scene"]
+        self.scene.gaussians.resize(len(scene["gaussians.means"]), "gaussians.lifetimes" in scene)
+        self._train_the_new()
         self.scene.load_state_dict(state["scene"])
         if self.root is not None:
             self.root.requires_grad_(not self.root.is_off)
@@ -213,6 +229,11 @@ class Trainer:
 
     def _gaussians_at(self, batch: SampleBatch) -> Gaussians:
         """The Gaussians at the times of the batch, which is on the device."""
+        gaussians, alive = self._moved(batch), self.scene.alive_at(self.times[batch.times])
+        return gaussians if alive is None else without_dead(gaussians, alive)
+
+    def _moved(self, batch: SampleBatch) -> Gaussians:
+        """All Gaussians at the times of the batch, as if they lived at all of them."""
         raw = self.scene.canonical()
         if self.is_static_stage:
             return raw.expand_times(len(batch.times)).activate()
@@ -298,6 +319,31 @@ class Trainer:
         sums = [torch.stack(parts).sum(0) for parts in zip(*counted, strict=True)]
         self.ranks.add_up([*self.optimizer.gradients(), *sums])
         self.densification.add(*sums)
+
+    @property
+    def _has_trained_gaussians(self) -> bool:
+        return self.scene.num_gaussians > self.num_fixed
+
+    def _train_the_new(self) -> None:
+        """Switches gradients of the Gaussians on if some of them are trained."""
+        self.scene.gaussians.requires_grad_(self._has_trained_gaussians)
+
+    def _revise_lifetimes(self) -> GaussiansChanged | None:
+        """Ends lives of Gaussians that are needed no more, and adds some where those that stay do not suffice."""
+        found, about = None, (self.scene, self.video, self.renderer, self.schedule.known_frames)
+        lifetimes = self.ranks.from_first(find_deaths(*about) if self.ranks.is_first else None)
+        if lifetimes is not None:
+            self.scene.gaussians.lifetimes = lifetimes.to(self.scene.device)
+        if self.ranks.is_first and self.new_gaussians:
+            # A generator of its own, so that training goes on as it would have where nothing is found.
+            found = find_newborn(*about, self.new_gaussians, torch.Generator().manual_seed(self.step))
+        found = self.ranks.from_first(found)
+        if found is None:
+            return None
+        found = found.to(self.scene.device)
+        change = self._resample(found.make_room(self.scene.canonical()))
+        self.scene.gaussians.replace_last(found.raw, found.lifetimes)
+        return change
 
     def _resample(self, resampling: Resampling) -> GaussiansChanged:
         before = self.scene.gaussians.num_gaussians

@@ -17,16 +17,20 @@ class WindowsConfig:
         above: number of frames above which auto divides a clip.
         frames: most frames of a window.
         overlap: frames that neighboring windows share, over which one is blended into the other.
+        new_gaussians: most Gaussians that the windows after the first one to be fitted add together, and likewise those
+            before it, where those that exist cannot show what the images show (`ds4d.training.births`); 0 adds none.
     """
 
     mode: Literal["auto", "on", "off"] = "auto"
     above: int = 200
     frames: int = 100
     overlap: int = 8
+    new_gaussians: int = 2000
 
     def __post_init__(self) -> None:
         check_choices(self, mode=("auto", "on", "off"))
         check_ranges(self, above="[1, inf)", frames="[6, 100000]", overlap="[2, 100000]")
+        check_ranges(self, new_gaussians="[0, 1000000]")
         if 3 * self.overlap > self.frames:  # no frame is in three windows
             raise ValueError(f"overlap must be at most a third of frames, {self.frames // 3}, got {self.overlap}.")
 

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from ds4d.core import tracked
-from ds4d.data.synthetic.anatomy import pose_parts
+from ds4d.data.synthetic.anatomy import Part, pose_parts
 from ds4d.data.synthetic.creature import JOINTS, PARTS
 from ds4d.data.synthetic.ray_tracing import NOTHING, Hits, Pinhole, trace
 from ds4d.data.synthetic.shading import shade
@@ -19,7 +19,7 @@ _MOVES = np.array([part.joint is not None for part in PARTS])
 
 
 def render_sample(
-    cameras: Cameras, times: Float[Tensor, " T"], *, supersampling: int = 3
+    cameras: Cameras, times: Float[Tensor, " T"], *, supersampling: int = 3, parts: tuple[Part, ...] = PARTS
 ) -> UInt8[np.ndarray, "T V H W 4"]:
     """Renders images with straight alpha; colors are 0 where alpha is 0.
 
@@ -27,16 +27,17 @@ def render_sample(
         cameras: cameras [V] or [T, V], outside the ball of radius 0.5 around the origin that contains the creature.
         times: times in [0, 1]; the pose at time 1 is that at time 0.
         supersampling: rays per pixel along each axis; their premultiplied sRGB values are averaged.
+        parts: parts of the creature; those attached to a joint move with it.
 
     Raises:
         ValueError: a camera is inside the creature or looks away from it, or the cameras have another number of times.
     """
     images = np.zeros((len(times), cameras.num_views, cameras.height, cameras.width, 4), np.uint8)
-    exposures = _exposures(cameras, times, supersampling)
+    exposures = _exposures(cameras, times, supersampling, parts)
     count = len(times) * cameras.num_views
     for time, view, shapes, camera in tracked(exposures, "rendering the sample", count):
         hits = trace(shapes, camera, align=supersampling)
-        colors = shade(hits, PARTS, shapes, camera.viewmat)
+        colors = shade(hits, parts, shapes, camera.viewmat)
         rgba = np.concatenate((colors, hits.parts[None] != NOTHING))
         _window(images[time, view], hits, supersampling)[...] = _straight(_pixel_means(rgba, supersampling))
     return images
@@ -52,7 +53,7 @@ def moving_mask(cameras: Cameras, times: Float[Tensor, " T"]) -> Bool[np.ndarray
 
 
 def _exposures(
-    cameras: Cameras, times: Float[Tensor, " T"], rays_per_pixel: int
+    cameras: Cameras, times: Float[Tensor, " T"], rays_per_pixel: int, parts: tuple[Part, ...] = PARTS
 ) -> Iterator[tuple[int, int, Shapes, Pinhole]]:
     """For every image: the indices of its time and view, the pose of the parts, and the camera of the rays."""
     if cameras.viewmats.ndim == 4 and len(cameras.viewmats) != len(times):
@@ -62,7 +63,7 @@ def _exposures(
     viewmats = finer.viewmats.expand(*grid, 4, 4).double().numpy()
     Ks = finer.Ks.expand(*grid, 3, 3).double().numpy()
     for time, t in enumerate(times.tolist()):
-        shapes = pose_parts(PARTS, JOINTS, t)
+        shapes = pose_parts(parts, JOINTS, t)
         for view in range(cameras.num_views):
             yield time, view, shapes, Pinhole(viewmats[time, view], Ks[time, view], finer.width, finer.height)
 

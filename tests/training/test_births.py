@@ -1,0 +1,198 @@
+"""Gaussians that are born where those that stay cannot show what the images show, and die where they are not needed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ds4d.core import with_overrides
+from ds4d.deformation import FieldConfig, HexPlaneConfig
+from ds4d.geometry import orbit_cameras
+from ds4d.rendering import renderer_for
+from ds4d.scene import DynamicGaussians, Motion, Timeline, endless_lifetimes
+from ds4d.scene.lifetimes import FOREVER
+from ds4d.shapes import gaussians_from_points, random_ball
+from ds4d.training import GaussiansChanged, Trainer, TrainingConfig, load_checkpoint, save_checkpoint
+from ds4d.training.births import Newborn, find_deaths, find_newborn
+from ds4d.types import ArrayFrames, MultiViewVideo, RawGaussians, Similarity
+
+FRAMES, DURATION, SIZE = 24, 2.3, 32
+BOX = torch.tensor([[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]])
+PLACE = torch.tensor([0.3, 0.25, 0.1])  # of the ball that appears
+RENDERER = renderer_for("cpu")
+
+
+def ball(center: torch.Tensor, radius: float, color: tuple[float, float, float]) -> RawGaussians:
+    points = center + random_ball(300, radius, torch.Generator().manual_seed(0))[0]
+    colors = torch.tensor(color).expand(300, 3)
+    return gaussians_from_points(points, colors, opacity=0.9, sh_degree=0, scale_factor=1.0)
+
+
+BODY, APPEARS = ball(torch.tensor([-0.1, -0.1, 0.0]), 0.25, (0.2, 0.6, 0.5)), ball(PLACE, 0.12, (0.9, 0.3, 0.1))
+
+
+def scene_of(raw: RawGaussians) -> DynamicGaussians:
+    """A scene whose motion has learned nothing."""
+    times = tuple(torch.linspace(0, 1, FRAMES).tolist())
+    field = FieldConfig(HexPlaneConfig(channels=2, resolution=4, multipliers=(1,)), width=8)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return DynamicGaussians(
+            raw, Motion(field, BOX, FRAMES), Timeline(times, DURATION, False), Similarity.identity()
+        )
+
+
+def video_of(shown: range) -> MultiViewVideo:
+    """The body from five sides, and the ball in some frames."""
+    azimuths = [0.0, 72.0, 144.0, 216.0, 288.0]
+    cameras = orbit_cameras(azimuths, [10.0, 25.0] * 2 + [0.0], fovy_deg=40.0, distance=2.2, width=SIZE, height=SIZE)
+    names = RawGaussians.__dataclass_fields__
+    both = RawGaussians(**{name: torch.cat((getattr(BODY, name), getattr(APPEARS, name))) for name in names})
+    images = []
+    for raw in (BODY, both):
+        with torch.no_grad():
+            drawn = RENDERER.render(raw.expand_times(1).activate(), cameras.expand_times(1))
+        rgba = torch.cat((drawn.colors[0], drawn.alphas[0]), 1).clamp(0, 1)
+        images.append((255 * rgba).round().byte().movedim(1, -1).numpy())
+    return MultiViewVideo(
+        frames=ArrayFrames(np.stack([images[frame in shown] for frame in range(FRAMES)])),
+        cameras=cameras.expand_times(FRAMES),
+        valid=torch.ones(FRAMES, 5, dtype=torch.bool),
+        times=torch.linspace(0, 1, FRAMES),
+        view_names=tuple("abcde"),
+        view_weights=torch.ones(5),
+        duration=DURATION,
+        loops=False,
+    )
+
+
+def found_in(video: MultiViewVideo, known: range = range(3), count: int = 1000) -> Newborn | None:
+    return find_newborn(scene_of(BODY), video, RENDERER, known, count, torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("shown", "known", "birth", "death"),
+    [
+        (range(9, FRAMES), range(3), 0.85, FOREVER),
+        (range(9), range(21, FRAMES), -FOREVER, 0.85),
+        (range(3, 14), range(3), 0.25, 1.35),
+    ],
+)
+def test_what_appears_lives_in_the_frames_that_show_it(shown: range, known: range, birth: float, death: float) -> None:
+    """0.1 seconds lie between two frames."""
+    found = found_in(video_of(shown), known)
+    assert found is not None
+    torch.testing.assert_close(found.lifetimes, torch.tensor([[birth, death]]).expand_as(found.lifetimes))
+    distances = (found.raw.means - PLACE).norm(dim=-1)
+    assert distances.mean() < 0.22  # on the visual hull of five views, which is larger; the body is 0.55 away
+    red, green, blue = (found.raw.sh[:, 0] * 0.2820948 + 0.5).mean(0).tolist()
+    assert red > green > blue
+
+
+@pytest.mark.parametrize(
+    ("shown", "known"),
+    [(range(0), range(3)), (range(8, 13), range(6)), (range(FRAMES), range(3))],
+    ids=["all is shown", "for a few frames", "not new"],
+)
+def test_nothing_is_born_without_need(shown: range, known: range) -> None:
+    assert found_in(video_of(shown), known) is None
+
+
+def test_there_are_at_most_as_many_as_asked_for() -> None:
+    found = found_in(video_of(range(9, FRAMES)), count=7)
+    assert found is not None and found.raw.num_gaussians == 7
+
+
+def holding(birth: float, death: float) -> DynamicGaussians:
+    """The body, and the ball during a time, seconds."""
+    names, count = RawGaussians.__dataclass_fields__, APPEARS.num_gaussians
+    scene = scene_of(RawGaussians(**{name: torch.cat((getattr(BODY, name), getattr(APPEARS, name))) for name in names}))
+    scene.gaussians.replace_last(APPEARS, torch.tensor([[birth, death]]).repeat(count, 1))
+    return scene
+
+
+@pytest.mark.parametrize(
+    ("shown", "known", "life", "expected"),
+    [
+        (range(13), range(3), (-1.0, FOREVER), (-1.0, 1.25)),
+        (range(13, FRAMES), range(21, FRAMES), (-FOREVER, 9.0), (1.25, 9.0)),
+        (range(13), range(6), (0.25, FOREVER), (0.25, 1.25)),
+    ],
+)
+def test_what_was_born_elsewhere_dies_where_images_do_not_show_it(
+    shown: range, known: range, life: tuple[float, float], expected: tuple[float, float]
+) -> None:
+    scene = holding(*life)
+    lifetimes = find_deaths(scene, video_of(shown), RENDERER, known)
+    assert lifetimes is not None
+    count = BODY.num_gaussians
+    torch.testing.assert_close(lifetimes[count:], torch.tensor([expected]).repeat(APPEARS.num_gaussians, 1))
+    assert torch.equal(lifetimes[:count], endless_lifetimes(count)), "the body"
+
+
+@pytest.mark.parametrize(
+    ("shown", "life"),
+    [(range(FRAMES), (-1.0, FOREVER)), (range(5), (-1.0, 0.45)), (range(8, FRAMES), (0.75, FOREVER))],
+    ids=["shown to the end", "dead by then", "born later"],
+)
+def test_what_is_needed_lives_on(shown: range, life: tuple[float, float]) -> None:
+    assert find_deaths(holding(*life), video_of(shown), RENDERER, range(3)) is None
+    assert find_deaths(scene_of(BODY), video_of(range(0)), RENDERER, range(3)) is None
+
+
+@pytest.fixture
+def config() -> TrainingConfig:
+    overrides = {
+        "static_steps": 0, "dynamic_steps": 18, "times_per_step": 2, "views_per_time": 2,
+        "low_resolution_fraction": 0.0, "temporal_curriculum": 0.2, "densification.every": 4, "densification.stop": 1.0,
+        "view_correction": None,
+        "densification.grow_fraction": 0.2,
+    }  # fmt: skip
+    return with_overrides(TrainingConfig(), overrides)
+
+
+def trainer_of(config: TrainingConfig, video: MultiViewVideo, new_gaussians: int = 500) -> Trainer:
+    return Trainer(scene_of(BODY), video, RENDERER, config, 0, known_frame=0, new_gaussians=new_gaussians)
+
+
+def test_only_the_new_are_trained_and_densified(config: TrainingConfig) -> None:
+    trainer = trainer_of(config, video_of(range(9, FRAMES)))
+    counts = [event.after for event in trainer.run() if isinstance(event, GaussiansChanged)]
+    scene, count = trainer.scene, BODY.num_gaussians
+    assert len(counts) > 1 and counts[0] > count and len(set(counts)) > 1 and max(counts) <= count + 500
+    for name in RawGaussians.__dataclass_fields__:
+        assert torch.equal(getattr(scene.canonical(), name)[:count], getattr(BODY, name)), name
+    lifetimes = scene.gaussians.lifetimes
+    assert lifetimes is not None and len(lifetimes) == scene.num_gaussians == counts[-1]
+    assert (lifetimes[:count, 0] == -FOREVER).all() and (lifetimes[count:, 0] - 0.85).abs().max() < 1e-5
+    started = trainer_of(replace(config, dynamic_steps=6), video_of(range(9, FRAMES)))
+    list(started.run())
+    assert not torch.equal(started.scene.gaussians.sh0[count : count + 4], scene.gaussians.sh0[count : count + 4])
+
+
+def test_where_nothing_is_born_training_is_as_without_births(config: TrainingConfig) -> None:
+    states = []
+    for new_gaussians in (0, 500):
+        trainer = trainer_of(config, video_of(range(0)), new_gaussians)
+        assert not any(isinstance(event, GaussiansChanged) for event in trainer.run())
+        states.append(trainer.scene.state_dict())
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(values, states[1][name]) for name, values in states[0].items())
+
+
+@pytest.mark.parametrize("stop", [3, 6, 11])
+def test_an_interrupted_fit_goes_on_bit_for_bit(config: TrainingConfig, tmp_path: Path, stop: int) -> None:
+    """Births come after step 6 of 18."""
+    whole, first, second = (trainer_of(config, video_of(range(9, FRAMES))) for _ in range(3))
+    list(whole.run())
+    for _ in first.run():
+        if first.step == stop:
+            break
+    save_checkpoint(first, tmp_path / "state.safetensors")
+    load_checkpoint(second, tmp_path / "state.safetensors")
+    list(second.run())
+    ours, theirs = second.scene.state_dict(), whole.scene.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(values, theirs[name]) for name, values in ours.items())
