@@ -81,7 +81,7 @@ def attach(trainer: Trainer, clock: Clock) -> None:
         setattr(owner, name, clock.timed(part, getattr(owner, name), before))
 
     replace(trainer.schedule, "sample", "sampling")
-    replace(trainer, "_update_depths", "depth refresh")
+    replace(trainer.depths, "update", "depth refresh")
     replace(trainer, "_loss_inputs", "target images")
     replace(trainer, "_losses", "losses")
     replace(trainer.densification, "accumulate", "density control", "field, backward")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-import ds4d.training.trainer as trainer_module
+import ds4d.training.depth_refresh as depth_refresh
 from ds4d.config import GenerateConfig
 from ds4d.fusion import FusionConfig
 from ds4d.pipeline import prepare
@@ -35,13 +35,13 @@ def config(quick_config: GenerateConfig) -> GenerateConfig:
 def rendered_frames(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, list[int]]]:
     """The step and the frames of every rendering of depth images in a whole training."""
     found: list[tuple[int, list[int]]] = []
-    render = trainer_module.render_depths
+    render = depth_refresh.render_depths
 
     def spy(scene, renderer, rows):
         found.append((trainer.step, rows.tolist()))
         return render(scene, renderer, rows)
 
-    monkeypatch.setattr(trainer_module, "render_depths", spy)
+    monkeypatch.setattr(depth_refresh, "render_depths", spy)
     for _ in trainer.run():
         pass
     return found
@@ -77,7 +77,7 @@ def test_depths_are_rendered_when_a_step_reads_outdated_ones_that_training_did_n
             drawn.update({(time, view): step for time, row in zip(times, chosen, strict=True) for view in row})
     read(16, range(quick_video.num_times))
     assert sorted(rendered) == sorted(expected)
-    assert trainer.depth_steps.tolist() == [[drawn[t, v] for v in views] for t in range(quick_video.num_times)]
+    assert trainer.depths.steps.tolist() == [[drawn[t, v] for v in views] for t in range(quick_video.num_times)]
 
 
 def test_what_training_renders_becomes_the_depth_images(
@@ -97,9 +97,9 @@ def test_what_training_renders_becomes_the_depth_images(
         return rendering[-1]
 
     monkeypatch.setattr(trainer.renderer, "render", spy)
-    trainer.depth_steps[:] = trainer.step  # none is outdated
+    trainer.depths.steps[:] = trainer.step  # none is outdated
     next(trainer.run())
-    is_new = trainer.depth_steps == trainer.step - 1
+    is_new = trainer.depths.steps == trainer.step - 1
     (last,) = rendering
     drawn = depth_images(last, depths.shape[-1], depths.shape[-2]).flatten(0, 1)
     changed = (depths != before).flatten(2).any(-1)

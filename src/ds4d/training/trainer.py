@@ -17,12 +17,13 @@ from ds4d.deformation import RootRotation
 from ds4d.losses import LossInputs, Objective, ViewCorrection
 from ds4d.losses.view_loss import ViewLoss
 from ds4d.metrics import Lpips
-from ds4d.scene import DynamicGaussians, Resampling, depth_images, render_depths
+from ds4d.scene import DynamicGaussians, Resampling
 from ds4d.scene.lifetimes import without_dead
 from ds4d.shapes import nearest_neighbors
 from ds4d.training.births import find_deaths, find_newborn
 from ds4d.training.cuda_graphs import CUDAGraphed, Readback, quick_collections
 from ds4d.training.densification import Densification, prune_outliers
+from ds4d.training.depth_refresh import DepthRefresh
 from ds4d.training.events import Event, GaussiansChanged, StepDone, TrainingDiverged
 from ds4d.training.images import TrainingImages
 from ds4d.training.optimizers import SceneOptimizer
@@ -31,10 +32,8 @@ from ds4d.training.sampling import SampleBatch, Sampler
 from ds4d.training.schedule import Schedule, TrainingConfig
 from ds4d.types import Cameras, Gaussians, MultiViewVideo, Renderer, Rendering
 
-_NEVER = -(2**40)  # a step so long ago that everything of it is outdated
 _STEPS_TO_SETTLE = 20  # after the last frames have come, before the rotation of the whole object is judged
 _LEAST_TRUST = 0.1  # in generated views, relative to those of an object that does not turn
-_DEPTHS_AT_ONCE = 16  # frames whose depth images are rendered before they are stored
 
 
 class Trainer:
@@ -88,7 +87,7 @@ class Trainer:
         self.schedule = Schedule(config, video, scene.motion is not None, known_frame)
         self.generator = torch.Generator().manual_seed(seed)
         self.sampler = Sampler(video.valid, self.generator)
-        self.depth_steps = torch.full_like(video.valid, _NEVER, dtype=torch.int64)  # when depth images were rendered
+        self.depths = DepthRefresh(scene, video, renderer, self.ranks)
         self.images = TrainingImages(video, scene.device, config.image_cache_bytes)
         self.view_correction = self._make_view_correction()
         self._update_warps()
@@ -138,7 +137,7 @@ class Trainer:
             yield StepDone(self.step, total_steps, stage, loss, terms, num_gaussians, self.seconds)
             if change is not None:
                 yield change
-        self._update_depths(torch.arange(self.video.num_times))
+        self.depths.update(torch.arange(self.video.num_times), self.step)
         if not self._has_trained_gaussians:
             return
         pruned = prune_outliers(self.scene.canonical(), self.scene.max_distances(), self.num_fixed)
@@ -155,7 +154,7 @@ class Trainer:
             "densification": self.densification.state_dict(),
             "sampler": self.sampler.state_dict(),
             "generator": self.generator.get_state(),
-            "depth_steps": self.depth_steps,
+            "depth_steps": self.depths.steps,
             "neighbors": self.neighbors,
         }
         if self.view_correction is not None:
@@ -183,7 +182,7 @@ class Trainer:
         self.densification.load_state_dict(state["densification"])
         self.sampler.load_state_dict(state["sampler"])
         self.generator.set_state(state["generator"])
-        self.depth_steps = state["depth_steps"].clone()
+        self.depths.steps = state["depth_steps"].clone()
         self.neighbors = state["neighbors"].to(self.scene.device)
         self.step = state["step"]
         self.seconds = state["seconds"]
@@ -204,12 +203,13 @@ class Trainer:
         if self.root is not None and self.step == self.schedule.settling_step + _STEPS_TO_SETTLE:
             self.root.settle()
         if not self.is_static_stage:
-            self._update_depths(batch.times)
+            self.depths.update(batch.times, self.step)
         share = self.ranks.share(batch)
         there = share.batch.on(self.scene.device)
         gaussians = self._gaussians_at(there)
         renderings = [self.renderer.render(gaussians, self._cameras(there), backgrounds=there.backgrounds)]
-        self._keep_depths(batch, share, renderings[0])
+        if not self.is_static_stage:
+            self.depths.keep(batch, share, renderings[0], self.step)
         total, values = self._losses(self._loss_inputs(share, there, renderings[0], gaussians.means))
         if self.guide is not None:
             total, values[self.guide.name], more = self._guided(self.guide, batch, share, gaussians, total)
@@ -357,36 +357,6 @@ class Trainer:
         """Each Gaussian's nearest neighbors, for losses that need them; they stay until the Gaussians change."""
         count = self.config.neighbors if self.objective.needs_neighbors else 0
         return nearest_neighbors(self.scene.gaussians.means.detach(), count)
-
-    def _update_depths(self, frames: Tensor) -> None:
-        """Renders the outdated depth images among these frames, which the occlusion test of the fusion reads next."""
-        motion = self.scene.motion
-        if motion is None or motion.tssf is None or motion.features is None or not motion.tssf.config.needs_depths:
-            return
-        is_outdated = self.video.valid & (self.depth_steps <= self.step - motion.tssf.config.depth_every)
-        outdated = frames[is_outdated[frames].any(1)]
-        for some in outdated.split(_DEPTHS_AT_ONCE) if len(outdated) else ():
-            rows = some.to(self.scene.device)
-            motion.features.update_depths(rows, render_depths(self.scene, self.renderer, rows))
-            self.depth_steps[some] = self.step
-            release_pages()
-
-    def _keep_depths(self, batch: SampleBatch, share: Share, rendering: Rendering) -> None:
-        """Replaces the depth images of the views that a dynamic step has rendered: none has to be rendered for them."""
-        motion = self.scene.motion
-        if self.is_static_stage or motion is None or motion.features is None or motion.features.depths is None:
-            return
-        height, width = motion.features.depths.shape[-2:]
-        depths = depth_images(rendering, width, height)
-        if self.ranks.count > 1:
-            of_all = depths.new_zeros(*batch.views.shape, 1, height, width)
-            if share.part:
-                of_all[share.times, share.views] = depths
-            self.ranks.add_up([of_all])
-            depths = of_all
-        there = batch.on(self.scene.device)
-        motion.features.update_depths(there.times, depths, there.views)
-        self.depth_steps[batch.times[:, None], batch.views] = self.step
 
     @torch.no_grad()
     def _update_warps(self) -> None:
