@@ -43,7 +43,7 @@ _OPACITY, _SCALE_FACTOR = 0.5, 0.7  # as Gaussians of the first window start
 
 @dataclass(frozen=True)
 class Newborn:
-    """Gaussians that are to be added to a scene.
+    """Gaussians that are to be added to a scene, on the CPU.
 
     Attributes:
         raw: canonical Gaussians.
@@ -208,7 +208,8 @@ class _Judge:
             observation = self._motion.features.at(time) if self._motion.features is not None else None
             canonical = raw.means - self._motion.changes(canonical, time, observation)["means"][0]
         inside = canonical.clamp(*self._motion.field.hexplane.aabb)
-        return RawGaussians(inside, raw.quats, raw.log_scales, raw.opacity_logits, raw.sh)
+        # On the CPU, as other processes may have other devices.
+        return RawGaussians(inside, raw.quats, raw.log_scales, raw.opacity_logits, raw.sh).to("cpu")
 
     def _images(self, frame: int) -> tuple[FrameBatch, Int[Tensor, " V"]]:
         """The images of a frame, and their views."""
