@@ -21,7 +21,7 @@ FUSED_PARTS = ("hexplane", "fusion", "heads", "gaussians", "image_losses", "plan
 moved Gaussians; l1, mse, ssim and mask; smoothness of the planes; rigidity; the sums that densification goes by."""
 
 # The parts that are on. A part belongs here once `benchmarks/fused_parts.py` has found it right and faster on a GPU.
-_ON: set[str] = set(FUSED_PARTS)
+_ON: set[str] = set()
 
 
 def is_fused(part: str, *tensors: Tensor) -> bool:

@@ -4,7 +4,6 @@ It is taken out before the field deforms the rest: a field that has to carry eve
 motion of limbs badly, and what one frame shows of a side does not reach the others.
 """
 
-import math
 from dataclasses import replace
 from typing import TypeVar
 
@@ -15,7 +14,6 @@ from torch import Tensor, nn
 from ds4d.geometry import multiply_quats
 from ds4d.types import Gaussians, RawGaussians
 
-_LEAST_TURN = math.radians(25)  # less is left to the field, which does it as well
 _SHIFT = 0.1  # normalized space: the axis moves more slowly than the angles
 
 AnyGaussians = TypeVar("AnyGaussians", Gaussians, RawGaussians)
@@ -30,19 +28,20 @@ class RootRotation(nn.Module):
     Args:
         times: times of the frames, rising, in [0, 1].
         origin: index of the canonical frame, whose angle is 0.
-        angles: first guess of the angles, radians; counterclockwise seen from above. 0 if left out.
+
+    Attributes:
+        steps: differences of the angles of consecutive frames, radians; counterclockwise seen from above.
+        shift: x and z of the axis in normalized space, in units of `_SHIFT`.
     """
 
     times: Tensor
-    is_off: Tensor
 
-    def __init__(self, times: Float[Tensor, " T"], origin: int, angles: Float[Tensor, " T"] | None = None) -> None:
+    def __init__(self, times: Float[Tensor, " T"], origin: int) -> None:
         super().__init__()
         self.origin = origin
-        self.steps = nn.Parameter(torch.zeros(len(times) - 1) if angles is None else angles.diff().clone())
-        self.shift = nn.Parameter(torch.zeros(2))  # x and z of the axis, in units of `_SHIFT`
+        self.steps = nn.Parameter(torch.zeros(len(times) - 1))
+        self.shift = nn.Parameter(torch.zeros(2))
         self.register_buffer("times", times.clone())
-        self.register_buffer("is_off", torch.tensor(False))
 
     def angles(self) -> Float[Tensor, " T"]:
         """The angle of each frame, radians."""
@@ -57,20 +56,10 @@ class RootRotation(nn.Module):
         return angles[before] + fraction * self.steps[before]
 
     @torch.no_grad()
-    def settle(self) -> None:
-        """Turns the rotation off for good if the object hardly turns; to be called once all frames have been seen."""
+    def turn(self) -> Float[Tensor, ""]:
+        """How far the object turns over the video: the largest angle minus the smallest, radians."""
         angles = self.angles()
-        if angles.amax() - angles.amin() < _LEAST_TURN:
-            self.steps.zero_()
-            self.shift.zero_()
-            self.is_off.fill_(True)
-        self.requires_grad_(not self.is_off)
-
-    @torch.no_grad()
-    def unseen(self) -> Float[Tensor, ""]:
-        """How much of the object a still camera does not see: 1 without a turn, 0 after a whole one."""
-        angles = self.angles()
-        return 1 - ((angles.amax() - angles.amin()) / (2 * torch.pi)).clamp(max=1)
+        return angles.amax() - angles.amin()
 
     def points(self, points: Float[Tensor, "B N 3"], times: Float[Tensor, " B"]) -> Float[Tensor, "B N 3"]:
         """Points of the object turned to some times."""

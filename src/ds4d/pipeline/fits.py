@@ -272,7 +272,13 @@ def choose_windows(video: MultiViewVideo, config: GenerateConfig) -> list[range]
             f"--windows on needs cameras that do not move and all frames of every view, got {found}: a window alone "
             "would not show all sides. Leave it out."
         )
-    return divide_frames(count, windows)
+    divided = divide_frames(count, windows)
+    if len(divided) > 1 and config.field.root_rotation == "on":
+        raise ValueError(
+            "--field.root-rotation on needs a clip that is fitted as a whole, got one that is fitted in windows. "
+            "Add --windows off, or leave it out."
+        )
+    return divided
 
 
 def describe_windows(windows: Sequence[range]) -> str:

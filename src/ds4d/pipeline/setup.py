@@ -146,11 +146,6 @@ def make_trainer(
 
 def _turns(video: MultiViewVideo, field: FieldConfig, is_whole: bool) -> bool:
     """Whether the rotation of the whole object is learned."""
-    if field.root_rotation == "on" and not is_whole:
-        raise ValueError(
-            "--field.root-rotation on must be used with a clip that is fitted as a whole, got windows. "
-            "Add --windows.mode off, or leave it out."
-        )
     are_generated = bool((video.view_weights < 1).any())
     return field.root_rotation == "on" or (field.root_rotation == "auto" and is_whole and are_generated)
 

@@ -21,6 +21,7 @@ from ds4d.scene.loop import BLEND_FRACTION as BLEND_FRACTION
 from ds4d.scene.loop import LoopedScene as LoopedScene
 from ds4d.scene.loop import measure_jump as measure_jump
 from ds4d.scene.motion import Motion as Motion
+from ds4d.scene.motion import has_root as has_root
 from ds4d.scene.parameters import GaussianParameters as GaussianParameters
 from ds4d.scene.parameters import Resampling as Resampling
 from ds4d.scene.reading import check_scene_files as check_scene_files

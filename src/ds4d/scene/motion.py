@@ -6,7 +6,9 @@ feature maps, centers    --TSSF------> features --+
 Where the whole object turns, a `RootRotation` follows.
 """
 
+from collections.abc import Mapping
 from copy import copy
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -16,6 +18,8 @@ from ds4d.deformation import DeformationField, FieldConfig, RootRotation
 from ds4d.fusion import FusionConfig, Tssf
 from ds4d.scene.frame_features import FrameFeatureCache, FrameObservation
 from ds4d.types import Gaussians, RawGaussians
+
+ROOT = "motion.root."  # prefix of the rotation of the whole object in the state of a scene
 
 
 class Motion(nn.Module):
@@ -115,3 +119,8 @@ class Motion(nn.Module):
         other = copy(self)
         other._modules = {**self._modules, "features": self.features.folded(self.tssf), "tssf": self.tssf.folded()}
         return other
+
+
+def has_root(state: Mapping[str, Any]) -> bool:
+    """Whether the state of a scene holds a rotation of the whole object."""
+    return any(name.startswith(ROOT) for name in state)

@@ -125,6 +125,11 @@ class SceneOptimizer:
             for parameter in trained:
                 parameter.grad = None
 
+    def drop(self, name: str) -> None:
+        """Trains the parameters of a group no longer."""
+        for parameter in self.groups.pop(name):
+            self._moments.pop(parameter, None)
+
     def resample(self, resampling: Resampling) -> None:
         """Replaces the set of Gaussians with their moments; new Gaussians start with zero moments."""
         before = dict(self.scene.gaussians.named_parameters())

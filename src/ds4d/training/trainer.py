@@ -17,7 +17,7 @@ from ds4d.deformation import RootRotation
 from ds4d.losses import LossInputs, Objective, ViewCorrection
 from ds4d.losses.view_loss import ViewLoss
 from ds4d.metrics import Lpips
-from ds4d.scene import DynamicGaussians, Resampling
+from ds4d.scene import DynamicGaussians, Resampling, has_root
 from ds4d.scene.lifetimes import without_dead
 from ds4d.shapes import nearest_neighbors
 from ds4d.training.births import find_deaths, find_newborn
@@ -33,6 +33,7 @@ from ds4d.training.schedule import Schedule, TrainingConfig
 from ds4d.types import Cameras, Gaussians, MultiViewVideo, Renderer, Rendering
 
 _STEPS_TO_SETTLE = 20  # after the last frames have come, before the rotation of the whole object is judged
+_LEAST_TURN = math.radians(25)  # of the whole object; less is left to the field, which does it as well
 _LEAST_TRUST = 0.1  # in generated views, relative to those of an object that does not turn
 
 
@@ -173,9 +174,9 @@ class Trainer:
         scene = state["scene"]
         self.scene.gaussians.resize(len(scene["gaussians.means"]), "gaussians.lifetimes" in scene)
         self._train_the_new()
-        self.scene.load_state_dict(state["scene"])
-        if self.root is not None:
-            self.root.requires_grad_(not self.root.is_off)
+        if not has_root(scene):
+            self._drop_root()
+        self.scene.load_state_dict(scene)
         if self.view_correction is not None:
             self.view_correction.load_state_dict(state["view_correction"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -200,8 +201,9 @@ class Trainer:
     def _take_step(self) -> tuple[float, dict[str, float]]:
         """One step; returns the total loss and each loss before its weight."""
         batch = self.schedule.sample(self.step, self.sampler)
-        if self.root is not None and self.step == self.schedule.settling_step + _STEPS_TO_SETTLE:
-            self.root.settle()
+        is_settled = self.step == self.schedule.settling_step + _STEPS_TO_SETTLE
+        if is_settled and self.root is not None and self.root.turn() < _LEAST_TURN:
+            self._drop_root()
         if not self.is_static_stage:
             self.depths.update(batch.times, self.step)
         share = self.ranks.share(batch)
@@ -263,7 +265,8 @@ class Trainer:
         times, views = _pairs(batch)
         if self.root is not None:
             # The more sides the video shows in turn, the less its generated views, which are guesses, count.
-            trust = self.root.unseen().square().clamp_min(_LEAST_TRUST)
+            unseen = 1 - (self.root.turn() / (2 * math.pi)).clamp(max=1)
+            trust = unseen.square().clamp_min(_LEAST_TRUST)
             weights = weights * torch.where(self._is_generated[views], trust, 1.0)[:, None, None, None]
         backgrounds = batch.backgrounds.flatten(0, 1)
         field = None if self.is_static_stage else self.scene.field
@@ -344,6 +347,14 @@ class Trainer:
         change = self._resample(found.make_room(self.scene.canonical()))
         self.scene.gaussians.replace_last(found.raw, found.lifetimes)
         return change
+
+    def _drop_root(self) -> None:
+        """Leaves the rotation of the whole object to the field."""
+        if self.scene.motion is None or self.root is None:
+            return
+        self.scene.motion.root = None
+        self.optimizer.drop("root")
+        self._motion_changes = CUDAGraphed(self.scene.motion.changes, self.scene.motion)  # recorded without it
 
     def _resample(self, resampling: Resampling) -> GaussiansChanged:
         before = self.scene.gaussians.num_gaussians
