@@ -92,9 +92,9 @@ def write_patches(
         for plane, code in zip(planes, codes, strict=True):
             plane[:, 16 * index : 16 * index + 16] = round(code)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(
-            codec, rate=10, options={"x265-params": f"log-level=0:pools=none:frame-threads=1:{x265}"} if x265 else {}
-        )
+        # One thread, and no frame that waits for another: packets come in the order of their times.
+        plain = "log-level=0:pools=none:frame-threads=1:bframes=0:rc-lookahead=0"
+        stream = container.add_stream(codec, rate=10, options={"x265-params": f"{plain}:{x265}"} if x265 else {})
         stream.width, stream.height, stream.pix_fmt = 16 * len(COLORS), 16, pix_fmt
         context = stream.codec_context
         context.color_trc = transfer
