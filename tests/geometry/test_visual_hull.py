@@ -7,6 +7,7 @@ import torch
 
 from ds4d.geometry import (
     HullConfig,
+    VoxelPixels,
     carve,
     color_points,
     occupied_bounds,
@@ -94,6 +95,17 @@ def test_voxels_are_carved_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = carve(alphas, cameras, BOX, config)
     monkeypatch.setattr("ds4d.geometry.visual_hull._VOXELS_AT_ONCE", 1000)
     assert torch.equal(carve(alphas, cameras, BOX, config), whole)
+
+
+def test_kept_pixels_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ds4d.geometry.visual_hull._VOXELS_AT_ONCE", 1000)
+    cameras = ring()
+    config = HullConfig(resolution=24, view_tolerance=2)
+    pixels = VoxelPixels(cameras, BOX, config.resolution)
+    for spoiled in (0, 5):
+        alphas = ball_silhouettes(cameras)
+        alphas[spoiled, :, :48] = 0
+        assert torch.equal(carve(alphas, cameras, BOX, config, pixels), carve(alphas, cameras, BOX, config))
 
 
 @pytest.mark.parametrize("resolution", [1, 513])

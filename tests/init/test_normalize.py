@@ -52,6 +52,28 @@ def test_world_space_is_irrelevant(normalization: SceneNormalization, quick_vide
     )
 
 
+def test_cameras_that_move_are_projected_anew(quick_video: MultiViewVideo) -> None:
+    """A rig that moves with the object: each frame's hull is where its own cameras see it."""
+    cameras = quick_video.cameras
+    last = transform_cameras(Similarity(1.0, torch.eye(3), torch.tensor([0.3, 0.0, 0.0])), cameras)
+    half = quick_video.num_times // 2
+    mixed = replace(
+        cameras,
+        viewmats=torch.cat((cameras.viewmats[:half], last.viewmats[half:])),
+        Ks=torch.cat((cameras.Ks[:half], last.Ks[half:])),
+    )
+    wide, usual = (normalize_scene(replace(quick_video, cameras=each), HULL) for each in (mixed, cameras))
+    extents = [(found.aabb[1] - found.aabb[0])[0] / found.world.scale for found in (wide, usual)]
+    assert extents[0] - extents[1] == pytest.approx(0.3 * 1.1, rel=0.1)  # with its margins
+
+
+@pytest.mark.gpu
+def test_a_gpu_finds_the_same_box(quick_video: MultiViewVideo, normalization: SceneNormalization) -> None:
+    found = normalize_scene(quick_video, HULL, device=torch.device("cuda"))
+    assert found.aabb.device.type == "cpu"
+    torch.testing.assert_close(found.aabb, normalization.aabb, atol=PIXEL / 2, rtol=0)
+
+
 def test_one_frame_and_one_view_suffice(
     quick_video: MultiViewVideo, one_frame: Callable[..., MultiViewVideo], generator: torch.Generator
 ) -> None:

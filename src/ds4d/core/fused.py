@@ -20,8 +20,8 @@ FUSED_PARTS = ("hexplane", "fusion", "heads", "gaussians", "image_losses", "plan
 """What can run fused: reads of the HexPlane; TSSF's reads and softmax; trunk and heads of the field; activation of the
 moved Gaussians; l1, mse, ssim and mask; smoothness of the planes; rigidity; the sums that densification goes by."""
 
-# The parts that are on. A part belongs here once `benchmarks/fused_parts.py` has found it right and faster on a GPU.
-_ON: set[str] = set()
+# The parts that are on: those that `benchmarks/fused_parts.py` has found right and faster on a GPU.
+_ON: set[str] = set(FUSED_PARTS)
 
 
 def is_fused(part: str, *tensors: Tensor) -> bool:

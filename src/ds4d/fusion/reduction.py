@@ -7,7 +7,7 @@ from torch import Tensor
 from ds4d.core import release_pages
 
 _SAMPLE_SIZE = 65_536  # cells, enough for the statistics of all
-_SAMPLES_AT_ONCE = 1024  # each is on pages of its own
+_SAMPLES_AT_ONCE = 1024  # each may be on pages of its own
 
 
 def standardize(
@@ -49,11 +49,12 @@ def _sample_cells(maps: Tensor, valid: Tensor) -> Float[Tensor, "M C"]:
         chosen = torch.arange(count)
     else:
         chosen = torch.randint(count, (_SAMPLE_SIZE,), generator=torch.Generator().manual_seed(0))
-    chosen = chosen.to(pairs.device)
+    # Read in their order in memory, where neighbors share pages, and then put back in the order of the draw.
+    chosen, order = chosen.to(pairs.device).sort()
     time, view = pairs[chosen // (height * width)].unbind(1)
     row, column = chosen // width % height, chosen % width
     found = []
     for part in torch.arange(len(chosen), device=chosen.device).split(_SAMPLES_AT_ONCE):
         found.append(maps[time[part], view[part], :, row[part], column[part]])
         release_pages()
-    return torch.cat(found).float()
+    return torch.cat(found).float()[order.argsort()]

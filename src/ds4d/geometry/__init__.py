@@ -29,6 +29,7 @@ from ds4d.geometry.spherical_harmonics import sh_degree as sh_degree
 from ds4d.geometry.times import frame_times as frame_times
 from ds4d.geometry.times import nearest_frames as nearest_frames
 from ds4d.geometry.visual_hull import HullConfig as HullConfig
+from ds4d.geometry.visual_hull import VoxelPixels as VoxelPixels
 from ds4d.geometry.visual_hull import carve as carve
 from ds4d.geometry.visual_hull import color_points as color_points
 from ds4d.geometry.visual_hull import occupied_bounds as occupied_bounds

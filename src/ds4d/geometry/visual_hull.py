@@ -3,6 +3,7 @@
 Grids are [R, R, R] booleans over a box `aabb`, indexed x, y, z; voxel centers are at (i + 0.5) / R of the box.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -35,8 +36,35 @@ class HullConfig:
         check_ranges(self, resolution="[2, 512]", dilation="[0, inf)", view_tolerance="[0, inf)")
 
 
+class VoxelPixels:
+    """The pixels that the voxels of a grid project to, kept for carving many frames of the same cameras.
+
+    Args:
+        cameras: V cameras without a time axis.
+        aabb: box of the grid (min, max), on the device to carve on.
+        resolution: voxels along each side of the box; kept are 5 bytes for each of its voxels and each view.
+    """
+
+    def __init__(self, cameras: Cameras, aabb: Float[Tensor, "2 3"], resolution: int) -> None:
+        count = resolution**3
+        self.cameras = cameras
+        self._indices = torch.empty(cameras.num_views, count, dtype=torch.int32, device=aabb.device)
+        self._in_image = torch.empty(cameras.num_views, count, dtype=torch.bool, device=aabb.device)
+        for rows in torch.arange(count, device=aabb.device).split(_VOXELS_AT_ONCE):
+            indices, self._in_image[:, rows] = _pixel_indices(voxel_centers(aabb, resolution, rows), cameras)
+            self._indices[:, rows] = indices.int()
+
+    def __call__(self, rows: Int[Tensor, " P"]) -> tuple[Int[Tensor, "V P"], Bool[Tensor, "V P"]]:
+        """Flat pixel index of some voxels in each view, and whether they are in the image."""
+        return self._indices[:, rows].long(), self._in_image[:, rows]
+
+
 def carve(
-    alphas: Float[Tensor, "V 1 H W"], cameras: Cameras, aabb: Float[Tensor, "2 3"], config: HullConfig
+    alphas: Float[Tensor, "V 1 H W"],
+    cameras: Cameras,
+    aabb: Float[Tensor, "2 3"],
+    config: HullConfig,
+    pixels: VoxelPixels | None = None,
 ) -> Bool[Tensor, "R R R"]:
     """Voxels that are in all masks, and voxels that are in almost all where masks are not explained otherwise.
 
@@ -48,7 +76,14 @@ def carve(
         cameras: V cameras without a time axis.
         aabb: box to carve in (min, max).
         config: resolution and tolerances.
+        pixels: those of these cameras, this box and this resolution, if they are kept; projected anew if None.
     """
+
+    def pixels_of(rows: Tensor) -> tuple[Tensor, Tensor]:
+        if pixels is not None:
+            return pixels(rows)
+        return _pixel_indices(voxel_centers(aabb, config.resolution, rows), cameras)
+
     radius = round(config.dilation * cameras.height / 256)
     masks = (alphas > 0.5).float()
     dilated = (F.max_pool2d(masks, 2 * radius + 1, stride=1, padding=radius) > 0.5).flatten(1)
@@ -59,18 +94,18 @@ def carve(
     views = torch.empty_like(misses)  # views that count
     for first in range(0, count, _VOXELS_AT_ONCE):
         rows = torch.arange(first, min(first + _VOXELS_AT_ONCE, count), device=aabb.device)
-        pixels, in_image = _pixel_indices(voxel_centers(aabb, config.resolution, rows), cameras)
-        inside = dilated.gather(1, pixels) & in_image
+        indices, in_image = pixels_of(rows)
+        inside = dilated.gather(1, indices) & in_image
         counts = in_image | ~cut_off
         misses[rows] = torch.where(inside.any(0), (counts & ~inside).sum(0), cameras.num_views).short()
         views[rows] = counts.sum(0).short()
     hull = misses == 0
     for tolerance in range(1, min(config.view_tolerance, cameras.num_views - 2) + 1):
-        unexplained = ((masks > 0.5) & ~_coverage(hull, aabb, cameras)).flatten(1)
+        unexplained = ((masks > 0.5) & ~_coverage(hull, aabb, cameras, pixels_of)).flatten(1)
         candidates = ((misses <= tolerance) & (views > tolerance) & ~hull).nonzero()[:, 0]
         for rows in candidates.split(_VOXELS_AT_ONCE):
-            pixels, in_image = _pixel_indices(voxel_centers(aabb, config.resolution, rows), cameras)
-            hull[rows] = (unexplained.gather(1, pixels) & dilated.gather(1, pixels) & in_image).any(0)
+            indices, in_image = pixels_of(rows)
+            hull[rows] = (unexplained.gather(1, indices) & dilated.gather(1, indices) & in_image).any(0)
     return hull.view(config.resolution, config.resolution, config.resolution)
 
 
@@ -192,12 +227,14 @@ def _touches_border(masks: Tensor) -> Tensor:
     return rows.flatten(1).amax(1).maximum(columns.flatten(1).amax(1)) > 0
 
 
-def _coverage(hull: Bool[Tensor, " P"], aabb: Tensor, cameras: Cameras) -> Bool[Tensor, "V 1 H W"]:
+def _coverage(
+    hull: Bool[Tensor, " P"], aabb: Tensor, cameras: Cameras, pixels_of: Callable[[Tensor], tuple[Tensor, Tensor]]
+) -> Bool[Tensor, "V 1 H W"]:
     """Masks of the hull, each voxel splatted as a square of about its size."""
     resolution = round(len(hull) ** (1 / 3))
     covered = torch.zeros(cameras.num_views, cameras.height * cameras.width, device=aabb.device)
     for rows in hull.nonzero()[:, 0].split(_VOXELS_AT_ONCE):
-        index, in_image = _pixel_indices(voxel_centers(aabb, resolution, rows), cameras)
+        index, in_image = pixels_of(rows)
         covered.scatter_reduce_(1, index, in_image.float(), "amax")
     _, depths = project_points(aabb.mean(0, keepdim=True), cameras)
     voxel = float((aabb[1] - aabb[0]).max()) / resolution

@@ -9,6 +9,7 @@ from torch import Tensor
 from ds4d.geometry import (
     UP_AXES,
     HullConfig,
+    VoxelPixels,
     camera_focus,
     carve,
     fit_into_ball,
@@ -39,13 +40,16 @@ class SceneNormalization:
     aabb: Float[Tensor, "2 3"]
 
 
-def normalize_scene(video: MultiViewVideo, hull: HullConfig, *, max_times: int = 24) -> SceneNormalization:
+def normalize_scene(
+    video: MultiViewVideo, hull: HullConfig, *, max_times: int = 24, device: torch.device | None = None
+) -> SceneNormalization:
     """Finds the object by the visual hulls of its masks, and the similarity that brings it into normalized space.
 
     Args:
         video: multi-view video with cameras in world space.
         hull: visual hull settings.
         max_times: maximum number of frames whose hulls are carved, evenly spaced.
+        device: where they are carved; the CPU if None.
 
     Raises:
         ValueError: the hull of a frame is empty.
@@ -59,7 +63,7 @@ def normalize_scene(video: MultiViewVideo, hull: HullConfig, *, max_times: int =
         bounds = occupied_bounds(carve(images.alphas, cameras, cube, tolerant), cube)
     else:
         chosen = torch.linspace(0, video.num_times - 1, min(max_times, video.num_times)).round().long().unique()
-        bounds = _union([_hull_bounds(video, int(time), cube, coarse) for time in chosen])
+        bounds = _union_of_hulls(video, chosen, cube.to(device or "cpu"), coarse)
     world = fit_into_ball(bounds, BALL_RADIUS, torch.tensor(UP_AXES[video.up]))
     corners = transform_points(world, torch.cartesian_prod(*bounds.T))
     box = torch.stack((corners.amin(0), corners.amax(0)))
@@ -68,11 +72,14 @@ def normalize_scene(video: MultiViewVideo, hull: HullConfig, *, max_times: int =
     return SceneNormalization(normalized, world, torch.stack((box[0] - margin, box[1] + margin)))
 
 
-def _hull_bounds(video: MultiViewVideo, time: int, cube: Tensor, config: HullConfig) -> Tensor:
-    images, cameras, _ = masked_views_at(video, time)
-    return occupied_bounds(carve(images.alphas, cameras, cube, config), cube)
-
-
-def _union(boxes: list[Tensor]) -> Tensor:
-    stacked = torch.stack(boxes)
+def _union_of_hulls(video: MultiViewVideo, times: Tensor, cube: Tensor, config: HullConfig) -> Tensor:
+    """Bounding box (min, max), on the CPU, of the hulls of some frames, carved on the device of the cube."""
+    boxes, pixels = [], None
+    for time in times.tolist():
+        images, cameras, _ = masked_views_at(video, time)
+        cameras = cameras.to(cube.device)
+        if pixels is None or not pixels.cameras.equals(cameras):
+            pixels = VoxelPixels(cameras, cube, config.resolution)
+        boxes.append(occupied_bounds(carve(images.alphas.to(cube.device), cameras, cube, config, pixels), cube))
+    stacked = torch.stack(boxes).cpu()
     return torch.stack((stacked[:, 0].amin(0), stacked[:, 1].amax(0)))

@@ -163,7 +163,7 @@ class WindowedFit:
         check_image_size(video, self._lpips)
         self.uses_lpips = self._lpips is not None
         self.is_guided = bool(config.guidance.weight)
-        self._normalization = normalize_scene(video, config.init.hull)
+        self._normalization = normalize_scene(video, config.init.hull, device=device)
         self._windows, self._config, self._device, self._folder = windows, config, device, folder
         self._registration, self._points = registration, points
 

@@ -73,7 +73,7 @@ def prepare(
     """
     lpips = load_lpips(config.training)
     check_image_size(video, lpips)
-    normalization = normalize_scene(video, config.init.hull)
+    normalization = normalize_scene(video, config.init.hull, device=device)
     registration = registration or register_mesh(video, config.init, config.seed)
     initial = initial_gaussians(
         normalization, config.init, torch.Generator().manual_seed(config.seed), registration, points

@@ -57,6 +57,14 @@ class Cameras:
             and torch.equal(self.Ks, self.Ks[:1].expand_as(self.Ks))
         )
 
+    def equals(self, other: "Cameras") -> bool:
+        """Whether both are the same cameras, to the last bit."""
+        return (
+            (self.width, self.height) == (other.width, other.height)
+            and torch.equal(self.viewmats, other.viewmats)
+            and torch.equal(self.Ks, other.Ks)
+        )
+
     def to(self, *args: Any) -> "Cameras":
         """The same cameras on another device or in another dtype (arguments as `Tensor.to`)."""
         return replace(self, viewmats=self.viewmats.to(*args), Ks=self.Ks.to(*args))
