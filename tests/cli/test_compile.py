@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from ds4d.cli.commands.compile import fit_once
+
 LIST_COMPILED = """
 import sys
 from pathlib import Path
@@ -34,3 +38,9 @@ def test_compile_runs_every_public_kernel(tmp_path: Path) -> None:
     done = subprocess.run(argv, env=os.environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout == "\n"
+
+
+@pytest.mark.gpu
+def test_compile_fits_on_the_gpu(tmp_path: Path) -> None:
+    fit_once(tmp_path, has_gpu=True)
+    assert (tmp_path / "fast-visible" / "scene.safetensors").is_file()

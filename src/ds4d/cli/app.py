@@ -31,7 +31,7 @@ COMMANDS = {
     "export": "export a run: web page, PLY, splat, glTF or animated mesh",
     "animate": "move a mesh of yours like the object of a run",
     "weights": "list pretrained models: what is present, licenses, how to get them",
-    "compile": "compile the CPU kernels ahead of the first run",
+    "compile": "compile the kernels ahead of the first run",
     "doctor": "check that the installation works, and say what to do",
     "info": "show versions, devices and extras, and check that they work",
     "completion": "print a completion script for bash, zsh or fish",

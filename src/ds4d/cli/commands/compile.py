@@ -1,4 +1,4 @@
-"""`ds4d compile`: compiles the CPU kernels ahead of the first run."""
+"""`ds4d compile`: compiles the kernels of the CPU, and of a GPU if there is one, ahead of the first run."""
 
 import os
 import tempfile
@@ -13,7 +13,7 @@ from typing import Any
 from ds4d.cli.arguments import CommandLine
 from ds4d.cli.console import Console
 from ds4d.cli.result import Outcome, ds4d_command
-from ds4d.core import tracked
+from ds4d.core import choose_device, tracked
 from ds4d.data.synthetic import SampleConfig, write_sample
 from ds4d.pipeline import iter_run
 from ds4d.training import StepDone
@@ -36,7 +36,10 @@ _OVERRIDES: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class CompileArguments:
-    """Compiles the CPU kernels, which the first run would do otherwise. They are kept on disk for all later runs."""
+    """Compiles the kernels of the CPU and, where there is one, of the GPU; otherwise the first run does it.
+
+    They are kept on disk for all later runs.
+    """
 
 
 COMMAND = CommandLine(
@@ -54,23 +57,38 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
     COMMAND.parse(argv)
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="ds4d-") as name:
-        fit_once(Path(name))
+        has_gpu = choose_device("auto").type == "cuda"
+        fit_once(Path(name), has_gpu=has_gpu)
     seconds = round(time.perf_counter() - began, 1)
-    text = f"the CPU kernels are compiled ({seconds} s)"
+    text = f"the kernels of the {'CPU and the GPU' if has_gpu else 'CPU'} are compiled ({seconds} s)"
     return Outcome(text, {"compile_seconds": seconds}, next=[ds4d_command("generate", "video.mp4", "-o", "run")])
 
 
-def fit_once(folder: Path) -> None:
-    """Fits a small synthetic video with few steps and each of the rules, by the kernels that runs use."""
+def fit_once(folder: Path, *, has_gpu: bool = False) -> None:
+    """Fits a small synthetic video with few steps and each of the rules, by the kernels that runs use.
+
+    Args:
+        folder: where the video and the runs are written.
+        has_gpu: whether to fit it on the GPU, too, by its preset.
+    """
     write_sample(folder / "sample", SampleConfig(frames=2, size=32, supersampling=1))
     video = folder / "sample" / "front.mp4"
+    fits = [("tiny", rule, "cpu") for rule in _RULES]
+    if has_gpu:
+        fits.append(("fast", "visible", "cuda"))
     events = chain.from_iterable(
-        iter_run(video, folder / rule, preset="tiny", overrides={**_OVERRIDES, "fusion.rule": rule}, device="cpu")
-        for rule in _RULES
+        iter_run(
+            video,
+            folder / f"{preset}-{rule}",
+            preset=preset,
+            overrides={**_OVERRIDES, "fusion.rule": rule},
+            device=device,
+        )
+        for preset, rule, device in fits
     )
     steps = (event for event in events if isinstance(event, StepDone))
     with _cache_in(folder / "cache"):  # views that are found in the user's cache would not be generated again
-        for _ in tracked(steps, "compiling kernels", total=_STEPS * len(_RULES)):
+        for _ in tracked(steps, "compiling kernels", total=_STEPS * len(fits)):
             pass
 
 
