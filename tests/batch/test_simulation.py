@@ -38,5 +38,17 @@ def test_checkpoints_save_what_preemptions_lose() -> None:
     assert with_checkpoints.lost < without.lost / 4
 
 
+def test_idle_workers_that_leave_lose_nothing_and_cost_less() -> None:
+    config = replace(HARSH, objects=200, stalls=0.0, slowdown=20.0, stragglers=0.05)
+    waiting, leaving = (Simulation(replace(config, idle_timeout=each)).run() for each in (0.0, 240.0))
+    assert (leaving.missing, leaving.duplicates) == (0, 0)
+    assert leaving.paid < 0.8 * waiting.paid
+
+
 def test_the_same_seed_gives_the_same_batch() -> None:
     assert Simulation(HARSH).run() == Simulation(HARSH).run()
+
+
+def test_workers_must_stay_long_enough_to_see_that_another_is_dead() -> None:
+    with pytest.raises(ValueError, match="idle_timeout"):
+        replace(HARSH, idle_timeout=1.9 * HARSH.timeout)

@@ -78,6 +78,17 @@ def test_one_failure_never_stops_the_rest() -> None:
     assert run(store, names, attempt) == []  # nothing is left to do
 
 
+def test_an_idle_worker_leaves_after_its_time() -> None:
+    """Another worker holds the only object; without the limit this one would wait for it."""
+    store = MemoryStore()
+    assert new_claims(store).claim("held")
+    claims = new_claims(store)
+    queue = Queue(claims, divide(["held"], claims.buckets))
+    executor = ProcessExecutor(1, attempt=lambda job, is_stopped: Result("done"))
+    events = list(work(jobs_of("held"), claims, queue, executor, idle_timeout=0.1))
+    assert not outcomes(events) and not queue.is_over
+
+
 def test_a_full_disk_ends_this_worker_and_costs_no_attempt() -> None:
     full = Result("failed", "disk full", data={"cause": "disk full", "error": "No space left"})
     store, names = MemoryStore(), ["a", "b", "c"]

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from ds4d.batch.claims import Claim, Claims, Owner, bucket_of
 from ds4d.batch.queue import Queue, divide
 from ds4d.batch.stores import MemoryStore
+from ds4d.batch.worker import check_idle_timeout
 from ds4d.core import check_ranges, report_progress
 from ds4d.core.progress import Progress
 
@@ -41,6 +42,8 @@ class SimulationConfig:
         checkpoint: time between two checkpoints, from which the next attempt continues, seconds; 0: it begins again.
         call: duration of one call of the store, seconds.
         timeout: time after which a worker without a sign of life is dead, seconds.
+        idle_timeout: time after which a worker that has found nothing to start leaves, seconds, at least twice
+            `timeout`; 0: it stays to the end.
         retries: number of attempts after the first that failed.
         per_bucket: number of objects per folder of records.
         seed: seed of all random numbers.
@@ -60,6 +63,7 @@ class SimulationConfig:
     checkpoint: float = 0.0
     call: float = 0.005
     timeout: float = 120.0
+    idle_timeout: float = 0.0
     retries: int = 2
     per_bucket: int = 200
     seed: int = 0
@@ -67,8 +71,9 @@ class SimulationConfig:
     def __post_init__(self) -> None:
         check_ranges(
             self, objects="[1, inf)", workers="[1, inf)", median="(0, inf)", preemptions="[0, 1)", stalls="[0, 1)",
-            failures="[0, 1]", stragglers="[0, 1]", timeout="(0, inf)", per_bucket="[1, inf)",
+            failures="[0, 1]", stragglers="[0, 1]", timeout="(0, inf)", idle_timeout="[0, inf)", per_bucket="[1, inf)",
         )  # fmt: skip
+        check_idle_timeout(self.idle_timeout or math.inf, self.timeout)
 
 
 @dataclass
@@ -122,6 +127,7 @@ class _Worker:
     claims: Claims
     queue: Queue
     began: float
+    busy_at: float
     is_alive: bool = True
     stalled_until: float = 0.0
     pause: float = _LEAST_PAUSE
@@ -208,7 +214,7 @@ class Simulation:
             timeout=self.config.timeout,
         )
         queue = Queue(claims, self._divided, start=self._random.randrange(self._buckets))
-        worker = _Worker(claims, queue, self.now)
+        worker = _Worker(claims, queue, began=self.now, busy_at=self.now)
         for kind, delay in (
             ("beat", 0.0),
             ("take", self._random.uniform(0.0, 1.0)),
@@ -222,7 +228,8 @@ class Simulation:
         claim = worker.queue.take()
         spent = (self.store.calls - calls) * self.config.call
         if claim is None:
-            if worker.queue.is_over:
+            idle = self.now - worker.busy_at
+            if worker.queue.is_over or (self.config.idle_timeout and idle >= self.config.idle_timeout):
                 self._end_worker(worker)
             else:
                 self._plan(spent + worker.pause, "take", worker)
@@ -261,7 +268,7 @@ class Simulation:
         else:
             self.outcome.redone += 1
             self.outcome.lost += elapsed / _HOUR
-        worker.claim = None
+        worker.claim, worker.busy_at = None, self.now
         self._plan(self.config.call, "take", worker)
 
     def _end_object(self, name: str) -> None:
@@ -272,7 +279,7 @@ class Simulation:
         worker.claims.beat()
         if worker.claim is not None and worker.claims.is_lost(worker.claim):
             self.outcome.lost += (self.now - worker.claimed_at) / _HOUR
-            worker.claim = None
+            worker.claim, worker.busy_at = None, self.now
             worker.attempt += 1
             self._plan(self.config.call, "take", worker)
         self._plan(self.config.timeout / 8, "beat", worker)

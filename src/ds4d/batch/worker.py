@@ -1,5 +1,6 @@
 """A worker: takes objects, has them done, and records how each ended, until there is nothing left to do."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -62,12 +63,30 @@ class DiskFullError(Exception):
     """This machine has no space left: what it has claimed is left to others."""
 
 
+def check_idle_timeout(idle_timeout: float, timeout: float) -> None:
+    """Refuses a worker that leaves before it can have seen that another is dead.
+
+    Whoever takes the place of a killed worker finds nothing to start until that one's claim has run out. If it left
+    earlier, and so did all others, the object would stay undone.
+
+    Args:
+        idle_timeout: time after which a worker that has found nothing to start leaves, seconds.
+        timeout: time after which a worker that shows no sign of life has lost its claims, seconds.
+
+    Raises:
+        ValueError: the first is less than twice the second.
+    """
+    if not idle_timeout >= 2 * timeout:
+        raise ValueError(f"idle_timeout must be at least twice timeout ({2 * timeout:g}), got {idle_timeout:g}.")
+
+
 def work(
     jobs: Mapping[str, Job],
     claims: Claims,
     queue: Queue,
     executor: Executor,
     clock: Callable[[], float] = time.monotonic,
+    idle_timeout: float = math.inf,
 ) -> Iterator[Event]:
     """Does the objects of a queue; closing the iterator stops the attempts under way and gives their objects back.
 
@@ -77,13 +96,15 @@ def work(
         queue: the objects that this worker may take.
         executor: where attempts run; it is closed at the end.
         clock: time in seconds that never goes back.
+        idle_timeout: time after which a worker that has found nothing to start leaves the last objects to those that
+            are doing them, seconds.
 
     Raises:
         DiskFullError: a disk of this machine is full.
         OSError: the store of the claims failed for longer than it is waited for.
     """
     running: dict[Future, Claim] = {}
-    pause, next_look, full = _LEAST_PAUSE, -float("inf"), ""
+    pause, next_look, full, busy_at = _LEAST_PAUSE, -math.inf, "", clock()
     try:
         while True:
             if claims.beat():
@@ -95,7 +116,7 @@ def work(
                 if result.cause == "disk full":
                     full = str(result.data.get("error", ""))
                 yield _settle(claims, claim, result, jobs[claim.name])
-                pause, next_look = _LEAST_PAUSE, -float("inf")
+                pause, next_look = _LEAST_PAUSE, -math.inf
             while not full and len(running) < executor.slots and clock() >= next_look:
                 claim = queue.take()
                 if claim is None:
@@ -105,7 +126,9 @@ def work(
                 yield Started(claim.name, claim.failures + 1)
             if not running and full:
                 raise DiskFullError(full)
-            if not running and queue.is_over:
+            if running:
+                busy_at = clock()
+            elif queue.is_over or clock() - busy_at >= idle_timeout:
                 return
             if running:
                 wait(running, timeout=_TICK, return_when=FIRST_COMPLETED)

@@ -1,6 +1,7 @@
 """`ds4d batch`: fits many videos, with claims that several machines share."""
 
 import functools
+import math
 import os
 import re
 import time
@@ -20,7 +21,7 @@ from ds4d.batch.executors import Executor, ProcessExecutor, visible_devices
 from ds4d.batch.manifest import OptionChecks, read_items
 from ds4d.batch.shards import read_shard, share
 from ds4d.batch.storage import is_url
-from ds4d.batch.worker import DiskFullError, work
+from ds4d.batch.worker import DiskFullError, check_idle_timeout, work
 from ds4d.cli.arguments import CommandLine, Flag
 from ds4d.cli.batch_display import BatchDisplay, batch_display, describe_board
 from ds4d.cli.checks import check_output
@@ -58,6 +59,8 @@ class BatchArguments:
         gpus_per_fit: number of GPUs that a fit takes on a Ray cluster; with a fraction, several share one.
         price: dollars per hour of this machine, which its jobs share; for the board.
         timeout: time after which a worker that shows no sign of life has lost its claims, seconds.
+        idle_timeout: time after which a worker that finds nothing to start leaves, seconds, at least twice --timeout:
+            for rented machines, which would wait for the last fits of others.
         hang: time after which a fit without progress is ended and tried again, seconds.
         dry_run: check all rows, show the state of the batch, and fit nothing.
     """
@@ -77,6 +80,7 @@ class BatchArguments:
     gpus_per_fit: float = 0.0
     price: Annotated[float | None, tyro.conf.arg(help_behavior_hint="(default: none)")] = None
     timeout: float = 120.0
+    idle_timeout: Annotated[float | None, tyro.conf.arg(help_behavior_hint="(default: none)")] = None
     hang: float = 1800.0
     dry_run: Flag = False
 
@@ -85,6 +89,8 @@ class BatchArguments:
             least, value = {"jobs": 1, "timeout": 4.0, "hang": 1.0}.get(name, 0), getattr(self, name)
             if value is not None and not least <= value < float("inf"):
                 raise ValueError(f"{name} must be at least {least:g}, got {value}.")
+        if self.idle_timeout is not None:
+            check_idle_timeout(self.idle_timeout, self.timeout)
 
 
 COMMAND = CommandLine(
@@ -168,7 +174,8 @@ def _work(batch: Batch, wanted: Sequence[str], arguments: BatchArguments, consol
         boards = _Boards(batch, arguments)  # its observer has not seen them fail
         board = boards.write()
     jobs = batch.jobs(hang_seconds=arguments.hang)
-    events = work(jobs, claims, queue, _executor(batch, arguments))
+    patience = math.inf if arguments.idle_timeout is None else arguments.idle_timeout
+    events = work(jobs, claims, queue, _executor(batch, arguments), idle_timeout=patience)
     with batch_display(console) as display, closing(cast(Any, events)):
         display.board(board)
         _show(events, display, boards)
@@ -223,7 +230,8 @@ def _outcome(board: Board, arguments: BatchArguments, wanted: Sequence[str], aga
     next_steps = [open_in_browser(Path(place))] if files else []
     text, result = describe_board(board), {**board.record(), "board": place}
     if not failed or arguments.dry_run:
-        return Outcome(text, result, files, next_steps)
+        is_over = all(row.state in ("done", "failed") for row in board.rows if row.name in mine)
+        return Outcome(text, result, files, next_steps if is_over else [*next_steps, *again])
     causes = ", ".join(f"{count} {cause}" for cause, count in Counter(row.cause for row in failed).most_common())
     error = f"{len(failed)} of {len(mine)} objects failed ({causes}); the errors are on {place}."
     steps = [*next_steps, *(f"{command} --retry-failed" for command in again)]
