@@ -13,9 +13,10 @@ from typing import Any
 from ds4d.cli.arguments import CommandLine
 from ds4d.cli.console import Console
 from ds4d.cli.result import Outcome, ds4d_command
-from ds4d.core import choose_device, tracked
+from ds4d.core import DeviceName, choose_device, tracked
 from ds4d.data.synthetic import SampleConfig, write_sample
 from ds4d.pipeline import iter_run
+from ds4d.presets import PresetName
 from ds4d.training import StepDone
 
 _STEPS = 4
@@ -73,7 +74,7 @@ def fit_once(folder: Path, *, has_gpu: bool = False) -> None:
     """
     write_sample(folder / "sample", SampleConfig(frames=2, size=32, supersampling=1))
     video = folder / "sample" / "front.mp4"
-    fits = [("tiny", rule, "cpu") for rule in _RULES]
+    fits: list[tuple[PresetName, str, DeviceName]] = [("tiny", rule, "cpu") for rule in _RULES]
     if has_gpu:
         fits.append(("fast", "visible", "cuda"))
     events = chain.from_iterable(
