@@ -51,10 +51,14 @@ class CUDAGraphed(Generic[Inputs, Result]):
         return _rebuild(self._recorded.result, dict(zip(_flatten(self._recorded.result), outputs, strict=True)))
 
     def _record(self, arguments: tuple, tensors: dict[str, Tensor]) -> "_Recorded":
+        # The first recording lets libraries choose and load their kernels; later ones differ from it in shapes alone.
+        warmups = 3 if self._key is None else 1
         samples = {name: _sample(tensor).requires_grad_(tensor.requires_grad) for name, tensor in tensors.items()}
         recorded = _Recorded(self._function, self._module, _rebuild(arguments, samples))
         with _garbage_collection_off():
-            torch.cuda.make_graphed_callables(recorded, tuple(samples.values()), allow_unused_input=True)
+            torch.cuda.make_graphed_callables(
+                recorded, tuple(samples.values()), num_warmup_iters=warmups, allow_unused_input=True
+            )
         return recorded
 
 
