@@ -76,7 +76,7 @@ def fit_once(folder: Path, *, has_gpu: bool = False) -> None:
     video = folder / "sample" / "front.mp4"
     fits: list[tuple[PresetName, str, DeviceName]] = [("tiny", rule, "cpu") for rule in _RULES]
     if has_gpu:
-        fits.append(("fast", "visible", "cuda"))
+        fits.append(("fast", "visible", "auto"))  # which is the GPU
     events = chain.from_iterable(
         iter_run(
             video,
