@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Set before torch and numba are imported: tests share the cores, and compiled kernels are kept from run to run.
+# Set before torch and numba are imported: tests share the cores. Compiled kernels are kept where all runs keep them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "2")
-os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / ".pytest_cache" / "numba"))
 os.environ.setdefault("DS4D_CACHE", str(ROOT / ".pytest_cache" / "ds4d"))
 # No test finds the pretrained models of the machine it runs on.
 os.environ.pop("DS4D_WEIGHTS", None)
