@@ -8,3 +8,4 @@ from ds4d.preprocess.matting.mattes import apply_masks as apply_masks
 from ds4d.preprocess.matting.mattes import extract_mattes as extract_mattes
 from ds4d.preprocess.matting.model import MattingModel as MattingModel
 from ds4d.preprocess.matting.model import matting_model_path as matting_model_path
+from ds4d.preprocess.matting.video_model import VideoMattingModel as VideoMattingModel

@@ -9,9 +9,10 @@ from jaxtyping import Bool, Float, UInt8
 from ds4d.core import ArrayList, tracked
 from ds4d.preprocess.config import VideoConfig
 from ds4d.preprocess.matting.foreground import apply_matte
-from ds4d.preprocess.matting.model import MODEL_VARIABLE, MattingModel, matting_model_path
+from ds4d.preprocess.matting.model import MODEL_VARIABLE, matting_model_path
 from ds4d.preprocess.matting.plain_background import find_plain_background, matte_plain_background
 from ds4d.preprocess.matting.smoothing import smooth_mattes
+from ds4d.preprocess.matting.video_model import open_matting_model
 
 _MIN_ALPHA = 8  # of 255: smaller values are left by compression and by generators
 _WORK = "matting"  # the name of the progress
@@ -107,9 +108,9 @@ def _by_model(images: MutableSequence[UInt8[np.ndarray, "H W 4"]], config: Video
     path = matting_model_path(config.matting_model)
     if path is None:
         return None
-    model = MattingModel(path)
+    model = open_matting_model(path)
     # Smoothing is one frame behind the model, so no frame is replaced before the model has read it.
-    for time, alpha in enumerate(smooth_mattes(model.alpha(image) for image in tracked(images, _WORK))):
+    for time, alpha in enumerate(smooth_mattes(model.alphas(tracked(images, _WORK)))):
         images[time] = _without_faint_alpha(apply_matte(images[time], alpha))
     return Mattes(images, "model")
 

@@ -1,8 +1,9 @@
 """A pretrained matting model in an onnx file: U2-Net, IS-Net or RMBG 1.4."""
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -41,40 +42,50 @@ def matting_model_path(path: Path | None) -> Path | None:
     return weights_file(model.part(""), found) if found else None
 
 
+def open_session(path: Path) -> Any:
+    """The onnxruntime session of a matting model.
+
+    Raises:
+        ValueError: the file does not exist, or is damaged.
+        ImportError: onnxruntime is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ImportError(
+            f"a matting model needs onnxruntime. Install it with: {install_command('matting')}"
+        ) from error
+    if not path.is_file():
+        raise ValueError(
+            f"matting model {path} must be an onnx file, got nothing there. Correct --matting-model or "
+            f"${MODEL_VARIABLE}."
+        )
+    try:
+        check_regular(path, max_bytes=_MAX_BYTES)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # errors are raised; the log would print names from the file as they are
+        providers = onnxruntime.get_available_providers()
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # onnxruntime raises types of its own, which are not documented
+        raise ValueError(
+            f"matting model {path} must be an onnx file, got one that is damaged ({reason(error)}). Download it again."
+        ) from error
+
+
 class MattingModel:
     """A matting model; runs frame by frame.
 
     Args:
         path: onnx file with one input [1, 3, H, W] and the matte [1, 1, H, W] as its first output.
+        session: its session (`open_session`), if it is open.
 
     Raises:
         ValueError: The file does not exist, or is not such a model.
         ImportError: onnxruntime is not installed.
     """
 
-    def __init__(self, path: Path) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise ImportError(
-                f"a matting model needs onnxruntime. Install it with: {install_command('matting')}"
-            ) from error
-        if not path.is_file():
-            raise ValueError(
-                f"matting model {path} must be an onnx file, got nothing there. Correct --matting-model or "
-                f"${MODEL_VARIABLE}."
-            )
-        try:
-            check_regular(path, max_bytes=_MAX_BYTES)
-            options = onnxruntime.SessionOptions()
-            options.log_severity_level = 4  # errors are raised; the log would print names from the file as they are
-            providers = onnxruntime.get_available_providers()
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-        except Exception as error:  # onnxruntime raises types of its own, which are not documented
-            raise ValueError(
-                f"matting model {path} must be an onnx file, got one that is damaged "
-                f"({_reason(error)}). Download it again."
-            ) from error
+    def __init__(self, path: Path, session: Any = None) -> None:
+        self._session = session or open_session(path)
         self._path = path
         model_input = self._session.get_inputs()[0]
         shape = model_input.shape
@@ -87,6 +98,10 @@ class MattingModel:
                 f"matting model {path} must take images of 1 to {_MAX_SIZE} pixels, got {shape}. Use another model."
             )
         self._normalization = _U2NET if max(self._height, self._width) <= _MAX_U2NET_SIZE else _ISNET
+
+    def alphas(self, frames: Iterable[UInt8[np.ndarray, "H W 4"]]) -> Iterator[Float[np.ndarray, "H W"]]:
+        """The mattes of the frames of a clip (`alpha`)."""
+        return map(self.alpha, frames)
 
     def alpha(self, frame: UInt8[np.ndarray, "H W 4"]) -> Float[np.ndarray, "H W"]:
         """The matte of one frame, in [0, 1].
@@ -107,7 +122,7 @@ class MattingModel:
         except Exception as error:  # onnxruntime raises types of its own, and its outputs need not be arrays
             raise ValueError(
                 f"matting model {self._path} must run on images of {self._width} x {self._height}, got an error "
-                f"({_reason(error)}). Use another model."
+                f"({reason(error)}). Use another model."
             ) from error
         if output.ndim < 2 or not output.size or output.size != output.shape[-1] * output.shape[-2]:
             raise ValueError(
@@ -125,6 +140,6 @@ class MattingModel:
         return np.asarray(matte.resize(frame.shape[1::-1], Image.Resampling.BILINEAR)).clip(0, 1)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """The first line of an error."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
