@@ -10,6 +10,7 @@ measure the time in between by their own clock: the clocks of two machines are n
 """
 
 import json
+import math
 import uuid
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,6 @@ _KINDS = frozenset(get_args(Kind))
 
 WORKERS, COMPLETE = "workers", "complete"
 _DONE = "done"  # in place of the number in a record's name: the object is done
-_WATCHED = 64  # workers that one without work watches
 _LOOKS = 4  # a worker whose counter stood still at so many looks in a row, over the timeout, is dead
 
 
@@ -98,12 +98,15 @@ class Survey:
         again: names of those that may be claimed again: after a failure or a release; of dead workers only if there
             are no others.
         busy: names of those that workers are doing, this one or others.
+        is_unsure: whether one of the workers that do them has not been seen to live lately, nor to be dead; not asked
+            while there is other work.
     """
 
     names: Sequence[str]
     untried: list[str] = field(default_factory=list)
     again: list[str] = field(default_factory=list)
     busy: list[str] = field(default_factory=list)
+    is_unsure: bool = False
 
     @property
     def is_over(self) -> bool:
@@ -199,14 +202,11 @@ class Claims:
         # Who has other work need not know who is dead.
         is_idle = not (result.untried or result.again)
         for name, worker in owners.items():
-            (result.again if is_idle and self._is_dead(worker) else result.busy).append(name)
+            is_dead = is_idle and self._is_dead(worker)
+            (result.again if is_dead else result.busy).append(name)
+            result.is_unsure |= is_idle and not is_dead and not self._is_alive(worker)
         known.names, known.left = names, left
         return result
-
-    def watch(self) -> None:
-        """Looks at workers whose claims were seen lately: a dead one is known when its claims are seen again."""
-        for worker in list(self._looks)[-_WATCHED:]:
-            self._is_dead(worker)
 
     def record(self, name: str) -> Record | None:
         """The last record of an object that this worker knows; None if there is none."""
@@ -300,13 +300,22 @@ class Claims:
         now, look = self._clock(), self._looks.get(worker)
         if look is None or now - look.time >= self.timeout / _LOOKS:
             content = None if worker.startswith("?") else self.store.read(f"{WORKERS}/{worker}")
-            still = look is not None and content == look.content
-            look = _Look(content, look.unchanged + 1 if look is not None and still else 0, now)
+            if look is None:
+                look = _Look(content, 0, now)
+            elif content == look.content:
+                look = replace(look, unchanged=look.unchanged + 1, time=now)
+            else:
+                look = _Look(content, 0, now, lived=now)
             self._looks[worker] = look
         if look.unchanged >= _LOOKS or self._is_gone is None:
             return look.unchanged >= _LOOKS
         owner = _parse_owner(look.content)
         return owner is not None and self._is_gone(owner)
+
+    def _is_alive(self, worker: str) -> bool:
+        """Whether a worker was seen to raise its counter within the timeout."""
+        look = self._looks.get(worker)
+        return worker == self.owner.id or (look is not None and self._clock() - look.lived < self.timeout)
 
     def _key(self, name: str, number: int) -> str:
         return f"{bucket_of(name, self.buckets)}/{name}.{number}"
@@ -336,11 +345,12 @@ class _Bucket:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What was seen of a worker: its record, how often in a row unchanged, and when."""
+    """What was seen of a worker: its record, how often in a row unchanged, when, and when a change was last seen."""
 
     content: bytes | None
     unchanged: int
     time: float
+    lived: float = -math.inf
 
 
 def parse_record(content: bytes | None) -> tuple[Record, bool]:

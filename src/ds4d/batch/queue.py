@@ -53,7 +53,7 @@ class Queue:
 
     def take(self) -> Claim | None:
         """The next object; None if there is none at the moment: all have ended, or others are doing the rest."""
-        looks, is_filtered = _LOOKS, False
+        looks, is_filtered, unsure = _LOOKS, False, list[str]()
         while True:
             failures = 0
             while self._open:
@@ -66,9 +66,12 @@ class Queue:
                 self._drop_complete()
                 looks, is_filtered = min(looks, len(self._left)), True
             if looks <= 0:
-                self._claims.watch()
+                # Buckets of workers that may be dead are the first to be looked at again, until that is known.
+                for bucket in reversed(unsure):
+                    self._left.remove(bucket)
+                    self._left.appendleft(bucket)
                 return None
-            self._look()
+            unsure += self._look()
             looks -= not self._open
 
     def reopen_failed(self) -> int:
@@ -82,8 +85,12 @@ class Queue:
                 self._claims.unmark_complete(bucket, len(names))
         return count
 
-    def _look(self) -> None:
-        """Surveys the next bucket, which stays the next while it holds open objects."""
+    def _look(self) -> list[str]:
+        """Surveys the next bucket, which stays the next while it holds open objects.
+
+        Returns:
+            The bucket, if it waits for workers that may be dead.
+        """
         bucket = self._left[0]
         names = self._buckets[bucket]
         survey = self._claims.survey(bucket, names)
@@ -93,11 +100,12 @@ class Queue:
         self._random.shuffle(untried)  # workers in the same bucket rarely reach for the same object
         self._open.extend([*untried, *(name for name in survey.again if self._wants(name))])
         if self._open:
-            return
+            return []
         if any(self._wants(name) for name in survey.busy):
             self._left.rotate(-1)
-        else:
-            self._drop(bucket)
+            return [bucket] if survey.is_unsure else []
+        self._drop(bucket)
+        return []
 
     def _drop_complete(self) -> None:
         complete = self._claims.complete() if len(self._left) > 1 else set()
