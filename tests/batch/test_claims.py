@@ -27,7 +27,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 
 def worker(store: Store, name: str, clock: Clock, **options: object) -> Claims:
-    skew = {"a": 0.0, "b": 86_400.0, "c": -86_400.0}[name]  # a day apart: only people read these clocks
+    skew = {"a": 0.0, "b": 86_400.0, "c": -86_400.0}.get(name, 0.0)  # a day apart: only people read these clocks
     return Claims(
         store, Owner(name), clock=clock, wall_clock=lambda: clock.now + skew, timeout=TIMEOUT, reads_all=True, **options
     )  # ty: ignore
@@ -200,3 +200,22 @@ def test_a_shard_takes_its_own_objects_alone(store: Store) -> None:
     assert claim is not None and claim.name == "y" and queue.take() is None
     a.finish(claim, {})
     assert queue.take() is None and queue.is_over
+
+
+def test_among_many_claims_those_of_the_dead_are_found_within_two_timeouts() -> None:
+    """One worker without work, and a bucket for each of a hundred others, half of whom have died."""
+    clock, store, count = Clock(), MemoryStore(), 100
+    names = [f"x{number}" for number in range(count)]
+    others = [worker(store, f"w{number}", clock, buckets=4096) for number in range(count)]
+    for name, other in zip(names, others, strict=True):
+        other.beat()
+        assert other.claim(name)
+    idle = worker(store, "idle", clock, buckets=4096)
+    queue = Queue(idle, divide(names, idle.buckets))
+    claim = None
+    for _ in range(8):
+        clock.now += TIMEOUT / 4
+        for other in others[count // 2 :]:
+            other.beat()
+        claim = claim or queue.take()
+    assert claim is not None and int(claim.name[1:]) < count // 2
