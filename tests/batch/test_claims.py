@@ -219,3 +219,12 @@ def test_among_many_claims_those_of_the_dead_are_found_within_two_timeouts() -> 
             other.beat()
         claim = claim or queue.take()
     assert claim is not None and int(claim.name[1:]) < count // 2
+
+
+def test_what_was_begun_goes_on_first(store: Store) -> None:
+    clock, names = Clock(), [f"x{number}" for number in range(8)]
+    a, b = worker(store, "a", clock), worker(store, "b", clock)
+    first = Queue(a, divide(names, a.buckets)).take()
+    assert first is not None and a.release(first)
+    again = Queue(b, divide(names, b.buckets)).take()
+    assert again is not None and again.name == first.name

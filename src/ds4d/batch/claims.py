@@ -95,8 +95,8 @@ class Survey:
     Attributes:
         names: names of all.
         untried: names of those that nobody has claimed yet.
-        again: names of those that may be claimed again: after a failure or a release; of dead workers only if there
-            are no others.
+        released: names of those that their workers have given back, with what was done so far.
+        again: names of those that may be claimed again after a failure; of dead workers only if there are no others.
         busy: names of those that workers are doing, this one or others.
         is_unsure: whether one of the workers that do them has not been seen to live lately, nor to be dead; not asked
             while there is other work.
@@ -104,6 +104,7 @@ class Survey:
 
     names: Sequence[str]
     untried: list[str] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
     again: list[str] = field(default_factory=list)
     busy: list[str] = field(default_factory=list)
     is_unsure: bool = False
@@ -111,13 +112,18 @@ class Survey:
     @property
     def is_over(self) -> bool:
         """Whether all have ended."""
-        return not (self.untried or self.again or self.busy)
+        return not (self.open or self.busy)
 
     @property
     def ended(self) -> list[str]:
         """Names of those that are done, or set aside after too many failures."""
-        left = {*self.untried, *self.again, *self.busy}
+        left = {*self.open, *self.busy}
         return [name for name in self.names if name not in left]
+
+    @property
+    def open(self) -> list[str]:
+        """Names of those that may be claimed, in the order in which to do them: what was begun goes on first."""
+        return [*self.released, *self.untried, *self.again]
 
 
 def bucket_of(name: str, buckets: int) -> str:
@@ -198,9 +204,9 @@ class Claims:
             elif record.kind == "claim":
                 owners[name] = record.worker or f"?{name}.{number}"
             else:
-                result.again.append(name)
+                (result.released if record.kind == "released" else result.again).append(name)
         # Who has other work need not know who is dead.
-        is_idle = not (result.untried or result.again)
+        is_idle = not result.open
         for name, worker in owners.items():
             is_dead = is_idle and self._is_dead(worker)
             (result.again if is_dead else result.busy).append(name)

@@ -96,9 +96,8 @@ class Queue:
         survey = self._claims.survey(bucket, names)
         if survey.is_over:
             self._claims.mark_complete(bucket, len(names))
-        untried = [name for name in survey.untried if self._wants(name)]
-        self._random.shuffle(untried)  # workers in the same bucket rarely reach for the same object
-        self._open.extend([*untried, *(name for name in survey.again if self._wants(name))])
+        self._random.shuffle(survey.untried)  # workers in the same bucket rarely reach for the same object
+        self._open.extend(name for name in survey.open if self._wants(name))
         if self._open:
             return []
         if any(self._wants(name) for name in survey.busy):
