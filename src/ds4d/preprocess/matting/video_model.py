@@ -38,8 +38,7 @@ class VideoMattingModel:
         if set(inputs) != wanted or not {"pha", *self._states.values()} <= outputs:
             raise ValueError(
                 f"matting model {path} must have one image as its input, or src, downsample_ratio and r1i to r4i with "
-                f"outputs pha and r1o to r4o, got {', '.join(inputs)} and {', '.join(sorted(outputs))}. Use another "
-                "model."
+                f"outputs pha and r1o to r4o, got {inputs[:8]} and {sorted(outputs)[:8]}. Use another model."
             )
 
     def alphas(self, frames: Iterable[UInt8[np.ndarray, "H W 4"]]) -> Iterator[Float[np.ndarray, "H W"]]:
