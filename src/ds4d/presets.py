@@ -72,6 +72,7 @@ def cpu() -> GenerateConfig:
             low_resolution_fraction=0.7,
             times_per_step=2,
             views_per_time=4,
+            views_at_full_size=2,
             losses=LossConfig(rigidity=0.5),
             densification=DensificationConfig(max_gaussians=16_000, every=50),
             optimizer=_QUICK,

@@ -31,6 +31,24 @@ def test_times_of_a_step_differ() -> None:
         assert len(set(sampler.sample((0, 4), 3, 1).times.tolist())) == 3
 
 
+def test_some_views_come_first_at_every_time_and_the_others_take_turns() -> None:
+    valid = torch.ones(4, 7, dtype=torch.bool)
+    valid[3, 0] = False
+    sampler = Sampler(valid, torch.Generator().manual_seed(0))
+    counts = torch.zeros(4, 7, dtype=torch.int)
+    for _ in range(60):
+        batch = sampler.sample((0, 3), 2, 3, always=[0])
+        for time, views in zip(batch.times.tolist(), batch.views.tolist(), strict=True):
+            assert (views[0] == 0) == (time != 3)
+            counts[time, views] += 1
+    assert (counts[:3, 1:] == 10).all() and (counts[3, 1:] == 15).all()
+
+
+def test_a_time_with_nothing_but_the_first_view_repeats_it() -> None:
+    sampler = Sampler(torch.tensor([[True, False, False]]), torch.Generator().manual_seed(0))
+    assert sampler.sample((0, 0), 1, 2, always=[0]).views.tolist() == [[0, 0]]
+
+
 def test_missing_images_are_not_sampled() -> None:
     valid = torch.tensor([[True, False, True], [False, False, False], [True, True, False]])
     sampler = sampler_of(valid)

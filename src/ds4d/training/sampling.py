@@ -1,5 +1,6 @@
 """Sampling of times, views and backgrounds for each training step."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -59,17 +60,20 @@ class Sampler:
         self._times: list[int] = []
         self._views: dict[int, list[int]] = {}
 
-    def sample(self, window: tuple[int, int], num_times: int, num_views: int) -> SampleBatch:
+    def sample(
+        self, window: tuple[int, int], num_times: int, num_views: int, always: Sequence[int] = ()
+    ) -> SampleBatch:
         """The next batch, at most all images of the window.
 
         Args:
             window: first and last frame to be sampled, both included.
             num_times: times per batch.
             num_views: views per time.
+            always: views that come first at each time that has them; the others take turns in what is left.
         """
         times = self._next_times(window, num_times)
         num_views = min(num_views, self.valid.shape[1])
-        views = [self._next_views(time, num_views) for time in times]
+        views = [self._next_views(time, num_views, always) for time in times]
         backgrounds = torch.rand(len(times), num_views, 3, generator=self.generator)
         return SampleBatch(torch.tensor(times), torch.tensor(views), backgrounds)
 
@@ -99,9 +103,13 @@ class Sampler:
             self._times.remove(chosen[-1])
         return chosen
 
-    def _next_views(self, time: int, count: int) -> list[int]:
-        queue = self._views.get(time, [])
+    def _next_views(self, time: int, count: int, always: Sequence[int]) -> list[int]:
+        first = [view for view in always if self.valid[time, view]][:count]
+        others = self.valid[time].nonzero().squeeze(1).tolist()
+        others = [view for view in others if view not in first] or others
+        queue = [view for view in self._views.get(time, []) if view in others]
+        count -= len(first)
         while len(queue) < count:
-            queue = self._shuffled(self.valid[time].nonzero().squeeze(1).tolist()) + queue
-        self._views[time] = queue[:-count]
-        return queue[-count:]
+            queue = self._shuffled(others) + queue
+        self._views[time] = queue[: len(queue) - count]
+        return first + queue[len(queue) - count :]

@@ -23,6 +23,8 @@ class TrainingConfig:
         static_views: views per step of the static stage.
         times_per_step: times per step of the dynamic stage.
         views_per_time: views per time of the dynamic stage.
+        views_at_full_size: views per time once images have their full size, the input view always among them, in fits
+            to generated views, which hold less detail than the input view; `views_per_time` of all if None.
         temporal_curriculum: fraction of the dynamic stage in which the sampled times spread from the middle frame to
             the whole video, so that large motion is followed frame by frame; 0 samples all times from the start.
         low_resolution_fraction: fraction of each stage that is trained at half the image size.
@@ -42,6 +44,7 @@ class TrainingConfig:
     static_views: int = 7
     times_per_step: int = 4
     views_per_time: int = 2
+    views_at_full_size: int | None = None
     temporal_curriculum: float = 0.4
     low_resolution_fraction: float = 0.5
     losses: LossConfig = field(default_factory=LossConfig)
@@ -57,6 +60,8 @@ class TrainingConfig:
         check_ranges(self, times_per_step="[1, inf)", views_per_time="[1, inf)", neighbors="[1, inf)")
         check_ranges(self, temporal_curriculum="[0, 1]", low_resolution_fraction="[0, 1]")
         check_ranges(self, image_cache_bytes="[0, inf)")
+        if self.views_at_full_size is not None:
+            check_ranges(self, views_at_full_size="[1, inf)")
 
     @property
     def total_steps(self) -> int:
@@ -81,6 +86,8 @@ class Schedule:
         self._video = video
         self._is_dynamic = is_dynamic
         self._origin = video.middle if known_frame is None else known_frame
+        is_input = video.view_weights >= 1
+        self._input_views = is_input.nonzero().squeeze(1).tolist() if not is_input.all() else []
 
     @property
     def births_step(self) -> int:
@@ -122,13 +129,17 @@ class Schedule:
         origin = self._origin
         radius = 1 + math.ceil(min(1.0, growth) * max(origin, last - origin))
         window = (max(0, origin - radius), min(last, origin + radius))
+        if config.views_at_full_size is not None and self._input_views and not self._is_half_size(step):
+            return sampler.sample(window, config.times_per_step, config.views_at_full_size, self._input_views)
         return sampler.sample(window, config.times_per_step, config.views_per_time)
 
     def image_size(self, step: int) -> tuple[int, int]:
         """Width and height of the images of a step, pixels."""
-        config, frames = self._config, self._video.frames
-        is_static = self.is_static(step)
+        frames, divisor = self._video.frames, 2 if self._is_half_size(step) else 1
+        return max(1, frames.width // divisor), max(1, frames.height // divisor)
+
+    def _is_half_size(self, step: int) -> bool:
+        config, is_static = self._config, self.is_static(step)
         done = step if is_static else step - config.static_steps
         steps = config.static_steps if is_static else config.dynamic_steps
-        divisor = 2 if done < config.low_resolution_fraction * steps else 1
-        return max(1, frames.width // divisor), max(1, frames.height // divisor)
+        return done < config.low_resolution_fraction * steps
