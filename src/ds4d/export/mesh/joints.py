@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ds4d.export.mesh.bones import Bones
 
-_STIFFNESS = 0.1  # radians: bones that bend less against each other meet in the middle of what they share
+_STIFFNESS = 0.3  # radians: bones that bend less against each other meet in the middle of what they share
 
 
 @dataclass(frozen=True)
