@@ -88,8 +88,7 @@ COMMAND = CommandLine(
     ExportArguments,
     (
         ("export run -o run.html", "a web page that plays the object"),
-        ("export run --for blender -o run.glb", "an animated mesh for Blender"),
-        ("export run -o run.glb --skeleton 16", "a mesh with found bones, for animators"),
+        ("export run --for blender --skeleton 16 -o run.glb", "an animated mesh for Blender, moved by bones"),
         ("export run --for supersplat -o frames", "a numbered sequence, upright in SuperSplat"),
         ("export run --times 0 0.5 1 -o plys", "PLY files at three times"),
     ),
