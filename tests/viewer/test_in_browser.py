@@ -112,10 +112,14 @@ def test_a_phone_shows_the_object_and_the_controls(open_browser: Callable, viewe
         button = phone.page.get_by_role("button", name="play")
         box = button.bounding_box()
         assert box and box["x"] >= 0 and box["x"] + box["width"] <= 390 and 300 < box["y"] < 700
+        phone.toggle("cameras")
         phone.page.get_by_text("ds4d").first.click()  # the panel's title hides it, so that the object is alone
         button.wait_for(state="hidden")
+        shown = phone.wait_for(lambda image: (image[:600].min(-1) < 200).any())[:600].min(-1) < 200  # above the axes
+        assert 0.3 < shown.any(0).mean() < 0.95 and not shown[:, [0, -1]].any()  # all of its width
         phone.page.get_by_text("ds4d").first.click()
         button.wait_for()
+        phone.toggle("cameras")  # all browsers share it
     finally:
         phone.page.close()
 
