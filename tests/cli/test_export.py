@@ -1,9 +1,11 @@
 """`ds4d export`: files of each format, and refused options."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import trimesh
@@ -11,6 +13,7 @@ import trimesh
 from ds4d.cli.commands.export import COMMAND
 from ds4d.export import FORMATS, MANIFEST, read_compressed_ply, read_ply, read_splat
 from ds4d.geometry import transform_points
+from ds4d.io import read_gltf
 from ds4d.scene import DynamicGaussians
 
 
@@ -73,6 +76,32 @@ def test_mesh_positions_are_those_of_the_gaussians(ds4d: Callable, finished_run:
     assert nearest.median() < 0.05 and len(mesh.faces) > 200
 
 
+def test_a_skeleton_moves_the_mesh_and_the_error_is_said(ds4d: Callable, finished_run: Path, tmp_path: Path) -> None:
+    """Also what is said is what the file moves like, beside that of free vertices."""
+    free, bones = tmp_path / "free.glb", tmp_path / "bones.glb"
+    argv = ["export", finished_run, "--resolution", 24]
+    assert ds4d(*argv, "-o", free).code == 0
+    done = ds4d(*argv, "--skeleton", 3, "-o", bones, "--json")
+    assert done.code == 0
+    stated = json.loads(done.out)["result"]["skeleton"]
+    before, after = read_gltf(free), read_gltf(bones)
+    seconds = np.linspace(0, before.clips[0].seconds, len(DynamicGaussians.load(finished_run).timeline.times))
+    distances = np.linalg.norm(before.vertices_over(0, seconds) - after.vertices_over(0, seconds), axis=-1)
+    distances /= np.linalg.norm(np.ptp(after.vertices_at(None, 0.0), axis=0))
+    assert distances.mean() == pytest.approx(stated["mean"], abs=1e-4)
+    assert distances.max() == pytest.approx(stated["largest"], abs=1e-4)
+    assert stated["bones"] <= 3 and bones.stat().st_size < free.stat().st_size
+
+
+@pytest.mark.parametrize("options", [["--skeleton", 0], ["--skeleton", 65], ["--skeleton", 4, "--times", 0.5]])
+def test_skeletons_that_cannot_be_are_refused(
+    ds4d: Callable, finished_run: Path, tmp_path: Path, options: list
+) -> None:
+    done = ds4d("export", finished_run, "-o", tmp_path / "m.glb", *options)
+    assert done.code == 2 and f"got {1 if '--times' in options else options[1]}" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_loop_ends_where_it_begins(ds4d: Callable, finished_run: Path, tmp_path: Path) -> None:
     done = ds4d("export", finished_run, "--times", 0, 1, "--loop", "-o", tmp_path)
     assert done.code == 0 and "loop: " in done.out
@@ -108,6 +137,7 @@ def test_the_manifest_of_another_sequence_is_not_replaced(ds4d: Callable, finish
         (["--format", "splat", "--sh-degree", "3"], "--sh-degree"),
         (["--resolution", "64"], "--resolution"),
         (["--format", "mesh"], "--output"),
+        (["--skeleton", "8"], "--skeleton"),
     ],
 )
 def test_invalid_options_are_refused(

@@ -39,7 +39,7 @@ class Gltf:
         """The values of an accessor; normalized integers become fractions."""
         entry = self.json["accessors"][accessor]
         kind = {5121: "<u1", 5123: "<u2", 5125: "<u4", 5126: "<f4"}[entry["componentType"]]
-        width = {"SCALAR": 1, "VEC3": 3, "VEC4": 4}[entry["type"]]
+        width = {"SCALAR": 1, "VEC3": 3, "VEC4": 4, "MAT4": 16}[entry["type"]]
         view = self.json["bufferViews"][entry["bufferView"]]
         stride = view.get("byteStride", width * np.dtype(kind).itemsize)
         start = view["byteOffset"]

@@ -1,3 +1,5 @@
+import os
+import time
 from dataclasses import replace
 
 import pytest
@@ -51,6 +53,29 @@ def test_longer_videos_take_longer(two_cores, device) -> None:
 def test_predictions_are_printed_in_round_numbers() -> None:
     assert str(Prediction(268.0, 1.055)) == "about 4 minutes and 1.1 GiB of main memory"
     assert str(Prediction(40.2, 0.9)) == "about 40 seconds and 0.9 GiB of main memory"
+
+
+@pytest.mark.parametrize(
+    ("load", "slowdown"),
+    [(0.0, 1.0), (6.0, 2.0), (14.0, 4.0)],  # on four cores, of which the run has two
+)
+def test_other_work_on_the_machine_is_said(
+    two_cores, monkeypatch: pytest.MonkeyPatch, load: float, slowdown: float
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 9.0, 9.0))
+    monkeypatch.setattr(time, "process_time", lambda: 0.0)
+    config = PRESETS["tiny"]()
+    assert predict_run(32, 7, config, CPU).slowdown == pytest.approx(slowdown)
+    said = f"{slowdown:.1f} times as long" in str(predict_run(32, 7, config, CPU))
+    assert said == (slowdown > 1) and predict_run(32, 7, config, GPU).slowdown == 1.0
+
+
+def test_the_load_of_the_run_itself_is_not_that_of_others(two_cores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(os, "getloadavg", lambda: (1.5, 1.5, 1.5))
+    monkeypatch.setattr(time, "process_time", lambda: 90.0)
+    assert predict_run(32, 7, PRESETS["tiny"](), CPU).slowdown == pytest.approx(1.0)
 
 
 def test_a_long_clip_takes_the_steps_of_its_windows() -> None:

@@ -62,8 +62,11 @@ class Browser:
 
     def __init__(self, chromium: Any, viewer: Viewer, width: int = 900, height: int = 480) -> None:
         self.requests: list[str] = []
+        self.errors: list[str] = []  # of scripts, and in the console
         self.page = chromium.new_page(viewport={"width": width, "height": height})
         self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(f"http://127.0.0.1:{viewer.port}")
         self.page.get_by_role("alert").get_by_role("button").click()  # viser's message about software rendering
 

@@ -40,3 +40,9 @@ def test_a_camera_of_the_rig_targets_the_origin(cameras: Cameras) -> None:
 def test_a_camera_facing_away_has_a_target_in_front_of_it() -> None:
     pose = CameraPose(np.array([1.0, 0, 0, 0]), np.array([0.0, 0, 3]), 40.0, 1.0)  # at z = 3, looking along +z
     np.testing.assert_allclose(pose.target, [0, 0, 3.1])
+
+
+@pytest.mark.parametrize(("aspect", "fovy"), [(2.0, 60.0), (1.5, 60.0), (0.75, 98.2132)])
+def test_narrow_windows_show_the_whole_width(aspect: float, fovy: float) -> None:
+    pose = CameraPose(np.array([1.0, 0, 0, 0]), np.zeros(3), 60.0, 1.5)
+    assert pose.fovy_in(aspect) == pytest.approx(fovy, abs=1e-3)

@@ -11,6 +11,8 @@ from ds4d.export.formats import infer_format as infer_format
 from ds4d.export.gltf import write_gltf as write_gltf
 from ds4d.export.html import write_html as write_html
 from ds4d.export.manifest import MANIFEST as MANIFEST
+from ds4d.export.mesh import SkinningError as SkinningError
+from ds4d.export.mesh import read_skinning_error as read_skinning_error
 from ds4d.export.mesh import write_mesh as write_mesh
 from ds4d.export.ply import write_ply as write_ply
 from ds4d.export.programs import PROGRAMS as PROGRAMS

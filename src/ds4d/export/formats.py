@@ -90,7 +90,7 @@ FORMATS = {
         (".glb",),
         per_frame=False,
         about="animated triangle mesh, binary glTF",
-        options=("up", "resolution", "texture"),
+        options=("up", "resolution", "texture", "skeleton"),
         up="y",
     ),
     "usd": ExportFormat(

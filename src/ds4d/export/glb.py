@@ -11,7 +11,7 @@ from jaxtyping import Float, Shaped
 from ds4d.io import atomic_path
 
 _COMPONENTS = {"int8": 5120, "uint8": 5121, "int16": 5122, "uint16": 5123, "uint32": 5125, "float32": 5126}
-_KINDS = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
+_KINDS = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
 _TARGETS = {"attribute": 34962, "indices": 34963}
 
 

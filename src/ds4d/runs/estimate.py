@@ -1,5 +1,7 @@
 """Prediction of the time and memory of a run."""
 
+import os
+import time
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +10,8 @@ from ds4d.config import GenerateConfig
 from ds4d.training import divide_frames
 
 _GAUSSIANS, _SIDE, _CORES = 16_000, 256, 2  # of the preset cpu, and of the machine that it was measured on
+_LOAD_SECONDS = 60  # that the average number of busy processes of the machine looks back
+_NOTABLE = 1.2  # a smaller slowdown is within what a prediction is off anyway
 _VIDEO_SIDE, _VIDEOS = 384, 5  # the orbit and four sides
 
 
@@ -38,17 +42,22 @@ class Prediction:
     """Predicted time and memory, roughly; guidance and view generation by diffusion models are not included.
 
     Attributes:
-        seconds: duration of the run, seconds.
+        seconds: duration of the run on a machine that does nothing else, seconds.
         gibibytes: peak of main memory, GiB.
+        slowdown: factor by which it takes longer if the other programs on the machine stay as busy as now.
     """
 
     seconds: float
     gibibytes: float
+    slowdown: float = 1.0
 
     def __str__(self) -> str:
         minutes = self.seconds / 60
         duration = f"{minutes:.0f} minutes" if minutes >= 1.5 else f"{self.seconds:.0f} seconds"
-        return f"about {duration} and {self.gibibytes:.1f} GiB of main memory"
+        cost = f"about {duration} and {self.gibibytes:.1f} GiB of main memory"
+        if self.slowdown < _NOTABLE:
+            return cost
+        return f"{cost}; about {self.slowdown:.1f} times as long while other programs are as busy as now"
 
 
 def predict_run(frames: int, views: int, config: GenerateConfig, device: torch.device) -> Prediction:
@@ -73,4 +82,17 @@ def predict_run(frames: int, views: int, config: GenerateConfig, device: torch.d
     rendering = rendered_frames * cost.frame * outputs.size / _VIDEO_SIDE
     preparing = frames * views * cost.view * (side / _SIDE) ** 2
     seconds = (preparing + fitting + rendering) / cores
-    return Prediction(seconds, cost.program + 4 * frames * views * side**2 / 2**30)
+    slowdown = _slowdown_by_others() if device.type == "cpu" else 1.0
+    return Prediction(seconds, cost.program + 4 * frames * views * side**2 / 2**30, slowdown)
+
+
+def _slowdown_by_others() -> float:
+    """How much longer torch's threads take because other processes want the same cores; 1 if that is not known.
+
+    The average load of the last minute stands for what other processes want, less what this one has contributed.
+    """
+    if not hasattr(os, "getloadavg"):  # Windows
+        return 1.0
+    threads, cores = torch.get_num_threads(), os.cpu_count() or 1
+    others = os.getloadavg()[0] - min(threads, time.process_time() / _LOAD_SECONDS)
+    return max(1.0, (others + threads) / max(cores, threads))

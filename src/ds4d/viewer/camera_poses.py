@@ -60,6 +60,11 @@ class CameraPose:
         viewmat = torch.linalg.inv(camtoworld).float()
         return Cameras(viewmat[None, None], intrinsics(self.fovy_deg, width, height)[None, None], width, height)
 
+    def fovy_in(self, aspect: float) -> float:
+        """The vertical field of view, degrees, at which a window of another aspect shows the whole image."""
+        narrowness = max(1.0, self.aspect / aspect)
+        return math.degrees(2 * math.atan(narrowness * math.tan(math.radians(self.fovy_deg / 2))))
+
     @property
     def forward(self) -> Float[np.ndarray, "3"]:
         """Viewing direction, a unit vector."""

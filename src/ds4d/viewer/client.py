@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,9 @@ class Client:
         if views is not None:
             self._setup_scene(views)
             self._current_view, self._view_position = 0, views.pose(0, 0).position
+        start = replace(self._pose(), aspect=1.0 if views is None else views.pose(0, 0).aspect)
+        if client.camera.aspect < start.aspect:
+            self._set_field_of_view(start)
 
     def refresh(self, settings: ViewSettings, frame: SceneFrame) -> None:
         """Updates the browser.
@@ -162,8 +165,12 @@ class Client:
             camera.position = pose.position
             camera.wxyz = pose.wxyz
             camera.look_at = pose.target
-            camera.fov = math.radians(pose.fovy_deg)
+            self._set_field_of_view(pose)
         self._current_view, self._view_position, self._arrived = view, pose.position, False
+
+    def _set_field_of_view(self, pose: CameraPose) -> None:
+        """That of a view, or a larger one where the window is narrower than its image."""
+        self._client.camera.fov = math.radians(pose.fovy_in(self._client.camera.aspect))
 
     def _check_camera_moved(self) -> None:
         """The frustum of the current view is hidden until the browser's camera moves away from it."""

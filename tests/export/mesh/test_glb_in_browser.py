@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ds4d.export.mesh import animate_mesh, write_animated_glb
+from ds4d.export.mesh import animate_mesh, write_animated_glb, write_skinned_glb
+from ds4d.export.mesh.bones import Bones
 from ds4d.geometry import project_points
 from ds4d.rendering import renderer_for
 from ds4d.scene import FOVY_DEG, DynamicGaussians, viewing_distance
@@ -67,12 +68,21 @@ def test_mesh_is_rendered_at_its_position(show: Callable, finished_run: Path, tm
         found = np.array([columns.min(), rows.min(), columns.max(), rows.max()] if len(rows) else [0] * 4)
 
 
-def test_animation_moves_the_mesh(show: Callable, tmp_path: Path) -> None:
+@pytest.mark.parametrize("skinned", [False, True])
+def test_animation_moves_the_mesh(show: Callable, tmp_path: Path, skinned: bool) -> None:
     """A green square that moves from left to right."""
     square = 0.2 * torch.tensor([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
-    vertices = square + torch.tensor([[-0.4, 0.0, 0.0], [0.0, 0.0, 0.0], [0.4, 0.0, 0.0]])[:, None]
+    shifts = torch.tensor([[-0.4, 0.0, 0.0], [0.0, 0.0, 0.0], [0.4, 0.0, 0.0]])
+    vertices, seconds = square + shifts[:, None], torch.tensor([0.0, 2.0, 4.0])
     triangles, green = torch.tensor([[0, 1, 2], [0, 2, 3]]), torch.tensor([0.0, 1.0, 0.0]).expand(4, 3)
-    write_animated_glb(tmp_path / "m.glb", vertices, triangles, green, torch.tensor([0.0, 2.0, 4.0]))
+    if skinned:
+        weights = torch.tensor([1.0, 0, 0, 0]).double().expand(4, 4)
+        bone = Bones(
+            torch.eye(3).double().expand(3, 1, 3, 3), shifts.double()[:, None], torch.zeros(4, 4).long(), weights
+        )
+        write_skinned_glb(tmp_path / "m.glb", square, vertices, bone, triangles, green, seconds)
+    else:
+        write_animated_glb(tmp_path / "m.glb", vertices, triangles, green, seconds)
     screenshot, deadline, centers = show(tmp_path / "m.glb", 2.0), time.monotonic() + TIMEOUT, []
     while len(centers) < 2 or np.ptp(centers) < 0.25 * HEIGHT:
         assert time.monotonic() < deadline, centers

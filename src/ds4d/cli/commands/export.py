@@ -1,9 +1,9 @@
 """`ds4d export`: writes a run in formats that other programs read, or as a web page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 import tyro
@@ -16,7 +16,7 @@ from ds4d.cli.console import Console
 from ds4d.cli.result import Outcome, export_page_command, page_outcome
 from ds4d.cli.scenes import load_scene, with_jump
 from ds4d.core import DeviceName, choose_device
-from ds4d.export import FORMATS, PROGRAMS, choose_format, export_paths, export_scene
+from ds4d.export import FORMATS, PROGRAMS, choose_format, export_paths, export_scene, read_skinning_error
 from ds4d.geometry import UpAxis, frame_times
 from ds4d.scene import LoopedScene, Scene
 
@@ -58,6 +58,7 @@ class ExportArguments:
             default the fit's, or what --for needs.
         resolution: number of grid cells along the longest side of the object, for mesh and tracks; by default 96.
         texture: height and width in pixels of a texture in place of vertex colors, for mesh; needs the extra texture.
+        skeleton: number of bones that move the mesh in place of free vertices, 1 to 64; 8 to 24 suit most.
         points: number of surface points, for tracks; by default 1024.
         force: replace existing files.
         device: compute device; auto uses CUDA if it is available.
@@ -76,6 +77,7 @@ class ExportArguments:
     sh_degree: int | None = None
     resolution: int | None = None
     texture: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: none)")] = None
+    skeleton: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: none)")] = None
     points: int | None = None
     force: Flag = False
     device: DeviceName = "auto"
@@ -86,7 +88,7 @@ COMMAND = CommandLine(
     ExportArguments,
     (
         ("export run -o run.html", "a web page that plays the object"),
-        ("export run --for blender -o run.glb", "an animated mesh for Blender"),
+        ("export run --for blender --skeleton 16 -o run.glb", "an animated mesh for Blender, moved by bones"),
         ("export run --for supersplat -o frames", "a numbered sequence, upright in SuperSplat"),
         ("export run --times 0 0.5 1 -o plys", "PLY files at three times"),
     ),
@@ -122,7 +124,15 @@ def _export(arguments: ExportArguments, name: str, scene: Scene) -> Outcome:
         remove_stale(paths)
     if name == "html":
         return page_outcome(arguments.output)
-    return Outcome(result={"times": times.tolist()}, files=paths, next=[export_page_command(arguments.run)])
+    text, result = "", dict[str, Any](times=times.tolist())
+    if arguments.skeleton is not None:
+        error = read_skinning_error(arguments.output)
+        result["skeleton"] = asdict(error)
+        text = (
+            f"{error.bones} bones move the vertices, {100 * error.mean:.2f} % of the object's diagonal from where they "
+            f"were without bones on average, {100 * error.largest:.1f} % at most"
+        )
+    return Outcome(text, result, paths, [export_page_command(arguments.run)])
 
 
 def _paths(arguments: ExportArguments, name: str, count: int) -> list[Path]:

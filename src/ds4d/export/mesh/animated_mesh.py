@@ -35,6 +35,7 @@ class AnimatedMesh:
     Attributes:
         times: times of the vertices, in [0, 1].
         vertices: vertices at each time.
+        rest: vertices at the middle frame, where the surface was found.
         triangles: vertex indices of each triangle, counter-clockwise seen from outside.
         colors: sRGB colors of the vertices at the middle frame, in [0, 1].
         texture: the same colors in more detail, with the mesh cut for it; None without.
@@ -42,6 +43,7 @@ class AnimatedMesh:
 
     times: Float[Tensor, " T"]
     vertices: Float[Tensor, "T P 3"]
+    rest: Float[Tensor, "P 3"]
     triangles: Int[Tensor, "F 3"]
     colors: Float[Tensor, "P 3"]
     texture: Texture | None = None
@@ -88,7 +90,7 @@ def animate_mesh(
     if texture is not None:
         baked = bake_texture(vertices, triangles, colors, rendering, cameras, tolerance=2 * cell, size=texture)
     moved = deform_vertices(vertices, triangles, rest, scene, times)
-    return AnimatedMesh(times.cpu(), moved, triangles, colors, baked)
+    return AnimatedMesh(times.cpu(), moved, vertices, triangles, colors, baked)
 
 
 def _render_views(scene: Scene, renderer: Renderer, time: Float[Tensor, " 1"], cameras: Cameras) -> Rendering:
