@@ -5,6 +5,7 @@ from ds4d.scene.baked_gaussians import bake_at as bake_at
 from ds4d.scene.base import Scene as Scene
 from ds4d.scene.base import Timeline as Timeline
 from ds4d.scene.dynamic_gaussians import DynamicGaussians as DynamicGaussians
+from ds4d.scene.dynamic_guide import DynamicGuide as DynamicGuide
 from ds4d.scene.frame_features import FrameFeatureCache as FrameFeatureCache
 from ds4d.scene.frame_features import FrameObservation as FrameObservation
 from ds4d.scene.frame_features import cache_features as cache_features
