@@ -7,7 +7,7 @@ from torch import Tensor
 from ds4d.decoupling import DecouplingConfig
 from ds4d.fusion import mean_over_views
 from ds4d.scene.dynamic_gaussians import DynamicGaussians
-from ds4d.scene.frame_features import dynamic_shares
+from ds4d.scene.dynamic_shares import dynamic_shares
 from ds4d.types import FrameFeatures, MultiViewVideo
 
 _FRAMES = 16  # at most, evenly spaced, over which the share of a Gaussian is averaged

@@ -1,28 +1,26 @@
 """The decoupled features of all frames and views, with their cameras: what the fusion reads at any time."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
-from ds4d.core import large_tensor, release_pages, released
+from ds4d.core import large_tensor, release_pages
 from ds4d.decoupling import (
     DecouplingConfig,
     LearnedReference,
     check_static_cameras,
     decouple,
-    dynamic_fraction,
     reference_of_all,
     references_of_segments,
 )
 from ds4d.fusion import FusionConfig, Tssf, mean_over_views, pca_projection, standardize
 from ds4d.geometry import nearest_frames
+from ds4d.scene.dynamic_shares import dynamic_shares
 from ds4d.types import Cameras, FrameFeatures, MultiViewVideo
 
-_FULL_SHARE = 0.99  # fraction of the cells below a dynamic share of 1: a few outliers must not set the scale
 _CLAMP = 1000.0  # standard deviations: a nearly constant channel must not overflow half precision
 
 
@@ -291,46 +289,6 @@ def cache_features(
         reference, content = LearnedReference(start, offset, factor, _CLAMP), _stacked(features.maps, Tensor.half)
     valid = features.valid.float()
     return FrameFeatureCache(content, valid, times, cameras, distance_maps, depths, shares=shares, reference=reference)
-
-
-def dynamic_shares(features: FrameFeatures, config: DecouplingConfig) -> Float[Tensor, "T V 1 h w"]:
-    """How dynamic each cell is, in [0, 1]: its dynamic fraction (`decoupling`), 1 for the most dynamic 1 % of cells.
-
-    Args:
-        features: frame features of all frames and views, of static cameras.
-        config: reference of the decoupling.
-    """
-    fractions = []
-    for view in range(features.maps.shape[1]):
-        maps = features.maps[:, view : view + 1]
-        parts = [
-            dynamic_fraction(decouple(frame.float(), basis))
-            for rows, basis in references_of_segments(maps, config)
-            for frame in released(maps[rows])
-        ]
-        fractions.append(torch.cat(parts))
-    shares = torch.cat(fractions, dim=1) * features.valid[..., None, None]
-    cells = shares[features.valid].flatten()
-    full = cells.kthvalue(max(1, int(_FULL_SHARE * len(cells)))).values.clamp_min(1e-6)
-    return (shares / full).clamp(0, 1).unsqueeze(2)
-
-
-def with_dynamic_weights(video: MultiViewVideo, features: FrameFeatures, config: DecouplingConfig) -> MultiViewVideo:
-    """The video with pixel weights that are higher where features are dynamic, mean 1 over each image; else as it is.
-
-    Args:
-        video: multi-view video.
-        features: frame features of all its frames and views.
-        config: reference of the decoupling, and `loss_weight`.
-    """
-    if not config.loss_weight:
-        return video
-    raised = 1 + config.loss_weight * dynamic_shares(features, config)
-    weights = (raised / raised.mean(dim=(-2, -1), keepdim=True)).cpu()
-    if video.pixel_weights is not None:
-        others = interpolate(video.pixel_weights.flatten(0, 1), weights.shape[-2:], mode="bilinear")
-        weights = weights * others.unflatten(0, weights.shape[:2])
-    return replace(video, pixel_weights=weights)
 
 
 def _check_belongs(features: FrameFeatures, num_times: int, num_views: int) -> None:
