@@ -83,7 +83,7 @@ class Condition:
 CENTER = Condition()
 AXES: dict[str, tuple[Condition, ...]] = {
     "center": (CENTER,),
-    "rows": tuple(replace(CENTER, rows=rows) for rows in (2, 4, 8, 0)),
+    "rows": tuple(replace(CENTER, rows=rows) for rows in (2, 6, 0)),
     "views": tuple(replace(CENTER, views=views) for views in (1, 2, 4)),
     "strength": tuple(replace(CENTER, strength=strength) for strength in (0.0, 0.5, 2.0)),
     "frames": tuple(replace(CENTER, frames=frames) for frames in (8, 16)),
