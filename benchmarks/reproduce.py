@@ -143,12 +143,15 @@ def paper_setting_cpu(data: Path, out: Path) -> list[Step]:
     """A small part of the same on a CPU: fewer sets, pixels, steps and variants, and a narrower stand-in for LPIPS."""
     size = ("--preset", "tiny", "--size", "64", "--steps", "300", "--device", "cpu", "--jobs", "2")
     network = ("--stand-in-channels", "16", "--further", "detail_ratio", "color_outliers")
-    letters, guides = ("A", "B", "E", "H", "visible", "ours"), ("B+growth", "B+frames", "B+still", "visible+learned")
+    letters, guides = (
+        ("A", "B", "E", "H", "visible", "ours"),
+        ("B+growth", "B+frames", "B+still", "visible+learned", "visible+still"),
+    )
     three = ("barbarian-run", "fox-run-turn60", "george-dance")
     parts: list[tuple[tuple[str, ...], str, str, tuple[str, ...]]] = [
         (three, "center", "1", (*letters, *guides)),
         (three, "center", "3", ("B", "visible")),
-        (three[:1], "rows", "1", ("B", "visible")),
+        (three, "rows", "1", ("B", "visible")),
     ]
     steps = []
     for number, (sets, axis, seeds, variants) in enumerate(parts):

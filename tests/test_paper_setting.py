@@ -74,6 +74,7 @@ def test_candidates_change_one_thing() -> None:
         "B+frames": "config.decoupling.frame_weight",
         "B+still": "config.training.losses.stillness",
         "visible+weights": "config.decoupling.loss_weight",
+        "visible+still": "config.training.losses.stillness",
         "visible+gate": "config.field.dynamic_gate",
         "visible+hidden": "config.fusion.hidden_only",
         "visible+robust": "config.decoupling.reference",

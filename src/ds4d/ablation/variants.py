@@ -126,6 +126,9 @@ _CANDIDATES = (
         lambda config: _decoupled(_visible(config), loss_weight=_WEIGHT),
     ),
     Variant(
+        "visible+still", "visible, with Gaussians held as in B+still", lambda config: _held_still(_visible(config))
+    ),
+    Variant(
         "visible+gate",
         "visible, with all changes scaled by a learned gate on the dynamic share",
         lambda config: _gated(_visible(config)),
