@@ -50,7 +50,7 @@ from ds4d.presets import PRESETS, default_preset
 
 ROWS, VIEWS, STRENGTH = 12, 6, 1.0  # of the center
 # The metrics of every fit besides ds4d's own; those without weights are listed as not computed.
-FURTHER = {"views": ("lpips", "clip", "lpips_random", "detail_ratio", "color_outliers")}
+FURTHER = ("lpips", "clip", "lpips_random", "detail_ratio", "color_outliers")
 AXIS_VARIANTS = ("B", "E", "H", "visible")  # beside the center, where everything is compared
 BASE = "B"
 WANTED_DB, WANTED_FLICKER, EQUAL_DB = 0.5, 2 / 3, 0.1  # what a variant must gain to become the default
@@ -83,7 +83,7 @@ class Condition:
 CENTER = Condition()
 AXES: dict[str, tuple[Condition, ...]] = {
     "center": (CENTER,),
-    "rows": tuple(replace(CENTER, rows=rows) for rows in (2, 4, 8, 0)),
+    "rows": tuple(replace(CENTER, rows=rows) for rows in (2, 6, 0)),
     "views": tuple(replace(CENTER, views=views) for views in (1, 2, 4)),
     "strength": tuple(replace(CENTER, strength=strength) for strength in (0.0, 0.5, 2.0)),
     "frames": tuple(replace(CENTER, frames=frames) for frames in (8, 16)),
@@ -146,7 +146,9 @@ def fit_condition(condition: Condition, args: argparse.Namespace) -> int:
         static = round(args.steps * config.training.static_steps / config.training.total_steps)
         training = replace(config.training, static_steps=static, dynamic_steps=args.steps - static)
         config = replace(config, training=training)
-    config = paper_setting(config, rows=condition.rows, lpips_weight=args.lpips_weight)
+    config = paper_setting(
+        config, rows=condition.rows, lpips_weight=args.lpips_weight, stand_in_channels=args.stand_in_channels
+    )
     config = replace(config, features=replace(config.features, kind=choose_extractor(config.features, device)[0]))
     every = (*VARIANTS, *CANDIDATES) if condition == CENTER else AXIS_VARIANTS
     variants = [name for name in every if not args.variants or name in args.variants]
@@ -154,7 +156,7 @@ def fit_condition(condition: Condition, args: argparse.Namespace) -> int:
     if not variants or not scenes:
         return 0
     failed, folder = 0, args.out / condition.name
-    function = partial(fit_scene, further=FURTHER)
+    function = partial(fit_scene, further={"views": tuple(args.further)})
     for event in ablate(plan(scenes, config, variants, args.seeds), folder, function, device=device, jobs=args.jobs):
         if isinstance(event, FitDone):
             append_cell(args.out, condition, event.result)
@@ -268,6 +270,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", type=int, help="image height, pixels; by default the preset's")
     parser.add_argument(
         "--lpips-weight", type=float, help="of the perceptual loss; by default that of the preset paper"
+    )
+    parser.add_argument(
+        "--stand-in-channels", type=int, default=64, help="of the stand-in for LPIPS; fewer than VGG16's 64 are faster"
+    )
+    parser.add_argument(
+        "--further", nargs="*", choices=FURTHER, default=FURTHER, help="metrics besides ds4d's own", metavar="NAME"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--jobs", type=int, default=1, help="fits at the same time")

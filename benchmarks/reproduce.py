@@ -139,6 +139,30 @@ def paper_setting(data: Path, out: Path) -> list[Step]:
     return [Step(argv, "paper-setting.md", "paper-setting.md")]  # written when all fits are done
 
 
+def paper_setting_cpu(data: Path, out: Path) -> list[Step]:
+    """A small part of the same on a CPU: fewer sets, pixels, steps and variants, and a narrower stand-in for LPIPS."""
+    size = ("--preset", "tiny", "--size", "64", "--steps", "300", "--device", "cpu", "--jobs", "2")
+    network = ("--stand-in-channels", "16", "--further", "detail_ratio", "color_outliers")
+    letters, guides = (
+        ("A", "B", "E", "H", "visible", "ours"),
+        ("B+growth", "B+frames", "B+still", "visible+learned", "visible+still"),
+    )
+    three = ("barbarian-run", "fox-run-turn60", "george-dance")
+    parts: list[tuple[tuple[str, ...], str, str, tuple[str, ...]]] = [
+        (three, "center", "1", (*letters, *guides)),
+        (three, "center", "3", ("B", "visible")),
+        (three, "rows", "1", ("B", "visible")),
+    ]
+    steps = []
+    for number, (sets, axis, seeds, variants) in enumerate(parts):
+        folders = [str(data / "gltf" / name) for name in sets]
+        what = ("--axes", axis, "--seeds", seeds, "--variants", *variants)
+        file = f"paper-setting-cpu-{number}.md"  # the last one holds all
+        argv = _benchmark("paper_setting", *folders, "-o", out / "paper-setting-cpu", *what, *size, *network)
+        steps.append(Step(argv, file, file))
+    return steps
+
+
 def paper_size(data: Path, out: Path) -> list[Step]:
     """Time and memory of the preset `paper`; it continues by itself where it was interrupted."""
     folder = out / "paper-size"
@@ -178,6 +202,7 @@ TABLES: dict[str, Table] = {
     "gpu-fits": Table("benchmarks.md, Fits on one GPU", gpu_fits, gpu=True),
     "ablation": Table("results.md", ablation, gpu=True),
     "paper-setting": Table("results.md, The paper's setting", paper_setting, gpu=True),
+    "paper-setting-cpu": Table("results.md, The paper's setting", paper_setting_cpu),
     "paper-size": Table("benchmarks.md, The preset paper at its real size", paper_size, gpu=True),
     "consistent4d": Table(
         "leaderboard.md, Consistent4D",

@@ -70,10 +70,15 @@ def test_candidates_change_one_thing() -> None:
         changed[name] = first_difference(to_dict(base), to_dict(configs[name]), "config")
     assert {name: str(text).split(":")[0].split()[0] for name, text in changed.items()} == {
         "B+weights": "config.decoupling.loss_weight",
+        "B+growth": "config.decoupling.growth_weight",
+        "B+frames": "config.decoupling.frame_weight",
+        "B+still": "config.training.losses.stillness",
         "visible+weights": "config.decoupling.loss_weight",
+        "visible+still": "config.training.losses.stillness",
         "visible+gate": "config.field.dynamic_gate",
         "visible+hidden": "config.fusion.hidden_only",
         "visible+robust": "config.decoupling.reference",
+        "visible+learned": "config.decoupling.reference",
         "visible+segments": "config.decoupling.segments",
     }
     assert set(RULES) == {config.fusion.rule for config in configs.values() if config.fusion}

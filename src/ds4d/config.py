@@ -66,3 +66,9 @@ class GenerateConfig:
             check_ranges(self, checkpoint_seconds="(0, inf)")
         if self.field is not None and self.field.dynamic_gate and self.fusion is None:
             raise ValueError("field.dynamic_gate must go with fusion, got none. Leave fusion on, or the gate off.")
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether the dynamic share of the features (DSFD) guides training, beside or instead of their fusion."""
+        weights = (self.decoupling.loss_weight, self.decoupling.growth_weight, self.decoupling.frame_weight)
+        return any(weights) or self.training.losses.stillness > 0

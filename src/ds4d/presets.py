@@ -68,7 +68,7 @@ def cpu() -> GenerateConfig:
         field=FieldConfig(HexPlaneConfig(channels=8), width=32, deform_color=True),
         training=TrainingConfig(
             static_steps=150,
-            dynamic_steps=1300,
+            dynamic_steps=1100,
             static_views=4,
             low_resolution_fraction=0.7,
             times_per_step=2,

@@ -8,6 +8,7 @@ from ds4d.core import large_arrays
 from ds4d.decoupling import (
     REFERENCES,
     DecouplingConfig,
+    LearnedReference,
     check_static_cameras,
     decouple,
     dynamic_fraction,
@@ -15,6 +16,7 @@ from ds4d.decoupling import (
     reference_of_all,
     references_of_segments,
 )
+from ds4d.decoupling.reference import unit
 from ds4d.geometry import orbit_cameras
 from ds4d.types import DecoupledFeatures
 
@@ -115,3 +117,22 @@ def test_what_changes_once_is_still_within_segments() -> None:
 def test_settings_out_of_range_are_refused(bad: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(bad))):
         DecouplingConfig(**bad)
+
+
+def test_a_learned_reference_begins_at_its_start_and_follows_its_gradient(maps: Tensor) -> None:
+    start = reference_basis(maps, "learned")
+    assert torch.equal(start, reference_basis(maps, "middle+mean"))
+    channels = 2 * maps.shape[2]
+    offset, factor = torch.full((channels, 1, 1), 0.5), torch.full((channels, 1, 1), 2.0)
+    learned = LearnedReference(start[0], offset, factor, limit=100.0)
+    begun = learned(maps)
+    torch.testing.assert_close(begun, 2 * (decouple(maps, start).decoupled - 0.5))
+    begun[:, :, maps.shape[2] :].square().sum().backward()
+    with torch.no_grad():
+        learned.direction -= 0.1 * unit(learned.direction.grad)
+        moved = learned(maps)
+    torch.testing.assert_close(moved[:, :, : maps.shape[2]], begun[:, :, : maps.shape[2]])
+    assert (moved - begun).abs().max() > 0.01
+    assert learned(maps * 100).abs().max() == 100
+    with pytest.raises(ValueError, match="segments"):
+        DecouplingConfig("learned", segments=2)

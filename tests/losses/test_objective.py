@@ -45,6 +45,7 @@ def inputs(generator: torch.Generator) -> LossInputs:
         canonical_means=rand(10, 3),
         means=rand(2, 10, 3),
         neighbors=torch.randint(0, 10, (10, 3), generator=generator),
+        still=[rand(2, 10)],
         warps=[rand(2, 2, 3, 3), rand(4, 2, 2, 3, 3)],
         gains=[rand(2, 3), rand(4, 2, 3)],
     )

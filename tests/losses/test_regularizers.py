@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ds4d.geometry import quats_to_matrices
-from ds4d.losses import plane_smoothness, rigidity, time_l1, time_smoothness
+from ds4d.losses import plane_smoothness, rigidity, stillness, time_l1, time_smoothness
 
 STEPS = torch.arange(6.0)
 
@@ -89,3 +89,13 @@ def test_coincident_neighbors_have_finite_gradients(pair_of_neighbors: torch.Ten
     moved = torch.zeros(1, 2, 3, requires_grad=True)
     rigidity(points, moved, pair_of_neighbors).backward()
     assert points.grad.isfinite().all() and moved.grad.isfinite().all()
+
+
+def test_what_is_still_is_held_where_it_is_at_the_canonical_time() -> None:
+    points = torch.zeros(2, 3, requires_grad=True)
+    moved = torch.tensor([[[0.0, 0, 0], [0, 0, 0]], [[0.3, 0, 0.4], [0, 2, 0]]])
+    still = torch.tensor([[1.0, 1.0], [0.6, 0.0]])
+    loss = stillness(points, moved, still)
+    assert loss.item() == pytest.approx(0.6 * 0.5 / 4, abs=1e-5)
+    loss.backward()
+    assert points.grad.isfinite().all()

@@ -281,3 +281,38 @@ def test_points_have_the_share_of_the_views_that_see_them(features: FrameFeature
     torch.testing.assert_close(views.share(tssf, points, at).flatten(), torch.tensor([0.5, 1.0]), atol=5e-3, rtol=0)
     some = replace(at, valid=torch.tensor([[1.0, 1.0, 0.0]]))
     assert views.share(tssf, points, some)[0, 0].item() == pytest.approx(0.3, abs=5e-3)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_learned_reference_fuses_as_its_start_until_it_is_trained(
+    rule: str, features: FrameFeatures, tiny_cameras: Cameras
+) -> None:
+    fusion = FusionConfig(rule=rule, channels=4, depth_size=12)
+    points = 0.4 * torch.rand(T, 5, 3) - 0.2
+    at = torch.linspace(0.0, 1.0, T)
+    fixed, learned = (
+        observed(of_three(features), tiny_cameras, fusion, reference=name) for name in ("middle+mean", "learned")
+    )
+    assert fixed.num_channels == learned.num_channels == 2 * C and learned.maps.shape[2] == C
+    tssf = Tssf(fusion, learned.num_channels)
+    expected = fixed.fuse(tssf, points, fixed.at(at))
+    begun = learned.fuse(tssf, points, learned.at(at))
+    torch.testing.assert_close(begun, expected, atol=2e-2, rtol=0)
+    begun.square().sum().backward()
+    assert learned.reference is not None and learned.reference.direction.grad is not None
+    assert learned.reference.direction.grad.abs().sum() > 0
+    with torch.no_grad():
+        learned.reference.direction += torch.randn(learned.reference.direction.shape)
+        trained = learned.fuse(tssf, points, learned.at(at))
+        folded = learned.folded(tssf)
+        again = folded.fuse(tssf.folded(), points, folded.at(at))
+    assert (trained - expected).abs().max() > 0.1
+    torch.testing.assert_close(again, trained, atol=2e-2, rtol=0)
+    assert folded.reference is None and "reference" not in " ".join(folded.state_dict())
+
+
+def test_a_reference_of_frame_features_alone_has_nothing_to_learn(
+    features: FrameFeatures, tiny_cameras: Cameras
+) -> None:
+    alone = observed(of_three(features), tiny_cameras, reference="learned", enabled=False)
+    assert alone.reference is None and alone.num_channels == C

@@ -414,6 +414,9 @@ def test_resume_with_features_as_a_guide_is_bit_exact(
         "decoupling": {"decoupling": DecouplingConfig("robust", segments=2, loss_weight=4.0)},
         "field": {"field": replace(config.field, dynamic_gate=True)},
         "fusion": {"fusion": replace(plain.fusion, hidden_only=True)},
+        "learned": {"decoupling": DecouplingConfig("learned")},
+        "guided": {"decoupling": DecouplingConfig(growth_weight=4.0, frame_weight=4.0)},
+        "still": {"training": replace(config.training, losses=replace(config.training.losses, stillness=1.0))},
     }
     ends = {name: finished_state(quick_video, replace(plain, **change)) for name, change in changes.items()}
     ends["none"] = finished_state(quick_video, plain)
@@ -421,6 +424,8 @@ def test_resume_with_features_as_a_guide_is_bit_exact(
     for name in changes:
         assert means[name].shape != means["none"].shape or not torch.equal(means[name], means["none"]), name
     everything = replace(plain, **{key: value for change in changes.values() for key, value in change.items()})
+    all_guides = DecouplingConfig("learned", loss_weight=4.0, growth_weight=4.0, frame_weight=4.0)
+    everything = replace(everything, decoupling=all_guides)
     trainer = resumed(tmp_path, quick_video, everything, 9, finished_state(quick_video, everything))
     gate = trainer.scene.field.gate if trainer.scene.field else None
     assert gate is not None and gate.middle != type(gate)().middle

@@ -75,6 +75,16 @@ def test_gradient_is_the_mean_over_visible_views() -> None:
     assert densification.densify_and_prune(gaussians(4), torch.Generator()).sources.tolist() == [0, 1, 2, 3, 1]
 
 
+def test_factors_change_what_grows_and_nothing_else() -> None:
+    densification = Densification(DensificationConfig(grow_fraction=0.25), 4, CPU)
+    densification.grad2d, densification.count = torch.tensor([4.0, 3, 0, 2]), torch.ones(4)
+    factors = torch.tensor([1.0, 1, 5, 3])
+    grown = densification.densify_and_prune(gaussians(4), torch.Generator(), factors=factors)
+    assert grown.sources.tolist() == [0, 1, 2, 3, 3]
+    fixed = densification.densify_and_prune(gaussians(4), torch.Generator(), 1, 5 - factors)
+    assert fixed.sources.tolist() == [0, 1, 2, 3]  # a quarter of three is none
+
+
 def test_large_gaussians_are_split() -> None:
     raw = gaussians(4, size=0.05)
     result = densified(raw, [0.0, 0, 1, 0])

@@ -114,8 +114,13 @@ def test_a_stand_in_needs_no_weights(
     stand_in = Lpips.stand_in()
     for name, weight in lpips_weights[0].items():
         assert torch.equal(stand_in.state_dict()[name], weight), name
+    narrow = Lpips.stand_in(4)
+    same, other = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32)
+    assert narrow(same, same).item() == 0 and narrow(same, other).item() > 0.1
+    sizes = [sum(parameter.numel() for parameter in network.features.parameters()) for network in (narrow, stand_in)]
+    assert 0 < 200 * sizes[0] < sizes[1]
     notices: list = []
-    training = replace(config.training, lpips_stand_in=True)
+    training = replace(config.training, lpips_stand_in=True, lpips_stand_in_channels=4)
     with notices_to(notices.append):
         trainer = prepare(quick_video, replace(config, training=training), CPU)
     step = next(trainer.run())

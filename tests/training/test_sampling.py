@@ -98,6 +98,16 @@ def test_a_batch_arrives_as_it_was_packed(generator: torch.Generator) -> None:
     assert batch.on(torch.device("cpu")) is batch
 
 
+def test_times_come_as_often_as_their_weights_say() -> None:
+    weights = torch.tensor([1.0, 1.0, 4.0, 2.0, 0.5])
+    sampler = Sampler(torch.ones(5, 2, dtype=torch.bool), torch.Generator().manual_seed(0), weights)
+    drawn = [sampler.sample((0, 4), 2, 1).times.tolist() for _ in range(850)]
+    assert all(len(set(times)) == 2 for times in drawn)
+    seen = Counter(time for times in drawn for time in times)
+    assert [seen[time] for time in range(5)] == pytest.approx([200, 200, 800, 400, 100], abs=30)
+    assert {time for _ in range(40) for time in sampler.sample((3, 4), 2, 1).times.tolist()} == {3, 4}
+
+
 @pytest.mark.gpu
 def test_a_batch_arrives_on_a_gpu(generator: torch.Generator) -> None:
     batch = Sampler(torch.ones(5, 4, dtype=torch.bool), generator).sample((0, 4), 3, 2)

@@ -9,7 +9,9 @@ from ds4d.presets import paper
 from ds4d.weights import MODELS, find_model
 
 
-def paper_setting(config: GenerateConfig, *, rows: int, lpips_weight: float | None = None) -> GenerateConfig:
+def paper_setting(
+    config: GenerateConfig, *, rows: int, lpips_weight: float | None = None, stand_in_channels: int = 64
+) -> GenerateConfig:
     """Settings with the paper's supervision: color losses on the input view alone.
 
     Generated views train through a perceptual loss and their masks, with score distillation where the weights of
@@ -20,6 +22,7 @@ def paper_setting(config: GenerateConfig, *, rows: int, lpips_weight: float | No
         config: settings to start from.
         rows: rows along time of the HexPlane, at least 2; 0 for one per frame. STAG4D reads about 12.
         lpips_weight: weight of the perceptual loss; that of the preset `paper` if None.
+        stand_in_channels: channels of the stand-in's first layers (`TrainingConfig.lpips_stand_in_channels`).
     """
     theirs, field = paper(), config.field or FieldConfig()
     losses = theirs.training.losses
@@ -32,7 +35,11 @@ def paper_setting(config: GenerateConfig, *, rows: int, lpips_weight: float | No
         config,
         field=replace(field, hexplane=replace(field.hexplane, time_resolution=rows), deform_color=False),
         training=replace(
-            config.training, losses=losses, view_correction=None, lpips_stand_in=Lpips.if_available() is None
+            config.training,
+            losses=losses,
+            view_correction=None,
+            lpips_stand_in=Lpips.if_available() is None,
+            lpips_stand_in_channels=stand_in_channels,
         ),
         guidance=guidance,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from ds4d.config import GenerateConfig
 from ds4d.deformation import FieldConfig
@@ -77,8 +77,17 @@ _VARIANTS = (
 VARIANTS: dict[str, Variant] = {variant.name: variant for variant in _VARIANTS}
 
 
-def _with_loss_weights(config: GenerateConfig) -> GenerateConfig:
-    return replace(config, decoupling=replace(config.decoupling, loss_weight=_LOSS_WEIGHT))
+def _decoupled(config: GenerateConfig, **changes: Any) -> GenerateConfig:
+    return replace(config, decoupling=replace(config.decoupling, **changes))
+
+
+def _held_still(config: GenerateConfig) -> GenerateConfig:
+    losses = replace(config.training.losses, stillness=_STILLNESS)
+    return replace(config, training=replace(config.training, losses=losses))
+
+
+def _b(config: GenerateConfig) -> GenerateConfig:
+    return VARIANTS["B"].change(config)
 
 
 def _visible(config: GenerateConfig) -> GenerateConfig:
@@ -93,14 +102,32 @@ def _hidden_only(config: GenerateConfig) -> GenerateConfig:
     return replace(config, fusion=replace(config.fusion or FusionConfig(), hidden_only=True))
 
 
-_LOSS_WEIGHT, _SEGMENTS = 4.0, 4
+_WEIGHT, _STILLNESS, _SEGMENTS = 4.0, 0.05, 4
 _CANDIDATES = (
     Variant(
         "B+weights",
         "B, with image losses weighted up to five times where features are dynamic",
-        lambda config: _with_loss_weights(VARIANTS["B"].change(config)),
+        lambda config: _decoupled(_b(config), loss_weight=_WEIGHT),
     ),
-    Variant("visible+weights", "visible, with the same weights", lambda config: _with_loss_weights(_visible(config))),
+    Variant(
+        "B+growth",
+        "B, with Gaussians cloned and split earlier where features are dynamic",
+        lambda config: _decoupled(_b(config), growth_weight=_WEIGHT),
+    ),
+    Variant(
+        "B+frames",
+        "B, with frames sampled more often where features are dynamic",
+        lambda config: _decoupled(_b(config), frame_weight=_WEIGHT),
+    ),
+    Variant("B+still", "B, with Gaussians held where features are still", lambda config: _held_still(_b(config))),
+    Variant(
+        "visible+weights",
+        "visible, with image losses weighted as in B+weights",
+        lambda config: _decoupled(_visible(config), loss_weight=_WEIGHT),
+    ),
+    Variant(
+        "visible+still", "visible, with Gaussians held as in B+still", lambda config: _held_still(_visible(config))
+    ),
     Variant(
         "visible+gate",
         "visible, with all changes scaled by a learned gate on the dynamic share",
@@ -114,12 +141,17 @@ _CANDIDATES = (
     Variant(
         "visible+robust",
         "visible, with a robust mean as the reference",
-        lambda config: _visible(replace(config, decoupling=replace(config.decoupling, reference="robust"))),
+        lambda config: _decoupled(_visible(config), reference="robust"),
+    ),
+    Variant(
+        "visible+learned",
+        "visible, with a reference that is learned with the scene",
+        lambda config: _decoupled(_visible(config), reference="learned"),
     ),
     Variant(
         "visible+segments",
         f"visible, with a reference for each of {_SEGMENTS} segments of the video",
-        lambda config: _visible(replace(config, decoupling=replace(config.decoupling, segments=_SEGMENTS))),
+        lambda config: _decoupled(_visible(config), segments=_SEGMENTS),
     ),
 )
 # What the dynamic part could guide besides or instead of the fused feature; compared only where they are named.

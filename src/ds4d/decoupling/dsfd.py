@@ -23,22 +23,35 @@ class DecouplingConfig:
 
     Attributes:
         reference: features that those of each frame are projected on: of the `middle` frame, the `mean` over all
-            frames, the direction half-way between the two (`middle+mean`), the `plane` of both (for the ablation), or a
-            `robust` mean, which few odd frames do not move.
+            frames, the direction half-way between the two (`middle+mean`), the `plane` of both (for the ablation), a
+            `robust` mean, which few odd frames do not move, or one that is `learned` with the scene from `middle+mean`
+            on; what the dynamic share guides (below) is measured before that.
         segments: number of parts of equal duration, each of which has a reference of its own frames.
         enabled: append the dynamic part to the frame features; without it they are used alone (row D of the ablation).
         loss_weight: how much more the image losses count where features are dynamic: weights are proportional to 1 +
             `loss_weight` times the dynamic share, with a mean of 1 over each image; 0 weighs all pixels alike.
+        growth_weight: how much earlier Gaussians are cloned or split where features are dynamic: they are ranked by
+            their gradients times 1 + `growth_weight` times their dynamic share; 0 ranks by gradients alone.
+        frame_weight: how much more often frames are sampled that are dynamic: as often as 1 + `frame_weight` times
+            their mean dynamic share, relative to the most dynamic frame; 0 samples all equally often.
     """
 
     reference: ReferenceName = "middle+mean"
     segments: int = 1
     enabled: bool = True
     loss_weight: float = 0.0
+    growth_weight: float = 0.0
+    frame_weight: float = 0.0
 
     def __post_init__(self) -> None:
         check_choices(self, reference=REFERENCES)
         check_ranges(self, segments="[1, 4096]", loss_weight="[0, 1000]")
+        check_ranges(self, growth_weight="[0, 1000]", frame_weight="[0, 1000]")
+        if self.reference == "learned" and self.segments > 1:
+            raise ValueError(
+                f"segments must be 1 for a learned reference, which is the same at all times, got {self.segments}. "
+                "Leave segments at 1, or choose another reference."
+            )
 
 
 def reference_basis(maps: Float[Tensor, "T V C h w"], reference: str) -> Float[Tensor, "R V C h w"]:

@@ -26,6 +26,11 @@ def middle_and_mean(maps: Float[Tensor, "T V C h w"]) -> Float[Tensor, "1 V C h 
     return unit(middle(maps) + mean(maps))
 
 
+def learned(maps: Float[Tensor, "T V C h w"]) -> Float[Tensor, "1 V C h w"]:
+    """Where a reference that is learned with the scene begins (`LearnedReference`): at `middle_and_mean`."""
+    return middle_and_mean(maps)
+
+
 def robust(maps: Float[Tensor, "T V C h w"]) -> Float[Tensor, "1 V C h w"]:
     """The direction with the least mean distance from those of all frames: a mean that few odd frames do not move.
 
@@ -58,6 +63,7 @@ REFERENCES: dict[str, Callable[[Tensor], Tensor]] = {
     "middle+mean": middle_and_mean,
     "plane": plane,
     "robust": robust,
+    "learned": learned,
 }
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from ds4d.losses.objective import Regularizer as Regularizer
 from ds4d.losses.objective import Term as Term
 from ds4d.losses.regularizers import plane_smoothness as plane_smoothness
 from ds4d.losses.regularizers import rigidity as rigidity
+from ds4d.losses.regularizers import stillness as stillness
 from ds4d.losses.regularizers import time_l1 as time_l1
 from ds4d.losses.regularizers import time_smoothness as time_smoothness
 from ds4d.losses.view_correction import ViewCorrection as ViewCorrection

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ds4d.core import check_ranges, is_fused
 from ds4d.losses import image_losses_cuda
-from ds4d.losses.regularizers import mean_square, plane_smoothness, rigidity, time_l1, time_smoothness
+from ds4d.losses.regularizers import mean_square, plane_smoothness, rigidity, stillness, time_l1, time_smoothness
 from ds4d.losses.view_correction import ViewCorrection
 from ds4d.metrics import Lpips, ssim
 
@@ -49,6 +49,8 @@ class LossConfig:
         time_smoothness: weight of the squared second difference of the HexPlane's time planes along time.
         time_l1: weight of the absolute difference of the HexPlane's time planes from 1.
         rigidity: weight of the change in distance between neighboring Gaussians.
+        stillness: weight of the distance of Gaussians from where they are at the canonical time, where their features
+            are still (DSFD); left out where there are no features of all views.
         view_warps: weight of the mean squared warp of the generated views (view correction), half image sizes.
         view_gains: weight of the mean squared log color gain of the generated views (view correction).
     """
@@ -62,6 +64,7 @@ class LossConfig:
     time_smoothness: float = 1e-2
     time_l1: float = 1e-3
     rigidity: float = 0.0
+    stillness: float = 0.0
     view_warps: float = 4.3
     view_gains: float = 4.3
 
@@ -90,6 +93,7 @@ class LossInputs:
         canonical_means: Gaussian centers at the canonical time.
         means: Gaussian centers at the step's times.
         neighbors: indices of each Gaussian's nearest neighbors.
+        still: how still the features call each Gaussian at the step's times, in [0, 1]; empty without them.
         spatial_planes: space planes of the HexPlane; empty in the static stage.
         temporal_planes: time planes of the HexPlane; empty in the static stage.
         warps: warps of the generated views, constant and over time; empty without view correction.
@@ -110,6 +114,7 @@ class LossInputs:
     canonical_means: Float[Tensor, "N 3"]
     means: Float[Tensor, "T N 3"]
     neighbors: Int[Tensor, "N k"]
+    still: list[Float[Tensor, "T N"]] = field(default_factory=list)
     spatial_planes: list[Tensor] = field(default_factory=list)
     temporal_planes: list[Tensor] = field(default_factory=list)
     warps: list[Tensor] = field(default_factory=list)
@@ -179,6 +184,7 @@ REGULARIZERS: dict[str, Regularizer] = {
         "temporal_planes",
         needs_neighbors=True,
     ),
+    "stillness": Regularizer(lambda inputs: stillness(inputs.canonical_means, inputs.means, inputs.still[0]), "still"),
     "view_warps": Regularizer(lambda inputs: mean_square(inputs.warps), "warps"),
     "view_gains": Regularizer(lambda inputs: mean_square(inputs.gains), "gains"),
 }

@@ -54,6 +54,19 @@ def rigidity(
     return mean((distances - canonical_distances).abs())
 
 
+def stillness(
+    canonical: Float[Tensor, "N 3"], moved: Float[Tensor, "T N 3"], still: Float[Tensor, "T N"]
+) -> Float[Tensor, ""]:
+    """Mean distance of centers from where they are at the canonical time, in normalized space, where they are still.
+
+    Args:
+        canonical: centers at the canonical time.
+        moved: centers at T times.
+        still: weight of each center at each time, 1 where it is still, 0 where it moves.
+    """
+    return mean(((moved - canonical).square().sum(-1) + 1e-12).sqrt() * still)
+
+
 def _offsets(points: Float[Tensor, "T N 3"], neighbors: Int[Tensor, "N k"]) -> Float[Tensor, "T N k 3"]:
     """From each point to its neighbors."""
     # The gradient of an index with repetitions adds in any order; that of `gather` in one.

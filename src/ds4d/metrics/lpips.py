@@ -5,7 +5,8 @@ weights and the heads fitted to it in `ds4d.weights.models`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -41,11 +42,11 @@ class Backbone:
     min_side: int
 
 
-def _vgg16() -> nn.Sequential:
-    """VGG16 (Simonyan and Zisserman 2015) up to its last convolution."""
+def _vgg16(first: int = 64) -> nn.Sequential:
+    """VGG16 (Simonyan and Zisserman 2015) up to its last convolution, if 64 channels come first."""
     layers: list[nn.Module] = []
     channels = 3
-    for width, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+    for width, count in ((first, 2), (2 * first, 2), (4 * first, 3), (8 * first, 3), (8 * first, 3)):
         if layers:
             layers.append(nn.MaxPool2d(2))
         for _ in range(count):
@@ -116,17 +117,23 @@ class Lpips(nn.Module):
         return Lpips(backbone, heads, NETWORK)
 
     @staticmethod
-    def stand_in() -> "Lpips":
+    def stand_in(channels: int = 64) -> "Lpips":
         """A perceptual distance without weights: VGG16 with random ones, the same on every machine, and equal heads.
 
         Its values are not those of LPIPS, and nothing was fitted to human judgments; it is less sensitive to small
         shifts than differences of pixels are.
+
+        Args:
+            channels: number of channels of its first layers, at least 1; fewer than VGG16's 64, in all layers in
+                proportion, are faster.
         """
+        widths = tuple(width * channels // 64 for width in VGG16.channels)
+        network = replace(VGG16, build=partial(_vgg16, channels), channels=widths)
         heads = {
-            f"lin{index}.model.1.weight": torch.full((1, channels, 1, 1), 1 / len(VGG16.channels))
-            for index, channels in enumerate(VGG16.channels)
+            f"lin{index}.model.1.weight": torch.full((1, width, 1, 1), 1 / len(widths))
+            for index, width in enumerate(widths)
         }
-        return Lpips(_random_weights(VGG16), heads, VGG16)
+        return Lpips(_random_weights(network), heads, network)
 
     def forward(self, images: Float[Tensor, "B 3 H W"], targets: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
         """One distance per image, 0 for equal ones.

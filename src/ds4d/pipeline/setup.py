@@ -12,7 +12,7 @@ from ds4d.guidance import load_guidance
 from ds4d.init import SceneNormalization, initial_gaussians, normalize_scene, register_mesh
 from ds4d.metrics import Lpips
 from ds4d.rendering import renderer_for
-from ds4d.scene import DynamicGaussians, Motion, Timeline, cache_video_features, with_dynamic_weights
+from ds4d.scene import DynamicGaussians, DynamicGuide, Motion, Timeline, cache_video_features, with_dynamic_weights
 from ds4d.shapes.registration import Registration
 from ds4d.training import Ranks, Trainer, TrainingConfig
 from ds4d.types import FrameFeatures, MultiViewVideo, PointCloud, RawGaussians
@@ -23,7 +23,7 @@ MIN_SIDE = 22  # pixels: training begins at half the size, where SSIM's window o
 def extract_frame_features(
     video: MultiViewVideo, config: GenerateConfig, device: torch.device, *, input_view_only: bool = False
 ) -> FrameFeatures | None:
-    """The frame features that a run needs: of all views for fusion or loss weights, else of one for the saliency map.
+    """The frame features that a run needs: of all views for fusion or as a guide, else of one for the saliency map.
 
     Args:
         video: multi-view video.
@@ -36,7 +36,7 @@ def extract_frame_features(
     """
     if video.num_times == 1:
         return None
-    fused = (config.fusion is not None and config.field is not None) or config.decoupling.loss_weight > 0
+    fused = (config.fusion is not None and config.field is not None) or config.is_guided
     if not video.cameras.is_static:
         if fused:
             message = (
@@ -112,11 +112,12 @@ def make_trainer(
     """
     video = normalization.video
     timeline = Timeline(tuple(video.times.tolist()), video.duration, video.loops)
-    cache, trained = None, video
-    if config.decoupling.loss_weight:
+    cache, trained, dynamics = None, video, None
+    if config.is_guided:
         features = features or extract_frame_features(video, config, device)
         if features is not None:
             trained = with_dynamic_weights(trained, features, config.decoupling)
+            dynamics = DynamicGuide(features, video, config.decoupling, device)
     if config.fusion is not None and config.field is not None:
         features = features or extract_frame_features(video, config, device)
         if features is not None:
@@ -138,6 +139,7 @@ def make_trainer(
         config.seed,
         lpips=lpips,
         guide=load_guidance(config.guidance, video, device),
+        dynamics=dynamics,
         known_frame=known_frame,
         new_gaussians=config.windows.new_gaussians,
         ranks=ranks,
@@ -168,7 +170,7 @@ def load_lpips(config: TrainingConfig) -> Lpips | None:
     """The network of the loss, if its weight is not 0 and its files are found, or its stand-in is asked for."""
     if not config.losses.lpips.weight:
         return None
-    network = Lpips.stand_in() if config.lpips_stand_in else Lpips.if_available()
+    network = Lpips.stand_in(config.lpips_stand_in_channels) if config.lpips_stand_in else Lpips.if_available()
     if network is None:
         message = (
             "the LPIPS loss is off: the weights of VGG16 and of LPIPS were not both found. `ds4d weights` shows where "

@@ -5,12 +5,13 @@ from ds4d.scene.baked_gaussians import bake_at as bake_at
 from ds4d.scene.base import Scene as Scene
 from ds4d.scene.base import Timeline as Timeline
 from ds4d.scene.dynamic_gaussians import DynamicGaussians as DynamicGaussians
+from ds4d.scene.dynamic_guide import DynamicGuide as DynamicGuide
+from ds4d.scene.dynamic_shares import dynamic_shares as dynamic_shares
+from ds4d.scene.dynamic_shares import with_dynamic_weights as with_dynamic_weights
 from ds4d.scene.frame_features import FrameFeatureCache as FrameFeatureCache
 from ds4d.scene.frame_features import FrameObservation as FrameObservation
 from ds4d.scene.frame_features import cache_features as cache_features
 from ds4d.scene.frame_features import cache_video_features as cache_video_features
-from ds4d.scene.frame_features import dynamic_shares as dynamic_shares
-from ds4d.scene.frame_features import with_dynamic_weights as with_dynamic_weights
 from ds4d.scene.images import depth_images as depth_images
 from ds4d.scene.images import render_depths as render_depths
 from ds4d.scene.images import render_over as render_over

@@ -1,26 +1,26 @@
 """The decoupled features of all frames and views, with their cameras: what the fusion reads at any time."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
-from ds4d.core import large_tensor, release_pages, released
+from ds4d.core import large_tensor, release_pages
 from ds4d.decoupling import (
     DecouplingConfig,
+    LearnedReference,
     check_static_cameras,
     decouple,
-    dynamic_fraction,
+    reference_of_all,
     references_of_segments,
 )
 from ds4d.fusion import FusionConfig, Tssf, mean_over_views, pca_projection, standardize
 from ds4d.geometry import nearest_frames
+from ds4d.scene.dynamic_shares import dynamic_shares
 from ds4d.types import Cameras, FrameFeatures, MultiViewVideo
 
-_FULL_SHARE = 0.99  # fraction of the cells below a dynamic share of 1: a few outliers must not set the scale
 _CLAMP = 1000.0  # standard deviations: a nearly constant channel must not overflow half precision
 
 
@@ -29,7 +29,7 @@ class FrameObservation:
     """What all views show at B times, as the fusion reads it.
 
     Attributes:
-        maps: decoupled feature maps.
+        maps: decoupled feature maps; with a learned reference, the features that it decouples.
         valid: 1 where the view has an image, 0 where it has none; in between when blended.
         distance_maps: maps that the rule `distance` compares views by; None for other rules.
         depths: rendered depth images that the rule `visible` tests points against, along the camera's z axis, 0 where
@@ -49,10 +49,11 @@ class FrameObservation:
 class FrameFeatureCache(nn.Module):
     """Feature maps of every frame and view, and what the fusion reads beside them.
 
-    Only `depths` and `warps` change during training and belong to the state; the rest is computed from the video.
+    Only `depths`, `warps` and a learned reference change during training and belong to the state; the rest is computed
+    from the video.
 
     Args:
-        maps: decoupled features, half precision.
+        maps: decoupled features, half precision; with a learned reference, the features that it decouples.
         valid: 1 where the view has an image, else 0.
         times: frame times, rising in [0, 1].
         cameras: one camera per view [V], in the world of the points to be projected.
@@ -60,6 +61,7 @@ class FrameFeatureCache(nn.Module):
         depths: rendered depth images for the rule `visible`, or None.
         warps: warp grids of the view correction, or None (`FrameObservation`).
         shares: dynamic shares in half precision, or None.
+        reference: learned reference, or None for maps that are decoupled.
     """
 
     maps: Tensor
@@ -82,6 +84,7 @@ class FrameFeatureCache(nn.Module):
         depths: Float[Tensor, "T V 1 _ _"] | None = None,
         warps: Float[Tensor, "T V 2 _ _"] | None = None,
         shares: Float[Tensor, "T V 1 _ _"] | None = None,
+        reference: LearnedReference | None = None,
     ) -> None:
         super().__init__()
         self.width, self.height = cameras.width, cameras.height
@@ -90,6 +93,16 @@ class FrameFeatureCache(nn.Module):
             self.register_buffer(name, tensor, persistent=False)
         self.register_buffer("depths", depths)
         self.register_buffer("warps", warps)
+        self.reference = reference
+
+    @property
+    def num_channels(self) -> int:
+        """D, number of channels of the decoupled features."""
+        return self.maps.shape[2] if self.reference is None else len(self.reference.offset)
+
+    def decoupled(self, maps: Float[Tensor, "B V _ h w"]) -> Float[Tensor, "B V D h w"]:
+        """The decoupled features of maps of the cache: themselves, unless their reference is learned."""
+        return maps if self.reference is None else self.reference(maps)
 
     @property
     def cameras(self) -> Cameras:
@@ -136,7 +149,7 @@ class FrameFeatureCache(nn.Module):
             observation: what the views show at these times, from `at` or `at_frames`.
         """
         return tssf(
-            observation.maps,
+            self.decoupled(observation.maps),
             points,
             self.cameras,
             valid=observation.valid,
@@ -197,7 +210,7 @@ class FrameFeatureCache(nn.Module):
     def folded(self, tssf: Tssf) -> "FrameFeatureCache":
         """The cache with the learned linear map applied to its maps, in half precision: all that rendering needs."""
         with torch.no_grad():
-            maps = _stacked(self.maps, lambda frame: tssf.reduced(frame).half())
+            maps = _stacked(self.maps, lambda frame: tssf.reduced(self.decoupled(frame[None])[0]).half())
         return FrameFeatureCache(
             maps, self.valid, self.times, self.cameras, self.distance_maps, self.depths, self.warps, self.shares
         )
@@ -270,45 +283,12 @@ def cache_features(
         width = max(1, round(fusion.depth_size * cameras.width / cameras.height))
         depths = large_tensor((len(times), cameras.num_views, 1, fusion.depth_size, width), torch.half)
     shares = dynamic_shares(features, decoupling).half() if with_shares else None
-    return FrameFeatureCache(content, features.valid.float(), times, cameras, distance_maps, depths, shares=shares)
-
-
-def dynamic_shares(features: FrameFeatures, config: DecouplingConfig) -> Float[Tensor, "T V 1 h w"]:
-    """How dynamic each cell is, in [0, 1]: its dynamic fraction (`decoupling`), 1 for the most dynamic 1 % of cells.
-
-    Args:
-        features: frame features of all frames and views, of static cameras.
-        config: reference of the decoupling.
-    """
-    fractions = []
-    for view in range(features.maps.shape[1]):
-        maps = features.maps[:, view : view + 1]
-        parts = [
-            dynamic_fraction(decouple(frame.float(), basis))
-            for rows, basis in references_of_segments(maps, config)
-            for frame in released(maps[rows])
-        ]
-        fractions.append(torch.cat(parts))
-    shares = torch.cat(fractions, dim=1) * features.valid[..., None, None]
-    cells = shares[features.valid].flatten()
-    full = cells.kthvalue(max(1, int(_FULL_SHARE * len(cells)))).values.clamp_min(1e-6)
-    return (shares / full).clamp(0, 1).unsqueeze(2)
-
-
-def with_dynamic_weights(video: MultiViewVideo, features: FrameFeatures, config: DecouplingConfig) -> MultiViewVideo:
-    """The video with pixel weights that are higher where features are dynamic, mean 1 over each image.
-
-    Args:
-        video: multi-view video.
-        features: frame features of all its frames and views.
-        config: reference of the decoupling, and `loss_weight`.
-    """
-    raised = 1 + config.loss_weight * dynamic_shares(features, config)
-    weights = (raised / raised.mean(dim=(-2, -1), keepdim=True)).cpu()
-    if video.pixel_weights is not None:
-        others = interpolate(video.pixel_weights.flatten(0, 1), weights.shape[-2:], mode="bilinear")
-        weights = weights * others.unflatten(0, weights.shape[:2])
-    return replace(video, pixel_weights=weights)
+    reference = None
+    if decoupling.reference == "learned" and decoupling.enabled:
+        start = reference_of_all(features.maps, decoupling.reference)[0]
+        reference, content = LearnedReference(start, offset, factor, _CLAMP), _stacked(features.maps, Tensor.half)
+    valid = features.valid.float()
+    return FrameFeatureCache(content, valid, times, cameras, distance_maps, depths, shares=shares, reference=reference)
 
 
 def _check_belongs(features: FrameFeatures, num_times: int, num_views: int) -> None:

@@ -48,7 +48,7 @@ class Motion(nn.Module):
         if (fusion is None) != (features is None):
             raise ValueError("Motion: fusion and features must come together, got one of them alone.")
         self.field = DeformationField(field, aabb, num_times, point_channels=fusion.channels if fusion else 0)
-        self.tssf = Tssf(fusion, features.maps.shape[2]) if fusion and features is not None else None
+        self.tssf = Tssf(fusion, features.num_channels) if fusion and features is not None else None
         self.features = features
         self.root = root
 

@@ -121,13 +121,20 @@ class Densification:
         return norms.flatten(0, -2).sum(0), visible.flatten(0, -2).sum(0).to(norms)
 
     @torch.no_grad()
-    def densify_and_prune(self, raw: RawGaussians, generator: torch.Generator, fixed: int = 0) -> Resampling:
+    def densify_and_prune(
+        self,
+        raw: RawGaussians,
+        generator: torch.Generator,
+        fixed: int = 0,
+        factors: Float[Tensor, " N"] | None = None,
+    ) -> Resampling:
         """The next set of Gaussians.
 
         Args:
             raw: canonical Gaussians.
             generator: random generator for the positions of split Gaussians.
             fixed: number of Gaussians, the first ones, that stay as and where they are.
+            factors: factor of each Gaussian's gradient, above 0; None leaves all as they are.
 
         Raises:
             ValueError: all Gaussians would be pruned.
@@ -141,7 +148,8 @@ class Densification:
                 "densification: at least one Gaussian must remain, but all are transparent, too large or outside all "
                 "images. Lower --training.densification.prune-opacity, or check that masks and cameras fit together."
             )
-        gradient = torch.where(keep, self.grad2d / self.count.clamp_min(1), -1.0)
+        gradient = self.grad2d / self.count.clamp_min(1)
+        gradient = torch.where(keep, gradient if factors is None else gradient * factors, -1.0)
         gradient[:fixed] = -1.0
         num_kept = int(keep.sum())
         wanted = int(self.config.grow_fraction * (num_kept - fixed))

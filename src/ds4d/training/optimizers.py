@@ -46,7 +46,7 @@ class OptimizerConfig:
         shN: learning rate of the spherical harmonics of higher degrees.
         planes: learning rate of the HexPlane.
         mlp: learning rate of the deformation network (trunk, heads and gate).
-        fusion: learning rate of the feature fusion (TSSF).
+        fusion: learning rate of the feature fusion (TSSF), and of a learned reference (DSFD).
         root: learning rate of the rotation of the whole object, radians from frame to frame.
         view_correction: learning rate of the warps (half image sizes) and log color gains of the view correction.
     """
@@ -185,7 +185,8 @@ def _groups(scene: DynamicGaussians, view_correction: ViewCorrection | None) -> 
         gate = scene.field.gate.parameters() if scene.field.gate is not None else ()
         groups["mlp"] = [*scene.field.trunk.parameters(), *scene.field.heads.parameters(), *gate]
     if scene.motion is not None and scene.motion.tssf is not None:
-        groups["fusion"] = list(scene.motion.tssf.parameters())
+        learned = scene.motion.features.parameters() if scene.motion.features is not None else ()
+        groups["fusion"] = [*scene.motion.tssf.parameters(), *learned]
     if scene.motion is not None and scene.motion.root is not None:
         groups["root"] = list(scene.motion.root.parameters())
     if view_correction is not None:

@@ -31,6 +31,10 @@ class SampleBatch:
             packed = packed.pin_memory()
         return self._unpacked(packed.to(device, non_blocking=True))
 
+    def pairs(self) -> tuple[Int[Tensor, " B"], Int[Tensor, " B"]]:
+        """Frame and view index of each image."""
+        return self.times[:, None].expand_as(self.views).flatten(), self.views.flatten()
+
     def _packed(self) -> Int[Tensor, " numbers"]:
         """All numbers one after the other; colors by their bits."""
         return torch.cat((self.times.int(), self.views.flatten().int(), self.backgrounds.flatten().view(torch.int32)))
@@ -47,15 +51,20 @@ class Sampler:
     """Samples (time, view) pairs without replacement.
 
     Times are sampled in shuffled epochs over the window, and the views of a time in shuffled epochs of their own, so
-    that all images are used equally often, however few per step.
+    that all images are used equally often, however few per step. With weights, an epoch holds a time as often as its
+    weight says, up or down to a whole number.
 
     Args:
         valid: (time, view) pairs that have an image.
         generator: random generator.
+        weights: how often each time is sampled, relative to the others, above 0; None samples all equally often.
     """
 
-    def __init__(self, valid: Bool[Tensor, "T V"], generator: torch.Generator) -> None:
+    def __init__(
+        self, valid: Bool[Tensor, "T V"], generator: torch.Generator, weights: Float[Tensor, " T"] | None = None
+    ) -> None:
         self.valid = valid
+        self.weights = weights
         self.generator = generator
         self._times: list[int] = []
         self._views: dict[int, list[int]] = {}
@@ -96,12 +105,23 @@ class Sampler:
         self._times = [time for time in self._times if time in inside]
         chosen: list[int] = []
         while len(chosen) < min(count, len(frames)):
-            if not self._times:
-                self._times = self._shuffled(frames)
             # An epoch may begin within a batch: times that the batch already holds wait for the next one.
-            chosen.append(next(time for time in self._times if time not in chosen))
-            self._times.remove(chosen[-1])
+            found = next((time for time in self._times if time not in chosen), None)
+            if found is None:
+                self._times += self._shuffled(self._epoch(frames))
+                continue
+            chosen.append(found)
+            self._times.remove(found)
         return chosen
+
+    def _epoch(self, frames: list[int]) -> list[int]:
+        """The times of an epoch, repeated and left out by their weights (systematic sampling)."""
+        if self.weights is None:
+            return frames
+        weights = self.weights[frames]
+        ends = (weights / weights.mean()).cumsum(0) + torch.rand(1, generator=self.generator)
+        counts = ends.floor().diff(prepend=torch.zeros(1)).long()
+        return torch.tensor(frames).repeat_interleave(counts).tolist()
 
     def _next_views(self, time: int, count: int, always: Sequence[int]) -> list[int]:
         first = [view for view in always if self.valid[time, view]][:count]

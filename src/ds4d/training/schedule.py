@@ -31,6 +31,8 @@ class TrainingConfig:
         losses: weights of the losses.
         lpips_stand_in: whether the loss `lpips` uses VGG16 with random weights and equal heads in place of LPIPS's
             network, for experiments without its weights; the result is not LPIPS.
+        lpips_stand_in_channels: channels of the stand-in's first layers; fewer than VGG16's 64, in all layers in
+            proportion, are faster.
         view_correction: learned warps and color gains of the views with weight below 1 (generated views); None trains
             on these views as they are.
         densification: cloning, splitting and pruning of Gaussians, in both stages.
@@ -49,6 +51,7 @@ class TrainingConfig:
     low_resolution_fraction: float = 0.5
     losses: LossConfig = field(default_factory=LossConfig)
     lpips_stand_in: bool = False
+    lpips_stand_in_channels: int = 64
     view_correction: ViewCorrectionConfig | None = field(default_factory=ViewCorrectionConfig)
     densification: DensificationConfig = field(default_factory=DensificationConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -58,6 +61,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         check_ranges(self, static_steps="[0, 10000000]", dynamic_steps="[0, 10000000]", static_views="[1, inf)")
         check_ranges(self, times_per_step="[1, inf)", views_per_time="[1, inf)", neighbors="[1, inf)")
+        check_ranges(self, lpips_stand_in_channels="[1, 1024]")
         check_ranges(self, temporal_curriculum="[0, 1]", low_resolution_fraction="[0, 1]")
         check_ranges(self, image_cache_bytes="[0, inf)")
         if self.views_at_full_size is not None:

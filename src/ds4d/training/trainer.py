@@ -17,7 +17,7 @@ from ds4d.deformation import RootRotation
 from ds4d.losses import LossInputs, Objective, ViewCorrection
 from ds4d.losses.view_loss import ViewLoss
 from ds4d.metrics import Lpips
-from ds4d.scene import DynamicGaussians, Resampling, has_root
+from ds4d.scene import DynamicGaussians, DynamicGuide, Resampling, has_root
 from ds4d.scene.lifetimes import without_dead
 from ds4d.shapes import nearest_neighbors
 from ds4d.training.births import find_deaths, find_newborn
@@ -48,6 +48,7 @@ class Trainer:
         seed: random seed.
         lpips: network of the loss `lpips`, which is left out without it.
         guide: loss that renders from cameras of its own, such as score distillation, if any.
+        dynamics: the dynamic share of the features, which guides growth, sampling and what is held still, if any.
         known_frame: for a scene that continues another one (`ds4d.training.continuation`), a frame that it shows
             already: the sampled times spread from there, and the canonical Gaussians stay as they are. None: the
             canonical Gaussians are trained, and the times spread from the middle frame.
@@ -66,6 +67,7 @@ class Trainer:
         *,
         lpips: Lpips | None = None,
         guide: ViewLoss | None = None,
+        dynamics: DynamicGuide | None = None,
         known_frame: int | None = None,
         new_gaussians: int = 0,
         ranks: Ranks | None = None,
@@ -78,7 +80,7 @@ class Trainer:
         self.video = video
         self.renderer = renderer
         self.config = config
-        self.guide = guide
+        self.guide, self.dynamics = guide, dynamics
         self.step = 0
         self.seconds = 0.0
         self.cameras = video.cameras.to(scene.device)
@@ -87,7 +89,7 @@ class Trainer:
         self._resized: dict[tuple[int, int], Cameras] = {}
         self.schedule = Schedule(config, video, scene.motion is not None, known_frame)
         self.generator = torch.Generator().manual_seed(seed)
-        self.sampler = Sampler(video.valid, self.generator)
+        self.sampler = Sampler(video.valid, self.generator, dynamics.frame_weights if dynamics else None)
         self.depths = DepthRefresh(scene, video, renderer, self.ranks)
         self.images = TrainingImages(video, scene.device, config.image_cache_bytes)
         self.view_correction = self._make_view_correction()
@@ -128,9 +130,9 @@ class Trainer:
             self.step += 1
             change = None
             if self._has_trained_gaussians and self.densification.is_due(self.step, total_steps):
-                change = self._resample(
-                    self.densification.densify_and_prune(self.scene.canonical(), self.generator, self.num_fixed)
-                )
+                factors = self.dynamics.growth(self.scene) if self.dynamics else None
+                about = (self.scene.canonical(), self.generator, self.num_fixed, factors)
+                change = self._resample(self.densification.densify_and_prune(*about))
             if self.num_fixed and self.step == self.schedule.births_step < total_steps:
                 change = self._revise_lifetimes() or change
             self.seconds += time.perf_counter() - began
@@ -259,10 +261,10 @@ class Trainer:
         """What the losses read of one batch; `batch` is that of the share on the device."""
         chosen = batch if self.images.is_resident else share.batch
         height, width = rendering.colors.shape[-2:]
-        times, views = _pairs(chosen)
+        times, views = chosen.pairs()
         target = self.images.batch(times, views, width, height)
         weights = self.images.weights(times, views, width, height)
-        times, views = _pairs(batch)
+        times, views = batch.pairs()
         if self.root is not None:
             # The more sides the video shows in turn, the less its generated views, which are guesses, count.
             unseen = 1 - (self.root.turn() / (2 * math.pi)).clamp(max=1)
@@ -270,6 +272,7 @@ class Trainer:
             weights = weights * torch.where(self._is_generated[views], trust, 1.0)[:, None, None, None]
         backgrounds = batch.backgrounds.flatten(0, 1)
         field = None if self.is_static_stage else self.scene.field
+        is_held = self.dynamics is not None and field is not None and self.config.losses.stillness > 0
         return LossInputs(
             colors=rendering.colors.flatten(0, 1),
             alphas=rendering.alphas.flatten(0, 1),
@@ -279,6 +282,7 @@ class Trainer:
             backgrounds=backgrounds,
             times=self.times[times],
             views=views,
+            still=self.dynamics.stillness(means, batch.times) if self.dynamics and is_held else [],
             spatial_planes=field.hexplane.spatial_planes() if field else [],
             temporal_planes=field.hexplane.temporal_planes() if field else [],
             canonical_means=self.scene.gaussians.means,
@@ -390,8 +394,3 @@ def _on_screen(rendering: Rendering) -> tuple[Tensor, Tensor, tuple[int, int]]:
     assert gradients is not None  # the renderer retains it
     height, width = rendering.colors.shape[-2:]
     return gradients, rendering.info["radii"], (width, height)
-
-
-def _pairs(batch: SampleBatch) -> tuple[Tensor, Tensor]:
-    """Frame and view index of each image of a batch."""
-    return batch.times[:, None].expand_as(batch.views).flatten(), batch.views.flatten()
