@@ -24,7 +24,7 @@ class TrainingConfig:
         times_per_step: times per step of the dynamic stage.
         views_per_time: views per time of the dynamic stage.
         views_at_full_size: views per time once images have their full size, the input view always among them, in fits
-            to generated views, which hold less detail than the input view; `views_per_time` of all if None.
+            to generated views, which hold less detail than the input view; by default `views_per_time` of all.
         temporal_curriculum: fraction of the dynamic stage in which the sampled times spread from the middle frame to
             the whole video, so that large motion is followed frame by frame; 0 samples all times from the start.
         low_resolution_fraction: fraction of each stage that is trained at half the image size.
