@@ -243,12 +243,12 @@ def test_the_console_is_clean(open_browser: Callable, viewer: Viewer, opened: Op
         page.wait_for(lambda image: np.ptp(image) > 100)
         for mode in ("points", "depth", "splats"):
             page.choose("show", mode)
-            page.page.wait_for_timeout(500)
+            page.page.wait_for_timeout(200)
         page.press("play")
-        page.page.wait_for_timeout(500)
+        page.page.wait_for_timeout(200)
         page.press("pause")
         page.choose("input view", opened.views.names[1])
-        page.page.wait_for_timeout(500)
+        page.page.wait_for_timeout(200)
     finally:
         page.page.close()
     # viser 1.1 gives the corners of its splats two coordinates, for which three.js finds no bounding sphere.
