@@ -131,8 +131,10 @@ class Trainer:
             change = None
             if self._has_trained_gaussians and self.densification.is_due(self.step, total_steps):
                 factors = self.dynamics.growth(self.scene) if self.dynamics else None
-                about = (self.scene.canonical(), self.generator, self.num_fixed, factors)
-                change = self._resample(self.densification.densify_and_prune(*about))
+                resampling = self.densification.densify_and_prune(
+                    self.scene.canonical(), self.generator, self.num_fixed, factors
+                )
+                change = self._resample(resampling)
             if self.num_fixed and self.step == self.schedule.births_step < total_steps:
                 change = self._revise_lifetimes() or change
             self.seconds += time.perf_counter() - began
