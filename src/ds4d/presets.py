@@ -41,7 +41,6 @@ def tiny() -> GenerateConfig:
             static_views=4,
             times_per_step=2,
             views_per_time=4,
-            views_at_full_size=2,
             densification=DensificationConfig(max_gaussians=6_000, every=50),
             optimizer=_QUICK,
         ),
