@@ -38,7 +38,8 @@ class Arguments:
         limit: time after which the test is stopped, seconds.
         steps: number of optimization steps of a fit, one in six of them static; by default the preset's.
         seed: seed of the choice of what is killed.
-        nodes: number of nodes of one CPU of a Ray cluster on this machine, which runs the fits; 0: none.
+        nodes: number of nodes of a Ray cluster on this machine, which runs the fits; 0: none.
+        cpus_per_node: number of CPUs of each of them.
     """
 
     folder: tyro.conf.Positional[Path]
@@ -49,6 +50,7 @@ class Arguments:
     steps: int | None = None
     seed: int = 0
     nodes: int = 0
+    cpus_per_node: int = 1
 
 
 def main(arguments: Arguments) -> None:
@@ -56,7 +58,7 @@ def main(arguments: Arguments) -> None:
     videos, out = arguments.folder / "videos", arguments.folder / "out"
     make_videos(videos, arguments.clips)
     steps = arguments.steps
-    cluster = Nodes(arguments.nodes) if arguments.nodes else None
+    cluster = Nodes(arguments.nodes, arguments.cpus_per_node) if arguments.nodes else None
     command = [
         *(sys.executable, "-m", "ds4d", "batch", str(videos), "-o", str(out), "--preset", "tiny", "--quiet"),
         *("--retries", "1000", "--timeout", "30", "--shard", "none"),
@@ -107,14 +109,15 @@ class Nodes:
     """A Ray cluster on this machine.
 
     Args:
-        count: number of nodes, each with one CPU.
+        count: number of nodes.
+        cpus: number of CPUs of each.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, cpus: int) -> None:
         os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
         from ray.cluster_utils import Cluster
 
-        self._options = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "memory": 3 * 2**30}
+        self._options = {"num_cpus": cpus, "object_store_memory": 80 * 2**20, "memory": cpus * 3 * 2**30}
         head = {**self._options, "include_dashboard": False}
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self._others = [self._cluster.add_node(**self._options) for _ in range(1, count)]

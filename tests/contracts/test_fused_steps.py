@@ -85,7 +85,8 @@ def test_steps_learn_what_those_of_the_tensor_form_do(
 @pytest.mark.parametrize("part", FUSED_PARTS)
 def test_a_part_is_on_where_it_is_asked_for_and_takes_single_precision(part: str, device: str) -> None:
     number = torch.zeros(1, device=device)
-    assert not is_fused(part, number)
+    with fused_parts():
+        assert not is_fused(part, number)
     with fused_parts(part):
         assert is_fused(part, number) and not is_fused(part, number.double(), number)
         assert not any(is_fused(other, number) for other in FUSED_PARTS if other != part)

@@ -16,9 +16,13 @@ from torch import Tensor
 
 from ds4d.core.notices import Degraded, notify
 
-FUSED_PARTS = ("hexplane", "fusion", "heads", "gaussians", "image_losses", "plane_losses", "rigidity", "density")
+FUSED_PARTS = (
+    *("hexplane", "fusion", "heads", "gaussians"),
+    *("image_losses", "plane_losses", "rigidity", "density", "adam"),
+)
 """What can run fused: reads of the HexPlane; TSSF's reads and softmax; trunk and heads of the field; activation of the
-moved Gaussians; l1, mse, ssim and mask; smoothness of the planes; rigidity; the sums that densification goes by."""
+moved Gaussians; l1, mse, ssim and mask; smoothness of the planes; rigidity; the sums that densification goes by; the
+optimizer."""
 
 # The parts that are on: those that `benchmarks/fused_parts.py` has found right and faster on a GPU.
 _ON: set[str] = set(FUSED_PARTS)

@@ -1,14 +1,16 @@
 """Adam with one learning rate per kind of parameter; its moments follow the Gaussians through densification."""
 
+import itertools
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
-from ds4d.core import check_ranges
+from ds4d.core import check_ranges, is_fused
 from ds4d.losses import ViewCorrection
 from ds4d.scene import DynamicGaussians, Resampling
+from ds4d.training.adam_cuda import FusedAdam
 
 _BETA1, _BETA2, _EPS = 0.9, 0.999, 1e-15
 
@@ -89,7 +91,8 @@ class SceneOptimizer:
         self.view_correction = view_correction
         self._num_fixed = num_fixed
         self.groups = _groups(scene, view_correction)
-        self._moments: dict[nn.Parameter, dict[str, Tensor]] = {}
+        self._moments: dict[nn.Parameter, _Moments] = {}
+        self._fused = FusedAdam(_BETA1, _BETA2, _EPS)
 
     def gradients(self) -> list[Tensor]:
         """The gradients of all parameters that have one, in one order."""
@@ -102,28 +105,23 @@ class SceneOptimizer:
             for parameter in self.scene.gaussians.parameters():
                 if parameter.grad is not None:  # without a gradient, Adam leaves a row as it is, bit for bit
                     parameter.grad[: self._num_fixed] = 0
-        for name, group in self.groups.items():
-            trained = [parameter for parameter in group if parameter.grad is not None]
-            moments = [self._moments_of(parameter) for parameter in trained]
-            # torch's function, not its class: that imports all of torch's compiler, a second or more of each start.
-            adam(
-                list[Tensor](trained),
-                [parameter.grad for parameter in trained if parameter.grad is not None],
-                [each["exp_avg"] for each in moments],
-                [each["exp_avg_sq"] for each in moments],
-                [],
-                [each["step"] for each in moments],
-                fused=True,
-                amsgrad=False,
-                beta1=_BETA1,
-                beta2=_BETA2,
-                lr=getattr(self.config, name).at(progress),
-                weight_decay=0.0,
-                eps=_EPS,
-                maximize=False,
-            )
-            for parameter in trained:
-                parameter.grad = None
+        trained = [
+            (parameter, parameter.grad, self._moments_of(parameter), getattr(self.config, name).at(progress))
+            for name, group in self.groups.items()
+            for parameter in group
+            if parameter.grad is not None
+        ]
+        for _, _, moments, _ in trained:
+            moments.step += 1
+        if is_fused("adam", *(parameter for parameter, *_ in trained)):
+            parameters, gradients, moments, rates = zip(*trained, strict=True)
+            means = [(each.exp_avg, each.exp_avg_sq) for each in moments]
+            self._fused.update(parameters, gradients, means, rates, [each.step for each in moments])
+        else:
+            for rate, updates in itertools.groupby(trained, key=lambda each: each[-1]):
+                _update(list(updates), rate)
+        for parameter, *_ in trained:
+            parameter.grad = None
 
     def drop(self, name: str) -> None:
         """Trains the parameters of a group no longer."""
@@ -137,14 +135,8 @@ class SceneOptimizer:
         self.scene.gaussians.resample(resampling)
         for name, parameter in self.scene.gaussians.named_parameters():
             self.groups[name] = [parameter]
-            old = moments[name]
-            if old is None:
-                continue
-            self._moments[parameter] = {"step": old["step"]}
-            for moment in ("exp_avg", "exp_avg_sq"):
-                rows = old[moment][resampling.sources].clone()
-                rows[resampling.is_new] = 0
-                self._moments[parameter][moment] = rows
+            if (old := moments[name]) is not None:
+                self._moments[parameter] = old.resampled(resampling)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Adam's moments by name."""
@@ -152,7 +144,8 @@ class SceneOptimizer:
             f"{name}.{i}.{key}": value
             for name, group in self.groups.items()
             for i, parameter in enumerate(group)
-            for key, value in self._moments.get(parameter, {}).items()
+            if parameter in self._moments
+            for key, value in self._moments[parameter].state_dict().items()
         }
 
     def load_state_dict(self, stored: dict[str, Tensor]) -> None:
@@ -164,18 +157,63 @@ class SceneOptimizer:
                 prefix = f"{name}.{i}."
                 state = {key[len(prefix) :]: value for key, value in stored.items() if key.startswith(prefix)}
                 if state:
-                    device = parameter.device
-                    self._moments[parameter] = {key: value.to(device, copy=True) for key, value in state.items()}
+                    means = (state[key].to(parameter.device, copy=True) for key in ("exp_avg", "exp_avg_sq"))
+                    self._moments[parameter] = _Moments(int(state["step"]), *means)
 
-    def _moments_of(self, parameter: nn.Parameter) -> dict[str, Tensor]:
-        """Number of steps, and running means of gradient and squared gradient, zero before the first step."""
+    def _moments_of(self, parameter: nn.Parameter) -> "_Moments":
         if parameter not in self._moments:
-            self._moments[parameter] = {
-                "step": torch.zeros((), device=parameter.device),
-                "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
-                "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
-            }
+            self._moments[parameter] = _Moments(0, torch.zeros_like(parameter), torch.zeros_like(parameter))
         return self._moments[parameter]
+
+
+@dataclass
+class _Moments:
+    """What Adam keeps of a parameter.
+
+    Attributes:
+        step: number of updates.
+        exp_avg: running mean of the gradient.
+        exp_avg_sq: running mean of its square.
+    """
+
+    step: int
+    exp_avg: Tensor
+    exp_avg_sq: Tensor
+
+    def resampled(self, resampling: Resampling) -> "_Moments":
+        """Those of the Gaussians that a resampling makes; new ones have means of 0."""
+        means = [mean[resampling.sources] for mean in (self.exp_avg, self.exp_avg_sq)]
+        for mean in means:
+            mean[resampling.is_new] = 0
+        return _Moments(self.step, *means)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All of it as tensors."""
+        return {"step": torch.tensor(float(self.step)), "exp_avg": self.exp_avg, "exp_avg_sq": self.exp_avg_sq}
+
+
+def _update(trained: list[tuple[nn.Parameter, Tensor, _Moments, float]], rate: float) -> None:
+    """One update of parameters that share a learning rate."""
+    parameters, gradients, moments, _ = (list(each) for each in zip(*trained, strict=True))
+    # One update less, and on the device: that is what torch counts up and reads.
+    steps = torch.tensor([float(each.step - 1) for each in moments]).to(parameters[0].device, non_blocking=True)
+    # torch's function, not its class: that imports all of torch's compiler, a second or more of each start.
+    adam(
+        parameters,
+        gradients,
+        [each.exp_avg for each in moments],
+        [each.exp_avg_sq for each in moments],
+        [],
+        list(steps.unbind()),
+        fused=True,
+        amsgrad=False,
+        beta1=_BETA1,
+        beta2=_BETA2,
+        lr=rate,
+        weight_decay=0.0,
+        eps=_EPS,
+        maximize=False,
+    )
 
 
 def _groups(scene: DynamicGaussians, view_correction: ViewCorrection | None) -> dict[str, list[nn.Parameter]]:

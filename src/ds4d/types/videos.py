@@ -8,13 +8,14 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from ds4d.core import map_on_threads
 from ds4d.types.cameras import Cameras
 from ds4d.types.checks import check_shape
 
 
 @runtime_checkable
 class Frames(Protocol):
-    """Random access to the RGBA images of a multi-view video, read on demand."""
+    """Random access to the RGBA images of a multi-view video, read on demand, also by several threads at once."""
 
     num_times: int
     num_views: int
@@ -171,8 +172,8 @@ class MultiViewVideo:
 
     def gather(self, times: Int[Tensor, " B"], views: Int[Tensor, " B"]) -> FrameBatch:
         """Images of B (time, view) pairs, on the CPU."""
-        pairs = zip(times.tolist(), views.tolist(), strict=True)
-        stack = np.stack([self.frames.read(time, view) for time, view in pairs])
+        pairs = list(zip(times.tolist(), views.tolist(), strict=True))
+        stack = np.stack(map_on_threads(lambda pair: self.frames.read(*pair), pairs))
         rgba = torch.from_numpy(stack).permute(0, 3, 1, 2).float() / 255
         return FrameBatch(rgba[:, :3], rgba[:, 3:])
 
