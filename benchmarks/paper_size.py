@@ -377,7 +377,7 @@ def attempt(args: argparse.Namespace, stage: str, budget: float, option: str) ->
     device = choose_device(args.device)
     if device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, max(0.01, (budget - CONTEXT_GB) * GB / total)), device)
+        torch.cuda.set_per_process_memory_fraction(min(1.0, max(0.01, (budget - CONTEXT_GB) * GB / total)))
     config = FIXES[stage][option](config_of(args, args.out / "weights"))
     video = first_frames(load_views(args.data, config.views), args.frames)
     meter, error = Meter(device), ""
@@ -416,13 +416,19 @@ def first_frames(video: MultiViewVideo, count: int) -> MultiViewVideo:
 
 
 def in_new_process(args: argparse.Namespace, stage: str, budget: float, option: str) -> Measured:
-    """One attempt in a process of its own; what ends it in any other way is its error."""
+    """One attempt in a process of its own; being killed, as by a system without memory, is its error.
+
+    Raises:
+        RuntimeError: it failed for a reason of its own, which says nothing of memory and stands on standard error.
+    """
     words = [sys.executable, __file__, *args.argv, "--stage", stage, "--budget", str(budget), f"--option={option}"]
     environment = {**os.environ, "DS4D_WEIGHTS": str((args.out / "weights").resolve())}
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, env=environment)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode < 0:
+        return Measured(stage, budget, option, {}, {}, {}, f"its process was ended by signal {-done.returncode}")
     if done.returncode or not lines:
-        return Measured(stage, budget, option, {}, {}, {}, f"its process ended with status {done.returncode}")
+        raise RuntimeError(f"{stage} failed with status {done.returncode}, not for memory: see above")
     return Measured(**json.loads(lines[-1]))
 
 

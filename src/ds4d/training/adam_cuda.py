@@ -60,7 +60,7 @@ class FusedAdam:
         now.view(np.float32)[:, 3] = np.sqrt(1 - self._betas[1] ** counts)
         there = _on_device(torch.from_numpy(now), parameters[0].device)
         owners = self._table[2]
-        numbers = (*self._betas, self._eps)
+        numbers = (*self._betas, *(1 - beta for beta in self._betas), self._eps)
         update[(len(owners),)](*self._table, there, there.view(torch.float32), *numbers, BLOCK=_VALUES)
 
 
