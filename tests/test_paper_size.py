@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -140,3 +141,16 @@ def test_fixes_are_tried_until_one_fits_and_nothing_is_measured_twice(
     assert benchmark.measure(args, stand_in) == found and ran == [("fit", 24, "")]
     assert [json.loads(line)["stage"] for line in path.read_text().splitlines()] == [each.stage for each in found]
     assert replace(found[0]) == benchmark.read_measured(path)[0]
+
+
+def test_a_process_that_fails_for_another_reason_than_memory_ends_the_command(
+    benchmark: ModuleType, tiny_args: argparse.Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(status: int):
+        return lambda words, **_: subprocess.CompletedProcess(words, status, stdout="")
+
+    monkeypatch.setattr(benchmark.subprocess, "run", ended(-9))
+    assert "signal 9" in benchmark.in_new_process(tiny_args, "views", 8.0, "").error
+    monkeypatch.setattr(benchmark.subprocess, "run", ended(1))
+    with pytest.raises(RuntimeError, match="views"):
+        benchmark.in_new_process(tiny_args, "views", 8.0, "")

@@ -113,7 +113,7 @@ class SceneOptimizer:
         ]
         for _, _, moments, _ in trained:
             moments.step += 1
-        if is_fused("adam", *(parameter for parameter, *_ in trained)):
+        if trained and is_fused("adam", trained[0][0]):  # all are of one type and on one device
             parameters, gradients, moments, rates = zip(*trained, strict=True)
             means = [(each.exp_avg, each.exp_avg_sq) for each in moments]
             self._fused.update(parameters, gradients, means, rates, [each.step for each in moments])
