@@ -19,16 +19,17 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("preset", "device", "seconds", "gibibytes"),
-    # docs/benchmarks.md: the minion's whole command on two cores; fits on a GPU (40 s), and five videos of 144 frames.
-    [("cpu", CPU, 277, 1.3), ("fast", GPU, 43, 2.2)],
+    ("preset", "frames", "size", "device", "seconds", "gibibytes"),
+    # docs/benchmarks.md: whole commands on two cores, the minion's and `make demo`'s; fits on a GPU (15 s), and five
+    # videos of 144 frames.
+    [("cpu", 32, 256, CPU, 137.7, 0.7), ("tiny", 16, 128, CPU, 34, 0.6), ("fast", 24, 256, GPU, 19, 2.2)],
 )
 def test_predictions_are_near_the_measurements(
-    two_cores, preset: str, device, seconds: float, gibibytes: float
+    two_cores, preset: str, frames: int, size: int, device, seconds: float, gibibytes: float
 ) -> None:
     config = PRESETS[preset]()
-    config = replace(config, views=replace(config.views, size=256))
-    forecast = predict_run(32, 7, config, device)
+    config = replace(config, views=replace(config.views, size=size))
+    forecast = predict_run(frames, 7, config, device)
     assert forecast.seconds == pytest.approx(seconds, rel=0.3)
     assert forecast.gibibytes == pytest.approx(gibibytes, rel=0.2)
 
@@ -48,6 +49,14 @@ def test_longer_videos_take_longer(two_cores, device) -> None:
     few, some, many = (predict_run(frames, 7, PRESETS["fast"](), device).seconds for frames in (8, 32, 128))
     assert few < some < many and many - some == pytest.approx(4 * (some - few))
     assert many > 1.1 * few
+
+
+def test_fewer_views_at_full_size_take_less(two_cores) -> None:
+    few, many = (
+        predict_run(32, 7, with_overrides(PRESETS["cpu"](), {"training.views_at_full_size": views}), CPU).seconds
+        for views in (2, 4)
+    )
+    assert few < many
 
 
 def test_predictions_are_printed_in_round_numbers() -> None:

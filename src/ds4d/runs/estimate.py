@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from ds4d.config import GenerateConfig
-from ds4d.training import divide_frames
+from ds4d.training import TrainingConfig, divide_frames
 
 _GAUSSIANS, _SIDE, _CORES = 16_000, 256, 2  # of the preset cpu, and of the machine that it was measured on
 _LOAD_SECONDS = 60  # that the average number of busy processes of the machine looks back
@@ -33,8 +33,8 @@ class _Cost:
     program: float
 
 
-_CPU = _Cost(view=0.045, image=0.0235, frame=0.08, program=1.25)  # preset cpu, two cores
-_GPU = _Cost(view=0.02, image=0.00145, frame=0.003, program=2.2)  # preset fast, one H200
+_CPU = _Cost(view=0.045, image=0.0198, frame=0.08, program=0.6)  # preset cpu, two cores
+_GPU = _Cost(view=0.02, image=0.00078, frame=0.003, program=2.2)  # preset fast, one H200
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def predict_run(frames: int, views: int, config: GenerateConfig, device: torch.d
 
     Args:
         frames: number of frames.
-        views: number of training views.
+        views: number of training views, all but the input view generated.
         config: settings of the run; where they leave the image size open, 512 pixels are assumed.
         device: device of the run; on the CPU, with as many threads as torch has now.
     """
@@ -74,16 +74,24 @@ def predict_run(frames: int, views: int, config: GenerateConfig, device: torch.d
     windows = 1
     if config.windows.mode == "on" or (config.windows.mode == "auto" and frames > config.windows.above):
         windows = len(divide_frames(frames, config.windows))
-    dynamic_images = windows * training.dynamic_steps * training.times_per_step * training.views_per_time
-    images = training.static_steps * training.static_views + dynamic_images
     rendered_frames = _VIDEOS * outputs.seconds * outputs.fps
     # Four times the pixels, or the Gaussians, cost about twice as much (docs/benchmarks.md).
-    fitting = images * cost.image * (side / _SIDE) * (training.densification.max_gaussians / _GAUSSIANS) ** 0.5
+    gaussians = (training.densification.max_gaussians / _GAUSSIANS) ** 0.5
+    fitting = _images(training, windows) * cost.image * (side / _SIDE) * gaussians
     rendering = rendered_frames * cost.frame * outputs.size / _VIDEO_SIDE
     preparing = frames * views * cost.view * (side / _SIDE) ** 2
     seconds = (preparing + fitting + rendering) / cores
     slowdown = _slowdown_by_others() if device.type == "cpu" else 1.0
     return Prediction(seconds, cost.program + 4 * frames * views * side**2 / 2**30, slowdown)
+
+
+def _images(training: TrainingConfig, windows: int) -> float:
+    """Number of images of full size that training takes as long as; one of half the size counts as half of it."""
+    small = training.low_resolution_fraction
+    static = training.static_steps * training.static_views * (1 - small / 2)
+    full = training.views_at_full_size or training.views_per_time
+    views = small * training.views_per_time / 2 + (1 - small) * full
+    return static + windows * training.dynamic_steps * training.times_per_step * views
 
 
 def _slowdown_by_others() -> float:
