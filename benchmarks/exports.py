@@ -3,8 +3,8 @@
     python benchmarks/exports.py RUN
 
 The Gaussians of the middle frame are written, read back and rendered from four sides at 512 px; so are all frames of a
-.splat4d, of which four are rendered (extras `splat4d` and `spz`). Videos of one orbit are written and decoded. Errors
-are PSNR in dB against the renderings of the run itself.
+.splat4d and of a .4dgs, of which four are rendered (extras `splat4d`, `4dgs` and `spz`). Videos of one orbit are
+written and decoded. Errors are PSNR in dB against the renderings of the run itself.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from PIL import Image
 from ds4d.export import (
     export_scene,
     read_compressed_ply,
+    read_fourdgs,
     read_ply,
     read_sog,
     read_splat,
@@ -69,14 +70,15 @@ def _four_sides(scene: DynamicGaussians) -> Cameras:
 def _clips(scene: DynamicGaussians, folder: Path) -> dict[str, dict[str, float | str]]:
     count, cameras = len(scene.timeline.times), _four_sides(scene)
     times = torch.linspace(0, scene.timeline.times[-1], count)
-    (path,) = export_scene(scene, folder / "clip.splat4d", times=times)
-    read = transform_gaussians(scene.world, read_splat4d(path).frames)
-    truth, found = [], []
-    for index in torch.linspace(0, count - 1, 4).round().long().tolist():
-        truth.append(_render(scene.raw_at(times[index : index + 1]).at_time(0), cameras))
-        found.append(_render(read.at_time(index), cameras))
-    db = _decibels(torch.cat(found), torch.cat(truth))
-    return {"splat4d": {"frames": count, "bytes": path.stat().st_size, "db": db}}
+    chosen = torch.linspace(0, count - 1, 4).round().long().tolist()
+    truth = torch.cat([_render(scene.raw_at(times[i : i + 1]).at_time(0), cameras) for i in chosen])
+    metrics = {}
+    for name, read in {"splat4d": read_splat4d, "4dgs": read_fourdgs}.items():
+        (path,) = export_scene(scene, folder / f"clip.{name}", times=times)
+        frames = transform_gaussians(scene.world, read(path).frames)
+        found = torch.cat([_render(frames.at_time(index), cameras) for index in chosen])
+        metrics[name] = {"frames": count, "bytes": path.stat().st_size, "db": _decibels(found, truth)}
+    return metrics
 
 
 def _frames(scene: DynamicGaussians, folder: Path) -> dict[str, dict[str, float | str]]:

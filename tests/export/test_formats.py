@@ -36,6 +36,8 @@ def skip_without_extra(name: str) -> None:
         pytest.importorskip("gaussforge", reason="needs the extra `spz`")
     if name == "usd":
         pytest.importorskip("pxr", reason="needs the extra `usd`")
+    if name == "4dgs":
+        pytest.importorskip("fourdgs", reason="needs the extra `4dgs`")
     if name == "splat4d":
         try:
             _find_encoder("the test")

@@ -8,6 +8,8 @@ from ds4d.export.formats import choose_format as choose_format
 from ds4d.export.formats import export_paths as export_paths
 from ds4d.export.formats import export_scene as export_scene
 from ds4d.export.formats import infer_format as infer_format
+from ds4d.export.fourdgs import read_fourdgs as read_fourdgs
+from ds4d.export.fourdgs import write_fourdgs as write_fourdgs
 from ds4d.export.gltf import write_gltf as write_gltf
 from ds4d.export.html import write_html as write_html
 from ds4d.export.manifest import MANIFEST as MANIFEST

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ds4d.core import tracked
 from ds4d.export.compressed_ply import write_compressed_ply
+from ds4d.export.fourdgs import write_fourdgs
 from ds4d.export.gltf import write_gltf
 from ds4d.export.html import write_html
 from ds4d.export.manifest import MANIFEST, describe_sequence, frame_rate, write_manifest
@@ -107,6 +108,14 @@ FORMATS = {
         per_frame=False,
         about="animated Gaussians within error bounds, one small file",
         options=("up",),
+    ),
+    "4dgs": ExportFormat(
+        write_fourdgs,
+        (".4dgs",),
+        per_frame=False,
+        about="keyframes and changes of Gaussians with identities, one file",
+        options=("up",),
+        up="y",
     ),
     "tracks": ExportFormat(
         write_tracks,

@@ -97,7 +97,7 @@ def check_finite(raw: RawGaussians, where: str) -> None:
             raise ValueError(f"{where}: {name} must be finite, got {bad} values that are NaN or infinite.")
 
 
-def byte_logits(opacities: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
+def byte_logits(opacities: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch N"]:
     """Finite logits of opacities that were rounded to bytes, 0 and 1 included."""
     return opacities.clamp(_MIN_OPACITY, 1 - _MIN_OPACITY).logit()
 
