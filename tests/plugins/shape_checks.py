@@ -56,11 +56,11 @@ def _checked(fn: Any = None, *, typechecker: Callable) -> Any:
     return checking
 
 
-def _check_once(fn: Callable, typechecker: Callable) -> Callable:
+def _check_once(fn: FunctionType, typechecker: Callable) -> Callable:
     hints = fn.__annotations__
     if not hints:
         return fn
-    target = fn
+    target: Any = fn
     if inspect.isgeneratorfunction(fn) or any(
         isinstance(hint, str) or "ForwardRef" in repr(hint) for hint in hints.values()
     ):
@@ -116,7 +116,7 @@ def _checked_inner(fn: Callable, key: tuple[Any, ...]) -> Callable:
     """
     made = _INNER.get(key)
     if made is None:
-        made = beartype.beartype(fn)
+        made: Any = beartype.beartype(fn)
         if made is fn or not {_FUNCTION, _MESSAGES} <= (made.__kwdefaults__ or {}).keys():
             return made
         made = _INNER[key] = _copy(made, None)  # which keeps nothing alive of this call
