@@ -11,6 +11,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 COMPILED := .venv/.compiled
 
+# The tests start some hundred processes: each would compile all sources again if the environment forbade to keep that.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: test drill demo format clean
 
 test: $(READY)

@@ -116,12 +116,16 @@ def test_paths_exist(page: str) -> None:
     assert not missing
 
 
-SOURCES = "\n".join(
-    path.read_text(encoding="utf-8")
-    for folder in (SRC, ROOT / "tests", ROOT / "benchmarks", ROOT / "examples")
-    for path in sorted(folder.rglob("*"))
-    if path.suffix in {".py", ".js", ".html"} and path != Path(__file__).resolve()
-)
+@cache
+def words_of_sources() -> set[str]:
+    """All identifiers and other words of the sources, tests, benchmarks and examples."""
+    texts = (
+        path.read_text(encoding="utf-8")
+        for folder in (SRC, ROOT / "tests", ROOT / "benchmarks", ROOT / "examples")
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in {".py", ".js", ".html"} and path != Path(__file__).resolve()
+    )
+    return {word for text in texts for word in re.findall(r"\w+", text)}
 
 
 @each_current_page
@@ -129,7 +133,7 @@ def test_names_exist(page: str) -> None:
     """Every identifier in code style occurs somewhere in the sources, part by part."""
     names = [span for span in code_spans(page) if re.fullmatch(r"[A-Za-z_][\w.]*(\(\))?", span)]
     parts = {part for name in names for part in name.removesuffix("()").split(".") if part}
-    missing = sorted(part for part in parts if not re.search(rf"(?<!\w){re.escape(part)}(?!\w)", SOURCES))
+    missing = sorted(parts - words_of_sources())
     assert not [name for name in missing if name not in EXTERNAL]
 
 

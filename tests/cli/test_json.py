@@ -37,16 +37,22 @@ def table(title: str) -> dict[str, str]:
     return dict(rows)
 
 
+@pytest.fixture(scope="module")
+def scores(sample_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The scores of the sample against itself; not to be written into."""
+    folder, config = tmp_path_factory.mktemp("scored") / "scores", ProtocolConfig(frames=1, metrics=("psnr",))
+    write_scores(folder, run_protocol("views", sample_folder, sample_folder, config, torch.device("cpu")), [])
+    return folder
+
+
 @pytest.fixture
 def argv(
-    run: Path, sample_folder: Path, quick: list[str], tmp_path: Path, creature_mesh: trimesh.Trimesh
+    run: Path, sample_folder: Path, scores: Path, quick: list[str], tmp_path: Path, creature_mesh: trimesh.Trimesh
 ) -> dict[str, list[object]]:
     """Quick arguments of each command."""
-    video, scores = sample_folder / "front.mp4", tmp_path / "scores"
-    config = ProtocolConfig(frames=1, metrics=("psnr",))
+    video = sample_folder / "front.mp4"
     creature_mesh.export(tmp_path / "mesh.ply")
     (tmp_path / "rows.csv").write_text(f"input,size\n{video},32\n")
-    write_scores(scores, run_protocol("views", sample_folder, sample_folder, config, torch.device("cpu")), [])
     return {
         "check": [video, "--size", 48, "-o", tmp_path / "out"],
         "multiview": [video, "-o", tmp_path / "out", "--size", 32, "--frames", 2],

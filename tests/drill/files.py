@@ -326,7 +326,8 @@ def attack_names(bench: Bench, random: Random, number: int) -> None:
     commands = [
         ["check", path], ["report", path],
         ["render", bench.run, "--azimuth", "0", "-o", path, "--size", "16", "--seconds", "0.1"],
-        ["export", bench.run, "-o", path], ["eval", path], ["multiview", path, "-o", bench.folder / "mv"],
+        ["export", bench.run, "-o", path], ["eval", path],
+        ["multiview", path, "-o", bench.folder / "mv", "--size", "48"],
     ]  # fmt: skip
     words = commands[random.randrange(len(commands))]
     code, text = call(words)

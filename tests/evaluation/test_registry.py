@@ -64,7 +64,7 @@ class Statistics(nn.Module):
         return nn.functional.pad(features, (0, 400 - features.shape[1]))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def networks(lpips: Lpips) -> dict[str | None, Any]:
     """A network for each metric that needs one; LPIPS's own with random weights."""
     stand_in = Statistics().requires_grad_(False)

@@ -6,7 +6,9 @@ from ds4d.lift_training import PosedModel
 from ds4d.lift_training.model_pool import ModelPool
 
 
-def sphere(name: str = "sphere", *, stretch: tuple[float, float, float] = (1, 1, 1), poses: int = 1) -> PosedModel:
+def sphere(
+    name: str = "sphere", *, stretch: tuple[float, float, float] = (1, 1, 1), poses: int = 1, count: int = 16_000
+) -> PosedModel:
     """A ball of radius 1, red where z > 0 and blue elsewhere; in further poses it is smaller."""
     rows, columns = np.meshgrid(np.linspace(0, np.pi, 41), np.linspace(0, 2 * np.pi, 81), indexing="ij")
     points = np.stack((np.sin(rows) * np.sin(columns), np.cos(rows), np.sin(rows) * np.cos(columns)), -1)
@@ -17,7 +19,6 @@ def sphere(name: str = "sphere", *, stretch: tuple[float, float, float] = (1, 1,
     vertices = points.reshape(-1, 3) * np.array(stretch)
     a, b, c = (vertices[faces[:, i]] for i in range(3))
     areas = np.linalg.norm(np.cross(b - a, c - a), axis=1)
-    count = 16_000
     chosen = np.searchsorted(np.cumsum(areas) / areas.sum(), (np.arange(count) + 0.5) / count).clip(0, len(faces) - 1)
     rng = np.random.default_rng(0)
     u, v = rng.random(count), rng.random(count)
@@ -37,11 +38,21 @@ def sphere(name: str = "sphere", *, stretch: tuple[float, float, float] = (1, 1,
     )
 
 
+def _pool(count: int) -> ModelPool:
+    models = [sphere(count=count), sphere("flat", stretch=(1, 0.7, 0.4), poses=2, count=count)]
+    return ModelPool(models, ["ball", "flat"], torch.device("cpu"))
+
+
 @pytest.fixture(scope="session")
 def pool() -> ModelPool:
     """A ball, and a flat one in two poses."""
-    models = [sphere(), sphere("flat", stretch=(1, 0.7, 0.4), poses=2)]
-    return ModelPool(models, ["ball", "flat"], torch.device("cpu"))
+    return _pool(16_000)
+
+
+@pytest.fixture(scope="session")
+def coarse_pool() -> ModelPool:
+    """The same of fewer points, enough for images of 32 pixels."""
+    return _pool(6_000)
 
 
 @pytest.fixture(scope="session")

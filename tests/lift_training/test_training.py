@@ -105,11 +105,11 @@ def test_scales_learn_the_size_of_the_errors_and_depths_nothing_from_them() -> N
     assert log_scale.grad is not None and log_scale.grad.abs().max() < 1e-6  # 0.1 is the most likely scale
 
 
-def test_training_lowers_the_loss_and_continues(pool: ModelPool, settings: TrainSettings) -> None:
+def test_training_lowers_the_loss_and_continues(coarse_pool: ModelPool, settings: TrainSettings) -> None:
     settings = replace(
         settings, images=480, batch=8, every=10, learning_rate=2e-3, cooldown=0.0, warps=WarpSettings(0.0)
     )
-    trainer = Trainer(settings, pool)
+    trainer = Trainer(settings, coarse_pool)
     steps = list(trainer.run())
     assert [step.images for step in steps] == [80, 160, 240, 320, 400, 480]
     assert steps[-1].loss < 0.8 * steps[0].loss
@@ -118,24 +118,24 @@ def test_training_lowers_the_loss_and_continues(pool: ModelPool, settings: Train
     )
     trainer.save_state(state_path(settings.out))
     save_network(settings.out, trainer.average, {"images": trainer.images})
-    resumed = Trainer(replace(settings, images=80, resume=True), pool)
+    resumed = Trainer(replace(settings, images=80, resume=True), coarse_pool)
     assert resumed.images == 480
     for before, after in zip(trainer.network.parameters(), resumed.network.parameters(), strict=True):
         assert torch.equal(before, after)
     assert list(resumed.run())[-1].images == 560
 
 
-def test_equal_seeds_train_equal_networks(pool: ModelPool, settings: TrainSettings) -> None:
+def test_equal_seeds_train_equal_networks(coarse_pool: ModelPool, settings: TrainSettings) -> None:
     def trained(seed: int) -> torch.Tensor:
-        trainer = Trainer(replace(settings, images=16, seed=seed), pool)
+        trainer = Trainer(replace(settings, images=16, seed=seed), coarse_pool)
         list(trainer.run())
         return torch.cat([p.detach().flatten() for p in trainer.network.parameters()])
 
     assert torch.equal(trained(0), trained(0)) and not torch.equal(trained(0), trained(1))
 
 
-def test_dropout_is_for_training_alone(pool: ModelPool, settings: TrainSettings) -> None:
-    trainer = Trainer(replace(settings, dropout=0.5), pool)
+def test_dropout_is_for_training_alone(coarse_pool: ModelPool, settings: TrainSettings) -> None:
+    trainer = Trainer(replace(settings, dropout=0.5), coarse_pool)
     for network in (trainer.network, trainer.average):  # the last layers begin as zeros
         for parameter in network.parameters():
             torch.nn.init.normal_(parameter, std=0.05, generator=torch.Generator().manual_seed(0))
@@ -144,9 +144,11 @@ def test_dropout_is_for_training_alone(pool: ModelPool, settings: TrainSettings)
     assert torch.equal(trainer.average(inputs), trainer.average(inputs))
 
 
-def test_validation_of_a_ball(pool: ModelPool, settings: TrainSettings) -> None:
+def test_validation_of_a_ball(coarse_pool: ModelPool, settings: TrainSettings) -> None:
     batches = list(
-        validation_images(pool, 2, 32, settings.cameras, replace(settings.appearance, pattern=0.0, repaint=0.0), seed=0)
+        validation_images(
+            coarse_pool, 2, 32, settings.cameras, replace(settings.appearance, pattern=0.0, repaint=0.0), seed=0
+        )
     )
     figures = validate(None, batches)
     assert figures["front"] < 0.25 and figures["normal"] < 45 and figures["iou"] > 0.5
@@ -173,13 +175,15 @@ def test_a_folder_is_trained_on_and_what_is_unreadable_is_listed(
         train(replace(settings, resume=True, network=replace(TINY, half_channels=24)), report=lines.append)
 
 
-def test_a_network_is_continued_with_more_blocks_from_where_it_was(pool: ModelPool, settings: TrainSettings) -> None:
-    trainer = Trainer(settings, pool)
+def test_a_network_is_continued_with_more_blocks_from_where_it_was(
+    coarse_pool: ModelPool, settings: TrainSettings
+) -> None:
+    trainer = Trainer(settings, coarse_pool)
     list(trainer.run())
     save_network(settings.out, trainer.average, {"images": trainer.images})
     trainer.save_state(state_path(settings.out))
     deeper = replace(settings, resume=True, network=replace(settings.network, depth=settings.network.depth + 2))
-    resumed = Trainer(deeper, pool)
+    resumed = Trainer(deeper, coarse_pool)
     inputs = trainer.draw().inputs
     with torch.no_grad():
         before, after = read_network(settings.out).network(inputs), resumed.network(inputs)
@@ -187,7 +191,7 @@ def test_a_network_is_continued_with_more_blocks_from_where_it_was(pool: ModelPo
     assert list(resumed.run())[-1].images == 2 * trainer.images
     save_network(settings.out, resumed.average, {"images": resumed.images})
     with pytest.raises(ValueError, match="network"):
-        Trainer(replace(settings, resume=True), pool)
+        Trainer(replace(settings, resume=True), coarse_pool)
 
 
 def test_a_training_that_is_cut_short_is_continued_from_its_last_saving(models: Path, settings: TrainSettings) -> None:

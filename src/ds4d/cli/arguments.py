@@ -48,6 +48,7 @@ class CommandLine(Generic[T]):
     renamed: Mapping[str, str] = field(default_factory=dict)
     flat: frozenset[str] = frozenset()
     fixed: frozenset[str] = frozenset()
+    _latest: list[Any] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def parse(self, argv: Sequence[str], **defaults: Any) -> T:
         """Parses arguments.
@@ -97,6 +98,13 @@ class CommandLine(Generic[T]):
 
     def option_type(self, shown: frozenset[str] = frozenset(), **defaults: Any) -> type:
         """The dataclass that tyro reads; help is limited to the fields in `shown` if there are any."""
+        asked = (shown, defaults)
+        if self._latest and self._latest[0] == asked:  # as for all rows of a batch
+            return self._latest[1]
+        self._latest[:] = asked, self._option_type(shown, defaults)
+        return self._latest[1]
+
+    def _option_type(self, shown: frozenset[str], defaults: Mapping[str, Any]) -> type:
         kind = option_type(self.arguments, Groups(self.renamed, self.flat, self.fixed, shown), defaults=defaults)
         output: Any = option_type(ConsoleOptions, Groups())
         marks = tyro.conf.arg(name="", help="")

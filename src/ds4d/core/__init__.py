@@ -1,5 +1,6 @@
 """Progress, notices, threads, devices, versions, memory, and settings to and from JSON."""
 
+from ds4d.core.adam import Adam as Adam
 from ds4d.core.allocator import freed_memory_kept as freed_memory_kept
 from ds4d.core.config_io import check_choices as check_choices
 from ds4d.core.config_io import check_ranges as check_ranges

@@ -13,6 +13,8 @@ from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from ds4d.core import Adam
+
 _RATE = 0.01  # of Adam
 
 
@@ -68,21 +70,20 @@ def align_points(
     shifts = torch.zeros(len(starts), 3, requires_grad=True)
     sixes = torch.eye(3)[:2].reshape(1, 6).repeat(len(starts), 1).requires_grad_()
     scales = torch.ones(len(starts), 1 if config.uniform_scale else 3, requires_grad=True)
-    optimizer = torch.optim.Adam([shifts, sixes, scales], lr=_RATE)
+    optimizer = Adam([shifts, sixes, scales])
     best: Pose | None = None
     for _ in range(config.steps):
         with torch.enable_grad():
             rotations = starts @ _rotations(sixes)
             moved = (scales[:, None] * ours) @ rotations + shifts[:, None]
             distances = torch.stack([_squared_chamfer(each, theirs, tree) for each in moved])
-            optimizer.zero_grad()
             distances.mean().backward()
         values = distances.tolist()
         least = values.index(min(values))
         if best is None or values[least] < best.distance:
             parts = (scales[least].expand(3), rotations[least], shifts[least])
             best = Pose(*(part.detach().double().numpy().copy() for part in parts), values[least])
-        optimizer.step()
+        optimizer.step(_RATE)
     assert best is not None, "at least one step"
     return best
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ds4d.core import tracked
+from ds4d.core import Adam, tracked
 from ds4d.shapes.registration.match_score import MatchScore, score_match
 from ds4d.shapes.registration.poses import Poses
 from ds4d.shapes.registration.targets import Targets, shows_distance, views_as_times
@@ -40,20 +40,17 @@ def refine_poses(
     shifts = poses.shifts.clone().requires_grad_()
     viewmats = targets.cameras.viewmats
     along = torch.zeros(3) if shows_distance(targets.cameras) else viewmats[0, 2, :3]
-    optimizer = torch.optim.Adam([quats, log_scales, shifts], lr=rate, betas=(0.8, 0.95))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _LR_DECAY ** (step / _STEPS))
+    optimizer = Adam([quats, log_scales, shifts], beta1=0.8, beta2=0.95)
 
     def current() -> Poses:
         moved = shifts - poses.shifts
         held = shifts - (moved @ along)[..., None] * along
         return Poses(quats, poses.mirrored, log_scales.exp(), held)
 
-    for _ in tracked(range(_STEPS), "registering the shape"):
-        optimizer.zero_grad()
+    for step in tracked(range(_STEPS), "registering the shape"):
         errors = _image_errors(_render(current(), shape, targets, renderer), targets, colored=colored)
         errors.sum().backward()
-        optimizer.step()
-        schedule.step()
+        optimizer.step(rate * _LR_DECAY ** (step / _STEPS))
     with torch.no_grad():
         refined = replace(current(), quats=quats.detach())
         rendering = _render(refined, shape, targets, renderer)
