@@ -38,6 +38,9 @@ class VideoConfig:
             as parts of the object, or (auto) remove them if the background is colorful or if they open to it in some
             frame, as the gap under an arm does.
         keep: keep the largest connected object or all objects.
+        stabilize: align the frames of a camera that is held by hand by the background around the object. Auto does so
+            where there is a background that mattes or masks leave out and the package scikit-image is installed; on
+            says so if it cannot be done, too.
     """
 
     start: float = 0.0
@@ -54,6 +57,7 @@ class VideoConfig:
     ignore: Path | None = None
     holes: Holes = "auto"
     keep: Literal["largest", "all"] = "largest"
+    stabilize: Literal["auto", "on", "off"] = "auto"
 
     def __post_init__(self) -> None:
         check_ranges(self, start="[0, inf)", size="[16, 4096]", fill="(0, 1]")

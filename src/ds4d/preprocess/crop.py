@@ -59,11 +59,13 @@ class VideoCrop:
         box: the square that was cropped.
         viewmat: world-to-camera matrix of the video's camera in world space, 4 x 4.
         K: intrinsics of that camera for the cropped images, 3 x 3, in pixels.
+        alignment: how frames were aligned before they were cropped (`Stabilization.matrices`); none if they were not.
     """
 
     box: CropBox
     viewmat: tuple[tuple[float, ...], ...]
     K: tuple[tuple[float, ...], ...]
+    alignment: tuple[tuple[tuple[float, ...], ...], ...] = ()
 
 
 def foreground_crop_box(images: Sequence[UInt8[np.ndarray, "h w 4"]], video: Size, size: int, fill: float) -> CropBox:

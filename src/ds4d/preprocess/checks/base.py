@@ -11,9 +11,11 @@ from jaxtyping import Bool, Float, UInt8
 from ds4d.core import ArrayList
 from ds4d.io import Size, reduced_size, resize_premultiplied
 from ds4d.preprocess.crop import CropBox
+from ds4d.preprocess.hidden import Borders
 from ds4d.preprocess.matting import Mattes
 from ds4d.preprocess.objects import OPAQUE
 from ds4d.preprocess.raw_video import VideoInfo
+from ds4d.preprocess.stabilization import Stabilization
 
 _THUMBNAIL_SIDE = 96  # longer side of the images that whole frames are compared at, pixels
 
@@ -48,6 +50,9 @@ class CheckContext:
         mattes: foreground of each frame, without what was removed from it.
         removed: by frame, area of the removed objects as a fraction of the kept object's area.
         crop: the crop around the foreground; None if all mattes are empty.
+        borders: alpha of the mattes along each side of the video as it was filmed, by the name of the side.
+        stabilization: how the frames were aligned; None if `--stabilize` is off.
+        must_stabilize: whether `--stabilize` is on.
     """
 
     video: VideoInfo
@@ -55,6 +60,9 @@ class CheckContext:
     mattes: Mattes
     removed: tuple[float, ...]
     crop: CropBox | None
+    borders: Borders
+    stabilization: Stabilization | None = None
+    must_stabilize: bool = False
 
     @property
     def seconds(self) -> tuple[float, ...]:

@@ -10,6 +10,7 @@ from scipy.ndimage import distance_transform_edt
 
 from ds4d.preprocess.checks.base import CheckContext, Finding, describe_frames
 from ds4d.preprocess.components import dilate
+from ds4d.preprocess.stabilization import Stabilization
 
 _MIN_FRAMES = 8
 _STILL = 0.5  # levels of 255, mean over the object
@@ -144,18 +145,43 @@ def _outline_motion(masks: Sequence[Bool[np.ndarray, "H W"]], side: float) -> Fl
     return np.array(motion)
 
 
+def stabilized(context: CheckContext) -> Finding | None:
+    """Tells that the frames of a moving camera were aligned, or why they were not although it was asked for."""
+    found = context.stabilization
+    if found is None:
+        return None
+    if found.matrices:
+        return Finding(
+            "stabilized",
+            "note",
+            f"The camera moves: the frames were aligned by their background, by up to {found.shift:.1f} pixels.",
+            "To leave them as they are, add --stabilize off.",
+        )
+    if not (found.reason and context.must_stabilize):
+        return None
+    return Finding(
+        "not_stabilized",
+        "warning",
+        f"The frames could not be aligned, and are left as they are: {_why_not_aligned(found, context)}.",
+        "Leave --stabilize out, or use a part of the video with --start and --end.",
+    )
+
+
 def moving_camera(context: CheckContext) -> Finding | None:
-    """Finds a moving background, where there is one to be seen, and an object whose size changes much."""
-    if context.mattes.method in ("model", "masks") and len(context.seconds) > 1:
+    """Finds a moving background that frames were not aligned by, and an object whose size changes much."""
+    found = context.stabilization
+    is_known = found is not None and not found.reason  # it stands still, or does so now
+    if context.mattes.method in ("model", "masks") and len(context.seconds) > 1 and not is_known:
         changes = np.stack([np.abs(step[..., :3]).mean(axis=-1) for step in _differences(context.thumbnails)])
         near = np.stack([dilate(alpha > 0, 2) for alpha in context.matte_thumbnails[..., 3]])
         background = ~(near[1:] | near[:-1])
         if background.any() and float(np.median(changes[background])) > _SHAKE:
+            why = "" if found is None else f" Frames were not aligned: {_why_not_aligned(found, context)}."
             return Finding(
                 "moving_camera",
                 "warning",
                 "The camera moves: the background changes from frame to frame.",
-                "The camera is assumed to be static. Record from a tripod.",
+                f"The camera is assumed to be static.{why} Record from a tripod.",
             )
     lengths = np.sqrt(context.coverage[context.coverage > 0])
     if len(lengths) and lengths.max() > _ZOOM * lengths.min():
@@ -168,6 +194,18 @@ def moving_camera(context: CheckContext) -> Finding | None:
             "with --start and --end.",
         )
     return None
+
+
+def _why_not_aligned(found: Stabilization, context: CheckContext) -> str:
+    """Its reason in words."""
+    when = "" if found.time is None else f" at {context.seconds[found.time]:.2f} s"
+    return {
+        "package": "scikit-image is not installed (pip install 'ds4d[stabilize]')",
+        "background": "the background shows nothing to align them by",
+        "texture": f"the background has too little texture{when}",
+        "matches": f"too little of the background is found again{when}",
+        "distance": f"the camera moves too far{when}",
+    }[found.reason]
 
 
 def _differences(images: UInt8[np.ndarray, "T h w 4"]) -> Iterator[Float[np.ndarray, "h w 4"]]:
