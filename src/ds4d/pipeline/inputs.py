@@ -39,6 +39,7 @@ from ds4d.multiview import (
     without_cuts,
 )
 from ds4d.preprocess import CropBox, Finding, VideoConfig, VideoCrop, load_video
+from ds4d.preprocess.stabilization import Matrix
 from ds4d.shapes import read_points
 from ds4d.types import Frames, GeneratedViews, MultiViewVideo, PointCloud, Similarity, Video
 
@@ -56,6 +57,7 @@ class TrainingInput:
         points: surface points of the object in the middle frame, if the view generator knows its shape.
         crop: crop of the input video that the frames show; None for a folder of views.
         findings: results of the checks of an input video, the most severe first; None for a folder of views.
+        alignment: how the frames of an input video were aligned (`Stabilization.matrices`); none if they were not.
     """
 
     video: MultiViewVideo
@@ -64,6 +66,7 @@ class TrainingInput:
     points: PointCloud | None = None
     crop: CropBox | None = None
     findings: tuple[Finding, ...] | None = None
+    alignment: tuple[Matrix, ...] = ()
 
     @property
     def video_crop(self) -> VideoCrop | None:
@@ -72,7 +75,7 @@ class TrainingInput:
             return None
         cameras = self.video.cameras
         viewmat, K = (tuple(map(tuple, matrix[0, 0].tolist())) for matrix in (cameras.viewmats, cameras.Ks))
-        return VideoCrop(self.crop, viewmat, K)
+        return VideoCrop(self.crop, viewmat, K, self.alignment)
 
 
 def read_input(
@@ -136,7 +139,7 @@ def _read_video(path: Path, config: GenerateConfig, device: torch.device, make_v
     check_masks(generated.video)
     if loaded.weights is not None:
         generated = replace(generated, video=with_weights_of_input(generated.video, loaded.weights))
-    return replace(generated, crop=loaded.crop, findings=loaded.findings)
+    return replace(generated, crop=loaded.crop, findings=loaded.findings, alignment=loaded.alignment)
 
 
 def _add_views(video: MultiViewVideo, config: GenerateConfig, device: torch.device, make_views: bool) -> TrainingInput:
