@@ -51,12 +51,15 @@ class TransformsFrame:
     height: int
 
 
-def read_transforms(path: str | Path, *, size: tuple[int, int] | None = None) -> list[TransformsFrame]:
+def read_transforms(
+    path: str | Path, *, size: tuple[int, int] | None = None, needs_time: bool = True
+) -> list[TransformsFrame]:
     """Reads the frames of a transforms file, in its order; the images need not exist.
 
     Args:
         path: path of the transforms file.
         size: (width, height) in pixels of frames with neither `w` and `h` nor an image.
+        needs_time: whether each frame must have a time; if not, those without have None.
 
     Raises:
         ValueError: the file is missing or not JSON, or a frame lacks a key, has a time outside [0, 1], a matrix that is
@@ -74,8 +77,11 @@ def read_transforms(path: str | Path, *, size: tuple[int, int] | None = None) ->
         if not isinstance(frame, dict):
             raise ValueError(f"{path}: frames[{index}] must be an object with keys, got {frame!r}.")
         where = f"{path}: frames[{index}]"
+        keys = {**content, **frame}
+        if not needs_time:
+            keys.setdefault("time", None)
         try:
-            read.append(_read_frame({**content, **frame}, path.parent, where, size))
+            read.append(_read_frame(keys, path.parent, where, size))
         except KeyError as error:
             raise ValueError(f"{where} must have the key {error}. Export the cameras again, with times.") from error
     return read
@@ -103,7 +109,7 @@ def _read_frame(keys: dict[str, Any], folder: Path, where: str, size: tuple[int,
         image=image,
         view=None if keys.get("view") is None else str(keys["view"]),
         frame=None if keys.get("frame") is None else _index(keys, where),
-        time=_time(keys, where),
+        time=None if keys["time"] is None else _time(keys, where),
         viewmat=opengl_to_opencv(_camera_to_world(keys["transform_matrix"], where)).float(),
         K=_intrinsics(keys, width, height, where),
         width=width,
