@@ -33,7 +33,7 @@ class TransformsFrame:
         image: path of the image, which need not exist.
         view: name of the camera, if the file states one.
         frame: index of the frame, if the file states one.
-        time: time in [0, 1].
+        time: time in [0, 1]; NaN if the file states none.
         viewmat: world-to-camera matrix, OpenCV axes, in the file's world.
         K: intrinsics in pixels.
         width: image width, pixels.
@@ -59,7 +59,7 @@ def read_transforms(
     Args:
         path: path of the transforms file.
         size: (width, height) in pixels of frames with neither `w` and `h` nor an image.
-        needs_time: whether each frame must have a time; if not, those without have None.
+        needs_time: whether each frame must have a time; if not, it is NaN for those without.
 
     Raises:
         ValueError: the file is missing or not JSON, or a frame lacks a key, has a time outside [0, 1], a matrix that is
@@ -109,7 +109,7 @@ def _read_frame(keys: dict[str, Any], folder: Path, where: str, size: tuple[int,
         image=image,
         view=None if keys.get("view") is None else str(keys["view"]),
         frame=None if keys.get("frame") is None else _index(keys, where),
-        time=None if keys["time"] is None else _time(keys, where),
+        time=math.nan if keys["time"] is None else _time(keys, where),
         viewmat=opengl_to_opencv(_camera_to_world(keys["transform_matrix"], where)).float(),
         K=_intrinsics(keys, width, height, where),
         width=width,

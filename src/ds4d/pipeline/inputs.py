@@ -6,6 +6,7 @@ kept.
 """
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from ds4d.data.combining import view_weights, with_weights_of_input
 from ds4d.geometry import (
     RIGS,
     UP_AXES,
+    frame_times,
     inverse_similarity,
     rig_cameras,
     rotation_to_y,
@@ -95,6 +97,8 @@ def read_input(
         ImportError: a package that the input or the view generator needs is not installed.
     """
     path, source = Path(path), config.views.source
+    if config.video.cameras is not None:
+        return _read_posed_video(path, config)
     if make_views:
         check_flipbook(config.views)
     if not (source == "folder" or is_view_folder(path)):
@@ -128,9 +132,7 @@ def _read_video(path: Path, config: GenerateConfig, device: torch.device, make_v
     views = config.views
     refuse_options(views, ("splits", "rig", "up"), f"{path} is a video")
     loaded = load_video(path, replace(config.video, size=views.size or config.video.size, fps=views.fps))
-    for finding in loaded.findings:
-        if finding.severity == "warning":
-            notify(Warned("input", f"{path}: {finding}"))
+    _warn_of(loaded.findings, path)
     video = loaded.video
     if (views.elevation, views.fovy) != (ViewsConfig.elevation, ViewsConfig.fovy):
         view = replace(RIGS["stag4d"][0], elevation=views.elevation, fovy=views.fovy)
@@ -139,7 +141,43 @@ def _read_video(path: Path, config: GenerateConfig, device: torch.device, make_v
     check_masks(generated.video)
     if loaded.weights is not None:
         generated = replace(generated, video=with_weights_of_input(generated.video, loaded.weights))
+    generated = replace(generated, video=replace(generated.video, tracks=loaded.tracks))
     return replace(generated, crop=loaded.crop, findings=loaded.findings, alignment=loaded.alignment)
+
+
+def _read_posed_video(path: Path, config: GenerateConfig) -> TrainingInput:
+    """A video whose camera moves along known poses; it shows the object from many sides, and no views are added."""
+    views = config.views
+    if is_view_folder(path):
+        raise ValueError(
+            f"--cameras must not be given, got {config.video.cameras}: {path} has its cameras. Leave it out."
+        )
+    if views.source not in ("auto", "folder"):  # a run's own settings name `folder` once they are resolved
+        raise ValueError(f"--views must not be given with --cameras, got {views.source}. Leave one of them out.")
+    refuse_options(views, ("splits", "rig", "elevation", "fovy", "generated_weight"), f"{path} has its own cameras")
+    loaded = load_video(path, replace(config.video, size=views.size or config.video.size, fps=views.fps))
+    _warn_of(loaded.findings, path)
+    assert loaded.cameras is not None
+    frames, count = loaded.video.frames, loaded.video.num_times
+    video = MultiViewVideo(
+        frames=frames,
+        cameras=loaded.cameras,
+        valid=torch.ones(count, 1, dtype=torch.bool),
+        times=frame_times(count),
+        view_names=("front",),
+        view_weights=torch.ones(1),
+        pixel_weights=None if loaded.weights is None else loaded.weights[:, None],
+        duration=count / loaded.video.fps,
+        up=views.up,
+    )
+    check_masks(video)
+    return TrainingInput(video, "folder", f"none but the video, from {count} known poses", findings=loaded.findings)
+
+
+def _warn_of(findings: Sequence[Finding], path: Path) -> None:
+    for finding in findings:
+        if finding.severity == "warning":
+            notify(Warned("input", f"{path}: {finding}"))
 
 
 def _add_views(video: MultiViewVideo, config: GenerateConfig, device: torch.device, make_views: bool) -> TrainingInput:

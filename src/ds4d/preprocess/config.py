@@ -38,9 +38,14 @@ class VideoConfig:
             as parts of the object, or (auto) remove them if the background is colorful or if they open to it in some
             frame, as the gap under an arm does.
         keep: keep the largest connected object or all objects.
+        cameras: transforms file (as of Blender, nerfstudio or D-NeRF) with the pose of the camera in each frame of the
+            video, or in each selected one, if it moves around the object, or if the object is on a turntable; no views
+            are generated then.
         stabilize: align the frames of a camera that is held by hand by the background around the object. Auto does so
             where there is a background that mattes or masks leave out and the package scikit-image is installed; on
             says so if it cannot be done, too.
+        follow: where the object moves far between the selected frames, begin the fit with the motion that optical flow
+            finds in the frames between them; needs a video with alpha or with a plain background.
     """
 
     start: float = 0.0
@@ -57,12 +62,16 @@ class VideoConfig:
     ignore: Path | None = None
     holes: Holes = "auto"
     keep: Literal["largest", "all"] = "largest"
+    cameras: Path | None = None
     stabilize: Literal["auto", "on", "off"] = "auto"
+    follow: Literal["auto", "off"] = "auto"
 
     def __post_init__(self) -> None:
         check_ranges(self, start="[0, inf)", size="[16, 4096]", fill="(0, 1]")
         if self.masks is not None and self.matting != "auto":
             raise ValueError(f"--matting must not be given with --masks, got {self.matting}. Leave one of them out.")
+        if self.cameras is not None and self.stabilize == "on":
+            raise ValueError("--stabilize on must not be given with --cameras, which tell how the camera moves.")
         if self.object_id is not None:
             check_ranges(self, object_id="[1, 65535]")
             if self.masks is None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ds4d.io import Size, reduced_size, resize_premultiplied
 from ds4d.preprocess.checks import CheckContext, Finding, make_thumbnails, run_checks
+from ds4d.preprocess.checks.motion import FAR
 from ds4d.preprocess.config import VideoConfig
 from ds4d.preprocess.crop import CropBox, foreground_crop_box
 from ds4d.preprocess.hidden import border_alphas, fill_hidden, visible_weights
@@ -22,9 +23,11 @@ from ds4d.preprocess.matting import (
     read_masks,
 )
 from ds4d.preprocess.objects import OPAQUE, keep_objects
+from ds4d.preprocess.posed_video import read_video_cameras
 from ds4d.preprocess.raw_video import read_raw_video
 from ds4d.preprocess.stabilization import Matrix, Stabilization, find_stabilization, gray_frames
-from ds4d.types import Video
+from ds4d.preprocess.tracks import find_tracks
+from ds4d.types import Cameras, Video
 
 PREVIEW_SIDE = 192  # longer side of the previews, pixels
 _MAX_PREVIEWS = 8
@@ -60,6 +63,9 @@ class LoadedVideo:
         weights: weights of the pixels in the fit, 0 where the object cannot be seen; None if they are all 1.
         alignment: similarity of each frame by which it was aligned (`Stabilization.matrices`); none if frames were left
             as they are.
+        tracks: where each pixel of the middle frame is in the others (`find_tracks`), if the object moves far between
+            them.
+        cameras: camera of each frame, [T, 1], in the world of `--cameras`; None if that is not given.
     """
 
     video: Video
@@ -68,6 +74,8 @@ class LoadedVideo:
     findings: tuple[Finding, ...]
     weights: Float[Tensor, "T 1 h w"] | None = None
     alignment: tuple[Matrix, ...] = ()
+    tracks: Float[Tensor, "T s s 2"] | None = None
+    cameras: Cameras | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,10 @@ def load_video(path: str | Path, config: VideoConfig) -> LoadedVideo:
         raise ValueError(f"{path} cannot be used. {fatal} `ds4d check {path} -o DIR` shows its masks.")
     images, stabilization = context.mattes.images, context.stabilization or Stabilization()
     weights = visible_weights(context.borders, inspection.hidden, crop, stabilization)
+    cameras = None if config.cameras is None else read_video_cameras(config.cameras, context.video, crop)
+    tracks = None
+    if cameras is None and config.follow == "auto" and _moves_far(context):
+        tracks = find_tracks(Path(path), config, context.video, crop, context.motion.tolist())
     for time, matte in enumerate(images):  # in place: there is one copy of the clip
         images[time] = crop.crop(matte)
     return LoadedVideo(
@@ -120,6 +132,8 @@ def load_video(path: str | Path, config: VideoConfig) -> LoadedVideo:
         inspection.findings,
         weights,
         stabilization.matrices,
+        tracks,
+        cameras,
     )
 
 
@@ -138,7 +152,11 @@ def inspect_video(path: str | Path, config: VideoConfig) -> Inspection:
     size = Size(*images[0].shape[1::-1])
     fixes = {} if config.mask_fixes is None else read_mask_fixes(config.mask_fixes, info.indices, size)
     originals = [_opaque(image) for image in images] if fixes else []
-    grays = gray_frames(images) if config.stabilize != "off" and _may_have_background(images) else []
+    grays = (
+        gray_frames(images)
+        if config.stabilize != "off" and config.cameras is None and _may_have_background(images)
+        else []
+    )
     if config.masks is None:
         mattes = extract_mattes(images, config)
     else:
@@ -153,12 +171,31 @@ def inspect_video(path: str | Path, config: VideoConfig) -> Inspection:
     removed = keep_objects(mattes.images, config.keep)
     borders = border_alphas(mattes.images)
     stabilization = None
-    if config.stabilize != "off":
+    if config.stabilize != "off" and config.cameras is None:
         stabilization = _stabilized(grays, mattes, hidden, info.size, is_required=config.stabilize == "on")
     has_foreground = any(image[..., 3].any() for image in mattes.images)
     crop = foreground_crop_box(mattes.images, info.size, config.size, config.fill) if has_foreground else None
-    context = CheckContext(info, thumbnails, mattes, removed, crop, borders, stabilization, config.stabilize == "on")
+    context = CheckContext(
+        info,
+        thumbnails,
+        mattes,
+        removed,
+        crop,
+        borders,
+        stabilization,
+        must_stabilize=config.stabilize == "on",
+        has_poses=config.cameras is not None,
+    )
     return Inspection(context, run_checks(context), previews, hidden)
+
+
+def _moves_far(context: CheckContext) -> bool:
+    """Whether the object moves so far between frames that it must be followed through those between them.
+
+    Their mattes must be cheap, and the camera steady.
+    """
+    is_cheap = context.mattes.method in ("alpha", "color")
+    return is_cheap and len(context.seconds) > 1 and bool((context.motion > FAR).any())
 
 
 def _may_have_background(images: Sequence[UInt8[np.ndarray, "H W 4"]]) -> bool:

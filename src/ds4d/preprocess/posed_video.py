@@ -1,5 +1,6 @@
-"""Cameras of a video whose camera moves around the object, or whose object stands on a turntable: one pose per frame."""
+"""Cameras of a video whose camera moves around the object, or whose object is on a turntable: a pose per frame."""
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -18,8 +19,8 @@ _ASPECT_TOLERANCE = 0.01
 def read_video_cameras(path: Path, info: VideoInfo, crop: CropBox) -> Cameras:
     """The camera of each selected frame for its crop, [T, 1], in the world of a transforms file.
 
-    The file has one entry for each frame of the video or for each selected one, in the order of their keys `frame`, else
-    `time`, else of the numbers in their names.
+    The file has one entry for each frame of the video or for each selected one, in the order of their keys `frame`,
+    else `time`, else of the numbers in their names.
 
     Args:
         path: transforms file (`ds4d.data.transforms_file`); images that it names need not exist.
@@ -38,14 +39,14 @@ def read_video_cameras(path: Path, info: VideoInfo, crop: CropBox) -> Cameras:
         chosen = frames
     else:
         raise ValueError(
-            f"--cameras {path} must hold one frame for each of the {info.source_frames} of the video, or for each of the "
-            f"{len(info.indices)} that are used, got {len(frames)}. Leave frames without a pose out of the video, too."
+            f"--cameras {path} must hold one frame for each of the {info.source_frames} of the video, or for each of "
+            f"the {len(info.indices)} that are used, got {len(frames)}. Leave frames without a pose out of the video."
         )
     for frame in chosen:
         if abs(frame.width * info.size.height / (frame.height * info.size.width) - 1) > _ASPECT_TOLERANCE:
             raise ValueError(
-                f"--cameras {path} must be for images of the video's shape, {info.size.width} x {info.size.height}, got "
-                f"{frame.width} x {frame.height} for {frame.file_path}. Correct w and h."
+                f"--cameras {path} must be for images of the video's shape, {info.size.width} x {info.size.height}, "
+                f"got {frame.width} x {frame.height} for {frame.file_path}. Correct w and h."
             )
     Ks = torch.stack([_cropped(frame, info.size, crop) for frame in chosen])
     viewmats = torch.stack([frame.viewmat for frame in chosen])
@@ -57,12 +58,13 @@ def _in_order(frames: Sequence[TransformsFrame]) -> list[TransformsFrame]:
     numbers = [re.findall(r"\d+", PurePosixPath(frame.file_path).stem) for frame in frames]
     keys = (
         [frame.frame for frame in frames],
-        [frame.time for frame in frames],
+        [None if math.isnan(frame.time) else frame.time for frame in frames],
         [int(found[-1]) if found else None for found in numbers],
     )
     for key in keys:
-        if None not in key and len(set(key)) == len(frames):
-            return [frames[index] for index in sorted(range(len(frames)), key=key.__getitem__)]
+        known = [value for value in key if value is not None]
+        if len(set(known)) == len(frames):
+            return [frames[index] for index in sorted(range(len(frames)), key=known.__getitem__)]
     return list(frames)
 
 

@@ -2,11 +2,10 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
-from scipy.ndimage import distance_transform_edt
+from jaxtyping import Float, UInt8
 
 from ds4d.preprocess.checks.base import CheckContext, Finding, describe_frames
 from ds4d.preprocess.components import dilate
@@ -18,8 +17,7 @@ _MAX_STILL = 0.2  # of the frames
 _CUT = 0.6  # fraction of the colors that change
 _OVER_MEDIAN = 4.0  # times the median change in the clip
 _SHAKE = 8.0  # levels of 255, median over the background
-_MOTION_SIDE = 128  # of the crop, pixels, at which motion is measured
-_FAR = 0.08  # of the crop's side
+FAR = 0.08  # of the crop's side
 _ZOOM = 1.8  # ratio of the largest to the smallest size
 
 
@@ -93,11 +91,11 @@ def large_motion(context: CheckContext) -> Finding | None:
     """Finds steps between frames in which the outline of the object moves far, and the frame rate that would do."""
     if context.crop is None or len(context.seconds) < 2:
         return None
-    moved = _outline_motion(context.masks, context.crop.side * context.masks[0].shape[1] / context.video.size.width)
-    far = moved > _FAR
+    moved = context.motion
+    far = moved > FAR
     if not far.any():
         return None
-    video, needed = context.video, math.ceil(context.video.fps * float(moved.max()) / _FAR)
+    video, needed = context.video, math.ceil(context.video.fps * float(moved.max()) / FAR)
     length = context.seconds[-1] - context.seconds[0]
     if needed <= video.source_fps:
         fix = (
@@ -125,26 +123,6 @@ def _floor(fps: float) -> float:
     return math.floor(100 * fps + 1e-6) / 100
 
 
-def _outline_motion(masks: Sequence[Bool[np.ndarray, "H W"]], side: float) -> Float[np.ndarray, " steps"]:
-    """How far the masks reach beyond those of the frame before or after, as a fraction of the crop's side.
-
-    It is the distance of the mask's pixels from the other mask, exceeded by 5 % of them, the larger of both directions.
-
-    Args:
-        masks: mask of each frame.
-        side: side of the crop, in pixels of the masks.
-    """
-    step = max(1, round(side / _MOTION_SIDE))
-    motion = []
-    for before, after in itertools.pairwise(mask[::step, ::step] for mask in masks):
-        reach = [
-            np.percentile(distance_transform_edt(~other)[mask], 95) if mask.any() and other.any() else 0.0
-            for mask, other in ((before, after), (after, before))
-        ]
-        motion.append(float(max(reach)) * step / side)
-    return np.array(motion)
-
-
 def stabilized(context: CheckContext) -> Finding | None:
     """Tells that the frames of a moving camera were aligned, or why they were not although it was asked for."""
     found = context.stabilization
@@ -169,6 +147,8 @@ def stabilized(context: CheckContext) -> Finding | None:
 
 def moving_camera(context: CheckContext) -> Finding | None:
     """Finds a moving background that frames were not aligned by, and an object whose size changes much."""
+    if context.has_poses:
+        return None
     found = context.stabilization
     is_known = found is not None and not found.reason  # it stands still, or does so now
     if context.mattes.method in ("model", "masks") and len(context.seconds) > 1 and not is_known:
