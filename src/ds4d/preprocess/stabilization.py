@@ -6,7 +6,7 @@ most of them agree on (RANSAC) is the motion of the camera. What is not found wi
 
 from collections.abc import MutableSequence, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -132,7 +132,7 @@ def _find_features(frame: UInt8[np.ndarray, "h w"], mask: Bool[np.ndarray, "h w"
 
     if min(frame.shape) < _LEAST_SIDE:
         return _NOTHING
-    sift = SIFT(upsampling=1, n_octaves=5, c_dog=_CONTRAST)
+    sift: Any = SIFT(upsampling=1, n_octaves=5, c_dog=_CONTRAST)
     try:
         sift.detect_and_extract(frame / 255)
     except RuntimeError:  # it finds nothing
