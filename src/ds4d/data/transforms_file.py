@@ -77,11 +77,8 @@ def read_transforms(
         if not isinstance(frame, dict):
             raise ValueError(f"{path}: frames[{index}] must be an object with keys, got {frame!r}.")
         where = f"{path}: frames[{index}]"
-        keys = {**content, **frame}
-        if not needs_time:
-            keys.setdefault("time", None)
         try:
-            read.append(_read_frame(keys, path.parent, where, size))
+            read.append(_read_frame({**content, **frame}, path.parent, where, size, needs_time))
         except KeyError as error:
             raise ValueError(f"{where} must have the key {error}. Export the cameras again, with times.") from error
     return read
@@ -99,7 +96,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _read_frame(keys: dict[str, Any], folder: Path, where: str, size: tuple[int, int] | None) -> TransformsFrame:
+def _read_frame(
+    keys: dict[str, Any], folder: Path, where: str, size: tuple[int, int] | None, needs_time: bool
+) -> TransformsFrame:
     """One frame; `keys` are its own and those of the top level."""
     file_path = _inner_path(keys["file_path"], f"{where}.file_path")
     image = _image_path(keys, folder, where)
@@ -109,7 +108,7 @@ def _read_frame(keys: dict[str, Any], folder: Path, where: str, size: tuple[int,
         image=image,
         view=None if keys.get("view") is None else str(keys["view"]),
         frame=None if keys.get("frame") is None else _index(keys, where),
-        time=math.nan if keys["time"] is None else _time(keys, where),
+        time=_time(keys, where) if needs_time or "time" in keys else math.nan,
         viewmat=opengl_to_opencv(_camera_to_world(keys["transform_matrix"], where)).float(),
         K=_intrinsics(keys, width, height, where),
         width=width,

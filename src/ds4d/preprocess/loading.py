@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ds4d.io import Size, reduced_size, resize_premultiplied
 from ds4d.preprocess.checks import CheckContext, Finding, make_thumbnails, run_checks
-from ds4d.preprocess.checks.motion import FAR
 from ds4d.preprocess.config import VideoConfig
 from ds4d.preprocess.crop import CropBox, foreground_crop_box
 from ds4d.preprocess.hidden import border_alphas, fill_hidden, visible_weights
@@ -121,7 +120,7 @@ def load_video(path: str | Path, config: VideoConfig) -> LoadedVideo:
     weights = visible_weights(context.borders, inspection.hidden, crop, stabilization)
     cameras = None if config.cameras is None else read_video_cameras(config.cameras, context.video, crop)
     tracks = None
-    if cameras is None and config.follow == "auto" and _moves_far(context):
+    if context.is_followed:
         tracks = find_tracks(Path(path), config, context.video, crop, context.motion.tolist())
     for time, matte in enumerate(images):  # in place: there is one copy of the clip
         images[time] = crop.crop(matte)
@@ -185,17 +184,9 @@ def inspect_video(path: str | Path, config: VideoConfig) -> Inspection:
         stabilization,
         must_stabilize=config.stabilize == "on",
         has_poses=config.cameras is not None,
+        may_follow=config.follow == "auto",
     )
     return Inspection(context, run_checks(context), previews, hidden)
-
-
-def _moves_far(context: CheckContext) -> bool:
-    """Whether the object moves so far between frames that it must be followed through those between them.
-
-    Their mattes must be cheap, and the camera steady.
-    """
-    is_cheap = context.mattes.method in ("alpha", "color")
-    return is_cheap and len(context.seconds) > 1 and bool((context.motion > FAR).any())
 
 
 def _may_have_background(images: Sequence[UInt8[np.ndarray, "H W 4"]]) -> bool:

@@ -8,6 +8,7 @@ the way.
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,7 +79,8 @@ def _frames_between(
     side = math.ceil(SIDE * max(info.size.width, info.size.height) / crop.side)
     images = ArrayList(image for _, image in read_frames(path, config, indices, side))
     extract_mattes(images, config)
-    crops = [crop.crop(image) for image in images]
+    square = replace(crop, size=SIDE)
+    crops = [square.crop(image) for image in images]
     gray = [((image[..., :3] @ np.array([0.299, 0.587, 0.114])) + (255 - image[..., 3])) / 255 for image in crops]
     return _Frames(gray, [image[..., 3] >= OPAQUE for image in crops], chosen)
 

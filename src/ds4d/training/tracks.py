@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ds4d.core import tracked
+from ds4d.geometry import project_points
 from ds4d.scene import Motion
 from ds4d.types import MultiViewVideo
 
@@ -48,13 +49,11 @@ def tracked_shifts(
     means: Float[Tensor, "N 3"], video: MultiViewVideo, tracks: Float[Tensor, "T h w 2"]
 ) -> Float[Tensor, "T N 3"]:
     """By how much each Gaussian moves from the middle frame to each other one, normalized space."""
-    cameras = video.cameras[video.middle, :1]
-    viewmat, K = cameras.viewmats[0], cameras.Ks[0]
-    seen = means @ viewmat[:3, :3].T + viewmat[:3, 3]
-    size = K.new_tensor([cameras.width, cameras.height])
-    pixels = (seen @ K.T)[:, :2] / seen[:, 2:] / size  # fractions of the image
-    grid = (2 * pixels - 1)[None, :, None].expand(len(tracks), -1, -1, -1)
+    camera = video.cameras[video.middle, :1]
+    rotation, K = camera.viewmats[0, :3, :3], camera.Ks[0]
+    (pixels,), (depths,) = project_points(means, camera)
+    size = K.new_tensor([camera.width, camera.height])
+    grid = (2 * pixels / size - 1).expand(len(tracks), 1, -1, -1)
     there = F.grid_sample(tracks.permute(0, 3, 1, 2), grid, padding_mode="border", align_corners=False)
-    there = there.squeeze(-1).mT  # [T, N, 2]
-    moved = (there - there[video.middle]) * size * seen[:, 2:] / torch.stack((K[0, 0], K[1, 1]))
-    return F.pad(moved, (0, 1)) @ viewmat[:3, :3]
+    moved = (there - there[video.middle]).squeeze(2).mT * size * depths[:, None] / K.diagonal()[:2]
+    return F.pad(moved, (0, 1)) @ rotation

@@ -19,6 +19,8 @@ from ds4d.preprocess.objects import OPAQUE
 from ds4d.preprocess.raw_video import VideoInfo
 from ds4d.preprocess.stabilization import Stabilization
 
+FAR = 0.08  # of the crop's side: outlines that move farther from one frame to the next are hard to follow
+_MOST_FOLLOWED = 200  # frames; longer clips are fitted in windows, and show more of the motion
 _MOTION_SIDE = 128  # of the crop, pixels, at which motion is measured
 _THUMBNAIL_SIDE = 96  # longer side of the images that whole frames are compared at, pixels
 
@@ -57,6 +59,7 @@ class CheckContext:
         stabilization: how the frames were aligned; None if `--stabilize` is off.
         must_stabilize: whether `--stabilize` is on.
         has_poses: whether the camera moves along known poses (`--cameras`).
+        may_follow: whether motion may be taken from frames between those that are used (`--follow`).
     """
 
     video: VideoInfo
@@ -68,6 +71,7 @@ class CheckContext:
     stabilization: Stabilization | None = None
     must_stabilize: bool = False
     has_poses: bool = False
+    may_follow: bool = False
 
     @property
     def seconds(self) -> tuple[float, ...]:
@@ -85,6 +89,17 @@ class CheckContext:
         assert self.crop is not None
         scale = self.masks[0].shape[1] / self.video.size.width
         return _outline_motion(self.masks, self.crop.side * scale)
+
+    @cached_property
+    def is_followed(self) -> bool:
+        """Whether the object is followed through the frames between those that are used.
+
+        It must move far between them, and the mattes of those between must cost little.
+        """
+        if self.crop is None or not 2 <= len(self.seconds) <= _MOST_FOLLOWED or self.has_poses or not self.may_follow:
+            return False
+        has_between = np.diff(self.video.indices) > 1
+        return self.mattes.method in ("alpha", "color") and bool((has_between & (self.motion > FAR)).any())
 
     @cached_property
     def coverage(self) -> Float[np.ndarray, " T"]:

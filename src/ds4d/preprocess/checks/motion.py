@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from ds4d.preprocess.checks.base import CheckContext, Finding, describe_frames
+from ds4d.preprocess.checks.base import FAR, CheckContext, Finding, describe_frames
 from ds4d.preprocess.components import dilate
 from ds4d.preprocess.stabilization import Stabilization
 
@@ -17,7 +17,6 @@ _MAX_STILL = 0.2  # of the frames
 _CUT = 0.6  # fraction of the colors that change
 _OVER_MEDIAN = 4.0  # times the median change in the clip
 _SHAKE = 8.0  # levels of 255, median over the background
-FAR = 0.08  # of the crop's side
 _ZOOM = 1.8  # ratio of the largest to the smallest size
 
 
@@ -109,13 +108,13 @@ def large_motion(context: CheckContext) -> Finding | None:
             f"All frames are used. Record at {needed} frames per second or more, or use a slower part with --start and "
         )
         fix += "--end."
-    return Finding(
-        "large_motion",
-        "warning",
+    what = (
         f"The object moves far between frames: its outline by up to {100 * moved.max():.0f} % of the crop, "
-        f"{describe_frames(np.append(False, far), context.seconds)}. The fit may lose it there.",
-        fix,
+        f"{describe_frames(np.append(False, far), context.seconds)}."
     )
+    if context.is_followed:
+        return Finding("large_motion", "note", f"{what} The frames between them tell the fit how.", "")
+    return Finding("large_motion", "warning", f"{what} The fit may lose it there.", fix)
 
 
 def _floor(fps: float) -> float:
