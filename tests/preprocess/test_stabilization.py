@@ -14,8 +14,6 @@ from ds4d.preprocess import LoadedVideo, VideoConfig, load_video
 from ds4d.preprocess.hidden import WEIGHTS_SIZE
 from ds4d.preprocess.stabilization import Stabilization, find_stabilization, gray_frames
 
-pytest.importorskip("skimage", reason="needs scikit-image (extra `stabilize`)")
-
 WIDTH, HEIGHT, PAD, COUNT = 192, 144, 40, 9
 RED = np.array([210, 40, 30])
 Shake = Callable[[int], tuple[float, float, float]]  # x and y in pixels, and a turn in degrees, by frame

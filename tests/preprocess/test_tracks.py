@@ -13,8 +13,6 @@ from ds4d.preprocess import LoadedVideo, VideoConfig, load_video
 WIDTH, HEIGHT, RADIUS, COUNT, STEP = 256, 96, 26, 36, 5
 CONFIG = VideoConfig(size=64, frames=8)
 
-pytest.importorskip("skimage", reason="needs scikit-image")
-
 
 def column_of(frame: int) -> int:
     return 40 + STEP * frame

@@ -77,7 +77,6 @@ def test_the_object_goes_where_the_hand_held_camera_saw_it(
     tmp_path: Path, crop: VideoCrop, scene: DynamicGaussians, move_deg: float | None
 ) -> None:
     """Frames that were aligned for the run; a moved camera is steady, and so are its frames."""
-    pytest.importorskip("skimage", reason="needs scikit-image (extra `stabilize`)")
     shifts = (-4.0, 0.0, 3.0)
     aligned = tuple(((1.0, 0.0, shift), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)) for shift in shifts)
     crop = replace(crop, alignment=aligned)

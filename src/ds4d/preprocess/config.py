@@ -42,8 +42,7 @@ class VideoConfig:
             video, or in each selected one, if it moves around the object, or if the object is on a turntable; no views
             are generated then.
         stabilize: align the frames of a camera that is held by hand by the background around the object. Auto does so
-            where there is a background that mattes or masks leave out and the package scikit-image is installed; on
-            says so if it cannot be done, too.
+            where there is a background that a matting model or masks leave out; on says so if it cannot be done, too.
         follow: where the object moves far between the selected frames, begin the fit with the motion that optical flow
             finds in the frames between them; needs a video with alpha or with a plain background.
     """

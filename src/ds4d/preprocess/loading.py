@@ -171,7 +171,7 @@ def inspect_video(path: str | Path, config: VideoConfig) -> Inspection:
     borders = border_alphas(mattes.images)
     stabilization = None
     if config.stabilize != "off" and config.cameras is None:
-        stabilization = _stabilized(grays, mattes, hidden, info.size, is_required=config.stabilize == "on")
+        stabilization = _stabilized(grays, mattes, hidden, info.size)
     has_foreground = any(image[..., 3].any() for image in mattes.images)
     crop = foreground_crop_box(mattes.images, info.size, config.size, config.fill) if has_foreground else None
     context = CheckContext(
@@ -199,8 +199,6 @@ def _stabilized(
     mattes: Mattes,
     hidden: MutableSequence[Bool[np.ndarray, "H W"]],
     size: Size,
-    *,
-    is_required: bool,
 ) -> Stabilization:
     """Aligns mattes and hidden pixels by the background, in place; says how.
 
@@ -209,13 +207,12 @@ def _stabilized(
         mattes: the foreground of each frame, as it was filmed.
         hidden: hidden pixels of each frame; none if nothing is known of them.
         size: size of the video as displayed.
-        is_required: whether a missing package is an error.
     """
     if mattes.method not in ("model", "masks") or not frames:  # a plain background looks the same wherever it is
         return Stabilization(reason="background")
     if len(frames) < 2:
         return Stabilization()
-    found = find_stabilization(frames, mattes.images, size, is_required=is_required)
+    found = find_stabilization(frames, mattes.images, size)
     if found.matrices:
         for time, image in enumerate(mattes.images):
             mattes.images[time] = found.aligned(image, time, size)

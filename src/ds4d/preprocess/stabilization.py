@@ -16,7 +16,7 @@ from ds4d.io import Size, reduced_size, resize_premultiplied
 from ds4d.preprocess.components import bounding_box, dilate
 
 Matrix = tuple[tuple[float, ...], ...]  # 3 x 3, in pixels of the video; the center of pixel (i, j) is (i + .5, j + .5)
-Reason = Literal["", "package", "background", "texture", "matches", "distance"]
+Reason = Literal["", "background", "texture", "matches", "distance"]
 
 _SIDE = 400  # longer side of the images in which features are searched, pixels
 _LEAST_SIDE = 24  # of these pixels: SIFT needs room for an octave
@@ -42,9 +42,8 @@ class Stabilization:
         matrices: similarity of each frame, from its pixels to those of the aligned frame; none if all frames are left
             as they are.
         shift: the farthest that a corner of the object's surroundings is moved, pixels of the video.
-        reason: why frames are left as they are: the package scikit-image is missing, there is no background to be seen,
-            it has no texture, too few of its features are found again, or the camera moves too far; empty if they are
-            aligned, or if the camera stands still.
+        reason: why frames are left as they are: there is no background to be seen, it has no texture, too few of its
+            features are found again, or the camera moves too far; empty if they are aligned, or if it stands still.
         time: the first frame that is the reason, if it is one of the last three.
     """
 
@@ -78,8 +77,6 @@ def find_stabilization(
     frames: Sequence[UInt8[np.ndarray, "h w"]],
     mattes: Sequence[UInt8[np.ndarray, "H W 4"]],
     video: Size,
-    *,
-    is_required: bool = False,
 ) -> Stabilization:
     """Finds how to align the frames of a clip, all of them or none.
 
@@ -87,19 +84,7 @@ def find_stabilization(
         frames: the frames, from `gray_frames`.
         mattes: the foreground of each frame, which is left out.
         video: size of the video as displayed.
-        is_required: whether a missing package is an error.
-
-    Raises:
-        ImportError: scikit-image is not installed, and stabilization is required.
     """
-    try:
-        import skimage  # noqa: F401
-    except ImportError:
-        if is_required:
-            raise ImportError(
-                "--stabilize on needs scikit-image. Install it with: pip install 'ds4d[stabilize]'"
-            ) from None
-        return Stabilization(reason="package")
     scale = video.width / frames[0].shape[1]
     masks = _masks(mattes, Size(*frames[0].shape[1::-1]))
     found = _from_middle_outwards(frames, masks)

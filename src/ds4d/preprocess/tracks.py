@@ -19,6 +19,7 @@ from scipy.ndimage import distance_transform_edt, map_coordinates
 from torch import Tensor
 
 from ds4d.core import ArrayList, tracked
+from ds4d.preprocess.components import erode
 from ds4d.preprocess.config import VideoConfig
 from ds4d.preprocess.crop import CropBox
 from ds4d.preprocess.matting import extract_mattes
@@ -27,6 +28,7 @@ from ds4d.preprocess.raw_video import VideoInfo, read_frames
 
 SIDE = 128  # of the images in which flow is found, pixels
 _STEP = 0.02  # of the crop's side, by which the outline moves between frames that flow is found for
+_OUTLINE = 2  # pixels
 _ATTACHMENT, _WARPS, _ITERATIONS = 10.0, 3, 5  # of TV-L1; more change little at this size
 
 
@@ -98,8 +100,14 @@ def _followed(
         num_warp=_WARPS,
         num_iter=_ITERATIONS,
     )
-    if frames.masks[time].any():
-        nearest = distance_transform_edt(~frames.masks[time], return_distances=False, return_indices=True)
+    if (mask := frames.masks[time]).any():
+        nearest = distance_transform_edt(~_inside(mask), return_distances=False, return_indices=True)
         flow = flow[:, nearest[0], nearest[1]]
     moved = [map_coordinates(part, positions, order=1, mode="nearest") for part in flow]
     return positions + np.stack(moved)
+
+
+def _inside(mask: Bool[np.ndarray, "s s"]) -> Bool[np.ndarray, "s s"]:
+    """The mask without its outline, whose flow is mixed with that of the background; thin parts are kept."""
+    core = erode(mask, _OUTLINE)
+    return core | (mask & (distance_transform_edt(~core) > 2 * _OUTLINE)) if core.any() else mask

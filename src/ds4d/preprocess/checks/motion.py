@@ -179,7 +179,6 @@ def _why_not_aligned(found: Stabilization, context: CheckContext) -> str:
     """Its reason in words."""
     when = "" if found.time is None else f" at {context.seconds[found.time]:.2f} s"
     return {
-        "package": "scikit-image is not installed (pip install 'ds4d[stabilize]')",
         "background": "the background shows nothing to align them by",
         "texture": f"the background has too little texture{when}",
         "matches": f"too little of the background is found again{when}",
