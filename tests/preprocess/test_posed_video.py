@@ -28,8 +28,8 @@ CPU = torch.device("cpu")
 def walk(tmp_path: Path) -> Callable[..., Path]:
     """Writes the creature, right of the middle of images whose camera walks round it; returns the file of poses."""
 
-    def write(*, keys: tuple[str, ...] = ("frame",), order: int = 1, **changed: object) -> Path:
-        azimuths = np.linspace(-90.0, 90.0, COUNT).tolist()
+    def write(*, keys: tuple[str, ...] = ("frame",), order: int = 1, span: float = 180.0, **changed: object) -> Path:
+        azimuths = np.linspace(-span / 2, span / 2, COUNT).tolist()
         cameras = orbit_cameras(azimuths, [10.0] * COUNT, fovy_deg=34.0, distance=2.0, width=SIDE, height=SIDE)
         times, frames = frame_times(COUNT), []
         for time in range(COUNT):
@@ -117,6 +117,19 @@ def test_what_does_not_fit(walk, changed: dict, video: dict, views: dict, messag
         return
     with pytest.raises(ValueError, match=message):
         read(path, ViewsConfig(size=64, **views), **video)
+
+
+@pytest.mark.parametrize("span", [0.0, 30.0])
+def test_a_camera_that_hardly_moves(walk, span: float) -> None:
+    """Where all is seen from one side, views are to be generated."""
+    path = walk(span=span)
+    if span == 0.0:
+        with pytest.raises(ValueError, match="--cameras"):
+            read(path)
+        return
+    with notices_to((notices := []).append):
+        read(path)
+    assert [(notice.part, "degrees" in notice.message) for notice in notices] == [("input", True)]
 
 
 def test_another_number_of_poses_is_refused(walk) -> None:

@@ -6,6 +6,7 @@ kept.
 """
 
 import contextlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -43,9 +44,10 @@ from ds4d.multiview import (
 from ds4d.preprocess import CropBox, Finding, VideoConfig, VideoCrop, load_video
 from ds4d.preprocess.stabilization import Matrix
 from ds4d.shapes import read_points
-from ds4d.types import Frames, GeneratedViews, MultiViewVideo, PointCloud, Similarity, Video
+from ds4d.types import Cameras, Frames, GeneratedViews, MultiViewVideo, PointCloud, Similarity, Video
 
 _MOST_POINTS = 1_000_000
+_LEAST_SPAN, _FEW_SIDES = 5.0, 60.0  # degrees between directions that a camera looks in
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,9 @@ def _read_video(path: Path, config: GenerateConfig, device: torch.device, make_v
     """A video with generated views."""
     views = config.views
     refuse_options(views, ("splits", "rig", "up"), f"{path} is a video")
-    loaded = load_video(path, replace(config.video, size=views.size or config.video.size, fps=views.fps))
+    follow = config.video.follow if make_views else "off"  # nothing is fitted
+    settings = replace(config.video, size=views.size or config.video.size, fps=views.fps, follow=follow)
+    loaded = load_video(path, settings)
     _warn_of(loaded.findings, path)
     video = loaded.video
     if (views.elevation, views.fovy) != (ViewsConfig.elevation, ViewsConfig.fovy):
@@ -158,6 +162,20 @@ def _read_posed_video(path: Path, config: GenerateConfig) -> TrainingInput:
     loaded = load_video(path, replace(config.video, size=views.size or config.video.size, fps=views.fps))
     _warn_of(loaded.findings, path)
     assert loaded.cameras is not None
+    seen_deg = _span_deg(loaded.cameras)
+    if seen_deg < _LEAST_SPAN:
+        raise ValueError(
+            f"--cameras {config.video.cameras} must hold a camera that moves around the object, got directions within "
+            f"{seen_deg:.1f} degrees. Leave it out: the other sides are generated then."
+        )
+    if seen_deg < _FEW_SIDES:
+        notify(
+            Warned(
+                "input",
+                f"{path}: the camera sees the object from directions within {seen_deg:.0f} degrees. Its other sides "
+                "are unknown, and its depth is uncertain. Walk further around it.",
+            )
+        )
     frames, count = loaded.video.frames, loaded.video.num_times
     video = MultiViewVideo(
         frames=frames,
@@ -172,6 +190,12 @@ def _read_posed_video(path: Path, config: GenerateConfig) -> TrainingInput:
     )
     check_masks(video)
     return TrainingInput(video, "folder", f"none but the video, from {count} known poses", findings=loaded.findings)
+
+
+def _span_deg(cameras: Cameras) -> float:
+    """The largest angle between the directions of two cameras, degrees."""
+    axes = cameras.viewmats[:, 0, 2, :3]
+    return math.degrees(math.acos(float((axes @ axes.T).clamp(-1, 1).min())))
 
 
 def _warn_of(findings: Sequence[Finding], path: Path) -> None:

@@ -86,12 +86,14 @@ class Inspection:
         findings: problems of the video, the most severe first.
         previews: some frames of the video, evenly spaced, premultiplied, by their index.
         hidden: pixels of each frame in which something hides the object; none if nothing is known of it.
+        cameras: camera of each frame's crop, [T, 1], in the world of `--cameras`; None if that is not given.
     """
 
     context: CheckContext
     findings: tuple[Finding, ...]
     previews: Mapping[int, UInt8[np.ndarray, "h w 4"]]
     hidden: Sequence[Bool[np.ndarray, "H W"]] = ()
+    cameras: Cameras | None = None
 
     @property
     def is_usable(self) -> bool:
@@ -118,7 +120,6 @@ def load_video(path: str | Path, config: VideoConfig) -> LoadedVideo:
         raise ValueError(f"{path} cannot be used. {fatal} `ds4d check {path} -o DIR` shows its masks.")
     images, stabilization = context.mattes.images, context.stabilization or Stabilization()
     weights = visible_weights(context.borders, inspection.hidden, crop, stabilization)
-    cameras = None if config.cameras is None else read_video_cameras(config.cameras, context.video, crop)
     tracks = None
     if context.is_followed:
         tracks = find_tracks(Path(path), config, context.video, crop, context.motion.tolist())
@@ -132,7 +133,7 @@ def load_video(path: str | Path, config: VideoConfig) -> LoadedVideo:
         weights,
         stabilization.matrices,
         tracks,
-        cameras,
+        inspection.cameras,
     )
 
 
@@ -142,7 +143,7 @@ def inspect_video(path: str | Path, config: VideoConfig) -> Inspection:
     There is one copy of the clip: each frame is replaced by its matte.
 
     Raises:
-        ValueError: The file cannot be read, or the background cannot be removed.
+        ValueError: The file cannot be read, the background cannot be removed, or the cameras do not fit.
         ImportError: A package that the file or the matting model needs is not installed.
     """
     raw_video = read_raw_video(Path(path), config)
@@ -151,11 +152,9 @@ def inspect_video(path: str | Path, config: VideoConfig) -> Inspection:
     size = Size(*images[0].shape[1::-1])
     fixes = {} if config.mask_fixes is None else read_mask_fixes(config.mask_fixes, info.indices, size)
     originals = [_opaque(image) for image in images] if fixes else []
-    grays = (
-        gray_frames(images)
-        if config.stabilize != "off" and config.cameras is None and _may_have_background(images)
-        else []
-    )
+    has_poses = config.cameras is not None
+    may_shake = config.stabilize != "off" and not has_poses
+    grays = gray_frames(images) if may_shake and _may_have_background(images) else []
     if config.masks is None:
         mattes = extract_mattes(images, config)
     else:
@@ -169,9 +168,7 @@ def inspect_video(path: str | Path, config: VideoConfig) -> Inspection:
         hidden = fill_hidden(mattes.images, ignored)
     removed = keep_objects(mattes.images, config.keep)
     borders = border_alphas(mattes.images)
-    stabilization = None
-    if config.stabilize != "off" and config.cameras is None:
-        stabilization = _stabilized(grays, mattes, hidden, info.size)
+    stabilization = _stabilized(grays, mattes, hidden, info.size) if may_shake else None
     has_foreground = any(image[..., 3].any() for image in mattes.images)
     crop = foreground_crop_box(mattes.images, info.size, config.size, config.fill) if has_foreground else None
     context = CheckContext(
@@ -183,10 +180,13 @@ def inspect_video(path: str | Path, config: VideoConfig) -> Inspection:
         borders,
         stabilization,
         must_stabilize=config.stabilize == "on",
-        has_poses=config.cameras is not None,
+        has_poses=has_poses,
         may_follow=config.follow == "auto",
     )
-    return Inspection(context, run_checks(context), previews, hidden)
+    cameras = (
+        read_video_cameras(config.cameras, info, crop) if config.cameras is not None and crop is not None else None
+    )
+    return Inspection(context, run_checks(context), previews, hidden, cameras)
 
 
 def _may_have_background(images: Sequence[UInt8[np.ndarray, "H W 4"]]) -> bool:
