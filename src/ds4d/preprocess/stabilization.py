@@ -19,7 +19,7 @@ Matrix = tuple[tuple[float, ...], ...]  # 3 x 3, in pixels of the video; the cen
 Reason = Literal["", "background", "texture", "matches", "distance"]
 
 _SIDE = 400  # longer side of the images in which features are searched, pixels
-_LEAST_SIDE = 24  # of these pixels: SIFT needs room for an octave
+_LEAST_SIDE = 24  # of these pixels: smaller images have no octave of SIFT
 _MARGIN = 6  # of these pixels around the mattes
 _CONTRAST = 0.005  # of SIFT's extrema: backgrounds are often out of focus
 _LIKE = 0.85  # distance to the best match over that to the second
