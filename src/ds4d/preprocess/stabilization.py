@@ -31,7 +31,8 @@ _MIN_SPREAD = 0.15  # standard deviation of their positions, of the sides of the
 _MOST_SHIFT = 0.2  # of the longer side
 _MOST_ZOOM = 1.2
 _MOST_TURN = 15.0  # degrees
-_STILL = 0.5  # pixels of the video by which a camera that stands still may seem to move
+# By which a camera that stands still may seem to move: pixels of the video, and of the images above if these are small.
+_STILL, _STILL_SEEN = 0.5, 0.25
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def find_stabilization(
     matrices = [to_video @ found[time] @ np.linalg.inv(to_video) for time in range(len(frames))]
     corners = _corners(masks) * scale
     shifts = [float(np.linalg.norm(_moved(matrix, corners) - corners, axis=1).max()) for matrix in matrices]
-    if max(shifts) < _STILL:
+    if max(shifts) < max(_STILL, _STILL_SEEN * scale):
         return Stabilization()
     return Stabilization(tuple(_as_tuples(matrix) for matrix in matrices), max(shifts))
 
@@ -122,8 +123,8 @@ def _find_features(frame: UInt8[np.ndarray, "h w"], mask: Bool[np.ndarray, "h w"
         sift.detect_and_extract(frame / 255)
     except RuntimeError:  # it finds nothing
         return _NOTHING
-    rows, columns = sift.keypoints.T
-    is_background = ~mask[rows.astype(int), columns.astype(int)]
+    rows, columns = sift.positions.round().astype(int).clip(0, np.array(mask.shape) - 1).T
+    is_background = ~mask[rows, columns]
     points = sift.positions[is_background][:, ::-1] + 0.5
     return _Features(points, sift.descriptors[is_background])
 
