@@ -87,3 +87,15 @@ def test_otherwise_nothing_is_followed(tmp_path: Path, why: str) -> None:
     assert loaded.tracks is None
     severities = {finding.name: finding.severity for finding in loaded.findings}
     assert severities.get("large_motion") == (None if why == "small motion" else "warning")
+
+
+def test_on_follows_small_motion_too(tmp_path: Path) -> None:
+    folder = write_clip(tmp_path / "video")
+    loaded = load_video(folder, VideoConfig(size=64, follow="on"))
+    assert loaded.tracks is not None and len(loaded.tracks) == 32
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for path in folder.iterdir():
+        Image.fromarray(np.asarray(Image.open(path))[..., 3]).save(masks / path.name)
+    refused = load_video(folder, VideoConfig(size=64, follow="on", masks=masks))
+    assert refused.tracks is None and "not_followed" in [finding.name for finding in refused.findings]

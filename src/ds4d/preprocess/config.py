@@ -43,8 +43,8 @@ class VideoConfig:
             are generated then.
         stabilize: align the frames of a camera that is held by hand by the background around the object. Auto does so
             where there is a background that a matting model or masks leave out; on says so if it cannot be done, too.
-        follow: where the object moves far between the selected frames, begin the fit with the motion that optical flow
-            finds in the frames between them; needs a video with alpha or with a plain background.
+        follow: begin the fit with the motion that optical flow finds through the frames between the selected ones; auto
+            does so where the object moves far between these. Needs alpha or a plain background.
     """
 
     start: float = 0.0
@@ -63,7 +63,7 @@ class VideoConfig:
     keep: Literal["largest", "all"] = "largest"
     cameras: Path | None = None
     stabilize: Literal["auto", "on", "off"] = "auto"
-    follow: Literal["auto", "off"] = "auto"
+    follow: Literal["auto", "on", "off"] = "auto"
 
     def __post_init__(self) -> None:
         check_ranges(self, start="[0, inf)", size="[16, 4096]", fill="(0, 1]")

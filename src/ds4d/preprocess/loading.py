@@ -181,7 +181,7 @@ def inspect_video(path: str | Path, config: VideoConfig) -> Inspection:
         stabilization,
         must_stabilize=config.stabilize == "on",
         has_poses=has_poses,
-        may_follow=config.follow == "auto",
+        follow=config.follow,
     )
     cameras = (
         read_video_cameras(config.cameras, info, crop) if config.cameras is not None and crop is not None else None

@@ -59,7 +59,7 @@ class CheckContext:
         stabilization: how the frames were aligned; None if `--stabilize` is off.
         must_stabilize: whether `--stabilize` is on.
         has_poses: whether the camera moves along known poses (`--cameras`).
-        may_follow: whether motion may be taken from frames between those that are used (`--follow`).
+        follow: whether the object is followed by optical flow (`--follow`).
     """
 
     video: VideoInfo
@@ -71,7 +71,7 @@ class CheckContext:
     stabilization: Stabilization | None = None
     must_stabilize: bool = False
     has_poses: bool = False
-    may_follow: bool = False
+    follow: Literal["auto", "on", "off"] = "off"
 
     @property
     def seconds(self) -> tuple[float, ...]:
@@ -90,16 +90,20 @@ class CheckContext:
         scale = self.masks[0].shape[1] / self.video.size.width
         return _outline_motion(self.masks, self.crop.side * scale)
 
-    @cached_property
-    def is_followed(self) -> bool:
-        """Whether the object is followed through the frames between those that are used.
+    @property
+    def may_follow(self) -> bool:
+        """Whether the object can be followed: mattes of frames between must cost little, and the camera stand still."""
+        if self.crop is None or not 2 <= len(self.seconds) <= _MOST_FOLLOWED or self.has_poses:
+            return False
+        return self.mattes.method in ("alpha", "color")
 
-        It must move far between them, and the mattes of those between must cost little.
-        """
-        if self.crop is None or not 2 <= len(self.seconds) <= _MOST_FOLLOWED or self.has_poses or not self.may_follow:
+    @property
+    def is_followed(self) -> bool:
+        """Whether the object is followed; by default, if it moves far where there are frames between."""
+        if self.follow == "off" or not self.may_follow:
             return False
         has_between = np.diff(self.video.indices) > 1
-        return self.mattes.method in ("alpha", "color") and bool((has_between & (self.motion > FAR)).any())
+        return self.follow == "on" or bool((has_between & (self.motion > FAR)).any())
 
     @cached_property
     def coverage(self) -> Float[np.ndarray, " T"]:

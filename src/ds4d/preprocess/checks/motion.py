@@ -113,8 +113,21 @@ def large_motion(context: CheckContext) -> Finding | None:
         f"{describe_frames(np.append(False, far), context.seconds)}."
     )
     if context.is_followed:
-        return Finding("large_motion", "note", f"{what} The frames between them tell the fit how.", "")
+        return Finding("large_motion", "note", f"{what} Optical flow tells the fit how.", "")
     return Finding("large_motion", "warning", f"{what} The fit may lose it there.", fix)
+
+
+def not_followed(context: CheckContext) -> Finding | None:
+    """Tells that the object cannot be followed although it was asked for."""
+    if context.follow != "on" or context.may_follow or context.crop is None:
+        return None
+    return Finding(
+        "not_followed",
+        "warning",
+        "The object cannot be followed by optical flow: that takes 2 to 200 frames with alpha or in front of a plain "
+        "background, and a camera that stands still.",
+        "Leave --follow out.",
+    )
 
 
 def _floor(fps: float) -> float:
