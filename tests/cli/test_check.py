@@ -57,7 +57,7 @@ def test_the_size_is_that_of_the_preset(ds4d: Callable, folder: Path) -> None:
 
 
 def test_warnings_are_no_error(ds4d: Callable, folder: Path, tmp_path: Path) -> None:
-    done = ds4d("check", str(folder), "--frames", "3", "--size", "64", "--json")
+    done = ds4d("check", str(folder), "--frames", "3", "--size", "64", "--follow", "off", "--json")
     assert done.code == 0
     result = json.loads(done.out)["result"]
     assert result["usable"] and {finding["severity"] for finding in result["findings"]} == {"warning"}

@@ -110,7 +110,9 @@ def test_focus_of_an_orbit_is_its_target() -> None:
 
 
 def test_focus_radius_is_that_of_the_narrow_side(tiny_cameras: Cameras) -> None:
-    upright = Cameras(tiny_cameras.viewmats, tiny_cameras.Ks, 20, 32)
+    Ks = tiny_cameras.Ks.clone()
+    Ks[:, 0, 2] = 10.0  # the middle
+    upright = Cameras(tiny_cameras.viewmats, Ks, 20, 32)
     _, radius = camera_focus(upright)
     half_width = 10 / tiny_cameras.Ks[0, 0, 0].item()
     assert radius == pytest.approx(2 * math.sin(math.atan(half_width)), rel=1e-5)
@@ -125,3 +127,15 @@ def test_focus_of_a_moving_camera_uses_all_its_times(tiny_cameras: Cameras) -> N
 def test_parallel_axes_focus_one_unit_ahead(count: int) -> None:
     cameras = orbit_cameras([90.0] * count, [0.0] * count, fovy_deg=40.0, distance=3.0, width=8, height=8)
     torch.testing.assert_close(camera_focus(cameras)[0], torch.tensor([2.0, 0, 0]), atol=1e-6, rtol=0)
+
+
+def test_focus_of_images_that_were_cropped_is_in_the_middle_of_the_crops() -> None:
+    """Cameras that look past the object, cropped around it: the ball is around the object."""
+    place = torch.tensor([0.3, -0.2, 0.1])
+    cameras = orbit_cameras([0.0, 60.0, 200.0], [10.0, 0.0, 20.0], fovy_deg=40.0, distance=3.0, width=64, height=64)
+    seen = project_points(place[None], cameras)[0][:, 0]
+    Ks = cameras.Ks.clone()
+    Ks[:, :2, 2] += 16 - seen[:, :2]
+    focus, radius = camera_focus(Cameras(cameras.viewmats, Ks, 32, 32))
+    torch.testing.assert_close(focus, place, atol=1e-4, rtol=0)
+    assert 0.3 < radius < 0.6

@@ -1,6 +1,7 @@
 """Compositing over the input video: a red ball, rendered where the crop places it in the video."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,23 @@ def test_scene_is_composited_at_its_position_in_the_video(
         before = np.broadcast_to((np.arange(WIDTH) + 40 * number)[None, :, None], frame.shape)
         np.testing.assert_array_equal(frame[:, :32], before[:, :32])
         np.testing.assert_array_equal(frame[32:], before[32:])
+
+
+@pytest.mark.parametrize("move_deg", [None, 0.0])
+def test_the_object_goes_where_the_hand_held_camera_saw_it(
+    tmp_path: Path, crop: VideoCrop, scene: DynamicGaussians, move_deg: float | None
+) -> None:
+    """Frames that were aligned for the run; a moved camera is steady, and so are its frames."""
+    shifts = (-4.0, 0.0, 3.0)
+    aligned = tuple(((1.0, 0.0, shift), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)) for shift in shifts)
+    crop = replace(crop, alignment=aligned)
+    raw_video = read_source_video(gray_video(tmp_path / "video"), crop, CONFIG)
+    frames = list(overlay_video(scene, CpuRenderer(), crop, raw_video, size=None, move_deg=move_deg))
+    for frame, shift in zip(frames, shifts, strict=True):
+        reddish = (frame[..., 0].astype(int) - frame[..., 1]).clip(0)
+        column = (reddish * np.arange(WIDTH)).sum() / reddish.sum() + 0.5
+        assert column == pytest.approx(CENTER[0] - (shift if move_deg is None else 0.0), abs=0.6)
+        assert (frame[40, :, 1] < 200).all()  # no white border, where a frame was moved
 
 
 def test_size_of_the_rendering_does_not_move_the_object(

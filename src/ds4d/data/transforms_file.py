@@ -33,7 +33,7 @@ class TransformsFrame:
         image: path of the image, which need not exist.
         view: name of the camera, if the file states one.
         frame: index of the frame, if the file states one.
-        time: time in [0, 1].
+        time: time in [0, 1]; NaN if the file states none.
         viewmat: world-to-camera matrix, OpenCV axes, in the file's world.
         K: intrinsics in pixels.
         width: image width, pixels.
@@ -51,12 +51,15 @@ class TransformsFrame:
     height: int
 
 
-def read_transforms(path: str | Path, *, size: tuple[int, int] | None = None) -> list[TransformsFrame]:
+def read_transforms(
+    path: str | Path, *, size: tuple[int, int] | None = None, needs_time: bool = True
+) -> list[TransformsFrame]:
     """Reads the frames of a transforms file, in its order; the images need not exist.
 
     Args:
         path: path of the transforms file.
         size: (width, height) in pixels of frames with neither `w` and `h` nor an image.
+        needs_time: whether each frame must have a time; if not, it is NaN for those without.
 
     Raises:
         ValueError: the file is missing or not JSON, or a frame lacks a key, has a time outside [0, 1], a matrix that is
@@ -75,7 +78,7 @@ def read_transforms(path: str | Path, *, size: tuple[int, int] | None = None) ->
             raise ValueError(f"{path}: frames[{index}] must be an object with keys, got {frame!r}.")
         where = f"{path}: frames[{index}]"
         try:
-            read.append(_read_frame({**content, **frame}, path.parent, where, size))
+            read.append(_read_frame({**content, **frame}, path.parent, where, size, needs_time))
         except KeyError as error:
             raise ValueError(f"{where} must have the key {error}. Export the cameras again, with times.") from error
     return read
@@ -93,7 +96,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _read_frame(keys: dict[str, Any], folder: Path, where: str, size: tuple[int, int] | None) -> TransformsFrame:
+def _read_frame(
+    keys: dict[str, Any], folder: Path, where: str, size: tuple[int, int] | None, needs_time: bool
+) -> TransformsFrame:
     """One frame; `keys` are its own and those of the top level."""
     file_path = _inner_path(keys["file_path"], f"{where}.file_path")
     image = _image_path(keys, folder, where)
@@ -103,7 +108,7 @@ def _read_frame(keys: dict[str, Any], folder: Path, where: str, size: tuple[int,
         image=image,
         view=None if keys.get("view") is None else str(keys["view"]),
         frame=None if keys.get("frame") is None else _index(keys, where),
-        time=_time(keys, where),
+        time=_time(keys, where) if needs_time or "time" in keys else math.nan,
         viewmat=opengl_to_opencv(_camera_to_world(keys["transform_matrix"], where)).float(),
         K=_intrinsics(keys, width, height, where),
         width=width,

@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from ds4d.types import Cameras, Similarity
 
@@ -63,13 +64,18 @@ def rotation_to_y(up: Float[Tensor, " 3"]) -> Float[Tensor, "3 3"]:
 
 
 def camera_focus(cameras: Cameras) -> tuple[Float[Tensor, " 3"], float]:
-    """The point nearest to all optical axes, and the radius of the ball around it that every camera sees whole.
+    """The point nearest to the rays through all image centers, and the radius of the ball that every camera sees whole.
 
-    One camera, or parallel axes, leave the distance open: the point at distance 1 is returned.
+    One camera, or parallel rays, leave the distance open: the point at distance 1 is returned.
     """
     cameras = cameras.to(torch.float64)
     centers, axes = cameras.centers.reshape(-1, 3), cameras.viewmats[..., 2, :3].reshape(-1, 3)
     Ks = cameras.Ks.reshape(-1, 3, 3)
+    size = Ks.new_tensor([cameras.width, cameras.height])
+    off_axis = (0.5 * size - Ks[:, :2, 2]) / torch.stack((Ks[:, 0, 0], Ks[:, 1, 1]), 1)  # of images that were cropped
+    if off_axis.abs().max() > 0:
+        rays = F.pad(off_axis, (0, 1), value=1.0)[:, None] @ cameras.viewmats.reshape(-1, 4, 4)[:, :3, :3]
+        axes = F.normalize(rays.squeeze(1), dim=-1)
     across = torch.eye(3, dtype=axes.dtype) - axes[:, :, None] * axes[:, None, :]
     system = across.sum(0)
     values = torch.linalg.eigvalsh(system)

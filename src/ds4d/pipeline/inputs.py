@@ -6,6 +6,8 @@ kept.
 """
 
 import contextlib
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from ds4d.data.combining import view_weights, with_weights_of_input
 from ds4d.geometry import (
     RIGS,
     UP_AXES,
+    frame_times,
     inverse_similarity,
     rig_cameras,
     rotation_to_y,
@@ -39,10 +42,12 @@ from ds4d.multiview import (
     without_cuts,
 )
 from ds4d.preprocess import CropBox, Finding, VideoConfig, VideoCrop, load_video
+from ds4d.preprocess.stabilization import Matrix
 from ds4d.shapes import read_points
-from ds4d.types import Frames, GeneratedViews, MultiViewVideo, PointCloud, Similarity, Video
+from ds4d.types import Cameras, Frames, GeneratedViews, MultiViewVideo, PointCloud, Similarity, Video
 
 _MOST_POINTS = 1_000_000
+_LEAST_SPAN, _FEW_SIDES = 5.0, 60.0  # degrees between directions that a camera looks in
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class TrainingInput:
         points: surface points of the object in the middle frame, if the view generator knows its shape.
         crop: crop of the input video that the frames show; None for a folder of views.
         findings: results of the checks of an input video, the most severe first; None for a folder of views.
+        alignment: how the frames of an input video were aligned (`Stabilization.matrices`); none if they were not.
     """
 
     video: MultiViewVideo
@@ -64,6 +70,7 @@ class TrainingInput:
     points: PointCloud | None = None
     crop: CropBox | None = None
     findings: tuple[Finding, ...] | None = None
+    alignment: tuple[Matrix, ...] = ()
 
     @property
     def video_crop(self) -> VideoCrop | None:
@@ -72,7 +79,7 @@ class TrainingInput:
             return None
         cameras = self.video.cameras
         viewmat, K = (tuple(map(tuple, matrix[0, 0].tolist())) for matrix in (cameras.viewmats, cameras.Ks))
-        return VideoCrop(self.crop, viewmat, K)
+        return VideoCrop(self.crop, viewmat, K, self.alignment)
 
 
 def read_input(
@@ -92,6 +99,8 @@ def read_input(
         ImportError: a package that the input or the view generator needs is not installed.
     """
     path, source = Path(path), config.views.source
+    if config.video.cameras is not None:
+        return _read_posed_video(path, config)
     if make_views:
         check_flipbook(config.views)
     if not (source == "folder" or is_view_folder(path)):
@@ -124,10 +133,10 @@ def _read_video(path: Path, config: GenerateConfig, device: torch.device, make_v
     """A video with generated views."""
     views = config.views
     refuse_options(views, ("splits", "rig", "up"), f"{path} is a video")
-    loaded = load_video(path, replace(config.video, size=views.size or config.video.size, fps=views.fps))
-    for finding in loaded.findings:
-        if finding.severity == "warning":
-            notify(Warned("input", f"{path}: {finding}"))
+    follow = config.video.follow if make_views else "off"  # nothing is fitted
+    settings = replace(config.video, size=views.size or config.video.size, fps=views.fps, follow=follow)
+    loaded = load_video(path, settings)
+    _warn_of(loaded.findings, path)
     video = loaded.video
     if (views.elevation, views.fovy) != (ViewsConfig.elevation, ViewsConfig.fovy):
         view = replace(RIGS["stag4d"][0], elevation=views.elevation, fovy=views.fovy)
@@ -136,7 +145,63 @@ def _read_video(path: Path, config: GenerateConfig, device: torch.device, make_v
     check_masks(generated.video)
     if loaded.weights is not None:
         generated = replace(generated, video=with_weights_of_input(generated.video, loaded.weights))
-    return replace(generated, crop=loaded.crop, findings=loaded.findings)
+    generated = replace(generated, video=replace(generated.video, tracks=loaded.tracks))
+    return replace(generated, crop=loaded.crop, findings=loaded.findings, alignment=loaded.alignment)
+
+
+def _read_posed_video(path: Path, config: GenerateConfig) -> TrainingInput:
+    """A video whose camera moves along known poses; it shows the object from many sides, and no views are added."""
+    views = config.views
+    if is_view_folder(path):
+        raise ValueError(
+            f"--cameras must not be given, got {config.video.cameras}: {path} has its cameras. Leave it out."
+        )
+    if views.source not in ("auto", "folder"):  # a run's own settings name `folder` once they are resolved
+        raise ValueError(f"--views must not be given with --cameras, got {views.source}. Leave one of them out.")
+    refuse_options(views, ("splits", "rig", "elevation", "fovy", "generated_weight"), f"{path} has its own cameras")
+    loaded = load_video(path, replace(config.video, size=views.size or config.video.size, fps=views.fps))
+    _warn_of(loaded.findings, path)
+    assert loaded.cameras is not None
+    seen_deg = _span_deg(loaded.cameras)
+    if seen_deg < _LEAST_SPAN:
+        raise ValueError(
+            f"--cameras {config.video.cameras} must hold a camera that moves around the object, got directions within "
+            f"{seen_deg:.1f} degrees. Leave it out: the other sides are generated then."
+        )
+    if seen_deg < _FEW_SIDES:
+        notify(
+            Warned(
+                "input",
+                f"{path}: the camera sees the object from directions within {seen_deg:.0f} degrees. Its other sides "
+                "are unknown, and its depth is uncertain. Walk further around it.",
+            )
+        )
+    frames, count = loaded.video.frames, loaded.video.num_times
+    video = MultiViewVideo(
+        frames=frames,
+        cameras=loaded.cameras,
+        valid=torch.ones(count, 1, dtype=torch.bool),
+        times=frame_times(count),
+        view_names=("front",),
+        view_weights=torch.ones(1),
+        pixel_weights=None if loaded.weights is None else loaded.weights[:, None],
+        duration=count / loaded.video.fps,
+        up=views.up,
+    )
+    check_masks(video)
+    return TrainingInput(video, "folder", f"none but the video, from {count} known poses", findings=loaded.findings)
+
+
+def _span_deg(cameras: Cameras) -> float:
+    """The largest angle between the directions of two cameras, degrees."""
+    axes = cameras.viewmats[:, 0, 2, :3]
+    return math.degrees(math.acos(float((axes @ axes.T).clamp(-1, 1).min())))
+
+
+def _warn_of(findings: Sequence[Finding], path: Path) -> None:
+    for finding in findings:
+        if finding.severity == "warning":
+            notify(Warned("input", f"{path}: {finding}"))
 
 
 def _add_views(video: MultiViewVideo, config: GenerateConfig, device: torch.device, make_views: bool) -> TrainingInput:

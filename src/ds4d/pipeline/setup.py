@@ -14,7 +14,7 @@ from ds4d.metrics import Lpips
 from ds4d.rendering import renderer_for
 from ds4d.scene import DynamicGaussians, DynamicGuide, Motion, Timeline, cache_video_features, with_dynamic_weights
 from ds4d.shapes.registration import Registration
-from ds4d.training import Ranks, Trainer, TrainingConfig
+from ds4d.training import Ranks, Trainer, TrainingConfig, begin_with_tracks
 from ds4d.types import FrameFeatures, MultiViewVideo, PointCloud, RawGaussians
 
 MIN_SIDE = 22  # pixels: training begins at half the size, where SSIM's window of 11 pixels must fit
@@ -130,6 +130,8 @@ def make_trainer(
             fusion = config.fusion if cache is not None else None
             root = RootRotation(video.times, video.middle) if _turns(video, config.field, is_whole) else None
             motion = Motion(config.field, normalization.aabb, video.num_times, fusion=fusion, features=cache, root=root)
+            if video.tracks is not None:
+                begin_with_tracks(motion, initial.means, video, video.tracks)
         scene = DynamicGaussians(initial, motion, timeline, normalization.world, lifetimes)
     return Trainer(
         scene.to(device),

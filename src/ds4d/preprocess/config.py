@@ -38,6 +38,13 @@ class VideoConfig:
             as parts of the object, or (auto) remove them if the background is colorful or if they open to it in some
             frame, as the gap under an arm does.
         keep: keep the largest connected object or all objects.
+        cameras: transforms file (as of Blender, nerfstudio or D-NeRF) with the pose of the camera in each frame of the
+            video, or in each selected one, if it moves around the object, or if the object is on a turntable; no views
+            are generated then.
+        stabilize: align the frames of a camera that is held by hand by the background around the object. Auto does so
+            where there is a background that a matting model or masks leave out; on says so if it cannot be done, too.
+        follow: begin the fit with the motion that optical flow finds through the frames between the selected ones; auto
+            does so where the object moves far between these. Needs alpha or a plain background.
     """
 
     start: float = 0.0
@@ -54,11 +61,16 @@ class VideoConfig:
     ignore: Path | None = None
     holes: Holes = "auto"
     keep: Literal["largest", "all"] = "largest"
+    cameras: Path | None = None
+    stabilize: Literal["auto", "on", "off"] = "auto"
+    follow: Literal["auto", "on", "off"] = "auto"
 
     def __post_init__(self) -> None:
         check_ranges(self, start="[0, inf)", size="[16, 4096]", fill="(0, 1]")
         if self.masks is not None and self.matting != "auto":
             raise ValueError(f"--matting must not be given with --masks, got {self.matting}. Leave one of them out.")
+        if self.cameras is not None and self.stabilize == "on":
+            raise ValueError("--stabilize on must not be given with --cameras, which tell how the camera moves.")
         if self.object_id is not None:
             check_ranges(self, object_id="[1, 65535]")
             if self.masks is None:

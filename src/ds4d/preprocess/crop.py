@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
+from ds4d.core import ArrayList
 from ds4d.io import Size, resize_premultiplied
 from ds4d.preprocess.components import bounding_box
+from ds4d.preprocess.stabilization import Matrix, Stabilization
 
 _VISIBLE = 32  # of 255: pixels with a smaller alpha do not count as foreground
 
@@ -59,11 +61,27 @@ class VideoCrop:
         box: the square that was cropped.
         viewmat: world-to-camera matrix of the video's camera in world space, 4 x 4.
         K: intrinsics of that camera for the cropped images, 3 x 3, in pixels.
+        alignment: how frames were aligned before they were cropped (`Stabilization.matrices`); none if they were not.
     """
 
     box: CropBox
     viewmat: tuple[tuple[float, ...], ...]
     K: tuple[tuple[float, ...], ...]
+    alignment: tuple[Matrix, ...] = ()
+
+    def paste_back(self, cropped: UInt8[np.ndarray, "S S 4"], time: int) -> UInt8[np.ndarray, "H W 4"]:
+        """Pastes a cropped image into an empty frame of the video, as it was filmed at a time; premultiplied."""
+        frame = self.box.paste_back(cropped)
+        if not self.alignment:
+            return frame
+        return Stabilization(self.alignment).unaligned(frame, time, Size(frame.shape[1], frame.shape[0]))
+
+    def aligned(self, images: Sequence[UInt8[np.ndarray, "h w 4"]]) -> Sequence[UInt8[np.ndarray, "h w 4"]]:
+        """Frames of the video as they were aligned before they were cropped; transparent where they do not reach."""
+        if not self.alignment:
+            return images
+        stabilization, size = Stabilization(self.alignment), Size(self.box.video_width, self.box.video_height)
+        return ArrayList(stabilization.aligned(image, time, size) for time, image in enumerate(images))
 
 
 def foreground_crop_box(images: Sequence[UInt8[np.ndarray, "h w 4"]], video: Size, size: int, fill: float) -> CropBox:

@@ -1,6 +1,6 @@
 """Pixels in which the object cannot be seen: something is in front of it, or the border of the video cuts it."""
 
-from collections.abc import Iterable, MutableSequence, Sequence
+from collections.abc import Iterable, Mapping, MutableSequence, Sequence
 
 import numpy as np
 import torch
@@ -11,7 +11,9 @@ from torch.nn import functional as F
 
 from ds4d.preprocess.components import dilate
 from ds4d.preprocess.crop import CropBox
+from ds4d.preprocess.stabilization import Stabilization
 
+Borders = Mapping[str, Sequence[UInt8[np.ndarray, " n"]]]
 WEIGHTS_SIZE = 64  # height and width of the weights, pixels
 _OPAQUE = 128  # of 255
 _SAME = 24  # levels between two frames in which nothing moves
@@ -55,8 +57,21 @@ def fill_hidden(
     return hidden
 
 
+def border_alphas(images: Sequence[UInt8[np.ndarray, "H W 4"]]) -> Borders:
+    """The alpha of mattes along each side of the video, by the name of the side."""
+    return {
+        "left": [image[:, 0, 3].copy() for image in images],
+        "right": [image[:, -1, 3].copy() for image in images],
+        "top": [image[0, :, 3].copy() for image in images],
+        "bottom": [image[-1, :, 3].copy() for image in images],
+    }
+
+
 def visible_weights(
-    images: Sequence[UInt8[np.ndarray, "H W 4"]], hidden: Sequence[Bool[np.ndarray, "H W"]], crop: CropBox
+    borders: Borders,
+    hidden: Sequence[Bool[np.ndarray, "H W"]],
+    crop: CropBox,
+    stabilization: Stabilization,
 ) -> Float[Tensor, "T 1 h w"] | None:
     """Weights of the pixels of the cropped frames: 0 where the object is hidden.
 
@@ -64,16 +79,18 @@ def visible_weights(
     nothing.
 
     Args:
-        images: mattes of a clip before they are cropped, premultiplied.
-        hidden: hidden pixels of each frame; none if there are no masks of them.
-        crop: the crop.
+        borders: alpha of the mattes along the sides of the video as it was filmed, from `border_alphas`.
+        hidden: hidden pixels of each aligned frame; none if there are no masks of them.
+        crop: the crop of the aligned frames.
+        stabilization: how the frames were aligned.
 
     Returns:
         Weights in [0, 1]; None if all are 1.
     """
     unseen = []
-    for time, image in enumerate(images):
-        pixels = _beyond_cut_sides(image[..., 3], crop)
+    for time in range(len(borders["left"])):
+        cut = [side for side, lines in borders.items() if (lines[time] >= _OPAQUE).sum() >= _MIN_CUT]
+        pixels = _beyond_sides(cut, crop, stabilization, time)
         if hidden and hidden[time].any():
             mask = np.repeat(np.where(hidden[time], 255, 0).astype(np.uint8)[..., None], 4, axis=-1)
             pixels |= _small(crop.crop(mask)[..., 3]) > 0
@@ -83,21 +100,18 @@ def visible_weights(
     return torch.from_numpy(np.stack(unseen)[:, None] == 0).float()
 
 
-def _beyond_cut_sides(alpha: UInt8[np.ndarray, "H W"], crop: CropBox) -> Bool[np.ndarray, "h w"]:
-    """The pixels of the crop that lie beyond a side of the video which cuts the object."""
+def _beyond_sides(
+    sides: Sequence[str], crop: CropBox, stabilization: Stabilization, time: int
+) -> Bool[np.ndarray, "h w"]:
+    """The pixels of the crop that lie beyond some sides of the video as it was filmed."""
     at = (np.arange(WEIGHTS_SIZE) + 0.5) / WEIGHTS_SIZE * crop.side
-    columns, rows = crop.left + at, crop.top + at
-    beyond = {
-        "left": (alpha[:, 0], np.broadcast_to(columns < 0, (WEIGHTS_SIZE, WEIGHTS_SIZE))),
-        "right": (alpha[:, -1], np.broadcast_to(columns > crop.video_width, (WEIGHTS_SIZE, WEIGHTS_SIZE))),
-        "top": (alpha[0], np.broadcast_to((rows < 0)[:, None], (WEIGHTS_SIZE, WEIGHTS_SIZE))),
-        "bottom": (alpha[-1], np.broadcast_to((rows > crop.video_height)[:, None], (WEIGHTS_SIZE, WEIGHTS_SIZE))),
-    }
-    unseen = np.zeros((WEIGHTS_SIZE, WEIGHTS_SIZE), bool)
-    for border, outside in beyond.values():
-        if (border >= _OPAQUE).sum() >= _MIN_CUT:
-            unseen |= outside
-    return unseen
+    columns, rows = np.meshgrid(crop.left + at, crop.top + at)
+    x, y = stabilization.filmed(np.stack((columns, rows), axis=-1).reshape(-1, 2), time).T
+    beyond = {"left": x < 0, "right": x > crop.video_width, "top": y < 0, "bottom": y > crop.video_height}
+    unseen = np.zeros(x.shape, bool)
+    for side in sides:
+        unseen |= beyond[side]
+    return unseen.reshape(WEIGHTS_SIZE, WEIGHTS_SIZE)
 
 
 def _small(alpha: UInt8[np.ndarray, "S S"]) -> UInt8[np.ndarray, "h w"]:

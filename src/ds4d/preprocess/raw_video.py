@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import MutableSequence
+from collections.abc import Iterator, MutableSequence, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +91,21 @@ def read_raw_video(path: Path, config: VideoConfig) -> RawVideo:
         color=source.color,
     )
     return RawVideo(images, info)
+
+
+def read_frames(
+    path: Path, config: VideoConfig, indices: Sequence[int], max_side: int
+) -> Iterator[tuple[int, UInt8[np.ndarray, "H W 4"]]]:
+    """Reads frames of a video by their index, upright and premultiplied; those that cannot be decoded are skipped.
+
+    Args:
+        path: the video.
+        config: whether its alpha is used, and the frame rate of folders.
+        indices: increasing indices.
+        max_side: longer side that larger frames are reduced to, pixels.
+    """
+    alpha = config.masks is None and config.matting in ("auto", "alpha")
+    return iter(_open_source(path, config).read(indices, max_side, alpha=alpha))
 
 
 def _open_source(path: Path, config: VideoConfig) -> AnimatedImage | ImageSequence | VideoReader:

@@ -26,6 +26,7 @@ from ds4d.training.optimizers import OptimizerConfig as OptimizerConfig
 from ds4d.training.ranks import RankLostError as RankLostError
 from ds4d.training.ranks import Ranks as Ranks
 from ds4d.training.schedule import TrainingConfig as TrainingConfig
+from ds4d.training.tracks import begin_with_tracks as begin_with_tracks
 from ds4d.training.trainer import Trainer as Trainer
 from ds4d.training.windows import WindowsConfig as WindowsConfig
 from ds4d.training.windows import divide_frames as divide_frames

@@ -26,7 +26,8 @@ class TrainingConfig:
         views_at_full_size: views per time once images have their full size, the input view always among them, in fits
             to generated views, which hold less detail than the input view; by default `views_per_time` of all.
         temporal_curriculum: fraction of the dynamic stage in which the sampled times spread from the middle frame to
-            the whole video, so that large motion is followed frame by frame; 0 samples all times from the start.
+            the whole video, so that large motion is followed frame by frame; 0 samples all times from the start, as do
+            videos whose motion was tracked.
         low_resolution_fraction: fraction of each stage that is trained at half the image size.
         losses: weights of the losses.
         lpips_stand_in: whether the loss `lpips` uses VGG16 with random weights and equal heads in place of LPIPS's
@@ -89,6 +90,8 @@ class Schedule:
         self._config = config
         self._video = video
         self._is_dynamic = is_dynamic
+        # Large motion is known from the start where it was tracked; frames that wait their turn would lose it.
+        self._curriculum = 0.0 if video.tracks is not None else config.temporal_curriculum
         self._origin = video.middle if known_frame is None else known_frame
         is_input = video.view_weights >= 1
         self._input_views = is_input.nonzero().squeeze(1).tolist() if not is_input.all() else []
@@ -99,7 +102,7 @@ class Schedule:
 
         All frames were seen for a while then, so that their motion is known as far as it can be.
         """
-        followed = self._config.temporal_curriculum
+        followed = self._curriculum
         return round((followed + _BIRTHS * (1 - followed)) * self._config.total_steps)
 
     @property
@@ -119,7 +122,7 @@ class Schedule:
     @property
     def settling_step(self) -> int:
         """The step from which on all frames are sampled."""
-        return self._config.static_steps + round(self._config.temporal_curriculum * self._config.dynamic_steps)
+        return self._config.static_steps + round(self._curriculum * self._config.dynamic_steps)
 
     def sample(self, step: int, sampler: Sampler) -> SampleBatch:
         """The batch of a step."""
@@ -129,7 +132,7 @@ class Schedule:
             return sampler.sample((0, last), config.static_views, 1)
         if self.is_static(step):
             return sampler.sample((middle, middle), 1, config.static_views)
-        growth = self.progress(step) / config.temporal_curriculum if config.temporal_curriculum else 1.0
+        growth = self.progress(step) / self._curriculum if self._curriculum else 1.0
         origin = self._origin
         radius = 1 + math.ceil(min(1.0, growth) * max(origin, last - origin))
         window = (max(0, origin - radius), min(last, origin + radius))

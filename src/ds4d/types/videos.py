@@ -97,6 +97,8 @@ class MultiViewVideo:
         duration: duration of the video, seconds.
         loops: whether the last frame is followed by the first.
         up: up axis of world space, "y" or "z".
+        tracks: where each pixel of the input view's middle frame is in its other frames, x and y as fractions of width
+            and height, at any (low) resolution; None where motion is small enough to be found without.
     """
 
     frames: Frames
@@ -109,6 +111,7 @@ class MultiViewVideo:
     duration: float = 1.0
     loops: bool = False
     up: str = "y"
+    tracks: Float[Tensor, "T h w 2"] | None = None
 
     def __post_init__(self) -> None:
         if self.up not in ("y", "z"):
@@ -168,6 +171,7 @@ class MultiViewVideo:
             pixel_weights=None if self.pixel_weights is None else self.pixel_weights[rows],
             duration=self.duration * float(length),
             loops=False,
+            tracks=None,  # those of another middle frame
         )
 
     def gather(self, times: Int[Tensor, " B"], views: Int[Tensor, " B"]) -> FrameBatch:

@@ -67,7 +67,8 @@ def overlay_video(
         size: height and width of the rendering before it is resized into the frame, pixels; that of the run's images
             if None.
         move_deg: degrees by which the object's camera is moved around it, to the right; the object of the video is
-            removed then, and what it hid is filled with the background of other frames. None to leave both as they are.
+            removed then, and what it hid is filled with the background of other frames, which are aligned as they were
+            for the run. None to leave both as they are.
 
     Raises:
         ValueError: the number of frames differs from that of the run.
@@ -82,14 +83,18 @@ def overlay_video(
     cameras = transform_cameras(scene.world, crop_cameras(crop, len(times))).resized(side, side)
     images: Iterable[UInt8[np.ndarray, "H W 4"]] = raw_video.images
     if move_deg is not None:
-        height, width = raw_video.images[0].shape[:2]
+        images = crop.aligned(raw_video.images)
+        height, width = images[0].shape[:2]
         before = render_rgba(scene, renderer, cameras, times)
         masks = [resize_premultiplied(crop.box.paste_back(premultiply(r)), width, height)[..., 3] for r in before]
-        images = without_object(raw_video.images, masks)
+        if crop.alignment:  # what a frame does not reach is filled like what the object hides
+            masks = [np.maximum(mask, 255 - image[..., 3]) for mask, image in zip(masks, images, strict=True)]
+        images = without_object(images, masks)
+        crop = replace(crop, alignment=())
         cameras = _moved_around(cameras, move_deg)
-    for image, rendered in zip(images, render_rgba(scene, renderer, cameras, times), strict=True):
+    for time, (image, rendered) in enumerate(zip(images, render_rgba(scene, renderer, cameras, times), strict=True)):
         height, width = image.shape[:2]
-        above = resize_premultiplied(crop.box.paste_back(premultiply(rendered)), width, height)
+        above = resize_premultiplied(crop.paste_back(premultiply(rendered), time), width, height)
         yield on_white(_over(above, image))
 
 

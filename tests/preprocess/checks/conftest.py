@@ -10,13 +10,15 @@ from ds4d.io import Size, premultiply
 from ds4d.io.tone_mapping import VideoColor
 from ds4d.preprocess.checks import CheckContext, make_thumbnails
 from ds4d.preprocess.crop import foreground_crop_box
+from ds4d.preprocess.hidden import border_alphas
 from ds4d.preprocess.matting import Mattes
 from ds4d.preprocess.raw_video import VideoInfo
+from ds4d.preprocess.stabilization import Stabilization
 
 
 @pytest.fixture
 def context() -> Callable[..., CheckContext]:
-    """Makes the context of RGBA images: (images, *, video, method, removed, size, missing, source_fps, color)."""
+    """Makes the context of RGBA images, with the options of `make`."""
 
     def make(
         images: Sequence[np.ndarray],
@@ -28,6 +30,8 @@ def context() -> Callable[..., CheckContext]:
         missing: int = 0,
         source_fps: float = 10.0,
         color: VideoColor | None = None,
+        stabilization: Stabilization | None = None,
+        must_stabilize: bool = False,
     ) -> CheckContext:
         mattes = [premultiply(image) for image in images]
         frames = video or [np.dstack((p[..., :3] + (255 - p[..., 3:]), np.full_like(p[..., 0], 255))) for p in mattes]
@@ -51,6 +55,9 @@ def context() -> Callable[..., CheckContext]:
             Mattes(mattes, method, white),
             tuple(removed or [0.0] * len(mattes)),
             crop,
+            border_alphas(mattes),
+            stabilization,
+            must_stabilize,
         )
 
     return make

@@ -62,7 +62,7 @@ COMMAND = CommandLine(
     ),
     renamed={"views.source": "views", "views.generators.flipbook.files": "--flipbook"},
     flat=frozenset({"views", "views.generators", "video"}),
-    fixed=frozenset({"video.size", "video.fps"}),
+    fixed=frozenset({"video.size", "video.fps", "video.cameras"}),
 )  # fmt: skip
 
 

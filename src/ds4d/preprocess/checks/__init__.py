@@ -21,6 +21,8 @@ CHECKS: tuple[Callable[[CheckContext], Finding | None], ...] = (
     motion.repeated_frames,
     motion.scene_cut,
     motion.large_motion,
+    motion.not_followed,
+    motion.stabilized,
     motion.moving_camera,
     sharpness.blurred,
     coding.hdr,

@@ -74,13 +74,10 @@ def inverted_alpha(context: CheckContext) -> Finding | None:
 
 def cut_by_border(context: CheckContext) -> Finding | None:
     """Finds frames in which the object extends beyond the image."""
-    sides = {
-        "left": [mask[:, 0] for mask in context.masks],
-        "right": [mask[:, -1] for mask in context.masks],
-        "top": [mask[0] for mask in context.masks],
-        "bottom": [mask[-1] for mask in context.masks],
+    touched = {
+        name: np.array([np.count_nonzero(line >= OPAQUE) > 1 for line in lines])
+        for name, lines in context.borders.items()
     }
-    touched = {name: np.array([np.count_nonzero(line) > 1 for line in lines]) for name, lines in sides.items()}
     names = [name for name, frames in touched.items() if frames.any()]
     if not names:
         return None

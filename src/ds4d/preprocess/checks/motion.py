@@ -2,14 +2,14 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
-from scipy.ndimage import distance_transform_edt
+from jaxtyping import Float, UInt8
 
-from ds4d.preprocess.checks.base import CheckContext, Finding, describe_frames
+from ds4d.preprocess.checks.base import FAR, CheckContext, Finding, describe_frames
 from ds4d.preprocess.components import dilate
+from ds4d.preprocess.stabilization import Stabilization
 
 _MIN_FRAMES = 8
 _STILL = 0.5  # levels of 255, mean over the object
@@ -17,8 +17,6 @@ _MAX_STILL = 0.2  # of the frames
 _CUT = 0.6  # fraction of the colors that change
 _OVER_MEDIAN = 4.0  # times the median change in the clip
 _SHAKE = 8.0  # levels of 255, median over the background
-_MOTION_SIDE = 128  # of the crop, pixels, at which motion is measured
-_FAR = 0.08  # of the crop's side
 _ZOOM = 1.8  # ratio of the largest to the smallest size
 
 
@@ -92,11 +90,11 @@ def large_motion(context: CheckContext) -> Finding | None:
     """Finds steps between frames in which the outline of the object moves far, and the frame rate that would do."""
     if context.crop is None or len(context.seconds) < 2:
         return None
-    moved = _outline_motion(context.masks, context.crop.side * context.masks[0].shape[1] / context.video.size.width)
-    far = moved > _FAR
+    moved = context.motion
+    far = moved > FAR
     if not far.any():
         return None
-    video, needed = context.video, math.ceil(context.video.fps * float(moved.max()) / _FAR)
+    video, needed = context.video, math.ceil(context.video.fps * float(moved.max()) / FAR)
     length = context.seconds[-1] - context.seconds[0]
     if needed <= video.source_fps:
         fix = (
@@ -110,12 +108,25 @@ def large_motion(context: CheckContext) -> Finding | None:
             f"All frames are used. Record at {needed} frames per second or more, or use a slower part with --start and "
         )
         fix += "--end."
-    return Finding(
-        "large_motion",
-        "warning",
+    what = (
         f"The object moves far between frames: its outline by up to {100 * moved.max():.0f} % of the crop, "
-        f"{describe_frames(np.append(False, far), context.seconds)}. The fit may lose it there.",
-        fix,
+        f"{describe_frames(np.append(False, far), context.seconds)}."
+    )
+    if context.is_followed:
+        return Finding("large_motion", "note", f"{what} Optical flow tells the fit how.", "")
+    return Finding("large_motion", "warning", f"{what} The fit may lose it there.", fix)
+
+
+def not_followed(context: CheckContext) -> Finding | None:
+    """Tells that the object cannot be followed although it was asked for."""
+    if context.follow != "on" or context.may_follow or context.crop is None:
+        return None
+    return Finding(
+        "not_followed",
+        "warning",
+        "The object cannot be followed by optical flow: that takes 2 to 200 frames with alpha or in front of a plain "
+        "background, and a camera that stands still.",
+        "Leave --follow out.",
     )
 
 
@@ -124,38 +135,45 @@ def _floor(fps: float) -> float:
     return math.floor(100 * fps + 1e-6) / 100
 
 
-def _outline_motion(masks: Sequence[Bool[np.ndarray, "H W"]], side: float) -> Float[np.ndarray, " steps"]:
-    """How far the masks reach beyond those of the frame before or after, as a fraction of the crop's side.
-
-    It is the distance of the mask's pixels from the other mask, exceeded by 5 % of them, the larger of both directions.
-
-    Args:
-        masks: mask of each frame.
-        side: side of the crop, in pixels of the masks.
-    """
-    step = max(1, round(side / _MOTION_SIDE))
-    motion = []
-    for before, after in itertools.pairwise(mask[::step, ::step] for mask in masks):
-        reach = [
-            np.percentile(distance_transform_edt(~other)[mask], 95) if mask.any() and other.any() else 0.0
-            for mask, other in ((before, after), (after, before))
-        ]
-        motion.append(float(max(reach)) * step / side)
-    return np.array(motion)
+def stabilized(context: CheckContext) -> Finding | None:
+    """Tells that the frames of a moving camera were aligned, or why they were not although it was asked for."""
+    found = context.stabilization
+    if found is None:
+        return None
+    if found.matrices:
+        return Finding(
+            "stabilized",
+            "note",
+            f"The camera moves: the frames were aligned by their background, by up to {found.shift:.1f} pixels.",
+            "To leave them as they are, add --stabilize off.",
+        )
+    if not (found.reason and context.must_stabilize):
+        return None
+    return Finding(
+        "not_stabilized",
+        "warning",
+        f"The frames could not be aligned, and are left as they are: {_why_not_aligned(found, context)}.",
+        "Leave --stabilize out, or use a part of the video with --start and --end.",
+    )
 
 
 def moving_camera(context: CheckContext) -> Finding | None:
-    """Finds a moving background, where there is one to be seen, and an object whose size changes much."""
-    if context.mattes.method in ("model", "masks") and len(context.seconds) > 1:
+    """Finds a moving background that frames were not aligned by, and an object whose size changes much."""
+    if context.has_poses:
+        return None
+    found = context.stabilization
+    is_known = found is not None and not found.reason  # it stands still, or does so now
+    if context.mattes.method in ("model", "masks") and len(context.seconds) > 1 and not is_known:
         changes = np.stack([np.abs(step[..., :3]).mean(axis=-1) for step in _differences(context.thumbnails)])
         near = np.stack([dilate(alpha > 0, 2) for alpha in context.matte_thumbnails[..., 3]])
         background = ~(near[1:] | near[:-1])
         if background.any() and float(np.median(changes[background])) > _SHAKE:
+            why = "" if found is None else f" Frames were not aligned: {_why_not_aligned(found, context)}."
             return Finding(
                 "moving_camera",
                 "warning",
                 "The camera moves: the background changes from frame to frame.",
-                "The camera is assumed to be static. Record from a tripod.",
+                f"The camera is assumed to be static.{why} Record from a tripod.",
             )
     lengths = np.sqrt(context.coverage[context.coverage > 0])
     if len(lengths) and lengths.max() > _ZOOM * lengths.min():
@@ -168,6 +186,17 @@ def moving_camera(context: CheckContext) -> Finding | None:
             "with --start and --end.",
         )
     return None
+
+
+def _why_not_aligned(found: Stabilization, context: CheckContext) -> str:
+    """Its reason in words."""
+    when = "" if found.time is None else f" at {context.seconds[found.time]:.2f} s"
+    return {
+        "background": "the background shows nothing to align them by",
+        "texture": f"the background has too little texture{when}",
+        "matches": f"too little of the background is found again{when}",
+        "distance": f"the camera moves too far{when}",
+    }[found.reason]
 
 
 def _differences(images: UInt8[np.ndarray, "T h w 4"]) -> Iterator[Float[np.ndarray, "h w 4"]]:

@@ -1,0 +1,59 @@
+"""The first motion of a fit whose object moves far between frames: that of tracks on the input view."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from ds4d.core import tracked
+from ds4d.geometry import project_points
+from ds4d.scene import Motion
+from ds4d.types import MultiViewVideo
+
+_STEPS, _TIMES = 400, 4
+_PLANES, _MLP = 2e-2, 2e-3  # learning rates
+
+
+def begin_with_tracks(
+    motion: Motion, means: Float[Tensor, "N 3"], video: MultiViewVideo, tracks: Float[Tensor, "T h w 2"]
+) -> None:
+    """Fits the deformation field to the tracks of canonical Gaussians: each goes with the pixel that it is seen at.
+
+    Distance from the camera is kept: tracks do not tell it. Gaussians on the far side move with what hides them.
+
+    Args:
+        motion: motion before the first step; its field is changed.
+        means: centers of the canonical Gaussians, normalized space.
+        video: the video, with cameras in normalized space.
+        tracks: those of the video's input view.
+    """
+    shifts = tracked_shifts(means, video, tracks)
+    field = motion.field
+    planes = list(field.hexplane.parameters())
+    known = {id(parameter) for parameter in planes}
+    others = [parameter for parameter in field.parameters() if id(parameter) not in known]
+    optimizer = torch.optim.Adam([{"params": planes, "lr": _PLANES}, {"params": others, "lr": _MLP}])
+    generator = torch.Generator().manual_seed(0)
+    for step in tracked(range(_STEPS), "following the tracks", _STEPS):
+        chosen = torch.randperm(video.num_times, generator=generator)[:_TIMES]
+        found = field.changes(means, video.times[chosen])["means"]
+        loss = F.smooth_l1_loss(found, shifts[chosen], beta=0.01)
+        for group, rate in zip(optimizer.param_groups, (_PLANES, _MLP), strict=True):
+            group["lr"] = rate * 0.1 ** (step / _STEPS)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def tracked_shifts(
+    means: Float[Tensor, "N 3"], video: MultiViewVideo, tracks: Float[Tensor, "T h w 2"]
+) -> Float[Tensor, "T N 3"]:
+    """By how much each Gaussian moves from the middle frame to each other one, normalized space."""
+    camera = video.cameras[video.middle, :1]
+    rotation, K = camera.viewmats[0, :3, :3], camera.Ks[0]
+    (pixels,), (depths,) = project_points(means, camera)
+    size = K.new_tensor([camera.width, camera.height])
+    grid = (2 * pixels / size - 1).expand(len(tracks), 1, -1, -1)
+    there = F.grid_sample(tracks.permute(0, 3, 1, 2), grid, padding_mode="border", align_corners=False)
+    moved = (there - there[video.middle]).squeeze(2).mT * size * depths[:, None] / K.diagonal()[:2]
+    return F.pad(moved, (0, 1)) @ rotation

@@ -1,0 +1,101 @@
+"""Tracks of what the middle frame shows, through the frames between those that are used."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from ds4d.io import write_png
+from ds4d.preprocess import LoadedVideo, VideoConfig, load_video
+
+WIDTH, HEIGHT, RADIUS, COUNT, STEP = 256, 96, 26, 36, 5
+CONFIG = VideoConfig(size=64, frames=8)
+
+
+def column_of(frame: int) -> int:
+    return 40 + STEP * frame
+
+
+def write_clip(folder: Path, *, background: tuple[int, int, int] | None = None) -> Path:
+    """A disc with a pattern that goes to the right by a twentieth of its way in each frame, and so far in a few."""
+    rng = np.random.default_rng(3)
+    pattern = gaussian_filter(rng.standard_normal((HEIGHT, WIDTH, 3)), (3, 3, 0))
+    pattern = (128 + 60 * pattern / pattern.std()).clip(0, 255)
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    for frame in range(COUNT):
+        inside = (columns - column_of(frame)) ** 2 + (rows - 48) ** 2 < RADIUS**2
+        colors = np.roll(pattern, STEP * frame, axis=1)
+        if background is None:
+            image = np.dstack((colors * inside[..., None], 255 * inside))
+        else:
+            image = np.where(inside[..., None], colors, background)
+        write_png(folder / f"{frame:03d}.png", image.astype(np.uint8))
+    return folder
+
+
+def selected(loaded: LoadedVideo) -> list[int]:
+    return [round(seconds * 24) for seconds in loaded.seconds]
+
+
+@pytest.mark.parametrize("background", [None, (255, 255, 255)])
+def test_a_disc_is_followed(tmp_path: Path, background: tuple[int, int, int] | None) -> None:
+    loaded = load_video(write_clip(tmp_path, background=background), CONFIG)
+    severities = {finding.name: finding.severity for finding in loaded.findings}
+    assert loaded.tracks is not None and severities["large_motion"] == "note"
+    frames, crop, side = selected(loaded), loaded.crop, loaded.tracks.shape[1]
+    middle = frames[len(frames) // 2]
+    for x, y in ((0, 0), (-15, 0), (0, 15)):  # of the disc
+        column = round((column_of(middle) + x - crop.left) / crop.side * side - 0.5)
+        row = round((48 + y - crop.top) / crop.side * side - 0.5)
+        found = loaded.tracks[:, row, column].numpy()
+        for frame, (right, down) in zip(frames, found, strict=True):
+            assert right == pytest.approx((column_of(frame) + x - crop.left) / crop.side, abs=0.02)
+            assert down == pytest.approx((48 + y - crop.top) / crop.side, abs=0.02)
+
+
+def test_what_lies_beside_the_object_goes_with_it(tmp_path: Path) -> None:
+    """Gaussians at the outline may be seen a pixel beside it."""
+    loaded = load_video(write_clip(tmp_path), CONFIG)
+    assert loaded.tracks is not None
+    frames = selected(loaded)
+    side = loaded.tracks.shape[1]
+    column = round((column_of(frames[len(frames) // 2]) - loaded.crop.left) / loaded.crop.side * side)
+    moved = loaded.tracks[-1, 2, column, 0] - loaded.tracks[0, 2, column, 0]
+    assert moved == pytest.approx(STEP * (frames[-1] - frames[0]) / loaded.crop.side, abs=0.05)
+
+
+@pytest.mark.parametrize("why", ["off", "small motion", "no frames between", "masks"])
+def test_otherwise_nothing_is_followed(tmp_path: Path, why: str) -> None:
+    folder = write_clip(tmp_path / "video")
+    if why == "masks":
+        for path in folder.iterdir():
+            (tmp_path / "masks").mkdir(exist_ok=True)
+            Image.fromarray(np.asarray(Image.open(path))[..., 3]).save(tmp_path / "masks" / path.name)
+    if why == "no frames between":
+        for number, path in enumerate(sorted(folder.iterdir())):
+            if number % 5:
+                path.unlink()
+    changed = {
+        "off": {"follow": "off"},
+        "small motion": {"frames": COUNT},
+        "no frames between": {},
+        "masks": {"masks": tmp_path / "masks"},
+    }[why]
+    loaded = load_video(folder, VideoConfig(**{"size": 64, "frames": 8, **changed}))
+    assert loaded.tracks is None
+    severities = {finding.name: finding.severity for finding in loaded.findings}
+    assert severities.get("large_motion") == (None if why == "small motion" else "warning")
+
+
+def test_on_follows_small_motion_too(tmp_path: Path) -> None:
+    folder = write_clip(tmp_path / "video")
+    loaded = load_video(folder, VideoConfig(size=64, follow="on"))
+    assert loaded.tracks is not None and len(loaded.tracks) == 32
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for path in folder.iterdir():
+        Image.fromarray(np.asarray(Image.open(path))[..., 3]).save(masks / path.name)
+    refused = load_video(folder, VideoConfig(size=64, follow="on", masks=masks))
+    assert refused.tracks is None and "not_followed" in [finding.name for finding in refused.findings]
