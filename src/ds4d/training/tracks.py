@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from ds4d.core import tracked
+from ds4d.core import Adam, tracked
 from ds4d.geometry import project_points
 from ds4d.scene import Motion
 from ds4d.types import MultiViewVideo
@@ -30,19 +30,16 @@ def begin_with_tracks(
     shifts = tracked_shifts(means, video, tracks)
     field = motion.field
     planes = list(field.hexplane.parameters())
-    known = {id(parameter) for parameter in planes}
-    others = [parameter for parameter in field.parameters() if id(parameter) not in known]
-    optimizer = torch.optim.Adam([{"params": planes, "lr": _PLANES}, {"params": others, "lr": _MLP}])
+    others = [*field.trunk.parameters(), *field.heads["means"].parameters()]
+    optimizers = {Adam(planes): _PLANES, Adam(others): _MLP}
     generator = torch.Generator().manual_seed(0)
     for step in tracked(range(_STEPS), "following the tracks", _STEPS):
         chosen = torch.randperm(video.num_times, generator=generator)[:_TIMES]
         found = field.changes(means, video.times[chosen])["means"]
         loss = F.smooth_l1_loss(found, shifts[chosen], beta=0.01)
-        for group, rate in zip(optimizer.param_groups, (_PLANES, _MLP), strict=True):
-            group["lr"] = rate * 0.1 ** (step / _STEPS)
-        optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
+        for optimizer, rate in optimizers.items():
+            optimizer.step(rate * 0.1 ** (step / _STEPS))
 
 
 def tracked_shifts(
