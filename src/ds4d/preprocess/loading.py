@@ -126,14 +126,14 @@ def load_video(path: str | Path, config: VideoConfig) -> LoadedVideo:
     for time, matte in enumerate(images):  # in place: there is one copy of the clip
         images[time] = crop.crop(matte)
     return LoadedVideo(
-        Video(ClipFrames(images), context.video.fps),
-        crop,
-        context.seconds,
-        inspection.findings,
-        weights,
-        stabilization.matrices,
-        tracks,
-        inspection.cameras,
+        video=Video(ClipFrames(images), context.video.fps),
+        crop=crop,
+        seconds=context.seconds,
+        findings=inspection.findings,
+        weights=weights,
+        alignment=stabilization.matrices,
+        tracks=tracks,
+        cameras=inspection.cameras,
     )
 
 
