@@ -8,7 +8,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from ds4d.io import write_png
-from ds4d.preprocess import LoadedVideo, VideoConfig, load_video
+from ds4d.preprocess import LoadedVideo, VideoConfig, load_video, tracks
 
 WIDTH, HEIGHT, RADIUS, COUNT, STEP = 256, 96, 26, 36, 5
 CONFIG = VideoConfig(size=64, frames=8)
@@ -37,6 +37,22 @@ def write_clip(folder: Path, *, background: tuple[int, int, int] | None = None) 
 
 def selected(loaded: LoadedVideo) -> list[int]:
     return [round(seconds * 24) for seconds in loaded.seconds]
+
+
+def test_frames_between_that_cannot_be_decoded_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_third(path, config, indices, side, *, read=tracks.read_frames):
+        used = {index for index in indices if index % 5 == 0}  # every fifth is selected
+        lost = next(index for index in indices[2:] if index not in used)
+        return (pair for pair in read(path, config, indices, side) if pair[0] != lost)
+
+    whole = load_video(write_clip(tmp_path), CONFIG)
+    assert selected(whole) == list(range(0, COUNT, 5))
+    monkeypatch.setattr(tracks, "read_frames", without_third)
+    partly = load_video(tmp_path, CONFIG)
+    assert whole.tracks is not None and partly.tracks is not None
+    middle = whole.tracks.shape[1] // 2
+    center = slice(middle - 2, middle + 2)
+    assert (partly.tracks - whole.tracks)[:, center, center].abs().max() < 0.02
 
 
 @pytest.mark.parametrize("background", [None, (255, 255, 255)])

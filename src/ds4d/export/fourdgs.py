@@ -30,7 +30,9 @@ _MOST_ROWS = 50_000_000  # Gaussians of all frames together, which are encoded a
 
 @torch.no_grad()
 def write_fourdgs(scene: Scene, path: str | Path, times: Float[Tensor, " T"], *, up: UpAxis | None = None) -> None:
-    """Writes a scene as keyframes and changes, atomically, and compares every frame with the bounds it states.
+    """Writes a scene as keyframes and changes, atomically.
+
+    Positions, standard deviations, colors and opacities of every frame are compared with the bounds of the file.
 
     Args:
         scene: the scene to write; view-dependent color is reduced to its mean.

@@ -73,13 +73,16 @@ def _frames_between(
     path: Path, config: VideoConfig, info: VideoInfo, crop: CropBox, motion: Sequence[float]
 ) -> _Frames:
     """The selected frames and those between them that are needed to follow the motion."""
-    indices, chosen = [info.indices[0]], [0]
+    indices = [info.indices[0]]
     for (before, after), moved in zip(itertools.pairwise(info.indices), motion, strict=True):
         steps = max(1, min(after - before, math.ceil(moved / _STEP)))
         indices += np.linspace(before, after, steps + 1).round().astype(int).tolist()[1:]
-        chosen.append(len(indices) - 1)
     side = math.ceil(SIDE * max(info.size.width, info.size.height) / crop.side)
-    images = ArrayList(image for _, image in read_frames(path, config, indices, side))
+    images, read = ArrayList(), list[int]()
+    for index, image in read_frames(path, config, indices, side):  # without those that cannot be decoded
+        images.append(image)
+        read.append(index)
+    chosen = [read.index(index) for index in info.indices]
     extract_mattes(images, config)
     square = replace(crop, size=SIDE)
     crops = [square.crop(image) for image in images]
