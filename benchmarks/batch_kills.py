@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import tyro
@@ -40,6 +40,8 @@ class Arguments:
         seed: seed of the choice of what is killed.
         nodes: number of nodes of a Ray cluster on this machine, which runs the fits; 0: none.
         cpus_per_node: number of CPUs of each of them.
+        kill: what is killed in turn: `worker` (a `ds4d batch` process, and with Ray all fits that it has asked for),
+            `fit`, and with Ray `node`; by default fits and workers, and with Ray nodes, too.
     """
 
     folder: tyro.conf.Positional[Path]
@@ -51,6 +53,7 @@ class Arguments:
     seed: int = 0
     nodes: int = 0
     cpus_per_node: int = 1
+    kill: tuple[Literal["worker", "fit", "node"], ...] | None = None
 
 
 def main(arguments: Arguments) -> None:
@@ -68,6 +71,7 @@ def main(arguments: Arguments) -> None:
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     began, rng, kills = time.monotonic(), random.Random(arguments.seed), {"worker": 0, "fit": 0, "node": 0}
+    kinds = arguments.kill or (("worker", "fit", "node") if cluster else ("worker", "fit"))
     workers = [subprocess.Popen(command, env=environment) for _ in range(arguments.workers)]
     next_kill, own, fits = began + arguments.every, {}, {}
     while time.monotonic() - began < arguments.limit:
@@ -75,7 +79,7 @@ def main(arguments: Arguments) -> None:
         count_cpu(workers, out, own, fits)
         if arguments.every and time.monotonic() >= next_kill:
             next_kill += arguments.every
-            kills[kill_one(workers, out, cluster, rng)] += 1
+            kills[kill_one(rng.choice(kinds), workers, out, cluster, rng)] += 1
         for number, worker in enumerate(workers):
             if worker.poll() is not None and worker.returncode < 0:
                 workers[number] = subprocess.Popen(command, env=environment)
@@ -134,9 +138,8 @@ class Nodes:
         self._cluster.shutdown()
 
 
-def kill_one(workers: list[subprocess.Popen], out: Path, cluster: Nodes | None, rng: random.Random) -> str:
+def kill_one(kind: str, workers: list[subprocess.Popen], out: Path, cluster: Nodes | None, rng: random.Random) -> str:
     """Kills a random worker, fit or node; returns which."""
-    kind = rng.choice(["worker", "fit", "node"] if cluster else ["worker", "fit"])
     victims = list(fits_of(out)) if kind == "fit" else [psutil.Process(worker.pid) for worker in workers]
     if kind == "node" and cluster is not None:
         cluster.replace_one(rng)

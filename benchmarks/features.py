@@ -96,15 +96,16 @@ def staleness(trainer: Trainer) -> dict[str, float]:
     motion = trainer.scene.motion
     assert motion is not None and motion.features is not None and motion.tssf is not None
     features, tolerance = motion.features, motion.tssf.config.tolerance
-    points = trainer.scene.raw_at(trainer.times[:: max(1, len(trainer.times) // 6)]).means
-    rows = torch.arange(0, len(trainer.times), max(1, len(trainer.times) // 6), device=points.device)
+    times = trainer.video.times.to(trainer.scene.device)
+    points = trainer.scene.raw_at(times[:: max(1, len(times) // 6)]).means
+    rows = torch.arange(0, len(times), max(1, len(times) // 6), device=points.device)
 
     def seen() -> torch.Tensor:
         assert features.depths is not None
         return visibility(features.depths[rows].float(), points, features.cameras, tolerance=tolerance)
 
     before = seen()
-    every = torch.arange(len(trainer.times), device=points.device)
+    every = torch.arange(len(times), device=points.device)
     features.update_depths(every, render_depths(trainer.scene, trainer.renderer, every))
     after = seen()
     return {

@@ -17,23 +17,22 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from machine import machine
 from profile_steps import count_kernels
 
 from ds4d.config import GenerateConfig
-from ds4d.core import FUSED_PARTS, choose_device, fused_parts
+from ds4d.core import FUSED_PARTS, choose_device, fused_parts, matmul_precision
 from ds4d.data import load_views
 from ds4d.evaluation import evaluate, score_training_views
 from ds4d.pipeline import prepare
 from ds4d.presets import PRESETS
 from ds4d.training import Trainer
-from ds4d.training.cuda_graphs import CUDAGraphed
+from ds4d.training.cuda_graphs import Part, Recordings, record_graphs
 
 _TESTS = ("tests/contracts", "tests/training/test_cuda_graphs.py", "tests/training/test_sampling.py")
 _WARM, _TIMED = 4, 25  # steps of each setting
@@ -59,43 +58,31 @@ def check(workers: int) -> None:
 
 
 @contextmanager
-def recording_timed() -> Generator[list[float], None, None]:
+def recording_timed(trainer: Trainer) -> Generator[list[float], None, None]:
     """The seconds of each recording of a CUDA graph within the block."""
-    record, seconds = CUDAGraphed._record, []
+    seconds = []
 
-    def timed(*arguments: Any) -> Any:
+    def timed(parts: Sequence[Part]) -> list[Part]:
         began = time.perf_counter()
-        recorded = record(*arguments)
+        replays = record_graphs(parts)
         seconds.append(time.perf_counter() - began)
-        return recorded
+        return replays
 
-    CUDAGraphed._record = timed
-    try:
-        yield seconds
-    finally:
-        CUDAGraphed._record = record
-
-
-@contextmanager
-def matrix_products(precision: str) -> Generator[None, None, None]:
-    """Products of matrices in this precision (`torch.set_float32_matmul_precision`)."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(precision)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+    trainer.recordings = Recordings(trainer.functions, trainer.recordings.is_on, timed)
+    yield seconds
+    trainer.recordings = Recordings(trainer.functions, trainer.recordings.is_on)
 
 
 def whole_fit(source: Path, config: GenerateConfig, device: torch.device, parts: Iterable[str]) -> Trainer:
     """A whole fit with these parts; prints its figures."""
-    with fused_parts(*parts), recording_timed() as recording:
+    with fused_parts(*parts):
         began = time.perf_counter()
         trainer = prepare(load_views(source, config.views), config, device)
         ready = time.perf_counter()
-        for _ in trainer.run():
-            pass
-        done = time.perf_counter()
+        with recording_timed(trainer) as recording:
+            for _ in trainer.run():
+                pass
+            done = time.perf_counter()
     if (source / "transforms_test.json").is_file():
         scores = evaluate(trainer.scene, trainer.renderer, source, "test").total
     else:
@@ -154,20 +141,13 @@ def compare_steps(trainer: Trainer, is_over: Callable[[], bool]) -> None:
             kernels = row_of(name, trainer)
         longest = kernels if name == "all" else longest
         if name == "all":
-            with fused_parts(*parts), matrix_products("high"):
-                trainer._losses._recorded = None  # recorded anew, with these products
-                if trainer._motion_changes is not None:
-                    trainer._motion_changes._recorded = None
+            with fused_parts(*parts), matmul_precision("high"):
+                trainer.recordings.forget()  # recorded anew, with these products
                 row_of("all, products in TF32", trainer)
-            graphed = trainer._losses, trainer._motion_changes
-            trainer._losses = trainer.objective
-            trainer._motion_changes = trainer.scene.motion.changes if trainer.scene.motion else None
+            trainer.recordings.is_on, was_on = False, trainer.recordings.is_on
             with fused_parts(*parts):
                 row_of("all, without graphs", trainer)
-            trainer._losses, trainer._motion_changes = graphed
-            trainer._losses._recorded = None
-            if trainer._motion_changes is not None:
-                trainer._motion_changes._recorded = None
+            trainer.recordings.is_on = was_on
     print("\n| longest kernels with all parts | ms | calls |\n|---|---:|---:|")
     for name, milliseconds, calls in longest:
         print(f"| {name[:90].replace('|', '/')} | {milliseconds:.3f} | {calls:.1f} |")

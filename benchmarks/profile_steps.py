@@ -25,6 +25,7 @@ from ds4d.data import load_views
 from ds4d.pipeline import prepare
 from ds4d.presets import PRESETS
 from ds4d.training import StepDone, Trainer
+from ds4d.training.cuda_graphs import Step
 
 _BETWEEN = "between the parts"
 _COUNTED = 10  # steps at the end whose kernels are counted
@@ -82,8 +83,8 @@ def attach(trainer: Trainer, clock: Clock) -> None:
 
     replace(trainer.schedule, "sample", "sampling")
     replace(trainer.depths, "update", "depth refresh")
-    replace(trainer, "_loss_inputs", "target images")
-    replace(trainer, "_losses", "losses")
+    replace(trainer.images, "batch", "target images", "losses")
+    replace(trainer.images, "weights", "target images", "losses")
     replace(trainer.densification, "accumulate", "density control", "field, backward")
     replace(trainer.densification, "densify_and_prune", "density control")
     replace(trainer, "_resample", "density control")
@@ -92,23 +93,24 @@ def attach(trainer: Trainer, clock: Clock) -> None:
         correction = trainer.view_correction
         correction.register_forward_pre_hook(lambda *_: clock.mark("losses"))
         correction.register_forward_hook(lambda *_: clock.mark("view correction"))
-    gaussians_at, render = trainer._gaussians_at, trainer.renderer.render
+    begin, render = trainer.recordings.step, trainer.renderer.render
 
-    def field(batch: Any) -> Any:
+    def step(*arguments: Any) -> Step:
         clock.mark(_BETWEEN)
-        raw = gaussians_at(batch)
+        begun = begin(*arguments)
         clock.mark("field: heads")
-        clock.mark_gradient(raw.means, "splatting, backward")
-        return raw
+        clock.mark_gradient(begun.gaussians.means, "splatting, backward")
+        begun.losses = clock.timed("losses", type(begun).losses.__get__(begun))  # a recorded step is used many times
+        return begun
 
     def splat(*arguments: Any, **options: Any) -> Any:
-        clock.mark("activations")
+        clock.mark(_BETWEEN)
         rendering = render(*arguments, **options)
         clock.mark("splatting")
         clock.mark_gradient(rendering.colors, "losses, backward")
         return rendering
 
-    trainer._gaussians_at, trainer.renderer.render = field, splat
+    trainer.recordings.step, trainer.renderer.render = step, splat
     if trainer.scene.motion is not None:
         _attach_motion(trainer.scene.motion, clock)
 

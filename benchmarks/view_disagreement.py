@@ -34,12 +34,13 @@ def disagreement(trainer: Trainer) -> dict[str, Any]:
     """Warps and gains of the generated views after training; means are root mean squares."""
     correction = trainer.view_correction
     assert correction is not None
+    every = trainer.video.times.to(trainer.scene.device)
     inside = slice(1, -1)  # most objects do not reach the outer control points, so they stay 0
     with torch.no_grad():
         generated = correction.generated
-        warps = correction.at_times(trainer.times)[:, generated, :, inside, inside] * (_HEIGHT / 2)
-        views = generated.repeat(len(trainer.times))
-        times = trainer.times.repeat_interleave(len(generated))
+        warps = correction.at_times(every)[:, generated, :, inside, inside] * (_HEIGHT / 2)
+        views = generated.repeat(len(every))
+        times = every.repeat_interleave(len(generated))
         gains = correction.gains(times, views).log().unflatten(0, (-1, len(generated)))
     steps = warps.diff(dim=0)
     return {

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ds4d.fusion import RULES, FusionConfig, Tssf, pca_projection, sample_at_points, standardize, visibility
+from ds4d.fusion.visible_cuda import reduce_maps
 from ds4d.types import Cameras
 
 T, V, D, N = 2, 3, 6, 20
@@ -55,6 +56,22 @@ def test_reduction_is_a_1x1_convolution(maps: Tensor, generator: torch.Generator
     torch.testing.assert_close(
         torch.autograd.grad(reduced, weight, grads), torch.autograd.grad(expected, weight, grads)
     )
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_maps_in_half_precision_are_reduced_by_a_weight_of_ten_binary_digits(
+    device: str, generator: torch.Generator
+) -> None:
+    maps = torch.randn(3, 40, 12, generator=generator).half().to(device)
+    weight = torch.randn(8, 40, generator=generator).to(device).requires_grad_()
+    reduced = reduce_maps(maps, weight)
+    exact = torch.einsum("bds,cd->bsc", maps.double(), weight.double())
+    size = torch.einsum("bds,cd->bsc", maps.double().abs(), weight.detach().double().abs())
+    assert ((reduced - exact).abs() <= 2**-10 * size).all()
+    grads = torch.randn(exact.shape, generator=generator).to(device)
+    (found,), (wanted,) = (torch.autograd.grad(x, weight, grads.to(x.dtype)) for x in (reduced, exact))
+    size = torch.einsum("bds,bsc->cd", maps.double().abs(), grads.double().abs())
+    assert ((found - wanted).abs() <= 2**-10 * size).all()
 
 
 @every_rule

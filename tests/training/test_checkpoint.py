@@ -155,7 +155,7 @@ def test_resume_is_bit_exact(
 def test_resume_with_generated_views_is_bit_exact(tmp_path: Path, generated: Generated, stop: int) -> None:
     trainer = resumed(tmp_path, generated.video, generated.config, stop, generated.state)
     assert trainer.view_correction is not None and trainer.view_correction.warp.abs().max() > 0
-    assert trainer.neighbors.shape[1] == 8
+    assert trainer.functions.neighbors.shape[1] == 8
     assert trainer.scene.motion is not None and trainer.scene.motion.features is not None
     assert trainer.scene.motion.features.depths is not None and trainer.scene.motion.features.depths.any()
 

@@ -1,119 +1,178 @@
-"""CUDA graphs compute what eager steps do, and structured arguments arrive as they were given."""
+"""Recorded steps compute what eager ones do, and are recorded anew when what they read was replaced."""
 
 import gc
 import weakref
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
-from ds4d.deformation import FieldConfig, HexPlaneConfig
+from ds4d.config import GenerateConfig
+from ds4d.data.synthetic import SampleConfig, sample_video
 from ds4d.fusion import RULES, FusionConfig
-from ds4d.geometry import orbit_cameras
-from ds4d.losses import LossConfig, LossInputs, Objective, Term, ViewCorrection, ViewCorrectionConfig
+from ds4d.losses import LossConfig, Term, ViewCorrectionConfig
 from ds4d.metrics import Lpips
-from ds4d.scene import FrameFeatureCache, FrameObservation, Motion
-from ds4d.training.cuda_graphs import CUDAGraphed, Readback, _flatten, _rebuild, quick_collections
+from ds4d.pipeline import prepare
+from ds4d.training import Trainer
+from ds4d.training.cuda_graphs import EagerStep, Readback, RecordedStep, Recordings, quick_collections, record_graphs
+from ds4d.training.sampling import SampleBatch
+from ds4d.training.step import StepInputs, StepKind
+from ds4d.types import MultiViewVideo
 
-AABB = torch.tensor([[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]])
+devices = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 
 
-def motion(device: str, fusion: FusionConfig | None) -> Motion:
-    torch.manual_seed(0)
-    features = None
-    if fusion is not None:
-        cameras = orbit_cameras([0.0, 120.0], [0.0, 10.0], fovy_deg=40.0, distance=2.0, width=32, height=32)
-        features = FrameFeatureCache(
-            maps=torch.randn(5, 2, 6, 8, 8).half(),
-            valid=torch.ones(5, 2),
-            times=torch.linspace(0, 1, 5),
-            cameras=cameras,
-            distance_maps=torch.randn(5, 2, 3, 8, 8).half() if fusion.needs_distances else None,
-            depths=torch.full((5, 2, 1, 8, 8), 2.0).half() if fusion.needs_depths else None,
-            shares=torch.rand(5, 2, 1, 8, 8).half() if fusion.hidden_only else None,
-        )
-    config = FieldConfig(HexPlaneConfig(channels=4, resolution=8, multipliers=(1, 2)), width=16, deform_color=True)
-    if fusion is not None and fusion.hidden_only:
-        config = replace(config, dynamic_gate=True)
-    made = Motion(config, AABB, 5, fusion=fusion, features=features)
+@pytest.fixture(scope="module")
+def video() -> MultiViewVideo:
+    """Five small frames from seven sides, of which those besides the input view count half, as generated views do."""
+    found = sample_video(SampleConfig(frames=5, size=24, supersampling=1))
+    weights = torch.full((found.num_views,), 0.5)
+    weights[0] = 1
+    return replace(found, view_weights=weights)
+
+
+@pytest.fixture
+def config(quick_config: GenerateConfig) -> GenerateConfig:
+    training = replace(
+        quick_config.training,
+        losses=LossConfig(rigidity=0.5),
+        low_resolution_fraction=0.0,
+        view_correction=ViewCorrectionConfig(grid=3, knots=2),
+        densification=replace(quick_config.training.densification, max_gaussians=200),
+    )
+    init = replace(quick_config.init, num_gaussians=150)
+    return replace(quick_config, init=init, fusion=FusionConfig(channels=4, depth_size=16), training=training)
+
+
+def with_losses(config: GenerateConfig, losses: LossConfig) -> GenerateConfig:
+    return replace(config, training=replace(config.training, losses=losses))
+
+
+def with_field(config: GenerateConfig, **changes) -> GenerateConfig:
+    assert config.field is not None
+    return replace(config, field=replace(config.field, **changes))
+
+
+CONFIGS: dict[str, Callable[[GenerateConfig], GenerateConfig]] = {
+    "hexplane": lambda config: replace(config, fusion=None),
+    **{rule: lambda config, rule=rule: replace(config, fusion=FusionConfig(rule=rule, channels=4)) for rule in RULES},
+    "gate": lambda config: with_field(
+        replace(config, fusion=FusionConfig("average", 4, hidden_only=True)), dynamic_gate=True
+    ),
+    "colors": lambda config: with_field(config, deform_opacity=True, deform_color=True),
+    "turning": lambda config: with_field(config, root_rotation="on"),
+    "still": lambda config: with_losses(config, LossConfig(stillness=0.5)),
+    "mask of generated views": lambda config: with_losses(config, LossConfig(mask=Term(0.5, "generated"))),
+    "one view true": lambda config: replace(config, training=replace(config.training, view_correction=None)),
+}
+
+
+def made(video: MultiViewVideo, config: GenerateConfig, device: str) -> Trainer:
+    """A trainer whose recordings on the CPU are the functions themselves."""
+    trainer = prepare(video, config, torch.device(device))
+    trainer.recordings = Recordings(trainer.functions, True, record_graphs if device == "cuda" else list)
     with torch.no_grad():  # heads of zeros would let no gradient through
-        for parameter in made.field.heads.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return made.to(device)
+        assert trainer.scene.field is not None
+        for parameter in trainer.scene.field.heads.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=trainer.generator).to(parameter))
+    return trainer
 
 
-def outputs_and_gradients(run, owner: Motion, count: int, device: str) -> list[torch.Tensor]:
-    generator = torch.Generator().manual_seed(count)
-    means = (torch.rand(count, 3, generator=generator) - 0.5).to(device).requires_grad_()
-    observation = owner.features.at_frames(torch.tensor([0, 1, 4], device=device)) if owner.features else None
-    changes = run(means, torch.tensor([0.0, 0.25, 1.0], device=device), observation)
-    assert list(changes) == list(owner.field.heads)
-    owner.zero_grad(set_to_none=True)
-    sum(change.square().sum() for change in changes.values()).backward()
-    return [
-        *(change.detach() for change in changes.values()),
-        means.grad,
-        *(parameter.grad.clone() for parameter in owner.parameters()),
-    ]
+def inputs_of(trainer: Trainer, step: int) -> tuple[StepKind, StepInputs]:
+    """What a step is given; the depth images that it reads are rendered."""
+    trainer.step = step
+    kind = StepKind(trainer.is_static_stage, *trainer.schedule.image_size(step))
+    batch = trainer.schedule.sample(step, trainer.sampler)
+    trainer.depths.update(batch.times, step)
+    return kind, StepInputs.of(trainer.ranks.share(batch), trainer.scene.device)
 
 
-every_fusion = pytest.mark.parametrize(
-    "fusion",
-    [None, *(FusionConfig(rule=rule, channels=4) for rule in RULES), FusionConfig("average", 4, hidden_only=True)],
-    ids=["hexplane", *RULES, "gate and hidden points"],
-)
+def results(trainer: Trainer, step: EagerStep | RecordedStep, inputs: StepInputs) -> dict[str, Tensor]:
+    """The losses of a step and the gradients of all parameters, also those on the screen, which it leaves cleared."""
+    rendering = trainer.renderer.render(step.gaussians, step.cameras, backgrounds=inputs.batch.backgrounds)
+    total, values = step.losses(rendering)
+    found = {"total": total.detach().clone(), **{name: value.clone() for name, value in values.items()}}
+    step.backward(total)
+    screen = rendering.info["means2d"].grad
+    assert screen is not None
+    found["screen"] = screen.clone()
+    for i, parameter in enumerate(trainer.optimizer.trained()):
+        if parameter.grad is not None:
+            found[f"parameter {i}"] = parameter.grad.clone()
+        parameter.grad = None
+    return found
 
 
-@every_fusion
-def test_on_the_cpu_the_function_itself_runs(fusion: FusionConfig | None) -> None:
-    owner = motion("cpu", fusion)
-    eager = outputs_and_gradients(owner.changes, owner, 7, "cpu")
-    graphed = outputs_and_gradients(CUDAGraphed(owner.changes, owner), owner, 7, "cpu")
-    assert all(torch.equal(a, b) for a, b in zip(eager, graphed, strict=True))
-
-
-def test_structured_arguments_are_rebuilt_by_name() -> None:
-    tensors = [torch.tensor(float(i)) for i in range(5)]
-    observation = FrameObservation(torch.rand(1, 2, 3, 4, 4), torch.ones(1, 2), depths=torch.rand(1, 2, 1, 8, 8))
-    value = (tensors[0], observation, {"means": tensors[1], "sh": [tensors[2], tensors[3]]}, None, ())
-    flat = _flatten(value)
-    assert set(flat) == {".0", ".1.maps", ".1.valid", ".1.depths", ".2.means", ".2.sh.0", ".2.sh.1"}
-    shuffled = dict(sorted(((name, tensor + 1) for name, tensor in flat.items()), reverse=True))
-    first, rebuilt, heads, nothing, empty = _rebuild(value, shuffled)
-    assert first == 1 and heads["means"] == 2 and heads["sh"] == [3, 4]
-    assert nothing is None and empty == ()
-    assert torch.equal(rebuilt.depths, observation.depths + 1) and rebuilt.distance_maps is None
-    assert torch.equal(rebuilt.maps, observation.maps + 1) and torch.equal(rebuilt.valid, observation.valid + 1)
-
-
-@pytest.mark.gpu
-@every_fusion
-def test_graphs_equal_eager_steps_when_the_number_of_gaussians_changes(fusion: FusionConfig | None) -> None:
-    owner = motion("cuda", fusion)
-    graphed = CUDAGraphed(owner.changes, owner)
-    for count in (50, 50, 64):  # recorded, replayed, recorded again
-        eager = outputs_and_gradients(owner.changes, owner, count, "cuda")
-        again = outputs_and_gradients(graphed, owner, count, "cuda")
-        for a, b in zip(eager, again, strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.gpu
-def test_a_graph_reads_parameters_where_they_are_and_leaves_replaced_ones_alone() -> None:
-    def square(values: torch.Tensor) -> torch.Tensor:
-        return values.square()
-
-    graphed, first = CUDAGraphed(square, None), torch.nn.Parameter(torch.ones(3, device="cuda"))
-    for value in (2.0, 3.0):
+def check_recorded(trainer: Trainer) -> None:
+    """Steps that are recorded and replayed, at two numbers of Gaussians, equal eager ones."""
+    dynamic = trainer.config.static_steps + 50
+    for at in (0, 1, 2, dynamic, dynamic + 1, dynamic + 2, None, dynamic + 3, dynamic + 4, dynamic + 5):
+        if at is None:
+            trainer._resample(trainer.densification.densify_and_prune(trainer.scene.canonical(), trainer.generator))
+            continue
+        kind, inputs = inputs_of(trainer, at)
+        # Not kept: its graph would tie the parameters' gradients to the stream that is recorded next.
+        wanted = results(trainer, EagerStep(trainer.functions, kind, inputs), inputs)
+        step = trainer.recordings.step(kind, inputs, trainer.optimizer.trained())
+        assert isinstance(step, EagerStep if at in (0, dynamic, dynamic + 3) else RecordedStep)
+        found = results(trainer, step, inputs)
+        assert found.keys() == wanted.keys()
+        for name, value in wanted.items():
+            size = float(value.abs().max())
+            torch.testing.assert_close(found[name], value, rtol=1e-3, atol=2e-4 * size + 1e-9, msg=name)
         with torch.no_grad():
-            first.fill_(value)
-        first.grad = None
-        graphed(first).sum().backward()
-        assert first.grad is not None and first.grad.tolist() == [2 * value] * 3
-    second = torch.nn.Parameter(torch.full((3,), 5.0, device="cuda"))
-    assert graphed(second).tolist() == [25.0] * 3
-    assert first.tolist() == [3.0] * 3
+            for name, parameter in trainer.scene.named_parameters():  # what follows must read what is there then
+                if name.endswith(("means", "sh0", "weight")):
+                    parameter.mul_(1.01)
+            radii = torch.ones_like(wanted["screen"], dtype=torch.int32)
+            trainer.densification.accumulate(wanted["screen"], radii, (kind.width, kind.height))
+
+
+@devices
+@pytest.mark.parametrize("name", CONFIGS)
+def test_recorded_steps_equal_eager_ones(video: MultiViewVideo, config: GenerateConfig, name: str, device: str) -> None:
+    check_recorded(made(video, CONFIGS[name](config), device))
+
+
+@devices
+def test_lpips_is_recorded(video: MultiViewVideo, config: GenerateConfig, lpips: Lpips, device: str) -> None:
+    losses = LossConfig(lpips=Term(0.5, "generated"))
+    config = replace(config, training=replace(config.training, losses=losses))
+    first = made(replace(video), config, device)
+    trainer = Trainer(first.scene, first.video, first.renderer, config.training, 0, lpips=deepcopy(lpips))
+    trainer.recordings = Recordings(trainer.functions, True, record_graphs if device == "cuda" else list)
+    tf32, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    try:
+        check_recorded(trainer)
+    finally:
+        torch.backends.cudnn.allow_tf32 = tf32
+
+
+def test_steps_of_another_kind_or_shape_are_taken_eagerly(video: MultiViewVideo, config: GenerateConfig) -> None:
+    trainer = made(video, config, "cpu")
+    recordings, parameters = trainer.recordings, trainer.optimizer.trained()
+    kind, inputs = inputs_of(trainer, trainer.config.static_steps + 50)
+    batch = inputs.batch
+    narrower = replace(inputs, batch=SampleBatch(batch.times[:1], batch.views[:1], batch.backgrounds[:1]))
+
+    def is_recorded(kind: StepKind, inputs: StepInputs) -> bool:
+        return isinstance(recordings.step(kind, inputs, parameters), RecordedStep)
+
+    assert [is_recorded(kind, inputs) for _ in range(3)] == [False, True, True]
+    assert [is_recorded(kind, each) for each in (narrower, narrower, inputs, inputs)] == [False, True, False, True]
+    assert not is_recorded(kind._replace(is_static=True), inputs) and not is_recorded(kind, inputs)
+    assert is_recorded(kind, inputs)
+    recordings.forget()
+    assert not is_recorded(kind, inputs) and is_recorded(kind, inputs)
+    recordings.is_on = False
+    assert not is_recorded(kind, inputs)
+
+
+def test_steps_are_recorded_on_a_gpu_alone(video: MultiViewVideo, config: GenerateConfig) -> None:
+    assert not prepare(video, config, torch.device("cpu")).recordings.is_on
 
 
 @pytest.mark.gpu
@@ -145,36 +204,3 @@ def test_what_a_fit_found_is_passed_over_while_it_runs_and_collected_after_it() 
 
 def test_readback_on_the_cpu() -> None:
     assert Readback(torch.tensor([1.5, -2.0])).wait() == [1.5, -2.0]
-
-
-@pytest.mark.gpu
-def test_objective_with_lpips_and_view_correction_is_recorded(lpips: Lpips) -> None:
-    correction = ViewCorrection(ViewCorrectionConfig(grid=3, knots=2), torch.tensor([False, True, True])).cuda()
-    objective = Objective(LossConfig(lpips=Term(0.5, "generated")), deepcopy(lpips).cuda(), correction)
-    graphed = CUDAGraphed(objective, objective)
-    for size in (32, 32, 48):  # recorded, replayed, recorded again
-        results = []
-        images = [torch.rand(4, channels, size, size, device="cuda") for channels in (3, 1, 3, 1)]
-        for run in (objective, graphed):
-            correction.zero_grad(set_to_none=True)
-            colors = images[0].clone().requires_grad_()
-            inputs = LossInputs(
-                colors,
-                *images[1:],
-                weights=torch.ones(4, 1, 1, 1, device="cuda"),
-                backgrounds=torch.zeros(4, 3, device="cuda"),
-                times=torch.linspace(0, 1, 4, device="cuda"),
-                views=torch.tensor([0, 1, 1, 2], device="cuda"),
-                canonical_means=torch.zeros(1, 3, device="cuda"),
-                means=torch.zeros(2, 1, 3, device="cuda"),
-                neighbors=torch.zeros(1, 0, dtype=torch.long, device="cuda"),
-                spatial_planes=[],
-                temporal_planes=[],
-            )
-            total, values = run(inputs)
-            total.backward()
-            del total  # its graph would tie the parameters' gradients to the stream that is recorded next
-            assert correction.warp.grad is not None
-            results.append({**values, "colors": colors.grad.clone(), "warp": correction.warp.grad.clone()})
-        torch.testing.assert_close(results[1], results[0], rtol=1e-2, atol=1e-6)  # convolutions in TF32
-        assert results[0]["lpips"] > 0.01

@@ -11,6 +11,7 @@ from ds4d.core.config_io import with_overrides as with_overrides
 from ds4d.core.device import DeviceName as DeviceName
 from ds4d.core.device import choose_device as choose_device
 from ds4d.core.device import describe_device as describe_device
+from ds4d.core.device import matmul_precision as matmul_precision
 from ds4d.core.fused import FUSED_PARTS as FUSED_PARTS
 from ds4d.core.fused import fused_parts as fused_parts
 from ds4d.core.fused import has_triton as has_triton

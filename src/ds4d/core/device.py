@@ -2,6 +2,8 @@
 
 import functools
 import importlib.util
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -59,3 +61,14 @@ def _warn_of_spinning_threads() -> None:
         "take up to several times as long. Import ds4d first, or set OMP_WAIT_POLICY=PASSIVE before Python starts."
     )
     notify(Warned("threads", message))
+
+
+@contextmanager
+def matmul_precision(precision: Literal["highest", "high"]) -> Generator[None, None, None]:
+    """Within the block products of float32 matrices are exact (`highest`) or may use TF32 (`high`) on a GPU."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

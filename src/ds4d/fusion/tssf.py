@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ds4d.core import check_choices, check_ranges, is_fused
 from ds4d.fusion.point_sampling import PointSamples, locate
 from ds4d.fusion.rules import RULES, RuleName, Visible
-from ds4d.fusion.visible_cuda import fuse_visible
+from ds4d.fusion.visible_cuda import fuse_visible, reduce_maps
 from ds4d.types import Cameras
 
 
@@ -85,12 +85,14 @@ class Tssf(nn.Module):
         """Applies the learned linear map D -> C to every cell; a `folded` module returns the maps unchanged."""
         if self.reduce is None:
             return maps.float()
-        flat = maps.flatten(0, -4).to(self.reduce.weight.dtype)
+        weight, shape = self.reduce.weight, (*maps.shape[:-3], -1, *maps.shape[-2:])
+        if maps.dtype == torch.half and not maps.requires_grad and maps.is_cuda and is_fused("fusion", weight):
+            return reduce_maps(maps.flatten(0, -4).flatten(-2), weight).mT.reshape(shape)
+        flat = maps.flatten(0, -4).to(weight.dtype)
         # A product by cells is faster on the CPU, and leaves a cell's channels side by side.
-        if flat.device.type == "cpu" or is_fused("fusion", self.reduce.weight):
-            weight = self.reduce.weight.T.expand(len(flat), -1, -1)
-            return torch.bmm(flat.flatten(-2).mT, weight).mT.reshape(*maps.shape[:-3], -1, *maps.shape[-2:])
-        return F.conv2d(flat, self.reduce.weight[..., None, None]).unflatten(0, maps.shape[:-3])
+        if flat.device.type == "cpu" or is_fused("fusion", weight):
+            return torch.bmm(flat.flatten(-2).mT, weight.T.expand(len(flat), -1, -1)).mT.reshape(shape)
+        return F.conv2d(flat, weight[..., None, None]).unflatten(0, maps.shape[:-3])
 
     def folded(self) -> "Tssf":
         """The same fusion for maps to which the learned linear map has been applied; shares the rule."""

@@ -7,10 +7,11 @@ nothing is kept per view.
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float16, Float32
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ds4d.core import matmul_precision
 from ds4d.types import Cameras
 
 _POINTS = 32  # per program
@@ -52,6 +53,32 @@ def fuse_visible(
     seen = [x.detach() if x.stride(-1) == 1 else x.detach().contiguous() for x in (points, *tensors)]
     shift = None if warps is None else warps.detach().float().contiguous()
     return _FuseVisible.apply(maps, score.contiguous(), input_bonus, *seen, shift, size, tolerance)
+
+
+def reduce_maps(maps: Float16[Tensor, "B D cells"], weight: Float32[Tensor, "C D"]) -> Float32[Tensor, "B cells C"]:
+    """Maps times a linear map, as tensor cores do it; differentiable in the linear map alone.
+
+    TF32 holds as many digits as half precision, so that nothing of the maps is rounded.
+    """
+    return _ReduceMaps.apply(maps, weight)
+
+
+class _ReduceMaps(torch.autograd.Function):
+    """See `reduce_maps`."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, weight: Tensor) -> Tensor:
+        values = maps.to(weight.dtype)
+        ctx.save_for_backward(values)
+        with matmul_precision("high"):
+            return torch.bmm(values.mT, weight.T.expand(len(maps), -1, -1))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradients: Tensor) -> tuple[None, Tensor]:
+        (values,) = ctx.saved_tensors
+        with matmul_precision("high"):
+            return None, torch.bmm(values, gradients).sum(0).T
 
 
 class _FuseVisible(torch.autograd.Function):

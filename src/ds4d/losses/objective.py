@@ -227,6 +227,11 @@ class Objective(nn.Module):
         """Whether a loss compares each Gaussian with its nearest neighbors."""
         return any(REGULARIZERS[name].needs_neighbors for name in self._regularizers)
 
+    @property
+    def holds_still(self) -> bool:
+        """Whether a loss holds Gaussians that are still by their features."""
+        return "stillness" in self._regularizers
+
     def forward(self, inputs: LossInputs) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """The total, and each loss before its weight (detached), by name."""
         if self.view_correction is not None:

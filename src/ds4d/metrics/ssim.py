@@ -1,7 +1,5 @@
 """Structural similarity, differentiable."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -9,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ds4d.core import parallel_for
+from ds4d.core import matmul_precision, parallel_for
 
 RADIUS, SIGMA = 5, 1.5  # of the window, pixels
 C1, C2 = 0.01**2, 0.03**2  # keep the ratios finite; for colors in [0, 1]
@@ -90,24 +88,14 @@ class _BandBlur(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         ctx.save_for_backward(rows, columns)
-        with _full_precision():
+        with matmul_precision("highest"):
             return rows @ (maps @ columns.mT)
 
     @staticmethod
     def backward(ctx: Any, gradients: Tensor) -> tuple[Tensor, None, None]:
         rows, columns = ctx.saved_tensors
-        with _full_precision():
+        with matmul_precision("highest"):
             return rows.mT @ (gradients @ columns), None, None
-
-
-@contextmanager
-def _full_precision() -> Generator[None, None, None]:
-    allowed = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(allowed)
 
 
 def ssim_window(like: Tensor) -> Float[Tensor, " window"]:

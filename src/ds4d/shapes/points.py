@@ -65,7 +65,8 @@ def nearest_neighbors(points: Float[Tensor, "N 3"], count: int) -> Int[Tensor, "
         return torch.empty(points.shape[0], 0, dtype=torch.long, device=points.device)
     positions = points.detach().cpu().double().numpy()
     # The point itself is among the nearest, but not first where others coincide with it, and absent where many do.
-    found = torch.from_numpy(KDTree(positions).query(positions, count + 1)[1]).long()
+    query = KDTree(positions).query(positions, count + 1, workers=torch.get_num_threads())
+    found = torch.from_numpy(query[1]).long()
     others = found != torch.arange(len(points))[:, None]
     others[others.all(1), -1] = False
     return found[others].reshape(-1, count).to(points.device)

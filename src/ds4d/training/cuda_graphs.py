@@ -1,144 +1,235 @@
-"""CUDA graphs over functions of named tensors, and results read back without waiting.
+"""CUDA graphs of the parts of a step, and results read back without waiting.
 
-A step launches some 800 kernels of a few microseconds each, and the CPU cannot issue them as fast as a large GPU
-finishes them. Everything but the renderer (whose buffers depend on what is visible) has fixed shapes between two
-densification events, so it is recorded once and replayed.
+A step launches some hundreds of kernels of a few microseconds each, and the CPU cannot issue them as fast as a large
+GPU finishes them. Everything but the renderer (whose buffers depend on what is visible), density control and the
+optimizer has fixed shapes between two densification events, so it is recorded once, with its derivatives, and replayed.
 """
 
 import gc
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass, replace
-from typing import Any, Generic, ParamSpec, TypeVar
+from dataclasses import fields
+from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ds4d.core import parts_on
+from ds4d.training.step import StepFunctions, StepInputs, StepKind
+from ds4d.types import Cameras, Gaussians, Rendering
 
-Inputs = ParamSpec("Inputs")
-Result = TypeVar("Result")
 
+@runtime_checkable
+class Step(Protocol):
+    """One step around the renderer.
 
-class CUDAGraphed(Generic[Inputs, Result]):
-    """A function run eagerly on the CPU, and as a CUDA graph, forward and backward, on a GPU.
-
-    Arguments and result are tensors, or dataclasses, dicts, lists and tuples of them, or None. A graph takes a flat
-    tuple of tensors; they are flattened and rebuilt here by their names.
-
-    Args:
-        function: pure function of its arguments and the parameters; it must not create tensors on the CPU.
-        module: module whose parameters the function uses, or None.
+    Attributes:
+        gaussians: Gaussians to be rendered.
+        cameras: cameras that they are rendered from.
     """
 
-    def __init__(self, function: Callable[Inputs, Result], module: nn.Module | None) -> None:
-        self._function = function
-        self._module = module
-        self._key: tuple | None = None
-        self._recorded: _Recorded | None = None
+    gaussians: Gaussians
+    cameras: Cameras
 
-    def __call__(self, *arguments: Inputs.args, **options: Inputs.kwargs) -> Result:
-        """The function's result; the graph is recorded again whenever a name, a shape or a parameter changes."""
-        tensors = _flatten(arguments)
-        if options or not all(tensor.is_cuda for tensor in tensors.values()):
-            return self._function(*arguments, **options)
-        key = (parts_on(), *((name, *_kind(tensor)) for name, tensor in tensors.items()))
-        if self._recorded is None or key != self._key:
-            self._recorded = None  # frees the old graph before the new one takes memory
-            self._recorded = self._record(arguments, tensors)
-            self._key = key
-        outputs = self._recorded(*tensors.values())
-        return _rebuild(self._recorded.result, dict(zip(_flatten(self._recorded.result), outputs, strict=True)))
+    def losses(self, rendering: Rendering) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+        """The total loss, and each loss before its weight (detached), by name."""
+        ...
 
-    def _record(self, arguments: tuple, tensors: dict[str, Tensor]) -> "_Recorded":
-        # The first recording lets libraries choose and load their kernels; later ones differ from it in shapes alone.
-        warmups = 3 if self._key is None else 1
-        samples = {name: _sample(tensor).requires_grad_(tensor.requires_grad) for name, tensor in tensors.items()}
-        recorded = _Recorded(self._function, self._module, _rebuild(arguments, samples))
-        with _garbage_collection_off():
-            torch.cuda.make_graphed_callables(
-                recorded, tuple(samples.values()), num_warmup_iters=warmups, allow_unused_input=True
-            )
-        return recorded
+    def backward(self, total: Float[Tensor, ""]) -> None:
+        """Computes the gradients of all parameters; `total` is that of `losses`, possibly with more added."""
+        ...
 
 
-class _Recorded(nn.Module):
-    """A function as CUDA graphs record it: a flat tuple of tensors in, a flat tuple of tensors out.
-
-    Recording replaces `forward` by the graph, so each recording needs a module of its own.
+class EagerStep:
+    """A step that launches its kernels one by one.
 
     Args:
-        function: function to be recorded.
-        module: module whose parameters the function uses, or None.
-        arguments: sample arguments, which give the structure of the arguments.
+        functions: what the step computes.
+        kind: kind of the step.
+        inputs: what it is given.
     """
 
-    def __init__(self, function: Callable, module: nn.Module | None, arguments: tuple) -> None:
-        super().__init__()
-        self.module = module
-        self.result: Any = None
-        self._function = function
-        self._arguments = arguments
+    def __init__(self, functions: StepFunctions, kind: StepKind, inputs: StepInputs) -> None:
+        self._functions, self._kind, self._inputs = functions, kind, inputs
+        self.gaussians = functions.gaussians(kind, inputs)
+        self.cameras = functions.cameras(kind, inputs)
 
-    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        named = dict(zip(_flatten(self._arguments), tensors, strict=True))
-        result = self._function(*_rebuild(self._arguments, named))
-        outputs = _flatten(result)
-        self.result = _rebuild(result, {name: tensor.detach() for name, tensor in outputs.items()})
-        return tuple(outputs.values())
+    def losses(self, rendering: Rendering) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+        """See `Step`."""
+        images = rendering.colors, rendering.alphas
+        return self._functions.losses(self._kind, self._inputs, *images, self.gaussians.means)
 
-
-def _kind(tensor: Tensor) -> tuple:
-    """What a graph is recorded for; of a parameter also where it is, because the graph reads it there."""
-    place = tensor.data_ptr() if isinstance(tensor, nn.Parameter) else None
-    return tensor.shape, tensor.dtype, tensor.requires_grad, place
+    def backward(self, total: Float[Tensor, ""]) -> None:
+        """See `Step`."""
+        total.backward()
 
 
-def _sample(tensor: Tensor) -> Tensor:
-    """Where a graph reads an argument: a copy, into which each call copies its own; a parameter where it is."""
-    return tensor.detach() if isinstance(tensor, nn.Parameter) else tensor.detach().clone()
+Part = Callable[[], None]
+_GAUSSIANS = [field.name for field in fields(Gaussians)]
 
 
-def _flatten(value: Any, path: str = "") -> dict[str, Tensor]:
-    """The tensors within a value, by the path of names to them."""
-    if isinstance(value, Tensor):
-        return {path: value}
-    found = {}
-    for name, part in _parts(value).items():
-        found |= _flatten(part, f"{path}.{name}")
-    return found
+def record_graphs(parts: Sequence[Part]) -> list[Part]:
+    """Records functions as CUDA graphs, which are to be replayed in this order; each leaves its results in attributes.
 
+    All kernels must have been loaded: the functions must have run before, on tensors of these kinds.
 
-def _rebuild(value: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
-    """The value with its tensors replaced by those of the same path."""
-    if isinstance(value, Tensor):
-        return tensors[path]
-    parts = {name: _rebuild(part, tensors, f"{path}.{name}") for name, part in _parts(value).items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **parts)
-    if isinstance(value, dict):
-        return parts
-    return value if value is None else type(value)(parts.values())
-
-
-def _parts(value: Any) -> dict[Any, Any]:
-    """What a dataclass, dict, list or tuple consists of, by name; nothing for None."""
-    if is_dataclass(value):
-        return {field.name: getattr(value, field.name) for field in fields(value)}
-    if isinstance(value, dict):
-        return value
-    return {} if value is None else dict(enumerate(value))
-
-
-@contextmanager
-def _garbage_collection_off() -> Generator[None, None, None]:
-    """Keeps Python's collector from freeing graphs of an earlier training, which would spoil a recording."""
-    gc.collect()
+    Returns:
+        The replay of each.
+    """
+    pool, stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
+    gc.collect()  # graphs that were replaced keep their memory, and would spoil the recording if they were freed in it
+    torch.cuda.empty_cache()
+    stream.wait_stream(torch.cuda.current_stream())
+    graphs = [torch.cuda.CUDAGraph() for _ in parts]
     gc.disable()
     try:
-        yield
+        with torch.cuda.stream(stream):
+            for graph, part in zip(graphs, parts, strict=True):
+                graph.capture_begin(pool=pool)
+                try:
+                    part()
+                finally:
+                    graph.capture_end()
     finally:
         gc.enable()
+    torch.cuda.current_stream().wait_stream(stream)
+    return [graph.replay for graph in graphs]
+
+
+class RecordedStep:
+    """A step whose parts before and after the renderer are replayed, each with its derivatives.
+
+    Args:
+        functions: what the step computes.
+        kind: kind of the steps.
+        inputs: what one of them is given; later ones must be of the same shapes.
+        parameters: parameters whose gradients are computed; none may be replaced as long as this is used.
+        record: makes replays of functions.
+    """
+
+    def __init__(
+        self,
+        functions: StepFunctions,
+        kind: StepKind,
+        inputs: StepInputs,
+        parameters: Sequence[nn.Parameter],
+        record: Callable[[Sequence[Part]], list[Part]] = record_graphs,
+    ) -> None:
+        self._functions, self._kind, self._parameters = functions, kind, list(parameters)
+        self._inputs = inputs.copied()
+        lead = inputs.batch.views.shape
+        size = kind.height, kind.width
+        images = {"colors": (*lead, 3, *size), "alphas": (*lead, 1, *size)}
+        device = inputs.batch.views.device
+        self._images = {name: torch.zeros(shape, device=device, requires_grad=True) for name, shape in images.items()}
+        self._deform, self._score, self._differentiate = record(
+            (self._record_gaussians, self._record_losses, self._record_gradients)
+        )
+
+    def begin(self, inputs: StepInputs) -> "RecordedStep":
+        """The step for these inputs; the one before is over."""
+        self._inputs.copy_(inputs)
+        self._deform()
+        moved = {name: getattr(self._moved, name) for name in _GAUSSIANS}
+        self.gaussians = Gaussians(
+            **{name: each.detach().requires_grad_(each.requires_grad) for name, each in moved.items()}
+        )
+        return self
+
+    def losses(self, rendering: Rendering) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+        """See `Step`; the numbers are overwritten by the next step."""
+        self._rendered = {"colors": rendering.colors, "alphas": rendering.alphas}
+        with torch.no_grad():
+            for name, image in self._rendered.items():
+                self._images[name].copy_(image)
+        self._score()
+        return self._total, self._values
+
+    def backward(self, total: Float[Tensor, ""]) -> None:
+        """See `Step`; nothing may have been added to the total."""
+        of_images = {name: self._of_images[name] for name, image in self._rendered.items() if image.requires_grad}
+        torch.autograd.backward([self._rendered[name] for name in of_images], list(of_images.values()))
+        for name, given in self._of_gaussians.items():
+            found = getattr(self.gaussians, name).grad
+            given.zero_() if found is None else given.copy_(found)
+        self._differentiate()
+        for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
+            parameter.grad = gradient
+
+    def _record_gaussians(self) -> None:
+        self._moved = self._functions.gaussians(self._kind, self._inputs)
+        self.cameras = self._functions.cameras(self._kind, self._inputs)
+        moved = {name: getattr(self._moved, name) for name in _GAUSSIANS}
+        self._of_gaussians = {name: torch.empty_like(each) for name, each in moved.items() if each.requires_grad}
+
+    def _record_losses(self) -> None:
+        means = self._moved.means.detach().requires_grad_()
+        total, self._values = self._functions.losses(self._kind, self._inputs, **self._images, means=means)
+        self._total = total.detach()
+        inputs = [*self._images.values(), means, *self._parameters]
+        of_colors, of_alphas, self._of_means, *self._of_losses = torch.autograd.grad(total, inputs, allow_unused=True)
+        found = {"colors": of_colors, "alphas": of_alphas}
+        self._of_images = {
+            name: torch.zeros_like(self._images[name]) if each is None else each for name, each in found.items()
+        }
+
+    def _record_gradients(self) -> None:
+        given = dict(self._of_gaussians)
+        if self._of_means is not None and "means" in given:
+            given["means"] = given["means"] + self._of_means
+        moved = [getattr(self._moved, name) for name in given]
+        found: Sequence[Tensor | None] = [None] * len(self._parameters)
+        if moved:
+            found = torch.autograd.grad(moved, self._parameters, list(given.values()), allow_unused=True)
+        about = zip(self._parameters, found, self._of_losses, strict=True)
+        self._gradients = [_gradient(*each) for each in about]
+
+
+class Recordings:
+    """Takes steps by a recording where there is one, and makes recordings where they can be made.
+
+    The first step of a kind is taken eagerly, which loads its kernels; the second one is recorded.
+
+    Args:
+        functions: what the steps compute.
+        is_on: whether steps are recorded.
+        record: makes replays of functions.
+    """
+
+    def __init__(
+        self,
+        functions: StepFunctions,
+        is_on: bool,
+        record: Callable[[Sequence[Part]], list[Part]] = record_graphs,
+    ) -> None:
+        self.is_on = is_on
+        self._functions, self._record = functions, record
+        self._key: tuple | None = None
+        self._recorded: RecordedStep | None = None
+
+    def step(self, kind: StepKind, inputs: StepInputs, parameters: Sequence[nn.Parameter]) -> Step:
+        """The step for these inputs, which computes the gradients of these parameters."""
+        key = kind, inputs.shapes(), parts_on()
+        if not self.is_on or key != self._key:
+            self.forget()
+            self._key = key
+            return EagerStep(self._functions, kind, inputs)
+        if self._recorded is None:
+            self._recorded = RecordedStep(self._functions, kind, inputs, parameters, self._record)
+        return self._recorded.begin(inputs)
+
+    def forget(self) -> None:
+        """Drops the recording: a tensor that it reads was replaced, or what it computes has changed."""
+        self._key = self._recorded = None
+
+
+def _gradient(parameter: nn.Parameter, first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """The sum of two gradients, of which None is 0, in the parameter's layout, as optimizers take it."""
+    found = first + second if first is not None and second is not None else second if first is None else first
+    if found is None or found.stride() == parameter.stride():
+        return found
+    return torch.empty_like(parameter).copy_(found)
 
 
 @contextmanager

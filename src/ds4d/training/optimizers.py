@@ -94,6 +94,10 @@ class SceneOptimizer:
         self._moments: dict[nn.Parameter, _Moments] = {}
         self._fused = FusedAdam(_BETA1, _BETA2, _EPS)
 
+    def trained(self) -> list[nn.Parameter]:
+        """All parameters that are trained, in one order."""
+        return [parameter for group in self.groups.values() for parameter in group if parameter.requires_grad]
+
     def gradients(self) -> list[Tensor]:
         """The gradients of all parameters that have one, in one order."""
         return [parameter.grad for group in self.groups.values() for parameter in group if parameter.grad is not None]

@@ -66,6 +66,8 @@ class Sampler:
         self.valid = valid
         self.weights = weights
         self.generator = generator
+        # As lists: asking the tensor some twenty times a step would take longer than launching the step's kernels.
+        self._views_of = [row.nonzero().squeeze(1).tolist() for row in valid]
         self._times: list[int] = []
         self._views: dict[int, list[int]] = {}
 
@@ -100,7 +102,7 @@ class Sampler:
 
     def _next_times(self, window: tuple[int, int], count: int) -> list[int]:
         first, last = window
-        frames = [time for time in range(first, last + 1) if self.valid[time].any()]
+        frames = [time for time in range(first, last + 1) if self._views_of[time]]
         inside = set(frames)
         self._times = [time for time in self._times if time in inside]
         chosen: list[int] = []
@@ -124,9 +126,9 @@ class Sampler:
         return torch.tensor(frames).repeat_interleave(counts).tolist()
 
     def _next_views(self, time: int, count: int, always: Sequence[int]) -> list[int]:
-        first = [view for view in always if self.valid[time, view]][:count]
-        others = self.valid[time].nonzero().squeeze(1).tolist()
-        others = [view for view in others if view not in first] or others
+        views = self._views_of[time]
+        first = [view for view in always if view in views][:count]
+        others = [view for view in views if view not in first] or views
         queue = [view for view in self._views.get(time, []) if view in others]
         count -= len(first)
         while len(queue) < count:

@@ -14,14 +14,13 @@ from torch import Tensor
 
 from ds4d.core import freed_memory_kept, release_pages
 from ds4d.deformation import RootRotation
-from ds4d.losses import LossInputs, Objective, ViewCorrection
+from ds4d.losses import Objective, ViewCorrection
 from ds4d.losses.view_loss import ViewLoss
 from ds4d.metrics import Lpips
 from ds4d.scene import DynamicGaussians, DynamicGuide, Resampling, has_root
-from ds4d.scene.lifetimes import without_dead
 from ds4d.shapes import nearest_neighbors
 from ds4d.training.births import find_deaths, find_newborn
-from ds4d.training.cuda_graphs import CUDAGraphed, Readback, quick_collections
+from ds4d.training.cuda_graphs import Readback, Recordings, quick_collections
 from ds4d.training.densification import Densification, prune_outliers
 from ds4d.training.depth_refresh import DepthRefresh
 from ds4d.training.events import Event, GaussiansChanged, StepDone, TrainingDiverged
@@ -30,11 +29,11 @@ from ds4d.training.optimizers import SceneOptimizer
 from ds4d.training.ranks import Ranks, Share
 from ds4d.training.sampling import SampleBatch, Sampler
 from ds4d.training.schedule import Schedule, TrainingConfig
-from ds4d.types import Cameras, Gaussians, MultiViewVideo, Renderer, Rendering
+from ds4d.training.step import StepFunctions, StepInputs, StepKind
+from ds4d.types import Gaussians, MultiViewVideo, Renderer, Rendering
 
 _STEPS_TO_SETTLE = 20  # after the last frames have come, before the rotation of the whole object is judged
 _LEAST_TURN = math.radians(25)  # of the whole object; less is left to the field, which does it as well
-_LEAST_TRUST = 0.1  # in generated views, relative to those of an object that does not turn
 
 
 class Trainer:
@@ -83,26 +82,25 @@ class Trainer:
         self.guide, self.dynamics = guide, dynamics
         self.step = 0
         self.seconds = 0.0
-        self.cameras = video.cameras.to(scene.device)
-        self.times = video.times.to(scene.device)
-        self._is_generated = video.view_weights.to(scene.device) < 1
-        self._resized: dict[tuple[int, int], Cameras] = {}
         self.schedule = Schedule(config, video, scene.motion is not None, known_frame)
         self.generator = torch.Generator().manual_seed(seed)
         self.sampler = Sampler(video.valid, self.generator, dynamics.frame_weights if dynamics else None)
         self.depths = DepthRefresh(scene, video, renderer, self.ranks)
         self.images = TrainingImages(video, scene.device, config.image_cache_bytes)
         self.view_correction = self._make_view_correction()
-        self._update_warps()
         density = config.densification
         if self.num_fixed:
             density = replace(density, max_gaussians=self.num_fixed + self.new_gaussians)
         self.densification = Densification(density, scene.gaussians.num_gaussians, scene.device)
         self.optimizer = SceneOptimizer(scene, config.optimizer, self.view_correction, self.num_fixed)
         self.objective = Objective(config.losses, lpips.to(scene.device) if lpips else None, self.view_correction)
-        self.neighbors = self._find_neighbors()
-        self._motion_changes = CUDAGraphed(scene.motion.changes, scene.motion) if scene.motion else None
-        self._losses = CUDAGraphed(self.objective, self.objective)
+        about = scene, video, self.images, self.objective, self.view_correction, dynamics
+        self.functions = StepFunctions(*about)
+        self.functions.update_warps()
+        self.functions.neighbors = self._find_neighbors()
+        # A guide renders and learns in ways of its own; images that are not on the device are read by the CPU.
+        is_recorded = scene.device.type == "cuda" and guide is None and self.images.is_resident
+        self.recordings = Recordings(self.functions, is_recorded)
 
     def run(self) -> Iterator[Event]:
         """Takes the remaining steps of the schedule.
@@ -160,7 +158,7 @@ class Trainer:
             "sampler": self.sampler.state_dict(),
             "generator": self.generator.get_state(),
             "depth_steps": self.depths.steps,
-            "neighbors": self.neighbors,
+            "neighbors": self.functions.neighbors,
         }
         if self.view_correction is not None:
             state["view_correction"] = self.view_correction.state_dict()
@@ -188,7 +186,8 @@ class Trainer:
         self.sampler.load_state_dict(state["sampler"])
         self.generator.set_state(state["generator"])
         self.depths.steps = state["depth_steps"].clone()
-        self.neighbors = state["neighbors"].to(self.scene.device)
+        self.functions.neighbors = state["neighbors"].to(self.scene.device)
+        self.recordings.forget()
         self.step = state["step"]
         self.seconds = state["seconds"]
 
@@ -208,22 +207,24 @@ class Trainer:
         is_settled = self.step == self.schedule.settling_step + _STEPS_TO_SETTLE
         if is_settled and self.root is not None and self.root.turn() < _LEAST_TURN:
             self._drop_root()
-        if not self.is_static_stage:
+        kind = StepKind(self.is_static_stage, *self.schedule.image_size(self.step))
+        if not kind.is_static:
             self.depths.update(batch.times, self.step)
         share = self.ranks.share(batch)
-        there = share.batch.on(self.scene.device)
-        gaussians = self._gaussians_at(there)
-        renderings = [self.renderer.render(gaussians, self._cameras(there), backgrounds=there.backgrounds)]
-        if not self.is_static_stage:
-            self.depths.keep(batch, share, renderings[0], self.step)
-        total, values = self._losses(self._loss_inputs(share, there, renderings[0], gaussians.means))
+        inputs = StepInputs.of(share, self.scene.device)
+        step = self.recordings.step(kind, inputs, self.optimizer.trained())
+        backgrounds = inputs.batch.backgrounds
+        renderings = [self.renderer.render(step.gaussians, step.cameras, backgrounds=backgrounds)]
+        if not kind.is_static:
+            self.depths.keep(batch, share, inputs.batch, renderings[0], self.step)
+        total, values = step.losses(renderings[0])
         if self.guide is not None:
-            total, values[self.guide.name], more = self._guided(self.guide, batch, share, gaussians, total)
+            total, values[self.guide.name], more = self._guided(self.guide, batch, share, step.gaussians, total)
             renderings += more
         losses = torch.stack([total.detach(), *values.values()])
         self.ranks.add_up([losses])
         readback = Readback(losses)
-        total.backward()
+        step.backward(total)
         self._add_up_gradients(share, renderings)
         self.optimizer.step(self.schedule.progress(self.step))
         release_pages()
@@ -232,67 +233,6 @@ class Trainer:
         if not all(map(math.isfinite, (loss, *parts))):
             raise TrainingDiverged(self.step + 1, terms)
         return loss, terms
-
-    def _gaussians_at(self, batch: SampleBatch) -> Gaussians:
-        """The Gaussians at the times of the batch, which is on the device."""
-        gaussians, alive = self._moved(batch), self.scene.alive_at(self.times[batch.times])
-        return gaussians if alive is None else without_dead(gaussians, alive)
-
-    def _moved(self, batch: SampleBatch) -> Gaussians:
-        """All Gaussians at the times of the batch, as if they lived at all of them."""
-        raw = self.scene.canonical()
-        if self.is_static_stage:
-            return raw.expand_times(len(batch.times)).activate()
-        motion = self.scene.motion
-        assert motion is not None and self._motion_changes is not None  # without a motion every step is static
-        observation = None
-        if motion.features is not None:
-            self._update_warps()
-            observation = motion.features.at_frames(batch.times)
-        times = self.times[batch.times]
-        return motion.activated(raw, self._motion_changes(raw.means, times, observation), times)
-
-    def _cameras(self, batch: SampleBatch) -> Cameras:
-        """The cameras of the batch, which is on the device."""
-        size = self.schedule.image_size(self.step)
-        if size not in self._resized:  # made once: each new tensor would wait for the GPU
-            self._resized[size] = self.cameras.resized(*size)
-        return self._resized[size][batch.times[:, None], batch.views]
-
-    def _loss_inputs(self, share: Share, batch: SampleBatch, rendering: Rendering, means: Tensor) -> LossInputs:
-        """What the losses read of one batch; `batch` is that of the share on the device."""
-        chosen = batch if self.images.is_resident else share.batch
-        height, width = rendering.colors.shape[-2:]
-        times, views = chosen.pairs()
-        target = self.images.batch(times, views, width, height)
-        weights = self.images.weights(times, views, width, height)
-        times, views = batch.pairs()
-        if self.root is not None:
-            # The more sides the video shows in turn, the less its generated views, which are guesses, count.
-            unseen = 1 - (self.root.turn() / (2 * math.pi)).clamp(max=1)
-            trust = unseen.square().clamp_min(_LEAST_TRUST)
-            weights = weights * torch.where(self._is_generated[views], trust, 1.0)[:, None, None, None]
-        backgrounds = batch.backgrounds.flatten(0, 1)
-        field = None if self.is_static_stage else self.scene.field
-        is_held = self.dynamics is not None and field is not None and self.config.losses.stillness > 0
-        return LossInputs(
-            colors=rendering.colors.flatten(0, 1),
-            alphas=rendering.alphas.flatten(0, 1),
-            target_colors=target.composite(backgrounds),
-            target_alphas=target.alphas,
-            weights=weights,
-            backgrounds=backgrounds,
-            times=self.times[times],
-            views=views,
-            still=self.dynamics.stillness(means, batch.times) if self.dynamics and is_held else [],
-            spatial_planes=field.hexplane.spatial_planes() if field else [],
-            temporal_planes=field.hexplane.temporal_planes() if field else [],
-            canonical_means=self.scene.gaussians.means,
-            means=means,
-            neighbors=self.neighbors,
-            all_views=None if share.all_views is None else share.all_views.to(self.scene.device),
-            part=None if share.part is None else torch.tensor(share.part, device=self.scene.device),
-        )
 
     def _guided(
         self, guide: ViewLoss, batch: SampleBatch, share: Share, gaussians: Gaussians, total: Tensor
@@ -343,6 +283,7 @@ class Trainer:
         lifetimes = self.ranks.from_first(find_deaths(*about) if self.ranks.is_first else None)
         if lifetimes is not None:
             self.scene.gaussians.lifetimes = lifetimes.to(self.scene.device)
+            self.recordings.forget()
         if self.ranks.is_first and self.new_gaussians:
             # A generator of its own, so that training goes on as it would have where nothing is found.
             found = find_newborn(*about, self.new_gaussians, torch.Generator().manual_seed(self.step))
@@ -360,27 +301,21 @@ class Trainer:
             return
         self.scene.motion.root = None
         self.optimizer.drop("root")
-        self._motion_changes = CUDAGraphed(self.scene.motion.changes, self.scene.motion)  # recorded without it
+        self.recordings.forget()
 
     def _resample(self, resampling: Resampling) -> GaussiansChanged:
         before = self.scene.gaussians.num_gaussians
         self.optimizer.resample(resampling)
         after = self.scene.gaussians.num_gaussians
         self.densification.reset(after, self.scene.device)
-        self.neighbors = self._find_neighbors()
+        self.functions.neighbors = self._find_neighbors()
+        self.recordings.forget()
         return GaussiansChanged(self.step, before, after)
 
     def _find_neighbors(self) -> Tensor:
         """Each Gaussian's nearest neighbors, for losses that need them; they stay until the Gaussians change."""
         count = self.config.neighbors if self.objective.needs_neighbors else 0
         return nearest_neighbors(self.scene.gaussians.means.detach(), count)
-
-    @torch.no_grad()
-    def _update_warps(self) -> None:
-        """Passes the current warps of the view correction to the features, which are read through them."""
-        motion = self.scene.motion
-        if self.view_correction is not None and motion is not None and motion.features is not None:
-            motion.features.update_warps(self.view_correction.at_times(self.times))
 
     def _make_view_correction(self) -> ViewCorrection | None:
         """A correction of the views with weight below 1, if there are any."""

@@ -29,6 +29,10 @@ class FrameFeatures:
                 f"got {list(self.valid.shape)}. Make both from the same video."
             )
 
+    def to(self, device: torch.device) -> "FrameFeatures":
+        """The same features on another device."""
+        return FrameFeatures(self.maps.to(device), self.valid.to(device))
+
 
 @dataclass(frozen=True)
 class DecoupledFeatures:
