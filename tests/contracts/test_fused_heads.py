@@ -56,8 +56,12 @@ def test_values_and_gradients_are_those_of_the_tensor_form(
     assert moved[0] is not None
     with fused_parts("heads"):
         found = outcome(field.to(device), moved[0], *moved[1:])
-    for value, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(value.cpu(), other.float(), rtol=1e-4, atol=2e-5 * other.abs().max().item())
+    values = len(field.heads) + 1
+    for i, (value, other) in enumerate(zip(found, expected, strict=True)):
+        if i < values or device == "cpu":
+            torch.testing.assert_close(value.cpu(), other.float(), rtol=1e-4, atol=2e-5 * other.abs().max().item())
+        else:  # in TF32, by which a hidden number next to 0 may be on the other side of its ReLU
+            assert (value.cpu() - other).norm() <= 5e-3 * other.norm()
 
 
 @pytest.mark.parametrize("device", FUSED_DEVICES)

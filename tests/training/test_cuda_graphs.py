@@ -17,7 +17,15 @@ from ds4d.losses import LossConfig, Term, ViewCorrectionConfig
 from ds4d.metrics import Lpips
 from ds4d.pipeline import prepare
 from ds4d.training import Trainer
-from ds4d.training.cuda_graphs import EagerStep, Readback, RecordedStep, Recordings, quick_collections, record_graphs
+from ds4d.training.cuda_graphs import (
+    EagerStep,
+    Readback,
+    RecordedStep,
+    Recordings,
+    Step,
+    quick_collections,
+    record_graphs,
+)
 from ds4d.training.sampling import SampleBatch
 from ds4d.training.step import StepInputs, StepKind
 from ds4d.types import MultiViewVideo
@@ -90,8 +98,11 @@ def inputs_of(trainer: Trainer, step: int) -> tuple[StepKind, StepInputs]:
     return kind, StepInputs.of(trainer.ranks.share(batch), trainer.scene.device)
 
 
-def results(trainer: Trainer, step: EagerStep | RecordedStep, inputs: StepInputs) -> dict[str, Tensor]:
-    """The losses of a step and the gradients of all parameters, also those on the screen, which it leaves cleared."""
+def results(trainer: Trainer, step: Step, inputs: StepInputs) -> dict[str, Tensor]:
+    """The losses of a step and the gradients of all parameters, also those on the screen, which it leaves cleared.
+
+    An eager step must not be kept: its graph would tie the gradients to the stream that is recorded next.
+    """
     rendering = trainer.renderer.render(step.gaussians, step.cameras, backgrounds=inputs.batch.backgrounds)
     total, values = step.losses(rendering)
     found = {"total": total.detach().clone(), **{name: value.clone() for name, value in values.items()}}
@@ -114,11 +125,9 @@ def check_recorded(trainer: Trainer) -> None:
             trainer._resample(trainer.densification.densify_and_prune(trainer.scene.canonical(), trainer.generator))
             continue
         kind, inputs = inputs_of(trainer, at)
-        # Not kept: its graph would tie the parameters' gradients to the stream that is recorded next.
         wanted = results(trainer, EagerStep(trainer.functions, kind, inputs), inputs)
-        step = trainer.recordings.step(kind, inputs, trainer.optimizer.trained())
-        assert isinstance(step, EagerStep if at in (0, dynamic, dynamic + 3) else RecordedStep)
-        found = results(trainer, step, inputs)
+        found = results(trainer, trainer.recordings.step(kind, inputs, trainer.optimizer.trained()), inputs)
+        assert trainer.recordings.has_recorded == (at not in (0, dynamic, dynamic + 3))
         assert found.keys() == wanted.keys()
         for name, value in wanted.items():
             size = float(value.abs().max())

@@ -12,10 +12,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from ds4d.core import matmul_precision
+
 _ROWS = 64  # per program and turn
 _PROGRAMS = 264  # two for each multiprocessor of a large GPU; each takes several turns
 _WIDEST, _FEATURES = 64, 128  # more than these would need the shared memory of the largest GPUs
 _PRECISION = "tf32x3"  # of products: three of TF32 each, close to float32; "tf32" is three times as fast, "ieee" exact
+_GRADIENT_PRECISION = "tf32"  # of those for gradients
 
 
 def takes(trunk: nn.Sequential, heads: Sequence[nn.Module], features: int) -> bool:
@@ -82,6 +85,7 @@ class _RunHeads(torch.autograd.Function):
 
         planes, points, *weights = ctx.saved_tensors
         numbers, constants = _shapes(planes, points, weights[0], ctx.sizes)
+        constants["PRECISION"] = _GRADIENT_PRECISION
         rows = math.prod(planes.shape[:-1])
         by_planes = torch.empty_like(planes)
         by_points = None if points is None else torch.empty_like(points)
@@ -101,8 +105,9 @@ class _RunHeads(torch.autograd.Function):
         read = [planes] if points is None else [planes, points]
         by_first = torch.zeros_like(weights[0])
         places = by_first.split([*(x.shape[-1] for x in read), by_first.shape[1] - sum(x.shape[-1] for x in read)], 1)
-        for place, part in zip(places, read, strict=False):
-            place.addmm_(by_hidden.T, part.reshape(rows, part.shape[-1]))
+        with matmul_precision("high" if _GRADIENT_PRECISION == "tf32" else "highest"):
+            for place, part in zip(places, read, strict=False):
+                place.addmm_(by_hidden.T, part.reshape(rows, part.shape[-1]))
         by_weights = [by_first, by_hidden.sum(0), *by_heads]
         return by_planes, by_points, *by_weights, None
 

@@ -189,7 +189,8 @@ class RecordedStep:
 class Recordings:
     """Takes steps by a recording where there is one, and makes recordings where they can be made.
 
-    The first step of a kind is taken eagerly, which loads its kernels; the second one is recorded.
+    The first step of a kind is taken eagerly, which loads its kernels; the second one is recorded. By then the first
+    must be gone: its graph would tie the parameters' gradients to a stream that is not the recorded one.
 
     Args:
         functions: what the steps compute.
@@ -207,6 +208,11 @@ class Recordings:
         self._functions, self._record = functions, record
         self._key: tuple | None = None
         self._recorded: RecordedStep | None = None
+
+    @property
+    def has_recorded(self) -> bool:
+        """Whether there is a recording, by which steps of its kind are taken."""
+        return self._recorded is not None
 
     def step(self, kind: StepKind, inputs: StepInputs, parameters: Sequence[nn.Parameter]) -> Step:
         """The step for these inputs, which computes the gradients of these parameters."""
