@@ -129,9 +129,11 @@ def check_recorded(trainer: Trainer) -> None:
         found = results(trainer, trainer.recordings.step(kind, inputs, trainer.optimizer.trained()), inputs)
         assert trainer.recordings.has_recorded == (at not in (0, dynamic, dynamic + 3))
         assert found.keys() == wanted.keys()
+        # On a GPU sums are in no fixed order, and TF32 makes more of the differences.
+        tolerance = 2e-2 if trainer.scene.device.type == "cuda" else 1e-4
         for name, value in wanted.items():
-            size = float(value.abs().max())
-            torch.testing.assert_close(found[name], value, rtol=1e-3, atol=2e-4 * size + 1e-9, msg=name)
+            off = float((found[name] - value).norm())
+            assert off <= tolerance * float(value.norm()) + 1e-8, f"{name}: {off} of {float(value.norm())}"
         with torch.no_grad():
             for name, parameter in trainer.scene.named_parameters():  # what follows must read what is there then
                 if name.endswith(("means", "sh0", "weight")):
