@@ -61,7 +61,7 @@ def test_values_and_gradients_are_those_of_the_tensor_form(
         if i < values or device == "cpu":
             torch.testing.assert_close(value.cpu(), other.float(), rtol=1e-4, atol=2e-5 * other.abs().max().item())
         else:  # in TF32, by which a hidden number next to 0 may be on the other side of its ReLU
-            assert (value.cpu() - other).norm() <= 3e-2 * other.norm()
+            assert (value.cpu() - other).norm() <= 6e-2 * other.norm()
 
 
 @pytest.mark.parametrize("device", FUSED_DEVICES)

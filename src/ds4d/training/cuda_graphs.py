@@ -9,11 +9,12 @@ import gc
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from ds4d.core import parts_on
 from ds4d.training.step import StepFunctions, StepInputs, StepKind
@@ -149,7 +150,7 @@ class RecordedStep:
     def backward(self, total: Float[Tensor, ""]) -> None:
         """See `Step`; nothing may have been added to the total."""
         of_images = {name: self._of_images[name] for name, image in self._rendered.items() if image.requires_grad}
-        torch.autograd.backward([self._rendered[name] for name in of_images], list(of_images.values()))
+        _number_with_gradients({self._rendered[name]: given for name, given in of_images.items()}).backward()
         for name, given in self._of_gaussians.items():
             found = getattr(self.gaussians, name).grad
             given.zero_() if found is None else given.copy_(found)
@@ -178,10 +179,10 @@ class RecordedStep:
         given = dict(self._of_gaussians)
         if self._of_means is not None and "means" in given:
             given["means"] = given["means"] + self._of_means
-        moved = [getattr(self._moved, name) for name in given]
         found: Sequence[Tensor | None] = [None] * len(self._parameters)
-        if moved:
-            found = torch.autograd.grad(moved, self._parameters, list(given.values()), allow_unused=True)
+        if given:
+            number = _number_with_gradients({getattr(self._moved, name): each for name, each in given.items()})
+            found = torch.autograd.grad(number, self._parameters, allow_unused=True)
         about = zip(self._parameters, found, self._of_losses, strict=True)
         self._gradients = [_gradient(*each) for each in about]
 
@@ -228,6 +229,28 @@ class Recordings:
     def forget(self) -> None:
         """Drops the recording: a tensor that it reads was replaced, or what it computes has changed."""
         self._key = self._recorded = None
+
+
+def _number_with_gradients(given: dict[Tensor, Tensor]) -> Float[Tensor, ""]:
+    """A number whose gradients with respect to tensors are given.
+
+    torch's own argument for that, `grad_tensors`, imports all of sympy, two seconds of each process.
+    """
+    return _NumberWithGradients.apply(len(given), *given, *given.values())
+
+
+class _NumberWithGradients(torch.autograd.Function):
+    """See `_number_with_gradients`."""
+
+    @staticmethod
+    def forward(ctx: Any, count: int, *tensors: Tensor) -> Tensor:
+        ctx.save_for_backward(*tensors[count:])
+        return tensors[0].new_zeros(())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, _: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *ctx.saved_tensors, *([None] * len(ctx.saved_tensors))
 
 
 def _gradient(parameter: nn.Parameter, first: Tensor | None, second: Tensor | None) -> Tensor | None:
