@@ -2,7 +2,7 @@
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -34,7 +34,11 @@ class _Cost:
 
 
 _CPU = _Cost(view=0.045, image=0.0198, frame=0.08, program=0.6)  # preset cpu, two cores
-_GPU = _Cost(view=0.02, image=0.00078, frame=0.003, program=2.2)  # preset fast, one H200
+_GPU = _Cost(view=0.02, image=0.00038, frame=0.003, program=2.2)  # preset fast, one H200
+
+# Memory of a GPU, GB: what torch holds with networks of the real sizes, and CUDA beside it (docs/benchmarks.md).
+_CUDA_GB = 0.6
+_ZERO123PLUS_GB, _DINOV2_GB, _SDS_GB, _FIT_GB = 7.3, 1.8, 15.2, 4.5
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,13 @@ class Prediction:
         seconds: duration of the run on a machine that does nothing else, seconds.
         gibibytes: peak of main memory, GiB.
         slowdown: factor by which it takes longer if the other programs on the machine stay as busy as now.
+        gpu_gigabytes: largest memory of a GPU by what needs it, GB; empty on the CPU.
     """
 
     seconds: float
     gibibytes: float
     slowdown: float = 1.0
+    gpu_gigabytes: dict[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
         minutes = self.seconds / 60
@@ -82,7 +88,40 @@ def predict_run(frames: int, views: int, config: GenerateConfig, device: torch.d
     preparing = frames * views * cost.view * (side / _SIDE) ** 2
     seconds = (preparing + fitting + rendering) / cores
     slowdown = _slowdown_by_others() if device.type == "cpu" else 1.0
-    return Prediction(seconds, cost.program + 4 * frames * views * side**2 / 2**30, slowdown)
+    gpu = {} if device.type == "cpu" else _gpu_memory(config)
+    return Prediction(seconds, cost.program + 4 * frames * views * side**2 / 2**30, slowdown, gpu)
+
+
+def gpu_fixes(gigabytes: dict[str, float], available: float) -> list[str]:
+    """What does not fit into the memory of a GPU, each with the options that make it smaller.
+
+    Args:
+        gigabytes: predicted memory (`Prediction.gpu_gigabytes`).
+        available: memory of the GPU, GB.
+    """
+    return [
+        f"{what} needs {size:.1f} GB of {available:.1f} GB. Try {_GPU_FIXES[what]}."
+        for what, size in gigabytes.items()
+        if size > available
+    ]
+
+
+def _gpu_memory(config: GenerateConfig) -> dict[str, float]:
+    """Memory of a GPU, GB, by what needs it; networks count where they are used if their weights are found."""
+    needed = {"the fit": _SDS_GB if config.guidance.weight else _FIT_GB}
+    if config.views.source in ("auto", "zero123plus"):
+        needed["Zero123++"] = _ZERO123PLUS_GB
+    if config.features.kind in ("auto", "dinov2") and (config.fusion is not None or config.is_guided):
+        needed["DINOv2"] = _DINOV2_GB
+    return {what: size + _CUDA_GB for what, size in needed.items()}
+
+
+_GPU_FIXES = {
+    "the fit": "--training.times-per-step 1 --guidance.images 1, or --guidance.weight 0",
+    "Zero123++": "--zero123plus.offload, with --zero123plus.batch-size 1 if that is not enough",
+    "DINOv2": "--features.dinov2.batch-size 1",
+}
+"""In the order of `benchmarks/paper_size.py`, which tries them."""
 
 
 def _images(training: TrainingConfig, windows: int) -> float:

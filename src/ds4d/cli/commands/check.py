@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import tyro
 
 from ds4d.cli.arguments import CommandLine, Flag
@@ -15,7 +16,7 @@ from ds4d.core import choose_device
 from ds4d.io import write_png
 from ds4d.preprocess import Inspection, VideoConfig, inspect_video, make_mask_sheet
 from ds4d.presets import PRESETS, PresetName, default_preset
-from ds4d.runs import Prediction, predict_run
+from ds4d.runs import Prediction, gpu_fixes, predict_run
 
 _SHEET = "check.png"
 _NUM_VIEWS = 7  # the input view and the six views that generators make of each of its frames
@@ -75,6 +76,8 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
         files.append(arguments.output / _SHEET)
         write_png(files[0], make_mask_sheet(inspection))
     lines = [*_lines(inspection), f"predicted for preset {preset} on {device.type}: {prediction}"]
+    if prediction.gpu_gigabytes:
+        lines += _gpu_lines(prediction.gpu_gigabytes, torch.cuda.get_device_properties(device).total_memory / 1e9)
     outcome = Outcome("\n".join(lines), _result(inspection, prediction), files)
     if inspection.is_usable:
         return replace(
@@ -112,6 +115,12 @@ def _lines(inspection: Inspection) -> Iterator[str]:
         yield f"{finding.severity}: {finding}"
     if not inspection.findings:
         yield "no problems found"
+
+
+def _gpu_lines(gigabytes: dict[str, float], available: float) -> Iterator[str]:
+    needs = ", ".join(f"{what} {size:.1f}" for what, size in gigabytes.items())
+    yield f"memory of the GPU: {available:.1f} GB, needed in turn: {needs} GB"
+    yield from (f"warning: {fix}" for fix in gpu_fixes(gigabytes, available))
 
 
 def _result(inspection: Inspection, prediction: Prediction) -> dict[str, Any]:
