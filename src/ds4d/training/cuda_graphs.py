@@ -150,7 +150,8 @@ class RecordedStep:
     def backward(self, total: Float[Tensor, ""]) -> None:
         """See `Step`; nothing may have been added to the total."""
         of_images = {name: self._of_images[name] for name, image in self._rendered.items() if image.requires_grad}
-        _number_with_gradients({self._rendered[name]: given for name, given in of_images.items()}).backward()
+        if of_images:
+            _number_with_gradients({self._rendered[name]: given for name, given in of_images.items()}).backward()
         for name, given in self._of_gaussians.items():
             found = getattr(self.gaussians, name).grad
             given.zero_() if found is None else given.copy_(found)
