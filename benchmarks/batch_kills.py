@@ -61,6 +61,8 @@ def main(arguments: Arguments) -> None:
     videos, out = arguments.folder / "videos", arguments.folder / "out"
     make_videos(videos, arguments.clips)
     steps = arguments.steps
+    if arguments.kill and "node" in arguments.kill and not arguments.nodes:
+        raise SystemExit("--kill: node needs --nodes above 0, got 0.")
     cluster = Nodes(arguments.nodes, arguments.cpus_per_node) if arguments.nodes else None
     command = [
         *(sys.executable, "-m", "ds4d", "batch", str(videos), "-o", str(out), "--preset", "tiny", "--quiet"),
@@ -140,10 +142,12 @@ class Nodes:
 
 def kill_one(kind: str, workers: list[subprocess.Popen], out: Path, cluster: Nodes | None, rng: random.Random) -> str:
     """Kills a random worker, fit or node; returns which."""
-    victims = list(fits_of(out)) if kind == "fit" else [psutil.Process(worker.pid) for worker in workers]
-    if kind == "node" and cluster is not None:
+    if kind == "node":
+        assert cluster is not None  # checked
         cluster.replace_one(rng)
-    elif victims:
+        return kind
+    victims = list(fits_of(out)) if kind == "fit" else [psutil.Process(worker.pid) for worker in workers]
+    if victims:
         with contextlib.suppress(psutil.NoSuchProcess):
             rng.choice(victims).kill()
     return kind

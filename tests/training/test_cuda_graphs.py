@@ -16,6 +16,7 @@ from ds4d.fusion import RULES, FusionConfig
 from ds4d.losses import LossConfig, Term, ViewCorrectionConfig
 from ds4d.metrics import Lpips
 from ds4d.pipeline import prepare
+from ds4d.scene import Resampling
 from ds4d.training import Trainer
 from ds4d.training.cuda_graphs import (
     EagerStep,
@@ -74,6 +75,7 @@ CONFIGS: dict[str, Callable[[GenerateConfig], GenerateConfig]] = {
     "turning": lambda config: with_field(config, root_rotation="on"),
     "still": lambda config: with_losses(config, LossConfig(stillness=0.5)),
     "mask of generated views": lambda config: with_losses(config, LossConfig(mask=Term(0.5, "generated"))),
+    "learned reference": lambda config: replace(config, decoupling=replace(config.decoupling, reference="learned")),
     "one view true": lambda config: replace(config, training=replace(config.training, view_correction=None)),
 }
 
@@ -180,6 +182,40 @@ def test_steps_of_another_kind_or_shape_are_taken_eagerly(video: MultiViewVideo,
     assert not is_recorded(kind, inputs) and is_recorded(kind, inputs)
     recordings.is_on = False
     assert not is_recorded(kind, inputs)
+
+
+def test_what_replaces_tensors_ends_a_recording(video: MultiViewVideo, config: GenerateConfig) -> None:
+    trainer = made(video, with_field(config, root_rotation="on"), "cpu")
+    kind, inputs = inputs_of(trainer, trainer.config.static_steps + 50)
+
+    def is_gone(event: Callable[[], object]) -> bool:
+        for _ in range(2):
+            trainer.recordings.step(kind, inputs, trainer.optimizer.trained())
+        assert trainer.recordings.has_recorded
+        event()
+        return not trainer.recordings.has_recorded
+
+    raw = trainer.scene.canonical()
+    everyone = torch.arange(trainer.scene.num_gaussians)
+    same = Resampling(everyone, torch.zeros_like(everyone, dtype=torch.bool), raw.means, raw.log_scales)
+    assert is_gone(lambda: trainer._resample(same))
+    state = deepcopy(trainer.state_dict())
+    assert is_gone(lambda: trainer.load_state_dict(state))
+    assert is_gone(trainer._drop_root)
+    step = trainer.recordings.step(kind, inputs, trainer.optimizer.trained())
+    more = [*trainer.optimizer.trained()[:-1], torch.nn.Parameter(torch.zeros(1))]
+    assert step is not trainer.recordings.step(kind, inputs, more), "other parameters"
+
+
+def test_steps_that_add_to_the_loss_are_not_recorded(video: MultiViewVideo, config: GenerateConfig) -> None:
+    trainer = made(video, config, "cpu")
+    for at in (0, 1):
+        kind, inputs = inputs_of(trainer, at)
+        step = trainer.recordings.step(kind, inputs, trainer.optimizer.trained())
+    rendering = trainer.renderer.render(step.gaussians, step.cameras, backgrounds=inputs.batch.backgrounds)
+    total, _ = step.losses(rendering)
+    with pytest.raises(ValueError, match="total"):
+        step.backward(total + 1)
 
 
 def test_steps_are_recorded_on_a_gpu_alone(video: MultiViewVideo, config: GenerateConfig) -> None:

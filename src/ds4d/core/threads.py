@@ -4,7 +4,6 @@ import contextvars
 import functools
 import itertools
 import os
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -52,10 +51,15 @@ def parallel_for(kernel: Callable[..., None], items: int, grain: int, *args: Any
 def map_on_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """The function of each item, in order; each is computed by one thread, with the same bits for any number of them.
 
-    The calls run on torch.get_num_threads() threads of their own, so the function must not call this one. What torch
-    keeps by thread, such as `no_grad`, the function sets itself.
+    The calls run on torch.get_num_threads() threads of their own. What torch keeps by thread, such as `no_grad`, the
+    function sets itself.
     """
-    return list(_map_pool(os.getpid(), torch.get_num_threads()).map(function, items))
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(min(threads, max(1, len(items))), "ds4d-map", torch.set_num_threads, (1,)) as pool:
+            return list(pool.map(function, items))
+    finally:
+        torch.set_num_threads(threads)  # a thread that starts later takes the number that was last set anywhere
 
 
 def mean(values: Float[Tensor, "..."]) -> Float[Tensor, ""]:
@@ -91,22 +95,6 @@ def elementwise(function: Callable[[Tensor], Tensor], values: Float[Tensor, "*S"
 def _pool(process: int) -> ThreadPoolExecutor:
     """The threads of one process; a forked child has none and makes its own."""
     return ThreadPoolExecutor(max_workers=_MAX_THREADS, thread_name_prefix=f"ds4d-{process}")
-
-
-@functools.cache
-def _map_pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Threads of one process in each of which torch uses one thread."""
-    pool = ThreadPoolExecutor(threads, f"ds4d-map-{process}", _start_with_one_thread)
-    all_are_there = threading.Barrier(threads)
-    for each in [pool.submit(all_are_there.wait) for _ in range(threads)]:
-        each.result()
-    torch.set_num_threads(threads)  # a thread that starts later takes the number that was last set anywhere
-    return pool
-
-
-def _start_with_one_thread() -> None:
-    torch.get_num_threads()  # the first such call of a thread takes over the number that was last set anywhere
-    torch.set_num_threads(1)
 
 
 def _use_one_thread() -> None:

@@ -18,7 +18,7 @@ _ROWS = 64  # per program and turn
 _PROGRAMS = 264  # two for each multiprocessor of a large GPU; each takes several turns
 _WIDEST, _FEATURES = 64, 128  # more than these would need the shared memory of the largest GPUs
 _PRECISION = "tf32x3"  # of products: three of TF32 each, close to float32; "tf32" is three times as fast, "ieee" exact
-_GRADIENT_PRECISION = "tf32"  # of those for gradients
+_GRADIENT_PRECISION = "tf32"  # of those for gradients, which also compute the hidden values again, and their signs
 
 
 def takes(trunk: nn.Sequential, heads: Sequence[nn.Module], features: int) -> bool:

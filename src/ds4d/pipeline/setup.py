@@ -122,8 +122,10 @@ def make_trainer(
         features = features or extract_frame_features(video, config, device)
         if features is not None:
             with_shares = config.field.dynamic_gate
-            there = features.to(device)  # where the cache is used, and faster to make
-            cache = cache_video_features(video, there, config.decoupling, config.fusion, with_shares=with_shares)
+            # On the device, where the cache is used and faster to make.
+            cache = cache_video_features(
+                video, features.to(device), config.decoupling, config.fusion, with_shares=with_shares
+            )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)  # modules are initialized from torch's global generator
         motion = None

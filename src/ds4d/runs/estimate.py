@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import torch
 
 from ds4d.config import GenerateConfig
+from ds4d.features import choose_extractor
+from ds4d.multiview import choose_generator
 from ds4d.training import TrainingConfig, divide_frames
 
 _GAUSSIANS, _SIDE, _CORES = 16_000, 256, 2  # of the preset cpu, and of the machine that it was measured on
@@ -38,7 +40,8 @@ _GPU = _Cost(view=0.02, image=0.00038, frame=0.003, program=2.2)  # preset fast,
 
 # Memory of a GPU, GB: what torch holds with networks of the real sizes, and CUDA beside it (docs/benchmarks.md).
 _CUDA_GB = 0.6
-_ZERO123PLUS_GB, _DINOV2_GB, _SDS_GB, _FIT_GB = 7.3, 1.8, 15.2, 4.5
+_ZERO123PLUS_GB, _DINOV2_GB = 7.3, 1.8
+_SDS_GB, _FIT_GB = 16.7, 5.0  # a tenth more than was measured, as the Gaussians had not grown to their full number
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def predict_run(frames: int, views: int, config: GenerateConfig, device: torch.d
     preparing = frames * views * cost.view * (side / _SIDE) ** 2
     seconds = (preparing + fitting + rendering) / cores
     slowdown = _slowdown_by_others() if device.type == "cpu" else 1.0
-    gpu = {} if device.type == "cpu" else _gpu_memory(config)
+    gpu = {} if device.type == "cpu" else _gpu_memory(config, device)
     return Prediction(seconds, cost.program + 4 * frames * views * side**2 / 2**30, slowdown, gpu)
 
 
@@ -106,18 +109,20 @@ def gpu_fixes(gigabytes: dict[str, float], available: float) -> list[str]:
     ]
 
 
-def _gpu_memory(config: GenerateConfig) -> dict[str, float]:
-    """Memory of a GPU, GB, by what needs it; networks count where they are used if their weights are found."""
-    needed = {"the fit": _SDS_GB if config.guidance.weight else _FIT_GB}
-    if config.views.source in ("auto", "zero123plus"):
+def _gpu_memory(config: GenerateConfig, device: torch.device) -> dict[str, float]:
+    """Memory of a GPU, GB, by what needs it; `auto` stands for networks whose weights are found."""
+    needed = {"the fit with SDS": _SDS_GB} if config.guidance.weight else {"the fit": _FIT_GB}
+    if choose_generator(config.views, device)[0] == "zero123plus":
         needed["Zero123++"] = _ZERO123PLUS_GB
-    if config.features.kind in ("auto", "dinov2") and (config.fusion is not None or config.is_guided):
+    uses_features = config.fusion is not None or config.is_guided
+    if uses_features and choose_extractor(config.features, device)[0] == "dinov2":
         needed["DINOv2"] = _DINOV2_GB
     return {what: size + _CUDA_GB for what, size in needed.items()}
 
 
 _GPU_FIXES = {
-    "the fit": "--training.times-per-step 1 --guidance.images 1, or --guidance.weight 0",
+    "the fit": "--training.times-per-step 1",
+    "the fit with SDS": "--training.times-per-step 1 --guidance.images 1, or --guidance.weight 0",
     "Zero123++": "--zero123plus.offload, with --zero123plus.batch-size 1 if that is not enough",
     "DINOv2": "--features.dinov2.batch-size 1",
 }

@@ -5,6 +5,7 @@ GPU finishes them. Everything but the renderer (whose buffers depend on what is 
 optimizer has fixed shapes between two densification events, so it is recorded once, with its derivatives, and replayed.
 """
 
+import functools
 import gc
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -78,11 +79,12 @@ def record_graphs(parts: Sequence[Part]) -> list[Part]:
     Returns:
         The replay of each.
     """
-    pool, stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
+    pool, stream = torch.cuda.graph_pool_handle(), _recorded_stream(torch.cuda.current_device())
     gc.collect()  # graphs that were replaced keep their memory, and would spoil the recording if they were freed in it
     torch.cuda.empty_cache()
     stream.wait_stream(torch.cuda.current_stream())
     graphs = [torch.cuda.CUDAGraph() for _ in parts]
+    was_collecting = gc.isenabled()
     gc.disable()
     try:
         with torch.cuda.stream(stream):
@@ -93,9 +95,16 @@ def record_graphs(parts: Sequence[Part]) -> list[Part]:
                 finally:
                     graph.capture_end()
     finally:
-        gc.enable()
+        if was_collecting:
+            gc.enable()
     torch.cuda.current_stream().wait_stream(stream)
     return [graph.replay for graph in graphs]
+
+
+@functools.cache
+def _recorded_stream(device: int) -> torch.cuda.Stream:
+    """The stream of all recordings on a device: libraries keep memory for every stream that they have seen."""
+    return torch.cuda.Stream(device)
 
 
 class RecordedStep:
@@ -148,7 +157,13 @@ class RecordedStep:
         return self._total, self._values
 
     def backward(self, total: Float[Tensor, ""]) -> None:
-        """See `Step`; nothing may have been added to the total."""
+        """See `Step`.
+
+        Raises:
+            ValueError: something was added to the total, whose gradients are recorded.
+        """
+        if total is not self._total:
+            raise ValueError("backward: total must be that of losses, got another one. Take an EagerStep.")
         of_images = {name: self._of_images[name] for name, image in self._rendered.items() if image.requires_grad}
         if of_images:
             _number_with_gradients({self._rendered[name]: given for name, given in of_images.items()}).backward()
@@ -218,7 +233,7 @@ class Recordings:
 
     def step(self, kind: StepKind, inputs: StepInputs, parameters: Sequence[nn.Parameter]) -> Step:
         """The step for these inputs, which computes the gradients of these parameters."""
-        key = kind, inputs.shapes(), parts_on()
+        key = kind, inputs.shapes(), parts_on(), tuple(map(id, parameters))
         if not self.is_on or key != self._key:
             self.forget()
             self._key = key
@@ -228,7 +243,7 @@ class Recordings:
         return self._recorded.begin(inputs)
 
     def forget(self) -> None:
-        """Drops the recording: a tensor that it reads was replaced, or what it computes has changed."""
+        """Drops the recording; to be called when a tensor that it reads is replaced, or what it computes changes."""
         self._key = self._recorded = None
 
 

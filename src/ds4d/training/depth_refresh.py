@@ -48,13 +48,13 @@ class DepthRefresh:
             self.steps[some] = step
             release_pages()
 
-    def keep(self, batch: SampleBatch, share: Share, shared: SampleBatch, rendering: Rendering, step: int) -> None:
+    def keep(self, batch: SampleBatch, share: Share, on_device: SampleBatch, rendering: Rendering, step: int) -> None:
         """Replaces the depth images of the views that a dynamic step has rendered: none has to be rendered for them.
 
         Args:
             batch: images of the step.
             share: what this process has rendered of it.
-            shared: the batch of the share on the device.
+            on_device: the batch of the share on the device.
             rendering: its renderings.
             step: current step.
         """
@@ -68,6 +68,6 @@ class DepthRefresh:
             if share.part:
                 of_all[share.times, share.views] = depths
             self._ranks.add_up([of_all])
-            depths, shared = of_all, batch.on(self._scene.device)
-        motion.features.update_depths(shared.times, depths, shared.views)
+            depths, on_device = of_all, batch.on(self._scene.device)
+        motion.features.update_depths(on_device.times, depths, on_device.views)
         self.steps[batch.times[:, None], batch.views] = step

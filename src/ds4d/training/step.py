@@ -155,7 +155,9 @@ class StepFunctions:
             weights = weights * torch.where(self._is_generated[views], trust, 1.0)[:, None, None, None]
         backgrounds = batch.backgrounds.flatten(0, 1)
         field = None if kind.is_static else scene.field
-        is_held = self._dynamics is not None and field is not None and self._objective.holds_still
+        still = []
+        if self._dynamics is not None and field is not None and self._objective.holds_still:
+            still = self._dynamics.stillness(means, batch.times)
         return self._objective(
             LossInputs(
                 colors=colors.flatten(0, 1),
@@ -166,7 +168,7 @@ class StepFunctions:
                 backgrounds=backgrounds,
                 times=self._times[times],
                 views=views,
-                still=self._dynamics.stillness(means, batch.times) if self._dynamics and is_held else [],
+                still=still,
                 spatial_planes=field.hexplane.spatial_planes() if field else [],
                 temporal_planes=field.hexplane.temporal_planes() if field else [],
                 canonical_means=scene.gaussians.means,

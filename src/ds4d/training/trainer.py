@@ -20,7 +20,7 @@ from ds4d.metrics import Lpips
 from ds4d.scene import DynamicGaussians, DynamicGuide, Resampling, has_root
 from ds4d.shapes import nearest_neighbors
 from ds4d.training.births import find_deaths, find_newborn
-from ds4d.training.cuda_graphs import Readback, Recordings, quick_collections
+from ds4d.training.cuda_graphs import EagerStep, Readback, Recordings, quick_collections
 from ds4d.training.densification import Densification, prune_outliers
 from ds4d.training.depth_refresh import DepthRefresh
 from ds4d.training.events import Event, GaussiansChanged, StepDone, TrainingDiverged
@@ -94,13 +94,10 @@ class Trainer:
         self.densification = Densification(density, scene.gaussians.num_gaussians, scene.device)
         self.optimizer = SceneOptimizer(scene, config.optimizer, self.view_correction, self.num_fixed)
         self.objective = Objective(config.losses, lpips.to(scene.device) if lpips else None, self.view_correction)
-        about = scene, video, self.images, self.objective, self.view_correction, dynamics
-        self.functions = StepFunctions(*about)
+        self.functions = StepFunctions(scene, video, self.images, self.objective, self.view_correction, dynamics)
         self.functions.update_warps()
         self.functions.neighbors = self._find_neighbors()
-        # A guide renders and learns in ways of its own; images that are not on the device are read by the CPU.
-        is_recorded = scene.device.type == "cuda" and guide is None and self.images.is_resident
-        self.recordings = Recordings(self.functions, is_recorded)
+        self.recordings = Recordings(self.functions, is_on=scene.device.type == "cuda")
 
     def run(self) -> Iterator[Event]:
         """Takes the remaining steps of the schedule.
@@ -140,6 +137,7 @@ class Trainer:
             yield StepDone(self.step, total_steps, stage, loss, terms, num_gaussians, self.seconds)
             if change is not None:
                 yield change
+        self.recordings.forget()  # its memory is needed no more
         self.depths.update(torch.arange(self.video.num_times), self.step)
         if not self._has_trained_gaussians:
             return
@@ -212,7 +210,11 @@ class Trainer:
             self.depths.update(batch.times, self.step)
         share = self.ranks.share(batch)
         inputs = StepInputs.of(share, self.scene.device)
-        step = self.recordings.step(kind, inputs, self.optimizer.trained())
+        # A guide's renderings add to the loss, and images that are not on the device are read by the CPU.
+        if self.guide is None and self.images.is_resident:
+            step = self.recordings.step(kind, inputs, self.optimizer.trained())
+        else:
+            step = EagerStep(self.functions, kind, inputs)
         backgrounds = inputs.batch.backgrounds
         renderings = [self.renderer.render(step.gaussians, step.cameras, backgrounds=backgrounds)]
         if not kind.is_static:
