@@ -1,11 +1,13 @@
 """Gaussians that are born where those that stay cannot show what the images show, and die where they are not needed."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rank_processes import in_processes
 
 from ds4d.core import with_overrides
 from ds4d.deformation import FieldConfig, HexPlaneConfig
@@ -14,7 +16,7 @@ from ds4d.rendering import renderer_for
 from ds4d.scene import DynamicGaussians, Motion, Timeline, endless_lifetimes
 from ds4d.scene.lifetimes import FOREVER
 from ds4d.shapes import gaussians_from_points, random_ball
-from ds4d.training import GaussiansChanged, Trainer, TrainingConfig, load_checkpoint, save_checkpoint
+from ds4d.training import GaussiansChanged, Ranks, StepDone, Trainer, TrainingConfig, load_checkpoint, save_checkpoint
 from ds4d.training.births import Newborn, find_deaths, find_newborn
 from ds4d.types import ArrayFrames, MultiViewVideo, RawGaussians, Similarity
 
@@ -196,3 +198,40 @@ def test_an_interrupted_fit_goes_on_bit_for_bit(config: TrainingConfig, tmp_path
     ours, theirs = second.scene.state_dict(), whole.scene.state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(values, theirs[name]) for name, values in ours.items())
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["born", "dies"])
+def test_processes_revise_lifetimes_like_one(config: TrainingConfig, tmp_path: Path, dies: bool) -> None:
+    """After step 6, as the first process finds; a checkpoint of step 7 goes on in another number of processes."""
+    video = video_of(range(13) if dies else range(9, FRAMES))
+
+    def advanced(ranks: Ranks, steps: int, start: str, stop: str) -> tuple[list[float], dict[str, torch.Tensor]]:
+        scene = holding(-1.0, FOREVER) if dies else scene_of(BODY)
+        trainer = Trainer(scene, video, RENDERER, config, 0, known_frame=0, new_gaussians=500, ranks=ranks)
+        if start and ranks.is_first:  # the others begin where the first does
+            load_checkpoint(trainer, tmp_path / start)
+        losses = (event.loss for event in trainer.run() if isinstance(event, StepDone))
+        found = list(itertools.islice(losses, steps))
+        if ranks.is_first:
+            save_checkpoint(trainer, tmp_path / stop)
+        return found, trainer.scene.state_dict()
+
+    def in_two(steps: int, start: str, stop: str) -> tuple[list[float], dict[str, torch.Tensor]]:
+        both = in_processes(2, tmp_path / f"to {stop}", lambda ranks: advanced(ranks, steps, start, stop))
+        (losses, state), (others, other) = both
+        assert losses == others and all(torch.equal(values, other[name]) for name, values in state.items())
+        return losses, state
+
+    def assert_alike(losses: list[float], state: dict[str, torch.Tensor]) -> None:
+        assert losses == pytest.approx(expected, rel=2e-3)
+        assert torch.equal(state["gaussians.lifetimes"], revised)
+
+    expected, state = advanced(Ranks(), 7, "", "one")
+    revised = state["gaussians.lifetimes"]
+    edge = revised[-1, 1 if dies else 0]
+    torch.testing.assert_close(edge, torch.tensor(1.25 if dies else 0.85))
+    assert_alike(*in_two(7, "", "two"))
+    expected, state = advanced(Ranks(), 4, "one", "end")
+    revised = state["gaussians.lifetimes"]
+    assert_alike(*in_two(4, "one", "end in two"))
+    assert_alike(*advanced(Ranks(), 4, "two", "end"))

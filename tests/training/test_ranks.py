@@ -1,16 +1,14 @@
 """Several processes that train one scene: shares of a step, equal results, checkpoints, and processes that end."""
 
-import multiprocessing
 import os
 import signal
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
+from rank_processes import in_processes
 from torch import Tensor
 
 from ds4d.config import GenerateConfig
@@ -22,26 +20,6 @@ from ds4d.training.sampling import SampleBatch
 from ds4d.types import MultiViewVideo, Rendering
 
 CPU = torch.device("cpu")
-_SECONDS = 240  # for processes that should take a few
-
-
-def in_processes(count: int, folder: Path, work: Callable[[Ranks], Any]) -> list[Any]:
-    """What `work` returns in each of several processes; None of one that was killed."""
-    folder.mkdir()
-
-    def run(number: int) -> None:
-        ranks = Ranks.join(number, count, store=dist.FileStore(str(folder / "store"), count))
-        torch.save(work(ranks), folder / f"{number}.pt")
-
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=run, args=(number,), daemon=True) for number in range(count)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(_SECONDS)
-    assert all(process.exitcode in (0, -signal.SIGKILL) for process in processes)
-    files = [folder / f"{number}.pt" for number in range(count)]
-    return [torch.load(file, weights_only=False) if file.is_file() else None for file in files]
 
 
 @pytest.fixture
