@@ -82,9 +82,8 @@ def read_network(path: Path) -> TrainedNetwork:
         found = described.get("format", "no format")
         if found in (FORMAT, INT8_FORMAT):
             config = NetworkConfig(**described["network"])
-            _check_size(config, tensors)
-            network = LiftNetwork(config)
-            network.load_state_dict(tensors)
+            network = _empty_network(config, tensors)
+            network.load_state_dict(tensors, assign=True)
             card, sha256 = dict(described["card"]), _digest(stored)
             if sha256 != described["sha256"]:
                 raise ValueError(
@@ -129,14 +128,16 @@ def _restored(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def _check_size(config: NetworkConfig, tensors: Mapping[str, Tensor]) -> None:
-    """Refuses settings of another network than the stored one, before any of it is allocated."""
+def _empty_network(config: NetworkConfig, tensors: Mapping[str, Tensor]) -> LiftNetwork:
+    """The network that has these weights, without memory for them; refuses settings of another one."""
     if not 0 <= config.depth <= len(tensors):
         raise ValueError(f"a depth of {config.depth}")
     with torch.device("meta"):
-        expected = {name: value.shape for name, value in LiftNetwork(config).state_dict().items()}
+        network = LiftNetwork(config)
+    expected = {name: value.shape for name, value in network.state_dict().items()}
     if expected != {name: value.shape for name, value in tensors.items()}:
         raise ValueError("weights of another network than its settings describe")
+    return network
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
