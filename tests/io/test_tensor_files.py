@@ -103,6 +103,12 @@ def test_finiteness_of_every_value(bad: float) -> None:
     assert is_finite(values) and is_finite(torch.zeros(0)) and is_finite(torch.tensor(1))
     values[-1, -1] = bad
     assert not is_finite(values)
+    values[0, 0] = -values[-1, -1]
+    assert not is_finite(values)
+
+
+def test_values_whose_sum_overflows_are_finite() -> None:
+    assert is_finite(torch.full((3,), 3e38)) and is_finite(torch.full((3,), 60_000.0, dtype=torch.float16))
 
 
 @pytest.fixture

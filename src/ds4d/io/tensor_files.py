@@ -153,7 +153,8 @@ def read_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
 
 def is_finite(tensor: Tensor) -> bool:
     """Whether a tensor holds neither NaN nor infinity; in little memory."""
-    return all(bool(part.isfinite().all()) for part in blocks_of(tensor))
+    # A sum is thirty times as fast. It is finite only if all values are; where it is not, it may have overflowed.
+    return all(bool(part.sum().isfinite()) or bool(part.isfinite().all()) for part in blocks_of(tensor))
 
 
 def digest_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

@@ -11,7 +11,16 @@ from typing import Any
 import torch
 
 from ds4d.core import Warned, notify
-from ds4d.io import DIGEST, DamagedFileError, atomic_path, encode_tensors, parse_json, read_tensors, write_parts
+from ds4d.io import (
+    DIGEST,
+    DamagedFileError,
+    atomic_path,
+    encode_tensors,
+    is_finite,
+    parse_json,
+    read_tensors,
+    write_parts,
+)
 from ds4d.training.checkpoint_state import check_state
 from ds4d.training.events import TrainingDiverged
 from ds4d.training.trainer import Trainer
@@ -25,7 +34,7 @@ def save_checkpoint(trainer: Trainer, path: Path) -> None:
     Raises:
         TrainingDiverged: the scene holds NaN or Inf; an earlier checkpoint stays.
     """
-    if not all(parameter.isfinite().all() for parameter in trainer.scene.parameters()):
+    if not all(is_finite(parameter.detach()) for parameter in trainer.scene.parameters()):
         raise TrainingDiverged(trainer.step, {})
     state = _flatten(trainer.state_dict())
     tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
