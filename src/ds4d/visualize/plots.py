@@ -66,8 +66,8 @@ def _plot(
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-    # Fixed margins, plain numbers and few ticks: a layout engine would draw everything twice, mathtext is slow, and each
-    # tick is five objects, so that they take more time than all curves.
+    # Fixed margins, plain numbers and few ticks: a layout engine would draw everything twice, mathtext is slow, and
+    # ticks, of five objects each, take more time than all curves.
     rows = math.ceil(len(curves) / _LEGEND_COLUMNS) if len(curves) > 1 else 0
     figure = Figure(figsize=_INCHES)
     axis = figure.subplots(gridspec_kw={"left": 0.17, "right": 0.97, "bottom": 0.17, "top": 0.95 - 0.07 * rows})
