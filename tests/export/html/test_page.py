@@ -29,9 +29,8 @@ HARMLESS = "GPU stall due to ReadPixels"
 class Opened:
     """A page in the browser, with its console messages and requests."""
 
-    def __init__(self, chromium: Any, path: Path, address: str = "", **options: Any) -> None:
-        options.setdefault("viewport", {"width": SIZE, "height": SIZE})
-        self.page = chromium.new_page(**options)
+    def __init__(self, page: Any, path: Path, address: str = "") -> None:
+        self.page = page
         self.page.set_default_timeout(TIMEOUT)
         self.messages: list[str] = []
         self.requests: list[str] = []
@@ -79,18 +78,40 @@ def page_path(scene: BakedGaussians, tmp_path_factory: pytest.TempPathFactory) -
     return path
 
 
+@pytest.fixture(scope="module")
+def context(chromium: Any) -> Iterator[Any]:
+    """What pages share, such as the process that shows them: to start one takes longer than what it shows."""
+    context = chromium.new_context()
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def open_page(chromium: Any, page_path: Path) -> Iterator[Callable[..., Opened]]:
+def open_page(chromium: Any, context: Any, page_path: Path) -> Iterator[Callable[..., Opened]]:
     """Opens the page at an address, paused by default; closes it after the test."""
     opened: list[Opened] = []
 
-    def open_at(address: str = "time=0", *, path: Path = page_path, **options: Any) -> Opened:
-        opened.append(Opened(chromium, path, address, **options))
+    def open_at(
+        address: str = "time=0", *, path: Path = page_path, size: tuple[int, int] = (SIZE, SIZE), **options: Any
+    ) -> Opened:
+        page = chromium.new_page(**options) if options else context.new_page()
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        opened.append(Opened(page, path, address))
         return opened[-1]
 
     yield open_at
     for each in opened:
         each.page.close()
+
+
+@pytest.fixture(scope="module")
+def still_page(context: Any, page_path: Path) -> Iterator[Opened]:
+    """The page, paused, for tests that leave it as they found it."""
+    page = context.new_page()
+    page.set_viewport_size({"width": SIZE, "height": 2 * SIZE})
+    opened = Opened(page, page_path, "time=0&background=ffffff")
+    yield opened
+    opened.page.close()
 
 
 def _ours(scene: BakedGaussians, time: float, azimuth: float, elevation: float, distance: float) -> np.ndarray:
@@ -252,8 +273,8 @@ def _drag(page: Any, button: str) -> None:
     ],
     ids=["orbit", "pan", "zoom", "zoom by key", *"-adws"],
 )
-def test_camera_controls_and_reset(open_page: Callable, act: Callable) -> None:
-    opened = open_page("time=0&background=ffffff", viewport={"width": SIZE, "height": 2 * SIZE})
+def test_camera_controls_and_reset(still_page: Opened, act: Callable) -> None:
+    opened = still_page
     before = opened.image()
     opened.page.mouse.move(80, 60)
     act(opened.page)
@@ -279,9 +300,7 @@ def _touch(page: Any, start: list[tuple[int, int]], end: list[tuple[int, int]]) 
     ids=["one finger orbits", "two fingers zoom"],
 )
 def test_touch_gestures(open_page: Callable, start: list, end: list, smaller: bool | None) -> None:
-    opened = open_page(
-        "time=0&background=ffffff", viewport={"width": SIZE, "height": 2 * SIZE}, has_touch=True, is_mobile=True
-    )
+    opened = open_page("time=0&background=ffffff", size=(SIZE, 2 * SIZE), has_touch=True, is_mobile=True)
     before = opened.image()
     _touch(opened.page, start, end)
     after = opened.image()
@@ -291,9 +310,7 @@ def test_touch_gestures(open_page: Callable, start: list, end: list, smaller: bo
 
 
 def test_two_fingers_pan(open_page: Callable) -> None:
-    opened = open_page(
-        "time=0&background=ffffff", viewport={"width": SIZE, "height": 2 * SIZE}, has_touch=True, is_mobile=True
-    )
+    opened = open_page("time=0&background=ffffff", size=(SIZE, 2 * SIZE), has_touch=True, is_mobile=True)
 
     def middle() -> np.ndarray:
         return np.argwhere((opened.image() < 250).any(-1)).mean(0)
@@ -304,7 +321,7 @@ def test_two_fingers_pan(open_page: Callable) -> None:
 
 
 def test_page_fits_a_phone(open_page: Callable) -> None:
-    opened = open_page("time=0", viewport={"width": 360, "height": 640})
+    opened = open_page("time=0", size=(360, 640))
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= 360
     for name in (
         "play",
@@ -324,7 +341,7 @@ def test_page_fits_a_phone(open_page: Callable) -> None:
 
 
 def test_a_link_opens_the_same_time_and_view(open_page: Callable, page_path: Path) -> None:
-    opened = open_page("time=0&background=ffffff", viewport={"width": SIZE, "height": 2 * SIZE})
+    opened = open_page("time=0&background=ffffff", size=(SIZE, 2 * SIZE))
     opened.page.evaluate("scrub.value = 0.4; scrub.dispatchEvent(new Event('input'))")
     opened.page.mouse.move(80, 60)
     for button in ("left", "right"):
@@ -332,7 +349,7 @@ def test_a_link_opens_the_same_time_and_view(open_page: Callable, page_path: Pat
     opened.page.evaluate("link.click()")
     opened.page.wait_for_function("() => location.hash.includes('target')")
     address = opened.page.url.partition("#")[2]
-    again = open_page(address, viewport={"width": SIZE, "height": 2 * SIZE})
+    again = open_page(address, size=(SIZE, 2 * SIZE))
     assert again.seconds() == opened.seconds()
     assert _psnr(again.image(), opened.image()) > 45  # the address has four digits
     assert opened.errors() == []
@@ -366,7 +383,7 @@ def test_screenshot(open_page: Callable, pictured_run: Path, tmp_path: Path, kee
     scene = BakedGaussians.load(pictured_run)
     write_html(scene, tmp_path / "page.html", frame_times(scene))
     address = f"time=0.4&azimuth=-25&elevation=10&distance={0.85 * viewing_distance(scene)}"
-    opened = open_page(address, path=tmp_path / "page.html", viewport={"width": 900, "height": 560})
+    opened = open_page(address, path=tmp_path / "page.html", size=(900, 560))
     opened.settle()
     keep_screenshot("web_page", opened.page.screenshot())
 
