@@ -95,16 +95,30 @@ def project_points(
     Points behind a camera have negative depths and meaningless pixel coordinates. Points without a time axis need
     cameras without one.
     """
+    columns, rows, depths = image_coordinates(points, cameras)
+    return torch.stack((columns, rows), -1), depths
+
+
+def image_coordinates(
+    points: Float[Tensor, "*T N 3"], cameras: Cameras
+) -> tuple[Float[Tensor, "*T V N"], Float[Tensor, "*T V N"], Float[Tensor, "*T V N"]]:
+    """Columns, rows and depths of `project_points`."""
     rotations, translations = cameras.viewmats[..., :3, :3], cameras.viewmats[..., :3, 3]
-    in_camera = _products(rotations, points[..., None, :, :]) + translations[..., None, :]
-    depths = in_camera[..., 2]
+    in_camera = _products(rotations, points[..., None, :, :].unbind(-1))
+    x, y, depths = (part + shift[..., None] for part, shift in zip(in_camera, translations.unbind(-1), strict=True))
     safe = torch.where(depths.abs() < 1e-8, torch.full_like(depths, 1e-8), depths)
-    return _products(cameras.Ks[..., :2, :], in_camera / safe[..., None]), depths
+    columns, rows = _products(cameras.Ks[..., :2, :], (x / safe, y / safe, depths / safe))
+    return columns, rows, depths
 
 
-def _products(matrices: Float[Tensor, "... r 3"], vectors: Float[Tensor, "... N 3"]) -> Float[Tensor, "... N r"]:
-    """Matrix times vector. On the CPU written out: the last bits of small products depend on the number of threads."""
+def _products(
+    matrices: Float[Tensor, "... r 3"], vectors: Sequence[Float[Tensor, "... N"]]
+) -> list[Float[Tensor, "... N"]]:
+    """Rows of matrix times vector, whose parts are tensors of their own.
+
+    On the CPU written out: the last bits of small products depend on the number of threads.
+    """
     if matrices.is_cuda:
-        return vectors @ matrices.mT
-    x, y, z = (matrices[..., None, :, axis] * vectors[..., axis, None] for axis in range(3))
-    return x + y + z
+        return list((torch.stack(torch.broadcast_tensors(*vectors), -1) @ matrices.mT).unbind(-1))
+    x, y, z = vectors
+    return [row[..., 0, None] * x + row[..., 1, None] * y + row[..., 2, None] * z for row in matrices.unbind(-2)]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ds4d.core import check_ranges
-from ds4d.geometry.cameras import project_points
+from ds4d.geometry.cameras import image_coordinates, project_points
 from ds4d.types import Cameras
 
 _VOXELS_AT_ONCE = 1 << 17  # projected into all views at a time: some 60 MB with seven views
@@ -214,11 +214,11 @@ def voxel_centers(
 
 def _pixel_indices(points: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
     """Flat pixel index of each point in each view [V, N], and whether the point is in the image."""
-    pixels, depths = project_points(points, cameras)
-    column, row = pixels.floor().clamp(-1, 1 << 20).long().unbind(-1)
+    columns, rows, depths = image_coordinates(points, cameras)
+    column, row = (each.floor().clamp(-1, 1 << 20).int() for each in (columns, rows))
     in_image = (depths > 0) & (column >= 0) & (column < cameras.width) & (row >= 0) & (row < cameras.height)
     index = row.clamp(0, cameras.height - 1) * cameras.width + column.clamp(0, cameras.width - 1)
-    return index, in_image
+    return index.long(), in_image
 
 
 def _touches_border(masks: Tensor) -> Tensor:
