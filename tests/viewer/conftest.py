@@ -65,21 +65,27 @@ class Browser:
         self.errors: list[str] = []  # of scripts, and in the console
         self.page = chromium.new_page(viewport={"width": width, "height": height})
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        self.page.on("console", self._keep_error)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(f"http://127.0.0.1:{viewer.port}")
         self.page.get_by_role("alert").get_by_role("button").click()  # viser's message about software rendering
+
+    def _keep_error(self, message: Any) -> None:
+        if message.type == "error":
+            self.errors.append(f"{message.text} {message.location['url']}")
 
     def canvas(self) -> np.ndarray:
         """The rendered scene, RGB."""
         box = self.page.locator("canvas").first.bounding_box()
         return _pixels(self.page.screenshot(clip=box))
 
-    def wait_for(self, condition: Callable[[np.ndarray], bool]) -> np.ndarray:
-        """The first image that meets a condition, or the last one before the timeout."""
+    def wait_for(
+        self, condition: Callable[[np.ndarray], bool], image_of: Callable[[], np.ndarray] | None = None
+    ) -> np.ndarray:
+        """The first image, by default of the scene, that meets a condition, or the last one before the timeout."""
         deadline = time.monotonic() + TIMEOUT
-        while not condition(image := self.canvas()) and time.monotonic() < deadline:
-            self.page.wait_for_timeout(250)
+        while not condition(image := (image_of or self.canvas)()) and time.monotonic() < deadline:
+            self.page.wait_for_timeout(100)
         return image
 
     def choose(self, label: str, option: str) -> None:

@@ -203,15 +203,21 @@ def test_another_scene_replaces_the_first(
 def test_the_saliency_map_is_shown_over_the_input_view(browser: Any, opened: OpenedRun) -> None:
     assert opened.views.saliency is not None
     before = browser.panel_image()
+    expected = np.asarray(Image.fromarray(opened.views.saliency[0]).resize((before.shape[1], before.shape[0])))
+    assert psnr(before, expected) < 25
     browser.toggle("saliency map")
-    browser.page.wait_for_timeout(1500)
-    overlaid = browser.panel_image()
+    overlaid = browser.wait_for(lambda image: psnr(image, expected) > 25, browser.panel_image)
     browser.toggle("saliency map")
-    expected = np.asarray(Image.fromarray(opened.views.saliency[0]).resize((overlaid.shape[1], overlaid.shape[0])))
     assert psnr(overlaid, expected) > 25 > psnr(overlaid, before)
 
 
-def test_screenshot(open_browser: Callable, serve: Callable, pictured_run: Path, keep_screenshot: Callable) -> None:
+def test_screenshot(
+    request: pytest.FixtureRequest,
+    open_browser: Callable,
+    serve: Callable,
+    pictured_run: Path,
+    keep_screenshot: Callable,
+) -> None:
     """Within the video, from the input view, with the cameras of the training views."""
     with serve(open_run(pictured_run, torch.device("cpu"))) as viewer:
         browser = open_browser(viewer)
@@ -220,7 +226,8 @@ def test_screenshot(open_browser: Callable, serve: Callable, pictured_run: Path,
             browser.slide_time(0.4)
             browser.page.mouse.move(30, 300)  # away from the slider, to hide its hint
             assert covered(browser.wait_for(lambda image: covered(image) > 0.03)) > 0.03
-            browser.page.wait_for_timeout(2000)  # the images in the frusta arrive one after the other
+            if request.config.getoption("--save-screenshots"):
+                browser.page.wait_for_timeout(2000)  # the images in the frusta arrive one after the other
             keep_screenshot("viewer", browser.page.screenshot())
         finally:
             browser.page.close()
@@ -236,20 +243,20 @@ def test_nothing_but_the_page_is_served(viewer: Viewer, browser: Any) -> None:
     assert all(request.startswith((address, f"blob:{address}", "data:")) for request in browser.requests)
 
 
-def test_the_console_is_clean(open_browser: Callable, viewer: Viewer, opened: OpenedRun) -> None:
-    """In all modes, with playback and the training views' cameras."""
-    page = open_browser(viewer)
-    try:
-        page.wait_for(lambda image: np.ptp(image) > 100)
-        for mode in ("points", "depth", "splats"):
-            page.choose("show", mode)
-            page.page.wait_for_timeout(200)
-        page.press("play")
-        page.page.wait_for_timeout(200)
-        page.press("pause")
-        page.choose("input view", opened.views.names[1])
-        page.page.wait_for_timeout(200)
-    finally:
-        page.page.close()
-    # viser 1.1 gives the corners of its splats two coordinates, for which three.js finds no bounding sphere.
-    assert [error for error in page.errors if "computeBoundingSphere" not in error] == []
+def test_the_console_is_clean(browser: Any, opened: OpenedRun) -> None:
+    """Since the page was opened, in whatever other tests have done, and in all modes, with playback and cameras."""
+    browser.toggle("cameras")
+    browser.wait_for(lambda image: np.ptp(image) > 100)
+    for mode in ("points", "depth", "splats"):
+        browser.choose("show", mode)
+        browser.page.wait_for_timeout(200)
+    browser.press("play")
+    browser.page.wait_for_timeout(200)
+    browser.press("pause")
+    browser.choose("input view", opened.views.names[1])
+    browser.page.wait_for_timeout(200)
+    browser.toggle("cameras")
+    # viser 1.1 gives the corners of its splats two coordinates, for which three.js finds no bounding sphere, and drops
+    # images that a newer one replaces before a busy browser has read them.
+    known = ("computeBoundingSphere", "net::ERR_FILE_NOT_FOUND blob:")
+    assert [error for error in browser.errors if not any(each in error for each in known)] == []
