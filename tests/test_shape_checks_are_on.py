@@ -1,14 +1,19 @@
 """The shapes written in signatures are checked while tests run; these tests fail if the import hook is off."""
 
 import gc
+import itertools
 import weakref
 from collections.abc import Callable, Iterator
 
 import beartype
 import jaxtyping
+import numpy as np
 import pytest
+import shape_checks
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int, Num
+from jaxtyping._storage import pop_shape_memo, push_shape_memo
+from torch import Tensor
 
 from ds4d.geometry import multiply_quats, quats_to_matrices
 from ds4d.types import FrameBatch
@@ -99,3 +104,38 @@ def test_names_in_quotes_are_resolved() -> None:
     for wrong in ((torch.zeros(2), [1]), (batch, ["1"]), (batch, [])):
         with pytest.raises(jaxtyping.TypeCheckError):
             checked(*wrong)
+
+
+HINTS = [
+    Float[Tensor, "N 3"], Float[Tensor, "N N"], Float[Tensor, "*T N"], Float[Tensor, "*T M 3"], Float[Tensor, "... 3"],
+    Float[Tensor, "_ N"], Float[Tensor, ""], Float[Tensor, "*T"], Int[Tensor, " N"], Num[np.ndarray, "N 3"],
+    Float[Tensor, "#N 3"], Float[Tensor, "N N+1"], Num[np.ndarray, "*#T 3"],
+]  # fmt: skip
+ARRAYS = [
+    torch.zeros(()), torch.zeros(3), torch.zeros(4, 3), torch.zeros(3, 3), torch.zeros(2, 4, 3), torch.zeros(4, 5),
+    torch.zeros(1, 3), torch.zeros(4, dtype=torch.int64), torch.nn.Parameter(torch.zeros(4, 3)), np.zeros((4, 3)),
+    np.zeros((2, 4, 3), np.uint8), 3.0,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("first", HINTS, ids=lambda hint: hint.__name__)
+def test_quick_checks_find_what_jaxtyping_finds(first: type) -> None:
+    """Of two arrays that are checked one after the other, with the same names of sizes; they bind the same sizes."""
+
+    def found(check: Callable, *pairs: tuple) -> tuple:
+        memos = push_shape_memo({"argument": 1})
+        try:
+            results = [check(hint, array) for hint, array in pairs]
+            return (*results, *memos)
+        except jaxtyping.AnnotationError:
+            return ("a size of names that are not known yet",)
+        finally:
+            pop_shape_memo()
+
+    for hint, one, other in itertools.product(HINTS, ARRAYS, ARRAYS):
+        pairs = (first, one), (hint, other)
+        assert found(isinstance_of, *pairs) == found(shape_checks._is_instance, *pairs), pairs
+
+
+def isinstance_of(hint: type, value: object) -> bool:
+    return isinstance(value, hint)
