@@ -162,8 +162,8 @@ def test_tokens_of_the_anchor_are_kept_for_one_step(networks: Zero123PlusNetwork
     layers = [each for name, each in networks.unet.attn_processors.items() if name.endswith("attn1.processor")]
     assert len(layers) == 4
     kept = sum(layer.anchor.numel() for layer in layers)
-    tokens, channels = (HEIGHT // 4) * (WIDTH // 4), 8
-    # Two halves; three layers at full size, and the middle one at half of it with twice the channels.
+    tokens, channels = (HEIGHT // 8) * (WIDTH // 8), 8
+    # Two halves; three layers at half the size, and the middle one at a quarter of it with twice the channels.
     assert kept == 2 * (3 * tokens * channels + tokens // 4 * 2 * channels)
     assert all(layer.reference is None for layer in layers)
 
