@@ -49,6 +49,7 @@ def test_cached_views_are_found_unchanged(input_video: Video) -> None:
             np.testing.assert_array_equal(kept.video.frames.read(time, view), fresh.video.frames.read(time, view))
     assert kept.points is not None and fresh.points is not None
     assert torch.equal(kept.points.positions, fresh.points.positions)
+    assert kept.depths is not None and fresh.depths is not None and torch.equal(kept.depths, fresh.depths)
 
 
 def test_other_inputs_are_not_found(input_video: Video) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
@@ -115,3 +116,35 @@ def test_on_follows_small_motion_too(tmp_path: Path) -> None:
         Image.fromarray(np.asarray(Image.open(path))[..., 3]).save(masks / path.name)
     refused = load_video(folder, VideoConfig(size=64, follow="on", masks=masks))
     assert refused.tracks is None and "not_followed" in [finding.name for finding in refused.findings]
+
+
+def moving_away() -> tuple[torch.Tensor, torch.Tensor]:
+    """Tracks and depths of a square that goes right by 8 of 64 pixels a frame, and 5 % farther away."""
+    places = (torch.arange(64) + 0.5) / 64
+    still = torch.stack(torch.meshgrid(places, places, indexing="xy"), dim=-1)
+    followed = torch.stack([still + torch.tensor([(time - 2) / 8, 0.0]) for time in range(4)])
+    depths = torch.zeros(4, 64, 64)
+    for time in range(4):
+        depths[time, 20:40, 6 + 8 * time : 30 + 8 * time] = 2.0 + 0.1 * (time - 2)
+    return followed, depths
+
+
+def test_tracks_tell_how_far_away_things_move() -> None:
+    followed, depths = moving_away()
+    found = tracks.with_depths(followed, depths)
+    assert torch.equal(found[..., :2], followed)
+    for time in range(4):  # beside the square, too
+        torch.testing.assert_close(found[time, ..., 2], torch.full((64, 64), 1 + 0.05 * (time - 2)))
+
+
+def test_what_hides_a_part_for_a_moment_does_not_pull_it_along() -> None:
+    followed, depths = moving_away()
+    depths[1, 30:32] = torch.where(depths[1, 30:32] > 0, 1.0, 0.0)  # a bar, much nearer
+    torch.testing.assert_close(tracks.with_depths(followed, depths)[1, ..., 2], torch.full((64, 64), 0.95))
+
+
+def test_depth_is_constant_where_it_is_unknown() -> None:
+    followed, depths = moving_away()
+    depths[1] = 0.0
+    assert (tracks.with_depths(followed, None)[..., 2] == 1).all()
+    assert (tracks.with_depths(followed, depths)[1, ..., 2] == 1).all()

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 from ds4d.config import GenerateConfig
@@ -14,18 +15,25 @@ CPU = torch.device("cpu")
 SIDE = 16
 
 
-def rising(video: MultiViewVideo, height: float) -> MultiViewVideo:
-    """Tracks that rise from the bottom to the top by a fraction of the image, as they would for a lifted weight."""
+def rising(video: MultiViewVideo, height: float, nearer: float = 0.0) -> MultiViewVideo:
+    """Tracks that rise from the bottom to the top by a fraction of the image, as they would for a lifted weight.
+
+    Over the clip, they come nearer to the camera by a fraction of their distance in the middle frame.
+    """
     places = (torch.arange(SIDE) + 0.5) / SIDE
     still = torch.stack(torch.meshgrid(places, places, indexing="xy"), dim=-1)
     shifts = (video.times[video.middle] - video.times) * height
     tracks = still.repeat(video.num_times, 1, 1, 1)
     tracks[..., 1] += shifts[:, None, None]
-    return replace(video, tracks=tracks)
+    depths = 1 + (video.times[video.middle] - video.times) * nearer
+    return replace(video, tracks=torch.cat((tracks, depths[:, None, None, None].expand(-1, SIDE, SIDE, 1)), dim=-1))
 
 
-def test_shifts_of_points_project_onto_their_tracks(quick_video: MultiViewVideo, generator: torch.Generator) -> None:
-    video = rising(quick_video, 0.2)
+@pytest.mark.parametrize("nearer", [0.0, 0.4])
+def test_shifts_of_points_project_onto_their_tracks(
+    quick_video: MultiViewVideo, generator: torch.Generator, nearer: float
+) -> None:
+    video = rising(quick_video, 0.2, nearer)
     assert video.tracks is not None
     points = 0.3 * torch.randn(50, 3, generator=generator).clamp(-1, 1)
     shifts = tracked_shifts(points, video, video.tracks)
@@ -38,11 +46,12 @@ def test_shifts_of_points_project_onto_their_tracks(quick_video: MultiViewVideo,
         torch.testing.assert_close(
             after - before, torch.tensor([0.0, float(expected)]).expand(50, 2), atol=2e-3, rtol=0
         )
-        torch.testing.assert_close(depth_after, depth, atol=1e-5, rtol=0)
+        change = 1 + (video.times[video.middle] - video.times[time]) * nearer
+        torch.testing.assert_close(depth_after, change * depth, atol=1e-5, rtol=0)
 
 
 def test_a_fit_begins_with_the_motion_of_its_tracks(quick_video: MultiViewVideo, quick_config: GenerateConfig) -> None:
-    trainer = prepare(rising(quick_video, 0.25), quick_config, CPU)
+    trainer = prepare(rising(quick_video, 0.25, 0.3), quick_config, CPU)
     assert trainer.video.tracks is not None and trainer.scene.motion is not None
     means = trainer.scene.gaussians.means.detach()
     wanted = tracked_shifts(means, trainer.video, trainer.video.tracks)

@@ -58,6 +58,8 @@ def _pack(generated: GeneratedViews, frames: VideoWithViews) -> dict[str, torch.
     }
     if video.pixel_weights is not None:
         tensors["pixel_weights"] = video.pixel_weights
+    if generated.depths is not None:
+        tensors["depths"] = generated.depths
     if generated.points is not None:
         tensors |= {"positions": generated.points.positions, "colors": generated.points.colors}
     return tensors
@@ -74,4 +76,7 @@ def _unpack(video: Video, tensors: dict[str, torch.Tensor]) -> GeneratedViews:
     joined, weights = join_views(video, views.numpy(), cameras, names), tensors.get("pixel_weights")
     if weights is not None and not (weights.shape[:3] == (video.num_times, count, 1) and is_finite(weights)):
         raise ValueError(f"pixel_weights must be finite and of {count} views, got {list(weights.shape)}.")
-    return GeneratedViews(replace(joined, pixel_weights=weights), points)
+    depths = tensors.get("depths")
+    if depths is not None and not (depths.ndim == 3 and len(depths) == video.num_times and is_finite(depths)):
+        raise ValueError(f"depths must be finite and of {video.num_times} frames, got {list(depths.shape)}.")
+    return GeneratedViews(replace(joined, pixel_weights=weights), points, depths)

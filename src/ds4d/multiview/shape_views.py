@@ -23,6 +23,7 @@ _BATCH = 8  # frames
 _KEPT_BATCHES = 8  # of which the shapes stay in memory
 _VIEW_HEIGHT = 256  # pixels, at most
 _CONFIDENCE_HEIGHT = 64  # pixels
+_DEPTHS_HEIGHT = 128  # pixels
 _MARGIN = 1.05  # between the object and the border of a view that was widened
 _MAX_WIDENING = 2.0  # of a field of view: farther out there are strays
 _WITHOUT_STRAYS = 0.9998  # of the points of a frame
@@ -45,7 +46,7 @@ def render_shapes(
         work: what is being done, in a few words.
 
     Returns:
-        The views, and the surface points of the middle frame.
+        The views, the surface points of the middle frame, and the depths of what the video shows.
     """
     shape = lru_cache(maxsize=_KEPT_BATCHES)(shape)  # short clips need no second pass of a network
     generated, extents = _render_all(video, cameras, shape, device, work)
@@ -63,7 +64,7 @@ def _render_all(
     """The views with these cameras, and how far the shape extends in each: 1 if it just fits."""
     views: ArrayOfViews | None = None
     weights: Float[Tensor, "T V 1 h w"] | None = None
-    points = None
+    points, depths = None, list[Float[Tensor, "T h w"]]()
     extents = torch.zeros(cameras.num_views)
     for first in tracked(range(0, video.num_times, _BATCH), work):
         times = range(first, min(first + _BATCH, video.num_times))
@@ -74,6 +75,7 @@ def _render_all(
         if views is None:
             views = large_array((video.num_times, *rendered.shape[1:]), np.uint8)
         views[first : times.stop] = rendered
+        depths.append(render_depths(gaussians, cameras, device))
         confidence = render_confidence(pair, camera, cameras, device)
         if confidence is not None:
             if weights is None:
@@ -86,7 +88,7 @@ def _render_all(
     names = [view.name for view in RIGS["stag4d"][1:]]
     assert views is not None  # a video has a frame at least
     joined = join_views(video, views, cameras, names)
-    return GeneratedViews(replace(joined, pixel_weights=weights), points), extents
+    return GeneratedViews(replace(joined, pixel_weights=weights), points, torch.cat(depths)), extents
 
 
 def _extents(gaussians: Gaussians, cameras: Cameras) -> Float[Tensor, " V"]:
@@ -127,6 +129,19 @@ def render_confidence(
     rendering = renderer_for(device).render(gaussians.to(device), generated.to(device))
     maps = (rendering.colors[:, :, :1] + _EMPTY_CONFIDENCE * (1 - rendering.alphas)).clamp(0, 1).cpu()
     return torch.cat((torch.ones_like(maps[:, :1]), maps), dim=1)
+
+
+def render_depths(gaussians: Gaussians, cameras: Cameras, device: torch.device) -> Float[Tensor, "T h w"]:
+    """Depth of the surface in the input view at each time, at a low resolution; 0 beside the object.
+
+    Args:
+        gaussians: the object at each time.
+        cameras: camera of the video and of the views, without a time axis.
+        device: device to render on.
+    """
+    small = cameras[:1].resized(max(1, round(_DEPTHS_HEIGHT * cameras.width / cameras.height)), _DEPTHS_HEIGHT)
+    rendering = renderer_for(device).render(gaussians.to(device), small.expand_times(len(gaussians.means)).to(device))
+    return torch.where(rendering.alphas > 0.5, rendering.depths, 0.0)[:, 0, 0].cpu()
 
 
 def surface_points(pair: DepthPair, camera: Cameras) -> PointCloud:

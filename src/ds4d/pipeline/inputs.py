@@ -12,8 +12,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
+from torch import Tensor
 
 from ds4d.config import GenerateConfig
 from ds4d.core import Degraded, Warned, notify
@@ -43,6 +44,7 @@ from ds4d.multiview import (
 )
 from ds4d.preprocess import CropBox, Finding, VideoConfig, VideoCrop, load_video
 from ds4d.preprocess.stabilization import Matrix
+from ds4d.preprocess.tracks import with_depths
 from ds4d.shapes import read_points
 from ds4d.types import Cameras, Frames, GeneratedViews, MultiViewVideo, PointCloud, Similarity, Video
 
@@ -141,11 +143,10 @@ def _read_video(path: Path, config: GenerateConfig, device: torch.device, make_v
     if (views.elevation, views.fovy) != (ViewsConfig.elevation, ViewsConfig.fovy):
         view = replace(RIGS["stag4d"][0], elevation=views.elevation, fovy=views.fovy)
         video = replace(video, camera=rig_cameras((view,), video.frames.width, video.frames.height))
-    generated = _generate(video, config, device, make_views)
+    generated = _generate(video, config, device, make_views, loaded.tracks)
     check_masks(generated.video)
     if loaded.weights is not None:
         generated = replace(generated, video=with_weights_of_input(generated.video, loaded.weights))
-    generated = replace(generated, video=replace(generated.video, tracks=loaded.tracks))
     return replace(generated, crop=loaded.crop, findings=loaded.findings, alignment=loaded.alignment)
 
 
@@ -244,8 +245,14 @@ class _InputView:
         return self._frames.read(time, 0)
 
 
-def _generate(video: Video, config: GenerateConfig, device: torch.device, make_views: bool) -> TrainingInput:
-    """The video with generated views, in the world of its camera."""
+def _generate(
+    video: Video,
+    config: GenerateConfig,
+    device: torch.device,
+    make_views: bool,
+    tracks: Float[Tensor, "T h w 2"] | None = None,
+) -> TrainingInput:
+    """The video with generated views, in the world of its camera, and its tracks at their depths."""
     name, why = choose_generator(config.views, device)
     if config.views.source == "auto" and config.allow_missing_weights is False:
         name, why = "zero123plus", "required"  # of a folder, only its content tells that views are generated
@@ -263,6 +270,9 @@ def _generate(video: Video, config: GenerateConfig, device: torch.device, make_v
     if config.views.generated_weight is not None:
         weights = view_weights(generated.video.num_views, config.views.generated_weight)
         generated = replace(generated, video=replace(generated.video, view_weights=weights))
+    if tracks is not None:
+        tracks_in_depth = with_depths(tracks, generated.depths)
+        generated = replace(generated, video=replace(generated.video, tracks=tracks_in_depth))
     return TrainingInput(generated.video, name, f"{name} ({why})", points=generated.points)
 
 

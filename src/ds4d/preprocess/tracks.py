@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from scipy.ndimage import distance_transform_edt, map_coordinates
+from scipy.ndimage import distance_transform_edt, map_coordinates, median_filter
 from torch import Tensor
+from torch.nn import functional as F
 
 from ds4d.core import ArrayList, tracked
 from ds4d.preprocess.components import erode
@@ -29,6 +30,7 @@ from ds4d.preprocess.raw_video import VideoInfo, read_frames
 SIDE = 128  # of the images in which flow is found, pixels
 _STEP = 0.02  # of the crop's side, by which the outline moves between frames that flow is found for
 _OUTLINE = 2  # pixels
+_WINDOW = 5  # pixels of tracks, over which changes of depth are a median: outlines and what hides a part stand out
 _ATTACHMENT, _WARPS, _ITERATIONS = 10.0, 3, 5  # of TV-L1; more change little at this size
 
 
@@ -61,6 +63,27 @@ def find_tracks(
             del positions[time]  # of long clips, what is not asked for is not kept
     found = np.stack([positions[time][::-1] for time in frames.chosen])
     return torch.from_numpy((found + 0.5) / SIDE).float().permute(0, 2, 3, 1).contiguous()
+
+
+def with_depths(tracks: Float[Tensor, "T s s 2"], depths: Float[Tensor, "T h w"] | None) -> Float[Tensor, "T s s 3"]:
+    """Tracks with the depth of what they follow, as a multiple of its depth in the middle frame.
+
+    Args:
+        tracks: tracks from the middle frame (`find_tracks`).
+        depths: depth of the surface at each frame, at any resolution, 0 beside the object (`GeneratedViews.depths`);
+            None if it is unknown, then it is taken to be constant.
+    """
+    changes = torch.ones(tracks.shape[:-1])
+    if depths is not None:
+        seen = F.grid_sample(depths[:, None], 2 * tracks - 1, mode="nearest", align_corners=False).squeeze(1)
+        start = seen[len(seen) // 2]
+        for time, there in enumerate(seen):
+            known = (there > 0) & (start > 0)
+            if known.any():
+                ratio = torch.where(known, there / start, 1.0).numpy()
+                nearest = distance_transform_edt(~known.numpy(), return_distances=False, return_indices=True)
+                changes[time] = torch.from_numpy(median_filter(ratio[nearest[0], nearest[1]], _WINDOW))
+    return torch.cat((tracks, changes[..., None]), dim=-1)
 
 
 class _Frames(NamedTuple):

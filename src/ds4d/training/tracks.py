@@ -15,11 +15,11 @@ _PLANES, _MLP = 2e-2, 2e-3  # learning rates
 
 
 def begin_with_tracks(
-    motion: Motion, means: Float[Tensor, "N 3"], video: MultiViewVideo, tracks: Float[Tensor, "T h w 2"]
+    motion: Motion, means: Float[Tensor, "N 3"], video: MultiViewVideo, tracks: Float[Tensor, "T h w 3"]
 ) -> None:
     """Fits the deformation field to the tracks of canonical Gaussians: each goes with the pixel that it is seen at.
 
-    Distance from the camera is kept: tracks do not tell it. Gaussians on the far side move with what hides them.
+    Gaussians on the far side move with what hides them.
 
     Args:
         motion: motion before the first step; its field is changed.
@@ -43,7 +43,7 @@ def begin_with_tracks(
 
 
 def tracked_shifts(
-    means: Float[Tensor, "N 3"], video: MultiViewVideo, tracks: Float[Tensor, "T h w 2"]
+    means: Float[Tensor, "N 3"], video: MultiViewVideo, tracks: Float[Tensor, "T h w 3"]
 ) -> Float[Tensor, "T N 3"]:
     """By how much each Gaussian moves from the middle frame to each other one, normalized space."""
     camera = video.cameras[video.middle, :1]
@@ -51,6 +51,8 @@ def tracked_shifts(
     (pixels,), (depths,) = project_points(means, camera)
     size = K.new_tensor([camera.width, camera.height])
     grid = (2 * pixels / size - 1).expand(len(tracks), 1, -1, -1)
-    there = F.grid_sample(tracks.permute(0, 3, 1, 2), grid, padding_mode="border", align_corners=False)
-    moved = (there - there[video.middle]).squeeze(2).mT * size * depths[:, None] / K.diagonal()[:2]
-    return F.pad(moved, (0, 1)) @ rotation
+    there = F.grid_sample(tracks.permute(0, 3, 1, 2), grid, padding_mode="border", align_corners=False).squeeze(2).mT
+    moved = pixels + (there - there[video.middle])[..., :2] * size
+    changes = there[..., 2:] / there[video.middle, :, 2:]
+    before, after = (F.pad((place - K[:2, 2]) / K.diagonal()[:2], (0, 1), value=1.0) for place in (pixels, moved))
+    return (after * changes - before) * depths[:, None] @ rotation

@@ -97,8 +97,9 @@ class MultiViewVideo:
         duration: duration of the video, seconds.
         loops: whether the last frame is followed by the first.
         up: up axis of world space, "y" or "z".
-        tracks: where each pixel of the input view's middle frame is in its other frames, x and y as fractions of width
-            and height, at any (low) resolution; None where motion is small enough to be found without.
+        tracks: where each pixel of the input view's middle frame is in its other frames, at any (low) resolution: x and
+            y as fractions of width and height, and depth as a multiple of that in the middle frame. None where motion
+            is small enough to be found without.
     """
 
     frames: Frames
@@ -111,7 +112,7 @@ class MultiViewVideo:
     duration: float = 1.0
     loops: bool = False
     up: str = "y"
-    tracks: Float[Tensor, "T h w 2"] | None = None
+    tracks: Float[Tensor, "T h w 3"] | None = None
 
     def __post_init__(self) -> None:
         if self.up not in ("y", "z"):
@@ -242,7 +243,10 @@ class GeneratedViews:
         video: the input video as view 0 and the generated views, in the world of the generator.
         points: surface points of the object in the middle frame, from which Gaussians can be initialized; None if the
             generator does not know its shape.
+        depths: depth of the surface that the input view shows, along its camera's z axis, at any (low) resolution; world
+            units, 0 beside the object; None if the generator does not know its shape at every frame.
     """
 
     video: MultiViewVideo
     points: PointCloud | None = None
+    depths: Float[Tensor, "T h w"] | None = None

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ds4d.geometry import orbit_cameras
 from ds4d.multiview.inflate import Inflate, InflateConfig, inflate
@@ -67,6 +68,16 @@ def test_side_views_show_the_sides() -> None:
         rgba = clip.frames.read(0, view).astype(int)
         assert clip.view_names[view] == f"view{view - 1}"
         assert rgba[..., strong].sum() > 3 * rgba[..., weak].sum()
+
+
+def test_depths_are_those_of_what_the_video_shows() -> None:
+    generated = Inflate(InflateConfig(facing=60.0), torch.device("cpu")).generate(video(image(), 9), seed=0)
+    depths = generated.depths
+    assert depths is not None and len(depths) == 9 and torch.equal(depths[0], depths[8])
+    found = F.interpolate(depths[:1, None], (64, 64), mode="nearest")[0, 0]
+    front = inflate(image(), CAMERA, InflateConfig(facing=60.0)).front[0]
+    assert (found[26:38, 22:42] - front[26:38, 22:42]).abs().max() < PIXEL
+    assert not found[:22].any() and not found[:, 46:].any()
 
 
 def test_back_views_mirror_the_input_view() -> None:

@@ -21,7 +21,7 @@ from ds4d.multiview.inflate.thickness import union_of_balls
 from ds4d.multiview.shape_views import render_shapes
 from ds4d.types import Cameras, GeneratedViews, Video
 
-_VERSION = 3  # changes when the same settings give other views
+_VERSION = 4  # changes when the same settings give other views or depths
 _SURFACE_HEIGHT = 128  # pixels, at most, of the inflated frames
 _RIM_BLUR = 3.0  # of the colors at the mask boundary before they fill the back, pixels of an image 256 high
 

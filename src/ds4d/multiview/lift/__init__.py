@@ -25,7 +25,7 @@ from ds4d.multiview.shape_views import render_shapes
 from ds4d.types import Cameras, GeneratedViews, Video
 from ds4d.weights import MODELS, find_model, require_model, weights_file
 
-_VERSION = 2  # changes when the same network and settings give other views
+_VERSION = 3  # changes when the same network and settings give other views or depths
 _HEIGHT = 512  # pixels, at most, of the frames that are cropped
 _MODEL = MODELS["lift"]
 _TYPICAL_ERROR = 0.03  # of a depth, in units of the crop's side: halves the confidence
