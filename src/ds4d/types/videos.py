@@ -243,8 +243,8 @@ class GeneratedViews:
         video: the input video as view 0 and the generated views, in the world of the generator.
         points: surface points of the object in the middle frame, from which Gaussians can be initialized; None if the
             generator does not know its shape.
-        depths: depth of the surface that the input view shows, along its camera's z axis, at any (low) resolution; world
-            units, 0 beside the object; None if the generator does not know its shape at every frame.
+        depths: depth of the surface that the input view shows, along its camera's z axis, world units, at any (low)
+            resolution; 0 beside the object. None if the generator does not know its shape at every frame.
     """
 
     video: MultiViewVideo
