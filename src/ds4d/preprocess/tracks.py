@@ -30,7 +30,7 @@ from ds4d.preprocess.raw_video import VideoInfo, read_frames
 SIDE = 128  # of the images in which flow is found, pixels
 _STEP = 0.02  # of the crop's side, by which the outline moves between frames that flow is found for
 _OUTLINE = 2  # pixels
-_WINDOW = 5  # pixels of tracks, over which changes of depth are a median: outlines and what hides a part stand out
+_WINDOW = 15  # pixels of tracks, over which changes of depth are a median: outlines and what hides a part stand out
 _ATTACHMENT, _WARPS, _ITERATIONS = 10.0, 3, 5  # of TV-L1; more change little at this size
 
 
