@@ -16,7 +16,7 @@ export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: test drill demo format clean
 
-test: $(READY)
+test: $(COMPILED)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/ty check src
