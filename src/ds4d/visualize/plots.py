@@ -70,7 +70,7 @@ def _plot(
     # ticks, of five objects each, take more time than all curves.
     rows = math.ceil(len(curves) / _LEGEND_COLUMNS) if len(curves) > 1 else 0
     figure = Figure(figsize=_INCHES)
-    axis = figure.subplots(gridspec_kw={"left": 0.17, "right": 0.97, "bottom": 0.17, "top": 0.95 - 0.07 * rows})
+    axis = figure.subplots(gridspec_kw={"left": 0.2, "right": 0.97, "bottom": 0.17, "top": 0.95 - 0.07 * rows})
     for name, (x, y) in curves.items():
         axis.plot(x, [float("nan") if value is None else value for value in y], marker=marker, label=name, linewidth=1)
     axis.set(xlabel=xlabel, ylabel=ylabel, yscale=yscale)
