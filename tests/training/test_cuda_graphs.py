@@ -17,6 +17,7 @@ from ds4d.losses import LossConfig, Term, ViewCorrectionConfig
 from ds4d.metrics import Lpips
 from ds4d.pipeline import prepare
 from ds4d.scene import Resampling
+from ds4d.scene.lifetimes import endless_lifetimes
 from ds4d.training import Trainer
 from ds4d.training.cuda_graphs import (
     EagerStep,
@@ -119,14 +120,15 @@ def results(trainer: Trainer, step: Step, inputs: StepInputs) -> dict[str, Tenso
     return found
 
 
-def check_recorded(trainer: Trainer) -> None:
-    """Steps that are recorded and replayed, at two numbers of Gaussians, equal eager ones."""
+def check_recorded(trainer: Trainer, change: Callable[[StepInputs], StepInputs] = lambda inputs: inputs) -> None:
+    """Recorded and replayed steps, at two numbers of Gaussians, equal eager ones; `change` makes their inputs."""
     dynamic = trainer.config.static_steps + 50
     for at in (0, 1, 2, dynamic, dynamic + 1, dynamic + 2, None, dynamic + 3, dynamic + 4, dynamic + 5):
         if at is None:
             trainer._resample(trainer.densification.densify_and_prune(trainer.scene.canonical(), trainer.generator))
             continue
         kind, inputs = inputs_of(trainer, at)
+        inputs = change(inputs)
         wanted = results(trainer, EagerStep(trainer.functions, kind, inputs), inputs)
         found = results(trainer, trainer.recordings.step(kind, inputs, trainer.optimizer.trained()), inputs)
         assert trainer.recordings.has_recorded == (at not in (0, dynamic, dynamic + 3))
@@ -148,6 +150,30 @@ def check_recorded(trainer: Trainer) -> None:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_recorded_steps_equal_eager_ones(video: MultiViewVideo, config: GenerateConfig, name: str, device: str) -> None:
     check_recorded(made(video, CONFIGS[name](config), device))
+
+
+@devices
+def test_lives_and_weights_of_pixels_are_recorded(video: MultiViewVideo, config: GenerateConfig, device: str) -> None:
+    size = video.num_times, video.num_views, 1, video.frames.height, video.frames.width
+    weights = torch.rand(size, generator=torch.Generator().manual_seed(1))
+    trainer = made(replace(video, pixel_weights=weights), config, device)
+    lifetimes = endless_lifetimes(trainer.scene.num_gaussians)
+    lifetimes[::2, 0] = 0.6 * video.duration
+    trainer.scene.gaussians.lifetimes = lifetimes.to(device)
+    check_recorded(trainer)
+
+
+@devices
+def test_the_share_of_one_of_several_processes_is_recorded(
+    video: MultiViewVideo, config: GenerateConfig, device: str
+) -> None:
+    parts = iter([0.5, 0.25, 0.5] * 10)  # replayed with another number than was recorded
+
+    def shared(inputs: StepInputs) -> StepInputs:
+        views = inputs.batch.views.flatten()
+        return replace(inputs, all_views=torch.cat((views, views)), part=torch.tensor(next(parts), device=device))
+
+    check_recorded(made(video, config, device), shared)
 
 
 @devices
