@@ -233,6 +233,19 @@ def quick_video() -> MultiViewVideo:
 
 
 @pytest.fixture(scope="session")
+def small_generated_video() -> MultiViewVideo:
+    """Five small frames from seven sides, of which those besides the input view count half, as generated views do."""
+    from dataclasses import replace
+
+    from ds4d.data.synthetic import SampleConfig, sample_video
+
+    found = sample_video(SampleConfig(frames=5, size=24, supersampling=1))
+    weights = torch.full((found.num_views,), 0.5)
+    weights[0] = 1
+    return replace(found, view_weights=weights)
+
+
+@pytest.fixture(scope="session")
 def creature_mesh(quick_video: MultiViewVideo) -> "trimesh.Trimesh":
     """The sample creature in the middle frame of `quick_video`."""
     return _creature_at(float(quick_video.times[quick_video.middle]))

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from ds4d.config import GenerateConfig
 from ds4d.core import FUSED_PARTS, fused_parts, is_fused
-from ds4d.data.synthetic import SampleConfig, sample_video
 from ds4d.deformation import FieldConfig, HexPlaneConfig
 from ds4d.fusion import FusionConfig
 from ds4d.losses import LossConfig
@@ -20,13 +19,9 @@ from ds4d.types import MultiViewVideo
 STEPS = 2  # of each stage
 
 
-@pytest.fixture(scope="module")
-def video() -> MultiViewVideo:
-    """Four small frames from seven sides, of which those besides the input view count half, as generated views do."""
-    found = sample_video(SampleConfig(frames=4, size=24, supersampling=1))
-    weights = torch.full((found.num_views,), 0.5)
-    weights[0] = 1
-    return replace(found, view_weights=weights)
+@pytest.fixture
+def video(small_generated_video: MultiViewVideo) -> MultiViewVideo:
+    return small_generated_video
 
 
 @pytest.fixture

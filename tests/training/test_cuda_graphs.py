@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from ds4d.config import GenerateConfig
-from ds4d.data.synthetic import SampleConfig, sample_video
 from ds4d.fusion import RULES, FusionConfig
 from ds4d.losses import LossConfig, Term, ViewCorrectionConfig
 from ds4d.metrics import Lpips
@@ -35,13 +34,9 @@ from ds4d.types import MultiViewVideo
 devices = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 
 
-@pytest.fixture(scope="module")
-def video() -> MultiViewVideo:
-    """Five small frames from seven sides, of which those besides the input view count half, as generated views do."""
-    found = sample_video(SampleConfig(frames=5, size=24, supersampling=1))
-    weights = torch.full((found.num_views,), 0.5)
-    weights[0] = 1
-    return replace(found, view_weights=weights)
+@pytest.fixture
+def video(small_generated_video: MultiViewVideo) -> MultiViewVideo:
+    return small_generated_video
 
 
 @pytest.fixture
