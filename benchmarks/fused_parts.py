@@ -26,13 +26,13 @@ from machine import machine
 from profile_steps import count_kernels
 
 from ds4d.config import GenerateConfig
-from ds4d.core import FUSED_PARTS, choose_device, fused_parts, matmul_precision
+from ds4d.core import FUSED_PARTS, Part, choose_device, fused_parts, matmul_precision, record_graphs
 from ds4d.data import load_views
 from ds4d.evaluation import evaluate, score_training_views
 from ds4d.pipeline import prepare
 from ds4d.presets import PRESETS
 from ds4d.training import Trainer
-from ds4d.training.cuda_graphs import Part, Recordings, record_graphs
+from ds4d.training.cuda_graphs import Recordings
 
 _TESTS = ("tests/contracts", "tests/training/test_cuda_graphs.py", "tests/training/test_sampling.py")
 _WARM, _TIMED = 4, 25  # steps of each setting

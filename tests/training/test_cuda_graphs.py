@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ds4d.config import GenerateConfig
+from ds4d.core import record_graphs
 from ds4d.fusion import RULES, FusionConfig
 from ds4d.losses import LossConfig, Term, ViewCorrectionConfig
 from ds4d.metrics import Lpips
@@ -25,7 +26,6 @@ from ds4d.training.cuda_graphs import (
     Recordings,
     Step,
     quick_collections,
-    record_graphs,
 )
 from ds4d.training.sampling import SampleBatch
 from ds4d.training.step import StepInputs, StepKind

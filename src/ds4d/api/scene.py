@@ -17,7 +17,7 @@ from ds4d.export import export_scene
 from ds4d.geometry import inverse_similarity, orbit_cameras, to_world, transform_cameras
 from ds4d.rendering import renderer_for
 from ds4d.runs import RunFolder
-from ds4d.scene import FOVY_DEG, DynamicGaussians, WindowedGaussians, read_scene, viewing_distance
+from ds4d.scene import FOVY_DEG, DynamicGaussians, LiveScene, WindowedGaussians, read_scene, viewing_distance
 from ds4d.types import Gaussians, Rendering
 
 Times = float | int | Sequence[float | int] | np.ndarray | Tensor
@@ -49,13 +49,11 @@ class DynamicScene:
 
     Args:
         model: the Gaussians and their deformation; of a long clip in windows, `WindowedGaussians`.
-
-    Attributes:
-        model: the Gaussians and their deformation.
     """
 
     def __init__(self, model: DynamicGaussians | WindowedGaussians) -> None:
-        self.model = model
+        self._model = model
+        self._playing = LiveScene(model) if isinstance(model, DynamicGaussians) else model
 
     @staticmethod
     def load(run: str | PathLike[str], device: DeviceName = "auto") -> "DynamicScene":
@@ -71,6 +69,11 @@ class DynamicScene:
         folder = Path(run)
         RunFolder(folder).check_scene()
         return DynamicScene(read_scene(folder, choose_device(device)))
+
+    @property
+    def model(self) -> DynamicGaussians | WindowedGaussians:
+        """The Gaussians and their deformation."""
+        return self._model
 
     @property
     def times(self) -> tuple[float, ...]:
@@ -218,7 +221,7 @@ class DynamicScene:
             camera = camera.resized(*((size, size) if isinstance(size, int) else size))
         cameras = transform_cameras(self.model.world, camera.cameras).to(self.device).expand_times(1)
         renderer = renderer_for(self.device)
-        return [renderer.render(self.model.at(time), cameras) for time in times.split(1)]
+        return [renderer.render(self._playing.at(time), cameras) for time in times.split(1)]
 
 
 def _over(rendering: Rendering, background: Color) -> Float[Tensor, "1 1 3 H W"]:

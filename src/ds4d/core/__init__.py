@@ -8,6 +8,8 @@ from ds4d.core.config_io import first_difference as first_difference
 from ds4d.core.config_io import from_dict as from_dict
 from ds4d.core.config_io import to_dict as to_dict
 from ds4d.core.config_io import with_overrides as with_overrides
+from ds4d.core.cuda_graphs import Part as Part
+from ds4d.core.cuda_graphs import record_graphs as record_graphs
 from ds4d.core.device import DeviceName as DeviceName
 from ds4d.core.device import choose_device as choose_device
 from ds4d.core.device import describe_device as describe_device

@@ -18,6 +18,7 @@ from ds4d.scene.images import render_over as render_over
 from ds4d.scene.images import render_rgb as render_rgb
 from ds4d.scene.images import render_rgba as render_rgba
 from ds4d.scene.lifetimes import endless_lifetimes as endless_lifetimes
+from ds4d.scene.live import LiveScene as LiveScene
 from ds4d.scene.loop import BLEND_FRACTION as BLEND_FRACTION
 from ds4d.scene.loop import LoopedScene as LoopedScene
 from ds4d.scene.loop import measure_jump as measure_jump

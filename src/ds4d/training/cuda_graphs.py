@@ -5,7 +5,6 @@ GPU finishes them. Everything but the renderer (whose buffers depend on what is 
 optimizer has fixed shapes between two densification events, so it is recorded once, with its derivatives, and replayed.
 """
 
-import functools
 import gc
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ds4d.core import parts_on
+from ds4d.core import Part, parts_on, record_graphs
 from ds4d.training.step import StepFunctions, StepInputs, StepKind
 from ds4d.types import Cameras, Gaussians, Rendering
 
@@ -67,44 +66,7 @@ class EagerStep:
         total.backward()
 
 
-Part = Callable[[], None]
 _GAUSSIANS = [field.name for field in fields(Gaussians)]
-
-
-def record_graphs(parts: Sequence[Part]) -> list[Part]:
-    """Records functions as CUDA graphs, which are to be replayed in this order; each leaves its results in attributes.
-
-    All kernels must have been loaded: the functions must have run before, on tensors of these kinds.
-
-    Returns:
-        The replay of each.
-    """
-    pool, stream = torch.cuda.graph_pool_handle(), _recorded_stream(torch.cuda.current_device())
-    gc.collect()  # graphs that were replaced keep their memory, and would spoil the recording if they were freed in it
-    torch.cuda.empty_cache()
-    stream.wait_stream(torch.cuda.current_stream())
-    graphs = [torch.cuda.CUDAGraph() for _ in parts]
-    was_collecting = gc.isenabled()
-    gc.disable()
-    try:
-        with torch.cuda.stream(stream):
-            for graph, part in zip(graphs, parts, strict=True):
-                graph.capture_begin(pool=pool)
-                try:
-                    part()
-                finally:
-                    graph.capture_end()
-    finally:
-        if was_collecting:
-            gc.enable()
-    torch.cuda.current_stream().wait_stream(stream)
-    return [graph.replay for graph in graphs]
-
-
-@functools.cache
-def _recorded_stream(device: int) -> torch.cuda.Stream:
-    """The stream of all recordings on a device: libraries keep memory for every stream that they have seen."""
-    return torch.cuda.Stream(device)
 
 
 class RecordedStep:
