@@ -71,8 +71,9 @@ def _features(**changes: Any) -> Change:
     return change
 
 
-def _one_time(config: GenerateConfig) -> GenerateConfig:
-    training = replace(config.training, times_per_step=1)
+def _few_images(config: GenerateConfig) -> GenerateConfig:
+    """Two images a step in both stages: LPIPS keeps the activations of each for its gradient."""
+    training = replace(config.training, times_per_step=1, static_views=2)
     return replace(config, training=training, guidance=replace(config.guidance, images=1))
 
 
@@ -90,9 +91,11 @@ FIXES: dict[str, dict[str, Change]] = {
     "features": {"": lambda config: config, "--features.dinov2.batch-size 1": _features(batch_size=1)},
     "fit": {
         "": lambda config: config,
-        "--training.times-per-step 1 --guidance.images 1": _one_time,
+        "--training.times-per-step 1 --training.static-views 2 --guidance.images 1": _few_images,
         "--guidance.weight 0": _without_guidance,
-        "--training.times-per-step 1 --guidance.weight 0": lambda config: _without_guidance(_one_time(config)),
+        "--training.times-per-step 1 --training.static-views 2 --guidance.weight 0": (
+            lambda config: _without_guidance(_few_images(config))
+        ),
     },
 }
 

@@ -3,7 +3,7 @@
 import os
 import tempfile
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -15,11 +15,10 @@ from ds4d.cli.console import Console
 from ds4d.cli.result import Outcome, ds4d_command
 from ds4d.core import DeviceName, choose_device, tracked
 from ds4d.data.synthetic import SampleConfig, write_sample
-from ds4d.pipeline import iter_run
+from ds4d.pipeline import Event, iter_run
 from ds4d.presets import PresetName
 from ds4d.training import StepDone
 
-_STEPS = 4
 # Fits in which every kernel runs: views are generated, features fused by a rule of either kind, images compared.
 _RULES = ("visible", "average")
 _OVERRIDES: dict[str, Any] = {
@@ -28,10 +27,19 @@ _OVERRIDES: dict[str, Any] = {
     "init.num_gaussians": 200,
     "init.hull.resolution": 16,
     "training.static_steps": 1,
-    "training.dynamic_steps": _STEPS - 1,
+    "training.dynamic_steps": 3,
     "outputs.size": 16,
     "outputs.seconds": 0.2,
     "outputs.sheet_size": 16,
+}
+_FRAMES = 2
+# A GPU's kernels are compiled for each number of times in a step, which grows with the frames that are sampled: by one
+# on either side from step to step.
+_GPU_FRAMES = 24
+_GPU_OVERRIDES: dict[str, Any] = {
+    "training.static_steps": 2,
+    "training.dynamic_steps": _GPU_FRAMES // 2,
+    "training.temporal_curriculum": 1.0,
 }
 
 
@@ -72,25 +80,37 @@ def fit_once(folder: Path, *, has_gpu: bool = False) -> None:
         folder: where the video and the runs are written.
         has_gpu: whether to fit it on the GPU, too, by its preset.
     """
-    write_sample(folder / "sample", SampleConfig(frames=2, size=32, supersampling=1))
-    video = folder / "sample" / "front.mp4"
-    fits: list[tuple[PresetName, str, DeviceName]] = [("tiny", rule, "cpu") for rule in _RULES]
+    fits = [_Fit("tiny", rule, "cpu", _FRAMES, _OVERRIDES) for rule in _RULES]
     if has_gpu:
-        fits.append(("fast", "visible", "auto"))  # which is the GPU
-    events = chain.from_iterable(
-        iter_run(
-            video,
-            folder / f"{preset}-{rule}",
-            preset=preset,
-            overrides={**_OVERRIDES, "fusion.rule": rule},
-            device=device,
-        )
-        for preset, rule, device in fits
-    )
+        fits.append(_Fit("fast", "visible", "auto", _GPU_FRAMES, _OVERRIDES | _GPU_OVERRIDES))  # auto is the GPU
+    events = chain.from_iterable(fit.run(folder) for fit in fits)
     steps = (event for event in events if isinstance(event, StepDone))
     with _cache_in(folder / "cache"):  # views that are found in the user's cache would not be generated again
-        for _ in tracked(steps, "compiling kernels", total=_STEPS * len(fits)):
+        for _ in tracked(steps, "compiling kernels", total=sum(fit.steps for fit in fits)):
             pass
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A fit of a small synthetic video."""
+
+    preset: PresetName
+    rule: str
+    device: DeviceName
+    frames: int
+    overrides: dict[str, Any]
+
+    @property
+    def steps(self) -> int:
+        return self.overrides["training.static_steps"] + self.overrides["training.dynamic_steps"]
+
+    def run(self, folder: Path) -> Iterator[Event]:
+        sample = folder / f"sample-{self.frames}"
+        if not sample.exists():
+            write_sample(sample, SampleConfig(frames=self.frames, size=32, supersampling=1))
+        overrides = {**self.overrides, "fusion.rule": self.rule}
+        out = folder / f"{self.preset}-{self.rule}"
+        return iter_run(sample / "front.mp4", out, preset=self.preset, overrides=overrides, device=self.device)
 
 
 @contextmanager
