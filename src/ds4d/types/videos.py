@@ -1,5 +1,6 @@
 """Videos of one or several views, and their images."""
 
+import time
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -11,6 +12,8 @@ from torch import Tensor
 from ds4d.core import map_on_threads
 from ds4d.types.cameras import Cameras
 from ds4d.types.checks import check_shape
+
+_WORTH_A_THREAD = 1e-3  # seconds
 
 
 @runtime_checkable
@@ -178,7 +181,12 @@ class MultiViewVideo:
     def gather(self, times: Int[Tensor, " B"], views: Int[Tensor, " B"]) -> FrameBatch:
         """Images of B (time, view) pairs, on the CPU."""
         pairs = list(zip(times.tolist(), views.tolist(), strict=True))
-        stack = np.stack(map_on_threads(lambda pair: self.frames.read(*pair), pairs))
+        began = time.perf_counter()
+        images = [self.frames.read(*pair) for pair in pairs[:1]]
+        # Images that are in memory are copied in less time than threads take to start.
+        is_quick = time.perf_counter() - began < _WORTH_A_THREAD
+        images += (map if is_quick else map_on_threads)(lambda pair: self.frames.read(*pair), pairs[1:])
+        stack = np.stack(images)
         rgba = torch.from_numpy(stack).permute(0, 3, 1, 2).float() / 255
         return FrameBatch(rgba[:, :3], rgba[:, 3:])
 
