@@ -43,4 +43,4 @@ def test_compile_runs_every_public_kernel(tmp_path: Path) -> None:
 @pytest.mark.gpu
 def test_compile_fits_on_the_gpu(tmp_path: Path) -> None:
     fit_once(tmp_path, has_gpu=True)
-    assert (tmp_path / "fast-visible" / "scene.safetensors").is_file()
+    assert (tmp_path / "fast-visible-views" / "scene.safetensors").is_file()

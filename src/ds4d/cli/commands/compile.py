@@ -19,26 +19,28 @@ from ds4d.pipeline import Event, iter_run
 from ds4d.presets import PresetName
 from ds4d.training import StepDone
 
+_VIDEO, _VIEWS = "front.mp4", ""  # of a sample's folder
 # Fits in which every kernel runs: views are generated, features fused by a rule of either kind, images compared.
 _RULES = ("visible", "average")
-_OVERRIDES: dict[str, Any] = {
+_OUTPUTS: dict[str, Any] = {"outputs.size": 16, "outputs.seconds": 0.2, "outputs.sheet_size": 16}
+_CPU: dict[str, Any] = {
+    **_OUTPUTS,
     "views.size": 32,
     "views.source": "inflate",
     "init.num_gaussians": 200,
     "init.hull.resolution": 16,
     "training.static_steps": 1,
     "training.dynamic_steps": 3,
-    "outputs.size": 16,
-    "outputs.seconds": 0.2,
-    "outputs.sheet_size": 16,
 }
-_FRAMES = 2
-# A GPU's kernels are compiled for each number of times in a step, which grows with the frames that are sampled: by one
-# on either side from step to step.
-_GPU_FRAMES = 24
-_GPU_OVERRIDES: dict[str, Any] = {
+_CPU_SAMPLE = SampleConfig(frames=2, size=32, supersampling=1)
+# A GPU's kernels are compiled for each size of image, and for each number of times in a step, which grows with the
+# frames that are sampled: by one on either side from step to step.
+_GPU_SAMPLE = SampleConfig(frames=24, size=256, supersampling=1)
+_GPU: dict[str, Any] = {
+    **_OUTPUTS,
+    "views.source": "inflate",
     "training.static_steps": 2,
-    "training.dynamic_steps": _GPU_FRAMES // 2,
+    "training.dynamic_steps": _GPU_SAMPLE.frames // 2,
     "training.temporal_curriculum": 1.0,
 }
 
@@ -80,9 +82,9 @@ def fit_once(folder: Path, *, has_gpu: bool = False) -> None:
         folder: where the video and the runs are written.
         has_gpu: whether to fit it on the GPU, too, by its preset.
     """
-    fits = [_Fit("tiny", rule, "cpu", _FRAMES, _OVERRIDES) for rule in _RULES]
-    if has_gpu:
-        fits.append(_Fit("fast", "visible", "auto", _GPU_FRAMES, _OVERRIDES | _GPU_OVERRIDES))  # auto is the GPU
+    fits = [_Fit("tiny", rule, "cpu", _CPU_SAMPLE, _VIDEO, _CPU) for rule in _RULES]
+    if has_gpu:  # which `auto` is
+        fits += [_Fit("fast", "visible", "auto", _GPU_SAMPLE, source, _GPU) for source in (_VIDEO, _VIEWS)]
     events = chain.from_iterable(fit.run(folder) for fit in fits)
     steps = (event for event in events if isinstance(event, StepDone))
     with _cache_in(folder / "cache"):  # views that are found in the user's cache would not be generated again
@@ -92,12 +94,13 @@ def fit_once(folder: Path, *, has_gpu: bool = False) -> None:
 
 @dataclass(frozen=True)
 class _Fit:
-    """A fit of a small synthetic video."""
+    """A fit of a synthetic video, or of its views."""
 
     preset: PresetName
     rule: str
     device: DeviceName
-    frames: int
+    sample: SampleConfig
+    source: str
     overrides: dict[str, Any]
 
     @property
@@ -105,12 +108,12 @@ class _Fit:
         return self.overrides["training.static_steps"] + self.overrides["training.dynamic_steps"]
 
     def run(self, folder: Path) -> Iterator[Event]:
-        sample = folder / f"sample-{self.frames}"
+        sample = folder / f"sample-{self.sample.size}"
         if not sample.exists():
-            write_sample(sample, SampleConfig(frames=self.frames, size=32, supersampling=1))
+            write_sample(sample, self.sample)
         overrides = {**self.overrides, "fusion.rule": self.rule}
-        out = folder / f"{self.preset}-{self.rule}"
-        return iter_run(sample / "front.mp4", out, preset=self.preset, overrides=overrides, device=self.device)
+        out = folder / f"{self.preset}-{self.rule}-{'video' if self.source else 'views'}"
+        return iter_run(sample / self.source, out, preset=self.preset, overrides=overrides, device=self.device)
 
 
 @contextmanager
