@@ -43,6 +43,8 @@ def _key(generator: ViewGenerator, video: Video, seed: int) -> str:
         for tensor in (video.camera.viewmats, video.camera.Ks):
             digest.update(tensor.contiguous().numpy().tobytes())
         digest.update(f"{video.camera.width} x {video.camera.height}".encode())
+    if video.tracks is not None:
+        digest.update(video.tracks.contiguous().numpy().tobytes())
     for time in range(video.num_times):
         digest.update(video.frames.read(time, 0).tobytes())
     return digest.hexdigest()

@@ -253,6 +253,7 @@ def _generate(
     tracks: Float[Tensor, "T h w 2"] | None = None,
 ) -> TrainingInput:
     """The video with generated views, in the world of its camera, and its tracks at their depths."""
+    video = replace(video, tracks=tracks)
     name, why = choose_generator(config.views, device)
     if config.views.source == "auto" and config.allow_missing_weights is False:
         name, why = "zero123plus", "required"  # of a folder, only its content tells that views are generated

@@ -200,11 +200,14 @@ class Video:
         fps: frames per second, above 0.
         camera: static camera, one view without a time axis, in a world with y up and the origin in the object; None if
             it is unknown, then the view generator assumes one.
+        tracks: where each pixel of the middle frame is in every frame, at any (low) resolution: x and y as fractions
+            of the image; None unless the object moves far between frames.
     """
 
     frames: Frames
     fps: float
     camera: Cameras | None = None
+    tracks: Float[Tensor, "T h w 2"] | None = None
 
     def __post_init__(self) -> None:
         if self.frames.num_views != 1 or self.frames.num_times < 1:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from ds4d.multiview.base import stag4d_cameras
 from ds4d.multiview.depth_pairs import DepthPair, surface_gaussians
 from ds4d.multiview.inflate.thickness import union_of_balls
 from ds4d.multiview.lift import Lift, LiftConfig, lift
+from ds4d.multiview.lift.carried import Tracked, carried
 from ds4d.multiview.lift.checkpoint import read_network, save_network
 from ds4d.multiview.lift.inputs import crops_around, inflated, network_inputs
 from ds4d.multiview.lift.network import LiftNetwork, NetworkConfig, predict
@@ -171,6 +173,59 @@ def test_depths_of_what_is_at_rest_do_not_flicker() -> None:
     assert still.diff(dim=0).abs().mean() < 0.4 * noise.diff(dim=0).abs().mean()
     assert steady.front[4, 20:40, 40:50] == pytest.approx(float(2 + noise[4]), abs=1e-5)
     assert torch.equal(steady.inside, shifted["inside"])
+
+
+def moving_square(relief: torch.Tensor, shifts: list[int], camera: Cameras) -> tuple[DepthPair, Cameras]:
+    """A striped square with a relief, a number of pixels to the right in every frame."""
+    inside = torch.zeros(len(shifts), 64, 64, dtype=torch.bool)
+    colors, front = torch.zeros(len(shifts), 3, 64, 64), torch.full((len(shifts), 64, 64), 2.0)
+    for t, shift in enumerate(shifts):
+        columns = slice(8 + shift, 40 + shift)
+        inside[t, 12:44, columns] = True
+        colors[t, :, 12:44, columns] = (torch.arange(32) // 8 % 2).float()
+        front[t, 12:44, columns] += relief[t]
+    pair = DepthPair(front, front + 0.5, inside, colors, colors)
+    return pair, Cameras(camera.viewmats.repeat(len(shifts), 1, 1, 1), camera.Ks.repeat(len(shifts), 1, 1, 1), 64, 64)
+
+
+def test_a_relief_is_carried_along_the_tracks() -> None:
+    """Frames whose relief is noise get that of the middle frame, at their own depth; what was not tracked stays."""
+    camera = orbit_cameras([0.0], [0.0], fovy_deg=53.13, distance=2.0, width=64, height=64)
+    generator = torch.Generator().manual_seed(0)
+    bump = 0.2 * torch.sin(torch.arange(32) / 6.0)[:, None].expand(32, 32)
+    relief = torch.stack((bump, bump + 0.3 + 0.05 * torch.randn(32, 32, generator=generator)))
+    pair, cameras = moving_square(relief, [0, 14], camera)
+    ys, xs = torch.meshgrid((torch.arange(64) + 0.5) / 64, (torch.arange(64) + 0.5) / 64, indexing="ij")
+    start = torch.stack((xs, ys), -1)
+    tracks = torch.stack((start, start + torch.tensor([14 / 64, 0.0])))
+    first = pair.at_times(slice(0, 1))
+    found = carried(pair, cameras, Tracked(first, cameras[:1], camera, start, tracks))
+    torch.testing.assert_close(found.front[0], pair.front[0])
+    inner = (1, slice(20, 36), slice(30, 46))
+    expected = 2.3 + bump[8:24, :16]
+    before, after = (each.front[inner] - expected for each in (pair, found))
+    assert after.square().mean() < 0.1 * before.square().mean()
+    assert torch.equal(found.inside, pair.inside) and torch.equal(
+        found.back >= found.front, torch.ones_like(pair.inside)
+    )
+    astray = Tracked(first, cameras[:1], camera, start, torch.stack((start, start + 5)))
+    torch.testing.assert_close(carried(pair, cameras, astray).front[1], pair.front[1])
+
+
+def test_the_views_of_a_tracked_video_are_others(network: LiftNetwork, tmp_path: Path, video: Video) -> None:
+    torch.nn.init.normal_(network.out.weight, std=0.05)
+    save_network(tmp_path / "net.safetensors", network, {})
+    generator = Lift(LiftConfig(network=tmp_path / "net.safetensors"), CPU)
+    ys, xs = torch.meshgrid((torch.arange(32) + 0.5) / 32, (torch.arange(32) + 0.5) / 32, indexing="ij")
+    shifts = (torch.arange(10) - 5)[:, None, None, None] * torch.tensor([1 / 48, 0.0])
+    tracked = replace(video, tracks=torch.stack((xs, ys), -1) + shifts)
+    plain, followed = (generator.generate(each, seed=0) for each in (video, tracked))
+    assert plain.depths is not None and followed.depths is not None
+    in_both = (plain.depths > 0) & (followed.depths > 0)
+    changes = [
+        float((a - b).abs()[both].mean()) for a, b, both in zip(plain.depths, followed.depths, in_both, strict=True)
+    ]
+    assert changes[5] < 1e-5 < 1e-3 < min(changes[0], changes[9])  # the middle frame has its own shape
 
 
 def test_guesses_are_trusted_less_than_what_was_seen(network: LiftNetwork, tmp_path: Path, video: Video) -> None:
