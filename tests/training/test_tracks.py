@@ -74,3 +74,13 @@ def test_without_tracks_nothing_moves_at_first(quick_video: MultiViewVideo, quic
 
 def test_parts_of_a_clip_have_other_middle_frames(quick_video: MultiViewVideo) -> None:
     assert rising(quick_video, 0.2).part(range(1, 4)).tracks is None
+
+
+def test_frames_far_from_the_middle_one_are_sampled_more_often(
+    quick_video: MultiViewVideo, quick_config: GenerateConfig
+) -> None:
+    trainer = prepare(rising(quick_video, 0.25), quick_config, CPU)
+    assert trainer.sampler.weights is not None
+    far = (torch.arange(quick_video.num_times) - quick_video.middle).abs().float()
+    torch.testing.assert_close(trainer.sampler.weights, 1 + 2 * far / far.max())
+    assert prepare(quick_video, quick_config, CPU).sampler.weights is None

@@ -80,10 +80,23 @@ def with_depths(tracks: Float[Tensor, "T s s 2"], depths: Float[Tensor, "T h w"]
         for time, there in enumerate(seen):
             known = (there > 0) & (start > 0)
             if known.any():
-                ratio = torch.where(known, there / start, 1.0).numpy()
-                nearest = distance_transform_edt(~known.numpy(), return_distances=False, return_indices=True)
-                changes[time] = torch.from_numpy(median_filter(ratio[nearest[0], nearest[1]], _WINDOW))
+                changes[time] = torch.from_numpy(changes_of_depth(start.numpy(), there.numpy(), known.numpy()))
     return torch.cat((tracks, changes[..., None]), dim=-1)
+
+
+def changes_of_depth(
+    start: Float[np.ndarray, "s s"], there: Float[np.ndarray, "s s"], known: Bool[np.ndarray, "s s"]
+) -> Float[np.ndarray, "s s"]:
+    """The depth of tracked pixels in a frame as a multiple of that in the middle frame, as a median over surroundings.
+
+    Args:
+        start: depths in the middle frame.
+        there: depths in the frame.
+        known: where both are known, for one pixel at least; others are like the nearest one.
+    """
+    ratio = there / np.where(known, start, 1)
+    nearest = distance_transform_edt(~known, return_distances=False, return_indices=True)
+    return median_filter(ratio[nearest[0], nearest[1]], _WINDOW)
 
 
 class _Frames(NamedTuple):

@@ -12,6 +12,7 @@ from ds4d.types import MultiViewVideo
 
 _STEPS, _TIMES = 400, 4
 _PLANES, _MLP = 2e-2, 2e-3  # learning rates
+_MORE_OFTEN = 2.0  # than the middle frame the farthest is sampled
 
 
 def begin_with_tracks(
@@ -40,6 +41,16 @@ def begin_with_tracks(
         loss.backward()
         for optimizer, rate in optimizers.items():
             optimizer.step(rate * 0.1 ** (step / _STEPS))
+
+
+def weights_of_frames(tracks: Float[Tensor, "T h w 3"]) -> Float[Tensor, " T"]:
+    """How often each frame is sampled: more often the farther the object is from where it is in the middle frame.
+
+    Frames near the middle one show what all steps train; those far from it, where parts are stretched and turned, are
+    learned from their own images alone.
+    """
+    far = (tracks[..., :2] - tracks[len(tracks) // 2, ..., :2]).norm(dim=-1).flatten(1).mean(1)
+    return 1 + _MORE_OFTEN * far / far.max().clamp_min(1e-6)
 
 
 def tracked_shifts(

@@ -30,6 +30,7 @@ from ds4d.training.ranks import Ranks, Share
 from ds4d.training.sampling import SampleBatch, Sampler
 from ds4d.training.schedule import Schedule, TrainingConfig
 from ds4d.training.step import StepFunctions, StepInputs, StepKind
+from ds4d.training.tracks import weights_of_frames
 from ds4d.types import Gaussians, MultiViewVideo, Renderer, Rendering
 
 _STEPS_TO_SETTLE = 20  # after the last frames have come, before the rotation of the whole object is judged
@@ -84,7 +85,10 @@ class Trainer:
         self.seconds = 0.0
         self.schedule = Schedule(config, video, scene.motion is not None, known_frame)
         self.generator = torch.Generator().manual_seed(seed)
-        self.sampler = Sampler(video.valid, self.generator, dynamics.frame_weights if dynamics else None)
+        weights = dynamics.frame_weights if dynamics else None
+        if weights is None and video.tracks is not None:
+            weights = weights_of_frames(video.tracks)
+        self.sampler = Sampler(video.valid, self.generator, weights)
         self.depths = DepthRefresh(scene, video, renderer, self.ranks)
         self.images = TrainingImages(video, scene.device, config.image_cache_bytes)
         self.view_correction = self._make_view_correction()

@@ -5,15 +5,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.ndimage import distance_transform_edt, median_filter
 from scipy.spatial import KDTree
 from torch import Tensor
 from torch.nn import functional as F
 
 from ds4d.multiview.depth_pairs import DepthPair
+from ds4d.preprocess.tracks import changes_of_depth
 from ds4d.types import Cameras
 
-_WINDOW = 15  # pixels of tracks, over which changes of depth are a median
 _NEIGHBORS = 4  # tracked pixels that a pixel of a crop is read from
 _COLOR = 0.15  # standard deviation of the colors of one place in two frames
 _OWN = 0.05  # weight of what a frame says of itself; a tracked pixel at the place, of the same color, has 1
@@ -89,10 +88,8 @@ def _carried_to(
     known = (seen[-1] > 0) & (here[1] > 0)
     if not known.any():
         return own[0], own[1:]
-    ratio = here[0] / np.where(known, seen[0], 1)
-    nearest = distance_transform_edt(~known, return_distances=False, return_indices=True)
-    ratio = median_filter(ratio[nearest[0], nearest[1]], _WINDOW)
-    values = np.concatenate(((seen[0] * ratio)[None], seen[1:4]))[:, known]
+    depths = seen[0] * changes_of_depth(seen[0], here[0], known)
+    values = np.concatenate((depths[None], seen[1:4]))[:, known]
     inside = pair.inside[0].numpy()
     distances, found = KDTree(place.numpy()[known]).query(np.argwhere(inside)[:, ::-1] + 0.5, k=_NEIGHBORS)
     colors = pair.front_colors[0].numpy()[:, inside].T
