@@ -149,8 +149,7 @@ def paper_setting_cpu(data: Path, out: Path) -> list[Step]:
     )
     three = ("barbarian-run", "fox-run-turn60", "george-dance")
     parts: list[tuple[tuple[str, ...], str, str, tuple[str, ...]]] = [
-        (three, "center", "1", (*letters, *guides)),
-        (three, "center", "3", ("B", "visible")),
+        (three, "center", "3", (*letters, *guides)),
         (three, "rows", "1", ("B", "visible")),
     ]
     steps = []
