@@ -208,6 +208,9 @@ def test_a_relief_is_carried_along_the_tracks() -> None:
     assert torch.equal(found.inside, pair.inside) and torch.equal(
         found.back >= found.front, torch.ones_like(pair.inside)
     )
+    single = torch.where((start == start[20, 20]).all(-1, keepdim=True), start, 5.0)  # one pixel is left to be tracked
+    alone = carried(pair, cameras, Tracked(first, cameras[:1], camera, single, torch.stack((start, tracks[1]))))
+    assert alone.front.isfinite().all()
     astray = Tracked(first, cameras[:1], camera, start, torch.stack((start, start + 5)))
     torch.testing.assert_close(carried(pair, cameras, astray).front[1], pair.front[1])
 

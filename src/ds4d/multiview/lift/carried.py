@@ -91,7 +91,8 @@ def _carried_to(
     depths = seen[0] * changes_of_depth(seen[0], here[0], known)
     values = np.concatenate((depths[None], seen[1:4]))[:, known]
     inside = pair.inside[0].numpy()
-    distances, found = KDTree(place.numpy()[known]).query(np.argwhere(inside)[:, ::-1] + 0.5, k=_NEIGHBORS)
+    nearest = range(1, min(_NEIGHBORS, known.sum()) + 1)
+    distances, found = KDTree(place.numpy()[known]).query(np.argwhere(inside)[:, ::-1] + 0.5, k=nearest)
     colors = pair.front_colors[0].numpy()[:, inside].T
     differences = np.square(seen[4:7][:, known].T[found] - colors[:, None]).sum(-1)
     spacing = max(1.0, float(place.diff(dim=1).norm(dim=-1).median()))  # pixels of the crop
