@@ -1,5 +1,8 @@
 """A fitted scene from Python: evaluated, rendered and exported in world space."""
 
+import copy
+import pickle
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -119,3 +122,10 @@ def test_runs_that_are_no_runs_are_refused(tmp_path: Path) -> None:
 def test_a_scene_describes_itself(scene: DynamicScene) -> None:
     assert f"{scene.num_gaussians} Gaussians" in repr(scene)
     assert scene.times[0] == 0 and scene.times[-1] == 1 and scene.duration > 0 and scene.device.type == "cpu"
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda scene: pickle.loads(pickle.dumps(scene))])
+def test_scenes_can_be_copied_and_sent(scene: DynamicScene, copied: Callable[[DynamicScene], DynamicScene]) -> None:
+    other = copied(scene)
+    assert np.array_equal(other.render(0.4, size=32), scene.render(0.4, size=32))
+    assert other.model is not scene.model

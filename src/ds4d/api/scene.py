@@ -55,6 +55,9 @@ class DynamicScene:
         self._model = model
         self._playing = LiveScene(model) if isinstance(model, DynamicGaussians) else model
 
+    def __reduce__(self) -> tuple[type["DynamicScene"], tuple[DynamicGaussians | WindowedGaussians]]:
+        return DynamicScene, (self._model,)  # copies record their own graph
+
     @staticmethod
     def load(run: str | PathLike[str], device: DeviceName = "auto") -> "DynamicScene":
         """Reads the scene of a run.

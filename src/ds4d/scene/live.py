@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from threading import Lock
 
 import torch
 from jaxtyping import Float
@@ -30,6 +31,7 @@ class LiveScene:
         self._record = record or (record_graphs if scene.device.type == "cuda" else None)
         self._read: list[Tensor] = []
         self._replay: Part | None = None
+        self._lock = Lock()  # of the tensors that a replay reads and writes
 
     @property
     def timeline(self) -> Timeline:
@@ -55,13 +57,17 @@ class LiveScene:
         """See `Scene`; without gradients."""
         if self._record is None or len(times) != 1:
             return self._scene.at(times)
+        with self._lock:
+            return self._replayed(times, self._record)
+
+    def _replayed(self, times: Float[Tensor, " 1"], record: Callable[[Sequence[Part]], list[Part]]) -> Gaussians:
         read = [*self._scene.parameters(), *self._scene.buffers()]
         if len(read) != len(self._read) or any(one is not other for one, other in zip(read, self._read, strict=True)):
             self._read, self._replay = read, None
             return self._scene.at(times)
         if self._replay is None:
             self._times = times.clone()
-            (self._replay,) = self._record((self._evaluate,))
+            (self._replay,) = record((self._evaluate,))
         self._times.copy_(times)
         self._replay()
         # Copies, as the next time is written to the same tensors.
