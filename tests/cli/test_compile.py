@@ -6,15 +6,22 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from ds4d.cli.commands.compile import fit_once
+from ds4d.cli.commands.compile import GPU_OVERRIDES, GPU_SAMPLE, fit_samples
+from ds4d.config import GenerateConfig
+from ds4d.core import with_overrides
+from ds4d.data.synthetic import SampleConfig, sample_video
+from ds4d.presets import PRESETS
+from ds4d.training.sampling import Sampler
+from ds4d.training.schedule import Schedule
 
 LIST_COMPILED = """
 import sys
 from pathlib import Path
 import ds4d
-from ds4d.cli.commands.compile import fit_once
-fit_once(Path(sys.argv[1]))
+from ds4d.cli.commands.compile import fit_samples
+fit_samples(Path(sys.argv[1]))
 from ds4d.deformation import hexplane_kernel
 from ds4d.fusion import sampling_kernel
 from ds4d.metrics import ssim_kernel
@@ -40,7 +47,21 @@ def test_compile_runs_every_public_kernel(tmp_path: Path) -> None:
     assert done.stdout == "\n"
 
 
+def test_steps_on_a_gpu_have_all_numbers_of_times_and_sizes_of_a_run() -> None:
+    def kinds(config: GenerateConfig, frames: int) -> set[tuple]:
+        video = sample_video(SampleConfig(frames=frames, size=32, supersampling=1))
+        schedule = Schedule(config.training, video, is_dynamic=True)
+        sampler = Sampler(video.valid, torch.Generator().manual_seed(0))
+        steps = range(config.training.total_steps)
+        return {(schedule.sample(step, sampler).views.shape, schedule.image_size(step)) for step in steps}
+
+    usual = PRESETS["fast"]()
+    compiled = kinds(with_overrides(usual, GPU_OVERRIDES), GPU_SAMPLE.frames)
+    for frames in (24, 32, 144):
+        assert kinds(usual, frames) <= compiled
+
+
 @pytest.mark.gpu
 def test_compile_fits_on_the_gpu(tmp_path: Path) -> None:
-    fit_once(tmp_path, has_gpu=True)
+    fit_samples(tmp_path, has_gpu=True)
     assert (tmp_path / "fast-visible-views" / "scene.safetensors").is_file()

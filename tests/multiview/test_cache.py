@@ -9,7 +9,7 @@ import torch
 
 from ds4d.geometry import orbit_cameras
 from ds4d.io import read_cached, write_cached
-from ds4d.multiview import generate_once
+from ds4d.multiview import find_views, generate_once
 from ds4d.multiview.inflate import Inflate, InflateConfig
 from ds4d.types import ArrayFrames, GeneratedViews, Video
 
@@ -94,3 +94,18 @@ def test_other_tensors_under_the_same_name_are_made_again(tmp_path: Path, input_
     again = made()
     assert generate_once(again, input_video, seed=0).video.num_views == 7
     assert again.asked == 1
+
+
+def test_only_generators_that_use_tracks_tell_videos_by_them(
+    input_video: Video, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracked = replace(input_video, tracks=torch.rand(2, 4, 4, 2))
+    generator = made()
+    for video in (input_video, tracked):
+        generate_once(generator, video, seed=0)
+    assert generator.asked == 1
+    monkeypatch.setattr(Counting, "uses_tracks", True)
+    for video in (input_video, tracked, tracked):
+        generate_once(generator, video, seed=0)
+    assert generator.asked == 2
+    assert find_views(generator, input_video, seed=0, is_tracked=True) is not None

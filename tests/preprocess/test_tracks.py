@@ -50,23 +50,23 @@ def test_frames_between_that_cannot_be_decoded_are_passed_over(tmp_path: Path, m
     assert selected(whole) == list(range(0, COUNT, 5))
     monkeypatch.setattr(tracks, "read_frames", without_third)
     partly = load_video(tmp_path, CONFIG)
-    assert whole.tracks is not None and partly.tracks is not None
-    middle = whole.tracks.shape[1] // 2
+    assert whole.video.tracks is not None and partly.video.tracks is not None
+    middle = whole.video.tracks.shape[1] // 2
     center = slice(middle - 2, middle + 2)
-    assert (partly.tracks - whole.tracks)[:, center, center].abs().max() < 0.02
+    assert (partly.video.tracks - whole.video.tracks)[:, center, center].abs().max() < 0.02
 
 
 @pytest.mark.parametrize("background", [None, (255, 255, 255)])
 def test_a_disc_is_followed(tmp_path: Path, background: tuple[int, int, int] | None) -> None:
     loaded = load_video(write_clip(tmp_path, background=background), CONFIG)
     severities = {finding.name: finding.severity for finding in loaded.findings}
-    assert loaded.tracks is not None and severities["large_motion"] == "note"
-    frames, crop, side = selected(loaded), loaded.crop, loaded.tracks.shape[1]
+    assert loaded.video.tracks is not None and severities["large_motion"] == "note"
+    frames, crop, side = selected(loaded), loaded.crop, loaded.video.tracks.shape[1]
     middle = frames[len(frames) // 2]
     for x, y in ((0, 0), (-15, 0), (0, 15)):  # of the disc
         column = round((column_of(middle) + x - crop.left) / crop.side * side - 0.5)
         row = round((48 + y - crop.top) / crop.side * side - 0.5)
-        found = loaded.tracks[:, row, column].numpy()
+        found = loaded.video.tracks[:, row, column].numpy()
         for frame, (right, down) in zip(frames, found, strict=True):
             assert right == pytest.approx((column_of(frame) + x - crop.left) / crop.side, abs=0.02)
             assert down == pytest.approx((48 + y - crop.top) / crop.side, abs=0.02)
@@ -75,11 +75,11 @@ def test_a_disc_is_followed(tmp_path: Path, background: tuple[int, int, int] | N
 def test_what_lies_beside_the_object_goes_with_it(tmp_path: Path) -> None:
     """Gaussians at the outline may be seen a pixel beside it."""
     loaded = load_video(write_clip(tmp_path), CONFIG)
-    assert loaded.tracks is not None
+    assert loaded.video.tracks is not None
     frames = selected(loaded)
-    side = loaded.tracks.shape[1]
+    side = loaded.video.tracks.shape[1]
     column = round((column_of(frames[len(frames) // 2]) - loaded.crop.left) / loaded.crop.side * side)
-    moved = loaded.tracks[-1, 2, column, 0] - loaded.tracks[0, 2, column, 0]
+    moved = loaded.video.tracks[-1, 2, column, 0] - loaded.video.tracks[0, 2, column, 0]
     assert moved == pytest.approx(STEP * (frames[-1] - frames[0]) / loaded.crop.side, abs=0.05)
 
 
@@ -101,7 +101,7 @@ def test_otherwise_nothing_is_followed(tmp_path: Path, why: str) -> None:
         "masks": {"masks": tmp_path / "masks"},
     }[why]
     loaded = load_video(folder, VideoConfig(**{"size": 64, "frames": 8, **changed}))
-    assert loaded.tracks is None
+    assert loaded.video.tracks is None
     severities = {finding.name: finding.severity for finding in loaded.findings}
     assert severities.get("large_motion") == (None if why == "small motion" else "warning")
 
@@ -109,13 +109,13 @@ def test_otherwise_nothing_is_followed(tmp_path: Path, why: str) -> None:
 def test_on_follows_small_motion_too(tmp_path: Path) -> None:
     folder = write_clip(tmp_path / "video")
     loaded = load_video(folder, VideoConfig(size=64, follow="on"))
-    assert loaded.tracks is not None and len(loaded.tracks) == 32
+    assert loaded.video.tracks is not None and len(loaded.video.tracks) == 32
     masks = tmp_path / "masks"
     masks.mkdir()
     for path in folder.iterdir():
         Image.fromarray(np.asarray(Image.open(path))[..., 3]).save(masks / path.name)
     refused = load_video(folder, VideoConfig(size=64, follow="on", masks=masks))
-    assert refused.tracks is None and "not_followed" in [finding.name for finding in refused.findings]
+    assert refused.video.tracks is None and "not_followed" in [finding.name for finding in refused.findings]
 
 
 def moving_away() -> tuple[torch.Tensor, torch.Tensor]:

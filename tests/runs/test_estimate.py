@@ -110,13 +110,15 @@ def test_memory_of_a_gpu_follows_what_is_used(two_cores) -> None:
 
 
 def test_lpips_counts_where_its_weights_are_found(two_cores, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ds4d.runs.estimate.find_model", lambda model: Path("weights"))
+    monkeypatch.setattr("ds4d.metrics.lpips.find_model", lambda model: Path("weights"))
     config = with_overrides(with_networks("paper"), {"guidance.weight": 0.0})
     needed = predict_run(32, 7, config, GPU).gpu_gigabytes
-    assert needed["the fit with LPIPS"] > 7.5  # docs/benchmarks.md: 8 GB are too few
+    assert 8 < needed["the fit with LPIPS"] < 12  # docs/benchmarks.md: 8 GB are too few; with SDS 12 GB were enough
     assert any("--training.static-views 2" in fix for fix in gpu_fixes(needed, 8.0))
     without = with_overrides(config, {"training.losses.lpips.weight": 0.0})
     assert "the fit" in predict_run(32, 7, without, GPU).gpu_gigabytes
+    monkeypatch.setattr("ds4d.metrics.lpips.find_model", lambda model: None)
+    assert "the fit" in predict_run(32, 7, config, GPU).gpu_gigabytes
 
 
 def test_what_does_not_fit_on_a_gpu_is_named_with_its_fix() -> None:

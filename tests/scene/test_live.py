@@ -1,6 +1,8 @@
 """A scene that is played: the same Gaussians by a replay as by the scene itself."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 
 import pytest
 import torch
@@ -81,7 +83,26 @@ def test_parameters_may_change_or_be_replaced(
         scene.gaussians.means = torch.nn.Parameter(scene.gaussians.means - 0.2)
         for _ in range(3):
             assert_close(live.at(at(0.4, device)), scene.at(at(0.4, device)), 1e-5)
-    assert record.recordings == 2
+        scene.gaussians.means.data = scene.gaussians.means.data + 0.3  # as `Module.to` does it
+        for _ in range(3):
+            assert_close(live.at(at(0.4, device)), scene.at(at(0.4, device)), 1e-5)
+    assert record.recordings == 3
+
+
+def test_threads_take_turns(scene: DynamicGaussians, assert_close: Callable[..., None]) -> None:
+    class Slow(Recorder):
+        def _play(self, part: Part) -> None:
+            sleep(0.01)
+            super()._play(part)
+
+    live, times = LiveScene(scene, Slow("cpu")), [number / 16 for number in range(16)]
+    for _ in range(2):
+        live.at(at(0.5, "cpu"))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda time: live.at(at(time, "cpu")), times))
+    for time, gaussians in zip(times, found, strict=True):
+        with torch.no_grad():
+            assert_close(gaussians, scene.at(at(time, "cpu")), 1e-6)
 
 
 def test_several_times_and_a_cpu_need_no_recording(scene: DynamicGaussians, assert_close: Callable[..., None]) -> None:

@@ -113,3 +113,13 @@ def test_a_batch_arrives_on_a_gpu(generator: torch.Generator) -> None:
     batch = Sampler(torch.ones(5, 4, dtype=torch.bool), generator).sample((0, 4), 3, 2)
     arrived = batch.on(torch.device("cuda"))
     assert all(torch.equal(getattr(arrived, name).cpu(), value) for name, value in vars(batch).items())
+
+
+@pytest.mark.parametrize(("count", "frames"), [(8, 8), (8, 9), (12, 8)])
+def test_weights_wait_for_nothing_where_a_batch_holds_nearly_all_times(count: int, frames: int) -> None:
+    weights = torch.linspace(1, 3, frames)
+    sampler = Sampler(torch.ones(frames, 1, dtype=torch.bool), torch.Generator().manual_seed(0), weights)
+    for _ in range(200):
+        times = sampler.sample((0, frames - 1), count, 1).times.tolist()
+        assert len(set(times)) == len(times) == min(count, frames)
+    assert len(sampler.state_dict()["times"]) <= 3 * frames

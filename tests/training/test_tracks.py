@@ -82,5 +82,8 @@ def test_frames_far_from_the_middle_one_are_sampled_more_often(
     trainer = prepare(rising(quick_video, 0.25), quick_config, CPU)
     assert trainer.sampler.weights is not None
     far = (torch.arange(quick_video.num_times) - quick_video.middle).abs().float()
-    torch.testing.assert_close(trainer.sampler.weights, 1 + 2 * far / far.max())
+    moved = 0.25 * far / (quick_video.num_times - 1)
+    torch.testing.assert_close(trainer.sampler.weights, 1 + 2 * (moved / 0.1).clamp(max=1))
+    at_rest = prepare(rising(quick_video, 1e-4), quick_config, CPU).sampler.weights
+    assert at_rest is not None and at_rest.max() < 1.01
     assert prepare(quick_video, quick_config, CPU).sampler.weights is None

@@ -1,5 +1,6 @@
 """A fitted scene for use from Python: Gaussians at any time, images from any camera, files for other programs."""
 
+import functools
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -54,9 +55,6 @@ class DynamicScene:
     def __init__(self, model: DynamicGaussians | WindowedGaussians) -> None:
         self._model = model
         self._playing = LiveScene(model) if isinstance(model, DynamicGaussians) else model
-
-    def __reduce__(self) -> tuple[type["DynamicScene"], tuple[DynamicGaussians | WindowedGaussians]]:
-        return DynamicScene, (self._model,)  # copies record their own graph
 
     @staticmethod
     def load(run: str | PathLike[str], device: DeviceName = "auto") -> "DynamicScene":
@@ -183,7 +181,7 @@ class DynamicScene:
             zoom: factor by which the object appears larger; above 1 it may be cut off.
             size: width and height of the images, pixels.
         """
-        distance = viewing_distance(self.model) / zoom
+        distance = self._viewing_distance / zoom
         cameras = orbit_cameras(
             [azimuth_deg], [elevation_deg], fovy_deg=FOVY_DEG, distance=distance, width=size, height=size
         )
@@ -206,6 +204,10 @@ class DynamicScene:
             ValueError: the format or an option is unknown, or the path or the times do not fit the format.
         """
         return export_scene(self.model, Path(path), format, **options)
+
+    @functools.cached_property
+    def _viewing_distance(self) -> float:
+        return viewing_distance(self.model)  # evaluates the motion at all frames
 
     def _times(self, time: Times) -> tuple[Float[Tensor, " T"], bool]:
         """Times as a tensor on the device of the scene, and whether there are several."""

@@ -27,7 +27,8 @@ def record_graphs(parts: Sequence[Part]) -> list[Part]:
     try:
         with torch.cuda.stream(stream):
             for graph, part in zip(graphs, parts, strict=True):
-                graph.capture_begin(pool=pool)
+                # Other threads may ask for memory meanwhile.
+                graph.capture_begin(pool=pool, capture_error_mode="thread_local")
                 try:
                     part()
                 finally:

@@ -39,11 +39,16 @@ class FrameStore:
         self.num_times, self.num_views = len(self.paths), len(self.paths[0])
         self.width, self.height = width, height
         self._alpha_floor = alpha_floor
-        count = sum(path is not None for row in self.paths for path in row)
-        self._capacity = min(count, cache_bytes // (4 * width * height))
+        self._count = sum(path is not None for row in self.paths for path in row)
+        self._capacity = min(self._count, cache_bytes // (4 * width * height))
         self._cache = large_array((self._capacity, height, width, 4), np.uint8)
         self._places: OrderedDict[Path, int] = OrderedDict()  # in the cache, the least recently used first
         self._lock = Lock()
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all images are in the cache."""
+        return len(self._places) == self._count
 
     def read(self, time: int, view: int) -> UInt8[np.ndarray, "H W 4"]:
         """One image: 8-bit RGBA, colors premultiplied by alpha; the array is read-only.

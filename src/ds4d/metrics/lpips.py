@@ -100,6 +100,11 @@ class Lpips(nn.Module):
         self.eval().requires_grad_(False)
 
     @staticmethod
+    def is_available() -> bool:
+        """Whether `ds4d weights` finds the weights of the network and of its heads."""
+        return all(find_model(MODELS[name]) for name in (NETWORK.weights, NETWORK.heads))
+
+    @staticmethod
     def if_available() -> "Lpips | None":
         """LPIPS with the weights that `ds4d weights` lists; None if those of the network or of its heads are missing.
 

@@ -23,10 +23,12 @@ class ViewGenerator(Protocol):
     Attributes:
         Config: dataclass of its settings, which has a default for every field.
         uses_matting_model: whether the class takes the file of a matting model as a third argument.
+        uses_tracks: whether the views depend on the tracks of the video.
     """
 
     Config: ClassVar[type]
     uses_matting_model: ClassVar[bool]
+    uses_tracks: ClassVar[bool]
 
     @staticmethod
     def is_usable(config: Any, device: torch.device) -> tuple[bool, str]:

@@ -26,25 +26,34 @@ def generate_once(generator: ViewGenerator, video: Video, *, seed: int) -> Gener
     return generated
 
 
-def find_views(generator: ViewGenerator, video: Video, *, seed: int) -> GeneratedViews | None:
-    """The views of a video from the cache; None if they are not there."""
-    tensors = read_cached("views", _key(generator, video, seed))
+def find_views(
+    generator: ViewGenerator, video: Video, *, seed: int, is_tracked: bool | None = None
+) -> GeneratedViews | None:
+    """The views of a video from the cache; None if they are not there.
+
+    Args:
+        generator: view generator.
+        video: input video.
+        seed: random seed of the generator.
+        is_tracked: whether the views were made from a video with tracks; by default as the video has them.
+    """
+    tensors = read_cached("views", _key(generator, video, seed, is_tracked))
     try:
         return None if tensors is None else _unpack(video, tensors)
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError):  # other tensors under the same name
         return None
 
 
-def _key(generator: ViewGenerator, video: Video, seed: int) -> str:
-    """Hash of everything that the views depend on."""
+def _key(generator: ViewGenerator, video: Video, seed: int, is_tracked: bool | None = None) -> str:
+    """Hash of everything that the views depend on. Tracks follow from the video, so that they count as one bit."""
     digest = hashlib.sha256(f"{generator.identity}, seed {seed}, fps {video.fps}".encode())
     digest.update(f"{video.num_times} x {video.frames.width} x {video.frames.height}".encode())
     if video.camera is not None:
         for tensor in (video.camera.viewmats, video.camera.Ks):
             digest.update(tensor.contiguous().numpy().tobytes())
         digest.update(f"{video.camera.width} x {video.camera.height}".encode())
-    if video.tracks is not None:
-        digest.update(video.tracks.contiguous().numpy().tobytes())
+    if generator.uses_tracks and (is_tracked if is_tracked is not None else video.tracks is not None):
+        digest.update(b"tracked")
     for time in range(video.num_times):
         digest.update(video.frames.read(time, 0).tobytes())
     return digest.hexdigest()

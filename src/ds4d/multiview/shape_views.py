@@ -82,8 +82,8 @@ def _render_all(
                 weights = large_tensor((video.num_times, *confidence.shape[1:]), confidence.dtype)
             weights[first : times.stop] = confidence
         release_pages()
-        if video.num_times // 2 in times:
-            index = video.num_times // 2 - first
+        if video.middle in times:
+            index = video.middle - first
             points = surface_points(pair.at_times(slice(index, index + 1)), camera.at_time(index))
     names = [view.name for view in RIGS["stag4d"][1:]]
     assert views is not None  # a video has a frame at least

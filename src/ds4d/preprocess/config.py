@@ -43,8 +43,9 @@ class VideoConfig:
             are generated then.
         stabilize: align the frames of a camera that is held by hand by the background around the object. Auto does so
             where there is a background that a matting model or masks leave out; on says so if it cannot be done, too.
-        follow: begin the fit with the motion that optical flow finds through the frames between the selected ones; auto
-            does so where the object moves far between these. Needs alpha or a plain background.
+        follow: begin the fit with the motion that optical flow finds through the frames between the selected ones, see
+            frames far from the middle one more often, and lift them with its relief; auto does so where the object
+            moves far between the selected frames. Needs alpha or a plain background.
     """
 
     start: float = 0.0

@@ -40,6 +40,7 @@ class ClipFrames:
     """
 
     num_views = 1
+    in_memory = True
 
     def __init__(self, images: Sequence[UInt8[np.ndarray, "H W 4"]]) -> None:
         self.num_times, (self.height, self.width) = len(images), images[0].shape[:2]
@@ -62,8 +63,6 @@ class LoadedVideo:
         weights: weights of the pixels in the fit, 0 where the object cannot be seen; None if they are all 1.
         alignment: similarity of each frame by which it was aligned (`Stabilization.matrices`); none if frames were left
             as they are.
-        tracks: where each pixel of the middle frame is in the others (`find_tracks`), if the object moves far between
-            them.
         cameras: camera of each frame, [T, 1], in the world of `--cameras`; None if that is not given.
     """
 
@@ -73,7 +72,6 @@ class LoadedVideo:
     findings: tuple[Finding, ...]
     weights: Float[Tensor, "T 1 h w"] | None = None
     alignment: tuple[Matrix, ...] = ()
-    tracks: Float[Tensor, "T s s 2"] | None = None
     cameras: Cameras | None = None
 
 
@@ -126,13 +124,12 @@ def load_video(path: str | Path, config: VideoConfig) -> LoadedVideo:
     for time, matte in enumerate(images):  # in place: there is one copy of the clip
         images[time] = crop.crop(matte)
     return LoadedVideo(
-        video=Video(ClipFrames(images), context.video.fps),
+        video=Video(ClipFrames(images), context.video.fps, tracks=tracks),
         crop=crop,
         seconds=context.seconds,
         findings=inspection.findings,
         weights=weights,
         alignment=stabilization.matrices,
-        tracks=tracks,
         cameras=inspection.cameras,
     )
 

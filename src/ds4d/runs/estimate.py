@@ -8,10 +8,9 @@ import torch
 
 from ds4d.config import GenerateConfig
 from ds4d.features import choose_extractor
-from ds4d.metrics.lpips import NETWORK
+from ds4d.metrics import Lpips
 from ds4d.multiview import choose_generator
 from ds4d.training import TrainingConfig, divide_frames
-from ds4d.weights import MODELS, find_model
 
 _GAUSSIANS, _SIDE, _CORES = 16_000, 256, 2  # of the preset cpu, and of the machine that it was measured on
 _LOAD_SECONDS = 60  # that the average number of busy processes of the machine looks back
@@ -43,9 +42,9 @@ _GPU = _Cost(view=0.02, image=0.00038, frame=0.003, program=2.2)  # preset fast,
 # Memory of a GPU, GB: what torch holds with networks of the real sizes, and CUDA beside it (docs/benchmarks.md).
 _CUDA_GB = 0.6
 _ZERO123PLUS_GB, _DINOV2_GB = 7.3, 1.8
-_SDS_GB, _FIT_GB = 16.7, 5.0  # a tenth more than was measured, as the Gaussians had not grown to their full number
-_LPIPS_GB = 9.8  # of seven images at a time, 512 pixels: what a fit with SDS and LPIPS held, less the networks of SDS
-_LPIPS_MODELS = (NETWORK.weights, NETWORK.heads)
+# A tenth more than was measured, as the Gaussians had not grown to their full number. LPIPS of seven images at a time,
+# 512 pixels: what a fit with SDS held, less the networks of SDS.
+_SDS_GB, _LPIPS_GB, _FIT_GB = 16.7, 10.8, 5.0
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ def _gpu_memory(config: GenerateConfig, device: torch.device) -> dict[str, float
     """Memory of a GPU, GB, by what needs it; `auto` stands for networks whose weights are found."""
     if config.guidance.weight:
         needed = {"the fit with SDS": _SDS_GB}
-    elif config.training.losses.lpips.weight and all(find_model(MODELS[name]) for name in _LPIPS_MODELS):
+    elif config.training.losses.lpips.weight and Lpips.is_available():
         needed = {"the fit with LPIPS": _LPIPS_GB}
     else:
         needed = {"the fit": _FIT_GB}
@@ -132,7 +131,9 @@ def _gpu_memory(config: GenerateConfig, device: torch.device) -> dict[str, float
 _GPU_FIXES = {
     "the fit": "--training.times-per-step 1",
     "the fit with LPIPS": "--training.times-per-step 1 --training.static-views 2",
-    "the fit with SDS": "--training.times-per-step 1 --training.static-views 2 --guidance.images 1",
+    "the fit with SDS": (
+        "--training.times-per-step 1 --training.static-views 2 --guidance.images 1, or --guidance.weight 0"
+    ),
     "Zero123++": "--zero123plus.offload, with --zero123plus.batch-size 1 if that is not enough",
     "DINOv2": "--features.dinov2.batch-size 1",
 }

@@ -1,8 +1,10 @@
 """A fitted scene that is evaluated at one time after another, as players do."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from threading import Lock
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -22,16 +24,19 @@ class LiveScene:
     once, and everything on the CPU, are evaluated by the scene itself.
 
     Args:
-        scene: the scene; where one of its parameters or buffers is replaced, the graph is recorded again.
+        scene: the scene; where the memory of its parameters or buffers is another one, the graph is recorded again.
         record: makes replays of functions; by default CUDA graphs for a scene on a GPU, else there are none.
     """
 
     def __init__(self, scene: DynamicGaussians, record: Callable[[Sequence[Part]], list[Part]] | None = None) -> None:
         self._scene = scene
-        self._record = record or (record_graphs if scene.device.type == "cuda" else None)
-        self._read: list[Tensor] = []
+        self._record = record
+        self._key: list[tuple[int, torch.Size, torch.device]] = []
         self._replay: Part | None = None
-        self._lock = Lock()  # of the tensors that a replay reads and writes
+        self._lock = Lock()  # of the tensors that a replay reads and writes; callers share one stream
+
+    def __reduce__(self) -> tuple[type["LiveScene"], tuple[Any, ...]]:
+        return LiveScene, (self._scene, self._record)  # a copy records its own graph
 
     @property
     def timeline(self) -> Timeline:
@@ -55,15 +60,17 @@ class LiveScene:
     @torch.no_grad()
     def at(self, times: Float[Tensor, " T"]) -> Gaussians:
         """See `Scene`; without gradients."""
-        if self._record is None or len(times) != 1:
+        record = self._record or (record_graphs if self.device.type == "cuda" else None)
+        if record is None or len(times) != 1:
             return self._scene.at(times)
         with self._lock:
-            return self._replayed(times, self._record)
+            return self._replayed(times, record)
 
     def _replayed(self, times: Float[Tensor, " 1"], record: Callable[[Sequence[Part]], list[Part]]) -> Gaussians:
-        read = [*self._scene.parameters(), *self._scene.buffers()]
-        if len(read) != len(self._read) or any(one is not other for one, other in zip(read, self._read, strict=True)):
-            self._read, self._replay = read, None
+        tensors = itertools.chain(self._scene.parameters(), self._scene.buffers())
+        key = [(tensor.data_ptr(), tensor.shape, tensor.device) for tensor in tensors]
+        if key != self._key:
+            self._key, self._replay = key, None
             return self._scene.at(times)
         if self._replay is None:
             self._times = times.clone()

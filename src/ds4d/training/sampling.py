@@ -103,6 +103,8 @@ class Sampler:
     def _next_times(self, window: tuple[int, int], count: int) -> list[int]:
         first, last = window
         frames = [time for time in range(first, last + 1) if self._views_of[time]]
+        if self.weights is not None and count >= len(frames):
+            return self._shuffled(frames)  # all of them: there is nothing to weigh
         inside = set(frames)
         self._times = [time for time in self._times if time in inside]
         chosen: list[int] = []
@@ -110,6 +112,8 @@ class Sampler:
             # An epoch may begin within a batch: times that the batch already holds wait for the next one.
             found = next((time for time in self._times if time not in chosen), None)
             if found is None:
+                if len(self._times) >= len(frames):  # repetitions of times that the batch holds, which would pile up
+                    self._times.clear()
                 self._times += self._shuffled(self._epoch(frames))
                 continue
             chosen.append(found)

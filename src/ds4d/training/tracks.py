@@ -12,7 +12,8 @@ from ds4d.types import MultiViewVideo
 
 _STEPS, _TIMES = 400, 4
 _PLANES, _MLP = 2e-2, 2e-3  # learning rates
-_MORE_OFTEN = 2.0  # than the middle frame the farthest is sampled
+_MORE_OFTEN = 2.0  # than the middle frame one is sampled that is far from it
+_FAR = 0.1  # of the side of the image, in the mean over its pixels
 
 
 def begin_with_tracks(
@@ -50,7 +51,7 @@ def weights_of_frames(tracks: Float[Tensor, "T h w 3"]) -> Float[Tensor, " T"]:
     learned from their own images alone.
     """
     far = (tracks[..., :2] - tracks[len(tracks) // 2, ..., :2]).norm(dim=-1).flatten(1).mean(1)
-    return 1 + _MORE_OFTEN * far / far.max().clamp_min(1e-6)
+    return 1 + _MORE_OFTEN * (far / _FAR).clamp(max=1)
 
 
 def tracked_shifts(

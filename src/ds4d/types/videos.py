@@ -1,6 +1,5 @@
 """Videos of one or several views, and their images."""
 
-import time
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -13,12 +12,13 @@ from ds4d.core import map_on_threads
 from ds4d.types.cameras import Cameras
 from ds4d.types.checks import check_shape
 
-_WORTH_A_THREAD = 1e-3  # seconds
-
 
 @runtime_checkable
 class Frames(Protocol):
-    """Random access to the RGBA images of a multi-view video, read on demand, also by several threads at once."""
+    """Random access to the RGBA images of a multi-view video, read on demand, also by several threads at once.
+
+    Those of which reading has become copying say so by an attribute `in_memory`.
+    """
 
     num_times: int
     num_views: int
@@ -36,6 +36,8 @@ class ArrayFrames:
     Args:
         images: 8-bit RGBA, colors premultiplied by alpha.
     """
+
+    in_memory = True
 
     def __init__(self, images: UInt8[np.ndarray, "T V H W 4"]) -> None:
         self.num_times, self.num_views, self.height, self.width = images.shape[:4]
@@ -58,6 +60,11 @@ class FramesPart:
         self.num_times, self.num_views = len(chosen), frames.num_views
         self.width, self.height = frames.width, frames.height
         self._frames, self._chosen = frames, chosen
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether those of all times are."""
+        return getattr(self._frames, "in_memory", False)
 
     def read(self, time: int, view: int) -> UInt8[np.ndarray, "H W 4"]:
         """One image: 8-bit RGBA, colors premultiplied by alpha."""
@@ -133,6 +140,8 @@ class MultiViewVideo:
                 raise ValueError(f"MultiViewVideo: {name} must have leading shape {list(want)}, got {list(got)}.")
         if T == 0 or V == 0:
             raise ValueError(f"MultiViewVideo: frames must have at least one time and one view, got T = {T}, V = {V}.")
+        if self.tracks is not None:
+            check_shape("MultiViewVideo", "tracks", self.tracks, (T, None, None, 3))
         in_range = ((self.times >= 0) & (self.times <= 1)).all()
         if not (in_range and (self.times.diff() > 0).all()):
             raise ValueError("MultiViewVideo: times must increase within [0, 1]. Divide seconds by the duration.")
@@ -181,12 +190,9 @@ class MultiViewVideo:
     def gather(self, times: Int[Tensor, " B"], views: Int[Tensor, " B"]) -> FrameBatch:
         """Images of B (time, view) pairs, on the CPU."""
         pairs = list(zip(times.tolist(), views.tolist(), strict=True))
-        began = time.perf_counter()
-        images = [self.frames.read(*pair) for pair in pairs[:1]]
         # Images that are in memory are copied in less time than threads take to start.
-        is_quick = time.perf_counter() - began < _WORTH_A_THREAD
-        images += (map if is_quick else map_on_threads)(lambda pair: self.frames.read(*pair), pairs[1:])
-        stack = np.stack(images)
+        some = map if getattr(self.frames, "in_memory", False) else map_on_threads
+        stack = np.stack(list(some(lambda pair: self.frames.read(*pair), pairs)))
         rgba = torch.from_numpy(stack).permute(0, 3, 1, 2).float() / 255
         return FrameBatch(rgba[:, :3], rgba[:, 3:])
 
@@ -222,11 +228,18 @@ class Video:
                 f"Video: camera must be one view without a time axis, got leading axes "
                 f"{list(self.camera.viewmats.shape[:-2])}."
             )
+        if self.tracks is not None:
+            check_shape("Video", "tracks", self.tracks, (self.num_times, None, None, 2))
 
     @property
     def num_times(self) -> int:
         """Number of times T."""
         return self.frames.num_times
+
+    @property
+    def middle(self) -> int:
+        """Index of the middle frame, T // 2."""
+        return self.num_times // 2
 
 
 @dataclass(frozen=True)

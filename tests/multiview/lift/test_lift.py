@@ -15,7 +15,7 @@ from ds4d.multiview.base import stag4d_cameras
 from ds4d.multiview.depth_pairs import DepthPair, surface_gaussians
 from ds4d.multiview.inflate.thickness import union_of_balls
 from ds4d.multiview.lift import Lift, LiftConfig, lift
-from ds4d.multiview.lift.carried import Tracked, carried
+from ds4d.multiview.lift.carried import MiddleShape, carried
 from ds4d.multiview.lift.checkpoint import read_network, save_network
 from ds4d.multiview.lift.inputs import crops_around, inflated, network_inputs
 from ds4d.multiview.lift.network import LiftNetwork, NetworkConfig, predict
@@ -175,44 +175,75 @@ def test_depths_of_what_is_at_rest_do_not_flicker() -> None:
     assert torch.equal(steady.inside, shifted["inside"])
 
 
+CROP = 4  # pixels that crops are moved by in the frame
+
+
 def moving_square(relief: torch.Tensor, shifts: list[int], camera: Cameras) -> tuple[DepthPair, Cameras]:
-    """A striped square with a relief, a number of pixels to the right in every frame."""
-    inside = torch.zeros(len(shifts), 64, 64, dtype=torch.bool)
-    colors, front = torch.zeros(len(shifts), 3, 64, 64), torch.full((len(shifts), 64, 64), 2.0)
+    """A striped square with a relief and a plain back, some pixels to the right in every frame, in moved crops."""
+    count = len(shifts)
+    inside = torch.zeros(count, 64, 64, dtype=torch.bool)
+    colors, front = torch.zeros(count, 3, 64, 64), torch.full((count, 64, 64), 2.0)
     for t, shift in enumerate(shifts):
-        columns = slice(8 + shift, 40 + shift)
+        columns = slice(8 + shift - CROP, 40 + shift - CROP)
         inside[t, 12:44, columns] = True
         colors[t, :, 12:44, columns] = (torch.arange(32) // 8 % 2).float()
         front[t, 12:44, columns] += relief[t]
-    pair = DepthPair(front, front + 0.5, inside, colors, colors)
-    return pair, Cameras(camera.viewmats.repeat(len(shifts), 1, 1, 1), camera.Ks.repeat(len(shifts), 1, 1, 1), 64, 64)
+    backs = torch.linspace(0.2, 0.8, count)[:, None, None, None].expand(-1, 3, 64, 64)
+    Ks = camera.Ks.repeat(count, 1, 1, 1)
+    Ks[..., 0, 2] -= CROP
+    return DepthPair(front, front + 0.5, inside, colors, backs), Cameras(
+        camera.viewmats.repeat(count, 1, 1, 1), Ks, 64, 64
+    )
 
 
-def test_a_relief_is_carried_along_the_tracks() -> None:
-    """Frames whose relief is noise get that of the middle frame, at their own depth; what was not tracked stays."""
-    camera = orbit_cameras([0.0], [0.0], fovy_deg=53.13, distance=2.0, width=64, height=64)
+@pytest.fixture
+def front_camera() -> Cameras:
+    return orbit_cameras([0.0], [0.0], fovy_deg=53.13, distance=2.0, width=64, height=64)
+
+
+def tracks_to(*shifts: float) -> torch.Tensor:
+    """Tracks of all pixels of a frame of 64 pixels, moved to the right by some pixels at each time."""
+    places = (torch.arange(64) + 0.5) / 64
+    still = torch.stack(torch.meshgrid(places, places, indexing="xy"), -1)
+    return torch.stack([still + torch.tensor([shift / 64, 0.0]) for shift in shifts])
+
+
+def test_a_relief_is_carried_along_the_tracks(front_camera: Cameras) -> None:
+    """A frame whose relief is noise gets that of the middle frame, at its own depth; other colors keep their own."""
     generator = torch.Generator().manual_seed(0)
     bump = 0.2 * torch.sin(torch.arange(32) / 6.0)[:, None].expand(32, 32)
-    relief = torch.stack((bump, bump + 0.3 + 0.05 * torch.randn(32, 32, generator=generator)))
-    pair, cameras = moving_square(relief, [0, 14], camera)
-    ys, xs = torch.meshgrid((torch.arange(64) + 0.5) / 64, (torch.arange(64) + 0.5) / 64, indexing="ij")
-    start = torch.stack((xs, ys), -1)
-    tracks = torch.stack((start, start + torch.tensor([14 / 64, 0.0])))
-    first = pair.at_times(slice(0, 1))
-    found = carried(pair, cameras, Tracked(first, cameras[:1], camera, start, tracks))
-    torch.testing.assert_close(found.front[0], pair.front[0])
-    inner = (1, slice(20, 36), slice(30, 46))
-    expected = 2.3 + bump[8:24, :16]
+    relief = torch.stack((bump + 0.3 + 0.05 * torch.randn(32, 32, generator=generator), bump))
+    pair, cameras = moving_square(relief, [14, 0], front_camera)
+    occluder = (0, slice(20, 30), slice(22, 32))
+    pair.front_colors[0, :, 20:30, 22:32] = torch.tensor([0.0, 0.5, 1.0])[:, None, None]
+    first = MiddleShape(pair.at_times(slice(1, 2)), cameras[1:], front_camera, tracks_to(14, 0))
+    found = carried(pair, cameras, first, range(2))
+    torch.testing.assert_close(found.front[1], pair.front[1])
+    inner = (0, slice(30, 42), slice(22, 40))
+    expected = 2.3 + bump[18:30, :18]
     before, after = (each.front[inner] - expected for each in (pair, found))
     assert after.square().mean() < 0.1 * before.square().mean()
-    assert torch.equal(found.inside, pair.inside) and torch.equal(
-        found.back >= found.front, torch.ones_like(pair.inside)
-    )
-    single = torch.where((start == start[20, 20]).all(-1, keepdim=True), start, 5.0)  # one pixel is left to be tracked
-    alone = carried(pair, cameras, Tracked(first, cameras[:1], camera, single, torch.stack((start, tracks[1]))))
-    assert alone.front.isfinite().all()
-    astray = Tracked(first, cameras[:1], camera, start, torch.stack((start, start + 5)))
-    torch.testing.assert_close(carried(pair, cameras, astray).front[1], pair.front[1])
+    torch.testing.assert_close(found.back_colors[0, :, 30:42, 22:40], torch.full((3, 12, 18), 0.8), atol=0.05, rtol=0)
+    torch.testing.assert_close(found.front[occluder], pair.front[occluder], atol=0.02, rtol=0)
+    assert torch.equal(found.inside, pair.inside) and bool((found.back >= found.front).all())
+
+
+@pytest.mark.parametrize("emptied", ["middle", "other", "both"])
+def test_frames_without_an_object_and_lost_tracks_change_nothing(front_camera: Cameras, emptied: str) -> None:
+    pair, cameras = moving_square(torch.zeros(2, 32, 32), [14, 0], front_camera)
+    for time, name in enumerate(("other", "middle")):
+        pair.inside[time] &= emptied not in (name, "both")
+    shape = MiddleShape(pair.at_times(slice(1, 2)), cameras[1:], front_camera, tracks_to(14, 0))
+    torch.testing.assert_close(carried(pair, cameras, shape, range(2)).front, pair.front)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_few_tracked_pixels_are_enough(front_camera: Cameras, kept: int) -> None:
+    pair, cameras = moving_square(torch.zeros(2, 32, 32), [14, 0], front_camera)
+    tracks = tracks_to(14, 0)
+    tracks[1].view(-1, 2)[torch.arange(64 * 64) % (64 * 20) >= kept] += 5  # outside of the middle frame
+    shape = MiddleShape(pair.at_times(slice(1, 2)), cameras[1:], front_camera, tracks)
+    torch.testing.assert_close(carried(pair, cameras, shape, range(2)).front, pair.front, atol=1e-3, rtol=0)
 
 
 def test_the_views_of_a_tracked_video_are_others(network: LiftNetwork, tmp_path: Path, video: Video) -> None:

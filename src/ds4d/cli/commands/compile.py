@@ -35,12 +35,12 @@ _CPU: dict[str, Any] = {
 _CPU_SAMPLE = SampleConfig(frames=2, size=32, supersampling=1)
 # A GPU's kernels are compiled for each size of image, and for each number of times in a step, which grows with the
 # frames that are sampled: by one on either side from step to step.
-_GPU_SAMPLE = SampleConfig(frames=24, size=256, supersampling=1)
-_GPU: dict[str, Any] = {
+GPU_SAMPLE = SampleConfig(frames=24, size=256, supersampling=1)
+GPU_OVERRIDES: dict[str, Any] = {
     **_OUTPUTS,
     "views.source": "inflate",
     "training.static_steps": 2,
-    "training.dynamic_steps": _GPU_SAMPLE.frames // 2,
+    "training.dynamic_steps": GPU_SAMPLE.frames // 2,
     "training.temporal_curriculum": 1.0,
 }
 
@@ -69,22 +69,22 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="ds4d-") as name:
         has_gpu = choose_device("auto").type == "cuda"
-        fit_once(Path(name), has_gpu=has_gpu)
+        fit_samples(Path(name), has_gpu=has_gpu)
     seconds = round(time.perf_counter() - began, 1)
     text = f"the kernels of the {'CPU and the GPU' if has_gpu else 'CPU'} are compiled ({seconds} s)"
     return Outcome(text, {"compile_seconds": seconds}, next=[ds4d_command("generate", "video.mp4", "-o", "run")])
 
 
-def fit_once(folder: Path, *, has_gpu: bool = False) -> None:
-    """Fits a small synthetic video with few steps and each of the rules, by the kernels that runs use.
+def fit_samples(folder: Path, *, has_gpu: bool = False) -> None:
+    """Takes a few steps of small fits that run every kernel.
 
     Args:
-        folder: where the video and the runs are written.
-        has_gpu: whether to fit it on the GPU, too, by its preset.
+        folder: where their samples and runs are written.
+        has_gpu: whether to fit on the GPU, too: a video and a folder of views, with images of the usual size.
     """
     fits = [_Fit("tiny", rule, "cpu", _CPU_SAMPLE, _VIDEO, _CPU) for rule in _RULES]
     if has_gpu:  # which `auto` is
-        fits += [_Fit("fast", "visible", "auto", _GPU_SAMPLE, source, _GPU) for source in (_VIDEO, _VIEWS)]
+        fits += [_Fit("fast", "visible", "auto", GPU_SAMPLE, source, GPU_OVERRIDES) for source in (_VIDEO, _VIEWS)]
     events = chain.from_iterable(fit.run(folder) for fit in fits)
     steps = (event for event in events if isinstance(event, StepDone))
     with _cache_in(folder / "cache"):  # views that are found in the user's cache would not be generated again

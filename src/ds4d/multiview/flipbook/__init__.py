@@ -78,6 +78,7 @@ class Flipbook:
 
     Config = FlipbookConfig
     uses_matting_model = False
+    uses_tracks = False
 
     @staticmethod
     def is_usable(config: FlipbookConfig, device: torch.device) -> tuple[bool, str]:

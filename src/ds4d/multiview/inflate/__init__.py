@@ -59,6 +59,7 @@ class Inflate:
 
     Config = InflateConfig
     uses_matting_model = False
+    uses_tracks = False
 
     @staticmethod
     def is_usable(config: InflateConfig, device: torch.device) -> tuple[bool, str]:

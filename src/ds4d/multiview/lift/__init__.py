@@ -17,7 +17,7 @@ from ds4d.core import map_on_threads, to_dict
 from ds4d.io import resize_premultiplied
 from ds4d.multiview.base import stag4d_cameras
 from ds4d.multiview.depth_pairs import DepthPair
-from ds4d.multiview.lift.carried import Tracked, carried
+from ds4d.multiview.lift.carried import MiddleShape, carried
 from ds4d.multiview.lift.checkpoint import read_network
 from ds4d.multiview.lift.inputs import Crops, crops_around, network_inputs
 from ds4d.multiview.lift.network import LiftNetwork, Prediction, predict
@@ -26,7 +26,7 @@ from ds4d.multiview.shape_views import render_shapes
 from ds4d.types import Cameras, GeneratedViews, Video
 from ds4d.weights import MODELS, find_model, require_model, weights_file
 
-_VERSION = 4  # changes when the same network and settings give other views or depths
+_VERSION = 3  # changes when the same network and settings give other views or depths
 _HEIGHT = 512  # pixels, at most, of the frames that are cropped
 _MODEL = MODELS["lift"]
 _TYPICAL_ERROR = 0.03  # of a depth, in units of the crop's side: halves the confidence
@@ -60,6 +60,7 @@ class Lift:
 
     Config = LiftConfig
     uses_matting_model = False
+    uses_tracks = True
 
     @staticmethod
     def is_usable(config: LiftConfig, device: torch.device) -> tuple[bool, str]:
@@ -84,19 +85,17 @@ class Lift:
     def generate(self, video: Video, *, seed: int) -> GeneratedViews:
         """See `ViewGenerator`; nothing here is random."""
         cameras = stag4d_cameras(video)
-        follow = None if video.tracks is None else self._middle_of(video, video.tracks, cameras)
+        middle = None if video.tracks is None else self._middle_shape(video, video.tracks, cameras)
 
         def shape(times: range) -> tuple[DepthPair, Cameras]:
             pair, crop_cameras = self.lift_frames(video, times, cameras)
-            return pair if follow is None else carried(pair, crop_cameras, follow.at_times(times)), crop_cameras
+            return pair if middle is None else carried(pair, crop_cameras, middle, times), crop_cameras
 
         return render_shapes(video, cameras, shape, self.device, work="lifting the frames")
 
-    def _middle_of(self, video: Video, tracks: Float[Tensor, "T s s 2"], cameras: Cameras) -> Tracked:
-        """The shape of the middle frame, and where its pixels are in all others."""
-        middle = video.num_times // 2
-        pair, crop_cameras = self.lift_frames(video, range(middle, middle + 1), cameras)
-        return Tracked(pair, crop_cameras, cameras[:1], tracks[middle], tracks)
+    def _middle_shape(self, video: Video, tracks: Float[Tensor, "T h w 2"], cameras: Cameras) -> MiddleShape:
+        pair, crop_cameras = self.lift_frames(video, range(video.middle, video.middle + 1), cameras)
+        return MiddleShape(pair, crop_cameras, cameras[:1], tracks)
 
     def lift_frames(self, video: Video, times: range, cameras: Cameras) -> tuple[DepthPair, Cameras]:
         """The shapes of some consecutive frames, and the camera of their crops, which moves.

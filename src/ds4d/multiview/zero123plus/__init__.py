@@ -96,6 +96,7 @@ class Zero123Plus:
 
     Config = Zero123PlusConfig
     uses_matting_model = True
+    uses_tracks = False
 
     @staticmethod
     def is_usable(config: Zero123PlusConfig, device: torch.device) -> tuple[bool, str]:
