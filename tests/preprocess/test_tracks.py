@@ -8,8 +8,11 @@ import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from ds4d.core import with_overrides
 from ds4d.io import write_png
+from ds4d.pipeline import read_input
 from ds4d.preprocess import LoadedVideo, VideoConfig, load_video, tracks
+from ds4d.presets import PRESETS
 
 WIDTH, HEIGHT, RADIUS, COUNT, STEP = 256, 96, 26, 36, 5
 CONFIG = VideoConfig(size=64, frames=8)
@@ -148,3 +151,21 @@ def test_depth_is_constant_where_it_is_unknown() -> None:
     depths[1] = 0.0
     assert (tracks.with_depths(followed, None)[..., 2] == 1).all()
     assert (tracks.with_depths(followed, depths)[1, ..., 2] == 1).all()
+
+
+def test_views_of_a_followed_clip_are_found_without_flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DS4D_CACHE", str(tmp_path / "cache"))
+    clip, cpu = write_clip(tmp_path / "clip"), torch.device("cpu")
+    config = with_overrides(
+        PRESETS["tiny"](), {"views.source": "lift", "views.size": 48, "video.frames": CONFIG.frames}
+    )
+    made = read_input(clip, config, cpu).video
+    assert made.tracks is not None
+
+    def refuse(*args: object) -> None:
+        raise AssertionError("flow was computed")
+
+    monkeypatch.setattr("ds4d.preprocess.loading.find_tracks", refuse)
+    found = read_input(clip, config, cpu, make_views=False).video
+    assert found.num_views == made.num_views == 7 and found.tracks is None
+    np.testing.assert_array_equal(found.frames.read(0, 3), made.frames.read(0, 3))

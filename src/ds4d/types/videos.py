@@ -122,7 +122,7 @@ class MultiViewVideo:
     duration: float = 1.0
     loops: bool = False
     up: str = "y"
-    tracks: Float[Tensor, "T h w 3"] | None = None
+    tracks: Float[Tensor, "T _ _ 3"] | None = None
 
     def __post_init__(self) -> None:
         if self.up not in ("y", "z"):
@@ -213,7 +213,7 @@ class Video:
     frames: Frames
     fps: float
     camera: Cameras | None = None
-    tracks: Float[Tensor, "T h w 2"] | None = None
+    tracks: Float[Tensor, "T _ _ 2"] | None = None
 
     def __post_init__(self) -> None:
         if self.frames.num_views != 1 or self.frames.num_times < 1:
