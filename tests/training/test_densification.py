@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ds4d.scene import Resampling
+from ds4d.scene import DynamicGaussians, Resampling, Timeline
 from ds4d.training import Densification, DensificationConfig, prune_outliers
-from ds4d.types import RawGaussians
+from ds4d.training.densification import isolated_gaussians
+from ds4d.types import Gaussians, RawGaussians, Similarity
 
 CPU = torch.device("cpu")
 
@@ -178,3 +179,42 @@ def test_fixed_gaussians_stay_whatever_they_are() -> None:
     assert resampling.sources.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 7, 6]
     pruned = prune_outliers(raw, torch.tensor([0.1, 0.1, 5.0, 0.1, 0.1, 0.1, 5.0, 0.1]), 4)
     assert pruned is not None and pruned.sources.tolist() == [0, 1, 2, 3, 4, 5, 7]
+
+
+class Wandering(DynamicGaussians):
+    """A row of Gaussians, of which the last is eight units away in some frames, and within the row in the others."""
+
+    def __init__(self, raw: RawGaussians, frames: tuple[bool, ...]) -> None:
+        times = tuple(number / (len(frames) - 1) for number in range(len(frames)))
+        world = Similarity(1.0, torch.eye(3), torch.zeros(3))
+        super().__init__(raw, None, Timeline(times, 1.0, False), world)
+        self.is_away = dict(zip(times, frames, strict=True))
+
+    def at(self, times: torch.Tensor) -> Gaussians:
+        found = super().at(times)
+        means = found.means.clone()
+        nearest = min(self.is_away, key=lambda time: abs(time - float(times)))
+        means[0, -1] = torch.tensor([4.0, 8.0 if self.is_away[nearest] else 0.1, 0.0])
+        return replace(found, means=means)
+
+
+@pytest.mark.parametrize(
+    ("away", "size", "found"),
+    [
+        ((True, True, False, False), 0.005, [20]),
+        ((True, False, False, False), 0.005, []),
+        ((True, True, True, True), 0.005, [20]),
+        ((True, True, True, True), 4.0, []),  # as long as it is far
+    ],
+)
+def test_gaussians_that_hang_in_the_air_in_most_frames_are_pruned(
+    away: tuple[bool, ...], size: float, found: list[int]
+) -> None:
+    raw = gaussians(21)
+    raw.log_scales[-1] = math.log(size)
+    raw.means[:, 0] *= 0.4
+    isolated = isolated_gaussians(Wandering(raw, away))
+    assert isolated.nonzero().flatten().tolist() == found
+    pruned = prune_outliers(raw, torch.zeros(21), 0, isolated)
+    assert (pruned is None) == (not found)
+    assert pruned is None or pruned.sources.tolist() == list(range(20))

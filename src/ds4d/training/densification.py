@@ -7,15 +7,19 @@ gradient grows, so no threshold has to be tuned to the loss, the image size or t
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ds4d.core import check_ranges, is_fused
 from ds4d.geometry import quats_to_matrices
-from ds4d.scene.parameters import Resampling
+from ds4d.scene import DynamicGaussians, Resampling
+from ds4d.shapes import nearest_neighbors
 from ds4d.training import densification_cuda
 from ds4d.types import RawGaussians
 
+_NEIGHBORS = 4
+_APART = 6.0  # times the median distance of Gaussians from their neighbors
+_APART_SCALES = 3.0  # times the Gaussian's largest standard deviation
 _MAX_DISTANCE = 0.75  # from the origin, normalized space: 1.5 times the radius of the object
 
 
@@ -170,7 +174,12 @@ class Densification:
 
 
 @torch.no_grad()
-def prune_outliers(raw: RawGaussians, max_distances: Float[Tensor, " N"], fixed: int = 0) -> Resampling | None:
+def prune_outliers(
+    raw: RawGaussians,
+    max_distances: Float[Tensor, " N"],
+    fixed: int = 0,
+    isolated: Bool[Tensor, " N"] | None = None,
+) -> Resampling | None:
     """Prunes Gaussians that leave the space around the object at some time; None if none does, or all do.
 
     Where a part moves too fast to be followed, a few Gaussians are thrown far away. The training views hardly see them,
@@ -180,13 +189,36 @@ def prune_outliers(raw: RawGaussians, max_distances: Float[Tensor, " N"], fixed:
         raw: canonical Gaussians.
         max_distances: largest distance of each Gaussian from the origin at any time, normalized space.
         fixed: number of Gaussians, the first ones, that stay.
+        isolated: others to be pruned (`isolated_gaussians`), if any.
     """
     outliers = max_distances > _MAX_DISTANCE  # NaN stays, and is found when the scene is saved
+    if isolated is not None:
+        outliers |= isolated
     outliers[:fixed] = False
     if not outliers.any() or outliers.all():
         return None
     rows = (~outliers).nonzero().squeeze(1)
     return Resampling(rows, torch.zeros_like(rows, dtype=torch.bool), raw.means[rows], raw.log_scales[rows])
+
+
+@torch.no_grad()
+def isolated_gaussians(scene: DynamicGaussians) -> Bool[Tensor, " N"]:
+    """Gaussians that are apart from all others in half of the frames or more, farther than they are long.
+
+    What is needed in a few frames far from the middle one may hang in the air in all others.
+
+    Args:
+        scene: the fitted scene.
+    """
+    times = torch.tensor(scene.timeline.times, device=scene.device)
+    count = torch.zeros(scene.num_gaussians, device=scene.device)
+    for time in times.split(1):
+        gaussians = scene.at(time)
+        means = gaussians.means[0]
+        distances = (means[nearest_neighbors(means, _NEIGHBORS)] - means[:, None]).norm(dim=-1).mean(1)
+        is_far = distances > _APART * distances.median()
+        count += is_far & (distances > _APART_SCALES * gaussians.scales[0].amax(-1))
+    return count >= len(times) / 2
 
 
 def _offsets(raw: RawGaussians, rows: Tensor, generator: torch.Generator) -> Tensor:

@@ -21,7 +21,7 @@ from ds4d.scene import DynamicGaussians, DynamicGuide, Resampling, has_root
 from ds4d.shapes import nearest_neighbors
 from ds4d.training.births import find_deaths, find_newborn
 from ds4d.training.cuda_graphs import EagerStep, Readback, Recordings, quick_collections
-from ds4d.training.densification import Densification, prune_outliers
+from ds4d.training.densification import Densification, isolated_gaussians, prune_outliers
 from ds4d.training.depth_refresh import DepthRefresh
 from ds4d.training.events import Event, GaussiansChanged, StepDone, TrainingDiverged
 from ds4d.training.images import TrainingImages
@@ -145,7 +145,8 @@ class Trainer:
         self.depths.update(torch.arange(self.video.num_times), self.step)
         if not self._has_trained_gaussians:
             return
-        pruned = prune_outliers(self.scene.canonical(), self.scene.max_distances(), self.num_fixed)
+        isolated = None if self.video.tracks is None else isolated_gaussians(self.scene)
+        pruned = prune_outliers(self.scene.canonical(), self.scene.max_distances(), self.num_fixed, isolated)
         if pruned is not None:
             yield self._resample(pruned)
 
