@@ -127,6 +127,7 @@ def paper() -> GenerateConfig:
             views_per_time=2,
             temporal_curriculum=0.0,
             low_resolution_fraction=0.0,
+            averaged_fraction=0.0,
             view_correction=None,
             losses=LossConfig(
                 l1=Term(),

@@ -279,6 +279,11 @@ FAULTS: dict[str, Callable[[dict, dict], object]] = {
     "moments of NaN": _tensor(ADAM, _with_value(torch.nan)),
     "squares below 0": _tensor("optimizer/means.0.exp_avg_sq", _with_value(-1.0)),
     "no squares": _tensor("optimizer/means.0.exp_avg_sq", None),
+    "averages of nothing": lambda tensors, record: tensors.update({"average/x": torch.zeros(1)}),
+    "averages of some": lambda tensors, record: (
+        tensors.update({"average/gaussians.means": tensors["scene/gaussians.means"]}),
+        record["values"].update({"average/count": 1}),
+    ),
     "moments of nothing": lambda tensors, record: tensors.update({"optimizer/x.0.exp_avg": torch.zeros(1)}),
 }
 

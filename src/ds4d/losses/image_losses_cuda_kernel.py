@@ -122,7 +122,7 @@ def score(
 
 
 @no_type_check
-@triton.jit
+@triton.jit(do_not_specialize_on_alignment=["views"])  # a row of a table
 def finish(
     sums, scores, views, values, factors, l1, mse, ssim, mask, images, per_pixel, per_place,
     L1_VIEWS: tl.constexpr, MSE_VIEWS: tl.constexpr, SSIM_VIEWS: tl.constexpr, MASK_VIEWS: tl.constexpr,

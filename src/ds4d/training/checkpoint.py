@@ -78,7 +78,8 @@ def load_checkpoint(trainer: Trainer, path: Path) -> None:
     values = _read_last(path)
     try:
         state = _unflatten(values)
-        state.setdefault("optimizer", {})  # which is empty before the first step, and so left no trace
+        for name in ("optimizer", "average"):  # which are empty at first, and so left no trace
+            state.setdefault(name, {})
         check_state(trainer, state)
         trainer.load_state_dict(state)
     except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:

@@ -9,6 +9,7 @@ from torch import Tensor
 from ds4d.io import is_finite, is_finite_number
 from ds4d.scene.lifetimes import finite_lifetimes
 from ds4d.scene.motion import ROOT, has_root
+from ds4d.training.averaging import COUNT
 from ds4d.training.trainer import Trainer
 
 _MAX_GAUSSIANS = 10**8
@@ -34,7 +35,7 @@ def check_state(trainer: Trainer, state: Mapping[str, Any]) -> None:
     count = len(state["scene"]["gaussians.means"])
     if not 1 <= count <= _MAX_GAUSSIANS:
         raise ValueError(f"there must be 1 to {_MAX_GAUSSIANS} Gaussians, got {count}")
-    for name in ("optimizer", "sampler"):
+    for name in ("optimizer", "average", "sampler"):
         expected.pop(name)
     _check_tree({name: part for name, part in state.items() if name in expected}, expected, count)
     if state.keys() != trainer.state_dict().keys():
@@ -42,6 +43,7 @@ def check_state(trainer: Trainer, state: Mapping[str, Any]) -> None:
     _check_numbers(trainer, state, count)
     _check_sampler(state["sampler"], *trainer.video.valid.shape)
     _check_optimizer(trainer, state["optimizer"], count)
+    _check_average(trainer, state["average"], state["scene"])
 
 
 def _expect_lifetimes(expected: dict[str, Any], found: Mapping[str, Any]) -> None:
@@ -117,6 +119,19 @@ def _check_optimizer(trainer: Trainer, state: Any, count: int) -> None:
             raise ValueError(f"optimizer/{name} must be 0 or above")
         if any(f"{owner}.{other}" not in state for other in _ADAM):
             raise ValueError(f"optimizer/{owner} must have {', '.join(_ADAM)}")
+
+
+def _check_average(trainer: Trainer, state: Any, scene: Mapping[str, Tensor]) -> None:
+    """The means of all parameters and their count, or nothing."""
+    names = {name for name, _ in trainer.scene.named_parameters() if name in scene}
+    if not state:
+        return
+    if state.keys() != {*names, COUNT}:
+        raise ValueError(f"average must hold {', '.join(sorted(names))} and {COUNT}, or nothing")
+    for name in sorted(names):
+        _check_tensor(f"average/{name}", state[name], scene[name].shape, scene[name])
+    if not _is_index(state[COUNT], trainer.config.total_steps + 1) or not state[COUNT]:
+        raise ValueError(f"average/{COUNT} must be in [1, {trainer.config.total_steps}], got {state[COUNT]!r}")
 
 
 def _is_index(value: Any, count: int) -> bool:

@@ -29,6 +29,8 @@ class TrainingConfig:
             the whole video, so that large motion is followed frame by frame; 0 samples all times from the start, as do
             videos whose motion was tracked.
         low_resolution_fraction: fraction of each stage that is trained at half the image size.
+        averaged_fraction: fraction of all steps, at the end, over which the parameters are averaged; their mean is the
+            result. 0 keeps those of the last step.
         losses: weights of the losses.
         lpips_stand_in: whether the loss `lpips` uses VGG16 with random weights and equal heads in place of LPIPS's
             network, for experiments without its weights; the result is not LPIPS.
@@ -50,6 +52,7 @@ class TrainingConfig:
     views_at_full_size: int | None = None
     temporal_curriculum: float = 0.4
     low_resolution_fraction: float = 0.5
+    averaged_fraction: float = 0.04
     losses: LossConfig = field(default_factory=LossConfig)
     lpips_stand_in: bool = False
     lpips_stand_in_channels: int = 64
@@ -63,7 +66,7 @@ class TrainingConfig:
         check_ranges(self, static_steps="[0, 10000000]", dynamic_steps="[0, 10000000]", static_views="[1, inf)")
         check_ranges(self, times_per_step="[1, inf)", views_per_time="[1, inf)", neighbors="[1, inf)")
         check_ranges(self, lpips_stand_in_channels="[1, 1024]")
-        check_ranges(self, temporal_curriculum="[0, 1]", low_resolution_fraction="[0, 1]")
+        check_ranges(self, temporal_curriculum="[0, 1]", low_resolution_fraction="[0, 1]", averaged_fraction="[0, 1]")
         check_ranges(self, image_cache_bytes="[0, inf)")
         if self.views_at_full_size is not None:
             check_ranges(self, views_at_full_size="[1, inf)")
@@ -72,6 +75,11 @@ class TrainingConfig:
     def total_steps(self) -> int:
         """Number of steps of both stages."""
         return self.static_steps + self.dynamic_steps
+
+    @property
+    def averaged_steps(self) -> int:
+        """Number of steps at the end whose parameters are averaged."""
+        return round(self.averaged_fraction * self.total_steps)
 
 
 class Schedule:

@@ -19,6 +19,7 @@ from ds4d.losses.view_loss import ViewLoss
 from ds4d.metrics import Lpips
 from ds4d.scene import DynamicGaussians, DynamicGuide, Resampling, has_root
 from ds4d.shapes import nearest_neighbors
+from ds4d.training.averaging import AverageOfLast
 from ds4d.training.births import find_deaths, find_newborn
 from ds4d.training.cuda_graphs import EagerStep, Readback, Recordings, quick_collections
 from ds4d.training.densification import Densification, isolated_gaussians, prune_outliers
@@ -97,6 +98,7 @@ class Trainer:
             density = replace(density, max_gaussians=self.num_fixed + self.new_gaussians)
         self.densification = Densification(density, scene.gaussians.num_gaussians, scene.device)
         self.optimizer = SceneOptimizer(scene, config.optimizer, self.view_correction, self.num_fixed)
+        self.average = AverageOfLast(scene)
         self.objective = Objective(config.losses, lpips.to(scene.device) if lpips else None, self.view_correction)
         self.functions = StepFunctions(scene, video, self.images, self.objective, self.view_correction, dynamics)
         self.functions.update_warps()
@@ -136,12 +138,15 @@ class Trainer:
                 change = self._resample(resampling)
             if self.num_fixed and self.step == self.schedule.births_step < total_steps:
                 change = self._revise_lifetimes() or change
+            if self.step > total_steps - self.config.averaged_steps:
+                self.average.add()
             self.seconds += time.perf_counter() - began
             num_gaussians = self.scene.gaussians.num_gaussians
             yield StepDone(self.step, total_steps, stage, loss, terms, num_gaussians, self.seconds)
             if change is not None:
                 yield change
         self.recordings.forget()  # its memory is needed no more
+        self.average.apply()
         self.depths.update(torch.arange(self.video.num_times), self.step)
         if not self._has_trained_gaussians:
             return
@@ -157,6 +162,7 @@ class Trainer:
             "seconds": self.seconds,
             "scene": self.scene.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state_dict(),
             "densification": self.densification.state_dict(),
             "sampler": self.sampler.state_dict(),
             "generator": self.generator.get_state(),
@@ -185,6 +191,7 @@ class Trainer:
         if self.view_correction is not None:
             self.view_correction.load_state_dict(state["view_correction"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.average.load_state_dict(state["average"])
         self.densification.load_state_dict(state["densification"])
         self.sampler.load_state_dict(state["sampler"])
         self.generator.set_state(state["generator"])
@@ -308,11 +315,13 @@ class Trainer:
             return
         self.scene.motion.root = None
         self.optimizer.drop("root")
+        self.average.forget()
         self.recordings.forget()
 
     def _resample(self, resampling: Resampling) -> GaussiansChanged:
         before = self.scene.gaussians.num_gaussians
         self.optimizer.resample(resampling)
+        self.average.forget()
         after = self.scene.gaussians.num_gaussians
         self.densification.reset(after, self.scene.device)
         self.functions.neighbors = self._find_neighbors()

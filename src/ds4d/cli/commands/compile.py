@@ -43,6 +43,8 @@ GPU_OVERRIDES: dict[str, Any] = {
     "training.dynamic_steps": GPU_SAMPLE.frames // 2,
     "training.temporal_curriculum": 1.0,
 }
+# True views, which are not corrected, are another case than those of a generator.
+_TRUE_VIEWS: dict[str, Any] = {**GPU_OVERRIDES, "training.view_correction": None}
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,10 @@ def fit_samples(folder: Path, *, has_gpu: bool = False) -> None:
     """
     fits = [_Fit("tiny", rule, "cpu", _CPU_SAMPLE, _VIDEO, _CPU) for rule in _RULES]
     if has_gpu:  # which `auto` is
-        fits += [_Fit("fast", "visible", "auto", GPU_SAMPLE, source, GPU_OVERRIDES) for source in (_VIDEO, _VIEWS)]
+        fits += [
+            _Fit("fast", "visible", "auto", GPU_SAMPLE, _VIDEO, GPU_OVERRIDES),
+            _Fit("fast", "visible", "auto", GPU_SAMPLE, _VIEWS, _TRUE_VIEWS),
+        ]
     events = chain.from_iterable(fit.run(folder) for fit in fits)
     steps = (event for event in events if isinstance(event, StepDone))
     with _cache_in(folder / "cache"):  # views that are found in the user's cache would not be generated again
