@@ -1,5 +1,7 @@
 """From a multi-view video and settings to a trainer before its first step."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -131,8 +133,9 @@ def make_trainer(
         motion = None
         if config.field is not None and video.num_times > 1:  # a single frame shows no motion
             fusion = config.fusion if cache is not None else None
+            field = replace(config.field, deform_opacity=config.field.deform_opacity or video.tracks is not None)
             root = RootRotation(video.times, video.middle) if _turns(video, config.field, is_whole) else None
-            motion = Motion(config.field, normalization.aabb, video.num_times, fusion=fusion, features=cache, root=root)
+            motion = Motion(field, normalization.aabb, video.num_times, fusion=fusion, features=cache, root=root)
             if video.tracks is not None:
                 begin_with_tracks(motion, initial.means, video, video.tracks)
         scene = DynamicGaussians(initial, motion, timeline, normalization.world, lifetimes)

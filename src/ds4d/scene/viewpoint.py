@@ -9,6 +9,7 @@ from ds4d.scene.base import Scene
 FOVY_DEG = 33.9  # full vertical field of view of the default camera
 _MARGIN = 1.1
 _QUANTILE = 0.998  # fraction of the Gaussians that must be visible: a few outliers must not make the object small
+_SEEN = 0.05  # opacity below which a Gaussian does not count, such as one that has faded
 
 
 def viewing_distance(scene: Scene) -> float:
@@ -19,5 +20,9 @@ def viewing_distance(scene: Scene) -> float:
     """
     times = torch.linspace(0, 1, min(8, len(scene.timeline.times)), device=scene.device)
     with torch.no_grad():
-        reach = scene.raw_at(times).means.norm(dim=-1).flatten().quantile(_QUANTILE)
+        raw = scene.raw_at(times)
+        distances, is_seen = raw.means.norm(dim=-1), raw.opacity_logits.sigmoid() >= _SEEN
+        if is_seen.any():
+            distances = distances[is_seen]
+        reach = distances.flatten().quantile(_QUANTILE)
     return _MARGIN * float(reach) / math.sin(0.5 * math.radians(FOVY_DEG))
