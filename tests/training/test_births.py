@@ -17,7 +17,7 @@ from ds4d.scene import DynamicGaussians, Motion, Timeline, endless_lifetimes
 from ds4d.scene.lifetimes import FOREVER
 from ds4d.shapes import gaussians_from_points, random_ball
 from ds4d.training import GaussiansChanged, Ranks, StepDone, Trainer, TrainingConfig, load_checkpoint, save_checkpoint
-from ds4d.training.births import Newborn, find_deaths, find_newborn
+from ds4d.training.births import Newborn, find_deaths, find_missing, find_newborn
 from ds4d.types import ArrayFrames, MultiViewVideo, RawGaussians, Similarity
 
 FRAMES, DURATION, SIZE = 24, 2.3, 32
@@ -107,6 +107,26 @@ def test_there_are_at_most_as_many_as_asked_for() -> None:
     assert found is not None and found.raw.num_gaussians == 7
 
 
+@pytest.mark.parametrize("shown", [range(14, FRAMES), range(8, 13)], ids=["to the end", "for a few frames"])
+def test_what_only_some_frames_show_gets_gaussians_of_its_own(shown: range) -> None:
+    found = find_missing(scene_of(BODY), video_of(shown), RENDERER, 1000, torch.Generator().manual_seed(0))
+    assert found is not None and found.lifetimes is None
+    assert 4 <= found.raw.num_gaussians <= BODY.num_gaussians / 3
+    assert (found.raw.means - PLACE).norm(dim=-1).mean() < 0.22
+    red, green, blue = (found.raw.sh[:, 0] * 0.2820948 + 0.5).mean(0).tolist()
+    assert red > green > blue
+
+
+@pytest.mark.parametrize("shown", [range(0), range(FRAMES)], ids=["all is shown", "all frames are alike"])
+def test_frames_that_are_no_worse_than_others_get_none(shown: range) -> None:
+    assert find_missing(scene_of(BODY), video_of(shown), RENDERER, 1000, torch.Generator().manual_seed(0)) is None
+
+
+def test_there_are_at_most_as_many_missing_as_asked_for() -> None:
+    found = find_missing(scene_of(BODY), video_of(range(8, 13)), RENDERER, 9, torch.Generator().manual_seed(0))
+    assert found is not None and found.raw.num_gaussians == 9
+
+
 def holding(birth: float, death: float) -> DynamicGaussians:
     """The body, and the ball during a time, seconds."""
     names, count = RawGaussians.__dataclass_fields__, APPEARS.num_gaussians
@@ -182,6 +202,38 @@ def test_where_nothing_is_born_training_is_as_without_births(config: TrainingCon
         states.append(trainer.scene.state_dict())
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(values, states[1][name]) for name, values in states[0].items())
+
+
+def tracked(video: MultiViewVideo) -> MultiViewVideo:
+    """The same video of an object whose motion was tracked: it stays where it is."""
+    rows = (torch.arange(8) + 0.5) / 8
+    places = torch.stack(torch.meshgrid(rows, rows, indexing="xy"), -1)
+    return replace(video, tracks=torch.cat((places, torch.ones(8, 8, 1)), -1).expand(FRAMES, -1, -1, -1).contiguous())
+
+
+def test_a_whole_clip_that_was_tracked_gets_gaussians_for_frames_that_lack_them(
+    config: TrainingConfig, tmp_path: Path
+) -> None:
+    """After step 6 of 18; without tracks there are none. An interrupted fit goes on bit for bit."""
+    config = replace(config, densification=replace(config.densification, start=1.0))
+    video, count = video_of(range(8, 13)), BODY.num_gaussians
+
+    def trainer_for(video: MultiViewVideo) -> Trainer:
+        return Trainer(scene_of(BODY), video, RENDERER, config, 0)
+
+    plain, whole, first, second = map(trainer_for, (video, *[tracked(video)] * 3))
+    assert not any(isinstance(event, GaussiansChanged) for event in plain.run())
+    (change,) = [event for event in whole.run() if isinstance(event, GaussiansChanged)][:1]
+    assert change.step == 6 and change.before == count < change.after
+    assert whole.scene.gaussians.lifetimes is None
+    for _ in first.run():
+        if first.step == 9:
+            break
+    save_checkpoint(first, tmp_path / "state.safetensors")
+    load_checkpoint(second, tmp_path / "state.safetensors")
+    list(second.run())
+    theirs = whole.scene.state_dict()
+    assert all(torch.equal(values, theirs[name]) for name, values in second.scene.state_dict().items())
 
 
 @pytest.mark.parametrize("stop", [3, 6, 11])

@@ -9,8 +9,13 @@ up, they can only show by moving there and changing their colors. Once such a wi
    on those of the worst frame, where the motion brings them there.
 3. They live in the frames around it in which about as much is unexplained.
 4. In later windows they die in the frame from which on the images are no worse without them.
+
+A clip whose object moves far between frames is fitted as a whole. What is folded or hidden in its middle frame has few
+Gaussians there, which are torn apart where it is stretched: frames that are much worse than others get their own, which
+live at all times.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +40,9 @@ _LEAST = 0.02  # fraction of the points that must be unexplained
 _ALIKE = 0.4  # fraction of the unexplained of the worst frame that other frames of the lifetime have
 _EXCESS = 1.0  # and by how much more than in frames that are known, in units of these
 _SUDDEN = 0.15  # fraction of it that the frame before the lifetime, or the one after it, has at most
+_TORN = 1.5  # times the median of all frames is unexplained in those that get Gaussians of their own
+_LEAST_TORN = 0.07  # and at least this fraction of the points
+_SHARE = 1 / 3  # most Gaussians of a group of frames, in units of those that exist
 _NEEDED = 0.1  # fraction of what Gaussians improve in frames that are known; those that improve less are dead
 _PATH_STEPS = 4  # of the search for the canonical centers
 _DENSITY = 2.0  # Gaussians per area, in units of those that exist
@@ -47,15 +55,15 @@ class Newborn:
 
     Attributes:
         raw: canonical Gaussians.
-        lifetimes: birth and death of each, seconds.
+        lifetimes: birth and death of each, seconds; None if they live at all times.
     """
 
     raw: RawGaussians
-    lifetimes: Float[Tensor, "N 2"]
+    lifetimes: Float[Tensor, "N 2"] | None = None
 
     def to(self, device: torch.device) -> "Newborn":
         """The same on another device."""
-        return Newborn(self.raw.to(device), self.lifetimes.to(device))
+        return Newborn(self.raw.to(device), None if self.lifetimes is None else self.lifetimes.to(device))
 
     def make_room(self, others: RawGaussians) -> Resampling:
         """The change that gives a set of Gaussians as many more as these, with their centers and sizes, at its end."""
@@ -102,12 +110,8 @@ def find_newborn(
             counts[frame] = judge.count(frame)
         return counts[frame] - usual >= _ALIKE * excess
 
-    first = worst
-    while first > 0 and is_alike(first - 1):
-        first -= 1
-    final = worst
-    while final < last and is_alike(final + 1):
-        final += 1
+    around = _frames_around(worst, video.num_times, is_alike)
+    first, final = around[0], around[-1]
     outside = [counts[frame] - usual for frame in (first - 1, final + 1) if frame in counts]
     if final - first + 1 < len(known) or any(count > _SUDDEN * excess for count in outside):
         return None
@@ -117,6 +121,51 @@ def find_newborn(
     birth = -FOREVER if first == 0 else (seconds[first - 1] + seconds[first]) / 2
     death = FOREVER if final == last else (seconds[final] + seconds[final + 1]) / 2
     return None if raw is None else Newborn(raw, raw.means.new_tensor([birth, death]).repeat(raw.num_gaussians, 1))
+
+
+@torch.no_grad()
+def find_missing(
+    scene: DynamicGaussians, video: MultiViewVideo, renderer: Renderer, count: int, generator: torch.Generator
+) -> Newborn | None:
+    """Gaussians for frames that a scene shows much worse than others; None if there are no such frames.
+
+    Frames beside each other that are about as bad share those of the worst of them.
+
+    Args:
+        scene: scene with a motion that is learned as far as it can be without them.
+        video: multi-view video with cameras in normalized space.
+        renderer: renderer for the scene's device.
+        count: most Gaussians.
+        generator: random generator of the points.
+    """
+    judge = _Judge(scene, video, renderer, generator)
+    counts = {frame: judge.count(frame) for frame in range(video.num_times)}
+    least = max(_TORN * sorted(counts.values())[len(counts) // 2], _LEAST_TORN * _POINTS)
+    left, found = {frame for frame in counts if counts[frame] > least}, []
+    while left and count > 0:
+        worst = max(left, key=lambda frame: counts[frame])
+        enough = _ALIKE * counts[worst]
+        alike = {frame for frame in left if counts[frame] >= enough}
+        left -= set(_frames_around(worst, len(counts), alike.__contains__))
+        wanted = min(_DENSITY * counts[worst] / _POINTS, _SHARE) * scene.num_gaussians
+        raw = judge.gaussians(worst, min(count, round(wanted)))
+        if raw is not None:
+            found.append(raw)
+            count -= raw.num_gaussians
+    if not found:
+        return None
+    names = RawGaussians.__dataclass_fields__
+    return Newborn(RawGaussians(**{name: torch.cat([getattr(raw, name) for raw in found]) for name in names}))
+
+
+def _frames_around(frame: int, num_times: int, is_alike: Callable[[int], bool]) -> range:
+    """The frames from the first to the last that are alike without a gap around one of them."""
+    first = final = frame
+    while first > 0 and is_alike(first - 1):
+        first -= 1
+    while final < num_times - 1 and is_alike(final + 1):
+        final += 1
+    return range(first, final + 1)
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from ds4d.metrics import Lpips
 from ds4d.scene import DynamicGaussians, DynamicGuide, Resampling, has_root
 from ds4d.shapes import nearest_neighbors
 from ds4d.training.averaging import AverageOfLast
-from ds4d.training.births import find_deaths, find_newborn
+from ds4d.training.births import Newborn, find_deaths, find_missing, find_newborn
 from ds4d.training.cuda_graphs import EagerStep, Readback, Recordings, quick_collections
 from ds4d.training.densification import Densification, isolated_gaussians, prune_outliers
 from ds4d.training.depth_refresh import DepthRefresh
@@ -136,8 +136,8 @@ class Trainer:
                     self.scene.canonical(), self.generator, self.num_fixed, factors
                 )
                 change = self._resample(resampling)
-            if self.num_fixed and self.step == self.schedule.births_step < total_steps:
-                change = self._revise_lifetimes() or change
+            if self.step == self.schedule.births_step < total_steps:
+                change = self._add_gaussians() or change
             if self.step > total_steps - self.config.averaged_steps:
                 self.average.add()
             self.seconds += time.perf_counter() - began
@@ -291,6 +291,17 @@ class Trainer:
         """Switches gradients of the Gaussians on if some of them are trained."""
         self.scene.gaussians.requires_grad_(self._has_trained_gaussians)
 
+    def _add_gaussians(self) -> GaussiansChanged | None:
+        """Adds Gaussians where those that stay, or those of an object that moves far, do not suffice."""
+        if self.num_fixed:
+            return self._revise_lifetimes()
+        room = self.config.densification.max_gaussians - self.scene.num_gaussians
+        if self.video.tracks is None or self.scene.motion is None or room <= 0:
+            return None
+        generator = torch.Generator().manual_seed(self.step)
+        about = (self.scene, self.video, self.renderer, room, generator)
+        return self._add(self.ranks.from_first(find_missing(*about) if self.ranks.is_first else None))
+
     def _revise_lifetimes(self) -> GaussiansChanged | None:
         """Ends lives of Gaussians that are needed no more, and adds some where those that stay do not suffice."""
         found, about = None, (self.scene, self.video, self.renderer, self.schedule.known_frames)
@@ -301,7 +312,9 @@ class Trainer:
         if self.ranks.is_first and self.new_gaussians:
             # A generator of its own, so that training goes on as it would have where nothing is found.
             found = find_newborn(*about, self.new_gaussians, torch.Generator().manual_seed(self.step))
-        found = self.ranks.from_first(found)
+        return self._add(self.ranks.from_first(found))
+
+    def _add(self, found: Newborn | None) -> GaussiansChanged | None:
         if found is None:
             return None
         found = found.to(self.scene.device)
