@@ -107,10 +107,11 @@ def test_there_are_at_most_as_many_as_asked_for() -> None:
     assert found is not None and found.raw.num_gaussians == 7
 
 
-@pytest.mark.parametrize("shown", [range(14, FRAMES), range(8, 13)], ids=["to the end", "for a few frames"])
-def test_what_only_some_frames_show_gets_gaussians_of_its_own(shown: range) -> None:
+@pytest.mark.parametrize(("shown", "birth", "death"), [(range(14, FRAMES), 1.35, FOREVER), (range(8, 13), 0.75, 1.25)])
+def test_what_only_some_frames_show_gets_gaussians_of_its_own(shown: range, birth: float, death: float) -> None:
     found = find_missing(scene_of(BODY), video_of(shown), RENDERER, 1000, torch.Generator().manual_seed(0))
-    assert found is not None and found.lifetimes is None
+    assert found is not None
+    torch.testing.assert_close(found.lifetimes, torch.tensor([[birth, death]]).expand_as(found.lifetimes))
     assert 4 <= found.raw.num_gaussians <= BODY.num_gaussians / 3
     assert (found.raw.means - PLACE).norm(dim=-1).mean() < 0.22
     red, green, blue = (found.raw.sh[:, 0] * 0.2820948 + 0.5).mean(0).tolist()
@@ -225,7 +226,8 @@ def test_a_whole_clip_that_was_tracked_gets_gaussians_for_frames_that_lack_them(
     assert not any(isinstance(event, GaussiansChanged) for event in plain.run())
     (change,) = [event for event in whole.run() if isinstance(event, GaussiansChanged)][:1]
     assert change.step == 6 and change.before == count < change.after
-    assert whole.scene.gaussians.lifetimes is None
+    lifetimes = whole.scene.gaussians.lifetimes
+    assert lifetimes is not None and lifetimes[:, 0].unique().tolist() == [-FOREVER, pytest.approx(0.75)]
     for _ in first.run():
         if first.step == 9:
             break

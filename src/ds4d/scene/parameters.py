@@ -78,24 +78,17 @@ class GaussianParameters(nn.Module):
             if self.lifetimes is not None:
                 self.lifetimes = self.lifetimes[resampling.sources]
 
-    def replace_last(self, raw: RawGaussians, lifetimes: Float[Tensor, "N 2"] | None = None) -> None:
-        """Replaces the last Gaussians by others, whose lifetimes may differ from those of the rest.
-
-        Args:
-            raw: the others.
-            lifetimes: their births and deaths, seconds; None if they live at all times.
-        """
+    def replace_last(self, raw: RawGaussians, lifetimes: Float[Tensor, "N 2"]) -> None:
+        """Replaces the last Gaussians by others, whose lifetimes may differ from those of the rest."""
         first = self.num_gaussians - raw.num_gaussians
         values = {name: getattr(raw, name) for name in ("means", "quats", "log_scales", "opacity_logits")}
         values |= {"sh0": raw.sh[:, :1], "shN": raw.sh[:, 1:]}
-        if self.lifetimes is None and lifetimes is not None:
+        if self.lifetimes is None:
             self.lifetimes = endless_lifetimes(self.num_gaussians).to(self.means)
         with torch.no_grad():
             for name, rows in values.items():
                 getattr(self, name)[first:] = rows
-            if self.lifetimes is not None:
-                endless = endless_lifetimes(raw.num_gaussians)
-                self.lifetimes[first:] = finite_lifetimes(endless if lifetimes is None else lifetimes)
+            self.lifetimes[first:] = finite_lifetimes(lifetimes)
 
     def resize(self, count: int, with_lifetimes: bool = False) -> None:
         """Allocates a stored set of `count` Gaussians; values are zeros until a state is loaded."""

@@ -11,8 +11,7 @@ up, they can only show by moving there and changing their colors. Once such a wi
 4. In later windows they die in the frame from which on the images are no worse without them.
 
 A clip whose object moves far between frames is fitted as a whole. What is folded or hidden in its middle frame has few
-Gaussians there, which are torn apart where it is stretched: frames that are much worse than others get their own, which
-live at all times.
+Gaussians there, which are torn apart where it is stretched: frames that are much worse than others get their own.
 """
 
 from collections.abc import Callable
@@ -55,15 +54,15 @@ class Newborn:
 
     Attributes:
         raw: canonical Gaussians.
-        lifetimes: birth and death of each, seconds; None if they live at all times.
+        lifetimes: birth and death of each, seconds.
     """
 
     raw: RawGaussians
-    lifetimes: Float[Tensor, "N 2"] | None = None
+    lifetimes: Float[Tensor, "N 2"]
 
     def to(self, device: torch.device) -> "Newborn":
         """The same on another device."""
-        return Newborn(self.raw.to(device), None if self.lifetimes is None else self.lifetimes.to(device))
+        return Newborn(self.raw.to(device), self.lifetimes.to(device))
 
     def make_room(self, others: RawGaussians) -> Resampling:
         """The change that gives a set of Gaussians as many more as these, with their centers and sizes, at its end."""
@@ -117,10 +116,7 @@ def find_newborn(
         return None
     wanted = round(_DENSITY * scene.num_gaussians * counts[worst] / _POINTS)
     raw = judge.gaussians(worst, min(count, wanted))
-    seconds = (video.times.double() * video.duration).tolist()
-    birth = -FOREVER if first == 0 else (seconds[first - 1] + seconds[first]) / 2
-    death = FOREVER if final == last else (seconds[final] + seconds[final + 1]) / 2
-    return None if raw is None else Newborn(raw, raw.means.new_tensor([birth, death]).repeat(raw.num_gaussians, 1))
+    return None if raw is None else Newborn(raw, _lifetime(around, video).repeat(raw.num_gaussians, 1))
 
 
 @torch.no_grad()
@@ -129,7 +125,7 @@ def find_missing(
 ) -> Newborn | None:
     """Gaussians for frames that a scene shows much worse than others; None if there are no such frames.
 
-    Frames beside each other that are about as bad share those of the worst of them.
+    Frames beside each other that are about as bad share those of the worst of them, which live in these frames only.
 
     Args:
         scene: scene with a motion that is learned as far as it can be without them.
@@ -146,16 +142,18 @@ def find_missing(
         worst = max(left, key=lambda frame: counts[frame])
         enough = _ALIKE * counts[worst]
         alike = {frame for frame in left if counts[frame] >= enough}
-        left -= set(_frames_around(worst, len(counts), alike.__contains__))
+        around = _frames_around(worst, len(counts), alike.__contains__)
+        left -= set(around)
         wanted = min(_DENSITY * counts[worst] / _POINTS, _SHARE) * scene.num_gaussians
         raw = judge.gaussians(worst, min(count, round(wanted)))
         if raw is not None:
-            found.append(raw)
+            found.append((raw, _lifetime(around, video).repeat(raw.num_gaussians, 1)))
             count -= raw.num_gaussians
     if not found:
         return None
     names = RawGaussians.__dataclass_fields__
-    return Newborn(RawGaussians(**{name: torch.cat([getattr(raw, name) for raw in found]) for name in names}))
+    raw = RawGaussians(**{name: torch.cat([getattr(raw, name) for raw, _ in found]) for name in names})
+    return Newborn(raw, torch.cat([lifetimes for _, lifetimes in found]))
 
 
 def _frames_around(frame: int, num_times: int, is_alike: Callable[[int], bool]) -> range:
@@ -166,6 +164,14 @@ def _frames_around(frame: int, num_times: int, is_alike: Callable[[int], bool]) 
     while final < num_times - 1 and is_alike(final + 1):
         final += 1
     return range(first, final + 1)
+
+
+def _lifetime(frames: range, video: MultiViewVideo) -> Float[Tensor, "1 2"]:
+    """From halfway before the first of some frames to halfway after the last one, seconds."""
+    seconds, first, final = (video.times.double() * video.duration).tolist(), frames[0], frames[-1]
+    birth = -FOREVER if first == 0 else (seconds[first - 1] + seconds[first]) / 2
+    death = FOREVER if final == video.num_times - 1 else (seconds[final] + seconds[final + 1]) / 2
+    return torch.tensor([[birth, death]])
 
 
 @torch.no_grad()
