@@ -182,9 +182,9 @@ def test_fixed_gaussians_stay_whatever_they_are() -> None:
 
 
 class Wandering(DynamicGaussians):
-    """A row of Gaussians, of which the last is eight units away in some frames, and within the row in the others."""
+    """A row of Gaussians, of which the last is eight units away in some frames (None: and has faded), or in the row."""
 
-    def __init__(self, raw: RawGaussians, frames: tuple[bool, ...]) -> None:
+    def __init__(self, raw: RawGaussians, frames: tuple[bool | None, ...]) -> None:
         times = tuple(number / (len(frames) - 1) for number in range(len(frames)))
         world = Similarity(1.0, torch.eye(3), torch.zeros(3))
         super().__init__(raw, None, Timeline(times, 1.0, False), world)
@@ -194,8 +194,10 @@ class Wandering(DynamicGaussians):
         found = super().at(times)
         means = found.means.clone()
         nearest = min(self.is_away, key=lambda time: abs(time - float(times)))
-        means[0, -1] = torch.tensor([4.0, 8.0 if self.is_away[nearest] else 0.1, 0.0])
-        return replace(found, means=means)
+        is_away, opacities = self.is_away[nearest], found.opacities.clone()
+        means[0, -1] = torch.tensor([4.0, 0.1 if is_away is False else 8.0, 0.0])
+        opacities[0, -1] *= is_away is not None
+        return replace(found, means=means, opacities=opacities)
 
 
 @pytest.mark.parametrize(
@@ -205,10 +207,13 @@ class Wandering(DynamicGaussians):
         ((True, False, False, False), 0.005, []),
         ((True, True, True, True), 0.005, [20]),
         ((True, True, True, True), 4.0, []),  # as long as it is far
+        ((True, None, None, None, False), 0.005, [20]),
+        ((True, None, None, False, False), 0.005, []),
+        ((None, None, None, None), 0.005, []),
     ],
 )
 def test_gaussians_that_hang_in_the_air_in_most_frames_are_pruned(
-    away: tuple[bool, ...], size: float, found: list[int]
+    away: tuple[bool | None, ...], size: float, found: list[int]
 ) -> None:
     raw = gaussians(21)
     raw.log_scales[-1] = math.log(size)

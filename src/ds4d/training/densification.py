@@ -17,6 +17,7 @@ from ds4d.shapes import nearest_neighbors
 from ds4d.training import densification_cuda
 from ds4d.types import RawGaussians
 
+_SEEN = 0.05  # opacity below which a Gaussian is not seen
 _NEIGHBORS = 4
 _APART = 6.0  # times the median distance of Gaussians from their neighbors
 _APART_SCALES = 3.0  # times the Gaussian's largest standard deviation
@@ -203,22 +204,25 @@ def prune_outliers(
 
 @torch.no_grad()
 def isolated_gaussians(scene: DynamicGaussians) -> Bool[Tensor, " N"]:
-    """Gaussians that are apart from all others in half of the frames or more, farther than they are long.
+    """Gaussians that are apart from all others in half of the frames that show them, farther than they are long.
 
     What is needed in a few frames far from the middle one may hang in the air in all others.
 
     Args:
         scene: the fitted scene.
     """
-    times = torch.tensor(scene.timeline.times, device=scene.device)
-    count = torch.zeros(scene.num_gaussians, device=scene.device)
-    for time in times.split(1):
+    num_seen, num_apart = torch.zeros(2, scene.num_gaussians, device=scene.device)
+    for time in torch.tensor(scene.timeline.times, device=scene.device).split(1):
         gaussians = scene.at(time)
-        means = gaussians.means[0]
+        rows = (gaussians.opacities[0] >= _SEEN).nonzero().squeeze(1)
+        if len(rows) < 2:
+            continue
+        means = gaussians.means[0, rows]
         distances = (means[nearest_neighbors(means, _NEIGHBORS)] - means[:, None]).norm(dim=-1).mean(1)
         is_far = distances > _APART * distances.median()
-        count += is_far & (distances > _APART_SCALES * gaussians.scales[0].amax(-1))
-    return count >= len(times) / 2
+        num_seen[rows] += 1
+        num_apart[rows] += is_far & (distances > _APART_SCALES * gaussians.scales[0, rows].amax(-1))
+    return (num_seen > 0) & (num_apart >= num_seen / 2)
 
 
 def _offsets(raw: RawGaussians, rows: Tensor, generator: torch.Generator) -> Tensor:
