@@ -119,7 +119,9 @@ def paper() -> GenerateConfig:
         views=ViewsConfig(size=512),
         features=FeaturesConfig(kind="auto"),
         init=InitConfig(num_gaussians=10_000),
-        field=FieldConfig(hexplane=HexPlaneConfig(channels=32, resolution=64, multipliers=(1, 2, 4, 8))),
+        field=FieldConfig(
+            hexplane=HexPlaneConfig(channels=32, resolution=64, multipliers=(1, 2, 4, 8)), fade_tracked=False
+        ),
         training=TrainingConfig(
             static_steps=700,
             dynamic_steps=7300,
@@ -139,7 +141,9 @@ def paper() -> GenerateConfig:
                 time_smoothness=5.0 * _STAG4D_PLANES,
                 time_l1=0.05 * _STAG4D_PLANES,
             ),
-            densification=DensificationConfig(start=0.15, stop=0.75, max_gaussians=33_000, grow_fraction=0.025),
+            densification=DensificationConfig(
+                start=0.15, stop=0.75, max_gaussians=33_000, grow_fraction=0.025, add_for_frames=False
+            ),
             optimizer=OptimizerConfig(
                 means=LearningRate(2e-3, 0.01),
                 quats=LearningRate(2e-3),

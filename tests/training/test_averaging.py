@@ -8,7 +8,7 @@ import torch
 
 from ds4d.config import GenerateConfig
 from ds4d.pipeline import prepare
-from ds4d.training import Trainer
+from ds4d.training import StepDone, Trainer
 from ds4d.training.averaging import AverageOfLast
 from ds4d.training.checkpoint import load_checkpoint, save_checkpoint
 from ds4d.types import MultiViewVideo
@@ -72,10 +72,9 @@ def test_it_starts_anew_when_the_gaussians_change(quick_video: MultiViewVideo, q
     config = with_averages(quick_config, 1.0)
     density = replace(config.training.densification, every=4, start=0.0, stop=0.9)
     config = replace(config, training=replace(config.training, densification=density))
-    trainer, counts = prepare(quick_video, config, CPU), []
-    for _ in trainer.run():
-        counts.append((trainer.step, trainer.average.count))
-    assert dict(counts) | {10: 2} == {1: 1, 2: 2, 3: 3, 4: 1, 5: 2, 6: 3, 7: 4, 8: 1, 9: 2, 10: 2}
+    trainer = prepare(quick_video, config, CPU)
+    counts = [trainer.average.count for event in trainer.run() if isinstance(event, StepDone)]
+    assert counts == [1, 2, 3, 1, 2, 3, 4, 1, 2, 3]
 
 
 def test_a_checkpoint_between_averaged_steps_continues_bit_for_bit(

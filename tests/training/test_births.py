@@ -123,6 +123,27 @@ def test_frames_that_are_no_worse_than_others_get_none(shown: range) -> None:
     assert find_missing(scene_of(BODY), video_of(shown), RENDERER, 1000, torch.Generator().manual_seed(0)) is None
 
 
+def test_runs_of_frames_apart_get_gaussians_each() -> None:
+    video = replace(video_of(range(0)), frames=video_of([3, 4, 5, *range(18, 21)]).frames)
+    found = find_missing(scene_of(BODY), video, RENDERER, 1000, torch.Generator().manual_seed(0))
+    assert found is not None
+    torch.testing.assert_close(found.lifetimes.unique(dim=0), torch.tensor([[0.25, 0.55], [1.75, 2.05]]))
+    few = find_missing(scene_of(BODY), video, RENDERER, 30, torch.Generator().manual_seed(0))
+    assert few is not None and few.raw.num_gaussians == len(few.lifetimes) == 30
+
+
+def test_pixels_that_are_not_fitted_lack_nothing() -> None:
+    """Where the ball is, no image has a weight."""
+    video, weights = video_of(range(8, 13)), torch.ones(FRAMES, 5, 1, SIZE, SIZE)
+    shown = (
+        video.gather(torch.full((5,), 10), torch.arange(5)).images
+        - video.gather(torch.zeros(5, dtype=torch.long), torch.arange(5)).images
+    )
+    weights[8:13] = (shown.abs().amax(1, keepdim=True) < 0.01).float()
+    video = replace(video, pixel_weights=weights)
+    assert find_missing(scene_of(BODY), video, RENDERER, 1000, torch.Generator().manual_seed(0)) is None
+
+
 def test_there_are_at_most_as_many_missing_as_asked_for() -> None:
     found = find_missing(scene_of(BODY), video_of(range(8, 13)), RENDERER, 9, torch.Generator().manual_seed(0))
     assert found is not None and found.raw.num_gaussians == 9
@@ -215,7 +236,7 @@ def tracked(video: MultiViewVideo) -> MultiViewVideo:
 def test_a_whole_clip_that_was_tracked_gets_gaussians_for_frames_that_lack_them(
     config: TrainingConfig, tmp_path: Path
 ) -> None:
-    """After step 6 of 18; without tracks there are none. An interrupted fit goes on bit for bit."""
+    """After step 5 of 18; without tracks there are none. An interrupted fit goes on bit for bit."""
     config = replace(config, densification=replace(config.densification, start=1.0))
     video, count = video_of(range(8, 13)), BODY.num_gaussians
 
@@ -224,8 +245,8 @@ def test_a_whole_clip_that_was_tracked_gets_gaussians_for_frames_that_lack_them(
 
     plain, whole, first, second = map(trainer_for, (video, *[tracked(video)] * 3))
     assert not any(isinstance(event, GaussiansChanged) for event in plain.run())
-    (change,) = [event for event in whole.run() if isinstance(event, GaussiansChanged)][:1]
-    assert change.step == 6 and change.before == count < change.after
+    change, *_ = [event for event in whole.run() if isinstance(event, GaussiansChanged)]
+    assert change.step == 5 and change.before == count < change.after
     lifetimes = whole.scene.gaussians.lifetimes
     assert lifetimes is not None and lifetimes[:, 0].unique().tolist() == [-FOREVER, pytest.approx(0.75)]
     for _ in first.run():
@@ -236,6 +257,17 @@ def test_a_whole_clip_that_was_tracked_gets_gaussians_for_frames_that_lack_them(
     list(second.run())
     theirs = whole.scene.state_dict()
     assert all(torch.equal(values, theirs[name]) for name, values in second.scene.state_dict().items())
+
+
+def test_gaussians_for_frames_can_be_left_out_and_join_a_densification(config: TrainingConfig) -> None:
+    video, densities = tracked(video_of(range(8, 13))), []
+    for every, added in ((5, True), (5, False)):  # births and a densification come after step 5
+        density = replace(config.densification, every=every, start=0.0, stop=0.5, add_for_frames=added)
+        trainer = Trainer(scene_of(BODY), video, RENDERER, replace(config, densification=density), 0)
+        first, *_ = [event for event in trainer.run() if isinstance(event, GaussiansChanged)]
+        assert (first.step, first.before) == (5, BODY.num_gaussians)
+        densities.append(first.after)
+    assert densities[0] > densities[1] > BODY.num_gaussians
 
 
 @pytest.mark.parametrize("stop", [3, 6, 11])

@@ -279,6 +279,17 @@ FAULTS: dict[str, Callable[[dict, dict], object]] = {
     "moments of NaN": _tensor(ADAM, _with_value(torch.nan)),
     "squares below 0": _tensor("optimizer/means.0.exp_avg_sq", _with_value(-1.0)),
     "no squares": _tensor("optimizer/means.0.exp_avg_sq", None),
+    "averages as a number": _values(average=0),
+    "averages of NaN": lambda tensors, record: (
+        tensors.update(
+            {
+                f"average/{name.removeprefix('scene/')}": torch.full_like(tensor, torch.nan)
+                for name, tensor in tensors.items()
+                if name.startswith("scene/")
+            }
+        ),
+        record["values"].update({"average/count": 1}),
+    ),
     "averages of nothing": lambda tensors, record: tensors.update({"average/x": torch.zeros(1)}),
     "averages of some": lambda tensors, record: (
         tensors.update({"average/gaussians.means": tensors["scene/gaussians.means"]}),

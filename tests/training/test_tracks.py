@@ -65,6 +65,18 @@ def test_a_fit_begins_with_the_motion_of_its_tracks(quick_video: MultiViewVideo,
     assert seen == set(range(quick_video.num_times))
 
 
+@pytest.mark.parametrize(
+    ("fades", "is_tracked", "expected"), [(True, True, True), (False, True, False), (True, False, False)]
+)
+def test_opacities_change_where_motion_was_tracked(
+    quick_video: MultiViewVideo, quick_config: GenerateConfig, fades: bool, is_tracked: bool, expected: bool
+) -> None:
+    video = rising(quick_video, 0.2) if is_tracked else quick_video
+    config = replace(quick_config, field=replace(quick_config.field, fade_tracked=fades))
+    motion = prepare(video, config, torch.device("cpu")).scene.motion
+    assert motion is not None and ("opacity_logits" in motion.field.heads) == expected
+
+
 def test_without_tracks_nothing_moves_at_first(quick_video: MultiViewVideo, quick_config: GenerateConfig) -> None:
     trainer = prepare(quick_video, quick_config, CPU)
     assert trainer.scene.motion is not None

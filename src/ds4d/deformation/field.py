@@ -28,8 +28,9 @@ class FieldConfig:
         hexplane: size of the HexPlane.
         width: number of channels of the trunk and the heads.
         depth: number of layers of the trunk; the first maps the HexPlane features and the point features.
-        deform_opacity: let opacities change over time. Where the motion of the object was tracked they always do, so
-            that what is stretched or hidden far from the canonical frame can fade.
+        deform_opacity: let opacities change over time.
+        fade_tracked: let opacities change over time where the object's motion was tracked, so that what is stretched or
+            hidden far from the canonical frame can fade.
         deform_color: let colors change over time, for instance under light that does not move with the object.
         dynamic_gate: scale all changes by a learned function of the point's dynamic share (DSFD), so that what its
             features call still stays. Needs frame features.
@@ -41,6 +42,7 @@ class FieldConfig:
     width: int = 64
     depth: int = 1
     deform_opacity: bool = False
+    fade_tracked: bool = True
     deform_color: bool = False
     dynamic_gate: bool = False
     root_rotation: Literal["auto", "on", "off"] = "auto"

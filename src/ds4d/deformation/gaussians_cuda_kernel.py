@@ -8,14 +8,14 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
-# Parts of one tensor, which begin where the numbers of times and Gaussians say: aligned for some, for others not.
+# New with each densification are the number of Gaussians and where the parts of one tensor begin, aligned or not.
 _PARTS = ["quats_change", "scales_change", "opacity_change", "sh_change"]
 
 _SHORTEST = tl.constexpr(1e-12)  # length by which a quaternion is divided, as in `torch.nn.functional.normalize`
 
 
 @no_type_check
-@triton.jit(do_not_specialize=["count"], do_not_specialize_on_alignment=_PARTS)  # new with each densification
+@triton.jit(do_not_specialize=["count"], do_not_specialize_on_alignment=_PARTS)
 def activate(
     means, quats, log_scales, opacity_logits, sh,
     means_change, quats_change, scales_change, opacity_change, sh_change,
@@ -48,7 +48,7 @@ def activate(
 
 
 @no_type_check
-@triton.jit(do_not_specialize=["count"], do_not_specialize_on_alignment=_PARTS)
+@triton.jit(do_not_specialize=["count"], do_not_specialize_on_alignment=["quats_change"])
 def activate_backward(
     quats, quats_change, rotations, scales, opacities,
     by_moved, by_rotations, by_scales, by_opacities, by_colors,

@@ -82,7 +82,7 @@ def read_at_points(
 
 
 @no_type_check
-@triton.jit(do_not_specialize=["count", "g_t"], do_not_specialize_on_alignment=["by_points"])
+@triton.jit(do_not_specialize=["count", "g_t"], do_not_specialize_on_alignment=["by_points"])  # as above
 def accumulate_gradients(
     points, aabb, planes, lines, grads, by_planes, by_lines, by_points, count, channels, size,
     p_f, p_c, p_y, p_x, l_t, l_f, l_c, l_x, g_t, g_n,

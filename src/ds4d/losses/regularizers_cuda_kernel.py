@@ -86,7 +86,7 @@ def sum_changes(
 
 
 @no_type_check
-@triton.jit(do_not_specialize=["count"], do_not_specialize_on_alignment=["by_moved"])
+@triton.jit(do_not_specialize=["count"], do_not_specialize_on_alignment=["by_moved"])  # as above
 def sum_changes_backward(
     canonical, moved, neighbors, grad, by_canonical, by_moved, count, scale,
     TIMES: tl.constexpr, BLOCK: tl.constexpr, NEIGHBORS: tl.constexpr, PADDED: tl.constexpr,

@@ -133,7 +133,8 @@ def make_trainer(
         motion = None
         if config.field is not None and video.num_times > 1:  # a single frame shows no motion
             fusion = config.fusion if cache is not None else None
-            field = replace(config.field, deform_opacity=config.field.deform_opacity or video.tracks is not None)
+            fades = config.field.deform_opacity or (config.field.fade_tracked and video.tracks is not None)
+            field = replace(config.field, deform_opacity=fades)
             root = RootRotation(video.times, video.middle) if _turns(video, config.field, is_whole) else None
             motion = Motion(field, normalization.aabb, video.num_times, fusion=fusion, features=cache, root=root)
             if video.tracks is not None:

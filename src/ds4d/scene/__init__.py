@@ -30,6 +30,7 @@ from ds4d.scene.reading import check_scene_files as check_scene_files
 from ds4d.scene.reading import read_baked_scene as read_baked_scene
 from ds4d.scene.reading import read_scene as read_scene
 from ds4d.scene.viewpoint import FOVY_DEG as FOVY_DEG
+from ds4d.scene.viewpoint import SEEN_OPACITY as SEEN_OPACITY
 from ds4d.scene.viewpoint import viewing_distance as viewing_distance
 from ds4d.scene.windowed_gaussians import WindowedGaussians as WindowedGaussians
 from ds4d.scene.windowed_gaussians import WindowsRecord as WindowsRecord

@@ -7,9 +7,9 @@ import torch
 from ds4d.scene.base import Scene
 
 FOVY_DEG = 33.9  # full vertical field of view of the default camera
+SEEN_OPACITY = 0.05  # below which a Gaussian is not seen, such as one that has faded
 _MARGIN = 1.1
 _QUANTILE = 0.998  # fraction of the Gaussians that must be visible: a few outliers must not make the object small
-_SEEN = 0.05  # opacity below which a Gaussian does not count, such as one that has faded
 
 
 def viewing_distance(scene: Scene) -> float:
@@ -21,7 +21,7 @@ def viewing_distance(scene: Scene) -> float:
     times = torch.linspace(0, 1, min(8, len(scene.timeline.times)), device=scene.device)
     with torch.no_grad():
         raw = scene.raw_at(times)
-        distances, is_seen = raw.means.norm(dim=-1), raw.opacity_logits.sigmoid() >= _SEEN
+        distances, is_seen = raw.means.norm(dim=-1), raw.opacity_logits.sigmoid() >= SEEN_OPACITY
         if is_seen.any():
             distances = distances[is_seen]
         reach = distances.flatten().quantile(_QUANTILE)

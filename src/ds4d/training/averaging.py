@@ -1,5 +1,7 @@
 """Means of a scene's parameters over the last steps of its training, in which they still move about the best values.
 
+Depth images and the correction of generated views, which a finished scene only reads, stay those of training.
+
 Source: B. T. Polyak and A. B. Juditsky, Acceleration of stochastic approximation by averaging, 1992.
 """
 

@@ -39,9 +39,9 @@ _LEAST = 0.02  # fraction of the points that must be unexplained
 _ALIKE = 0.4  # fraction of the unexplained of the worst frame that other frames of the lifetime have
 _EXCESS = 1.0  # and by how much more than in frames that are known, in units of these
 _SUDDEN = 0.15  # fraction of it that the frame before the lifetime, or the one after it, has at most
-_TORN = 2.0  # times the median of all frames is unexplained in those that get Gaussians of their own
-_LEAST_TORN = 0.07  # and at least this fraction of the points
-_SHARE = 1 / 3  # most Gaussians of a group of frames, in units of those that exist
+_MUCH_WORSE = 2.0  # times the median of all frames is unexplained in those that get Gaussians of their own
+_LEAST_WORSE = 0.07  # and at least this fraction of the points
+_MOST_OF_A_RUN = 1 / 3  # Gaussians that a run of frames gets, in units of those that exist
 _NEEDED = 0.1  # fraction of what Gaussians improve in frames that are known; those that improve less are dead
 _PATH_STEPS = 4  # of the search for the canonical centers
 _DENSITY = 2.0  # Gaussians per area, in units of those that exist
@@ -116,7 +116,7 @@ def find_newborn(
         return None
     wanted = round(_DENSITY * scene.num_gaussians * counts[worst] / _POINTS)
     raw = judge.gaussians(worst, min(count, wanted))
-    return None if raw is None else Newborn(raw, _lifetime(around, video).repeat(raw.num_gaussians, 1))
+    return None if raw is None else Newborn(raw, _lifetimes(raw.num_gaussians, around, video))
 
 
 @torch.no_grad()
@@ -136,7 +136,7 @@ def find_missing(
     """
     judge = _Judge(scene, video, renderer, generator)
     counts = {frame: judge.count(frame) for frame in range(video.num_times)}
-    least = max(_TORN * sorted(counts.values())[len(counts) // 2], _LEAST_TORN * _POINTS)
+    least = max(_MUCH_WORSE * sorted(counts.values())[len(counts) // 2], _LEAST_WORSE * _POINTS)
     left, found = {frame for frame in counts if counts[frame] > least}, []
     while left and count > 0:
         worst = max(left, key=lambda frame: counts[frame])
@@ -144,10 +144,10 @@ def find_missing(
         alike = {frame for frame in left if counts[frame] >= enough}
         around = _frames_around(worst, len(counts), alike.__contains__)
         left -= set(around)
-        wanted = min(_DENSITY * counts[worst] / _POINTS, _SHARE) * scene.num_gaussians
+        wanted = min(_DENSITY * counts[worst] / _POINTS, _MOST_OF_A_RUN) * scene.num_gaussians
         raw = judge.gaussians(worst, min(count, round(wanted)))
         if raw is not None:
-            found.append((raw, _lifetime(around, video).repeat(raw.num_gaussians, 1)))
+            found.append((raw, _lifetimes(raw.num_gaussians, around, video)))
             count -= raw.num_gaussians
     if not found:
         return None
@@ -157,7 +157,7 @@ def find_missing(
 
 
 def _frames_around(frame: int, num_times: int, is_alike: Callable[[int], bool]) -> range:
-    """The frames from the first to the last that are alike without a gap around one of them."""
+    """The longest run of frames around one in which `is_alike` holds for all others."""
     first = final = frame
     while first > 0 and is_alike(first - 1):
         first -= 1
@@ -166,12 +166,12 @@ def _frames_around(frame: int, num_times: int, is_alike: Callable[[int], bool]) 
     return range(first, final + 1)
 
 
-def _lifetime(frames: range, video: MultiViewVideo) -> Float[Tensor, "1 2"]:
-    """From halfway before the first of some frames to halfway after the last one, seconds."""
+def _lifetimes(count: int, frames: range, video: MultiViewVideo) -> Float[Tensor, "N 2"]:
+    """Lifetimes from halfway before the first of some frames to halfway after the last one."""
     seconds, first, final = (video.times.double() * video.duration).tolist(), frames[0], frames[-1]
     birth = -FOREVER if first == 0 else (seconds[first - 1] + seconds[first]) / 2
     death = FOREVER if final == video.num_times - 1 else (seconds[final] + seconds[final + 1]) / 2
-    return torch.tensor([[birth, death]])
+    return torch.tensor([birth, death]).repeat(count, 1)
 
 
 @torch.no_grad()
@@ -283,10 +283,17 @@ class _Judge:
     ) -> Bool[Tensor, " N"]:
         error = self._render(frame, views) - torch.cat((images.images, images.alphas), 1)
         size = 2 * (error.shape[-2] // (2 * _BLUR)) + 1
-        error = F.avg_pool2d(error, size, stride=1, padding=size // 2, count_include_pad=False).abs()
+        seen = self._are_fitted(frame, views, error.shape[-2:])
+        error = F.avg_pool2d(error * seen, size, stride=1, padding=size // 2, count_include_pad=False).abs()
         error = torch.maximum(error[:, :3].mean(1, keepdim=True), error[:, 3:])
-        whole = torch.ones_like(error)
-        return self._averaged(frame, views, points, error.expand(-1, 3, -1, -1), whole)[:, 0] > _UNEXPLAINED
+        return self._averaged(frame, views, points, error.expand(-1, 3, -1, -1), seen)[:, 0] > _UNEXPLAINED
+
+    def _are_fitted(self, frame: int, views: Int[Tensor, " V"], size: tuple[int, ...]) -> Float[Tensor, "V 1 H W"]:
+        """1 where an image is fitted, and 0 where its pixels have no weight, such as those of what is in front."""
+        if self._video.pixel_weights is None:
+            return torch.ones(len(views), 1, *size)
+        weights = self._video.pixel_weights[frame, views].cpu()
+        return (F.interpolate(weights, size, mode="bilinear") > 0).float()
 
     def _render(
         self, frame: int, views: Int[Tensor, " V"], hidden: Bool[Tensor, " N"] | None = None

@@ -124,9 +124,9 @@ def _check_optimizer(trainer: Trainer, state: Any, count: int) -> None:
 def _check_average(trainer: Trainer, state: Any, scene: Mapping[str, Tensor]) -> None:
     """The means of all parameters and their count, or nothing."""
     names = {name for name, _ in trainer.scene.named_parameters() if name in scene}
-    if not state:
+    if state == {}:
         return
-    if state.keys() != {*names, COUNT}:
+    if not isinstance(state, Mapping) or state.keys() != {*names, COUNT}:
         raise ValueError(f"average must hold {', '.join(sorted(names))} and {COUNT}, or nothing")
     for name in sorted(names):
         _check_tensor(f"average/{name}", state[name], scene[name].shape, scene[name])

@@ -12,12 +12,11 @@ from torch import Tensor
 
 from ds4d.core import check_ranges, is_fused
 from ds4d.geometry import quats_to_matrices
-from ds4d.scene import DynamicGaussians, Resampling
+from ds4d.scene import SEEN_OPACITY, DynamicGaussians, Resampling
 from ds4d.shapes import nearest_neighbors
 from ds4d.training import densification_cuda
 from ds4d.types import RawGaussians
 
-_SEEN = 0.05  # opacity below which a Gaussian is not seen
 _NEIGHBORS = 4
 _APART = 6.0  # times the median distance of Gaussians from their neighbors
 _APART_SCALES = 3.0  # times the Gaussian's largest standard deviation
@@ -35,8 +34,10 @@ class DensificationConfig:
         grow_fraction: fraction of the Gaussians that are cloned or split at an event.
         max_gaussians: maximum number of Gaussians; cloning and splitting stop there.
         split_scale: scale above which a growing Gaussian is split in two; smaller ones are cloned.
-        prune_opacity: opacity below which Gaussians are pruned.
+        prune_opacity: canonical opacity below which Gaussians are pruned.
         prune_scale: scale above which Gaussians are pruned.
+        add_for_frames: where the motion of the object was tracked, add Gaussians for frames that are shown much worse
+            than the others, up to `max_gaussians`.
     """
 
     every: int = 100
@@ -47,6 +48,7 @@ class DensificationConfig:
     split_scale: float = 0.01
     prune_opacity: float = 0.01
     prune_scale: float = 0.1
+    add_for_frames: bool = True
 
     def __post_init__(self) -> None:
         check_ranges(self, every="[1, inf)", start="[0, 1]", stop="[0, 1]", grow_fraction="[0, 1]")
@@ -214,7 +216,7 @@ def isolated_gaussians(scene: DynamicGaussians) -> Bool[Tensor, " N"]:
     num_seen, num_apart = torch.zeros(2, scene.num_gaussians, device=scene.device)
     for time in torch.tensor(scene.timeline.times, device=scene.device).split(1):
         gaussians = scene.at(time)
-        rows = (gaussians.opacities[0] >= _SEEN).nonzero().squeeze(1)
+        rows = (gaussians.opacities[0] >= SEEN_OPACITY).nonzero().squeeze(1)
         if len(rows) < 2:
             continue
         means = gaussians.means[0, rows]

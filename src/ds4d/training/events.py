@@ -42,7 +42,7 @@ class StepDone:
 
 @dataclass(frozen=True)
 class GaussiansChanged:
-    """Gaussians were cloned, split or pruned after a step; after the last step, outliers were pruned.
+    """Gaussians were cloned, split, added or pruned after a step; after the last step, outliers were pruned.
 
     Attributes:
         step: step number, counted from 1 over both stages.

@@ -11,7 +11,7 @@ from ds4d.training.sampling import SampleBatch, Sampler
 from ds4d.types import MultiViewVideo
 
 _BIRTHS = 1 / 6  # of the steps on all frames
-_TRACKED_BIRTHS = 0.35  # of all steps, where the motion begins as it was tracked
+_TRACKED_BIRTHS = 0.26  # of the dynamic steps, where the motion begins as it was tracked
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,6 @@ class Schedule:
         self._is_dynamic = is_dynamic
         # Large motion is known from the start where it was tracked; frames that wait their turn would lose it.
         self._curriculum = 0.0 if video.tracks is not None else config.temporal_curriculum
-        self._is_continued = known_frame is not None
         self._origin = video.middle if known_frame is None else known_frame
         is_input = video.view_weights >= 1
         self._input_views = is_input.nonzero().squeeze(1).tolist() if not is_input.all() else []
@@ -112,8 +111,8 @@ class Schedule:
 
         All frames were seen for a while then, so that their motion is known as far as it can be.
         """
-        if self._video.tracks is not None and not self._is_continued:
-            return round(_TRACKED_BIRTHS * self._config.total_steps)
+        if self._video.tracks is not None:
+            return self._config.static_steps + round(_TRACKED_BIRTHS * self._config.dynamic_steps)
         followed = self._curriculum
         return round((followed + _BIRTHS * (1 - followed)) * self._config.total_steps)
 

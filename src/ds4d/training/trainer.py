@@ -137,7 +137,7 @@ class Trainer:
                 )
                 change = self._resample(resampling)
             if self.step == self.schedule.births_step < total_steps:
-                change = self._add_gaussians() or change
+                change = _joined(change, self._add_gaussians())
             if self.step > total_steps - self.config.averaged_steps:
                 self.average.add()
             self.seconds += time.perf_counter() - began
@@ -295,12 +295,15 @@ class Trainer:
         """Adds Gaussians where those that stay, or those of an object that moves far, do not suffice."""
         if self.num_fixed:
             return self._revise_lifetimes()
-        room = self.config.densification.max_gaussians - self.scene.num_gaussians
-        if self.video.tracks is None or self.scene.motion is None or room <= 0:
+        remaining = self.config.densification.max_gaussians - self.scene.num_gaussians
+        is_wanted = self.config.densification.add_for_frames and self.video.tracks is not None
+        if not is_wanted or self.scene.motion is None or remaining <= 0:
             return None
-        generator = torch.Generator().manual_seed(self.step)
-        about = (self.scene, self.video, self.renderer, room, generator)
-        return self._add(self.ranks.from_first(find_missing(*about) if self.ranks.is_first else None))
+        found = None
+        if self.ranks.is_first:
+            generator = torch.Generator().manual_seed(self.step)
+            found = find_missing(self.scene, self.video, self.renderer, remaining, generator)
+        return self._append(self.ranks.from_first(found))
 
     def _revise_lifetimes(self) -> GaussiansChanged | None:
         """Ends lives of Gaussians that are needed no more, and adds some where those that stay do not suffice."""
@@ -312,9 +315,9 @@ class Trainer:
         if self.ranks.is_first and self.new_gaussians:
             # A generator of its own, so that training goes on as it would have where nothing is found.
             found = find_newborn(*about, self.new_gaussians, torch.Generator().manual_seed(self.step))
-        return self._add(self.ranks.from_first(found))
+        return self._append(self.ranks.from_first(found))
 
-    def _add(self, found: Newborn | None) -> GaussiansChanged | None:
+    def _append(self, found: Newborn | None) -> GaussiansChanged | None:
         if found is None:
             return None
         found = found.to(self.scene.device)
@@ -352,6 +355,13 @@ class Trainer:
         if self.config.view_correction is None or not is_corrected.any():
             return None
         return ViewCorrection(self.config.view_correction, is_corrected).to(self.scene.device)
+
+
+def _joined(first: GaussiansChanged | None, second: GaussiansChanged | None) -> GaussiansChanged | None:
+    """Two changes of one step as one."""
+    if first is None or second is None:
+        return first or second
+    return replace(second, before=first.before)
 
 
 def _on_screen(rendering: Rendering) -> tuple[Tensor, Tensor, tuple[int, int]]:

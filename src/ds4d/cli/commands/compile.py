@@ -43,8 +43,10 @@ GPU_OVERRIDES: dict[str, Any] = {
     "training.dynamic_steps": GPU_SAMPLE.frames // 2,
     "training.temporal_curriculum": 1.0,
 }
-# True views, which are not corrected, are another case than those of a generator.
+# True views are not corrected: their features are read without warps, by other kernels than those of a generator.
 _TRUE_VIEWS: dict[str, Any] = {**GPU_OVERRIDES, "training.view_correction": None}
+# Opacities change in clips whose motion is tracked.
+_TRACKED: dict[str, Any] = {**GPU_OVERRIDES, "field.deform_opacity": True}
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,9 @@ def fit_samples(folder: Path, *, has_gpu: bool = False) -> None:
         fits += [
             _Fit("fast", "visible", "auto", GPU_SAMPLE, _VIDEO, GPU_OVERRIDES),
             _Fit("fast", "visible", "auto", GPU_SAMPLE, _VIEWS, _TRUE_VIEWS),
+            _Fit("fast", "visible", "auto", GPU_SAMPLE, _VIDEO, _TRACKED),
         ]
-    events = chain.from_iterable(fit.run(folder) for fit in fits)
+    events = chain.from_iterable(fit.run(folder, folder / f"run{number}") for number, fit in enumerate(fits))
     steps = (event for event in events if isinstance(event, StepDone))
     with _cache_in(folder / "cache"):  # views that are found in the user's cache would not be generated again
         for _ in tracked(steps, "compiling kernels", total=sum(fit.steps for fit in fits)):
@@ -112,12 +115,11 @@ class _Fit:
     def steps(self) -> int:
         return self.overrides["training.static_steps"] + self.overrides["training.dynamic_steps"]
 
-    def run(self, folder: Path) -> Iterator[Event]:
+    def run(self, folder: Path, out: Path) -> Iterator[Event]:
         sample = folder / f"sample-{self.sample.size}"
         if not sample.exists():
             write_sample(sample, self.sample)
         overrides = {**self.overrides, "fusion.rule": self.rule}
-        out = folder / f"{self.preset}-{self.rule}-{'video' if self.source else 'views'}"
         return iter_run(sample / self.source, out, preset=self.preset, overrides=overrides, device=self.device)
 
 
