@@ -286,14 +286,19 @@ def test_an_interrupted_fit_goes_on_bit_for_bit(config: TrainingConfig, tmp_path
     assert all(torch.equal(values, theirs[name]) for name, values in ours.items())
 
 
-@pytest.mark.parametrize("dies", [False, True], ids=["born", "dies"])
-def test_processes_revise_lifetimes_like_one(config: TrainingConfig, tmp_path: Path, dies: bool) -> None:
-    """After step 6, as the first process finds; a checkpoint of step 7 goes on in another number of processes."""
-    video = video_of(range(13) if dies else range(9, FRAMES))
+@pytest.mark.parametrize("case", ["born", "dies", "tracked"])
+def test_processes_revise_lifetimes_like_one(config: TrainingConfig, tmp_path: Path, case: str) -> None:
+    """After step 5 or 6, as the first process finds; a checkpoint of step 7 goes on in another number of processes."""
+    shown = {"born": range(9, FRAMES), "dies": range(13), "tracked": range(8, 13)}[case]
+    is_tracked, dies = case == "tracked", case == "dies"
+    video = tracked(video_of(shown)) if is_tracked else video_of(shown)
+    if is_tracked:  # sums in another order choose others to be cloned
+        config = replace(config, densification=replace(config.densification, start=1.0))
+    of_window = {} if is_tracked else {"known_frame": 0, "new_gaussians": 500}
 
     def advanced(ranks: Ranks, steps: int, start: str, stop: str) -> tuple[list[float], dict[str, torch.Tensor]]:
         scene = holding(-1.0, FOREVER) if dies else scene_of(BODY)
-        trainer = Trainer(scene, video, RENDERER, config, 0, known_frame=0, new_gaussians=500, ranks=ranks)
+        trainer = Trainer(scene, video, RENDERER, config, 0, ranks=ranks, **of_window)
         if start and ranks.is_first:  # the others begin where the first does
             load_checkpoint(trainer, tmp_path / start)
         losses = (event.loss for event in trainer.run() if isinstance(event, StepDone))
@@ -315,7 +320,7 @@ def test_processes_revise_lifetimes_like_one(config: TrainingConfig, tmp_path: P
     expected, state = advanced(Ranks(), 7, "", "one")
     revised = state["gaussians.lifetimes"]
     edge = revised[-1, 1 if dies else 0]
-    torch.testing.assert_close(edge, torch.tensor(1.25 if dies else 0.85))
+    torch.testing.assert_close(edge, torch.tensor({"born": 0.85, "dies": 1.25, "tracked": 0.75}[case]))
     assert_alike(*in_two(7, "", "two"))
     expected, state = advanced(Ranks(), 4, "one", "end")
     revised = state["gaussians.lifetimes"]
