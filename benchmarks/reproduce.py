@@ -125,10 +125,52 @@ def gpu_fits(data: Path, out: Path) -> list[Step]:
     return [Step(argv, "fit.json", "fit.json"), _scored("fast", "views", renders, data, out)]
 
 
-def ablation(data: Path, out: Path) -> list[Step]:
-    """The ablation of results.md."""
-    argv = ("ds4d", "ablate", *_sets(data), "-o", str(out / "ablation"), "--preset", "fast", "--device", "cuda")
-    return [Step(argv, "ablation/table.md")]
+def ablation(*options: str, folder: str = "gltf") -> Callable[[Path, Path], list[Step]]:
+    """An ablation of results.md by these options; it continues by itself where it was interrupted."""
+
+    def steps(data: Path, out: Path) -> list[Step]:
+        sets = _sets(data) if folder == "gltf" else [str(data / folder)]
+        argv = ("ds4d", "ablate", *sets, "-o", str(out / "ablation"), "--device", "cuda", *options)
+        return [Step(argv, "ablation/table.md")]
+
+    return steps
+
+
+def printed(script: str, *words: str, sets: tuple[str, ...] = ()) -> Callable[[Path, Path], list[Step]]:
+    """A script of this folder, and what it prints.
+
+    Args:
+        script: its name.
+        words: its options.
+        sets: paths below the folder of the data that come before them.
+    """
+
+    def steps(data: Path, out: Path) -> list[Step]:
+        argv = _benchmark(script, *(data / name for name in sets), *words)
+        return [Step(argv, f"{script}.txt", f"{script}.txt")]
+
+    return steps
+
+
+def whole_commands(data: Path, out: Path) -> list[Step]:
+    """Whole commands on a CPU: minions, five videos, and two by the preset `draft`; each run keeps its seconds."""
+    videos = sorted((data / "videos").glob("*_fg.mp4")) or [data / "videos" / "VIDEO_fg.mp4"]
+    runs = [("minions", data / "minions", "cpu"), ("trex", data / "trex", "cpu")]
+    runs += [(video.stem, video, "cpu") for video in videos]
+    runs += [(f"{video.stem}-draft", video, "draft") for video in videos[:2]]
+    return [
+        Step(
+            ("ds4d", "generate", str(source), "--preset", preset, "--device", "cpu", "-o", str(out / name)),
+            f"{name}/metrics.json",
+        )
+        for name, source, preset in runs
+    ]
+
+
+def four_sides(data: Path, out: Path) -> list[Step]:
+    """The picture of five videos from four sides."""
+    videos = sorted((data / "videos").glob("*_fg.mp4")) or [data / "videos" / "VIDEO_fg.mp4"]
+    return [Step(_benchmark("sides", *videos, data / "trex", "-o", out / "sides.png"), "sides.png")]
 
 
 def paper_setting(data: Path, out: Path) -> list[Step]:
@@ -180,16 +222,46 @@ def consistent4d(data: Path, out: Path) -> list[Step]:
     return [*steps, _compared(methods, "consistent4d", out)]
 
 
+_GLTF = tuple(f"gltf/{name}" for name in SETS)
+_PERTURBED = ("--perturb-views", "--preset", "fast", "--jobs", "6")
 TABLES: dict[str, Table] = {
     "one-video": Table("leaderboard.md, From one video", one_video),
-    "mattes": Table(
-        "benchmarks.md, Mattes",
-        lambda data, out: [Step(_benchmark("mattes", *_sets(data)), "mattes.txt", "mattes.txt")],
+    "one-video-fits": Table(
+        "results.md, From one video", printed("single_view", "--preset", "cpu", "--device", "cpu", sets=_GLTF)
     ),
-    "splatters": Table(
-        "benchmarks.md, Splatters",
-        lambda data, out: [Step(_benchmark("render", "--seconds", "1.5"), "render.txt", "render.txt")],
+    "four-sides": Table("results.md, From one video", four_sides, needs="videos"),
+    "turning": Table(
+        "results.md, Objects that turn",
+        lambda data, out: [
+            Step(
+                _benchmark(
+                    "turning",
+                    data / "creatures" / "Mesh2Motion_variations__fox_dog.glb",
+                    "-o",
+                    out / "turns",
+                    *("--turns", "0", "180", "--size", "128", "--preset", "tiny", "--device", "cpu"),
+                ),
+                "turning.txt",
+                "turning.txt",
+            )
+        ],
+        needs="creatures",
     ),
+    "cpu-commands": Table("benchmarks.md, Fits on two CPU cores", whole_commands, needs="videos"),
+    "cpu-steps": Table(
+        "benchmarks.md, Where a step's time goes",
+        printed("profile_steps", "--preset", "cpu", "--device", "cpu", "--steps", "600", sets=("minions",)),
+    ),
+    "watched": Table(
+        "benchmarks.md, Fits on two CPU cores",
+        printed("live_viewer", "--preset", "cpu", "--device", "cpu", "--steps", "400", sets=("gltf/barbarian-run",)),
+    ),
+    "clip-memory": Table(
+        "benchmarks.md, Memory by the length of a clip", printed("clip_memory", "--frames", "100", "2000")
+    ),
+    "mattes": Table("benchmarks.md, Mattes", printed("mattes", sets=_GLTF)),
+    "splatters": Table("benchmarks.md, Splatters", printed("render", "--seconds", "1.5")),
+    "gpu-splatters": Table("benchmarks.md, Splatters", printed("render", "--gpu", "--seconds", "3"), gpu=True),
     "cpu-fits": Table(
         "leaderboard.md, From seven views, CPU", lambda data, out: fits(data, out, preset="cpu", device="cpu")
     ),
@@ -199,7 +271,46 @@ TABLES: dict[str, Table] = {
         gpu=True,
     ),
     "gpu-fits": Table("benchmarks.md, Fits on one GPU", gpu_fits, gpu=True),
-    "ablation": Table("results.md", ablation, gpu=True),
+    "gpu-drafts": Table(
+        "benchmarks.md, Fits on one GPU", printed("fit", "--preset", "draft", "--device", "cuda", sets=_GLTF), gpu=True
+    ),
+    "gpu-kernels": Table(
+        "benchmarks.md, Triton kernels", printed("fused_parts", sets=("gltf/barbarian-run",)), gpu=True
+    ),
+    "features-cost": Table(
+        "results.md, What the features cost",
+        printed("features", "--device", "cuda", sets=("gltf/barbarian-run",)),
+        gpu=True,
+    ),
+    "disagreeing-views": Table(
+        "results.md, Generated views that disagree",
+        ablation("--variants", "A", "B", "E", "H", "ours", "--seeds", "3", "--steps", "700", *_PERTURBED),
+        gpu=True,
+    ),
+    "disagreeing-views-long": Table(
+        "results.md, Generated views that disagree",
+        ablation("--variants", "B", "ours", "--seeds", "3", *_PERTURBED),
+        gpu=True,
+    ),
+    "candidates": Table(
+        "results.md, The paper's setting",
+        ablation("--variants", "visible", "visible+gate", "visible+hidden", "--seeds", "3", *_PERTURBED),
+        gpu=True,
+    ),
+    "exact-views": Table(
+        "results.md, Exact views",
+        ablation("--variants", "A", "B", "E", "H", "ours", "--seeds", "1", "--preset", "fast", "--jobs", "6"),
+        gpu=True,
+    ),
+    "real-views": Table(
+        "results.md, Real generated views",
+        ablation(
+            *("--variants", "A", "B", "E", "H", "ours", "--seeds", "1"),
+            *("--hold-out", "--size", "256", "--steps", "700", "--jobs", "6"),
+            folder="minions",
+        ),
+        gpu=True,
+    ),
     "paper-setting": Table("results.md, The paper's setting", paper_setting, gpu=True),
     "paper-setting-cpu": Table("results.md, The paper's setting", paper_setting_cpu),
     "paper-size": Table("benchmarks.md, The preset paper at its real size", paper_size, gpu=True),
@@ -252,7 +363,7 @@ def main() -> int:
     """Lists the tables, or makes one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", choices=TABLES)
-    parser.add_argument("--data", type=Path, default=Path("DATA"), help="folder with gltf and minions")
+    parser.add_argument("--data", type=Path, default=Path("DATA"), help="folder with gltf, minions, videos and so on")
     parser.add_argument("--out", type=Path, default=Path("tables"), help="folder for everything that is made")
     parser.add_argument("--dry-run", action="store_true", help="print the commands and run none")
     args = parser.parse_args()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ds4d.cli.commands.compile import GPU_OVERRIDES, GPU_SAMPLE, fit_samples
+from ds4d.cli.commands.compile import DRAFT_OVERRIDES, GPU_OVERRIDES, GPU_SAMPLE, fit_samples
 from ds4d.config import GenerateConfig
 from ds4d.core import with_overrides
 from ds4d.data.synthetic import SampleConfig, sample_video
@@ -47,7 +47,8 @@ def test_compile_runs_every_public_kernel(tmp_path: Path) -> None:
     assert done.stdout == "\n"
 
 
-def test_steps_on_a_gpu_have_all_numbers_of_times_and_sizes_of_a_run() -> None:
+@pytest.mark.parametrize(("preset", "overrides"), [("fast", GPU_OVERRIDES), ("draft", DRAFT_OVERRIDES)])
+def test_steps_on_a_gpu_have_all_numbers_of_times_and_sizes_of_a_run(preset: str, overrides: dict) -> None:
     def kinds(config: GenerateConfig, frames: int) -> set[tuple]:
         video = sample_video(SampleConfig(frames=frames, size=32, supersampling=1))
         schedule = Schedule(config.training, video, is_dynamic=True)
@@ -55,8 +56,8 @@ def test_steps_on_a_gpu_have_all_numbers_of_times_and_sizes_of_a_run() -> None:
         steps = range(config.training.total_steps)
         return {(schedule.sample(step, sampler).views.shape, schedule.image_size(step)) for step in steps}
 
-    usual = PRESETS["fast"]()
-    compiled = kinds(with_overrides(usual, GPU_OVERRIDES), GPU_SAMPLE.frames)
+    usual = PRESETS[preset]()
+    compiled = kinds(with_overrides(usual, overrides), GPU_SAMPLE.frames)
     for frames in (24, 32, 144):
         assert kinds(usual, frames) <= compiled
 
@@ -64,4 +65,4 @@ def test_steps_on_a_gpu_have_all_numbers_of_times_and_sizes_of_a_run() -> None:
 @pytest.mark.gpu
 def test_compile_fits_on_the_gpu(tmp_path: Path) -> None:
     fit_samples(tmp_path, has_gpu=True)
-    assert len(list(tmp_path.glob("run*/scene.safetensors"))) == 5
+    assert len(list(tmp_path.glob("run*/scene.safetensors"))) == 6

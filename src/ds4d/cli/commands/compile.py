@@ -47,6 +47,13 @@ GPU_OVERRIDES: dict[str, Any] = {
 _TRUE_VIEWS: dict[str, Any] = {**GPU_OVERRIDES, "training.view_correction": None}
 # Opacities change in clips whose motion is tracked.
 _TRACKED: dict[str, Any] = {**GPU_OVERRIDES, "field.deform_opacity": True}
+# Without frame features, and with a smaller network. The number of times in a step does not grow.
+DRAFT_OVERRIDES: dict[str, Any] = {
+    **_OUTPUTS,
+    "views.source": "inflate",
+    "training.static_steps": 2,
+    "training.dynamic_steps": 4,
+}
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,7 @@ def fit_samples(folder: Path, *, has_gpu: bool = False) -> None:
             _Fit("fast", "visible", "auto", GPU_SAMPLE, _VIDEO, GPU_OVERRIDES),
             _Fit("fast", "visible", "auto", GPU_SAMPLE, _VIEWS, _TRUE_VIEWS),
             _Fit("fast", "visible", "auto", GPU_SAMPLE, _VIDEO, _TRACKED),
+            _Fit("draft", None, "auto", GPU_SAMPLE, _VIDEO, DRAFT_OVERRIDES),
         ]
     events = chain.from_iterable(fit.run(folder, folder / f"run{number}") for number, fit in enumerate(fits))
     steps = (event for event in events if isinstance(event, StepDone))
@@ -105,7 +113,7 @@ class _Fit:
     """A fit of a synthetic video, or of its views."""
 
     preset: PresetName
-    rule: str
+    rule: str | None  # of the fusion; None: as the preset has it
     device: DeviceName
     sample: SampleConfig
     source: str
@@ -119,7 +127,7 @@ class _Fit:
         sample = folder / f"sample-{self.sample.size}"
         if not sample.exists():
             write_sample(sample, self.sample)
-        overrides = {**self.overrides, "fusion.rule": self.rule}
+        overrides = self.overrides if self.rule is None else {**self.overrides, "fusion.rule": self.rule}
         return iter_run(sample / self.source, out, preset=self.preset, overrides=overrides, device=self.device)
 
 
