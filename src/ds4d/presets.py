@@ -142,7 +142,12 @@ def paper() -> GenerateConfig:
                 time_l1=0.05 * _STAG4D_PLANES,
             ),
             densification=DensificationConfig(
-                start=0.15, stop=0.75, max_gaussians=33_000, grow_fraction=0.025, add_for_frames=False
+                start=0.15,
+                stop=0.75,
+                max_gaussians=33_000,
+                grow_fraction=0.025,
+                add_for_frames=False,
+                trim_lifetimes=False,
             ),
             optimizer=OptimizerConfig(
                 means=LearningRate(2e-3, 0.01),

@@ -209,7 +209,7 @@ class Wandering(DynamicGaussians):
         ((True, True, True, True), 4.0, []),  # as long as it is far
         ((True, None, None, None, False), 0.005, [20]),
         ((True, None, None, False, False), 0.005, []),
-        ((None, None, None, None), 0.005, []),
+        ((None, None, None, None), 0.005, [20]),  # shown by none
     ],
 )
 def test_gaussians_that_hang_in_the_air_in_most_frames_are_pruned(

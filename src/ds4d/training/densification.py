@@ -38,6 +38,8 @@ class DensificationConfig:
         prune_scale: scale above which Gaussians are pruned.
         add_for_frames: where the motion of the object was tracked, add Gaussians for frames that are shown much worse
             than the others, up to `max_gaussians`.
+        trim_lifetimes: where the motion of the object was tracked, end lives of Gaussians where they stick out of the
+            masks, or are loose.
     """
 
     every: int = 100
@@ -49,6 +51,7 @@ class DensificationConfig:
     prune_opacity: float = 0.01
     prune_scale: float = 0.1
     add_for_frames: bool = True
+    trim_lifetimes: bool = True
 
     def __post_init__(self) -> None:
         check_ranges(self, every="[1, inf)", start="[0, 1]", stop="[0, 1]", grow_fraction="[0, 1]")
@@ -208,7 +211,8 @@ def prune_outliers(
 def isolated_gaussians(scene: DynamicGaussians) -> Bool[Tensor, " N"]:
     """Gaussians that are apart from all others in half of the frames that show them, farther than they are long.
 
-    What is needed in a few frames far from the middle one may hang in the air in all others.
+    What is needed in a few frames far from the middle one may hang in the air in all others. Gaussians that no frame
+    shows are among them.
 
     Args:
         scene: the fitted scene.
@@ -224,7 +228,7 @@ def isolated_gaussians(scene: DynamicGaussians) -> Bool[Tensor, " N"]:
         is_far = distances > _APART * distances.median()
         num_seen[rows] += 1
         num_apart[rows] += is_far & (distances > _APART_SCALES * gaussians.scales[0, rows].amax(-1))
-    return (num_seen > 0) & (num_apart >= num_seen / 2)
+    return num_apart >= num_seen / 2
 
 
 def _offsets(raw: RawGaussians, rows: Tensor, generator: torch.Generator) -> Tensor:

@@ -12,6 +12,7 @@ from ds4d.types import MultiViewVideo
 
 _BIRTHS = 1 / 6  # of the steps on all frames
 _TRACKED_BIRTHS = 0.26  # of the dynamic steps, where the motion begins as it was tracked
+_TRIMMED = 0.8  # fraction of the dynamic steps
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,11 @@ class Schedule:
             return self._config.static_steps + round(_TRACKED_BIRTHS * self._config.dynamic_steps)
         followed = self._curriculum
         return round((followed + _BIRTHS * (1 - followed)) * self._config.total_steps)
+
+    @property
+    def trim_step(self) -> int:
+        """The step after which lives end where Gaussians stick out of a tracked object; others then fill the gaps."""
+        return self._config.static_steps + round(_TRIMMED * self._config.dynamic_steps)
 
     @property
     def known_frames(self) -> range:

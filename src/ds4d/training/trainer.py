@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ds4d.core import freed_memory_kept, release_pages
@@ -32,6 +33,7 @@ from ds4d.training.sampling import SampleBatch, Sampler
 from ds4d.training.schedule import Schedule, TrainingConfig
 from ds4d.training.step import StepFunctions, StepInputs, StepKind
 from ds4d.training.tracks import weights_of_frames
+from ds4d.training.trimming import trimmed_lifetimes
 from ds4d.types import Gaussians, MultiViewVideo, Renderer, Rendering
 
 _STEPS_TO_SETTLE = 20  # after the last frames have come, before the rotation of the whole object is judged
@@ -138,6 +140,8 @@ class Trainer:
                 change = self._resample(resampling)
             if self.step == self.schedule.births_step < total_steps:
                 change = _joined(change, self._add_gaussians())
+            if self.step == self.schedule.trim_step < total_steps:
+                self._trim_lifetimes()
             if self.step > total_steps - self.config.averaged_steps:
                 self.average.add()
             self.seconds += time.perf_counter() - began
@@ -150,6 +154,7 @@ class Trainer:
         self.depths.update(torch.arange(self.video.num_times), self.step)
         if not self._has_trained_gaussians:
             return
+        self._trim_lifetimes()
         isolated = None if self.video.tracks is None else isolated_gaussians(self.scene)
         pruned = prune_outliers(self.scene.canonical(), self.scene.max_distances(), self.num_fixed, isolated)
         if pruned is not None:
@@ -305,13 +310,23 @@ class Trainer:
             found = find_missing(self.scene, self.video, self.renderer, remaining, generator)
         return self._append(self.ranks.from_first(found))
 
-    def _revise_lifetimes(self) -> GaussiansChanged | None:
-        """Ends lives of Gaussians that are needed no more, and adds some where those that stay do not suffice."""
-        found, about = None, (self.scene, self.video, self.renderer, self.schedule.known_frames)
-        lifetimes = self.ranks.from_first(find_deaths(*about) if self.ranks.is_first else None)
+    def _trim_lifetimes(self) -> None:
+        """Ends lives of Gaussians of an object that moves far where they stick out of it, or are loose."""
+        is_wanted = self.config.densification.trim_lifetimes and self.video.tracks is not None
+        if is_wanted and self.scene.motion is not None:
+            self._set_lifetimes(trimmed_lifetimes(self.scene, self.video) if self.ranks.is_first else None)
+
+    def _set_lifetimes(self, lifetimes: Float[Tensor, "N 2"] | None) -> None:
+        """Gives all Gaussians the lifetimes that the first process has found, if any."""
+        lifetimes = self.ranks.from_first(lifetimes)
         if lifetimes is not None:
             self.scene.gaussians.lifetimes = lifetimes.to(self.scene.device)
             self.recordings.forget()
+
+    def _revise_lifetimes(self) -> GaussiansChanged | None:
+        """Ends lives of Gaussians that are needed no more, and adds some where those that stay do not suffice."""
+        found, about = None, (self.scene, self.video, self.renderer, self.schedule.known_frames)
+        self._set_lifetimes(find_deaths(*about) if self.ranks.is_first else None)
         if self.ranks.is_first and self.new_gaussians:
             # A generator of its own, so that training goes on as it would have where nothing is found.
             found = find_newborn(*about, self.new_gaussians, torch.Generator().manual_seed(self.step))
