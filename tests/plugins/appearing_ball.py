@@ -1,5 +1,7 @@
 """A ball that is there in some frames only, beside a body that is there in all: videos, and scenes that may lack it."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -58,3 +60,10 @@ def video_of(shown: range) -> MultiViewVideo:
         duration=DURATION,
         loops=False,
     )
+
+
+def tracked(video: MultiViewVideo) -> MultiViewVideo:
+    """The same video of an object whose motion was tracked: it stays where it is."""
+    rows = (torch.arange(8) + 0.5) / 8
+    places = torch.stack(torch.meshgrid(rows, rows, indexing="xy"), -1)
+    return replace(video, tracks=torch.cat((places, torch.ones(8, 8, 1)), -1).expand(FRAMES, -1, -1, -1).contiguous())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from appearing_ball import APPEARS, BODY, FRAMES, PLACE, RENDERER, SIZE, scene_of, video_of
+from appearing_ball import APPEARS, BODY, FRAMES, PLACE, RENDERER, SIZE, scene_of, tracked, video_of
 from rank_processes import in_processes
 
 from ds4d.core import with_overrides
@@ -169,17 +169,12 @@ def test_where_nothing_is_born_training_is_as_without_births(config: TrainingCon
     assert all(torch.equal(values, states[1][name]) for name, values in states[0].items())
 
 
-def tracked(video: MultiViewVideo) -> MultiViewVideo:
-    """The same video of an object whose motion was tracked: it stays where it is."""
-    rows = (torch.arange(8) + 0.5) / 8
-    places = torch.stack(torch.meshgrid(rows, rows, indexing="xy"), -1)
-    return replace(video, tracks=torch.cat((places, torch.ones(8, 8, 1)), -1).expand(FRAMES, -1, -1, -1).contiguous())
-
-
+@pytest.mark.parametrize("stop", [9, 16])
 def test_a_whole_clip_that_was_tracked_gets_gaussians_for_frames_that_lack_them(
-    config: TrainingConfig, tmp_path: Path
+    config: TrainingConfig, tmp_path: Path, stop: int
 ) -> None:
-    """After step 5 of 18; without tracks there are none. An interrupted fit goes on bit for bit."""
+    """After step 5 of 18, and lives are trimmed after 14; without tracks there are none. An interrupted fit goes on bit
+    for bit."""
     config = replace(config, densification=replace(config.densification, start=1.0))
     video, count = video_of(range(8, 13)), BODY.num_gaussians
 
@@ -193,7 +188,7 @@ def test_a_whole_clip_that_was_tracked_gets_gaussians_for_frames_that_lack_them(
     lifetimes = whole.scene.gaussians.lifetimes
     assert lifetimes is not None and lifetimes[:, 0].unique().tolist() == [-FOREVER, pytest.approx(0.75)]
     for _ in first.run():
-        if first.step == 9:
+        if first.step == stop:
             break
     save_checkpoint(first, tmp_path / "state.safetensors")
     load_checkpoint(second, tmp_path / "state.safetensors")

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from appearing_ball import APPEARS, BODY, BOTH, FRAMES, PLACE, SIZE, scene_of, video_of
+from appearing_ball import APPEARS, BODY, BOTH, FRAMES, PLACE, RENDERER, SIZE, scene_of, tracked, video_of
 
 from ds4d.scene.lifetimes import FOREVER
+from ds4d.training import DensificationConfig, StepDone, Trainer, TrainingConfig
 from ds4d.training.trimming import trimmed_lifetimes
 from ds4d.types import RawGaussians
 
@@ -97,3 +98,22 @@ def test_few_gaussians_with_nothing_around_are_loose(count: int, is_loose: bool)
         return
     assert lifetimes is not None
     assert (lifetimes[:, 1] < 0).nonzero().flatten().tolist() == list(range(900, 900 + count))
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_fits_of_tracked_clips_trim_lives(is_on: bool) -> None:
+    """After step 8 of 10, and at the end, when what no frame shows is pruned."""
+    density = DensificationConfig(start=1.0, add_for_frames=False, trim_lifetimes=is_on)
+    config = TrainingConfig(static_steps=0, dynamic_steps=10, times_per_step=1, views_per_time=1, densification=density)
+    raw = joined(BOTH, replace(rows(APPEARS, 30), means=rows(APPEARS, 30).means * torch.tensor([-1.2, 1.2, 1])))
+    trainer = Trainer(scene_of(raw), tracked(video_of(range(8, 13))), RENDERER, config, 0)
+    at_step = {}
+    for event in trainer.run():
+        lifetimes = trainer.scene.gaussians.lifetimes
+        if isinstance(event, StepDone):
+            at_step[event.step] = None if lifetimes is None else (lifetimes[300:600, 1] < FOREVER).float().mean()
+    assert at_step[7] is None
+    if is_on:
+        assert at_step[8] > 0.9 and BODY.num_gaussians <= trainer.scene.num_gaussians <= BOTH.num_gaussians
+    else:
+        assert at_step[10] is None and trainer.scene.num_gaussians == raw.num_gaussians
