@@ -25,8 +25,18 @@ def ball(center: torch.Tensor, radius: float, color: tuple[float, float, float])
 
 
 BODY, APPEARS = ball(torch.tensor([-0.1, -0.1, 0.0]), 0.25, (0.2, 0.6, 0.5)), ball(PLACE, 0.12, (0.9, 0.3, 0.1))
-_NAMES = RawGaussians.__dataclass_fields__
-BOTH = RawGaussians(**{name: torch.cat((getattr(BODY, name), getattr(APPEARS, name))) for name in _NAMES})
+
+
+def joined(*parts: RawGaussians) -> RawGaussians:
+    names = RawGaussians.__dataclass_fields__
+    return RawGaussians(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+
+
+def first(raw: RawGaussians, count: int) -> RawGaussians:
+    return RawGaussians(**{name: getattr(raw, name)[:count] for name in RawGaussians.__dataclass_fields__})
+
+
+BOTH = joined(BODY, APPEARS)
 
 
 def scene_of(raw: RawGaussians) -> DynamicGaussians:

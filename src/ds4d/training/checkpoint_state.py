@@ -81,6 +81,10 @@ def _check_numbers(trainer: Trainer, state: Mapping[str, Any], count: int) -> No
     step, seconds = state["step"], state["seconds"]
     if not _is_index(step, trainer.config.total_steps + 1):
         raise ValueError(f"step must be in [0, {trainer.config.total_steps}], got {step!r}")
+    if not isinstance(state["is_finished"], bool) or (state["is_finished"] and step < trainer.config.total_steps):
+        raise ValueError(
+            f"is_finished must be true or false, and false before the last step, got {state['is_finished']!r}"
+        )
     if not is_finite_number(seconds) or seconds < 0:
         raise ValueError(f"seconds must be a number from 0, got {seconds!r}")
     neighbors = state["neighbors"]

@@ -20,6 +20,7 @@ from ds4d.types import RawGaussians
 _NEIGHBORS = 4
 _APART = 6.0  # times the median distance of Gaussians from their neighbors
 _APART_SCALES = 3.0  # times the Gaussian's largest standard deviation
+_INVISIBLE = 1 / 255  # opacity below which no image of 8 bits shows a Gaussian
 _MAX_DISTANCE = 0.75  # from the origin, normalized space: 1.5 times the radius of the object
 
 
@@ -217,9 +218,10 @@ def isolated_gaussians(scene: DynamicGaussians) -> Bool[Tensor, " N"]:
     Args:
         scene: the fitted scene.
     """
-    num_seen, num_apart = torch.zeros(2, scene.num_gaussians, device=scene.device)
+    num_shown, num_seen, num_apart = torch.zeros(3, scene.num_gaussians, device=scene.device)
     for time in torch.tensor(scene.timeline.times, device=scene.device).split(1):
         gaussians = scene.at(time)
+        num_shown += ~(gaussians.opacities[0] < _INVISIBLE)  # NaN stays, too
         rows = (gaussians.opacities[0] >= SEEN_OPACITY).nonzero().squeeze(1)
         if len(rows) < 2:
             continue
@@ -228,7 +230,7 @@ def isolated_gaussians(scene: DynamicGaussians) -> Bool[Tensor, " N"]:
         is_far = distances > _APART * distances.median()
         num_seen[rows] += 1
         num_apart[rows] += is_far & (distances > _APART_SCALES * gaussians.scales[0, rows].amax(-1))
-    return num_apart >= num_seen / 2
+    return (num_shown == 0) | ((num_seen > 0) & (num_apart >= num_seen / 2))
 
 
 def _offsets(raw: RawGaussians, rows: Tensor, generator: torch.Generator) -> Tensor:

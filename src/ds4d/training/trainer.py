@@ -106,6 +106,7 @@ class Trainer:
         self.functions.update_warps()
         self.functions.neighbors = self._find_neighbors()
         self.recordings = Recordings(self.functions, is_on=scene.device.type == "cuda")
+        self.is_finished = False  # whether what follows the last step is done
 
     def run(self) -> Iterator[Event]:
         """Takes the remaining steps of the schedule.
@@ -149,21 +150,28 @@ class Trainer:
             yield StepDone(self.step, total_steps, stage, loss, terms, num_gaussians, self.seconds)
             if change is not None:
                 yield change
+        if self.is_finished:
+            return
         self.recordings.forget()  # its memory is needed no more
         self.average.apply()
         self.depths.update(torch.arange(self.video.num_times), self.step)
-        if not self._has_trained_gaussians:
-            return
+        pruned = self._pruned() if self._has_trained_gaussians else None
+        change = None if pruned is None else self._resample(pruned)
+        self.is_finished = True
+        if change is not None:
+            yield change
+
+    def _pruned(self) -> Resampling | None:
+        """What remains of the Gaussians after the last step, whose lives are trimmed first; None if all do."""
         self._trim_lifetimes()
         isolated = None if self.video.tracks is None else isolated_gaussians(self.scene)
-        pruned = prune_outliers(self.scene.canonical(), self.scene.max_distances(), self.num_fixed, isolated)
-        if pruned is not None:
-            yield self._resample(pruned)
+        return prune_outliers(self.scene.canonical(), self.scene.max_distances(), self.num_fixed, isolated)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on: nested dicts of tensors, numbers and lists."""
         state: dict[str, Any] = {
             "step": self.step,
+            "is_finished": self.is_finished,
             "seconds": self.seconds,
             "scene": self.scene.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -204,6 +212,7 @@ class Trainer:
         self.functions.neighbors = state["neighbors"].to(self.scene.device)
         self.recordings.forget()
         self.step = state["step"]
+        self.is_finished = state["is_finished"]
         self.seconds = state["seconds"]
 
     @property

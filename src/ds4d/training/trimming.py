@@ -1,4 +1,4 @@
-"""Lives of Gaussians that end where they stick out of the object's silhouettes, or are loose beside it.
+"""Lives of Gaussians that end where they stick out of the masks of the views, or are loose beside the object.
 
 Where an object moves far, single Gaussians are carried or stretched out of it in some frames. They are thin, faint or
 few, so that the losses of images hardly move them: from other sides they are needles and specks beside the object. A
@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
@@ -18,27 +18,30 @@ from ds4d.geometry import project_points, quats_to_matrices
 from ds4d.scene import SEEN_OPACITY, DynamicGaussians, endless_lifetimes
 from ds4d.scene.lifetimes import FOREVER
 from ds4d.shapes import nearest_neighbors
-from ds4d.types import Gaussians, MultiViewVideo
+from ds4d.types import Cameras, Gaussians, MultiViewVideo
 
 # Masks are grown by this fraction of the height of the image, as coverage is soft and generated views disagree.
 _GROWN = 3 / 256
+_FAULTY = 0.05  # fraction of the Gaussians beside a mask from which on the mask is wrong, such as one with a torn limb
 _FAINT = 0.01  # opacity below which nobody sees what sticks out
-_TIP = 2.0  # standard deviations from the center to the ends of a Gaussian's longest axis
+_TIP = 2.0  # standard deviations from the center to the ends of a Gaussian's longest axis, an eighth as opaque
+_FAINT_TIP = 0.03
 _NEIGHBORS = 4
-_GAP = 4.0  # times the median distance of Gaussians from their neighbors: the least gap around loose ones
+_REACH = 2  # voxels, as wide as Gaussians are apart: those that are farther apart than twice this belong to other parts
 _VOXELS = 128  # along the longest side, at most: Gaussians may lie on one another
 _FEW = 0.005  # fraction of the Gaussians that a frame shows; more of them are a part of the object
+_COVERED = 8 / 256  # of the height of an image, around the centers of other Gaussians
 _NEVER = (-FOREVER, -0.5 * FOREVER)  # a life before all frames, of what is wrong in each frame that shows it
 
 
 @torch.no_grad()
 def trimmed_lifetimes(scene: DynamicGaussians, video: MultiViewVideo) -> Float[Tensor, "N 2"] | None:
-    """Lifetimes of all Gaussians without the frames in which they stick out of a mask or are loose.
+    """Lifetimes of all Gaussians without the frames in which they stick out of a view's mask or are loose.
 
     Args:
         scene: scene whose Gaussians may stick out.
-        video: multi-view video with cameras in normalized space. Pixels without weight, and those beside an image, say
-            nothing.
+        video: multi-view video with cameras in normalized space; view 0 is the input view. Pixels without weight, those
+            beside an image, and masks beside which many Gaussians lie say nothing.
 
     Returns:
         Births and deaths in seconds, on the CPU; None if nothing is to be changed. Gaussians that are wrong wherever
@@ -48,9 +51,8 @@ def trimmed_lifetimes(scene: DynamicGaussians, video: MultiViewVideo) -> Float[T
     for frame in range(video.num_times):
         gaussians = scene.at(video.times[frame : frame + 1].to(scene.device)).to("cpu")
         opacities.append(gaussians.opacities[0])
-        wrong.append(_stick_out(gaussians, video, frame) | _are_loose(gaussians))
-    shown = torch.stack(opacities)
-    out = torch.stack(wrong) & (shown >= _FAINT)
+        wrong.append(_stick_out(gaussians, video, frame) | _are_loose(gaussians, video, frame))
+    shown, out = torch.stack(opacities), torch.stack(wrong)
     if not out.any():
         return None
     before = scene.gaussians.lifetimes
@@ -68,40 +70,74 @@ def _stick_out(gaussians: Gaussians, video: MultiViewVideo, frame: int) -> Bool[
     views = video.valid[frame].nonzero().squeeze(1)
     masks = video.gather(torch.full_like(views, frame), views).alphas
     height, width = masks.shape[-2:]
-    radius = max(1, round(_GROWN * height))
-    inside = F.max_pool2d((masks > 0.5).float(), 2 * radius + 1, stride=1, padding=radius) > 0.5
+    inside = _grown(masks > 0.5, _GROWN)
     if video.pixel_weights is not None:
         inside |= F.interpolate(video.pixel_weights[frame, views].cpu(), (height, width), mode="bilinear") <= 0
-    means, scales = gaussians.means[0], gaussians.scales[0]
+    means, scales, opacities = gaussians.means[0], gaussians.scales[0], gaussians.opacities[0]
     longest = scales.argmax(-1)
     axes = quats_to_matrices(gaussians.quats[0])[torch.arange(len(means)), :, longest]
     ends = _TIP * scales.amax(-1, keepdim=True) * axes
-    points = torch.cat((means, means - ends, means + ends))
-    positions, depths = project_points(points, video.cameras[frame, views])
-    columns, rows = positions.floor().long().unbind(-1)
-    in_image = (depths > 0) & (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-    pixels = rows.clamp(0, height - 1) * width + columns.clamp(0, width - 1)
-    is_beside = in_image & ~inside.flatten(1).gather(1, pixels)
-    return is_beside.any(0).view(3, -1).any(0)
+    pixels, in_image = _pixels(torch.cat((means, means - ends, means + ends)), video.cameras[frame, views])
+    is_beside = (in_image & ~inside.flatten(1).gather(1, pixels)).view(len(views), 3, -1)
+    centers = is_beside[:, 0] & (opacities >= _FAINT)
+    tips = is_beside[:, 1:].any(1) & (opacities >= _FAINT_TIP)
+    is_right = centers.sum(1) <= _FAULTY * (opacities >= _FAINT).sum()
+    return (centers | tips)[is_right].any(0)
 
 
-def _are_loose(gaussians: Gaussians) -> Bool[Tensor, " N"]:
-    """Whether each Gaussian of a frame is one of few that have empty space around them."""
+def _are_loose(gaussians: Gaussians, video: MultiViewVideo, frame: int) -> Bool[Tensor, " N"]:
+    """Whether each Gaussian of a frame is one of few with nothing around them.
+
+    What the input view's mask shows and no other Gaussian covers is a small part of the object.
+    """
     loose = torch.zeros(gaussians.num_gaussians, dtype=torch.bool)
     is_seen = (gaussians.opacities[0] >= SEEN_OPACITY) & gaussians.means[0].isfinite().all(-1)
     rows = is_seen.nonzero().squeeze(1)
-    if len(rows) < 2:
-        return loose
     means = gaussians.means[0, rows]
+    extent = (means.amax(0) - means.amin(0)).max() if len(rows) > _NEIGHBORS else torch.zeros(())
+    if not 0 < extent < torch.inf:
+        return loose
     spacing = (means[nearest_neighbors(means, _NEIGHBORS)] - means[:, None]).norm(dim=-1).mean(1).median()
-    extent = means.amax(0) - means.amin(0)
-    voxels = ((means - means.amin(0)) / torch.maximum(_GAP * spacing, extent.max() / _VOXELS)).long().numpy()
-    occupied = np.zeros(voxels.max(0) + 1, bool)
-    occupied[tuple(voxels.T)] = True
-    parts, _ = ndimage.label(occupied, np.ones((3, 3, 3)))
+    voxels = ((means - means.amin(0)) / torch.maximum(spacing, extent / _VOXELS)).long().numpy() + _REACH
+    reached = np.zeros(voxels.max(0) + 1 + _REACH, np.uint8)
+    reached[tuple(voxels.T)] = 1
+    parts, _ = ndimage.label(ndimage.maximum_filter(reached, 2 * _REACH + 1), np.ones((3, 3, 3)))
     labels = parts[tuple(voxels.T)]
-    loose[rows] = torch.from_numpy(np.bincount(labels)[labels] < _FEW * len(rows))
+    counts = np.bincount(labels)
+    is_few = torch.from_numpy(counts[labels] < _FEW * len(rows))
+    if is_few.any() and bool(video.valid[frame, 0]):
+        alone = _alone_in_the_mask(means, is_few, video, frame)
+        shares = np.bincount(labels, alone.numpy(), len(counts)) / np.maximum(counts, 1)
+        is_few &= torch.from_numpy(shares[labels] < 0.5)
+    loose[rows] = is_few
     return loose
+
+
+def _alone_in_the_mask(
+    means: Float[Tensor, "N 3"], is_few: Bool[Tensor, " N"], video: MultiViewVideo, frame: int
+) -> Bool[Tensor, " N"]:
+    """Which of few Gaussians lie on the input view's mask where it shows none of the others."""
+    view = torch.zeros(1, dtype=torch.long)
+    mask = video.gather(torch.full_like(view, frame), view).alphas > 0.5
+    pixels, in_image = _pixels(means, video.cameras[frame, view])
+    covered = torch.zeros_like(mask)
+    covered.view(-1)[pixels[0, in_image[0] & ~is_few]] = True
+    uncovered = (mask & ~_grown(covered, _COVERED)).flatten()
+    return is_few & in_image[0] & uncovered[pixels[0]]
+
+
+def _grown(masks: Bool[Tensor, "V 1 H W"], fraction: float) -> Bool[Tensor, "V 1 H W"]:
+    """Masks that are larger on every side by a fraction of their height."""
+    radius = max(1, round(fraction * masks.shape[-2]))
+    return F.max_pool2d(masks.float(), 2 * radius + 1, stride=1, padding=radius) > 0.5
+
+
+def _pixels(points: Float[Tensor, "N 3"], cameras: Cameras) -> tuple[Int[Tensor, "V N"], Bool[Tensor, "V N"]]:
+    """Index of the pixel of each view in which a point lies, and whether it lies in the image."""
+    positions, depths = project_points(points, cameras)
+    columns, rows = positions.nan_to_num().clamp(-1e6, 1e6).floor().long().unbind(-1)
+    in_image = (depths > 0) & (columns >= 0) & (columns < cameras.width) & (rows >= 0) & (rows < cameras.height)
+    return rows.clamp(0, cameras.height - 1) * cameras.width + columns.clamp(0, cameras.width - 1), in_image
 
 
 def _edges(video: MultiViewVideo) -> list[float]:

@@ -91,7 +91,8 @@ def fit_samples(folder: Path, *, has_gpu: bool = False) -> None:
 
     Args:
         folder: where their samples and runs are written.
-        has_gpu: whether to fit on the GPU, too: a video and a folder of views, with images of the usual size.
+        has_gpu: whether to fit on the GPU, too: a video, a folder of views and a tracked clip by `fast`, and a video by
+            `draft`, with images of the usual sizes.
     """
     fits = [_Fit("tiny", rule, "cpu", _CPU_SAMPLE, _VIDEO, _CPU) for rule in _RULES]
     if has_gpu:  # which `auto` is
