@@ -29,6 +29,7 @@ SETS = (
     "barbarian-run", "carnotaurus-run-turn60", "fox-run-turn60", "frog-jump", "george-dance", "mage-spellcast",
 )  # fmt: skip
 SEEDS = (0, 1, 2)
+VIDEOS = ("dancing_robot", "lifting1", "otter-on-surfboard", "sighing_frog")
 
 
 @dataclass(frozen=True)
@@ -55,20 +56,19 @@ class Table:
         steps: its commands, given the folder of the data and the output folder.
         gpu: whether it needs a GPU.
         weights: keys in `ds4d.weights.MODELS` that it needs.
-        needs: folder of the data that not everybody has, below the data folder; "" if there is none.
+        needs: folders below the data folder that not everybody has.
     """
 
     page: str
     steps: Callable[[Path, Path], list[Step]]
     gpu: bool = False
     weights: tuple[str, ...] = ()
-    needs: str = ""
+    needs: tuple[str, ...] = ()
 
     def missing(self, data: Path) -> list[str]:
         """What keeps this machine from making it."""
         found = [f"weights of {MODELS[name].title}" for name in self.weights if find_model(MODELS[name]) is None]
-        if self.needs and not (data / self.needs).is_dir():
-            found.insert(0, str(data / self.needs))
+        found[:0] = [str(data / name) for name in self.needs if not (data / name).is_dir()]
         return ["a GPU", *found] if self.gpu and not torch.cuda.is_available() else found
 
 
@@ -154,10 +154,10 @@ def printed(script: str, *words: str, sets: tuple[str, ...] = ()) -> Callable[[P
 
 def whole_commands(data: Path, out: Path) -> list[Step]:
     """Whole commands on a CPU: minions, five videos, and two by the preset `draft`; each run keeps its seconds."""
-    videos = sorted((data / "videos").glob("*_fg.mp4")) or [data / "videos" / "VIDEO_fg.mp4"]
     runs = [("minions", data / "minions", "cpu"), ("trex", data / "trex", "cpu")]
-    runs += [(video.stem, video, "cpu") for video in videos]
-    runs += [(f"{video.stem}-draft", video, "draft") for video in videos[:2]]
+    runs += [(name, data / "videos" / f"{name}_fg.mp4", "cpu") for name in VIDEOS]
+    drafts = ("otter-on-surfboard", "dancing_robot")
+    runs += [(f"{name}-draft", data / "videos" / f"{name}_fg.mp4", "draft") for name in drafts]
     return [
         Step(
             ("ds4d", "generate", str(source), "--preset", preset, "--device", "cpu", "-o", str(out / name)),
@@ -169,7 +169,7 @@ def whole_commands(data: Path, out: Path) -> list[Step]:
 
 def four_sides(data: Path, out: Path) -> list[Step]:
     """The picture of five videos from four sides."""
-    videos = sorted((data / "videos").glob("*_fg.mp4")) or [data / "videos" / "VIDEO_fg.mp4"]
+    videos = [data / "videos" / f"{name}_fg.mp4" for name in VIDEOS]
     return [Step(_benchmark("sides", *videos, data / "trex", "-o", out / "sides.png"), "sides.png")]
 
 
@@ -229,7 +229,7 @@ TABLES: dict[str, Table] = {
     "one-video-fits": Table(
         "results.md, From one video", printed("single_view", "--preset", "cpu", "--device", "cpu", sets=_GLTF)
     ),
-    "four-sides": Table("results.md, From one video", four_sides, needs="videos"),
+    "four-sides": Table("results.md, From one video", four_sides, needs=("videos", "trex")),
     "turning": Table(
         "results.md, Objects that turn",
         lambda data, out: [
@@ -245,9 +245,9 @@ TABLES: dict[str, Table] = {
                 "turning.txt",
             )
         ],
-        needs="creatures",
+        needs=("creatures",),
     ),
-    "cpu-commands": Table("benchmarks.md, Fits on two CPU cores", whole_commands, needs="videos"),
+    "cpu-commands": Table("benchmarks.md, Fits on two CPU cores", whole_commands, needs=("videos", "trex")),
     "cpu-steps": Table(
         "benchmarks.md, Where a step's time goes",
         printed("profile_steps", "--preset", "cpu", "--device", "cpu", "--steps", "600", sets=("minions",)),
@@ -318,7 +318,7 @@ TABLES: dict[str, Table] = {
         "leaderboard.md, Consistent4D",
         consistent4d,
         weights=("clip", "vgg16", "lpips-vgg", "i3d", "inception-fid"),
-        needs="consistent4d/eval_gt",
+        needs=("consistent4d/eval_gt",),
     ),
 }
 

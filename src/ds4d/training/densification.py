@@ -39,8 +39,8 @@ class DensificationConfig:
         prune_scale: scale above which Gaussians are pruned.
         add_for_frames: where the motion of the object was tracked, add Gaussians for frames that are shown much worse
             than the others, up to `max_gaussians`.
-        trim_lifetimes: where the motion of the object was tracked, end lives of Gaussians where they stick out of the
-            masks, or are loose.
+        trim_lifetimes: where the motion of the object was tracked, end lives of Gaussians where they stick out of a
+            view's mask, or are loose.
     """
 
     every: int = 100

@@ -29,7 +29,7 @@ _FAINT_TIP = 0.03
 _NEIGHBORS = 4
 _REACH = 2  # voxels, as wide as Gaussians are apart: those that are farther apart than twice this belong to other parts
 _VOXELS = 128  # along the longest side, at most: Gaussians may lie on one another
-_FEW = 0.005  # fraction of the Gaussians that a frame shows; more of them are a part of the object
+_FEW = 0.01  # fraction of the Gaussians that a frame shows; more of them are a part of the object
 _COVERED = 8 / 256  # of the height of an image, around the centers of other Gaussians
 _NEVER = (-FOREVER, -0.5 * FOREVER)  # a life before all frames, of what is wrong in each frame that shows it
 
