@@ -51,7 +51,8 @@ def trimmed_lifetimes(scene: DynamicGaussians, video: MultiViewVideo) -> Float[T
     for frame in range(video.num_times):
         gaussians = scene.at(video.times[frame : frame + 1].to(scene.device)).to("cpu")
         opacities.append(gaussians.opacities[0])
-        wrong.append(_stick_out(gaussians, video, frame) | _are_loose(gaussians, video, frame))
+        sticks_out = _stick_out(gaussians, video, frame)
+        wrong.append(sticks_out | _are_loose(gaussians, video, frame, sticks_out))
     shown, out = torch.stack(opacities), torch.stack(wrong)
     if not out.any():
         return None
@@ -85,13 +86,15 @@ def _stick_out(gaussians: Gaussians, video: MultiViewVideo, frame: int) -> Bool[
     return (centers | tips)[is_right].any(0)
 
 
-def _are_loose(gaussians: Gaussians, video: MultiViewVideo, frame: int) -> Bool[Tensor, " N"]:
-    """Whether each Gaussian of a frame is one of few with nothing around them.
+def _are_loose(
+    gaussians: Gaussians, video: MultiViewVideo, frame: int, ignored: Bool[Tensor, " N"]
+) -> Bool[Tensor, " N"]:
+    """Whether each Gaussian of a frame is one of few with nothing around them, but for what is ignored.
 
     What the input view's mask shows and no other Gaussian covers is a small part of the object.
     """
     loose = torch.zeros(gaussians.num_gaussians, dtype=torch.bool)
-    is_seen = (gaussians.opacities[0] >= SEEN_OPACITY) & gaussians.means[0].isfinite().all(-1)
+    is_seen = (gaussians.opacities[0] >= SEEN_OPACITY) & gaussians.means[0].isfinite().all(-1) & ~ignored
     rows = is_seen.nonzero().squeeze(1)
     means = gaussians.means[0, rows]
     extent = (means.amax(0) - means.amin(0)).max() if len(rows) > _NEIGHBORS else torch.zeros(())
