@@ -37,7 +37,6 @@ from ds4d.training.trimming import trimmed_lifetimes
 from ds4d.types import Gaussians, MultiViewVideo, Renderer, Rendering
 
 _STEPS_TO_SETTLE = 20  # after the last frames have come, before the rotation of the whole object is judged
-_LAST_TRIMS = 2  # as what is gone no longer holds others
 _LEAST_TURN = math.radians(25)  # of the whole object; less is left to the field, which does it as well
 
 
@@ -164,8 +163,7 @@ class Trainer:
 
     def _pruned(self) -> Resampling | None:
         """What remains of the Gaussians after the last step, whose lives are trimmed first; None if all do."""
-        for _ in range(_LAST_TRIMS):
-            self._trim_lifetimes()
+        self._trim_lifetimes()
         isolated = None if self.video.tracks is None else isolated_gaussians(self.scene)
         return prune_outliers(self.scene.canonical(), self.scene.max_distances(), self.num_fixed, isolated)
 

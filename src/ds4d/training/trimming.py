@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ds4d.geometry import project_points, quats_to_matrices
 from ds4d.scene import SEEN_OPACITY, DynamicGaussians, endless_lifetimes
-from ds4d.scene.lifetimes import FOREVER
+from ds4d.scene.lifetimes import FOREVER, are_alive
 from ds4d.shapes import nearest_neighbors
 from ds4d.types import Cameras, Gaussians, MultiViewVideo
 
@@ -30,6 +30,7 @@ _NEIGHBORS = 4
 _REACH = 2  # voxels, as wide as Gaussians are apart: those that are farther apart than twice this belong to other parts
 _VOXELS = 128  # along the longest side, at most: Gaussians may lie on one another
 _FEW = 0.01  # fraction of the Gaussians that a frame shows; more of them are a part of the object
+_ROUNDS = 4  # of looking for loose ones: what is gone no longer holds others
 _COVERED = 8 / 256  # of the height of an image, around the centers of other Gaussians
 _NEVER = (-FOREVER, -0.5 * FOREVER)  # a life before all frames, of what is wrong in each frame that shows it
 
@@ -47,23 +48,25 @@ def trimmed_lifetimes(scene: DynamicGaussians, video: MultiViewVideo) -> Float[T
         Births and deaths in seconds, on the CPU; None if nothing is to be changed. Gaussians that are wrong wherever
         they show have lives that no frame is in.
     """
-    opacities, wrong = [], []
+    means, opacities, outside = [], [], []
     for frame in range(video.num_times):
         gaussians = scene.at(video.times[frame : frame + 1].to(scene.device)).to("cpu")
+        means.append(gaussians.means[0])
         opacities.append(gaussians.opacities[0])
-        sticks_out = _stick_out(gaussians, video, frame)
-        wrong.append(sticks_out | _are_loose(gaussians, video, frame, sticks_out))
-    shown, out = torch.stack(opacities), torch.stack(wrong)
-    if not out.any():
-        return None
-    before = scene.gaussians.lifetimes
-    lifetimes = endless_lifetimes(scene.num_gaussians) if before is None else before.cpu().clone()
-    edges = _edges(video)
-    for row in out.any(0).nonzero().squeeze(1).tolist():
-        birth, death = _best_life(shown[:, row], out[:, row], edges)
-        life = (max(birth, float(lifetimes[row, 0])), min(death, float(lifetimes[row, 1])))
-        lifetimes[row] = torch.tensor(life if life[0] < life[1] else _NEVER)
-    return lifetimes
+        outside.append(_stick_out(gaussians, video, frame))
+    shown, wrong = torch.stack(opacities), torch.stack(outside)
+    known = scene.gaussians.lifetimes
+    before = endless_lifetimes(scene.num_gaussians) if known is None else known.cpu()
+    lifetimes = _lives_without(wrong, shown, before, video)
+    for _ in range(_ROUNDS):
+        alive = are_alive(lifetimes, video.times * video.duration)
+        left = shown * (alive & ~wrong)
+        loose = [_are_loose(means[frame], left[frame], video, frame) for frame in range(video.num_times)]
+        if not torch.stack(loose).any():
+            break
+        wrong |= torch.stack(loose)
+        lifetimes = _lives_without(wrong, shown, before, video)
+    return None if torch.equal(lifetimes, before) else lifetimes
 
 
 def _stick_out(gaussians: Gaussians, video: MultiViewVideo, frame: int) -> Bool[Tensor, " N"]:
@@ -87,16 +90,15 @@ def _stick_out(gaussians: Gaussians, video: MultiViewVideo, frame: int) -> Bool[
 
 
 def _are_loose(
-    gaussians: Gaussians, video: MultiViewVideo, frame: int, ignored: Bool[Tensor, " N"]
+    means: Float[Tensor, "N 3"], opacities: Float[Tensor, " N"], video: MultiViewVideo, frame: int
 ) -> Bool[Tensor, " N"]:
-    """Whether each Gaussian of a frame is one of few with nothing around them, but for what is ignored.
+    """Whether each Gaussian that is seen in a frame is one of few with nothing around them.
 
     What the input view's mask shows and no other Gaussian covers is a small part of the object.
     """
-    loose = torch.zeros(gaussians.num_gaussians, dtype=torch.bool)
-    is_seen = (gaussians.opacities[0] >= SEEN_OPACITY) & gaussians.means[0].isfinite().all(-1) & ~ignored
-    rows = is_seen.nonzero().squeeze(1)
-    means = gaussians.means[0, rows]
+    loose = torch.zeros(len(means), dtype=torch.bool)
+    rows = ((opacities >= SEEN_OPACITY) & means.isfinite().all(-1)).nonzero().squeeze(1)
+    means = means[rows]
     extent = (means.amax(0) - means.amin(0)).max() if len(rows) > _NEIGHBORS else torch.zeros(())
     if not 0 < extent < torch.inf:
         return loose
@@ -143,10 +145,24 @@ def _pixels(points: Float[Tensor, "N 3"], cameras: Cameras) -> tuple[Int[Tensor,
     return rows.clamp(0, cameras.height - 1) * cameras.width + columns.clamp(0, cameras.width - 1), in_image
 
 
-def _edges(video: MultiViewVideo) -> list[float]:
-    """Times halfway between neighboring frames, seconds, and forever before the first and after the last one."""
-    seconds = video.times.double() * video.duration
-    return [-FOREVER, *(0.5 * (seconds[1:] + seconds[:-1])).tolist(), FOREVER]
+def _lives_without(
+    wrong: Bool[Tensor, "T N"], shown: Float[Tensor, "T N"], lifetimes: Float[Tensor, "N 2"], video: MultiViewVideo
+) -> Float[Tensor, "N 2"]:
+    """Lifetimes that leave out the frames in which Gaussians are wrong.
+
+    Args:
+        wrong: in which frames each is.
+        shown: opacities.
+        lifetimes: of which they are parts.
+        video: video with the times of the frames.
+    """
+    seconds, revised = video.times.double() * video.duration, lifetimes.clone()
+    edges = [-FOREVER, *(0.5 * (seconds[1:] + seconds[:-1])).tolist(), FOREVER]
+    for row in wrong.any(0).nonzero().squeeze(1).tolist():
+        birth, death = _best_life(shown[:, row], wrong[:, row], edges)
+        life = (max(birth, float(lifetimes[row, 0])), min(death, float(lifetimes[row, 1])))
+        revised[row] = torch.tensor(life if life[0] < life[1] else _NEVER)
+    return revised
 
 
 def _best_life(opacities: Float[Tensor, " T"], wrong: Bool[Tensor, " T"], edges: list[float]) -> tuple[float, float]:
