@@ -41,6 +41,7 @@ def with_masks(video: MultiViewVideo, masks: dict[tuple[int, int], torch.Tensor 
         (range(8, 13), (0.75, 1.25)),
         (range(9), (-FOREVER, 0.85)),
         ([2, 3, *range(9, FRAMES)], (0.85, FOREVER)),  # the longer of two stretches
+        ([*range(7), *range(8, FRAMES)], (0.75, FOREVER)),  # seven frames for one
     ],
 )
 def test_what_some_frames_do_not_show_lives_in_the_others(shown: list[int], life: tuple[float, float]) -> None:
@@ -49,6 +50,10 @@ def test_what_some_frames_do_not_show_lives_in_the_others(shown: list[int], life
     assert lifetimes is not None
     torch.testing.assert_close(lifetimes[BALL], torch.tensor(life).expand_as(lifetimes[BALL]))
     assert (lifetimes[:COUNT].abs() == FOREVER).all()
+
+
+def test_one_frame_in_the_middle_does_not_halve_a_life() -> None:
+    assert trimmed_lifetimes(scene_of(FEW_OUT), video_of([*range(12), *range(13, FRAMES)])) is None
 
 
 def test_what_no_frame_shows_lives_in_none_and_a_known_life_gets_no_longer() -> None:

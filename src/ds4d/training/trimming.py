@@ -2,10 +2,8 @@
 
 Where an object moves far, single Gaussians are carried or stretched out of it in some frames. They are thin, faint or
 few, so that the losses of images hardly move them: from other sides they are needles and specks beside the object. A
-life is one stretch of time: the one is kept in which a Gaussian shows most.
+life is one stretch of time, so it may lose frames that are right, too, or keep some that are wrong.
 """
-
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -32,6 +30,7 @@ _VOXELS = 128  # along the longest side, at most: Gaussians may lie on one anoth
 _FEW = 0.01  # fraction of the Gaussians that a frame shows; more of them are a part of the object
 _ROUNDS = 4  # of looking for loose ones: what is gone no longer holds others
 _COVERED = 8 / 256  # of the height of an image, around the centers of other Gaussians
+_COST = 8.0  # frames that a life may lose for each that is wrong; one mask may be, and halve it in the middle of a clip
 _NEVER = (-FOREVER, -0.5 * FOREVER)  # a life before all frames, of what is wrong in each frame that shows it
 
 
@@ -166,8 +165,12 @@ def _lives_without(
 
 
 def _best_life(opacities: Float[Tensor, " T"], wrong: Bool[Tensor, " T"], edges: list[float]) -> tuple[float, float]:
-    """Birth and death around the run of frames in which a Gaussian is not wrong and shows most."""
-    ends = [-1, *wrong.nonzero().squeeze(1).tolist(), len(wrong)]
-    runs = [(float(opacities[last + 1 : end].sum()), last + 1, end) for last, end in pairwise(ends)]
-    shown, first, end = max(runs)
-    return (edges[first], edges[end]) if shown >= _FAINT else _NEVER
+    """Birth and death around the run of frames in which a Gaussian shows most, what is wrong counted against it."""
+    best, first, end, start, total = 0.0, 0, 0, 0, 0.0
+    for frame, value in enumerate(torch.where(wrong, -_COST * opacities, opacities).tolist()):
+        if total <= 0:
+            start, total = frame, 0.0
+        total += value
+        if total > best:
+            best, first, end = total, start, frame + 1
+    return (edges[first], edges[end]) if best >= _FAINT else _NEVER
