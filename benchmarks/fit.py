@@ -4,6 +4,7 @@
     python benchmarks/fit.py DATA/minions --preset cpu --device cpu       # no truth but the front view
 
     python benchmarks/fit.py DATA/gltf/* --metrics lpips detail_ratio      # further metrics, of ds4d eval --protocol
+    python benchmarks/fit.py DATA/gltf/* --set training.dynamic_steps=500  # other settings than the preset's
 
 A set with transforms files is fitted to the splits front and mv and scored on test; other layouts are fitted as they
 are. The whole fit is timed: reading, initialization and training, without starting Python and without writing results.
@@ -24,7 +25,7 @@ from jaxtyping import UInt8
 from machine import machine
 
 from ds4d.config import GenerateConfig
-from ds4d.core import choose_device, peak_memory
+from ds4d.core import choose_device, peak_memory, with_overrides
 from ds4d.data import PerturbationConfig, load_views, perturb_views, read_transforms
 from ds4d.evaluation import (
     PROTOCOLS,
@@ -137,6 +138,7 @@ def main() -> None:
     parser.add_argument("--preset", choices=PRESETS, default="fast")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", nargs="+", default=(), metavar="NAME=VALUE", help="settings besides the preset's")
     parser.add_argument("--perturb-views", action="store_true", help="perturb the views besides the input view")
     parser.add_argument("--images", type=Path, help="folder for a comparison with the truth of each set")
     parser.add_argument("--renders", type=Path, help="folder for the rendered test views of each set, for ds4d eval")
@@ -144,13 +146,15 @@ def main() -> None:
     parser.add_argument("--protocol", choices=PROTOCOLS, help="protocol of these metrics; without --metrics, all of it")
     args = parser.parse_args()
     try:
+        overrides = {name: json.loads(value) for name, _, value in (each.partition("=") for each in args.set)}
+        preset = with_overrides(dataclasses.replace(PRESETS[args.preset](), seed=args.seed), overrides)
         further = metrics_by_protocol(args.protocol, args.metrics)
     except ValueError as error:
         parser.error(str(error))
     device = choose_device(args.device)
     rows, not_computed = [], {}
     for source in args.sets:
-        config = dataclasses.replace(PRESETS[args.preset](), seed=args.seed)
+        config = preset
         has_truth = (source / "transforms_test.json").is_file()
         if has_truth:
             config = dataclasses.replace(config, views=dataclasses.replace(config.views, splits=("front", "mv")))
@@ -170,7 +174,7 @@ def main() -> None:
         print(json.dumps(row), file=sys.stderr, flush=True)
     names = [name for metrics in further.values() for name in metrics if name not in METRICS]
     mean = {name: mean_of(rows, name) for name in ("seconds", "input_psnr", *METRICS, *names)}
-    settings = {"preset": args.preset, "seed": args.seed, "perturbed": args.perturb_views}
+    settings = {"preset": args.preset, "seed": args.seed, "perturbed": args.perturb_views, "set": overrides}
     report = {**machine(), **settings, "mean": mean, "not_computed": not_computed, "sets": rows}
     print(json.dumps(report, indent=1, allow_nan=False))
 

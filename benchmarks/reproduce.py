@@ -125,6 +125,17 @@ def gpu_fits(data: Path, out: Path) -> list[Step]:
     return [Step(argv, "fit.json", "fit.json"), _scored("fast", "views", renders, data, out)]
 
 
+def gpu_curve(data: Path, out: Path) -> list[Step]:
+    """Quality against seconds: fits with fewer and more steps than the presets'."""
+    steps = []
+    for preset, counts in (("draft", (200, 400, 800)), ("fast", (500, 700, 1000, 1400)), ("cpu", (550, 1100, 1650))):
+        for count in counts:
+            words = ("--preset", preset, "--device", "cuda", "--set", f"training.dynamic_steps={count}")
+            file = f"{preset}-{count}.json"
+            steps.append(Step(_benchmark("fit", *_sets(data), *words), file, file))
+    return steps
+
+
 def ablation(*options: str, folder: str = "gltf") -> Callable[[Path, Path], list[Step]]:
     """An ablation of results.md by these options; it continues by itself where it was interrupted."""
 
@@ -273,6 +284,12 @@ TABLES: dict[str, Table] = {
     "gpu-fits": Table("benchmarks.md, Fits on one GPU", gpu_fits, gpu=True),
     "gpu-drafts": Table(
         "benchmarks.md, Fits on one GPU", printed("fit", "--preset", "draft", "--device", "cuda", sets=_GLTF), gpu=True
+    ),
+    "gpu-curve": Table("benchmarks.md, Quality against seconds", gpu_curve, gpu=True),
+    "gpu-steps": Table(
+        "benchmarks.md, Where a step's time goes",
+        printed("profile_steps", "--preset", "fast", "--device", "cuda", sets=("gltf/barbarian-run",)),
+        gpu=True,
     ),
     "gpu-kernels": Table(
         "benchmarks.md, Triton kernels", printed("fused_parts", sets=("gltf/barbarian-run",)), gpu=True

@@ -35,6 +35,8 @@ if kind == "full":
     fail(1, "scene.json cannot be written: No space left on device. Free disk space.")
 if kind == "memory":
     fail(1, "out of memory. End other programs.")
+if kind == "busy":
+    fail(1, "the GPU takes no further process: another one has it for itself.")
 if kind == "killed":
     os.kill(os.getpid(), signal.SIGKILL)
 if kind == "hang":
@@ -83,6 +85,7 @@ def starts(tmp_path: Path) -> list[str]:
         ("invalid", "invalid input", True),
         ("full", "disk full", False),
         ("memory", "out of memory", False),
+        ("busy", "GPU busy", False),
         ("killed", "killed by SIGKILL", False),
     ],
 )

@@ -231,6 +231,7 @@ def printed_for(error: BaseException, capsys: pytest.CaptureFixture[str]) -> tup
         (ImportError("needs av"), 2, ["needs av"]),
         (TrainingDiverged(7, {"l1": float("nan")}), 1, ["l1", "step 7"]),
         (torch.OutOfMemoryError("CUDA out of memory.\nTried to"), 1, ["GPU memory", "--size", "--device"]),
+        (RuntimeError("CUDA error: CUDA-capable device(s) is/are busy or unavailable\nSearch"), 1, ["MPS", "--jobs"]),
         (OSError(errno.ENOSPC, "No space left on device", "/run/scene.json"), 1, ["/run/scene.json", "No space left"]),
         (PermissionError(errno.EACCES, "Permission denied", "/run"), 2, ["/run", "Permission denied"]),
         (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), 2, ["/tmp", "TMPDIR"]),

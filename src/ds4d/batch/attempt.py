@@ -34,6 +34,7 @@ _LOG_TAIL = 2000  # characters of a run's log that a failure keeps
 _CAUSES = (
     ("disk full", r"No space left|quota exceeded"),
     ("out of memory", r"out of (GPU )?memory"),
+    ("GPU busy", r"GPU takes no further process"),
     ("internal error", r"internal error"),
     ("diverged", r"diverged"),
 )

@@ -35,7 +35,8 @@ def run_safely(command: Callable[[], Outcome | None]) -> Outcome | None:
     except SystemExit as leaving:
         return _from_exit(leaving.code)
     except Exception as error:
-        return _from_file_error(error) or _from_memory_error(error) or _from_internal_error(error)
+        named = _from_file_error(error) or _from_memory_error(error) or _from_device_error(error)
+        return named or _from_internal_error(error)
 
 
 def _from_exit(code: str | int | None) -> Outcome | None:
@@ -82,6 +83,17 @@ def _from_memory_error(error: Exception) -> Outcome | None:
         f"out of {'GPU ' * on_gpu}memory. End other programs that use it, or lower --size, "
         "--training.densification.max-gaussians or --training.times-per-step"
         f"{', or use --device cpu' if on_gpu else ''}."
+    )
+    return Outcome(error=message, exit_code=ExitCode.FAILURE)
+
+
+def _from_device_error(error: Exception) -> Outcome | None:
+    """A GPU that takes no further process; None for other errors."""
+    if not (isinstance(error, RuntimeError) and "busy or unavailable" in str(error)):
+        return None
+    message = (
+        "the GPU takes no further process: another one has it for itself, or more use it at once than NVIDIA MPS "
+        "allows (48 on many systems). End others, run fewer at a time (--jobs of ds4d batch), or use --device cpu."
     )
     return Outcome(error=message, exit_code=ExitCode.FAILURE)
 
