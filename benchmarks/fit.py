@@ -131,6 +131,15 @@ def _on_white(image: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 3"]:
     return (image[..., :3] * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
 
 
+def setting(word: str) -> tuple[str, Any]:
+    """A dotted name and its value, which is written as JSON."""
+    name, _, value = word.partition("=")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUE with a value as JSON writes it, got {word}") from error
+
+
 def main() -> None:
     """Fits every set in turn and prints one JSON document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -138,7 +147,9 @@ def main() -> None:
     parser.add_argument("--preset", choices=PRESETS, default="fast")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--set", nargs="+", default=(), metavar="NAME=VALUE", help="settings besides the preset's")
+    parser.add_argument(
+        "--set", nargs="+", type=setting, default=(), metavar="NAME=VALUE", help="settings besides the preset's"
+    )
     parser.add_argument("--perturb-views", action="store_true", help="perturb the views besides the input view")
     parser.add_argument("--images", type=Path, help="folder for a comparison with the truth of each set")
     parser.add_argument("--renders", type=Path, help="folder for the rendered test views of each set, for ds4d eval")
@@ -146,7 +157,7 @@ def main() -> None:
     parser.add_argument("--protocol", choices=PROTOCOLS, help="protocol of these metrics; without --metrics, all of it")
     args = parser.parse_args()
     try:
-        overrides = {name: json.loads(value) for name, _, value in (each.partition("=") for each in args.set)}
+        overrides = dict(args.set)
         preset = with_overrides(dataclasses.replace(PRESETS[args.preset](), seed=args.seed), overrides)
         further = metrics_by_protocol(args.protocol, args.metrics)
     except ValueError as error:
