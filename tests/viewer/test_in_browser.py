@@ -115,7 +115,14 @@ def test_a_phone_shows_the_object_and_the_controls(open_browser: Callable, viewe
         phone.toggle("cameras")
         phone.page.get_by_text("ds4d").first.click()  # the panel's title hides it, so that the object is alone
         button.wait_for(state="hidden")
-        shown = phone.wait_for(lambda image: (image[:600].min(-1) < 200).any())[:600].min(-1) < 200  # above the axes
+
+        def is_dark(image: np.ndarray) -> np.ndarray:
+            return image[:600].min(-1) < 200  # above the axes
+
+        def is_alone(image: np.ndarray) -> bool:
+            return bool(is_dark(image).any() and not is_dark(image)[:, [0, -1]].any())
+
+        shown = is_dark(phone.wait_for(is_alone))  # the panel takes a while to fold
         assert 0.3 < shown.any(0).mean() < 0.95 and not shown[:, [0, -1]].any()  # all of its width
         phone.page.get_by_text("ds4d").first.click()
         button.wait_for()
