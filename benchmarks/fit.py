@@ -156,16 +156,16 @@ def main() -> None:
     parser.add_argument("--metrics", nargs="+", default=(), metavar="NAME", help="further metrics on the test views")
     parser.add_argument("--protocol", choices=PROTOCOLS, help="protocol of these metrics; without --metrics, all of it")
     args = parser.parse_args()
+    overrides = dict(args.set)
     try:
-        overrides = dict(args.set)
-        preset = with_overrides(dataclasses.replace(PRESETS[args.preset](), seed=args.seed), overrides)
+        chosen = with_overrides(dataclasses.replace(PRESETS[args.preset](), seed=args.seed), overrides)
         further = metrics_by_protocol(args.protocol, args.metrics)
     except ValueError as error:
         parser.error(str(error))
     device = choose_device(args.device)
     rows, not_computed = [], {}
     for source in args.sets:
-        config = preset
+        config = chosen
         has_truth = (source / "transforms_test.json").is_file()
         if has_truth:
             config = dataclasses.replace(config, views=dataclasses.replace(config.views, splits=("front", "mv")))
