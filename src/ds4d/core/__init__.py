@@ -1,49 +1,5 @@
 """Progress, notices, threads, devices, versions, memory, and settings to and from JSON."""
 
-from ds4d.core.adam import Adam as Adam
-from ds4d.core.allocator import freed_memory_kept as freed_memory_kept
-from ds4d.core.config_io import check_choices as check_choices
-from ds4d.core.config_io import check_ranges as check_ranges
-from ds4d.core.config_io import first_difference as first_difference
-from ds4d.core.config_io import from_dict as from_dict
-from ds4d.core.config_io import to_dict as to_dict
-from ds4d.core.config_io import with_overrides as with_overrides
-from ds4d.core.cuda_graphs import Part as Part
-from ds4d.core.cuda_graphs import record_graphs as record_graphs
-from ds4d.core.device import DeviceName as DeviceName
-from ds4d.core.device import choose_device as choose_device
-from ds4d.core.device import describe_device as describe_device
-from ds4d.core.device import matmul_precision as matmul_precision
-from ds4d.core.fused import FUSED_PARTS as FUSED_PARTS
-from ds4d.core.fused import fused_parts as fused_parts
-from ds4d.core.fused import has_triton as has_triton
-from ds4d.core.fused import is_fused as is_fused
-from ds4d.core.fused import is_interpreted as is_interpreted
-from ds4d.core.fused import parts_on as parts_on
-from ds4d.core.large_arrays import ArrayList as ArrayList
-from ds4d.core.large_arrays import blocks_of as blocks_of
-from ds4d.core.large_arrays import large_array as large_array
-from ds4d.core.large_arrays import large_tensor as large_tensor
-from ds4d.core.large_arrays import release_pages as release_pages
-from ds4d.core.large_arrays import released as released
-from ds4d.core.large_arrays import rows_at_once as rows_at_once
-from ds4d.core.notices import Degraded as Degraded
-from ds4d.core.notices import Notice as Notice
-from ds4d.core.notices import Warned as Warned
-from ds4d.core.notices import notices_to as notices_to
-from ds4d.core.notices import notify as notify
-from ds4d.core.profiling import Stopwatch as Stopwatch
-from ds4d.core.profiling import peak_memory as peak_memory
-from ds4d.core.profiling import reset_peak_memory as reset_peak_memory
-from ds4d.core.progress import Progress as Progress
-from ds4d.core.progress import progress_to as progress_to
-from ds4d.core.progress import report_progress as report_progress
-from ds4d.core.progress import tracked as tracked
-from ds4d.core.threads import elementwise as elementwise
-from ds4d.core.threads import map_on_threads as map_on_threads
-from ds4d.core.threads import mean as mean
-from ds4d.core.threads import parallel_for as parallel_for
-from ds4d.core.threads import sigmoid as sigmoid
-from ds4d.core.versions import install_command as install_command
-from ds4d.core.versions import installed_version as installed_version
-from ds4d.core.versions import versions as versions
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

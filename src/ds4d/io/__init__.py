@@ -1,53 +1,5 @@
 """Reading and writing images and videos, reading glTF, atomic file writes, and a disk cache."""
 
-from ds4d.io.atomic import atomic_path as atomic_path
-from ds4d.io.atomic import leftovers as leftovers
-from ds4d.io.atomic import sync as sync
-from ds4d.io.bounded_files import check_regular as check_regular
-from ds4d.io.bounded_files import is_finite_number as is_finite_number
-from ds4d.io.bounded_files import parse_json as parse_json
-from ds4d.io.bounded_files import read_bytes as read_bytes
-from ds4d.io.bounded_files import read_json as read_json
-from ds4d.io.bounded_files import read_text as read_text
-from ds4d.io.cache import LIMIT_BYTES as LIMIT_BYTES
-from ds4d.io.cache import cache_folder as cache_folder
-from ds4d.io.cache import read_cached as read_cached
-from ds4d.io.cache import write_cached as write_cached
-from ds4d.io.contact_sheet import contact_sheet as contact_sheet
-from ds4d.io.gif import write_gif as write_gif
-from ds4d.io.gltf_animation import RigVariation as RigVariation
-from ds4d.io.gltf_document import GltfDocument as GltfDocument
-from ds4d.io.gltf_document import GltfError as GltfError
-from ds4d.io.gltf_reader import GltfModel as GltfModel
-from ds4d.io.gltf_reader import read_gltf as read_gltf
-from ds4d.io.image_sequence import IMAGE_SUFFIXES as IMAGE_SUFFIXES
-from ds4d.io.image_sequence import natural_key as natural_key
-from ds4d.io.images import Size as Size
-from ds4d.io.images import fit_within as fit_within
-from ds4d.io.images import image_size as image_size
-from ds4d.io.images import on_white as on_white
-from ds4d.io.images import png_bytes as png_bytes
-from ds4d.io.images import premultiply as premultiply
-from ds4d.io.images import read_rgba as read_rgba
-from ds4d.io.images import reduced_size as reduced_size
-from ds4d.io.images import resize_premultiplied as resize_premultiplied
-from ds4d.io.images import spread_colors as spread_colors
-from ds4d.io.images import unpremultiply as unpremultiply
-from ds4d.io.images import write_png as write_png
-from ds4d.io.ply_files import check_ply as check_ply
-from ds4d.io.ply_files import read_ply_file as read_ply_file
-from ds4d.io.srgb import to_linear as to_linear
-from ds4d.io.srgb import to_srgb as to_srgb
-from ds4d.io.tensor_files import DIGEST as DIGEST
-from ds4d.io.tensor_files import DamagedFileError as DamagedFileError
-from ds4d.io.tensor_files import encode_tensors as encode_tensors
-from ds4d.io.tensor_files import is_finite as is_finite
-from ds4d.io.tensor_files import read_safetensors as read_safetensors
-from ds4d.io.tensor_files import read_shapes as read_shapes
-from ds4d.io.tensor_files import read_tensors as read_tensors
-from ds4d.io.tensor_files import write_parts as write_parts
-from ds4d.io.tensor_files import write_tensors as write_tensors
-from ds4d.io.video_reader import VIDEO_SUFFIXES as VIDEO_SUFFIXES
-from ds4d.io.video_writer import write_alpha_video as write_alpha_video
-from ds4d.io.video_writer import write_video as write_video
-from ds4d.io.writable import check_writable as check_writable
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

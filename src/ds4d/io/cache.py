@@ -1,6 +1,5 @@
 """A disk cache for results that take long to compute, keyed by their inputs."""
 
-import errno
 import hashlib
 import os
 from collections.abc import Mapping
@@ -10,23 +9,11 @@ from torch import Tensor
 
 from ds4d.core import Warned, notify
 from ds4d.io.atomic import atomic_path
+from ds4d.io.paths import cache_folder
 from ds4d.io.tensor_files import bytes_of, encode_safetensors, is_finite, read_safetensors, write_parts
 
 LIMIT_BYTES = 4 * 2**30
 _SUFFIX = ".safetensors"
-
-
-def cache_folder(category: str) -> Path:
-    """The folder of a category of tensors, inside $DS4D_CACHE or ~/.cache/ds4d.
-
-    Raises:
-        OSError: the user has no home folder, as in containers that run under any number.
-    """
-    root = Path(os.environ.get("DS4D_CACHE") or "~/.cache/ds4d")
-    try:
-        return root.expanduser() / category
-    except RuntimeError as error:
-        raise OSError(errno.ENOENT, "There is no home folder", str(root)) from error
 
 
 def read_cached(category: str, key: str) -> dict[str, Tensor] | None:

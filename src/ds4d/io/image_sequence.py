@@ -1,6 +1,5 @@
 """Numbered images in a folder, read as a video."""
 
-import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -9,10 +8,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ds4d.core import Warned, notify
-from ds4d.io.images import HEIC_SUFFIXES, Size, image_size, premultiply, read_rgba, reduced_size, resize_premultiplied
+from ds4d.io.images import Size, image_size, premultiply, read_rgba, reduced_size, resize_premultiplied
+from ds4d.io.paths import IMAGE_SUFFIXES, NUMBER, natural_key
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"} | HEIC_SUFFIXES
-_NUMBER = re.compile(r"(\d+)")
 _DEFAULT_FPS = 24.0
 
 
@@ -71,7 +69,7 @@ def _sorted_files(path: Path) -> list[Path]:
     files = [file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != "."]
     if not files:
         raise ValueError(f"{folder} must hold images (png, jpg, ...), got none. Give a video or another folder.")
-    names = {_NUMBER.sub("#", file.stem) for file in files if _NUMBER.search(file.stem)}
+    names = {NUMBER.sub("#", file.stem) for file in files if NUMBER.search(file.stem)}
     if len(names) > 1:
         raise ValueError(
             f"{folder} must hold one numbered sequence of images, got names like {' and '.join(sorted(names)[:3])}. "
@@ -82,7 +80,7 @@ def _sorted_files(path: Path) -> list[Path]:
 
 def _warn_of_gaps(path: Path, files: list[Path]) -> None:
     """Says so where numbers are missing: the frames around a gap follow each other as if there were none."""
-    numbers = [[int(part) for part in _NUMBER.findall(file.stem)] for file in files]
+    numbers = [[int(part) for part in NUMBER.findall(file.stem)] for file in files]
     steps = [after[-1] - before[-1] for before, after in pairwise(numbers) if before and before[:-1] == after[:-1]]
     if not steps or max(steps) < 2 * min(steps):  # evenly chosen frames have numbers that differ by rounding
         return
@@ -92,8 +90,3 @@ def _warn_of_gaps(path: Path, files: list[Path]) -> None:
         "evenly spaced in time. Add the missing ones, or number the images anew."
     )
     notify(Warned("input", message))
-
-
-def natural_key(file: Path) -> list[tuple[int, str]]:
-    """A sort key that orders the numbers in a name by value: 2 before 10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in _NUMBER.split(file.stem)]

@@ -19,9 +19,9 @@ from PIL import Image
 from ds4d.core import install_command
 from ds4d.io.atomic import atomic_path
 from ds4d.io.bounded_files import check_regular
+from ds4d.io.paths import HEIC_SUFFIXES
 
 MAX_PIXELS = 2**26  # of an image file: more than cameras give, and 1 GB once it is decoded and premultiplied
-HEIC_SUFFIXES = {".heic", ".heif"}
 _MAX_BYTES = 2**31
 # Pillow hands others to programs of their own.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 # Decoders that read the alpha of VP8 and VP9; FFmpeg's own silently drop it.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg")  # looked for in folders
 MAX_PIXELS = 8192 * 4608  # of a frame: 8K, with some to spare
 _MAX_BYTES = 2**40
 _MAX_ASPECT = 16.0  # of a pixel, or its inverse

@@ -12,7 +12,8 @@ from jaxtyping import UInt8
 from ds4d.core import ArrayList, tracked
 from ds4d.io import Size
 from ds4d.io.animated_image import AnimatedImage, is_animated
-from ds4d.io.image_sequence import IMAGE_SUFFIXES, ImageSequence
+from ds4d.io.image_sequence import ImageSequence
+from ds4d.io.paths import IMAGE_SUFFIXES
 from ds4d.io.tone_mapping import VideoColor
 from ds4d.io.video_reader import VideoReader
 from ds4d.preprocess.config import VideoConfig

@@ -1,8 +1,7 @@
-"""Presets: settings of a run by name."""
+"""The settings of each preset."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -14,6 +13,7 @@ from ds4d.guidance import GuidanceConfig
 from ds4d.init import InitConfig
 from ds4d.losses import LossConfig, Term
 from ds4d.multiview import ViewsConfig
+from ds4d.presets.names import PresetName
 from ds4d.training import DensificationConfig, LearningRate, OptimizerConfig, TrainingConfig
 from ds4d.visualize import OutputsConfig
 
@@ -170,11 +170,6 @@ PRESETS: dict[str, Callable[[], GenerateConfig]] = {
     "fast": fast,
     "paper": paper,
 }
-
-if TYPE_CHECKING:
-    PresetName = str
-else:
-    PresetName = Literal[tuple(PRESETS)]
 
 
 def default_preset(device: torch.device) -> PresetName:

@@ -1,0 +1,10 @@
+from .estimate import Prediction as Prediction
+from .estimate import gpu_fixes as gpu_fixes
+from .estimate import predict_run as predict_run
+from .folder import RunFolder as RunFolder
+from .paths import RunPaths as RunPaths
+from .records import EvaluationRecord as EvaluationRecord
+from .records import Provenance as Provenance
+from .records import RunMetrics as RunMetrics
+from .records import RunRecord as RunRecord
+from .records import read_record as read_record
