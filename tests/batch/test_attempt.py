@@ -44,6 +44,12 @@ if kind == "hang":
     time.sleep(600)
 if kind == "slow":
     time.sleep(600)
+metrics = {
+    "input_psnr": 20.126, "training_psnr": 30.0, "num_gaussians": 10, "frames": 4, "seconds": {"fit": 1.0, "end": 2.0},
+    "peak_memory_bytes": {"main": 5}, "device": "cpu", "degradations": [{"part": "lpips"}],
+    "findings": [{"name": "mask_flicker", "severity": "warning"}, {"name": "few_frames", "severity": "note"}],
+}
+(run / "metrics.json").write_text(json.dumps(metrics))
 (run / "report.html").write_text("done")
 """
 
@@ -54,8 +60,6 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
     script = tmp_path / "fake.py"
     script.write_text(FAKE)
     monkeypatch.setattr(attempt_module, "_COMMAND", (sys.executable, str(script)))
-    monkeypatch.setattr(attempt_module, "summary", lambda metrics: {"input_psnr": 30.0})
-    monkeypatch.setattr("ds4d.runs.RunFolder.read_metrics", lambda run: None)
 
     def make(name: str, **options: float) -> Job:
         video = tmp_path / f"{name}.mp4"
@@ -98,7 +102,9 @@ def test_failures_have_causes(job: Callable[..., Job], name: str, cause: str, pe
 def test_a_finished_run_is_not_done_again(job: Callable[..., Job], tmp_path: Path) -> None:
     for _ in range(2):
         result = attempt(job("fine"))
-        assert result.status == "done" and result.data["run"] == {"input_psnr": 30.0}
+        assert result.status == "done" and result.data["run"]["input_psnr"] == 20.13
+        assert result.data["run"]["seconds"] == 3.0
+        assert result.data["run"]["flags"] == ["low_input_psnr", "mask_flicker", "without_lpips"]
     assert starts(tmp_path) == ["fine new"]
 
 

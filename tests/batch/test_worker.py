@@ -1,5 +1,6 @@
 """Workers that share a batch: crashes, full disks, stops, stores that go away."""
 
+import ctypes
 import itertools
 import threading
 import time
@@ -8,12 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from ds4d.batch import worker as worker_module
 from ds4d.batch.attempt import Job, Result
 from ds4d.batch.board import page, read_board
 from ds4d.batch.claims import Claims, Owner
-from ds4d.batch.executors import ProcessExecutor
+from ds4d.batch.executors import ProcessExecutor, visible_devices
 from ds4d.batch.manifest import Item
 from ds4d.batch.queue import Queue, divide
 from ds4d.batch.shards import read_shard, share
@@ -247,3 +249,17 @@ def test_shards_cover_everything_once() -> None:
     parts = [share(names, (number, 5)) for number in range(1, 6)]
     assert sorted(name for part in parts for name in part) == sorted(names)
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize(("has_driver", "found"), [(True, ("0", "1")), (False, ())])
+def test_gpus_are_counted_where_there_is_a_driver(
+    monkeypatch: pytest.MonkeyPatch, has_driver: bool, found: tuple[str, ...]
+) -> None:
+    def load(name: str) -> None:
+        if not has_driver:
+            raise OSError(name)
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(ctypes, "CDLL", load)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert visible_devices() == found

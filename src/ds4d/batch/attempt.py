@@ -17,8 +17,8 @@ from typing import Any, Literal
 from ds4d.batch.manifest import Item
 from ds4d.batch.storage import StorageError, fetch, is_url, join, upload
 from ds4d.batch.stores import is_disk_full
-from ds4d.io import cache_folder
-from ds4d.runs import RunFolder, RunMetrics
+from ds4d.io import cache_folder, read_json
+from ds4d.runs import RunPaths
 from ds4d.runs.lock import check_idle
 
 STATE = ".batch"  # folder of what a batch keeps about itself, in its output
@@ -132,7 +132,7 @@ def attempt(job: Job, is_stopped: Callable[[], bool] = lambda: False) -> Result:
 
 
 def _attempt(job: Job, check: Callable[[], None], is_stopped: Callable[[], bool]) -> Result:
-    source, run = job.item.input, RunFolder(job.run)
+    source, run = job.item.input, RunPaths(job.run)
     if is_url(source):
         source = str(fetch(source, job.fetched))
     _wait_until_idle(job, check)
@@ -146,7 +146,7 @@ def _attempt(job: Job, check: Callable[[], None], is_stopped: Callable[[], bool]
             result = _generate(job, source, is_stopped, resume=False)
         if result.status != "done":
             return result
-    data = {"run": summary(run.read_metrics())}
+    data = {"run": summary(read_json(run.metrics))}
     if is_url(job.output):
         data["bytes"] = upload(job.run, join(job.output, job.item.name), check)
         shutil.rmtree(job.run, ignore_errors=True)
@@ -197,7 +197,7 @@ def _generate(job: Job, source: str, is_stopped: Callable[[], bool], *, resume: 
 
 def _watch(process: subprocess.Popen, job: Job, is_stopped: Callable[[], bool]) -> str:
     """Waits for the end of a process; returns whether it was ended because it was `stopped` or `hung`."""
-    run = RunFolder(job.run)
+    run = RunPaths(job.run)
     signs, changed = None, time.monotonic()
     while True:
         try:
@@ -273,22 +273,21 @@ def _failure(cause: str, error: str, log: Path | None = None, *, permanent: bool
     return Result("failed", cause, permanent, {"cause": cause, "error": error, "log": tail})
 
 
-def summary(metrics: RunMetrics) -> dict[str, Any]:
-    """What the board shows of a finished run."""
+def summary(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What the board shows of a finished run, by its metrics.json: `RunMetrics`, whose import would take a second."""
+    kept = ("num_gaussians", "frames", "peak_memory_bytes", "device")
     return {
-        "input_psnr": round(metrics.input_psnr, 2),
-        "training_psnr": round(metrics.training_psnr, 2),
-        "num_gaussians": metrics.num_gaussians,
-        "frames": metrics.frames,
-        "seconds": round(sum(metrics.seconds.values()), 2),
-        "peak_memory_bytes": metrics.peak_memory_bytes,
-        "device": metrics.device,
+        "input_psnr": round(metrics["input_psnr"], 2),
+        "training_psnr": round(metrics["training_psnr"], 2),
+        "seconds": round(sum(metrics["seconds"].values()), 2),
+        **{name: metrics[name] for name in kept},
         "flags": flags(metrics),
     }
 
 
-def flags(metrics: RunMetrics) -> Sequence[str]:
+def flags(metrics: Mapping[str, Any]) -> Sequence[str]:
     """What may be wrong with a result, by names that are stable: warnings of the video checks, and a poor fit."""
-    low = ["low_input_psnr"] * (not metrics.input_psnr >= LOW_PSNR)
-    replaced = [f"without_{notice.part}" for notice in metrics.degradations]
-    return [*low, *(each.name for each in metrics.findings or () if each.severity == "warning"), *replaced]
+    low = ["low_input_psnr"] * (not metrics["input_psnr"] >= LOW_PSNR)
+    replaced = [f"without_{notice['part']}" for notice in metrics["degradations"]]
+    findings = metrics["findings"] or ()
+    return [*low, *(each["name"] for each in findings if each["severity"] == "warning"), *replaced]

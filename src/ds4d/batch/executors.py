@@ -1,5 +1,6 @@
 """Where the attempts of a worker run: in processes of this machine."""
 
+import ctypes
 import os
 import threading
 from collections.abc import Callable
@@ -7,8 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from queue import SimpleQueue
 from typing import Protocol, runtime_checkable
-
-import torch
 
 from ds4d.batch.attempt import Job, Result, attempt
 
@@ -88,8 +87,18 @@ class ProcessExecutor:
 def visible_devices() -> tuple[str, ...]:
     """The GPUs of this process, each as a value of CUDA_VISIBLE_DEVICES; empty where there is one at most."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    devices = named.split(",") if named is not None else [str(number) for number in range(torch.cuda.device_count())]
+    devices = named.split(",") if named is not None else [str(number) for number in range(_num_devices())]
     return tuple(devices) if len(devices) > 1 else ()
+
+
+def _num_devices() -> int:
+    try:
+        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:  # no driver, which a second of importing torch would only confirm
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def _cores() -> int:

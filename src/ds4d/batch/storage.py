@@ -9,7 +9,7 @@ from typing import Any
 
 from ds4d.core import install_command
 from ds4d.io import leftovers
-from ds4d.runs import RunFolder
+from ds4d.runs import RunPaths
 from ds4d.runs.lock import LOCK, OWNER
 
 PROTOCOLS = ("s3", "gs", "https", "memory")  # memory: tests
@@ -102,7 +102,7 @@ def upload(run: Path, url: str, check: Callable[[], None] = lambda: None) -> int
     files = [
         each for each in sorted(run.rglob("*")) if each.is_file() and not left_out & set(each.relative_to(run).parts)
     ]
-    last = RunFolder(run).metrics
+    last = RunPaths(run).metrics
     files.sort(key=lambda file: file == last)
     total, uploaded = 0, list[str]()
     try:

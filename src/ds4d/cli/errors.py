@@ -6,11 +6,8 @@ import sys
 import traceback
 from collections.abc import Callable
 
-import torch
-
 from ds4d.cli.displays import printable
 from ds4d.cli.result import MEANINGS, ExitCode, Outcome
-from ds4d.training import RankLostError, TrainingDiverged
 
 _DISK_FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
 
@@ -28,15 +25,20 @@ def run_safely(command: Callable[[], Outcome | None]) -> Outcome | None:
         return Outcome(error=message, exit_code=ExitCode.USAGE_ERROR)
     except (ValueError, ImportError) as error:
         return Outcome(error=str(error), exit_code=ExitCode.USAGE_ERROR)
-    except (TrainingDiverged, RankLostError) as error:
-        return Outcome(error=str(error), exit_code=ExitCode.FAILURE)
     except KeyboardInterrupt:
         return Outcome(error=MEANINGS[ExitCode.INTERRUPTED], exit_code=ExitCode.INTERRUPTED)
     except SystemExit as leaving:
         return _from_exit(leaving.code)
     except Exception as error:
+        if _is(error, "ds4d.training.events", "TrainingDiverged") or _is(error, "ds4d.training.ranks", "RankLostError"):
+            return Outcome(error=str(error), exit_code=ExitCode.FAILURE)
         named = _from_file_error(error) or _from_memory_error(error) or _from_device_error(error)
         return named or _from_internal_error(error)
+
+
+def _is(error: Exception, module: str, name: str) -> bool:
+    """Whether an error is of a type whose module takes long to import: if nothing has imported it, it is not."""
+    return isinstance(error, getattr(sys.modules.get(module), name, ()))
 
 
 def _from_exit(code: str | int | None) -> Outcome | None:
@@ -75,7 +77,7 @@ def _from_file_error(error: Exception) -> Outcome | None:
 
 def _from_memory_error(error: Exception) -> Outcome | None:
     """Too little memory on the GPU or the machine; None for other errors."""
-    on_gpu = isinstance(error, torch.OutOfMemoryError)
+    on_gpu = _is(error, "torch", "OutOfMemoryError")
     # Torch has no error type for the machine's memory; the message holds the name of its allocator.
     if not (on_gpu or isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)):
         return None
