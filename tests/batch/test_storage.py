@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ds4d.batch.batch import open_batch
+from ds4d.batch.batch import open_batch, open_store
+from ds4d.batch.checked import CheckedOptions
 from ds4d.batch.claims import Claims, Owner
-from ds4d.batch.manifest import Item, read_items
+from ds4d.batch.manifest import Item, OptionChecks, read_items
 from ds4d.batch.queue import Queue, divide
 from ds4d.batch.storage import StorageError, fetch, filesystem, upload
 from ds4d.batch.stores import BucketStore
@@ -170,6 +171,16 @@ def test_manifests_and_patterns_in_a_bucket(bucket: str) -> None:
     assert read_items(f"{bucket}/m.jsonl", option_checks()) == [
         Item("a", f"{bucket}/videos/a.mp4", ("--size", "64"))
     ]  # fmt: skip
+
+
+def test_options_that_were_checked_are_remembered_in_a_bucket(bucket: str) -> None:
+    seen: list[object] = []
+    for _ in range(2):
+        checked = CheckedOptions(open_store(f"{bucket}/out"), lambda: OptionChecks(frozenset({"--size"}), seen.append))
+        checked.checks.check(("--size", "64"))
+        checked.save()
+    assert seen == [("--size", "64")]
+    assert not [key for key in keys(bucket) if not key.startswith("out/.batch/checked-")]
 
 
 @pytest.mark.parametrize("url", ["ftp://host/x", "file:///etc", "https://host/x"])

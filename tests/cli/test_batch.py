@@ -14,6 +14,8 @@ import pytest
 
 from ds4d.data.synthetic import SampleConfig, write_sample
 
+SLOW = {"PIL", "av", "matplotlib", "numba", "numpy", "scipy", "torch", "transformers", "ds4d.cli.commands.generate"}
+
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -122,3 +124,23 @@ def test_a_killed_batch_is_continued(ds4d: Callable, quick: list[str], videos: P
     assert len([name for name in ("a", "b") if (out / name).exists()]) == 1
     result = ds4d(*words, "--json")
     assert result.code == 0 and json.loads(result.out)["result"]["done"] == 2
+
+
+def test_a_worker_that_joins_imports_nothing_slow(ds4d: Callable, videos: Path, tmp_path: Path) -> None:
+    words = ["batch", str(videos), "-o", str(tmp_path / "out"), "--preset", "tiny", "--set", "size=64"]
+    assert ds4d(*words, "--dry-run").code == 0
+    code = f"""if True:
+        import os, sys
+        from ds4d.batch.executors import ProcessExecutor
+        from ds4d.cli import main
+
+        def submit(executor, job):
+            print(*job.item.options, *{SLOW!r} & set(sys.modules), flush=True)
+            os._exit(0)
+
+        ProcessExecutor.submit = submit
+        main({words!r})
+    """
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}  # GPUs are counted by torch
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["--preset", "tiny", "--size", "64"]

@@ -85,6 +85,11 @@ class Batch:
             )
 
 
+def open_store(output: str) -> Store:
+    """The records of the batch in a folder or at a URL, whether there is one yet or not."""
+    return PatientStore(_bucket(output)[0] if is_url(output) else FolderStore(Path(output) / STATE))
+
+
 def open_batch(output: str, source: str, items: Sequence[Item], defaults: Mapping[str, Any]) -> Batch:
     """Begins a batch, or joins the one in the output, which must be of the same source.
 
@@ -98,18 +103,15 @@ def open_batch(output: str, source: str, items: Sequence[Item], defaults: Mappin
         ValueError: the output belongs to another batch, or holds something else; or a store cannot keep claims.
         OSError: the output cannot be written to.
     """
-    store: Store
+    store = open_store(output)
     if is_url(output):
-        system, path = filesystem(output, writable=True)
-        bucket = BucketStore(system, f"{path.rstrip('/')}/{STATE}")
-        store = PatientStore(bucket)
         if store.read(_IDENTITY) is None:
+            bucket, system, path = _bucket(output)
             bucket.check()
             if _holds_anything(system, path):
                 raise ValueError(_not_empty(output))
     else:
         folder = Path(output)
-        store = PatientStore(FolderStore(folder / STATE))
         if not (folder / STATE).is_dir() and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ValueError(_not_empty(output))
     place = source if is_url(source) else os.path.abspath(source)
@@ -124,6 +126,11 @@ def open_batch(output: str, source: str, items: Sequence[Item], defaults: Mappin
                 "Choose another output, or give the same arguments again."
             )
     return Batch(output, {item.name: item for item in items}, store, int(found["buckets"]))
+
+
+def _bucket(output: str) -> tuple[BucketStore, Any, str]:
+    system, path = filesystem(output, writable=True)
+    return BucketStore(system, f"{path.rstrip('/')}/{STATE}"), system, path
 
 
 def _parse_identity(content: bytes | None) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-import torch
 import tyro
 
-from ds4d.batch.batch import Batch, open_batch
+from ds4d.batch.batch import Batch, open_batch, open_store
 from ds4d.batch.board import Board, page, read_board
+from ds4d.batch.checked import CheckedOptions
 from ds4d.batch.executors import Executor, ProcessExecutor, visible_devices
 from ds4d.batch.manifest import OptionChecks, read_items
 from ds4d.batch.shards import read_shard, share
@@ -25,11 +25,9 @@ from ds4d.batch.worker import DiskFullError, check_idle_timeout, work
 from ds4d.cli.arguments import CommandLine, Flag
 from ds4d.cli.batch_display import BatchDisplay, batch_display, describe_board
 from ds4d.cli.checks import check_output
-from ds4d.cli.commands import generate
 from ds4d.cli.console import Console
 from ds4d.cli.result import MEANINGS, ExitCode, Outcome, ds4d_command, open_in_browser
 from ds4d.presets import PresetName
-from ds4d.runs import predict_run
 
 _FRAMES, _VIEWS = 32, 7  # of a run whose options leave them open
 _BOARD_PAUSE, _BOARD_FRACTION = 10.0, 0.01  # least seconds between two boards, and most of the time that they take
@@ -107,6 +105,8 @@ COMMAND = CommandLine(
 @functools.cache
 def option_checks() -> OptionChecks:
     """The options of `ds4d generate`, checked as it checks them."""
+    from ds4d.cli.commands import generate
+
     known = re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", generate.COMMAND.help(show_all=True))
 
     def check(options: Sequence[str]) -> None:
@@ -123,8 +123,10 @@ def run(argv: Sequence[str], console: Console) -> Outcome:
         check_output(Path(arguments.output), is_folder=True)
     shard = read_shard(arguments.shard or None, os.environ)
     defaults = _defaults(arguments)
-    items = read_items(arguments.source, option_checks(), defaults)
+    checked = CheckedOptions(open_store(arguments.output), option_checks)
+    items = read_items(arguments.source, checked.checks, defaults)
     batch = open_batch(arguments.output, arguments.source, items, defaults)
+    checked.save()
     wanted = share([item.name for item in items], shard)
     if shard is not None:
         console.print(f"share {shard[0]} of {shard[1]}: {len(wanted)} of {len(items)} objects")
@@ -206,6 +208,11 @@ def _executor(batch: Batch, arguments: BatchArguments) -> Executor:
 @functools.cache
 def _gibibytes(options: tuple[str, ...]) -> float:
     """The main memory that a fit is predicted to take, by its options alone: its video may be anywhere."""
+    import torch
+
+    from ds4d.cli.commands import generate
+    from ds4d.runs import predict_run
+
     parsed = generate.parse(["input", "-o", "run", *options])
     frames = parsed.settings.video.frames or _FRAMES
     return predict_run(frames, _VIEWS, parsed.settings, torch.device("cpu")).gibibytes
