@@ -181,6 +181,23 @@ def test_checkpoints_move_between_numbers_of_processes(
     assert losses == pytest.approx(alone, rel=2e-3) and len(losses) == 7
 
 
+def test_an_early_end_comes_for_all_processes_at_once(
+    tmp_path: Path, quick_video: MultiViewVideo, config: GenerateConfig
+) -> None:
+    training = replace(
+        config.training, static_steps=0, dynamic_steps=110, temporal_curriculum=0.0, low_resolution_fraction=0.0,
+        early_end_gain=100.0, losses=LossConfig(),
+    )  # fmt: skip
+    config = replace(config, training=training, fusion=None)
+
+    def last_step(ranks: Ranks) -> tuple[int, bool]:
+        trainer = prepare(quick_video, config, CPU, ranks=ranks)
+        list(trainer.run())
+        return trainer.step, trainer.is_finished
+
+    assert in_processes(2, tmp_path / "run", last_step) == [(104, True)] * 2  # looks at 50 and 100, a mean over 4 steps
+
+
 def test_a_process_that_ends_ends_the_others(tmp_path: Path, video: MultiViewVideo, config: GenerateConfig) -> None:
     def killed(ranks: Ranks) -> str:
         events = prepare(video, config, CPU, ranks=ranks).run()

@@ -78,7 +78,7 @@ def load_checkpoint(trainer: Trainer, path: Path) -> None:
     values = _read_last(path)
     try:
         state = _unflatten(values)
-        for name in ("optimizer", "average"):  # which are empty at first, and so left no trace
+        for name in ("optimizer", "average", "early_end"):  # which may be empty, and so left no trace
             state.setdefault(name, {})
         check_state(trainer, state)
         trainer.load_state_dict(state)

@@ -35,12 +35,13 @@ def check_state(trainer: Trainer, state: Mapping[str, Any]) -> None:
     count = len(state["scene"]["gaussians.means"])
     if not 1 <= count <= _MAX_GAUSSIANS:
         raise ValueError(f"there must be 1 to {_MAX_GAUSSIANS} Gaussians, got {count}")
-    for name in ("optimizer", "average", "sampler"):
+    for name in ("optimizer", "average", "sampler", "early_end"):
         expected.pop(name)
     _check_tree({name: part for name, part in state.items() if name in expected}, expected, count)
     if state.keys() != trainer.state_dict().keys():
         raise ValueError(f"it must hold {', '.join(trainer.state_dict())}, got {', '.join(state)}")
-    _check_numbers(trainer, state, count)
+    _check_early_end(trainer, state["early_end"])
+    _check_numbers(state, count, state["early_end"].get("end_step", trainer.config.total_steps))
     _check_sampler(state["sampler"], *trainer.video.valid.shape)
     _check_optimizer(trainer, state["optimizer"], count)
     _check_average(trainer, state["average"], state["scene"])
@@ -77,11 +78,24 @@ def _check_tensor(name: str, found: Any, shape: Iterable[int], like: Tensor) -> 
         raise ValueError(f"{name} must be finite")
 
 
-def _check_numbers(trainer: Trainer, state: Mapping[str, Any], count: int) -> None:
+def _check_early_end(trainer: Trainer, state: Any) -> None:
+    """What the decision depends on, or nothing where training takes all steps."""
+    names, total = trainer.early_end.state_dict().keys(), trainer.config.total_steps
+    if not isinstance(state, Mapping) or state.keys() != names:
+        raise ValueError(f"early_end must hold {', '.join(names) or 'nothing'}")
+    if not names:
+        return
+    if not is_finite_number(state["best"]) or not _is_index(state["looks_without_gain"], total):
+        raise ValueError("early_end/best must be a number and early_end/looks_without_gain one from 0")
+    if not _is_index(state["end_step"], total + 1):
+        raise ValueError(f"early_end/end_step must be in [0, {total}], got {state['end_step']!r}")
+
+
+def _check_numbers(state: Mapping[str, Any], count: int, last_step: int) -> None:
     step, seconds = state["step"], state["seconds"]
-    if not _is_index(step, trainer.config.total_steps + 1):
-        raise ValueError(f"step must be in [0, {trainer.config.total_steps}], got {step!r}")
-    if not isinstance(state["is_finished"], bool) or (state["is_finished"] and step < trainer.config.total_steps):
+    if not _is_index(step, last_step + 1):
+        raise ValueError(f"step must be in [0, {last_step}], got {step!r}")
+    if not isinstance(state["is_finished"], bool) or (state["is_finished"] and step < last_step):
         raise ValueError(
             f"is_finished must be true or false, and false before the last step, got {state['is_finished']!r}"
         )

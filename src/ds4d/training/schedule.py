@@ -33,6 +33,10 @@ class TrainingConfig:
         low_resolution_fraction: fraction of each stage that is trained at half the image size.
         averaged_fraction: fraction of all steps, at the end, over which the parameters are averaged; their mean is the
             result. 0 keeps those of the last step.
+        early_end_gain: gain in PSNR, dB, below which training ends before its last step: a sixteenth of the true images
+            (at most 16) is held out and rendered every 50 steps once all frames are trained at full size; when two such
+            looks in a row are not this much better than the best before, the averaged steps are the last. None takes
+            all steps and holds nothing out.
         losses: weights of the losses.
         lpips_stand_in: whether the loss `lpips` uses VGG16 with random weights and equal heads in place of LPIPS's
             network, for experiments without its weights; the result is not LPIPS.
@@ -55,6 +59,7 @@ class TrainingConfig:
     temporal_curriculum: float = 0.4
     low_resolution_fraction: float = 0.5
     averaged_fraction: float = 0.04
+    early_end_gain: float | None = None
     losses: LossConfig = field(default_factory=LossConfig)
     lpips_stand_in: bool = False
     lpips_stand_in_channels: int = 64
@@ -72,6 +77,8 @@ class TrainingConfig:
         check_ranges(self, image_cache_bytes="[0, inf)")
         if self.views_at_full_size is not None:
             check_ranges(self, views_at_full_size="[1, inf)")
+        if self.early_end_gain is not None:
+            check_ranges(self, early_end_gain="[0, inf)")
 
     @property
     def total_steps(self) -> int:
@@ -100,6 +107,7 @@ class Schedule:
         self._config = config
         self._video = video
         self._is_dynamic = is_dynamic
+        self._may_add = known_frame is not None or video.tracks is not None
         # Large motion is known from the start where it was tracked; frames that wait their turn would lose it.
         self._curriculum = 0.0 if video.tracks is not None else config.temporal_curriculum
         self._origin = video.middle if known_frame is None else known_frame
@@ -140,6 +148,13 @@ class Schedule:
     def settling_step(self) -> int:
         """The step from which on all frames are sampled."""
         return self._config.static_steps + round(self._curriculum * self._config.dynamic_steps)
+
+    @property
+    def converging_step(self) -> int:
+        """The step from which on the schedule changes learning rates alone: all frames are sampled, at full size."""
+        config = self._config
+        at_full_size = config.static_steps + math.ceil(config.low_resolution_fraction * config.dynamic_steps)
+        return max(self.settling_step, at_full_size, self.births_step if self._may_add else 0)
 
     def sample(self, step: int, sampler: Sampler) -> SampleBatch:
         """The batch of a step."""

@@ -25,6 +25,7 @@ from ds4d.training.births import Newborn, find_deaths, find_missing, find_newbor
 from ds4d.training.cuda_graphs import EagerStep, Readback, Recordings, quick_collections
 from ds4d.training.densification import Densification, isolated_gaussians, prune_outliers
 from ds4d.training.depth_refresh import DepthRefresh
+from ds4d.training.early_end import EarlyEnd
 from ds4d.training.events import Event, GaussiansChanged, StepDone, TrainingDiverged
 from ds4d.training.images import TrainingImages
 from ds4d.training.optimizers import SceneOptimizer
@@ -91,9 +92,10 @@ class Trainer:
         weights = dynamics.frame_weights if dynamics else None
         if weights is None and video.tracks is not None:
             weights = weights_of_frames(video.tracks)
-        self.sampler = Sampler(video.valid, self.generator, weights)
         self.depths = DepthRefresh(scene, video, renderer, self.ranks)
         self.images = TrainingImages(video, scene.device, config.image_cache_bytes)
+        self.early_end = EarlyEnd(scene, self.images, renderer, config, self.schedule, self.depths, self.ranks)
+        self.sampler = Sampler(video.valid & ~self.early_end.held_out, self.generator, weights)
         self.view_correction = self._make_view_correction()
         density = config.densification
         if self.num_fixed:
@@ -126,8 +128,7 @@ class Trainer:
 
     def _take_steps(self) -> Iterator[Event]:
         """The remaining steps of the schedule, and their densification."""
-        total_steps = self.config.total_steps
-        while self.step < total_steps:
+        while self.step < (total_steps := self.early_end.end_step):
             began = time.perf_counter()
             stage = "static" if self.is_static_stage else "dynamic"
             loss, terms = self._take_step()
@@ -145,9 +146,10 @@ class Trainer:
                 self._trim_lifetimes()
             if self.step > total_steps - self.config.averaged_steps:
                 self.average.add()
+            self.early_end.look(self.step)
             self.seconds += time.perf_counter() - began
             num_gaussians = self.scene.gaussians.num_gaussians
-            yield StepDone(self.step, total_steps, stage, loss, terms, num_gaussians, self.seconds)
+            yield StepDone(self.step, self.early_end.end_step, stage, loss, terms, num_gaussians, self.seconds)
             if change is not None:
                 yield change
         if self.is_finished:
@@ -176,6 +178,7 @@ class Trainer:
             "scene": self.scene.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state_dict(),
+            "early_end": self.early_end.state_dict(),
             "densification": self.densification.state_dict(),
             "sampler": self.sampler.state_dict(),
             "generator": self.generator.get_state(),
@@ -205,6 +208,7 @@ class Trainer:
             self.view_correction.load_state_dict(state["view_correction"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.average.load_state_dict(state["average"])
+        self.early_end.load_state_dict(state["early_end"])
         self.densification.load_state_dict(state["densification"])
         self.sampler.load_state_dict(state["sampler"])
         self.generator.set_state(state["generator"])
